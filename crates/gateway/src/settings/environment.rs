@@ -1,0 +1,138 @@
+//! The environment twin of every key: `RESTORE_GATEWAY_` and the path in capitals, joined by `_`, tables of an
+//! array by their index, so `upstreams[0].endpoint` is `RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT`. A list of words or
+//! ids is one variable, separated by commas.
+
+use std::collections::BTreeMap;
+
+use super::keys::Key;
+use super::kinds::Kind;
+
+const PREFIX: &str = "RESTORE_GATEWAY_";
+
+/// Variables that are the command line's, not twins of a key.
+const NOT_TWINS: &[&str] = &["RESTORE_GATEWAY_CONFIG"];
+
+/// The variables that start with `RESTORE_GATEWAY_`.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// An environment of these variables; those of other programs are left out.
+    pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        let ours = |(name, value): (K, V)| {
+            let name = name.into();
+            name.starts_with(PREFIX).then(|| (name, value.into()))
+        };
+        Self(variables.into_iter().filter_map(ours).collect())
+    }
+
+    /// The value of the twin of a path.
+    pub(super) fn get(&self, path: &str) -> Option<(String, &str)> {
+        self.0.get_key_value(&twin(path)).map(|(name, value)| (name.clone(), value.as_str()))
+    }
+
+    /// Whether a variable is the twin of the path or of something in it.
+    pub(super) fn reaches(&self, path: &str) -> bool {
+        let inside = format!("{}_", twin(path));
+        self.0.keys().any(|name| name.starts_with(&inside))
+    }
+
+    /// Names of the variables that should be twins of a key: not those of the command line, and not those that
+    /// Kubernetes sets for a service whose name starts with `restore-gateway`.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let hosts: Vec<_> = self.0.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
+        self.0.keys().map(String::as_str).filter(move |name| {
+            let of_service = |host: &&str| {
+                name.strip_prefix(**host).is_some_and(|rest| {
+                    rest.starts_with("_SERVICE_HOST") || rest.starts_with("_SERVICE_PORT") || rest.starts_with("_PORT")
+                })
+            };
+            !NOT_TWINS.contains(name) && !hosts.iter().any(|host| of_service(host))
+        })
+    }
+}
+
+/// Reads the variables of this process: the one place that does.
+pub fn read_environment() -> Environment {
+    Environment::new(
+        std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())),
+    )
+}
+
+/// The variable of a path.
+pub(super) fn twin(path: &str) -> String {
+    PREFIX.to_owned() + &path.replace(['.', '['], "_").replace(']', "").to_uppercase()
+}
+
+/// The path of the key a variable is the twin of.
+pub(super) fn path_of(variable: &str, keys: &[Key]) -> Option<String> {
+    path_in(variable.strip_prefix(PREFIX)?, keys)
+}
+
+fn path_in(rest: &str, keys: &[Key]) -> Option<String> {
+    keys.iter().find_map(|key| {
+        let rest = rest.strip_prefix(&key.name.to_uppercase())?;
+        match key.kind {
+            Kind::Table(keys) => Some(format!("{}.{}", key.name, path_in(rest.strip_prefix('_')?, keys)?)),
+            Kind::Tables(keys) => {
+                let (index, rest) = rest.strip_prefix('_')?.split_once('_')?;
+                let index: usize = index.parse().ok().filter(|number: &usize| number.to_string() == index)?;
+                Some(format!("{}[{index}].{}", key.name, path_in(rest, keys)?))
+            }
+            _ => rest.is_empty().then(|| key.name.to_owned()),
+        }
+    })
+}
+
+/// Every path there is, tables of an array with this index.
+pub(super) fn paths(keys: &[Key], index: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for key in keys {
+        let (inner, prefix) = match key.kind {
+            Kind::Table(keys) => (keys, format!("{}.", key.name)),
+            Kind::Tables(keys) => (keys, format!("{}[{index}].", key.name)),
+            _ => {
+                all.push(key.name.to_owned());
+                continue;
+            }
+        };
+        all.extend(paths(inner, index).into_iter().map(|path| format!("{prefix}{path}")));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::Settings;
+    use super::*;
+
+    #[test]
+    fn every_path_has_one_twin_and_back() {
+        let paths = paths(Settings::KEYS, 3);
+        let twins: BTreeSet<_> = paths.iter().map(|path| twin(path)).collect();
+        assert_eq!(twins.len(), paths.len());
+        for path in &paths {
+            assert_eq!(path_of(&twin(path), Settings::KEYS).as_ref(), Some(path));
+        }
+        assert_eq!(twin("upstreams[0].endpoint"), "RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT");
+        assert_eq!(path_of("RESTORE_GATEWAY_UPSTREAMS_00_NAME", Settings::KEYS), None);
+        assert_eq!(path_of("RESTORE_GATEWAY_LISTEN", Settings::KEYS), None);
+    }
+
+    #[test]
+    fn variables_of_others_are_no_twins() {
+        let environment = Environment::new([
+            ("PATH", "/bin"),
+            ("RESTORE_GATEWAY_CONFIG", "x.toml"),
+            ("RESTORE_GATEWAY_SERVICE_HOST", "10.0.0.1"),
+            ("RESTORE_GATEWAY_SERVICE_PORT_HTTP", "80"),
+            ("RESTORE_GATEWAY_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("RESTORE_GATEWAY_LISTEN_PORT", "80"),
+        ]);
+        // a service named restore-gateway explains PORT, but not LISTEN_PORT
+        assert_eq!(environment.names().collect::<Vec<_>>(), ["RESTORE_GATEWAY_LISTEN_PORT"]);
+    }
+}

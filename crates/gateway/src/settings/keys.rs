@@ -1,0 +1,124 @@
+//! What a key is, and the macro that makes a table of keys and the struct it resolves to from one text.
+//!
+//! The list itself is in [`super::tables`]; everything here is its grammar.
+
+use super::kinds::Kind;
+
+/// One key of a table: all that the reader, the environment twins, `explain` and the schema need to know.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// As written in the file.
+    pub(super) name: &'static str,
+    /// What it does, one line per paragraph line, each with the leading blank of its doc comment.
+    pub(super) doc: &'static [&'static str],
+    /// What may be written.
+    pub(super) kind: Kind,
+    /// What stands there when nothing is written.
+    pub(super) preset: Preset,
+}
+
+impl Key {
+    /// The documentation as plain text.
+    pub(super) fn about(&self) -> String {
+        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What a key is when neither the environment nor the file has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Preset {
+    /// Its absence is a fault.
+    Required,
+    /// Absent stays absent; the documentation of the key says what that means.
+    Absent,
+    /// This value, as it would be written in the environment.
+    Value(&'static str),
+}
+
+/// The key of a field: `r#match` is written `match`.
+pub(super) const fn bare(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
+/// Makes, for every table, the struct of resolved values and its list of keys:
+/// `/// doc` `field: Type = Kind => default;` where the default is `required`, `absent` or the text one would
+/// write in the environment.
+macro_rules! tables {
+    ($(
+        $(#[doc = $about:literal])+
+        $table:ident {
+            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $kind:expr => $preset:tt; )+
+        }
+    )+) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $table {
+            $(
+                $(#[doc = $doc])+
+                #[doc = ""]
+                #[doc = preset_doc!($preset)]
+                pub $field: $type,
+            )+
+        }
+
+        impl $table {
+            /// The keys of this table, in the order of the documentation.
+            pub(super) const KEYS: &'static [Key] = &[$(
+                Key {
+                    name: bare(stringify!($field)),
+                    doc: &[$($doc),+],
+                    kind: $kind,
+                    preset: preset!($preset),
+                },
+            )+];
+        }
+
+        impl Setting for $table {
+            fn read(tree: &serde_json::Value) -> Option<Self> {
+                Some(Self {
+                    $( $field: Setting::read(tree.get(bare(stringify!($field))).unwrap_or(&serde_json::Value::Null))?, )+
+                })
+            }
+
+            fn show(&self) -> serde_json::Value {
+                let mut tree = serde_json::Map::new();
+                $( tree.insert(bare(stringify!($field)).to_owned(), self.$field.show()); )+
+                serde_json::Value::Object(tree)
+            }
+        }
+    )+};
+}
+
+/// The [`Preset`] of a default as written in the list.
+macro_rules! preset {
+    (required) => {
+        Preset::Required
+    };
+    (absent) => {
+        Preset::Absent
+    };
+    ($value:literal) => {
+        Preset::Value($value)
+    };
+}
+
+/// The sentence on the default that closes the documentation of a field.
+macro_rules! preset_doc {
+    (required) => {
+        "Required."
+    };
+    (absent) => {
+        "Default: absent."
+    };
+    ("") => {
+        "Default: empty."
+    };
+    ($value:literal) => {
+        concat!("Default: `", $value, "`.")
+    };
+}
+
+pub(super) use {preset, preset_doc, tables};

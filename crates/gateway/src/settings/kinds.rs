@@ -1,0 +1,281 @@
+//! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
+
+use http::Uri;
+use serde_json::{Value, json};
+
+use super::faults::Code;
+use super::keys::Key;
+use super::nearest::nearest;
+use super::values::LedgerUrl;
+
+/// What may be written at a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// An array of tables with these keys.
+    Tables(&'static [Key]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within bounds.
+    Whole(u64, u64),
+    /// Seconds, whole or decimal, within bounds.
+    Seconds(f64, f64),
+    /// A number from 0 to 1.
+    Ratio,
+    /// An IP address with a port.
+    Address,
+    /// An http or https URL without user, query or fragment.
+    Url,
+    /// Where the ledger is.
+    LedgerAt,
+    /// The name of an upstream.
+    Name,
+    /// Any text but none.
+    Text,
+    /// `passthrough`; whatever else stands here may be a secret and is never shown.
+    CredentialName,
+    /// One of the generations that are built in.
+    Generation,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of these words.
+    Words(&'static [&'static str]),
+    /// A list of ids.
+    Ids,
+    /// The empty value (`""` or `0`), which means none, or this kind.
+    OrNone(&'static Kind),
+}
+
+use Kind::*;
+
+/// What is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) code: Code,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl Kind {
+    /// The value that a text of the environment, or a default, stands for. Lists are separated by commas.
+    pub(super) fn lex(&self, text: &str) -> Value {
+        let number = || text.parse().map_or_else(|_| text.into(), Value::Number);
+        match self {
+            Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
+            Whole(..) | Seconds(..) | Ratio => number(),
+            Words(_) | Ids => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+            OrNone(_) if text.is_empty() => text.into(),
+            OrNone(kind) => kind.lex(text),
+            _ => text.into(),
+        }
+    }
+
+    /// The value, if it may stand at a key of this kind.
+    pub(super) fn check(&self, value: &Value, generations: &[&str]) -> Result<Value, Wrong> {
+        let mistyped = || Wrong {
+            code: Code::WrongType,
+            message: format!("expected {}, found {}", self.describe(), found(value)),
+            help: None,
+        };
+        match self {
+            Table(_) | Tables(_) => Err(mistyped()),
+            Flag => value.as_bool().map(Value::Bool).ok_or_else(mistyped),
+            Whole(least, most) => {
+                let number = value.as_i64().ok_or_else(mistyped)?;
+                let fits = u64::try_from(number).is_ok_and(|number| (*least..=*most).contains(&number));
+                if fits { Ok(value.clone()) } else { Err(outside(value, least, most)) }
+            }
+            Seconds(least, most) => {
+                let number = value.as_f64().ok_or_else(mistyped)?;
+                if (*least..=*most).contains(&number) { Ok(value.clone()) } else { Err(outside(value, least, most)) }
+            }
+            Ratio => {
+                let number = value.as_f64().ok_or_else(mistyped)?;
+                if (0.0..=1.0).contains(&number) { Ok(value.clone()) } else { Err(outside(value, &0, &1)) }
+            }
+            OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
+            OrNone(kind) => kind.check(value, generations),
+            Words(_) | Ids => self.check_list(value.as_array().ok_or_else(mistyped)?),
+            CredentialName => match value.as_str() {
+                Some("passthrough") => Ok(value.clone()),
+                _ => Err(Wrong {
+                    code: Code::SecretInline,
+                    message: "the only credential of this version is `passthrough`; what stands here is not shown"
+                        .to_owned(),
+                    help: Some(SECRET_HELP.to_owned()),
+                }),
+            },
+            _ => self.check_text(value.as_str().ok_or_else(mistyped)?, generations),
+        }
+    }
+
+    fn check_text(&self, text: &str, generations: &[&str]) -> Result<Value, Wrong> {
+        match self {
+            Address => match text.parse::<std::net::SocketAddr>() {
+                Ok(_) => Ok(text.into()),
+                Err(_) => Err(bad(
+                    format!("`{text}` is not an ip address with a port"),
+                    "write it as `127.0.0.1:8080` or `[::1]:8080`",
+                )),
+            },
+            Url => check_url(text),
+            LedgerAt => match (LedgerUrl::parse(text), text.split(':').next()) {
+                (Some(_), _) => Ok(text.into()),
+                (None, Some("postgres" | "postgresql")) => Err(Wrong {
+                    code: if has_user(text) { Code::SecretInline } else { Code::BadValue },
+                    message: "a postgresql ledger is not in this version".to_owned(),
+                    help: Some("use `sqlite:PATH` with one gateway, or `memory:` for trials".to_owned()),
+                }),
+                (None, _) => Err(bad("this is not where a ledger can be".to_owned(), "write `sqlite:PATH` or `memory:`")),
+            },
+            Name => {
+                let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                if (1..=40).contains(&text.len()) && text.chars().all(legal) {
+                    Ok(text.into())
+                } else {
+                    Err(bad(format!("`{text}` is not a name"), "use lower-case letters, digits and dashes, 40 at most"))
+                }
+            }
+            Generation => one_of(text, generations, "generation"),
+            Word(words) => one_of(text, words, "word"),
+            _ if text.trim().is_empty() => Err(bad("this must not be empty".to_owned(), "write a value or leave out the key")),
+            _ => Ok(text.into()),
+        }
+    }
+
+    fn check_list(&self, items: &[Value]) -> Result<Value, Wrong> {
+        if items.is_empty() {
+            return Err(bad("an empty list matches nothing".to_owned(), "leave out the key to match any"));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        for item in items {
+            match (self, item.as_str()) {
+                (Words(words), Some(word)) => one_of(word, words, "word").map(drop)?,
+                (_, Some(id)) if (1..=64).contains(&id.len()) && id.chars().all(legal) => {}
+                (_, Some(id)) => {
+                    return Err(bad(format!("`{id}` is not an id"), "an id has letters, digits, `-` and `_`, 64 at most"));
+                }
+                (_, None) => {
+                    return Err(Wrong {
+                        code: Code::WrongType,
+                        message: format!("expected {}, found {} in it", self.describe(), found(item)),
+                        help: None,
+                    });
+                }
+            }
+        }
+        Ok(items.into())
+    }
+
+    /// What may be written, for people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Table(_) => "a table".to_owned(),
+            Tables(_) => "an array of tables".to_owned(),
+            Flag => "true or false".to_owned(),
+            Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Seconds(least, most) => format!("seconds from {least} to {most}"),
+            Ratio => "a number from 0 to 1".to_owned(),
+            Address => "an ip address with a port".to_owned(),
+            Url => "an http or https url".to_owned(),
+            LedgerAt => "`sqlite:PATH` or `memory:`".to_owned(),
+            Name => "a name".to_owned(),
+            Text => "text".to_owned(),
+            CredentialName => "`passthrough`".to_owned(),
+            Generation => "the name of a generation".to_owned(),
+            Word(words) => format!("one of {}", words.join(", ")),
+            Words(words) => format!("a list of {}", words.join(", ")),
+            Ids => "a list of ids".to_owned(),
+            OrNone(kind @ (Whole(..) | Seconds(..))) => format!("0, or {}", kind.describe()),
+            OrNone(kind) => format!("empty text, or {}", kind.describe()),
+        }
+    }
+
+    /// What may be written, for JSON Schema.
+    pub(super) fn schema(&self) -> Value {
+        match self {
+            Table(keys) => super::schema::of_table(keys),
+            Tables(keys) => json!({"type": "array", "minItems": 1, "items": super::schema::of_table(keys)}),
+            Flag => json!({"type": "boolean"}),
+            Whole(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+            Seconds(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+            Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
+            Address => json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"}),
+            Url => json!({"type": "string", "pattern": "^https?://[^/@?#]+(/[^?#]*)?$"}),
+            LedgerAt => json!({"type": "string", "pattern": "^(memory:$|sqlite:[^:])"}),
+            Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
+            Text | Generation => json!({"type": "string", "minLength": 1}),
+            CredentialName => json!({"enum": ["passthrough"]}),
+            Word(words) => json!({"enum": words}),
+            Words(words) => json!({"type": "array", "minItems": 1, "items": {"enum": words}}),
+            Ids => json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}}),
+            OrNone(kind @ (Whole(..) | Seconds(..))) => json!({"anyOf": [{"const": 0}, kind.schema()]}),
+            OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
+        }
+    }
+}
+
+/// What to do instead of writing a secret into the file.
+pub(super) const SECRET_HELP: &str = "keep secrets out of the settings: callers bring their own token with each request";
+
+/// Whether a URL names a user, and so perhaps a password.
+pub(super) fn has_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+fn check_url(text: &str) -> Result<Value, Wrong> {
+    if has_user(text) {
+        return Err(Wrong {
+            code: Code::SecretInline,
+            message: "the url names a user, which is not shown".to_owned(),
+            help: Some(SECRET_HELP.to_owned()),
+        });
+    }
+    if text.contains(['?', '#']) {
+        return Err(bad("the url has a query or a fragment".to_owned(), "only scheme, host, port and a path may stand here"));
+    }
+    let legal = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty());
+    match text.parse::<Uri>() {
+        Ok(uri) if legal(&uri) => Ok(text.into()),
+        _ => Err(bad(format!("`{text}` is not an http or https url"), "write it as `https://host` or `https://host:port/path`")),
+    }
+}
+
+fn one_of(text: &str, words: &[&str], what: &str) -> Result<Value, Wrong> {
+    if words.contains(&text) {
+        return Ok(text.into());
+    }
+    let allowed = format!("allowed: {}", words.join(", "));
+    let help = match nearest(text, words.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`? {allowed}"),
+        None => allowed,
+    };
+    let (code, message) = match what {
+        "generation" => (Code::UnknownGeneration, format!("unknown generation `{text}`")),
+        _ => (Code::BadValue, format!("`{text}` is not allowed here")),
+    };
+    Err(Wrong { code, message, help: Some(help) })
+}
+
+fn outside(value: &Value, least: impl std::fmt::Display, most: impl std::fmt::Display) -> Wrong {
+    bad(format!("{value} is out of bounds"), &format!("from {least} to {most}"))
+}
+
+fn bad(message: String, help: &str) -> Wrong {
+    Wrong { code: Code::BadValue, message, help: Some(help.to_owned()) }
+}
+
+/// What kind of value was written.
+pub(super) fn found(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "a date or a number that is not finite",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a decimal number",
+        Value::Number(_) => "a whole number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+    }
+}

@@ -1,0 +1,28 @@
+//! What somebody who wrote a name that does not exist may have meant.
+
+/// The candidate that is written most like `word`, if any is close enough to be worth naming.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let furthest = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= furthest)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn names_only_what_is_close() {
+        let keys = ["match", "upstream", "baseline"];
+        assert_eq!(nearest("upstrem", keys), Some("upstream"));
+        assert_eq!(nearest("mtach", keys), Some("match"));
+        assert_eq!(nearest("BASE_LINE", keys), Some("baseline"));
+        assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("up", keys), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! Where faults are gathered while a file is read: remembers where every value came from, so that a rule which
+//! only knows the path of a key can still point at its line.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Source;
+use super::faults::{Code, Fault, Faults, Severity};
+
+/// Where a value was written.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// In the file, at these bytes.
+    File(Range<usize>),
+    /// In this variable.
+    Variable(String),
+}
+
+/// The faults so far, and the origin of everything read so far.
+pub(super) struct Report<'a> {
+    source: &'a Source,
+    origins: BTreeMap<String, Origin>,
+    secrets: Vec<Range<usize>>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(source: &'a Source) -> Self {
+        Self { source, origins: BTreeMap::new(), secrets: Vec::new(), faults: Vec::new() }
+    }
+
+    /// Remembers where the value of a path was written.
+    pub(super) fn written(&mut self, path: &str, origin: Origin) {
+        self.origins.insert(path.to_owned(), origin);
+    }
+
+    /// Strikes bytes out of the text before anybody sees it.
+    pub(super) fn strike(&mut self, span: Range<usize>) {
+        self.secrets.push(span);
+    }
+
+    pub(super) fn error(&mut self, path: &str, code: Code, message: impl Into<String>, help: Option<String>) {
+        self.add(Severity::Error, path, code, message.into(), help);
+    }
+
+    pub(super) fn warning(&mut self, path: &str, code: Code, message: impl Into<String>, help: Option<String>) {
+        self.add(Severity::Warning, path, code, message.into(), help);
+    }
+
+    fn add(&mut self, severity: Severity, path: &str, code: Code, message: String, help: Option<String>) {
+        let (span, variable) = match self.origin(path) {
+            Some(Origin::File(span)) => (Some(span.clone()), None),
+            Some(Origin::Variable(name)) => (None, Some(name.clone())),
+            None => (Some(0..0), None),
+        };
+        let place = span.as_ref().map(|span| place(&self.source.text, span.start));
+        let (line, column) = place.unzip();
+        self.faults.push(Fault { severity, code, path: path.to_owned(), line, column, variable, message, help, span });
+    }
+
+    /// Where a path was written, or else the table it would stand in.
+    fn origin(&self, path: &str) -> Option<&Origin> {
+        let mut path = path;
+        loop {
+            if let Some(origin) = self.origins.get(path) {
+                return Some(origin);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+
+    /// All that was found: errors and warnings, those of the file first and in its order.
+    pub(super) fn finish(mut self) -> Faults {
+        self.faults.sort_by_key(|fault| fault.span.as_ref().map_or(usize::MAX, |span| span.start));
+        let text = struck(&self.source.text, &self.secrets);
+        Faults { name: self.source.name.clone(), text, faults: self.faults }
+    }
+}
+
+/// Line and column of a byte, both from 1, the column in characters.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// The text with every character of the spans replaced by as many asterisks as it has bytes, so that all other
+/// spans still hold.
+fn struck(text: &str, secrets: &[Range<usize>]) -> String {
+    let hidden = |at: usize| secrets.iter().any(|span| span.contains(&at));
+    text.char_indices().fold(String::with_capacity(text.len()), |mut shown, (at, c)| {
+        if hidden(at) && c != '\n' {
+            shown.extend(std::iter::repeat_n('*', c.len_utf8()));
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{place, struck};
+
+    #[test]
+    fn counts_characters_and_strikes_bytes() {
+        let text = "a = \"é\"\nb = \"ß!\"\n";
+        assert_eq!(place(text, 0), (1, 1));
+        assert_eq!(place(text, text.find("ß").unwrap()), (2, 6));
+        let shown = struck(text, &[4..8]);
+        assert_eq!(shown, "a = ****\nb = \"ß!\"\n");
+        assert_eq!(shown.len(), text.len());
+    }
+}

@@ -1,0 +1,198 @@
+//! The list: every key, once. See the documentation of [`super`] for how to add one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+
+use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
+use super::kinds::Kind::{self, *};
+use super::values::{Credential, IdempotencyKey, LedgerUrl, LogFormat, Setting, Target};
+
+/// The longest time that can be set anywhere, in seconds: 30 days.
+const LONGEST: f64 = 2_592_000.0;
+const MEBIBYTE: u64 = 1_048_576;
+
+tables! {
+    /// The settings of one gateway: checked, complete, ready to use.
+    Settings {
+        /// Where the gateway listens.
+        listen: Listen = Table(Listen::KEYS) => absent;
+        /// What one caller, and all of them together, may take.
+        limits: Limits = Table(Limits::KEYS) => absent;
+        /// Where restores are recorded.
+        ledger: Ledger = Table(Ledger::KEYS) => absent;
+        /// How a restore is sent.
+        submit: Submit = Table(Submit::KEYS) => absent;
+        /// How a restore is followed to its end.
+        follow: Follow = Table(Follow::KEYS) => absent;
+        /// What the gateway tells about itself.
+        telemetry: Telemetry = Table(Telemetry::KEYS) => absent;
+        /// The clouds a restore can be sent to. At least one.
+        upstreams: Vec<Upstream> = Tables(Upstream::KEYS) => absent;
+        /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
+        routes: Vec<Route> = Tables(Route::KEYS) => absent;
+    }
+
+    /// Where the gateway listens.
+    Listen {
+        /// Address and port of the API for callers.
+        api: SocketAddr = Address => "127.0.0.1:8080";
+        /// Address and port of the admin pages: health, metrics, settings, operator actions.
+        admin: SocketAddr = Address => "127.0.0.1:8081";
+        /// Permits addresses that other machines can reach. This version does not authenticate callers: whoever
+        /// reaches the port can restore with the token they bring.
+        dangerous_allow_remote: bool = Flag => "false";
+    }
+
+    /// What one caller, and all of them together, may take.
+    Limits {
+        /// Connections open at once; more wait to be accepted.
+        connections: usize = Whole(1, 1_000_000) => "16384";
+        /// Bytes of the header section of a request.
+        header_bytes: usize = Whole(8192, MEBIBYTE) => "65536";
+        /// Seconds a caller may take to send the header section.
+        header_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+        /// Bytes of the body of a request.
+        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
+        /// Seconds a caller may take to send the body.
+        body_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+        /// Seconds a caller may take to read an answer.
+        write_seconds: Duration = Seconds(0.1, 3600.0) => "30";
+        /// Seconds for a whole request, from its first byte to the answer. Longer than `wait_seconds` and
+        /// `submit.answer_seconds`.
+        request_seconds: Duration = Seconds(0.1, 3600.0) => "90";
+        /// Requests worked on at once; more are turned away with 503.
+        in_flight: usize = Whole(1, 1_000_000) => "1024";
+        /// Seconds that `Prefer: wait` can ask for at most.
+        wait_seconds: Duration = Seconds(0.0, 3600.0) => "60";
+        /// Restores or events on one page of a list at most.
+        page_size: usize = Whole(1, 1000) => "100";
+        /// Seconds that running requests have to end after a stop was asked for.
+        drain_seconds: Duration = Seconds(0.0, 3600.0) => "30";
+        /// Requests per second of one caller. 0 = no limit.
+        rate_per_second: u32 = Whole(0, 1_000_000) => "0";
+        /// Requests one caller may make at once before the rate counts.
+        rate_burst: u32 = Whole(1, 1_000_000) => "50";
+    }
+
+    /// Where restores are recorded.
+    Ledger {
+        /// `sqlite:PATH`, or `memory:` for trials: a ledger in memory forgets every restore at the end of the
+        /// process.
+        url: LedgerUrl = LedgerAt => "sqlite:restore-gateway.db";
+    }
+
+    /// How a restore is sent.
+    Submit {
+        /// Seconds a caller waits for the cloud's answer before 202 `submitting` is given.
+        answer_seconds: Duration = Seconds(0.0, 3600.0) => "15";
+        /// Seconds for all sends of one restore together.
+        deadline_seconds: Duration = Seconds(1.0, 3600.0) => "120";
+        /// Sends of one restore at most. A second send needs proof that the first was not applied.
+        sends: u32 = Whole(1, 3) => "3";
+        /// Seconds of a cloud's `Retry-After` that are honoured at most.
+        retry_after_cap_seconds: Duration = Seconds(0.0, 3600.0) => "30";
+        /// Seconds after the end of a restore during which an identical request without a key gets the same one.
+        duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
+        /// Seconds during which an idempotency key stands for its restore.
+        key_window_seconds: Duration = Seconds(60.0, LONGEST) => "86400";
+    }
+
+    /// How a restore is followed to its end.
+    Follow {
+        /// Seconds between two reads of a running restore. 0 = the rhythm of its generation.
+        interval_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "0";
+        /// Seconds that a status read from a cloud is shared by all who ask.
+        status_cache_seconds: Duration = Seconds(0.0, 3600.0) => "2";
+        /// Seconds past the send's deadline after which absence from a cloud's list counts as proof.
+        settle_seconds: Duration = Seconds(1.0, LONGEST) => "180";
+        /// Seconds that a cloud has to show a restore it accepted.
+        grace_seconds: Duration = Seconds(0.0, LONGEST) => "120";
+        /// Seconds after which a running restore is marked overdue. It goes on being followed.
+        overdue_seconds: Duration = Seconds(1.0, LONGEST) => "7200";
+        /// Seconds after which an unknown outcome is marked as needing an operator.
+        unknown_seconds: Duration = Seconds(1.0, LONGEST) => "3600";
+    }
+
+    /// What the gateway tells about itself.
+    Telemetry {
+        /// Name of the service in traces.
+        service_name: String = Text => "restore-gateway";
+        /// Collector of traces over OTLP/HTTP, such as `http://127.0.0.1:4318`. Empty = no traces.
+        otlp_endpoint: Option<Uri> = OrNone(&Url) => "";
+        /// Share of traces that are kept, where the caller has not decided.
+        sample_ratio: f64 = Ratio => "0.05";
+        /// Whether a caller's decision to trace is followed.
+        trust_parent: bool = Flag => "true";
+        /// Seconds for one export.
+        export_timeout_seconds: Duration = Seconds(0.1, 300.0) => "5";
+        /// Spans that wait for export at most; more are dropped and counted.
+        queue: usize = Whole(1, 1_000_000) => "2048";
+        /// The least severe line that is logged.
+        log_level: tracing::Level = Word(&["error", "warn", "info", "debug", "trace"]) => "info";
+        /// How a line is written: `json` for machines, `text` for people.
+        log_format: LogFormat = Word(&["json", "text"]) => "json";
+        /// Whether every request is logged.
+        access_log: bool = Flag => "false";
+    }
+
+    /// One cloud a restore can be sent to.
+    Upstream {
+        /// What routes call it: lower-case letters, digits and dashes, 40 at most.
+        name: String = Name => required;
+        /// Which API it speaks.
+        generation: String = Generation => required;
+        /// Its address, with or without a path in front of the API's own.
+        endpoint: Uri = Url => required;
+        /// Address of the same cloud's block storage API, read to check disks. Empty = those checks do not run.
+        volumes_endpoint: Option<Uri> = OrNone(&Url) => "";
+        /// Whose token is used: `passthrough` is the caller's own, the only kind in this version.
+        credential: Credential = CredentialName => "passthrough";
+        /// Seconds to connect, TLS included.
+        connect_seconds: Duration = Seconds(0.1, 300.0) => "5";
+        /// Seconds for one restore call, from its first byte to the end of the answer.
+        send_seconds: Duration = Seconds(0.1, 3600.0) => "30";
+        /// Seconds for one read of a status.
+        read_seconds: Duration = Seconds(0.1, 3600.0) => "15";
+        /// Calls at once; more wait.
+        concurrency: usize = Whole(1, 100_000) => "64";
+        /// Bytes of an answer that are read at most.
+        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
+        /// Failures in a row after which calls are held back. 0 = never.
+        breaker_failures: u32 = Whole(0, 1_000_000) => "5";
+        /// Seconds that calls are held back before one is tried.
+        breaker_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+        /// PEM file of certificate authorities to trust besides the system's. Empty = none.
+        ca_file: Option<PathBuf> = OrNone(&Text) => "";
+        /// Whether HTTP/2 is spoken.
+        http2: bool = Flag => "false";
+    }
+
+    /// Which restores go to an upstream.
+    Route {
+        /// What a restore must be to take this route. Absent = any.
+        r#match: Match = Table(Match::KEYS) => absent;
+        /// Name of the upstream.
+        upstream: String = Text => required;
+        /// Whether the state that later evidence is compared with is read before the send.
+        baseline: bool = Flag => "true";
+        /// Whether a request must bring an `Idempotency-Key`.
+        idempotency_key: IdempotencyKey = Word(&["optional", "required"]) => "optional";
+        /// Seconds after which a running restore of this route is marked overdue. Absent = `follow.overdue_seconds`.
+        overdue_seconds: Duration = Seconds(1.0, LONGEST) => absent;
+    }
+
+    /// What a restore must be to take a route: every list that is present must hold it.
+    Match {
+        /// Projects. Absent = any.
+        project_id: Option<Vec<String>> = Ids => absent;
+        /// Kinds of target. Absent = any.
+        target: Option<Vec<Target>> = Words(&["server", "volume", "resource"]) => absent;
+        /// Servers that are restored. Absent = any; present, only restores of a server match.
+        server_id: Option<Vec<String>> = Ids => absent;
+        /// Disks that are restored. Absent = any; present, only restores of a single disk match.
+        volume_id: Option<Vec<String>> = Ids => absent;
+    }
+}

@@ -1,0 +1,180 @@
+//! The types that settings resolve to, and how each is read from, and shown as, a checked value.
+//!
+//! Reading cannot fail on a tree that [`super::reader`] passed: what may be written is decided by
+//! [`super::kinds::Kind`] alone, and here it only takes its shape.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use serde_json::Value;
+
+/// A resolved value: made from a checked one, shown as one.
+pub(super) trait Setting: Sized {
+    /// From a checked value; `None` means that kind and type of a key disagree.
+    fn read(value: &Value) -> Option<Self>;
+    /// As it would be written.
+    fn show(&self) -> Value;
+}
+
+/// Where restores are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerUrl {
+    /// In memory: gone with the process.
+    Memory,
+    /// In the SQLite file at this path.
+    Sqlite(PathBuf),
+}
+
+impl LedgerUrl {
+    /// Reads `memory:` or `sqlite:PATH`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("memory", "") => Some(Self::Memory),
+            ("sqlite", path) if !path.is_empty() && !path.starts_with(':') && !path.starts_with("//") => Some(Self::Sqlite(path.into())),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for LedgerUrl {
+    fn read(value: &Value) -> Option<Self> {
+        Self::parse(value.as_str()?)
+    }
+
+    fn show(&self) -> Value {
+        match self {
+            Self::Memory => "memory:".into(),
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()).into(),
+        }
+    }
+}
+
+/// An enum whose members are words of a [`Word`](super::kinds::Kind::Word) key.
+macro_rules! words {
+    ($( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $member:ident = $word:literal, )+ } )+) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $( $(#[doc = $doc])+ $member, )+
+        }
+
+        impl $name {
+            /// The word of the file.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $( Self::$member => $word, )+
+                }
+            }
+        }
+
+        impl Setting for $name {
+            fn read(value: &Value) -> Option<Self> {
+                match value.as_str()? {
+                    $( $word => Some(Self::$member), )+
+                    _ => None,
+                }
+            }
+
+            fn show(&self) -> Value {
+                self.as_str().into()
+            }
+        }
+    )+};
+}
+
+words! {
+    /// How a log line is written.
+    LogFormat {
+        /// One JSON object per line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+
+    /// Whose token is used at an upstream.
+    Credential {
+        /// The caller's own.
+        Passthrough = "passthrough",
+    }
+
+    /// Whether a request must bring an `Idempotency-Key`.
+    IdempotencyKey {
+        /// It may.
+        Optional = "optional",
+        /// It must.
+        Required = "required",
+    }
+
+    /// What kind of thing is restored.
+    Target {
+        /// A server with its disks.
+        Server = "server",
+        /// A single disk.
+        Volume = "volume",
+        /// Another resource of CBR.
+        Resource = "resource",
+    }
+}
+
+/// Implements [`Setting`] from two closures.
+macro_rules! settings_of {
+    ($( $type:ty: $read:expr, $show:expr; )+) => {$(
+        impl Setting for $type {
+            fn read(value: &Value) -> Option<Self> {
+                let read: fn(&Value) -> Option<Self> = $read;
+                read(value)
+            }
+
+            fn show(&self) -> Value {
+                let show: fn(&Self) -> Value = $show;
+                show(self)
+            }
+        }
+    )+};
+}
+
+settings_of! {
+    bool: Value::as_bool, |flag| (*flag).into();
+    u32: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();
+    usize: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();
+    f64: Value::as_f64, |number| (*number).into();
+    String: |value| value.as_str().map(str::to_owned), |text| text.as_str().into();
+    PathBuf: |value| value.as_str().map(Self::from), |path| path.display().to_string().into();
+    Uri: |value| value.as_str()?.parse().ok(), |uri| uri.to_string().trim_end_matches('/').into();
+    SocketAddr: |value| value.as_str()?.parse().ok(), |address| address.to_string().into();
+    tracing::Level: |value| value.as_str()?.parse().ok(), |level| level.as_str().to_ascii_lowercase().into();
+    Duration: |value| Self::try_from_secs_f64(value.as_f64()?).ok(), seconds;
+}
+
+/// Whole seconds as a whole number.
+fn seconds(duration: &Duration) -> Value {
+    match duration.subsec_nanos() {
+        0 => duration.as_secs().into(),
+        _ => duration.as_secs_f64().into(),
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::read(value).map(Some),
+        }
+    }
+
+    fn show(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::show)
+    }
+}
+
+impl<T: Setting> Setting for Vec<T> {
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(T::read).collect()
+    }
+
+    fn show(&self) -> Value {
+        self.iter().map(T::show).collect()
+    }
+}

@@ -1,0 +1,251 @@
+//! What happened to a restore. Events are the only thing that is ever written about one: its
+//! state is their fold ([`crate::state`], invariant I12), and each says who caused it, on what
+//! evidence, and under which trace.
+//!
+//! To add a kind: add the variant here, its arm in `State::apply`, and a line in the model test.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::problem::Problem;
+
+/// One thing that happened, in the order of `seq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Place in the restore's history, counted from 1.
+    pub seq: u32,
+    /// When the gateway wrote it down.
+    pub at: Timestamp,
+    /// Who or what brought it about.
+    pub cause: Cause,
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// The trace under which it happened: 32 hexadecimal digits, zeros where there was none.
+    pub trace_id: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Who or what brought an event about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A caller's request.
+    Caller,
+    /// The gateway's own work on a request.
+    Gateway,
+    /// An answer of the upstream, or its absence.
+    Upstream,
+    /// A deadline passed.
+    Deadline,
+    /// The gateway was started and found the restore unfinished. Never ends one (invariant I6).
+    Restart,
+    /// A person decided.
+    Operator,
+}
+
+/// What an event rests on, and how firmly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// A stable word such as `job`, `operation_log`, `item_state`, `answer`, `request`.
+    pub kind: String,
+    /// How much it proves.
+    pub strength: Strength,
+    /// When it was seen.
+    pub observed_at: Timestamp,
+    /// A few words for a person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+}
+
+impl Evidence {
+    /// Evidence without further words.
+    pub fn new(kind: impl Into<String>, strength: Strength, observed_at: Timestamp) -> Self {
+        Self { kind: kind.into(), strength, observed_at, detail: None }
+    }
+
+    /// The same evidence with a few words for a person.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// How much a piece of evidence proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strength {
+    /// The upstream's own word on this very restore.
+    Strong,
+    /// Fits this restore, but some of what would make it certain is missing.
+    Weak,
+    /// Fits more than one restore; the likeliest was taken.
+    Ambiguous,
+    /// Concluded from the state of something else, such as the backup.
+    Derived,
+}
+
+/// What the upstream calls the restore once it has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Handle {
+    /// A stable word: `operation_log`, `job` or `restore`.
+    pub kind: String,
+    /// The upstream's id of it.
+    pub id: String,
+}
+
+/// Why a send is known not to have been applied: the only ground on which it may be sent again
+/// (invariant I2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The name did not resolve or no connection came about.
+    NotConnected,
+    /// TLS was not agreed upon, so no byte of the request was sent.
+    TlsFailed,
+    /// A reused connection was closed before the first byte was written.
+    NeverWritten,
+    /// The peer refused the stream (HTTP/2 `REFUSED_STREAM`).
+    StreamRefused,
+    /// The upstream answered 401.
+    Unauthorized,
+    /// The upstream answered 429.
+    Throttled,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// Row, target locks and idempotency row were committed.
+    Accepted,
+    /// Read-only preflight began.
+    Checking,
+    /// Preflight ended well; what it saw is kept for later comparison.
+    Checked {
+        /// What the generation wants remembered.
+        notes: Value,
+        /// Upstream clock minus ours in milliseconds, where the upstream told its time.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        clock_offset_ms: Option<i64>,
+    },
+    /// Written before the first byte of a send (invariant I1).
+    Submitting {
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// The last attempt is proven not to have been applied.
+    NotSent {
+        /// The proof.
+        proof: Proof,
+    },
+    /// The upstream's acceptance is proven.
+    Started {
+        /// The upstream's name for the restore, when it gave one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        handle: Option<Handle>,
+        /// The upstream's own word.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        upstream_status: Option<String>,
+        /// Percent.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        progress: Option<u8>,
+        /// The upstream's request id.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        request_id: Option<String>,
+        /// Upstream clock minus ours in milliseconds, where the upstream told its time.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        clock_offset_ms: Option<i64>,
+    },
+    /// Bytes may have reached the upstream, and there is no proof either way.
+    Unsure {
+        /// Why, in a sentence.
+        reason: String,
+        /// What the upstream said, where it said anything.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        problem: Option<Box<Problem>>,
+    },
+    /// A read told something new without ending the restore.
+    Observed {
+        /// The upstream's name for the restore, when it became known now.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        handle: Option<Handle>,
+        /// The upstream's own word.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        upstream_status: Option<String>,
+        /// Percent.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        progress: Option<u8>,
+        /// What the generation wants remembered from now on.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        notes: Option<Value>,
+    },
+    /// A read of an authoritative list did not find the restore.
+    Absent,
+    /// The restore could not be read with the credentials at hand.
+    Stale {
+        /// Whether the next authorised caller's token would help.
+        awaiting_credential: bool,
+    },
+    /// The route's time for a restore has passed.
+    Overdue,
+    /// Reads can no longer tell; a person must.
+    NeedsOperator {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// Something that does not fit, recorded and otherwise without effect.
+    Anomaly {
+        /// What, in a sentence.
+        what: String,
+    },
+    /// The upstream's last word: done.
+    Succeeded,
+    /// The upstream's last word: failed.
+    Failed {
+        /// Its error.
+        problem: Box<Problem>,
+    },
+    /// Refused before anything was changed.
+    Rejected {
+        /// The refusal.
+        problem: Box<Problem>,
+    },
+    /// Reconciled: proven that nothing happened.
+    NotApplied,
+    /// The caller called it off before it was sent.
+    Cancelled,
+    /// Its time ran out before it was sent.
+    Expired,
+}
+
+impl EventKind {
+    /// The word under which the event is stored and shown.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Checking => "checking",
+            Self::Checked { .. } => "checked",
+            Self::Submitting { .. } => "submitting",
+            Self::NotSent { .. } => "not_sent",
+            Self::Started { .. } => "started",
+            Self::Unsure { .. } => "unsure",
+            Self::Observed { .. } => "observed",
+            Self::Absent => "absent",
+            Self::Stale { .. } => "stale",
+            Self::Overdue => "overdue",
+            Self::NeedsOperator { .. } => "needs_operator",
+            Self::Anomaly { .. } => "anomaly",
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Rejected { .. } => "rejected",
+            Self::NotApplied => "not_applied",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Names that are safe by type: once an [`Id`] exists it can be put into a path, a log line or a
+//! lock key without another look. Parsed at the edge, never checked again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::clock::Timestamp;
+
+/// Why a text is not an id. The text itself is left out: it is a stranger's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// Not `^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`.
+    #[error("an id has 1 to 64 characters out of A-Z a-z 0-9 _ - and begins with a letter or digit")]
+    Id,
+    /// Not `^[0-9a-f]{32}$`.
+    #[error("a project id has 32 lower-case hexadecimal digits")]
+    Project,
+    /// Not a UUID.
+    #[error("a restore id is a UUID")]
+    Restore,
+}
+
+/// A backup, checkpoint, server, volume or resource id: `^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`.
+///
+/// The clouds' documents say only "String" and show UUIDs and 32 hexadecimal digits (wire
+/// reference 0); this is the widest pattern that stays one path segment whatever is done to it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(Box<str>);
+
+/// A project id: 32 lower-case hexadecimal digits, as IAM gives them out.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProjectId(Box<str>);
+
+impl Id {
+    /// The id in the one form that two spellings of the same thing share: lower case, no dashes.
+    /// Locks use it, so that `C0FFEE00-…` and `c0ffee00…` exclude each other.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        self.0.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=64).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+fn is_project(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+macro_rules! text_id {
+    ($name:ident, $check:path, $error:expr) => {
+        impl $name {
+            /// The text, as it came in.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if $check(text) { Ok(Self(text.into())) } else { Err($error) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+text_id!(Id, is_id, InvalidId::Id);
+text_id!(ProjectId, is_project, InvalidId::Project);
+
+/// The gateway's own name of one restore: a UUID, version 7, so that a list sorts by time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RestoreId(uuid::Uuid);
+
+impl RestoreId {
+    /// A new id for a restore accepted at `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        let micros = now.as_micros().max(0);
+        let seconds = u64::try_from(micros / 1_000_000).unwrap_or(0);
+        let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
+        Self(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+    }
+}
+
+impl FromStr for RestoreId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        // Only the dashed form: one restore has one URL.
+        if text.len() != 36 {
+            return Err(InvalidId::Restore);
+        }
+        uuid::Uuid::try_parse(text).map(Self).map_err(|_| InvalidId::Restore)
+    }
+}
+
+impl fmt::Display for RestoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for RestoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_could_leave_their_path_segment_are_refused() {
+        let hostile = [
+            "",
+            "../../x",
+            "..%2f..%2fx",
+            "%2e%2e/",
+            "a/b",
+            "a?b=c",
+            "a#b",
+            "a%00b",
+            "a\0b",
+            "a\u{2215}b",
+            "a\u{ff0f}b",
+            "-a",
+            "_a",
+            "a b",
+            "a.b",
+            "a\r\nb",
+        ];
+        for text in hostile {
+            assert_eq!(text.parse::<Id>(), Err(InvalidId::Id), "{text:?}");
+        }
+        assert!("a".repeat(65).parse::<Id>().is_err());
+        assert!("a".repeat(64).parse::<Id>().is_ok());
+    }
+
+    #[test]
+    fn project_ids_are_32_lower_case_hex() {
+        assert!("0a1b2c3d4e5f60718293a4b5c6d7e8f9".parse::<ProjectId>().is_ok());
+        for text in ["0A1B2C3D4E5F60718293A4B5C6D7E8F9", "{0a1b2c3d4e5f60718293a4b5c6d7e8}", "0a1b"] {
+            assert!(text.parse::<ProjectId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_one_id_fold_to_the_same() {
+        let upper: Id = "C0FFEE00-1111-4222-8333-444455556666".parse().unwrap();
+        let plain: Id = "c0ffee00111142228333444455556666".parse().unwrap();
+        assert_eq!(upper.folded(), plain.folded());
+    }
+
+    #[test]
+    fn restore_ids_sort_by_time() {
+        let early = RestoreId::at(Timestamp::from_micros(1_700_000_000_000_000));
+        let late = RestoreId::at(Timestamp::from_micros(1_700_000_000_002_000));
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(early.to_string().parse::<RestoreId>(), Ok(early));
+    }
+}

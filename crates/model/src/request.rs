@@ -1,0 +1,244 @@
+//! The canonical restore request: what is to be restored onto what. The first typed stage of the
+//! line; made from a validated JSON value by [`crate::schema::parse_restore`] and nowhere else.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::{Id, ProjectId};
+use crate::problem::Fault;
+
+/// One canonical restore request. Every disk is mapped id to id, never by order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The cloud project that owns backup and target.
+    pub project_id: ProjectId,
+    /// What is restored.
+    pub source: Source,
+    /// What is overwritten.
+    pub target: Target,
+}
+
+/// The backup a restore reads from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The backup of ONE resource: CBR and VBS `backup_id`, CSBS `checkpoint_item_id`.
+    pub backup_id: Id,
+    /// The protection run it belongs to. Only CSBS needs it, and the gateway can read it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_id: Option<Id>,
+}
+
+/// The resource a restore overwrites.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Target {
+    /// A whole server, all its disks.
+    Server {
+        /// The server to overwrite.
+        server_id: Id,
+        /// Whether the cloud starts the server afterwards. Required: every client of the native
+        /// APIs means something different by leaving it out (wire reference, T8).
+        power_on: bool,
+        /// Which disk backup goes onto which disk.
+        volumes: Vec<Mapping>,
+    },
+    /// One disk.
+    Volume {
+        /// The disk to overwrite.
+        volume_id: Id,
+    },
+    /// Another resource (a desktop, a file agent); CBR on Huawei Cloud only.
+    Resource {
+        /// The resource to overwrite.
+        resource_id: Id,
+        /// Folder inside it, where the resource takes one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination_path: Option<String>,
+    },
+}
+
+/// One disk backup and the disk it overwrites.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// The backup of one disk.
+    pub backup_id: Id,
+    /// The disk to overwrite.
+    pub volume_id: Id,
+}
+
+/// The kinds of target, as routing rules and capability tables name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A whole server.
+    Server,
+    /// One disk.
+    Volume,
+    /// Another resource.
+    Resource,
+}
+
+impl TargetKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Server, Self::Volume, Self::Resource];
+
+    /// The word used in requests, settings and documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Volume => "volume",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl Target {
+    /// Which kind of target this is.
+    #[must_use]
+    pub const fn kind(&self) -> TargetKind {
+        match self {
+            Self::Server { .. } => TargetKind::Server,
+            Self::Volume { .. } => TargetKind::Volume,
+            Self::Resource { .. } => TargetKind::Resource,
+        }
+    }
+
+    /// The id of the server, disk or resource itself.
+    #[must_use]
+    pub const fn id(&self) -> &Id {
+        match self {
+            Self::Server { server_id, .. } => server_id,
+            Self::Volume { volume_id } => volume_id,
+            Self::Resource { resource_id, .. } => resource_id,
+        }
+    }
+
+    /// The disk mappings of a server; empty for every other target.
+    #[must_use]
+    pub fn mappings(&self) -> &[Mapping] {
+        match self {
+            Self::Server { volumes, .. } => volumes,
+            Self::Volume { .. } | Self::Resource { .. } => &[],
+        }
+    }
+}
+
+impl RestoreRequest {
+    /// What this restore must hold alone (invariant I3): the target itself and every disk it
+    /// overwrites. Keys of one disk are equal whatever the generation and the spelling of the id.
+    #[must_use]
+    pub fn locks(&self) -> Vec<String> {
+        let key = |kind: &str, id: &Id| format!("{}/{kind}/{}", self.project_id, id.folded());
+        let mut locks = vec![key(self.target.kind().as_str(), self.target.id())];
+        locks.extend(self.target.mappings().iter().map(|m| key("volume", &m.volume_id)));
+        locks.sort_unstable();
+        locks.dedup();
+        locks
+    }
+
+    /// A digest of the meaning: equal for two requests that differ only in white space, the order
+    /// of members or the order of mappings. 64 hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        };
+        part(self.project_id.as_str());
+        part(self.source.backup_id.as_str());
+        part(self.source.checkpoint_id.as_ref().map_or("", Id::as_str));
+        part(self.target.kind().as_str());
+        part(self.target.id().as_str());
+        match &self.target {
+            Target::Server { power_on, volumes, .. } => {
+                part(if *power_on { "on" } else { "off" });
+                let mut pairs: Vec<_> =
+                    volumes.iter().map(|m| (m.backup_id.as_str(), m.volume_id.as_str())).collect();
+                pairs.sort_unstable();
+                for (backup, volume) in pairs {
+                    part(backup);
+                    part(volume);
+                }
+            }
+            Target::Volume { .. } => {}
+            Target::Resource { destination_path, .. } => part(destination_path.as_deref().unwrap_or("")),
+        }
+        hex::encode(hash.finalize())
+    }
+
+    /// What a schema cannot say: each disk backup and each disk occurs once. Two spellings of one
+    /// disk are the same disk.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut backups = HashMap::new();
+        let mut volumes = HashMap::new();
+        for (index, mapping) in self.target.mappings().iter().enumerate() {
+            for (seen, member, id) in
+                [(&mut backups, "backup_id", &mapping.backup_id), (&mut volumes, "volume_id", &mapping.volume_id)]
+            {
+                if let Some(first) = seen.insert(id.folded(), index) {
+                    faults.push(Fault::at(
+                        format!("/target/volumes/{index}/{member}"),
+                        format!("the same {member} stands in /target/volumes/{first}"),
+                    ));
+                }
+            }
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(volumes: &[(&str, &str)], power_on: bool) -> RestoreRequest {
+        RestoreRequest {
+            project_id: "0a1b2c3d4e5f60718293a4b5c6d7e8f9".parse().unwrap(),
+            source: Source { backup_id: "b".parse().unwrap(), checkpoint_id: None },
+            target: Target::Server {
+                server_id: "S1".parse().unwrap(),
+                power_on,
+                volumes: volumes
+                    .iter()
+                    .map(|(b, v)| Mapping { backup_id: b.parse().unwrap(), volume_id: v.parse().unwrap() })
+                    .collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_server_restore_and_a_restore_of_its_disk_share_a_lock() {
+        let whole = server(&[("b1", "C0FFEE-00"), ("b2", "v2")], true);
+        let disk = RestoreRequest {
+            target: Target::Volume { volume_id: "c0ffee00".parse().unwrap() },
+            ..server(&[], true)
+        };
+        assert!(disk.locks().iter().all(|lock| whole.locks().contains(lock)));
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_order_and_nothing_else() {
+        let one = server(&[("b1", "v1"), ("b2", "v2")], true);
+        assert_eq!(one.fingerprint(), server(&[("b2", "v2"), ("b1", "v1")], true).fingerprint());
+        for other in
+            [server(&[("b1", "v1"), ("b2", "v2")], false), server(&[("b1", "v2"), ("b2", "v1")], true)]
+        {
+            assert_ne!(one.fingerprint(), other.fingerprint());
+        }
+    }
+
+    #[test]
+    fn a_disk_mapped_twice_is_a_fault_with_its_place() {
+        let faults = server(&[("b1", "v1"), ("b1", "V1")], true).faults();
+        let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/target/volumes/1/backup_id", "/target/volumes/1/volume_id"]);
+    }
+}

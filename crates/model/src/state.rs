@@ -1,0 +1,405 @@
+//! What is true of a restore: the fold of its events. [`State::apply`] is a total function over
+//! (state, event): each pair is either a move or an [`IllegalMove`], and the ledger refuses to
+//! write the latter. Three invariants hold by construction, whoever calls:
+//!
+//! * **I5** nothing leaves a final state;
+//! * **I6** no event caused by a restart makes a state final;
+//! * **I2** a second send needs a stored proof that the one before was not applied.
+//!
+//! ```text
+//!  accepted ──► checking ──► submitting ──► running ◄──► unknown
+//!     │            │          │  ▲  │          │            │
+//!     │            │          │  └──┘ proof    ▼            ▼
+//!     └────────────┴──────────┴─────► rejected cancelled expired
+//!                                     succeeded failed not_applied
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof};
+use crate::problem::{Code, Effect, Problem};
+
+/// How often one restore may be sent, each time but the first on a proof.
+pub const MAX_SENDS: u32 = 3;
+/// How many reads of an authoritative list must miss a restore before it counts as not applied.
+pub const MIN_ABSENT_READS: u32 = 3;
+
+/// Where a restore stands. The words are part of the public interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Durably noted, not sent.
+    Accepted,
+    /// Read-only preflight; not sent.
+    Checking,
+    /// The request may be on the wire.
+    Submitting,
+    /// The upstream accepted it.
+    Running,
+    /// It may or may not have reached the upstream; reads will tell.
+    Unknown,
+    /// The upstream says it is done.
+    Succeeded,
+    /// The upstream says it failed.
+    Failed,
+    /// Refused before anything was changed.
+    Rejected,
+    /// Proven that nothing happened.
+    NotApplied,
+    /// Called off before it was sent.
+    Cancelled,
+    /// Not sent in time.
+    Expired,
+}
+
+impl Status {
+    /// Every status, in the order of the documentation.
+    pub const ALL: [Self; 11] = [
+        Self::Accepted,
+        Self::Checking,
+        Self::Submitting,
+        Self::Running,
+        Self::Unknown,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Rejected,
+        Self::NotApplied,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    /// Whether nothing can change it any more.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Accepted | Self::Checking | Self::Submitting | Self::Running | Self::Unknown => false,
+            Self::Succeeded
+            | Self::Failed
+            | Self::Rejected
+            | Self::NotApplied
+            | Self::Cancelled
+            | Self::Expired => true,
+        }
+    }
+
+    /// The public word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Checking => "checking",
+            Self::Submitting => "submitting",
+            Self::Running => "running",
+            Self::Unknown => "unknown",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::NotApplied => "not_applied",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The status with this public word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+}
+
+/// An event that does not fit the state it met. Nothing is written when this happens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event} is not a legal event for a restore that is {}: {why}", from.map_or("not there yet", Status::as_str))]
+pub struct IllegalMove {
+    /// The status the event met; `None` before the first event.
+    pub from: Option<Status>,
+    /// The event's word.
+    pub event: &'static str,
+    /// The rule it breaks.
+    pub why: &'static str,
+}
+
+/// What is true of a restore after its events so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Where it stands.
+    pub status: Status,
+    /// Past the route's time for a restore, and still running.
+    pub overdue: bool,
+    /// Reads can no longer tell; locks are kept until a person decides.
+    pub needs_operator: bool,
+    /// Since when what is shown could not be refreshed.
+    pub stale_since: Option<Timestamp>,
+    /// Whether the next authorised caller's token would let it be refreshed.
+    pub awaiting_credential: bool,
+    /// Percent, where the upstream gives it.
+    pub progress: Option<u8>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Proof that the last attempt was not applied; `None` while that is open.
+    pub last_proof: Option<Proof>,
+    /// The upstream's name for it.
+    pub handle: Option<Handle>,
+    /// The upstream's own word, as it came.
+    pub upstream_status: Option<String>,
+    /// The upstream's request id of the submit.
+    pub request_id: Option<String>,
+    /// Upstream clock minus ours, in milliseconds.
+    pub clock_offset_ms: Option<i64>,
+    /// What the generation remembers of its reads.
+    pub notes: Value,
+    /// Whether the target was ever seen in transition; then it is never called not applied.
+    pub seen_moving: bool,
+    /// Reads of an authoritative list that missed it.
+    pub absent_reads: u32,
+    /// What the last change of status rests on.
+    pub evidence: Evidence,
+    /// Why it ended badly, or why it is unknown.
+    pub error: Option<Problem>,
+    /// When the last attempt was written down.
+    pub submitted_at: Option<Timestamp>,
+    /// When it became running or unknown first.
+    pub answered_at: Option<Timestamp>,
+    /// When the last event was written.
+    pub updated_at: Timestamp,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+    /// The number of the last event.
+    pub seq: u32,
+}
+
+impl State {
+    /// The state after all `events`, in their order.
+    ///
+    /// # Errors
+    /// At the first event that does not fit, or when there is none.
+    pub fn fold(events: &[Event]) -> Result<Self, IllegalMove> {
+        let (first, rest) = events.split_first().ok_or(IllegalMove {
+            from: None,
+            event: "nothing",
+            why: "a restore has at least one event",
+        })?;
+        rest.iter().try_fold(Self::begin(first)?, |state, event| state.apply(event))
+    }
+
+    /// The state after the first event.
+    ///
+    /// # Errors
+    /// When it is not [`EventKind::Accepted`] with number 1.
+    pub fn begin(event: &Event) -> Result<Self, IllegalMove> {
+        let illegal = |why| IllegalMove { from: None, event: event.kind.as_str(), why };
+        if event.kind != EventKind::Accepted {
+            return Err(illegal("a restore begins by being accepted"));
+        }
+        if event.seq != 1 {
+            return Err(illegal("events are numbered from 1 without gaps"));
+        }
+        Ok(Self {
+            status: Status::Accepted,
+            overdue: false,
+            needs_operator: false,
+            stale_since: None,
+            awaiting_credential: false,
+            progress: None,
+            attempts: 0,
+            last_proof: None,
+            handle: None,
+            upstream_status: None,
+            request_id: None,
+            clock_offset_ms: None,
+            notes: Value::Null,
+            seen_moving: false,
+            absent_reads: 0,
+            evidence: event.evidence.clone(),
+            error: None,
+            submitted_at: None,
+            answered_at: None,
+            updated_at: event.at,
+            finished_at: None,
+            seq: 1,
+        })
+    }
+
+    /// The state after one more event.
+    ///
+    /// # Errors
+    /// When the event is not legal here; the state is then unchanged.
+    pub fn apply(&self, event: &Event) -> Result<Self, IllegalMove> {
+        use EventKind as E;
+        use Status as S;
+
+        let illegal = |why| IllegalMove { from: Some(self.status), event: event.kind.as_str(), why };
+        if event.seq != self.seq + 1 {
+            return Err(illegal("events are numbered without gaps"));
+        }
+        let mut next = self.clone();
+        next.seq = event.seq;
+        next.updated_at = event.at;
+
+        match (self.status, &event.kind) {
+            (_, E::Accepted) => return Err(illegal("a restore is accepted once")),
+            (_, E::Anomaly { .. }) => {}
+            (from, _) if from.is_final() => return Err(illegal("a final state is final")),
+
+            (S::Accepted, E::Checking) => next.move_to(S::Checking, event),
+            (S::Checking, E::Checked { notes, clock_offset_ms }) => {
+                next.notes = notes.clone();
+                next.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
+            }
+
+            (S::Accepted | S::Checking, E::Submitting { attempt: 1 }) => next.send(1, event),
+            (S::Submitting, E::Submitting { attempt }) => {
+                if self.last_proof.is_none() {
+                    return Err(illegal("a second send needs proof that the first was not applied"));
+                }
+                if *attempt != self.attempts + 1 || *attempt > MAX_SENDS {
+                    return Err(illegal("sends are counted one by one, three at most"));
+                }
+                next.send(*attempt, event);
+            }
+            (S::Submitting, E::NotSent { proof }) => {
+                if self.last_proof.is_some() {
+                    return Err(illegal("this attempt is already proven not to have been applied"));
+                }
+                next.last_proof = Some(*proof);
+            }
+
+            (S::Submitting, E::Started { .. } | E::Unsure { .. }) if self.last_proof.is_some() => {
+                return Err(illegal("the last attempt is proven not to have been applied"));
+            }
+            (
+                S::Submitting | S::Unknown,
+                E::Started { handle, upstream_status, progress, request_id, clock_offset_ms },
+            ) => {
+                next.move_to(S::Running, event);
+                next.answered_at = self.answered_at.or(Some(event.at));
+                next.error = None;
+                next.needs_operator = false;
+                next.absent_reads = 0;
+                next.seen_moving = true;
+                next.refreshed();
+                next.handle = handle.clone().or(next.handle);
+                next.upstream_status = upstream_status.clone().or(next.upstream_status);
+                next.progress = progress.or(next.progress);
+                next.request_id = request_id.clone().or(next.request_id);
+                next.clock_offset_ms = clock_offset_ms.or(next.clock_offset_ms);
+            }
+            (S::Submitting | S::Running, E::Unsure { reason, problem }) => {
+                next.move_to(S::Unknown, event);
+                next.answered_at = self.answered_at.or(Some(event.at));
+                next.overdue = false;
+                next.error = Some(match problem {
+                    Some(problem) => (**problem).clone(),
+                    None => Problem::new(Code::OutcomeUnknown, reason.clone()).effect(Effect::Possible),
+                });
+            }
+
+            (S::Running | S::Unknown, E::Observed { handle, upstream_status, progress, notes }) => {
+                next.refreshed();
+                next.handle = handle.clone().or(next.handle);
+                next.upstream_status = upstream_status.clone().or(next.upstream_status);
+                next.progress = progress.or(next.progress);
+                if let Some(notes) = notes {
+                    next.notes = notes.clone();
+                }
+            }
+            (S::Unknown, E::Absent) => {
+                next.refreshed();
+                next.absent_reads += 1;
+            }
+            (_, E::Stale { awaiting_credential }) if self.status != S::Submitting || self.is_unsent() => {
+                next.stale_since = self.stale_since.or(Some(event.at));
+                next.awaiting_credential = *awaiting_credential;
+            }
+            (S::Running, E::Overdue) => next.overdue = true,
+            (S::Unknown, E::NeedsOperator { .. }) => next.needs_operator = true,
+
+            (_, E::Succeeded | E::Failed { .. } | E::Rejected { .. } | E::NotApplied | E::Cancelled | E::Expired)
+                if event.cause == Cause::Restart =>
+            {
+                return Err(illegal("a restart alone never makes a state final"));
+            }
+            (S::Running | S::Unknown, E::Succeeded) => {
+                next.move_to(S::Succeeded, event);
+                next.error = None;
+            }
+            (S::Submitting | S::Running | S::Unknown, E::Failed { problem }) => {
+                next.move_to(S::Failed, event);
+                next.error = Some((**problem).clone());
+            }
+            (S::Accepted | S::Checking | S::Submitting, E::Rejected { problem }) => {
+                next.move_to(S::Rejected, event);
+                next.error = Some((**problem).clone());
+            }
+            (S::Unknown, E::NotApplied) => {
+                let proven = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
+                if !proven && event.cause != Cause::Operator {
+                    return Err(illegal("not applied needs three absent reads and a target never seen moving"));
+                }
+                next.move_to(S::NotApplied, event);
+            }
+            (S::Accepted | S::Checking, E::Cancelled) => next.move_to(S::Cancelled, event),
+            (S::Accepted | S::Checking, E::Expired) => next.move_to(S::Expired, event),
+            // Every attempt is proven not to have been applied, and the time for more is over.
+            (S::Submitting, E::Expired) if self.last_proof.is_some() => next.move_to(S::Expired, event),
+
+            (
+                _,
+                E::Checking
+                | E::Checked { .. }
+                | E::Submitting { .. }
+                | E::NotSent { .. }
+                | E::Started { .. }
+                | E::Unsure { .. }
+                | E::Observed { .. }
+                | E::Absent
+                | E::Stale { .. }
+                | E::Overdue
+                | E::NeedsOperator { .. }
+                | E::Succeeded
+                | E::Failed { .. }
+                | E::Rejected { .. }
+                | E::NotApplied
+                | E::Cancelled
+                | E::Expired,
+            ) => return Err(illegal("the states do not allow it")),
+        }
+        Ok(next)
+    }
+
+    fn move_to(&mut self, status: Status, event: &Event) {
+        self.status = status;
+        self.evidence = event.evidence.clone();
+        if status.is_final() {
+            self.finished_at = Some(event.at);
+            self.needs_operator = false;
+            self.overdue = false;
+            self.refreshed();
+        }
+        if status == Status::Succeeded {
+            self.progress = Some(100);
+        }
+    }
+
+    fn send(&mut self, attempt: u32, event: &Event) {
+        self.move_to(Status::Submitting, event);
+        self.attempts = attempt;
+        self.last_proof = None;
+        self.submitted_at = Some(event.at);
+        self.refreshed();
+    }
+
+    const fn refreshed(&mut self) {
+        self.stale_since = None;
+        self.awaiting_credential = false;
+    }
+
+    /// Whether the restore was never sent, or every send is proven not to have been applied.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        matches!(self.status, Status::Accepted | Status::Checking)
+            || (matches!(self.status, Status::Submitting) && self.last_proof.is_some())
+    }
+}

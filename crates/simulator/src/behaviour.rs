@@ -1,0 +1,191 @@
+//! How the clouds of this world behave where the documents leave a choice: what `POST /_sim/world` sets.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Every switch, with the behaviour of the documents as default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Behaviour {
+    pub(crate) restore_seconds: u32,
+    pub(crate) cbr_202: Cbr202,
+    pub(crate) cbr_oplog_lag_seconds: u32,
+    pub(crate) cbr_oplog_restore_block: bool,
+    pub(crate) cbr_oplogs_hidden: bool,
+    pub(crate) time_format: Times,
+    pub(crate) csbs_answer: CsbsAnswer,
+    pub(crate) csbs_restores_read: bool,
+    pub(crate) csbs_fail_marker: bool,
+    pub(crate) vbs_job_id: JobId,
+    pub(crate) vbs_answer: VbsAnswer,
+    pub(crate) next_restore: Option<NextRestore>,
+    pub(crate) tasks_vanish_after_seconds: Option<u32>,
+    pub(crate) power_state: PowerState,
+    pub(crate) vault_status: String,
+    pub(crate) backup_status: String,
+    pub(crate) volumes: BTreeMap<String, VolumeChange>,
+    pub(crate) token_lifetime_seconds: u32,
+    pub(crate) extra_disks: u32,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            restore_seconds: 3,
+            cbr_202: Cbr202::Empty,
+            cbr_oplog_lag_seconds: 0,
+            cbr_oplog_restore_block: true,
+            cbr_oplogs_hidden: false,
+            time_format: Times::Otc,
+            csbs_answer: CsbsAnswer::InProgress,
+            csbs_restores_read: false,
+            csbs_fail_marker: true,
+            vbs_job_id: JobId::Hex,
+            vbs_answer: VbsAnswer::JobId,
+            next_restore: None,
+            tasks_vanish_after_seconds: None,
+            power_state: PowerState::Active,
+            vault_status: "available".to_owned(),
+            backup_status: "available".to_owned(),
+            volumes: BTreeMap::new(),
+            token_lifetime_seconds: 24 * 60 * 60,
+            extra_disks: 0,
+        }
+    }
+}
+
+impl Behaviour {
+    /// This behaviour with the members of `patch` laid over it; the fault names the member.
+    pub(crate) fn patched(&self, patch: Value) -> Result<Self, String> {
+        let Value::Object(patch) = patch else {
+            return Err("a JSON object is wanted".to_owned());
+        };
+        let mut whole = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        if let Some(members) = whole.as_object_mut() {
+            members.extend(patch);
+        }
+        serde_json::from_value(whole).map_err(|error| error.to_string())
+    }
+}
+
+/// What CBR answers to a restore it has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cbr202 {
+    /// 202, `Content-Length: 0`.
+    Empty,
+    /// 202, no body, chunked.
+    ChunkedEmpty,
+    /// 202 with `{"job_id"}`.
+    JobId,
+    /// The same without a `Content-Type`.
+    NoContentType,
+    /// 202 with a page of HTML.
+    Html,
+    /// 200 with `{}`.
+    OkObject,
+}
+
+/// How CBR writes times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Times {
+    Otc,
+    Hwc,
+}
+
+/// What CSBS answers to a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CsbsAnswer {
+    InProgress,
+    /// 200 with `status: "fail"`; nothing is applied.
+    Fail,
+    /// Applied, and answered in the published sample's invalid JSON.
+    PublishedSample,
+}
+
+/// How VBS writes job ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum JobId {
+    Hex,
+    Dashed,
+}
+
+/// What VBS answers to a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VbsAnswer {
+    JobId,
+    /// Every restore call is refused by an error body under status 200; nothing is applied.
+    ErrorIn200,
+}
+
+/// The server before any restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PowerState {
+    Active,
+    Shutoff,
+    Error,
+    Terminated,
+}
+
+/// How the next restore that is applied goes, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NextRestore {
+    /// `success`, `failed`, `skipped`, `timeout`, `error`, or any word nobody has heard of.
+    pub(crate) status: String,
+    pub(crate) error_code: Option<String>,
+    pub(crate) error_msg: Option<String>,
+    pub(crate) duration_seconds: Option<u32>,
+    /// Another word that its task says later.
+    pub(crate) then: Option<String>,
+    pub(crate) then_after_seconds: u32,
+}
+
+impl Default for NextRestore {
+    fn default() -> Self {
+        Self {
+            status: "success".to_owned(),
+            error_code: None,
+            error_msg: None,
+            duration_seconds: None,
+            then: None,
+            then_after_seconds: 0,
+        }
+    }
+}
+
+/// A disk that is not as the first world has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VolumeChange {
+    pub(crate) size_gb: Option<u64>,
+    pub(crate) status: Option<String>,
+    pub(crate) multiattach: Option<bool>,
+    pub(crate) detached: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_keeps_the_rest_and_names_what_it_does_not_know() {
+        let first = Behaviour::default().patched(json!({"cbr_202": "job_id"})).unwrap();
+        let second = first.patched(json!({"next_restore": {"status": "skipped"}})).unwrap();
+        assert_eq!(second.cbr_202, Cbr202::JobId);
+        assert_eq!(second.next_restore.as_ref().unwrap().status, "skipped");
+        assert!(second.patched(json!({"next_restore": null})).unwrap().next_restore.is_none());
+        assert!(second.patched(json!({"cbr_303": 1})).unwrap_err().contains("cbr_303"));
+        assert!(second.patched(json!({"next_restore": {"wort": 1}})).unwrap_err().contains("wort"));
+        assert!(second.patched(json!([])).is_err());
+    }
+}

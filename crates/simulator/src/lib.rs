@@ -1,0 +1,36 @@
+//! Pretend clouds: the three backup APIs, block storage and identity of a fictional region, on one listener.
+//!
+//! For trying the gateway and for testing it without a cloud. The simulator is strict about requests, answers in the
+//! documented shapes, computes every refusal from the state of one small world, and keeps the truth of what was
+//! really applied. It imports nothing of ours, on purpose: shared types would share their mistakes.
+//!
+//! One request goes through, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens) →
+//! `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `evs`, `iam`) → `world` and `restores` (state,
+//! computed from clock readings, never by polling). `control` is the way in for people and tests: `/_sim/*`.
+
+mod access;
+mod answer;
+mod behaviour;
+mod call;
+mod cbr;
+mod cbr_tasks;
+mod clock;
+mod control;
+mod csbs;
+mod csbs_items;
+mod evs;
+mod faults;
+mod iam;
+mod journal;
+mod listener;
+mod outgoing;
+mod restores;
+mod routes;
+mod service;
+mod socket;
+mod vbs;
+mod vbs_restore;
+mod world;
+
+pub use clock::{Clock, SystemClock};
+pub use listener::{Options, Simulator};
