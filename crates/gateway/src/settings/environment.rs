@@ -13,8 +13,15 @@ const PREFIX: &str = "RESTORE_GATEWAY_";
 const NOT_TWINS: &[&str] = &["RESTORE_GATEWAY_CONFIG"];
 
 /// The variables that start with `RESTORE_GATEWAY_`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
+
+/// Names only: somebody may have put a secret into one.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Environment {
     /// An environment of these variables; those of other programs are left out.
@@ -43,11 +50,13 @@ impl Environment {
         let hosts: Vec<_> = self.0.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
         self.0.keys().map(String::as_str).filter(move |name| {
             let of_service = |host: &&str| {
-                name.strip_prefix(**host).is_some_and(|rest| {
-                    rest.starts_with("_SERVICE_HOST") || rest.starts_with("_SERVICE_PORT") || rest.starts_with("_PORT")
+                name.strip_prefix(*host).is_some_and(|rest| {
+                    rest.starts_with("_SERVICE_HOST")
+                        || rest.starts_with("_SERVICE_PORT")
+                        || rest.starts_with("_PORT")
                 })
             };
-            !NOT_TWINS.contains(name) && !hosts.iter().any(|host| of_service(host))
+            !NOT_TWINS.contains(name) && !hosts.iter().any(of_service)
         })
     }
 }

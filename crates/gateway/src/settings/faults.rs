@@ -144,7 +144,9 @@ pub(super) fn counted(faults: &[Fault]) -> String {
         let number = faults.iter().filter(|fault| fault.severity == severity).count();
         (number > 0).then(|| format!("{number} {word}{}", if number == 1 { "" } else { "s" }))
     };
-    let parts: Vec<_> =
-        [count(Severity::Error, "error"), count(Severity::Warning, "warning")].into_iter().flatten().collect();
+    let parts: Vec<_> = [count(Severity::Error, "error"), count(Severity::Warning, "warning")]
+        .into_iter()
+        .flatten()
+        .collect();
     if parts.is_empty() { "no faults".to_owned() } else { parts.join(" and ") }
 }

@@ -22,6 +22,13 @@ impl Key {
     pub(super) fn about(&self) -> String {
         self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
     }
+
+    /// The documentation in the form of a help line: lower-case, no full stop.
+    pub(super) fn hint(&self) -> String {
+        let about = self.about();
+        let (first, rest) = about.split_at(1);
+        first.to_lowercase() + rest.trim_end_matches('.')
+    }
 }
 
 /// What a key is when neither the environment nor the file has it.

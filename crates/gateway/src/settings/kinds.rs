@@ -1,12 +1,12 @@
 //! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
 
 use http::Uri;
+use restore_ledger::LedgerUrl;
 use serde_json::{Value, json};
 
 use super::faults::Code;
 use super::keys::Key;
 use super::nearest::nearest;
-use super::values::LedgerUrl;
 
 /// What may be written at a key.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +88,15 @@ impl Kind {
             }
             Seconds(least, most) => {
                 let number = value.as_f64().ok_or_else(mistyped)?;
-                if (*least..=*most).contains(&number) { Ok(value.clone()) } else { Err(outside(value, least, most)) }
+                if (*least..=*most).contains(&number) {
+                    Ok(value.clone())
+                } else {
+                    Err(outside(value, least, most))
+                }
             }
             Ratio => {
                 let number = value.as_f64().ok_or_else(mistyped)?;
-                if (0.0..=1.0).contains(&number) { Ok(value.clone()) } else { Err(outside(value, &0, &1)) }
+                if (0.0..=1.0).contains(&number) { Ok(value.clone()) } else { Err(outside(value, 0, 1)) }
             }
             OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
@@ -101,8 +105,9 @@ impl Kind {
                 Some("passthrough") => Ok(value.clone()),
                 _ => Err(Wrong {
                     code: Code::SecretInline,
-                    message: "the only credential of this version is `passthrough`; what stands here is not shown"
-                        .to_owned(),
+                    message:
+                        "the only credential of this version is `passthrough`; what stands here is not shown"
+                            .to_owned(),
                     help: Some(SECRET_HELP.to_owned()),
                 }),
             },
@@ -120,26 +125,40 @@ impl Kind {
                 )),
             },
             Url => check_url(text),
-            LedgerAt => match (LedgerUrl::parse(text), text.split(':').next()) {
-                (Some(_), _) => Ok(text.into()),
-                (None, Some("postgres" | "postgresql")) => Err(Wrong {
+            LedgerAt => match (text.parse(), text.split(':').next()) {
+                (Ok(LedgerUrl::Memory), _) => Ok(text.into()),
+                // `sqlite://…` and `sqlite::memory:` are other tools' forms: they would become files of that name
+                (Ok(LedgerUrl::Sqlite(_)), _)
+                    if !text.starts_with("sqlite://") && !text.starts_with("sqlite::") =>
+                {
+                    Ok(text.into())
+                }
+                (_, Some("postgres" | "postgresql")) => Err(Wrong {
                     code: if has_user(text) { Code::SecretInline } else { Code::BadValue },
                     message: "a postgresql ledger is not in this version".to_owned(),
                     help: Some("use `sqlite:PATH` with one gateway, or `memory:` for trials".to_owned()),
                 }),
-                (None, _) => Err(bad("this is not where a ledger can be".to_owned(), "write `sqlite:PATH` or `memory:`")),
+                _ => Err(bad(
+                    "this is not where a ledger can be".to_owned(),
+                    "write `sqlite:PATH` or `memory:`",
+                )),
             },
             Name => {
                 let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
                 if (1..=40).contains(&text.len()) && text.chars().all(legal) {
                     Ok(text.into())
                 } else {
-                    Err(bad(format!("`{text}` is not a name"), "use lower-case letters, digits and dashes, 40 at most"))
+                    Err(bad(
+                        format!("`{text}` is not a name"),
+                        "use lower-case letters, digits and dashes, 40 at most",
+                    ))
                 }
             }
             Generation => one_of(text, generations, "generation"),
             Word(words) => one_of(text, words, "word"),
-            _ if text.trim().is_empty() => Err(bad("this must not be empty".to_owned(), "write a value or leave out the key")),
+            _ if text.trim().is_empty() => {
+                Err(bad("this must not be empty".to_owned(), "write a value or leave out the key"))
+            }
             _ => Ok(text.into()),
         }
     }
@@ -154,7 +173,10 @@ impl Kind {
                 (Words(words), Some(word)) => one_of(word, words, "word").map(drop)?,
                 (_, Some(id)) if (1..=64).contains(&id.len()) && id.chars().all(legal) => {}
                 (_, Some(id)) => {
-                    return Err(bad(format!("`{id}` is not an id"), "an id has letters, digits, `-` and `_`, 64 at most"));
+                    return Err(bad(
+                        format!("`{id}` is not an id"),
+                        "an id has letters, digits, `-` and `_`, 64 at most",
+                    ));
                 }
                 (_, None) => {
                     return Err(Wrong {
@@ -201,15 +223,19 @@ impl Kind {
             Whole(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Seconds(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
             Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
-            Address => json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"}),
+            Address => {
+                json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"})
+            }
             Url => json!({"type": "string", "pattern": "^https?://[^/@?#]+(/[^?#]*)?$"}),
-            LedgerAt => json!({"type": "string", "pattern": "^(memory:$|sqlite:[^:])"}),
+            LedgerAt => json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/]))"}),
             Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Text | Generation => json!({"type": "string", "minLength": 1}),
             CredentialName => json!({"enum": ["passthrough"]}),
             Word(words) => json!({"enum": words}),
             Words(words) => json!({"type": "array", "minItems": 1, "items": {"enum": words}}),
-            Ids => json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}}),
+            Ids => {
+                json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}})
+            }
             OrNone(kind @ (Whole(..) | Seconds(..))) => json!({"anyOf": [{"const": 0}, kind.schema()]}),
             OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
         }
@@ -217,7 +243,8 @@ impl Kind {
 }
 
 /// What to do instead of writing a secret into the file.
-pub(super) const SECRET_HELP: &str = "keep secrets out of the settings: callers bring their own token with each request";
+pub(super) const SECRET_HELP: &str =
+    "keep secrets out of the settings: callers bring their own token with each request";
 
 /// Whether a URL names a user, and so perhaps a password.
 pub(super) fn has_user(url: &str) -> bool {
@@ -234,12 +261,20 @@ fn check_url(text: &str) -> Result<Value, Wrong> {
         });
     }
     if text.contains(['?', '#']) {
-        return Err(bad("the url has a query or a fragment".to_owned(), "only scheme, host, port and a path may stand here"));
+        return Err(bad(
+            "the url has a query or a fragment".to_owned(),
+            "only scheme, host, port and a path may stand here",
+        ));
     }
-    let legal = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty());
+    let legal = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty())
+    };
     match text.parse::<Uri>() {
         Ok(uri) if legal(&uri) => Ok(text.into()),
-        _ => Err(bad(format!("`{text}` is not an http or https url"), "write it as `https://host` or `https://host:port/path`")),
+        _ => Err(bad(
+            format!("`{text}` is not an http or https url"),
+            "write it as `https://host` or `https://host:port/path`",
+        )),
     }
 }
 

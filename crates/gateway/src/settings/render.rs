@@ -26,7 +26,9 @@ impl Faults {
         };
         let mut group = Group::with_title(level.primary_title(titled(fault)).id(fault.code.as_str()));
         match (&fault.variable, &fault.span) {
-            (Some(variable), _) => group = group.element(Origin::path(format!("the variable {variable}"))),
+            (Some(variable), _) => {
+                group = group.element(Level::NOTE.message(format!("set by the variable {variable}")));
+            }
             (None, Some(span)) if !span.is_empty() => {
                 let snippet = Snippet::source(self.text.as_str()).path(self.name.as_str());
                 group = group.element(snippet.annotation(AnnotationKind::Primary.span(span.clone())));

@@ -34,6 +34,17 @@ impl<'a> Report<'a> {
         self.origins.insert(path.to_owned(), origin);
     }
 
+    /// Whether there is a fault at a path or within it.
+    pub(super) fn is_faulty(&self, path: &str) -> bool {
+        let within = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.faults.iter().any(|fault| fault.path.strip_prefix(path).is_some_and(within))
+    }
+
+    /// The first of two paths that somebody wrote: a fault of both points there.
+    pub(super) fn first_written<'p>(&self, paths: [&'p str; 2]) -> &'p str {
+        if self.origins.contains_key(paths[0]) { paths[0] } else { paths[1] }
+    }
+
     /// Strikes bytes out of the text before anybody sees it.
     pub(super) fn strike(&mut self, span: Range<usize>) {
         self.secrets.push(span);
@@ -43,7 +54,13 @@ impl<'a> Report<'a> {
         self.add(Severity::Error, path, code, message.into(), help);
     }
 
-    pub(super) fn warning(&mut self, path: &str, code: Code, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn warning(
+        &mut self,
+        path: &str,
+        code: Code,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
         self.add(Severity::Warning, path, code, message.into(), help);
     }
 
@@ -55,7 +72,17 @@ impl<'a> Report<'a> {
         };
         let place = span.as_ref().map(|span| place(&self.source.text, span.start));
         let (line, column) = place.unzip();
-        self.faults.push(Fault { severity, code, path: path.to_owned(), line, column, variable, message, help, span });
+        self.faults.push(Fault {
+            severity,
+            code,
+            path: path.to_owned(),
+            line,
+            column,
+            variable,
+            message,
+            help,
+            span,
+        });
     }
 
     /// Where a path was written, or else the table it would stand in.
@@ -107,7 +134,7 @@ mod tests {
         let text = "a = \"é\"\nb = \"ß!\"\n";
         assert_eq!(place(text, 0), (1, 1));
         assert_eq!(place(text, text.find("ß").unwrap()), (2, 6));
-        let shown = struck(text, &[4..8]);
+        let shown = struck(text, &[4..6, 6..8]);
         assert_eq!(shown, "a = ****\nb = \"ß!\"\n");
         assert_eq!(shown.len(), text.len());
     }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use restore_ledger::LedgerUrl;
 
 use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
-use super::kinds::Kind::{self, *};
-use super::values::{Credential, IdempotencyKey, LedgerUrl, LogFormat, Setting, Target};
+use super::kinds::Kind::*;
+use super::values::{Credential, IdempotencyKey, LogFormat, Setting, Target};
 
 /// The longest time that can be set anywhere, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use restore_ledger::LedgerUrl;
 use serde_json::Value;
 
 /// A resolved value: made from a checked one, shown as one.
@@ -16,39 +17,6 @@ pub(super) trait Setting: Sized {
     fn read(value: &Value) -> Option<Self>;
     /// As it would be written.
     fn show(&self) -> Value;
-}
-
-/// Where restores are recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LedgerUrl {
-    /// In memory: gone with the process.
-    Memory,
-    /// In the SQLite file at this path.
-    Sqlite(PathBuf),
-}
-
-impl LedgerUrl {
-    /// Reads `memory:` or `sqlite:PATH`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text.split_once(':')? {
-            ("memory", "") => Some(Self::Memory),
-            ("sqlite", path) if !path.is_empty() && !path.starts_with(':') && !path.starts_with("//") => Some(Self::Sqlite(path.into())),
-            _ => None,
-        }
-    }
-}
-
-impl Setting for LedgerUrl {
-    fn read(value: &Value) -> Option<Self> {
-        Self::parse(value.as_str()?)
-    }
-
-    fn show(&self) -> Value {
-        match self {
-            Self::Memory => "memory:".into(),
-            Self::Sqlite(path) => format!("sqlite:{}", path.display()).into(),
-        }
-    }
 }
 
 /// An enum whose members are words of a [`Word`](super::kinds::Kind::Word) key.
@@ -144,6 +112,7 @@ settings_of! {
     PathBuf: |value| value.as_str().map(Self::from), |path| path.display().to_string().into();
     Uri: |value| value.as_str()?.parse().ok(), |uri| uri.to_string().trim_end_matches('/').into();
     SocketAddr: |value| value.as_str()?.parse().ok(), |address| address.to_string().into();
+    LedgerUrl: |value| value.as_str()?.parse().ok(), |url| url.to_string().into();
     tracing::Level: |value| value.as_str()?.parse().ok(), |level| level.as_str().to_ascii_lowercase().into();
     Duration: |value| Self::try_from_secs_f64(value.as_f64()?).ok(), seconds;
 }

@@ -1,0 +1,111 @@
+//! The settings of the gateway: written in TOML and the environment, checked as a whole, resolved into types.
+//!
+//! Place: beside the layers, which take plain values and never [`Settings`]; the composition in the crate's root
+//! alone joins both. Nothing here opens a socket, and only [`read_environment`] looks at the process.
+//!
+//! The line: text → document with places (`toml`) → [`reader`] walks it along the list of keys, environment over
+//! file over default → tree in which every key has a checked value → [`rules`] look at it as a whole →
+//! [`Settings`]. Faults are gathered all along in one [`report`] and come out together.
+//!
+//! # How to add a key
+//!
+//! 1. Add it to its table in [`tables`]: documentation with its unit, name, type, kind with bounds, default. From
+//!    this one entry come the field of the resolved struct, the strict reader, the nearest-key help, the
+//!    environment twin, `explain` and the JSON Schema.
+//! 2. Write it, with its default, into `config/restore-gateway.toml`; a test names it if it is missing there.
+//! 3. Rewrite the schema: `UPDATE_SCHEMA=1 cargo test -p restore-gateway --lib settings`.
+//!
+//! A value of a new shape needs a [`kinds::Kind`] (what may be written) and a type in [`values`] (what it resolves
+//! to). A fault that needs two keys is a rule in [`rules`].
+
+mod environment;
+mod faults;
+mod keys;
+mod kinds;
+mod nearest;
+mod reader;
+mod render;
+mod report;
+mod rules;
+mod schema;
+mod secrets;
+mod tables;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use toml::de::DeTable;
+
+pub use restore_ledger::LedgerUrl;
+
+pub use environment::{Environment, read_environment};
+pub use faults::{Code, Fault, Faults, Severity};
+pub use schema::{explain, nearest_key, schema};
+pub use tables::{Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream};
+pub use values::{Credential, IdempotencyKey, LogFormat, Target};
+
+use reader::Reader;
+use report::{Origin, Report};
+use values::Setting;
+
+/// The commented file with every key at its default, and an example of each generation.
+pub const DEFAULT_TOML: &str = include_str!("../../../../config/restore-gateway.toml");
+
+/// A file of settings: its text, and the name it is called by in faults.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Usually the path of the file.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
+}
+
+impl Source {
+    /// A text under a name.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+}
+
+/// Reads settings: environment over file over default. `generations` are the names of those that are built in.
+///
+/// # Errors
+///
+/// All faults at once, warnings among them, if one of them is an error. Otherwise the warnings come with the
+/// settings.
+pub fn load(
+    source: &Source,
+    environment: &Environment,
+    generations: &[&str],
+) -> Result<(Settings, Faults), Faults> {
+    let mut report = Report::new(source);
+    let document = match DeTable::parse(&source.text) {
+        Ok(document) => document,
+        Err(error) => {
+            let end = source.text.len();
+            let span = error.span().unwrap_or(0..0);
+            report.written("", Origin::File(span.start.min(end)..span.end.min(end)));
+            secrets::in_broken(&source.text).into_iter().for_each(|span| report.strike(span));
+            report.error("", Code::Syntax, error.message(), None);
+            return Err(report.finish());
+        }
+    };
+    let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
+    rules::check(&mut tree, &mut report);
+    let faults = report.finish();
+    if faults.has_errors() {
+        return Err(faults);
+    }
+    match Settings::read(&tree) {
+        Some(settings) => Ok((settings, faults)),
+        None => unreachable!("a checked value has the type of its key: the tests read every key and bound"),
+    }
+}
+
+impl Settings {
+    /// As they are in effect, in the shape of the file. They hold no secret.
+    pub fn to_json(&self) -> serde_json::Value {
+        self.show()
+    }
+}

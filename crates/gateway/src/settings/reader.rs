@@ -1,0 +1,226 @@
+//! Walks a document, the environment and the list of keys together: environment over file over default, every
+//! key known, every value checked, every fault reported. What comes out is a tree in which each key has its value.
+//!
+//! A faulty value stays in the tree as written, so that one fault does not cause others (a route may name an
+//! upstream whose name is not well formed). The tree is resolved only if there was no error.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Settings;
+use super::environment::{Environment, path_of, paths, twin};
+use super::faults::Code;
+use super::keys::{Key, Preset};
+use super::kinds::{Kind, SECRET_HELP, found};
+use super::nearest::nearest;
+use super::report::{Origin, Report};
+use super::secrets;
+
+/// Tables that will exist, so that nobody takes them for a slip of the pen.
+const LATER: &[&str] = &["credentials", "callers", "policies", "doors"];
+
+/// What is read together, and where faults go.
+pub(super) struct Reader<'a, 'r> {
+    pub(super) environment: &'a Environment,
+    pub(super) generations: &'a [&'a str],
+    pub(super) report: &'r mut Report<'a>,
+    used: BTreeSet<String>,
+}
+
+impl<'a, 'r> Reader<'a, 'r> {
+    pub(super) fn new(
+        environment: &'a Environment,
+        generations: &'a [&'a str],
+        report: &'r mut Report<'a>,
+    ) -> Self {
+        Self { environment, generations, report, used: BTreeSet::new() }
+    }
+
+    /// The whole tree.
+    pub(super) fn read(mut self, document: &DeTable<'_>) -> Value {
+        let tree = self.table(Settings::KEYS, Some(document), "");
+        self.unknown_variables();
+        tree
+    }
+
+    fn table(&mut self, keys: &'static [Key], written: Option<&DeTable<'_>>, path: &str) -> Value {
+        if let Some(written) = written {
+            self.unknown_keys(keys, written, path);
+        }
+        let mut tree = Map::new();
+        for key in keys {
+            let path = join(path, key.name);
+            let value = written.and_then(|table| table.get(key.name));
+            if let Some(value) = value {
+                self.report.written(&path, Origin::File(value.span()));
+            }
+            let value = match key.kind {
+                Kind::Table(keys) => self.row(keys, value, &path),
+                Kind::Tables(keys) => self.rows(keys, value, &path),
+                _ => self.value(key, value, &path),
+            };
+            tree.insert(key.name.to_owned(), value);
+        }
+        Value::Object(tree)
+    }
+
+    /// A table, or a fault if something else stands there.
+    fn row(&mut self, keys: &'static [Key], value: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
+        match value.map(Spanned::get_ref) {
+            None => self.table(keys, None, path),
+            Some(DeValue::Table(table)) => self.table(keys, Some(table), path),
+            Some(other) => self.mistyped(path, other, "a table", format!("write `[{path}]` above its keys")),
+        }
+    }
+
+    /// The tables of an array: those of the file, and as many more as the environment adds.
+    fn rows(&mut self, keys: &'static [Key], value: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
+        let written: &[_] = match value.map(Spanned::get_ref) {
+            None => &[],
+            Some(DeValue::Array(array)) => array,
+            Some(other) => {
+                return self.mistyped(
+                    path,
+                    other,
+                    "an array of tables",
+                    format!("write `[[{path}]]` above its keys"),
+                );
+            }
+        };
+        let mut rows = Vec::new();
+        loop {
+            let path = format!("{path}[{}]", rows.len());
+            let value = written.get(rows.len());
+            match value {
+                Some(value) => self.report.written(&path, Origin::File(value.span())),
+                None if self.environment.reaches(&path) => {
+                    self.report.written(&path, Origin::Variable(format!("{}_*", twin(&path))));
+                }
+                None => return Value::Array(rows),
+            }
+            rows.push(self.row(keys, value, &path));
+        }
+    }
+
+    fn mistyped(&mut self, path: &str, value: &DeValue<'_>, expected: &str, help: String) -> Value {
+        let message = format!("expected {expected}, found {}", found(&plain(value)));
+        self.report.error(path, Code::WrongType, message, Some(help));
+        Value::Null
+    }
+
+    /// The value of a key: environment over file over default.
+    fn value(&mut self, key: &Key, written: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
+        let value = if let Some((variable, text)) = self.environment.get(path) {
+            self.used.insert(variable.clone());
+            self.report.written(path, Origin::Variable(variable));
+            key.kind.lex(text)
+        } else if let Some(written) = written {
+            plain(written.get_ref())
+        } else {
+            match key.preset {
+                Preset::Value(text) => key.kind.lex(text),
+                Preset::Absent => return Value::Null,
+                Preset::Required => {
+                    let message = format!("`{}` is missing", key.name);
+                    self.report.error(path, Code::MissingKey, message, Some(key.hint()));
+                    return Value::Null;
+                }
+            }
+        };
+        match key.kind.check(&value, self.generations) {
+            Ok(checked) => checked,
+            Err(wrong) => {
+                if let (Code::SecretInline, Some(written)) = (wrong.code, written) {
+                    self.report.strike(written.span());
+                }
+                self.report.error(path, wrong.code, wrong.message, wrong.help);
+                value
+            }
+        }
+    }
+
+    fn unknown_keys(&mut self, keys: &[Key], written: &DeTable<'_>, path: &str) {
+        for (name, value) in written {
+            let word = name.get_ref().as_ref();
+            if keys.iter().any(|key| key.name == word) {
+                continue;
+            }
+            let unknown = join(path, word);
+            self.report.written(&unknown, Origin::File(name.span()));
+            let secrets = secrets::within(word, value);
+            if secrets.is_empty() {
+                let help = unknown_help(keys, path, word);
+                self.report.error(&unknown, Code::UnknownKey, format!("unknown key `{word}`"), Some(help));
+            } else {
+                for span in secrets {
+                    self.report.strike(span);
+                }
+                let message = "a secret stands in the settings; it is not shown";
+                self.report.error(&unknown, Code::SecretInline, message, Some(SECRET_HELP.to_owned()));
+            }
+        }
+    }
+
+    fn unknown_variables(&mut self) {
+        let unused: Vec<&str> = self.environment.names().filter(|name| !self.used.contains(*name)).collect();
+        for name in unused {
+            let (message, help) = match path_of(name, Settings::KEYS) {
+                Some(path) => (
+                    format!("the variable is for `{path}`, which has no table"),
+                    Some("tables of an array are counted from 0, without a gap".to_owned()),
+                ),
+                None => ("no key has this variable".to_owned(), nearest_variable(name)),
+            };
+            self.report.written(name, Origin::Variable(name.to_owned()));
+            self.report.error(name, Code::UnknownKey, message, help);
+        }
+    }
+}
+
+/// The nearest variable, with the index that was meant.
+fn nearest_variable(name: &str) -> Option<String> {
+    let index = name.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
+    let twins: Vec<_> = paths(Settings::KEYS, index).iter().map(|path| twin(path)).collect();
+    nearest(name, twins.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// What may have been meant by a key that does not exist, and what may stand there.
+fn unknown_help(keys: &[Key], path: &str, word: &str) -> String {
+    if path.is_empty() && LATER.contains(&word) {
+        return format!("`{word}` is not in this version");
+    }
+    let allowed: Vec<_> = keys.iter().map(|key| key.name).collect();
+    let elsewhere = || {
+        let all = paths(Settings::KEYS, 0);
+        let home = all.iter().find(|path| path.rsplit('.').next() == Some(word))?;
+        Some(home.replace("[0]", "[]"))
+    };
+    let meant = nearest(word, allowed.iter().copied()).map(str::to_owned).or_else(elsewhere);
+    let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
+    format!("{meant}allowed here: {}", allowed.join(", "))
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// A value of the file without its places. Dates, and numbers that are not finite, become null: no key wants one.
+fn plain(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.into(),
+            Err(_) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        },
+        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Datetime(_) => Value::Null,
+        DeValue::Array(items) => items.iter().map(|item| plain(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(name, value)| (name.get_ref().to_string(), plain(value.get_ref()))).collect()
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What no single key can say: references, names, routes that hide each other, values that cannot be together.
+//!
+//! Rules work on the tree of [`super::reader`], which may hold faulty values, and stay silent on what they cannot
+//! read: that fault is reported already.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::faults::Code;
+use super::nearest::nearest;
+use super::report::Report;
+
+/// Checks the tree as a whole, and fills in the defaults that depend on another key.
+pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
+    listeners(tree, report);
+    times(tree, report);
+    upstreams(tree, report);
+    references(tree, report);
+    reachable(tree, report);
+    let overdue = tree["follow"]["overdue_seconds"].clone();
+    for route in tree["routes"].as_array_mut().into_iter().flatten() {
+        if let Some(seconds @ Value::Null) = route.get_mut("overdue_seconds") {
+            *seconds = overdue.clone();
+        }
+    }
+}
+
+fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
+    tree[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn listeners(tree: &Value, report: &mut Report<'_>) {
+    let listen = &tree["listen"];
+    let address = |key: &str| listen[key].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+    for key in ["api", "admin"] {
+        if let (Some(address), Some(false)) = (address(key), listen["dangerous_allow_remote"].as_bool())
+            && !address.ip().is_loopback()
+        {
+            report.error(
+                &format!("listen.{key}"),
+                Code::RemoteListen,
+                format!("other machines can reach {address}, and this version does not authenticate callers"),
+                Some(REMOTE_HELP.to_owned()),
+            );
+        }
+    }
+    if let (Some(api), Some(admin)) = (address("api"), address("admin"))
+        && api == admin
+        && api.port() != 0
+    {
+        let path = report.first_written(["listen.admin", "listen.api"]);
+        let help = "give each listener its own port".to_owned();
+        report.error(path, Code::Conflict, format!("both listeners have the address {api}"), Some(help));
+    }
+}
+
+const REMOTE_HELP: &str =
+    "listen on 127.0.0.1, or set `listen.dangerous_allow_remote = true` behind something that authenticates";
+
+fn times(tree: &Value, report: &mut Report<'_>) {
+    const REQUEST: &str = "limits.request_seconds";
+    if report.is_faulty(REQUEST) {
+        return;
+    }
+    for key in ["limits.wait_seconds", "submit.answer_seconds"] {
+        let seconds = |path: &str| {
+            let (table, key) = path.split_once('.')?;
+            tree[table][key].as_f64()
+        };
+        if let (Some(wait), Some(request)) = (seconds(key), seconds(REQUEST))
+            && wait >= request
+            && !report.is_faulty(key)
+        {
+            report.error(
+                report.first_written([key, REQUEST]),
+                Code::Conflict,
+                format!("`{key}`, {wait}, is not less than `{REQUEST}`, {request}"),
+                Some(
+                    "the request would end before its answer: make one shorter or the other longer"
+                        .to_owned(),
+                ),
+            );
+        }
+    }
+}
+
+fn upstreams(tree: &Value, report: &mut Report<'_>) {
+    if tree["upstreams"].as_array().is_some_and(Vec::is_empty) {
+        let help = "add `[[upstreams]]` with name, generation and endpoint".to_owned();
+        report.error(
+            "upstreams",
+            Code::MissingKey,
+            "no upstream: there is no cloud to restore in",
+            Some(help),
+        );
+    }
+    let rows = rows(tree, "upstreams");
+    for (index, upstream) in rows.iter().enumerate() {
+        let name = upstream["name"].as_str();
+        if let (Some(name), Some(first)) =
+            (name, rows[..index].iter().position(|other| other["name"].as_str() == name))
+        {
+            report.error(
+                &format!("upstreams[{index}].name"),
+                Code::DuplicateName,
+                format!("`{name}` is the name of `upstreams[{first}]` already"),
+                Some("routes tell upstreams apart by name: give each its own".to_owned()),
+            );
+        }
+        for key in ["endpoint", "volumes_endpoint"] {
+            if upstream[key].as_str().is_some_and(is_remote_cleartext) {
+                let help = "tokens travel in clear to this address: use https".to_owned();
+                report.warning(
+                    &format!("upstreams[{index}].{key}"),
+                    Code::Cleartext,
+                    "http without tls",
+                    Some(help),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a URL is plain http to another machine.
+fn is_remote_cleartext(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !loopback
+}
+
+fn references(tree: &Value, report: &mut Report<'_>) {
+    if tree["routes"].as_array().is_some_and(Vec::is_empty) {
+        let help =
+            "add `[[routes]]` with `upstream = \"…\"`; without `match` it takes every restore".to_owned();
+        report.error("routes", Code::MissingKey, "no route: every restore would be refused", Some(help));
+    }
+    let names: Vec<Option<&str>> = rows(tree, "upstreams").iter().map(|row| row["name"].as_str()).collect();
+    let wanted: Vec<Option<&str>> = rows(tree, "routes").iter().map(|row| row["upstream"].as_str()).collect();
+    // a name that could not be read may be the one that is looked for
+    if names.is_empty() || names.contains(&None) {
+        return;
+    }
+    let mut all_found = !wanted.is_empty();
+    for (index, name) in wanted.iter().enumerate() {
+        all_found &= names.contains(name);
+        if let Some(name) = name.filter(|name| !names.contains(&Some(*name))) {
+            let known = names.iter().flatten().copied();
+            let help = match nearest(name, known.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            let path = format!("routes[{index}].upstream");
+            report.error(
+                &path,
+                Code::DanglingReference,
+                format!("no upstream is named `{name}`"),
+                Some(help),
+            );
+        }
+    }
+    for (index, name) in names.iter().enumerate() {
+        if all_found && !wanted.contains(name) {
+            let help = "add a route, or take the upstream out".to_owned();
+            report.warning(
+                &format!("upstreams[{index}]"),
+                Code::UnusedUpstream,
+                "no route leads here",
+                Some(help),
+            );
+        }
+    }
+}
+
+/// Warns of routes that no restore can take. With a fault in any route it is not known what that one matches.
+fn reachable(tree: &Value, report: &mut Report<'_>) {
+    if report.is_faulty("routes") {
+        return;
+    }
+    let reaches: Vec<Reach<'_>> =
+        rows(tree, "routes").iter().map(|route| Reach::of(&route["match"])).collect();
+    for (index, reach) in reaches.iter().enumerate() {
+        let path = format!("routes[{index}]");
+        if reach.is_empty() {
+            report.warning(
+                &path,
+                Code::UnreachableRoute,
+                "no restore can match this route",
+                Some(
+                    "`server_id` matches servers only, `volume_id` single disks only: make two routes"
+                        .to_owned(),
+                ),
+            );
+        } else if let Some(earlier) = reaches[..index].iter().position(|earlier| earlier.covers(reach)) {
+            report.warning(
+                &path,
+                Code::UnreachableRoute,
+                format!("`routes[{earlier}]` matches all that this route matches, and comes first"),
+                Some("put the narrower route first".to_owned()),
+            );
+        }
+    }
+}
+
+/// What a route matches: one set per member of a restore, `None` for everything.
+struct Reach<'t> {
+    targets: Vec<&'t str>,
+    ids: [Option<Vec<&'t str>>; 3],
+}
+
+impl<'t> Reach<'t> {
+    fn of(rule: &'t Value) -> Self {
+        let list =
+            |key: &str| Some(rule[key].as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        let ids = ["project_id", "server_id", "volume_id"].map(list);
+        let mut targets = list("target").unwrap_or_else(|| vec!["server", "volume", "resource"]);
+        targets.retain(|target| {
+            (ids[1].is_none() || *target == "server") && (ids[2].is_none() || *target == "volume")
+        });
+        Self { targets, ids }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let within = |narrow: &[&str], wide: &[&str]| narrow.iter().all(|item| wide.contains(item));
+        within(&other.targets, &self.targets)
+            && self.ids.iter().zip(&other.ids).all(|(wide, narrow)| match (wide, narrow) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(wide), Some(narrow)) => within(narrow, wide),
+            })
+    }
+}

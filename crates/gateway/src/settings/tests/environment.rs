@@ -1,0 +1,147 @@
+use super::super::environment::{paths, twin};
+use super::super::keys::{Key, Preset};
+use super::super::kinds::Kind;
+use super::super::{DEFAULT_TOML, Settings};
+use super::{LEAST, clean, faults};
+
+/// A value that differs from the default of a kind, as the environment and as the tree have it.
+fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
+    let text = match (kind, preset) {
+        (Kind::Flag, Preset::Value(text)) => (!text.parse::<bool>().unwrap()).to_string(),
+        (Kind::Whole(least, most), Preset::Value(text)) => {
+            let number: u64 = text.parse().unwrap();
+            (if number < *most { number + 1 } else { *least }).to_string()
+        }
+        (Kind::Seconds(..), Preset::Value(text)) => (text.parse::<u64>().unwrap() + 1).to_string(),
+        (Kind::OrNone(Kind::Seconds(..)), _) => "7".to_owned(),
+        (Kind::Seconds(..), _) => "77".to_owned(),
+        (Kind::Ratio, _) => "0.75".to_owned(),
+        (Kind::Address, _) => "127.0.0.1:9999".to_owned(),
+        (Kind::Url | Kind::OrNone(Kind::Url), _) => "https://other.cloud.example/prefix".to_owned(),
+        (Kind::LedgerAt, _) => "memory:".to_owned(),
+        (Kind::CredentialName, _) => "passthrough".to_owned(),
+        (Kind::Generation, _) => "vbs-v2".to_owned(),
+        (Kind::Word(words), Preset::Value(text)) => {
+            (*words.iter().find(|word| **word != text).unwrap()).to_owned()
+        }
+        (Kind::Words(words), _) => return ((*words).join(","), (*words).into()),
+        (Kind::Ids, _) => return ("one, two".to_owned(), vec!["one", "two"].into()),
+        _ => "other".to_owned(),
+    };
+    let value = kind.lex(&text);
+    (text, value)
+}
+
+fn leaves(keys: &'static [Key], prefix: &str) -> Vec<(String, &'static Key)> {
+    keys.iter()
+        .flat_map(|key| match key.kind {
+            Kind::Table(keys) => leaves(keys, &format!("{prefix}{}.", key.name)),
+            Kind::Tables(keys) => leaves(keys, &format!("{prefix}{}[0].", key.name)),
+            _ => vec![(format!("{prefix}{}", key.name), key)],
+        })
+        .collect()
+}
+
+#[test]
+fn the_twin_of_every_key_wins_over_the_file() {
+    let leaves = leaves(Settings::KEYS, "");
+    assert_eq!(leaves.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths(Settings::KEYS, 0));
+    for (path, key) in leaves {
+        let (text, value) = other(&key.kind, key.preset);
+        let variable = twin(&path);
+        let mut variables = vec![(variable.as_str(), text.as_str())];
+        if path == "upstreams[0].name" {
+            variables.extend([("RESTORE_GATEWAY_ROUTES_0_UPSTREAM", "other")]);
+        }
+        if path == "routes[0].upstream" {
+            variables.extend([("RESTORE_GATEWAY_UPSTREAMS_0_NAME", "other")]);
+        }
+        let contradicts = path.ends_with("match.volume_id");
+        let text = if contradicts { LEAST } else { MATCHING };
+        let tree = clean(text, &variables).to_json();
+        let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
+        assert_eq!(tree.pointer(&pointer), Some(&value), "{variable}");
+    }
+}
+
+/// A file that has a table of every kind.
+const MATCHING: &str = r#"
+[listen]
+api = "127.0.0.1:1"
+[[upstreams]]
+name = "a"
+generation = "cbr-v3"
+endpoint = "https://cbr.eu-test-1.cloud.example"
+[[routes]]
+match = { project_id = ["p"] }
+upstream = "a"
+"#;
+
+#[test]
+fn everything_can_stand_in_the_environment() {
+    let settings = clean(
+        "",
+        &[
+            ("RESTORE_GATEWAY_UPSTREAMS_0_NAME", "a"),
+            ("RESTORE_GATEWAY_UPSTREAMS_0_GENERATION", "csbs-v1"),
+            ("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT", "https://csbs.eu-test-1.cloud.example"),
+            ("RESTORE_GATEWAY_ROUTES_0_UPSTREAM", "a"),
+            ("RESTORE_GATEWAY_ROUTES_0_MATCH_PROJECT_ID", "p"),
+            ("RESTORE_GATEWAY_CONFIG", "gateway.toml"),
+        ],
+    );
+    assert_eq!(settings.upstreams[0].generation, "csbs-v1");
+    assert_eq!(settings.routes[0].r#match.project_id, Some(vec!["p".to_owned()]));
+}
+
+#[test]
+fn the_environment_adds_a_table_after_those_of_the_file() {
+    let variables =
+        [("RESTORE_GATEWAY_ROUTES_1_UPSTREAM", "a"), ("RESTORE_GATEWAY_ROUTES_0_MATCH_TARGET", "volume")];
+    assert_eq!(clean(LEAST, &variables).routes.len(), 2);
+    assert_eq!(
+        faults(LEAST, &[("RESTORE_GATEWAY_ROUTES_3_UPSTREAM", "a")]),
+        ["RESTORE_GATEWAY_ROUTES_3_UPSTREAM unknown-key RESTORE_GATEWAY_ROUTES_3_UPSTREAM: \
+          the variable is for `routes[3].upstream`, which has no table"]
+    );
+    assert_eq!(
+        faults(LEAST, &[("RESTORE_GATEWAY_ROUTES_1_BASELINE", "false")])[0],
+        "RESTORE_GATEWAY_ROUTES_1_* missing-key routes[1].upstream: `upstream` is missing"
+    );
+}
+
+#[test]
+fn unknown_variables_are_faults_with_the_nearest_name() {
+    let near = |name: &str| {
+        let faults = super::read(LEAST, &[(name, "1")]).unwrap_err();
+        assert_eq!(faults.len(), 1);
+        faults.iter().next().unwrap().help.clone()
+    };
+    assert_eq!(
+        near("RESTORE_GATEWAY_LISTEN_APIS").as_deref(),
+        Some("did you mean `RESTORE_GATEWAY_LISTEN_API`?")
+    );
+    assert_eq!(
+        near("RESTORE_GATEWAY_UPSTREAMS_2_ENPOINT").as_deref(),
+        Some("did you mean `RESTORE_GATEWAY_UPSTREAMS_2_ENDPOINT`?")
+    );
+    assert_eq!(near("RESTORE_GATEWAY_").as_deref(), None);
+}
+
+#[test]
+fn a_fault_of_a_variable_names_the_variable() {
+    let variables =
+        [("RESTORE_GATEWAY_SUBMIT_SENDS", "many"), ("RESTORE_GATEWAY_UPSTREAMS_0_CREDENTIAL", "hunter2")];
+    let faults = super::read(DEFAULT_TOML, &variables).unwrap_err();
+    let shown = faults.render_human(false);
+    assert!(
+        shown.contains(
+            "error[wrong-type]: submit.sends: expected a whole number from 1 to 3, found text\n \
+             |\n \
+             = note: set by the variable RESTORE_GATEWAY_SUBMIT_SENDS\n"
+        ),
+        "{shown}"
+    );
+    assert!(!shown.contains("hunter2"));
+    assert!(!format!("{:?}", super::Environment::new(variables)).contains("hunter2"));
+}

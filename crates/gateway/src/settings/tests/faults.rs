@@ -1,0 +1,201 @@
+use super::super::{Code, Severity};
+use super::{LEAST, faults, read};
+
+const FIVE: &str = r#"[listen]
+api = 8080
+
+[submit]
+sends = 4
+
+[[upstreams]]
+name = "eu-cbr"
+generation = "cbr-v2"
+endpoint = "https://cbr.eu-test-1.cloud.example"
+
+[[routes]]
+upstream = "eu-cbr"
+match = { target = ["server"] }
+
+[[routes]]
+  upstrem = "eu-cbr"
+  upstream = "eu-cbs"
+"#;
+
+#[test]
+fn all_faults_are_reported_at_once_with_their_places() {
+    assert_eq!(
+        faults(FIVE, &[]),
+        [
+            "2:7 wrong-type listen.api: expected an ip address with a port, found a whole number",
+            "5:9 bad-value submit.sends: 4 is out of bounds",
+            "9:14 unknown-generation upstreams[0].generation: unknown generation `cbr-v2`",
+            "17:3 unknown-key routes[1].upstrem: unknown key `upstrem`",
+            "18:14 dangling-reference routes[1].upstream: no upstream is named `eu-cbs`",
+        ]
+    );
+    let helps: Vec<_> =
+        read(FIVE, &[]).unwrap_err().iter().map(|fault| fault.help.clone().unwrap_or_default()).collect();
+    assert_eq!(
+        helps,
+        [
+            "",
+            "from 1 to 3",
+            "did you mean `cbr-v3`? allowed: csbs-v1, cbr-v3, vbs-v2",
+            "did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds",
+            "did you mean `eu-cbr`?",
+        ]
+    );
+}
+
+#[test]
+fn people_see_the_line() {
+    let text = "[[routes]]\n  upstrem = \"a\"\n";
+    let shown = read(&(LEAST.to_owned() + text), &[]).unwrap_err().render_human(false);
+    let expected = "\
+error[missing-key]: routes[1].upstream: `upstream` is missing
+ --> gateway.toml:9:1
+  |
+9 | [[routes]]
+  | ^^^^^^^^^^
+  |
+  = help: name of the upstream
+
+error[unknown-key]: routes[1].upstrem: unknown key `upstrem`
+  --> gateway.toml:10:3
+   |
+10 |   upstrem = \"a\"
+   |   ^^^^^^^
+   |
+   = help: did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds
+
+";
+    assert_eq!(shown, expected.to_owned() + "2 errors\n");
+    assert!(!shown.contains('\u{1b}'));
+    assert!(read("x = 1", &[]).unwrap_err().render_human(true).contains('\u{1b}'));
+}
+
+#[test]
+fn programs_and_builds_see_the_same() {
+    let faults =
+        read(&LEAST.replace("\"a\"\n\n", "\"a\""), &[("RESTORE_GATEWAY_LIMITS_PAGE_SIZE", "0")]).unwrap_err();
+    assert_eq!(
+        faults.render_json(),
+        serde_json::json!({
+            "file": "gateway.toml",
+            "errors": 1,
+            "warnings": 0,
+            "faults": [{
+                "severity": "error",
+                "code": "bad-value",
+                "path": "limits.page_size",
+                "line": null,
+                "column": null,
+                "variable": "RESTORE_GATEWAY_LIMITS_PAGE_SIZE",
+                "message": "0 is out of bounds",
+                "help": "from 1 to 1000",
+            }],
+        })
+    );
+    assert_eq!(
+        faults.render_github(),
+        "::error title=bad-value::limits.page_size: 0 is out of bounds (in the variable \
+         RESTORE_GATEWAY_LIMITS_PAGE_SIZE)%0Afrom 1 to 1000\n"
+    );
+    assert_eq!(
+        read("a,b = 100%", &[]).unwrap_err().render_github(),
+        "::error file=gateway.toml,line=1,col=2,title=syntax::key with no value, expected `=`\n"
+    );
+    assert_eq!(faults.to_string(), "1 error in the settings gateway.toml");
+}
+
+#[test]
+fn broken_text_is_one_fault() {
+    assert_eq!(faults("[listen]\napi = \n", &[]).len(), 1);
+    assert!(faults("[listen]\napi = 1\napi = 2\n", &[])[0].starts_with("3:1 syntax : duplicate key"));
+}
+
+#[test]
+fn nothing_at_all_says_what_is_missing() {
+    let expected = [
+        "1:1 missing-key upstreams: no upstream: there is no cloud to restore in",
+        "1:1 missing-key routes: no route: every restore would be refused",
+    ];
+    assert_eq!(faults("", &[]), expected);
+    assert!(read("", &[]).unwrap_err().render_human(false).contains("--> gateway.toml:1:1"));
+    assert_eq!(
+        faults("[[upstreams]]\n", &[]),
+        [
+            "1:1 missing-key upstreams[0].name: `name` is missing",
+            "1:1 missing-key upstreams[0].generation: `generation` is missing",
+            "1:1 missing-key upstreams[0].endpoint: `endpoint` is missing",
+            "1:1 missing-key routes: no route: every restore would be refused",
+        ]
+    );
+}
+
+#[test]
+fn a_table_in_the_wrong_shape_is_one_fault() {
+    let text = "limits = 3\nroutes = { upstream = \"a\" }\n[[listen]]\n".to_owned();
+    let found = faults(&(text + LEAST.split("[[routes]]").next().unwrap()), &[]);
+    assert_eq!(
+        found,
+        [
+            "1:10 wrong-type limits: expected a table, found a whole number",
+            "2:10 wrong-type routes: expected an array of tables, found a table",
+            "3:1 wrong-type listen: expected a table, found a list",
+        ]
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_shown_home() {
+    let help = |text: &str| {
+        read(&(text.to_owned() + LEAST), &[]).unwrap_err().iter().next().unwrap().help.clone().unwrap()
+    };
+    assert!(help("page_size = 5\n").starts_with("did you mean `limits.page_size`? allowed here: listen,"));
+    assert!(help("[limits]\nbaseline = true\n").starts_with("did you mean `routes[].baseline`? "));
+    assert_eq!(help("[[callers]]\nname = \"x\"\n"), "`callers` is not in this version");
+    assert!(help("[limits]\ncolour = 1\n").starts_with("allowed here: connections,"));
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let url = "https://cbr.eu-test-1.cloud.example";
+    let cases = [
+        LEAST.replace(url, "https://bot:hunter2@cbr.eu-test-1.cloud.example"),
+        LEAST.replace("name = \"a\"", "name = \"a\"\ncredential = \"hunter2\""),
+        LEAST.replace("name = \"a\"", "name = \"a\"\ncredential = { password = \"hunter2\" }"),
+        LEAST.replace("name = \"a\"", "name = \"a\"\napi-token = \"\"\"\nhunter2\n\"\"\""),
+        format!("{LEAST}\n[[credentials]]\nname = \"robot\"\npassword = \"hunter2\""),
+        format!("{LEAST}\n[[credentials]]\nname = \"robot\"\nx = {{ secret_key = [\"hunter2\"] }}"),
+        format!("[ledger]\nurl = \"postgres://me:hunter2@db/restores\"\n{LEAST}"),
+        format!("[other]\nurl = \"amqp://me:hunter2@db/restores\"\n{LEAST}"),
+    ];
+    for text in cases {
+        let faults = read(&text, &[]).unwrap_err();
+        assert!(faults.iter().all(|fault| fault.code == Code::SecretInline), "{faults:?}");
+        let shown = format!(
+            "{faults:?}{faults}{}{}{}",
+            faults.render_human(false),
+            faults.render_json(),
+            faults.render_github()
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    for broken in ["password = \"hunter2\nx =", "url = \"https://bot:hunter2@host\nx = 1"] {
+        let shown = read(broken, &[]).unwrap_err().render_human(false);
+        assert!(shown.contains("syntax") && !shown.contains("hunter2"), "{shown}");
+    }
+    // a reference to a secret is not one
+    let reference = format!("{LEAST}\n[[credentials]]\npassword = {{ file = \"/run/secrets/iam\" }}");
+    assert!(read(&reference, &[]).unwrap_err().iter().all(|fault| fault.code == Code::UnknownKey));
+}
+
+#[test]
+fn a_warning_does_not_keep_the_settings_from_loading() {
+    let (_, warnings) = read(&format!("{LEAST}\n[[routes]]\nupstream = \"a\"\n"), &[]).unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings.iter().all(|fault| fault.severity == Severity::Warning));
+    assert!(warnings.render_human(false).starts_with("warning[unreachable-route]: routes[1]: "));
+    assert!(warnings.render_human(false).ends_with("1 warning\n"));
+}

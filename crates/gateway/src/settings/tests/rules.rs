@@ -1,0 +1,114 @@
+use super::{LEAST, clean, faults};
+
+fn with(text: &str) -> Vec<String> {
+    faults(&format!("{LEAST}{text}"), &[])
+}
+
+#[test]
+fn an_address_others_can_reach_must_be_meant() {
+    let open = "[listen]\napi = \"0.0.0.0:8080\"\nadmin = \"[::]:8081\"\n";
+    assert_eq!(
+        with(open),
+        [
+            "10:7 remote-listen listen.api: other machines can reach 0.0.0.0:8080, and this version does not authenticate callers",
+            "11:9 remote-listen listen.admin: other machines can reach [::]:8081, and this version does not authenticate callers",
+        ]
+    );
+    assert!(with(&format!("{open}dangerous_allow_remote = true\n")).is_empty());
+    assert!(with("[listen]\napi = \"[::1]:8080\"\n").is_empty());
+}
+
+#[test]
+fn one_port_is_for_one_listener() {
+    let same = "[listen]\napi = \"127.0.0.1:8081\"\n";
+    assert_eq!(with(same), ["10:7 conflict listen.api: both listeners have the address 127.0.0.1:8081"]);
+    assert!(with("[listen]\napi = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n").is_empty());
+}
+
+#[test]
+fn an_answer_fits_into_its_request() {
+    assert_eq!(
+        with("[limits]\nrequest_seconds = 15\n[submit]\nanswer_seconds = 20\n"),
+        [
+            "10:19 conflict limits.request_seconds: `limits.wait_seconds`, 60, is not less than `limits.request_seconds`, 15",
+            "12:18 conflict submit.answer_seconds: `submit.answer_seconds`, 20, is not less than `limits.request_seconds`, 15",
+        ]
+    );
+}
+
+#[test]
+fn names_are_unique_and_used() {
+    let second =
+        "[[upstreams]]\nname = \"NAME\"\ngeneration = \"vbs-v2\"\nendpoint = \"https://vbs.cloud.example\"\n";
+    assert_eq!(
+        with(&second.replace("NAME", "a")),
+        ["10:8 duplicate-name upstreams[1].name: `a` is the name of `upstreams[0]` already"]
+    );
+    assert_eq!(with(&second.replace("NAME", "b")), ["9:1 unused-upstream upstreams[1]: no route leads here"]);
+}
+
+#[test]
+fn a_faulty_name_does_not_make_its_routes_dangle() {
+    let found = faults(&LEAST.replace("\"a\"", "\"A\""), &[]);
+    assert_eq!(found, ["3:8 bad-value upstreams[0].name: `A` is not a name"]);
+}
+
+#[test]
+fn tokens_are_not_sent_in_clear_unnoticed() {
+    let to = |url: &str| faults(&LEAST.replace("https://cbr.eu-test-1.cloud.example", url), &[]);
+    assert_eq!(to("http://cbr.cloud.example"), ["5:12 cleartext upstreams[0].endpoint: http without tls"]);
+    for loopback in ["http://127.0.0.1:9000", "http://[::1]:9000/csbs", "http://localhost:9000"] {
+        assert!(to(loopback).is_empty(), "{loopback}");
+    }
+}
+
+/// The faults of routes with these matches, in this order.
+fn routes(matches: &[&str]) -> Vec<String> {
+    let head = LEAST.split("[[routes]]").next().unwrap().to_owned();
+    let route = |rule: &&str| format!("[[routes]]\nupstream = \"a\"\nmatch = {{ {rule} }}\n");
+    faults(&(head + &matches.iter().map(route).collect::<String>()), &[])
+}
+
+#[test]
+fn a_route_behind_a_wider_one_is_unreachable() {
+    let shadowed: &[&[&str]] = &[
+        &["", "target = [\"server\"]"],
+        &["project_id = [\"p\", \"q\"]", "project_id = [\"q\"]"],
+        &["target = [\"server\"]", "server_id = [\"s\"]"],
+        &["project_id = [\"p\"]", "volume_id = [\"v\"], project_id = [\"p\"]"],
+        &["target = [\"server\", \"volume\", \"resource\"]", ""],
+    ];
+    for rules in shadowed {
+        let expected = "10:1 unreachable-route routes[1]: `routes[0]` matches all that this route matches, and comes first";
+        assert_eq!(routes(rules), [expected], "{rules:?}");
+    }
+    let reachable: &[&[&str]] = &[
+        &["target = [\"server\"]", ""],
+        &["project_id = [\"p\"]", "project_id = [\"p\", \"q\"]"],
+        &["server_id = [\"s\"]", "target = [\"server\"]"],
+        &["project_id = [\"p\"]", "server_id = [\"s\"]"],
+        &["target = [\"volume\"]", "server_id = [\"s\"]"],
+    ];
+    for rules in reachable {
+        assert!(routes(rules).is_empty(), "{rules:?}");
+    }
+}
+
+#[test]
+fn a_faulty_match_is_not_taken_for_a_wide_one() {
+    let found = routes(&["projekt_id = [\"p\"]", "target = [\"server\"]"]);
+    assert_eq!(found, ["9:11 unknown-key routes[0].match.projekt_id: unknown key `projekt_id`"]);
+}
+
+#[test]
+fn a_route_that_contradicts_itself_is_unreachable() {
+    for rule in ["server_id = [\"s\"], volume_id = [\"v\"]", "target = [\"volume\"], server_id = [\"s\"]"] {
+        assert_eq!(routes(&[rule]), ["7:1 unreachable-route routes[0]: no restore can match this route"]);
+    }
+}
+
+#[test]
+fn the_least_has_no_fault() {
+    let settings = clean(LEAST, &[]);
+    assert_eq!((settings.upstreams.len(), settings.routes.len()), (1, 1));
+}

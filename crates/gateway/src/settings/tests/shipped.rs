@@ -1,0 +1,103 @@
+//! The files of `config/` agree with the list of keys.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::super::keys::{Key, Preset};
+use super::super::kinds::Kind;
+use super::super::{DEFAULT_TOML, Settings, explain, nearest_key, schema};
+use super::clean;
+
+fn shipped(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../../config", name].iter().collect()
+}
+
+#[test]
+fn the_default_file_loads_without_fault() {
+    let settings = clean(DEFAULT_TOML, &[]);
+    let generations: Vec<_> =
+        settings.upstreams.iter().map(|upstream| upstream.generation.as_str()).collect();
+    assert_eq!(generations, ["cbr-v3", "csbs-v1", "vbs-v2"]);
+    assert_eq!(settings.routes.len(), 3);
+}
+
+#[test]
+fn each_example_loads_without_fault() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(shipped("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        clean(&std::fs::read_to_string(&path).unwrap(), &[]);
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["migration.toml", "service.toml", "sidecar.toml"]);
+}
+
+/// Checks that a table of the default file, or one of the tables of an array, writes every key with its default.
+fn compare(keys: &[Key], written: &[&Value], path: &str) {
+    for key in keys {
+        let path = format!("{path}{}", key.name);
+        let values: Vec<_> = written.iter().filter_map(|table| table.get(key.name)).collect();
+        match (key.kind, key.preset) {
+            (Kind::Table(keys), _) => compare(keys, &values, &format!("{path}.")),
+            (Kind::Tables(keys), _) => {
+                let rows: Vec<_> = values.iter().filter_map(|rows| rows.as_array()).flatten().collect();
+                compare(keys, &rows, &format!("{path}[]."));
+            }
+            (kind, Preset::Value(text)) => {
+                let default = kind.lex(text);
+                assert!(values.contains(&&default), "{path}: {values:?} in the file, {default} in the list");
+            }
+            (_, Preset::Required) => assert!(!values.is_empty(), "{path} is not in the default file"),
+            (_, Preset::Absent) => {
+                let named = DEFAULT_TOML.contains(&format!("{} = ", key.name));
+                assert!(named, "{path} is not in the default file, not even in a comment");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_default_file_has_every_key_at_its_default() {
+    let written: Value = toml::from_str(DEFAULT_TOML).unwrap();
+    compare(Settings::KEYS, &[&written], "");
+}
+
+#[test]
+fn the_default_file_adds_nothing_to_the_defaults() {
+    let bare = DEFAULT_TOML.find("[[upstreams]]").unwrap();
+    assert_eq!(clean(DEFAULT_TOML, &[]), clean(&DEFAULT_TOML[bare..], &[]));
+}
+
+#[test]
+fn the_schema_is_current() {
+    let path = shipped("restore-gateway.schema.json");
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == current, "the schema is out of date: run this test with UPDATE_SCHEMA=1");
+}
+
+#[test]
+fn explain_tells_what_the_list_knows() {
+    let page = "\
+submit.sends
+
+Sends of one restore at most. A second send needs proof that the first was not applied.
+
+value:    a whole number from 1 to 3
+default:  3
+variable: RESTORE_GATEWAY_SUBMIT_SENDS
+";
+    assert_eq!(explain("submit.sends").as_deref(), Some(page));
+    assert_eq!(explain("RESTORE_GATEWAY_SUBMIT_SENDS").as_deref(), Some(page));
+    let indexed = explain("upstreams[2].endpoint");
+    assert!(indexed.as_ref().unwrap().contains("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT"));
+    assert_eq!(explain("upstreams.endpoint"), indexed);
+    assert!(explain("routes").unwrap().contains("\n  upstream: Name of the upstream.\n"));
+    assert_eq!(explain("submit.sendss"), None);
+    assert_eq!(nearest_key("submit.sendss").as_deref(), Some("submit.sends"));
+}
