@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::keys::Key;
 use super::kinds::Kind;
 
-const PREFIX: &str = "RESTORE_GATEWAY_";
+/// What the name of every variable begins with.
+pub(super) const PREFIX: &str = "RESTORE_GATEWAY_";
 
 /// Variables that are the command line's, not twins of a key.
 const NOT_TWINS: &[&str] = &["RESTORE_GATEWAY_CONFIG"];

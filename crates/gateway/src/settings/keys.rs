@@ -85,9 +85,8 @@ macro_rules! tables {
 
         impl Setting for $table {
             fn read(tree: &serde_json::Value) -> Option<Self> {
-                Some(Self {
-                    $( $field: Setting::read(tree.get(bare(stringify!($field))).unwrap_or(&serde_json::Value::Null))?, )+
-                })
+                let value = |name| tree.get(name).unwrap_or(&serde_json::Value::Null);
+                Some(Self { $( $field: Setting::read(value(bare(stringify!($field))))?, )+ })
             }
 
             fn show(&self) -> serde_json::Value {

@@ -221,7 +221,9 @@ impl Kind {
             Tables(keys) => json!({"type": "array", "minItems": 1, "items": super::schema::of_table(keys)}),
             Flag => json!({"type": "boolean"}),
             Whole(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
-            Seconds(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+            Seconds(least, most) => {
+                json!({"type": "number", "minimum": shortest(*least), "maximum": shortest(*most)})
+            }
             Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
             Address => {
                 json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"})
@@ -240,6 +242,11 @@ impl Kind {
             OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
         }
     }
+}
+
+/// A whole number without its `.0`.
+fn shortest(number: f64) -> Value {
+    if number.fract() == 0.0 { (number as i64).into() } else { number.into() }
 }
 
 /// What to do instead of writing a secret into the file.

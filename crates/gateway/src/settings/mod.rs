@@ -3,20 +3,20 @@
 //! Place: beside the layers, which take plain values and never [`Settings`]; the composition in the crate's root
 //! alone joins both. Nothing here opens a socket, and only [`read_environment`] looks at the process.
 //!
-//! The line: text → document with places (`toml`) → [`reader`] walks it along the list of keys, environment over
-//! file over default → tree in which every key has a checked value → [`rules`] look at it as a whole →
-//! [`Settings`]. Faults are gathered all along in one [`report`] and come out together.
+//! The line: text → document with places (`toml`) → `reader` walks it along the list of keys, environment over
+//! file over default → tree in which every key has a checked value → `rules` look at it as a whole →
+//! [`Settings`]. Faults are gathered all along in one `report` and come out together.
 //!
 //! # How to add a key
 //!
-//! 1. Add it to its table in [`tables`]: documentation with its unit, name, type, kind with bounds, default. From
+//! 1. Add it to its table in `tables`: documentation with its unit, name, type, kind with bounds, default. From
 //!    this one entry come the field of the resolved struct, the strict reader, the nearest-key help, the
 //!    environment twin, `explain` and the JSON Schema.
 //! 2. Write it, with its default, into `config/restore-gateway.toml`; a test names it if it is missing there.
 //! 3. Rewrite the schema: `UPDATE_SCHEMA=1 cargo test -p restore-gateway --lib settings`.
 //!
-//! A value of a new shape needs a [`kinds::Kind`] (what may be written) and a type in [`values`] (what it resolves
-//! to). A fault that needs two keys is a rule in [`rules`].
+//! A value of a new shape needs a `kinds::Kind` (what may be written) and a type in `values` (what it resolves
+//! to). A fault that needs two keys is a rule in `rules`.
 
 mod environment;
 mod faults;

@@ -1,12 +1,19 @@
 //! What somebody who wrote a name that does not exist may have meant.
 
-/// The candidate that is written most like `word`, if any is close enough to be worth naming.
+/// The candidate that is written most like `word`, or that `word` is the beginning of, if any is close enough to
+/// be worth naming.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let furthest = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let furthest = if length < 2 { 0 } else { (length / 3).max(1) };
+    let distance = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let begun = length >= 3 && candidate.starts_with(&word);
+        if begun { furthest } else { strsim::damerau_levenshtein(&word, &candidate) }
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= furthest)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -24,5 +31,7 @@ mod tests {
         assert_eq!(nearest("BASE_LINE", keys), Some("baseline"));
         assert_eq!(nearest("colour", keys), None);
         assert_eq!(nearest("up", keys), None);
+        assert_eq!(nearest("base", keys), Some("baseline"));
+        assert_eq!(nearest("a", ["b"]), None);
     }
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Settings;
-use super::environment::{Environment, path_of, paths, twin};
+use super::environment::{Environment, PREFIX, path_of, paths, twin};
 use super::faults::Code;
 use super::keys::{Key, Preset};
 use super::kinds::{Kind, SECRET_HELP, found};
@@ -184,7 +184,10 @@ impl<'a, 'r> Reader<'a, 'r> {
 fn nearest_variable(name: &str) -> Option<String> {
     let index = name.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
     let twins: Vec<_> = paths(Settings::KEYS, index).iter().map(|path| twin(path)).collect();
-    nearest(name, twins.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+    // the part they all have in common would make everything look near
+    let own = |name| str::strip_prefix(name, PREFIX).unwrap_or_default();
+    let near = nearest(own(name), twins.iter().map(|twin| own(twin)))?;
+    Some(format!("did you mean `{PREFIX}{near}`?"))
 }
 
 /// What may have been meant by a key that does not exist, and what may stand there.

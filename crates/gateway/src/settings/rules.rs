@@ -72,15 +72,15 @@ fn times(tree: &Value, report: &mut Report<'_>) {
             && wait >= request
             && !report.is_faulty(key)
         {
-            report.error(
-                report.first_written([key, REQUEST]),
-                Code::Conflict,
-                format!("`{key}`, {wait}, is not less than `{REQUEST}`, {request}"),
-                Some(
-                    "the request would end before its answer: make one shorter or the other longer"
-                        .to_owned(),
-                ),
-            );
+            let path = report.first_written([key, REQUEST]);
+            let message = if path == key {
+                format!("{wait} is not less than `{REQUEST}`, which is {request}")
+            } else {
+                format!("{request} is not more than `{key}`, which is {wait}")
+            };
+            let help =
+                "the request would end before its answer: make one shorter or the other longer".to_owned();
+            report.error(path, Code::Conflict, message, Some(help));
         }
     }
 }

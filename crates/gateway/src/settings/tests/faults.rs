@@ -199,3 +199,16 @@ fn a_warning_does_not_keep_the_settings_from_loading() {
     assert!(warnings.render_human(false).starts_with("warning[unreachable-route]: routes[1]: "));
     assert!(warnings.render_human(false).ends_with("1 warning\n"));
 }
+
+#[test]
+fn no_text_is_too_broken_to_be_shown() {
+    let whole = super::super::DEFAULT_TOML;
+    for end in (0..whole.len()).step_by(61).filter(|end| whole.is_char_boundary(*end)) {
+        for tail in ["", "\"é", "= [", "\n[[upstreams]]\nname = 1\nendpoint = { x.y = 1979-05-27 }"] {
+            if let Err(faults) = read(&format!("{}{tail}", &whole[..end]), &[]) {
+                assert!(faults.has_errors() && !faults.render_human(true).is_empty());
+                assert_eq!(faults.render_github().lines().count(), faults.len());
+            }
+        }
+    }
+}

@@ -30,8 +30,8 @@ fn an_answer_fits_into_its_request() {
     assert_eq!(
         with("[limits]\nrequest_seconds = 15\n[submit]\nanswer_seconds = 20\n"),
         [
-            "10:19 conflict limits.request_seconds: `limits.wait_seconds`, 60, is not less than `limits.request_seconds`, 15",
-            "12:18 conflict submit.answer_seconds: `submit.answer_seconds`, 20, is not less than `limits.request_seconds`, 15",
+            "10:19 conflict limits.request_seconds: 15 is not more than `limits.wait_seconds`, which is 60",
+            "12:18 conflict submit.answer_seconds: 20 is not less than `limits.request_seconds`, which is 15",
         ]
     );
 }
