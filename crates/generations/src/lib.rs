@@ -1,1 +1,430 @@
-//! generations
+//! HOW each generation of the backup API says it. Pure translation: no I/O, no clock, no state.
+//!
+//! Every generation is one folder with the same files, and one line in [`ALL`]:
+//!
+//! | file | from → to |
+//! |---|---|
+//! | `mod.rs` | its name, what it can and cannot express |
+//! | `wire.rs` | the words and bodies as documented |
+//! | `encode.rs` | canonical request → [`Call`] |
+//! | `decode.rs` | [`Reply`] to the restore call → [`Outcome`] |
+//! | `prepare.rs` | reads before the send → notes, or a refusal |
+//! | `follow.rs` | reads after the send → [`Reading`] |
+//! | `check.rs` | reads that answer "may this restore be done?" |
+//! | `schemas/` | JSON Schemas of its bodies |
+//!
+//! Reads are asked for by *replaying*: a function is given all answers so far and either asks for
+//! one more ([`Step::Ask`]) or is done. So the protocol of a generation, however many reads it
+//! takes, stays a pure function that a test can call with made-up answers.
+//!
+//! **To add a generation**: copy the folder that is nearest, change what differs, add its line to
+//! [`ALL`]. Nothing else in the workspace names generations.
+
+use restore_model::{
+    Code, Evidence, Handle, Id, Problem, ProjectId, RestoreRequest, Strength, TargetKind, Timestamp,
+};
+use serde_json::Value;
+
+pub mod call;
+pub mod codes;
+pub mod errors;
+mod lenient;
+mod volumes;
+
+mod cbr_v3;
+mod csbs_v1;
+mod vbs_v2;
+
+pub use call::{Answer, Call, Host, Method, Reply, Unread};
+pub use errors::{Verdict, classify};
+
+/// Every generation, oldest first. A fourth is one folder and one line here.
+pub static ALL: &[&dyn Generation] = &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3];
+
+/// The generation of this name, as settings and ledger spell it.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static dyn Generation> {
+    ALL.iter().copied().find(|generation| generation.name() == name)
+}
+
+/// The names of all generations.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|generation| generation.name()).collect()
+}
+
+/// One generation of the backup API.
+pub trait Generation: Send + Sync + 'static {
+    /// Its name in settings, ledger and answers.
+    fn name(&self) -> &'static str;
+
+    /// What it can express of each kind of target.
+    fn capability(&self, target: TargetKind) -> Capability;
+
+    /// Whether the upstream has an API of its own for "may this restore be done?".
+    fn checks_natively(&self) -> bool;
+
+    /// Whether the upstream tells percent while a restore runs.
+    fn tells_progress(&self) -> bool;
+
+    /// Whether there is a list of restores so complete that a restore missing from it, again and
+    /// again, never took place. Without one a restore of unknown outcome can only be ended by
+    /// evidence or by a person.
+    fn lists_restores(&self) -> bool;
+
+    /// Seconds to the next read of a restore that was sent `age_seconds` ago.
+    fn rhythm(&self, age_seconds: u64) -> u64;
+
+    /// The reads that come before the send. Done with what is to be remembered, or with the
+    /// refusal that the send would meet anyway.
+    fn prepare(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>>;
+
+    /// The restore call itself.
+    ///
+    /// # Errors
+    /// When the generation cannot express the request; the problem says which could.
+    fn encode(&self, request: &RestoreRequest, known: &Known) -> Result<Encoded, Problem>;
+
+    /// What the answer to the restore call means.
+    fn decode(&self, request: &RestoreRequest, reply: &Reply) -> Outcome;
+
+    /// The reads that tell how a restore stands.
+    fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading>;
+
+    /// The reads that answer whether a restore may be done.
+    fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>>;
+}
+
+/// One more read is wanted, or everything needed is there.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Make this call and come again with its answer appended.
+    Ask(Call),
+    /// Done.
+    Done(T),
+}
+
+/// What is known besides the request itself.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The CSBS checkpoint of the backup item; it never changes.
+    pub checkpoint_id: Option<Id>,
+}
+
+/// The question before a send.
+#[derive(Clone, Debug)]
+pub struct Prepare<'a> {
+    /// What is to be restored.
+    pub request: &'a RestoreRequest,
+    /// What is known already.
+    pub known: &'a Known,
+    /// Whether the route wants a baseline to compare later reads with.
+    pub baseline: bool,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// What the reads before a send gave.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// What the generation wants remembered with the restore.
+    pub notes: Value,
+    /// The checkpoint of the backup, where it was read.
+    pub checkpoint_id: Option<Id>,
+}
+
+/// A restore call, with what a caller should know about it.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The call.
+    pub call: Call,
+    /// Values that were filled in: member, value, reason.
+    pub defaults: Vec<(&'static str, Value, &'static str)>,
+    /// What of the request the call does not carry: member, reason.
+    pub losses: Vec<(&'static str, &'static str)>,
+}
+
+/// What an answer to a restore call means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Accepted.
+    Started {
+        /// The upstream's name for the restore, if it gave one.
+        handle: Option<Handle>,
+        /// The upstream's word.
+        status: Option<String>,
+        /// Something odd that is worth keeping.
+        anomaly: Option<String>,
+    },
+    /// A well-formed acceptance whose body says that the restore failed.
+    Failed(Problem),
+    /// Refused; nothing was changed.
+    Refused(Problem),
+    /// It may or may not have been applied.
+    Unsure {
+        /// Why nobody can say.
+        reason: String,
+        /// What the upstream said.
+        problem: Problem,
+    },
+}
+
+/// A restore that is being followed.
+#[derive(Clone, Debug)]
+pub struct Watch<'a> {
+    /// What was asked.
+    pub request: &'a RestoreRequest,
+    /// The upstream's name for it, once known.
+    pub handle: Option<&'a Handle>,
+    /// What [`Generation::prepare`] and earlier readings wanted remembered.
+    pub notes: &'a Value,
+    /// Whether the upstream's acceptance was proven.
+    pub accepted: bool,
+    /// When it was sent, by our clock.
+    pub sent_at: Timestamp,
+    /// The present moment, by our clock.
+    pub now: Timestamp,
+    /// Upstream clock minus ours, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// The upstream's request id of the submit.
+    pub request_id: Option<&'a str>,
+    /// Upstream names that belong to other restores.
+    pub taken: &'a [String],
+    /// Seconds in which a state that never changed still counts as "not begun".
+    pub grace_seconds: u64,
+    /// Whether the upstream is known to lack the optional read of a restore.
+    pub no_restore_read: bool,
+}
+
+impl Watch<'_> {
+    /// Whole seconds since the send, by our clock.
+    #[must_use]
+    pub fn age_seconds(&self) -> u64 {
+        u64::try_from(self.now.micros_since(self.sent_at) / 1_000_000).unwrap_or(0)
+    }
+
+    /// The send by the upstream's clock.
+    #[must_use]
+    pub fn sent_upstream(&self) -> Timestamp {
+        self.sent_at.plus_micros(self.clock_offset_ms.saturating_mul(1_000))
+    }
+}
+
+/// What one round of reads told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// How the restore stands.
+    pub found: Found,
+    /// The upstream's name for it, where this round found it.
+    pub handle: Option<Handle>,
+    /// The upstream's own word.
+    pub status: Option<String>,
+    /// Percent.
+    pub progress: Option<u8>,
+    /// What to remember from now on, where it changed.
+    pub notes: Option<Value>,
+    /// The kind of evidence.
+    pub evidence: &'static str,
+    /// How much it proves.
+    pub strength: Strength,
+    /// Something odd that is worth keeping.
+    pub anomaly: Option<String>,
+    /// Whether this round showed that the upstream lacks the optional read of a restore.
+    pub no_restore_read: bool,
+}
+
+impl Reading {
+    /// A reading with nothing but its finding.
+    #[must_use]
+    pub fn new(found: Found, evidence: &'static str, strength: Strength) -> Self {
+        Self {
+            found,
+            handle: None,
+            status: None,
+            progress: None,
+            notes: None,
+            evidence,
+            strength,
+            anomaly: None,
+            no_restore_read: false,
+        }
+    }
+
+    /// The read itself failed.
+    #[must_use]
+    pub fn unreadable(reason: impl Into<String>, credential: bool, evidence: &'static str) -> Self {
+        Self::new(Found::Unreadable { reason: reason.into(), credential }, evidence, Strength::Weak)
+    }
+
+    /// The read was refused. Not being permitted to read will not pass; all else may.
+    #[must_use]
+    pub fn refused(reply: &Reply, evidence: &'static str) -> Self {
+        let problem = classify(reply).into_problem();
+        match problem.code {
+            Code::Forbidden => {
+                let reason = format!("not permitted to read how it stands: {}", problem.detail);
+                Self::new(Found::Lost(reason), evidence, Strength::Weak)
+            }
+            code => Self::unreadable(problem.detail, code == Code::Unauthorized, evidence),
+        }
+    }
+
+    /// The read brought no answer.
+    #[must_use]
+    pub fn unanswered(unread: &Unread, evidence: &'static str) -> Self {
+        let (reason, credential) = unread.explain();
+        Self::unreadable(reason, credential, evidence)
+    }
+
+    /// The evidence as the ledger keeps it.
+    #[must_use]
+    pub fn evidence_at(&self, now: Timestamp) -> Evidence {
+        let evidence = Evidence::new(self.evidence, self.strength, now);
+        match &self.status {
+            Some(status) => evidence.detail(format!("the upstream says {status:?}")),
+            None => evidence,
+        }
+    }
+}
+
+/// How a restore stands, after one round of reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// It runs.
+    Running,
+    /// It is done.
+    Succeeded,
+    /// It failed.
+    Failed(Problem),
+    /// The complete list of restores does not have it.
+    Absent,
+    /// Nothing to be learned this time; look again.
+    Nothing,
+    /// It cannot be followed any more (gone, or reading is not permitted); why.
+    Lost(String),
+    /// The read itself failed; why, and whether another token could help.
+    Unreadable {
+        /// Why.
+        reason: String,
+        /// Whether the upstream refused the token.
+        credential: bool,
+    },
+}
+
+/// What a generation can do with one kind of target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Whether it can express it at all, and without loss.
+    pub verdict: Expressible,
+    /// What must hold for it to work.
+    pub conditions: &'static [&'static str],
+    /// What is not carried over.
+    pub lost: &'static [&'static str],
+}
+
+/// Whether a kind of target can be expressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expressible {
+    /// Everything of the request is carried.
+    Lossless,
+    /// It works, and something is not carried.
+    Lossy,
+    /// Not at all.
+    Impossible,
+}
+
+impl Expressible {
+    /// The public word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lossless => "lossless",
+            Self::Lossy => "lossy",
+            Self::Impossible => "impossible",
+        }
+    }
+}
+
+/// One question of a restore check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// A stable word.
+    pub name: &'static str,
+    /// How it went.
+    pub result: CheckResult,
+    /// The code the upstream would refuse with.
+    pub upstream_code: Option<String>,
+    /// A few words for a person.
+    pub detail: Option<String>,
+}
+
+/// How a question of a restore check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    /// Nothing stands against it.
+    Passed,
+    /// The restore would be refused.
+    Failed,
+    /// It could not be asked.
+    NotRun,
+}
+
+impl CheckResult {
+    /// The public word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NotRun => "not_run",
+        }
+    }
+}
+
+impl Check {
+    /// A question that went well.
+    #[must_use]
+    pub const fn passed(name: &'static str) -> Self {
+        Self { name, result: CheckResult::Passed, upstream_code: None, detail: None }
+    }
+
+    /// A question that found an obstacle, with the code the upstream would name.
+    pub fn failed(name: &'static str, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            result: CheckResult::Failed,
+            upstream_code: (!code.is_empty()).then(|| code.to_owned()),
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// A question that could not be asked, and why.
+    pub fn not_run(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, result: CheckResult::NotRun, upstream_code: None, detail: Some(why.into()) }
+    }
+
+    /// Passed or failed by a condition.
+    pub fn of(name: &'static str, holds: bool, code: &str, detail: impl Into<String>) -> Self {
+        if holds { Self::passed(name) } else { Self::failed(name, code, detail) }
+    }
+}
+
+/// The refusal of a target that `own` cannot express, naming the generations that could.
+fn not_expressible(own: &dyn Generation, target: TargetKind, why: &str) -> Problem {
+    let others: Vec<_> = ALL
+        .iter()
+        .filter(|other| other.capability(target).verdict != Expressible::Impossible)
+        .map(|other| other.name())
+        .collect();
+    let others =
+        if others.is_empty() { "no generation can".to_owned() } else { others.join(", ") + " could" };
+    Problem::new(
+        Code::NotExpressible,
+        format!("{} cannot restore a {}: {why}; {others}", own.name(), target.as_str()),
+    )
+}
+
+/// A path out of parts that are safe by type.
+fn path(version: &str, project: &ProjectId, rest: std::fmt::Arguments<'_>) -> String {
+    format!("/{version}/{project}/{rest}")
+}

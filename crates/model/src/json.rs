@@ -154,9 +154,19 @@ mod tests {
 
     #[test]
     fn what_is_not_one_json_value_is_refused() {
-        for text in
-            ["", "{} {}", "{}x", "\u{feff}{}", "NaN", "1e400", "-1e400", r#""\ud800""#, "{\"a\":1,}", "[1,]", "'a'"]
-        {
+        for text in [
+            "",
+            "{} {}",
+            "{}x",
+            "\u{feff}{}",
+            "NaN",
+            "1e400",
+            "-1e400",
+            r#""\ud800""#,
+            "{\"a\":1,}",
+            "[1,]",
+            "'a'",
+        ] {
             refused(text);
         }
         assert!(read(b"\"\xff\"").is_err());

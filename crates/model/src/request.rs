@@ -180,9 +180,10 @@ impl RestoreRequest {
         let mut backups = HashMap::new();
         let mut volumes = HashMap::new();
         for (index, mapping) in self.target.mappings().iter().enumerate() {
-            for (seen, member, id) in
-                [(&mut backups, "backup_id", &mapping.backup_id), (&mut volumes, "volume_id", &mapping.volume_id)]
-            {
+            for (seen, member, id) in [
+                (&mut backups, "backup_id", &mapping.backup_id),
+                (&mut volumes, "volume_id", &mapping.volume_id),
+            ] {
                 if let Some(first) = seen.insert(id.folded(), index) {
                     faults.push(Fault::at(
                         format!("/target/volumes/{index}/{member}"),

@@ -316,9 +316,15 @@ impl State {
             (S::Running, E::Overdue) => next.overdue = true,
             (S::Unknown, E::NeedsOperator { .. }) => next.needs_operator = true,
 
-            (_, E::Succeeded | E::Failed { .. } | E::Rejected { .. } | E::NotApplied | E::Cancelled | E::Expired)
-                if event.cause == Cause::Restart =>
-            {
+            (
+                _,
+                E::Succeeded
+                | E::Failed { .. }
+                | E::Rejected { .. }
+                | E::NotApplied
+                | E::Cancelled
+                | E::Expired,
+            ) if event.cause == Cause::Restart => {
                 return Err(illegal("a restart alone never makes a state final"));
             }
             (S::Running | S::Unknown, E::Succeeded) => {
@@ -336,7 +342,9 @@ impl State {
             (S::Unknown, E::NotApplied) => {
                 let proven = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
                 if !proven && event.cause != Cause::Operator {
-                    return Err(illegal("not applied needs three absent reads and a target never seen moving"));
+                    return Err(illegal(
+                        "not applied needs three absent reads and a target never seen moving",
+                    ));
                 }
                 next.move_to(S::NotApplied, event);
             }

@@ -1,0 +1,87 @@
+//! CBR v3 (`cbr-v3`), the present generation: server and disk restores, and on Huawei Cloud other
+//! resources. The restore call answers 202, usually with nothing; how a restore ends is read from
+//! the operation log, which is found by correlation ([`follow`], wire reference 2.3.1).
+
+use restore_model::{Problem, RestoreRequest, TargetKind};
+
+use crate::{
+    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
+    Reply, Step, Watch,
+};
+
+mod check;
+mod decode;
+mod encode;
+mod follow;
+mod prepare;
+mod wire;
+
+/// The generation.
+pub(crate) struct CbrV3;
+
+impl Generation for CbrV3 {
+    fn name(&self) -> &'static str {
+        "cbr-v3"
+    }
+
+    fn capability(&self, target: TargetKind) -> Capability {
+        let lost: &[&str] = &["source.checkpoint_id: the call has no place for it"];
+        match target {
+            TargetKind::Server => Capability {
+                verdict: Expressible::Lossless,
+                conditions: &[
+                    "every disk of the backup is mapped",
+                    "the backup is a server backup in a CBR vault",
+                ],
+                lost,
+            },
+            TargetKind::Volume => Capability {
+                verdict: Expressible::Lossless,
+                conditions: &["the disk is detached or its server is stopped"],
+                lost,
+            },
+            TargetKind::Resource => Capability {
+                verdict: Expressible::Lossless,
+                conditions: &["Huawei Cloud only; Open Telekom Cloud has no such field"],
+                lost,
+            },
+        }
+    }
+
+    fn checks_natively(&self) -> bool {
+        false
+    }
+
+    fn tells_progress(&self) -> bool {
+        true
+    }
+
+    fn lists_restores(&self) -> bool {
+        true
+    }
+
+    /// Every 5 s for the first 30 s, then every 15 s (wire reference 2.3.1).
+    fn rhythm(&self, age_seconds: u64) -> u64 {
+        if age_seconds < 30 { 5 } else { 15 }
+    }
+
+    fn prepare(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
+        prepare::prepare(ask, answers)
+    }
+
+    fn encode(&self, request: &RestoreRequest, _known: &Known) -> Result<Encoded, Problem> {
+        Ok(encode::encode(request))
+    }
+
+    fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
+        decode::decode(reply)
+    }
+
+    fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
+        follow::follow(watch, answers)
+    }
+
+    fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
+        check::check(ask, answers)
+    }
+}

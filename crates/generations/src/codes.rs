@@ -1,0 +1,112 @@
+//! The upstreams' error codes as data (`codes.tsv`, wire reference 1.8). Looked up by code first:
+//! the table beats the HTTP status, because some refusals come as 500 and one authentication
+//! failure does too (T17).
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use restore_model::Code;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The upstream's code.
+    pub code: &'static str,
+    /// The only status this row is for; `None` for any.
+    pub status: Option<u16>,
+    /// The class in the gateway's vocabulary.
+    pub class: Code,
+    /// What to do.
+    pub hint: Hint,
+    /// What it means, in the documentation's words or shorter.
+    pub meaning: &'static str,
+}
+
+/// What a code says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A refusal for good.
+    No,
+    /// A refusal that passes.
+    Later,
+    /// A refusal that may pass, or may not.
+    Bounded,
+    /// A refusal that another generation would not give.
+    Reroute,
+    /// A refusal of the credentials.
+    Auth,
+    /// No refusal: the call may have been applied.
+    Ambiguous,
+}
+
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    include_str!("codes.tsv")
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with('#') && !line.is_empty())
+        .map(|(number, line)| {
+            parse(line).unwrap_or_else(|| panic!("codes.tsv line {} is not a row", number + 1))
+        })
+        .collect()
+});
+
+static BY_CODE: LazyLock<HashMap<(&str, Option<u16>), &Row>> =
+    LazyLock::new(|| ROWS.iter().map(|row| ((row.code, row.status), row)).collect());
+
+fn parse(line: &'static str) -> Option<Row> {
+    let mut columns = line.split('\t');
+    let code = columns.next()?;
+    let status = match columns.next()? {
+        "*" => None,
+        status => Some(status.parse().ok()?),
+    };
+    let class = columns.next()?;
+    let class = Code::ALL.iter().copied().find(|known| known.as_str() == class)?;
+    let hint = match columns.next()? {
+        "no" => Hint::No,
+        "later" => Hint::Later,
+        "bounded" => Hint::Bounded,
+        "reroute" => Hint::Reroute,
+        "auth" => Hint::Auth,
+        "ambiguous" => Hint::Ambiguous,
+        _ => return None,
+    };
+    Some(Row { code, status, class, hint, meaning: columns.next()? })
+}
+
+/// Every row, in the order of the documentation.
+#[must_use]
+pub fn all() -> &'static [Row] {
+    &ROWS
+}
+
+/// The row of a code under a status. `APIG.` is an alias of `APIGW.` (T23).
+#[must_use]
+pub fn find(code: &str, status: u16) -> Option<&'static Row> {
+    let alias = code.strip_prefix("APIG.").map(|rest| format!("APIGW.{rest}"));
+    let code = alias.as_deref().unwrap_or(code);
+    BY_CODE.get(&(code, Some(status))).or_else(|| BY_CODE.get(&(code, None))).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole_and_without_doubles() {
+        assert!(all().len() > 100, "{} rows", all().len());
+        assert_eq!(BY_CODE.len(), all().len());
+    }
+
+    #[test]
+    fn one_code_with_two_meanings_is_told_apart_by_status() {
+        assert_eq!(find("CSBS.9009", 403).unwrap().class, Code::Forbidden);
+        assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::BadRequest);
+    }
+
+    #[test]
+    fn the_dedicated_gateway_prefix_is_an_alias() {
+        assert_eq!(find("APIG.0308", 429), find("APIGW.0308", 429));
+        assert_eq!(find("APIG.0308", 429).unwrap().class, Code::Throttled);
+    }
+}

@@ -1,0 +1,139 @@
+//! After the send: the backup item, and where the upstream has it the restore itself (wire
+//! reference 2.1, decision procedure). The item goes back to `available` whether the restore
+//! succeeded or failed, so `available` counts only after the item was seen moving, and then only
+//! without a new failure marker.
+
+use restore_model::{Code, Effect, Id, Problem, Strength, UpstreamError};
+use serde_json::Value;
+
+use super::decode::{Word, failed, word};
+use super::wire::{Marker, RESTORE, get_item, get_restore};
+use crate::call::{Answer, Reply};
+use crate::{Found, Reading, Step, Watch, errors, lenient};
+
+const ITEM: &str = "item_state";
+const PROBE: &str = "restore";
+
+pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
+    let project = &watch.request.project_id;
+    let Some(item) = answers.first() else {
+        return Step::Ask(get_item(project, &watch.request.source.backup_id));
+    };
+    let mut reading = by_item(watch, item);
+
+    // The restore's own word decides where the upstream gives it; it is asked when the item alone
+    // would decide or is at a loss, not at every round.
+    let undecided = matches!(reading.found, Found::Succeeded | Found::Nothing | Found::Lost(_));
+    let restore = watch.handle.filter(|handle| handle.kind == RESTORE).and_then(|h| h.id.parse::<Id>().ok());
+    if let (true, false, Some(id)) = (undecided, watch.no_restore_read, restore) {
+        let Some(answer) = answers.get(1) else { return Step::Ask(get_restore(project, &id)) };
+        match answer {
+            Ok(reply) if reply.status == 200 => {
+                if let Some(mut told) = by_restore(reply) {
+                    told.notes = reading.notes;
+                    return Step::Done(told);
+                }
+            }
+            Ok(reply) if is_absent_api(reply) => reading.no_restore_read = true,
+            _ => {}
+        }
+    }
+    Step::Done(reading)
+}
+
+fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
+    let reply = match answer {
+        Ok(reply) => reply,
+        Err(unread) => return Reading::unanswered(unread, ITEM),
+    };
+    if reply.status == 404 && !errors::read(reply).code.unwrap_or_default().starts_with("APIG") {
+        return Reading::new(Found::Lost("the backup item is gone".to_owned()), ITEM, Strength::Derived);
+    }
+    if reply.status != 200 {
+        return Reading::refused(reply, ITEM);
+    }
+    let body = reply.json().unwrap_or_default();
+    let Some(item) = lenient::at(&body, &["checkpoint_item"]) else {
+        return Reading::unreadable("the answer has no checkpoint_item", false, ITEM);
+    };
+    let status = lenient::word(item, &["status"]).unwrap_or_default();
+    let marker = Marker::read(item);
+    let baseline: Option<Marker> =
+        watch.notes.get("baseline").and_then(|before| serde_json::from_value(before.clone()).ok());
+    let seen = lenient::truth(watch.notes, &["seen_running"]).unwrap_or(false);
+
+    let mut notes = None;
+    let mut progress = None;
+    let found = match status.as_str() {
+        "waiting_restore" | "restoring" => {
+            if !seen {
+                notes = Some(lenient::with(watch.notes, "seen_running", Value::Bool(true)));
+            }
+            // Documented for backups alone; a 100 is the backup's own and says nothing here.
+            progress = lenient::percent(item, &["extend_info", "progress"]).filter(|percent| *percent < 100);
+            Found::Running
+        }
+        "available" if seen || baseline.is_some() && marker.tells_failure_since(baseline.as_ref()) => {
+            if marker.tells_failure_since(baseline.as_ref()) {
+                Found::Failed(marked(&marker))
+            } else {
+                Found::Succeeded
+            }
+        }
+        "available" if watch.age_seconds() < watch.grace_seconds => Found::Nothing,
+        "available" => {
+            let moved = baseline.is_some_and(|before| before.updated_at != marker.updated_at);
+            let what = if moved { "changed without a failure marker" } else { "did not change at all" };
+            Found::Lost(format!("the backup item was never seen restoring and {what}"))
+        }
+        "error" => Found::Failed(marked(&marker)),
+        "deleting" | "deleted" | "waiting_delete" => {
+            Found::Lost(format!("the backup item is {status}, so its state tells nothing any more"))
+        }
+        _ => Found::Nothing,
+    };
+    let mut reading = Reading::new(found, ITEM, Strength::Derived);
+    reading.status = Some(status);
+    reading.progress = progress;
+    reading.notes = notes;
+    reading
+}
+
+fn by_restore(reply: &Reply) -> Option<Reading> {
+    let body = reply.json()?;
+    let restore = lenient::at(&body, &["restore"])?;
+    let status = lenient::text(restore, &["status"])?;
+    let mut anomaly = None;
+    let found = match word(&status) {
+        Word::Running => Found::Running,
+        Word::Done => Found::Succeeded,
+        Word::Failed => Found::Failed(failed(restore, reply)),
+        Word::Other => {
+            anomaly = Some(format!("the upstream says {status:?}, a word this version does not know"));
+            Found::Running
+        }
+    };
+    let mut reading = Reading::new(found, PROBE, Strength::Strong);
+    reading.status = Some(status);
+    reading.anomaly = anomaly;
+    Some(reading)
+}
+
+/// Whether the upstream has no such call at all, as against not knowing this restore.
+fn is_absent_api(reply: &Reply) -> bool {
+    let code = errors::read(reply).code.unwrap_or_default();
+    reply.status == 405 || (reply.status == 404 && code.ends_with(".0101") && code.starts_with("APIG"))
+}
+
+fn marked(marker: &Marker) -> Problem {
+    let words: Vec<_> = [&marker.fail_code, &marker.fail_reason].into_iter().flatten().cloned().collect();
+    let said = if words.is_empty() { "no reason given".to_owned() } else { words.join(": ") };
+    Problem::new(Code::RestoreFailed, format!("the backup item says that a restore failed ({said})"))
+        .effect(Effect::Possible)
+        .upstream(UpstreamError {
+            status: None,
+            code: marker.fail_code.clone(),
+            message: marker.fail_reason.clone(),
+            request_id: None,
+        })
+}

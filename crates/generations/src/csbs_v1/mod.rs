@@ -1,0 +1,80 @@
+//! CSBS v1 (`csbs-v1`), the oldest generation: whole servers. Its 200 may already be a failure, and
+//! it documents no way to read a restore back: how it ends is concluded from the backup item and a
+//! failure marker on it (wire reference 2.1).
+
+use restore_model::{Problem, RestoreRequest, TargetKind};
+
+use crate::{
+    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
+    Reply, Step, Watch,
+};
+
+mod check;
+mod decode;
+mod encode;
+mod follow;
+mod prepare;
+mod wire;
+
+/// The generation.
+pub(crate) struct CsbsV1;
+
+impl Generation for CsbsV1 {
+    fn name(&self) -> &'static str {
+        "csbs-v1"
+    }
+
+    fn capability(&self, target: TargetKind) -> Capability {
+        match target {
+            TargetKind::Server => Capability {
+                verdict: Expressible::Lossless,
+                conditions: &[
+                    "every disk of the backup is mapped",
+                    "every mapped disk is attached to the server",
+                    "the project was there before the service was closed to new ones",
+                ],
+                lost: &[],
+            },
+            TargetKind::Volume | TargetKind::Resource => {
+                Capability { verdict: Expressible::Impossible, conditions: &[], lost: &[] }
+            }
+        }
+    }
+
+    fn checks_natively(&self) -> bool {
+        true
+    }
+
+    fn tells_progress(&self) -> bool {
+        false
+    }
+
+    fn lists_restores(&self) -> bool {
+        false
+    }
+
+    /// Every 10 s, growing to 60 s (wire reference 2.1, step 3).
+    fn rhythm(&self, age_seconds: u64) -> u64 {
+        (age_seconds / 10).clamp(10, 60)
+    }
+
+    fn prepare(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
+        prepare::prepare(ask, answers)
+    }
+
+    fn encode(&self, request: &RestoreRequest, known: &Known) -> Result<Encoded, Problem> {
+        encode::encode(self, request, known)
+    }
+
+    fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
+        decode::decode(reply)
+    }
+
+    fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
+        follow::follow(watch, answers)
+    }
+
+    fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
+        check::check(ask, answers)
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading what upstreams send, as leniently as the wire reference asks (section 7): unknown
+//! members are ignored, null is absent, numbers pass for strings where an id or code is expected,
+//! words come in any case, times come in three families.
+
+use restore_model::Timestamp;
+use serde_json::Value;
+
+/// The value behind a path of member names, each matched exactly; null counts as absent.
+pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    let found = path.iter().try_fold(value, |value, name| value.get(name))?;
+    (!found.is_null()).then_some(found)
+}
+
+/// A text, or a number as text.
+pub(crate) fn text(value: &Value, path: &[&str]) -> Option<String> {
+    as_text(at(value, path)?)
+}
+
+/// A text or number as text; anything else, and the empty text, is absent.
+pub(crate) fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A word in the one form in which it is compared: lower case, `_` for `-`.
+pub(crate) fn word(value: &Value, path: &[&str]) -> Option<String> {
+    text(value, path).map(|word| word.to_ascii_lowercase().replace('-', "_"))
+}
+
+/// Percent, from a number or a numeric text, cut to 0..=100.
+pub(crate) fn percent(value: &Value, path: &[&str]) -> Option<u8> {
+    let number = number(value, path)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+    number.is_finite().then(|| number.clamp(0.0, 100.0) as u8)
+}
+
+/// A number, or a numeric text.
+pub(crate) fn number(value: &Value, path: &[&str]) -> Option<f64> {
+    match at(value, path)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// A truth value: a boolean, or the texts `true` and `false` in any case, quoted once more or not.
+pub(crate) fn truth(value: &Value, path: &[&str]) -> Option<bool> {
+    match at(value, path)? {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(text) => match text.trim_matches('"').to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The items of an array; empty for anything else (`""`, null, absent).
+pub(crate) fn items<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
+    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether two ids are the same, whatever their case and dashes.
+pub(crate) fn same_id(one: &str, other: &str) -> bool {
+    let folded = |text: &str| -> Vec<u8> {
+        text.bytes().filter(|b| *b != b'-').map(|b| b.to_ascii_lowercase()).collect()
+    };
+    folded(one) == folded(other)
+}
+
+/// The same object with one more member; anything but an object counts as an empty one.
+pub(crate) fn with(notes: &Value, name: &str, value: Value) -> Value {
+    let mut members = notes.as_object().cloned().unwrap_or_default();
+    members.insert(name.to_owned(), value);
+    Value::Object(members)
+}
+
+/// A time of any of the three families (T15): `…52.701973` without a zone, `…23.584+00:00`,
+/// `…466Z`. No zone means UTC.
+pub(crate) fn time(value: &Value, path: &[&str]) -> Option<Timestamp> {
+    let text = text(value, path)?;
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn three_families_of_time_mean_the_same_moment() {
+        let value = json!({"a": "2026-11-22T10:15:02.311000", "b": "2026-11-22T10:15:02.311+00:00",
+                           "c": "2026-11-22T10:15:02.311Z", "d": "2026-11-22 10:15:02.311", "e": "soon", "f": null});
+        let moment = time(&value, &["a"]).unwrap();
+        for name in ["b", "c", "d"] {
+            assert_eq!(time(&value, &[name]), Some(moment), "{name}");
+        }
+        assert_eq!(time(&value, &["e"]), None);
+        assert_eq!(time(&value, &["f"]), None);
+    }
+
+    #[test]
+    fn types_are_read_as_they_come() {
+        let value =
+            json!({"n": 35, "s": "35", "f": 28.1, "t": "\"true\"", "blank": "", "w": " Error-Deleting "});
+        assert_eq!(percent(&value, &["n"]), Some(35));
+        assert_eq!(percent(&value, &["s"]), Some(35));
+        assert_eq!(percent(&value, &["f"]), Some(28));
+        assert_eq!(text(&value, &["n"]).as_deref(), Some("35"));
+        assert_eq!(truth(&value, &["t"]), Some(true));
+        assert_eq!(text(&value, &["blank"]), None);
+        assert_eq!(word(&value, &["w"]).as_deref(), Some("error_deleting"));
+        assert!(items(&value, &["blank"]).is_empty());
+    }
+}

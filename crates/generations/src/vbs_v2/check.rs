@@ -1,0 +1,76 @@
+//! "May this restore be done?" VBS has no such call; backup, disk and running backups of the disk
+//! are read instead (wire reference 4, "equivalents elsewhere").
+
+use restore_model::Target;
+
+use super::wire::{get_backup, list_creating};
+use crate::call::Answer;
+use crate::{Check, Prepare, Step, classify, lenient, volumes};
+
+pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
+    let request = ask.request;
+    let project = &request.project_id;
+    let Target::Volume { volume_id } = &request.target else {
+        return Step::Done(vec![Check::failed("expressible", "", "vbs-v2 restores one disk per call")]);
+    };
+    let mut answers = answers.iter();
+
+    let Some(answer) = answers.next() else {
+        return Step::Ask(get_backup(project, &request.source.backup_id));
+    };
+    let backup = match answer {
+        Ok(reply) if reply.status == 200 => reply.json().unwrap_or_default(),
+        Ok(reply) => {
+            let problem = classify(reply).into_problem();
+            let code = problem.upstream.as_ref().and_then(|said| said.code.clone()).unwrap_or_default();
+            return Step::Done(vec![Check::failed("backup_exists", &code, problem.detail)]);
+        }
+        Err(unread) => return Step::Done(vec![Check::not_run("backup_exists", unread.explain().0)]),
+    };
+    let status = lenient::word(&backup, &["backup", "status"]).unwrap_or_default();
+    let mut checks = vec![
+        Check::passed("backup_exists"),
+        Check::of(
+            "backup_available",
+            status == "available",
+            "VolumeBackup.0089",
+            format!("its status is {status:?}"),
+        ),
+    ];
+
+    let Some(answer) = answers.next() else { return Step::Ask(list_creating(project, volume_id)) };
+    checks.push(match answer {
+        Ok(reply) if reply.status == 200 => {
+            let body = reply.json().unwrap_or_default();
+            let busy = lenient::items(&body, &["backups"])
+                .iter()
+                .any(|backup| lenient::word(backup, &["status"]).as_deref() == Some("creating"));
+            Check::of(
+                "no_backup_in_progress",
+                !busy,
+                "VolumeBackup.0206",
+                "a backup of the disk is being made",
+            )
+        }
+        Ok(reply) => Check::not_run("no_backup_in_progress", classify(reply).into_problem().detail),
+        Err(unread) => Check::not_run("no_backup_in_progress", unread.explain().0),
+    });
+
+    match volumes::states(request, &mut answers) {
+        Step::Ask(call) => Step::Ask(call),
+        Step::Done(disks) => {
+            let disk = disks.of(volume_id.as_str());
+            checks.extend(disks.exist("VolumeBackup.0207"));
+            let needed = lenient::number(&backup, &["backup", "size"]);
+            checks.push(disks.each(
+                "disk_large_enough",
+                "VolumeBackup.0209",
+                [needed.and_then(|needed| Some(disk?.size? >= needed))],
+            ));
+            let status = disk.map(|disk| disk.status.as_str());
+            let code = if status == Some("error") { "VolumeBackup.0202" } else { "VolumeBackup.0205" };
+            checks.push(disks.each("disk_available", code, [status.map(|status| status == "available")]));
+            Step::Done(checks)
+        }
+    }
+}

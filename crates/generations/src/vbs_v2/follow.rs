@@ -1,0 +1,138 @@
+//! After the send: the job (wire reference 2.2). Without a job id only backup and disk are left:
+//! `restoring` shows that it began, and a disk that is available again after that shows the end.
+//! There is no list of jobs, so nothing here ever proves that a restore did not take place.
+
+use restore_model::{Code, Effect, Id, Problem, Strength, Target, UpstreamError};
+use serde_json::Value;
+
+use super::wire::{get_backup, get_job};
+use crate::call::{Answer, Reply};
+use crate::{Found, Reading, Step, Watch, errors, lenient, volumes};
+
+const JOB: &str = "job";
+const BACKUP: &str = "backup_state";
+
+pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
+    let project = &watch.request.project_id;
+    if let Some(job) = watch.handle.and_then(|handle| handle.id.parse::<Id>().ok()) {
+        let Some(answer) = answers.first() else { return Step::Ask(get_job(project, &job)) };
+        return Step::Done(match answer {
+            Ok(reply) => by_job(watch, reply),
+            Err(unread) => Reading::unanswered(unread, JOB),
+        });
+    }
+
+    let Some(backup) = answers.first() else {
+        return Step::Ask(get_backup(project, &watch.request.source.backup_id));
+    };
+    let body = match backup {
+        Ok(reply) if reply.status == 200 => reply.json().unwrap_or_default(),
+        Ok(reply) => return Step::Done(Reading::refused(reply, BACKUP)),
+        Err(unread) => return Step::Done(Reading::unanswered(unread, BACKUP)),
+    };
+    let seen = lenient::truth(watch.notes, &["seen_running"]).unwrap_or(false);
+    let status = lenient::word(&body, &["backup", "status"]).unwrap_or_default();
+    let found = match status.as_str() {
+        "restoring" => Found::Running,
+        "error_restoring" => Found::Failed(failed(&format!("the backup's status is {status}"), None)),
+        "available" if seen => {
+            let Target::Volume { volume_id } = &watch.request.target else {
+                return Step::Done(Reading::new(Found::Nothing, BACKUP, Strength::Derived));
+            };
+            let Some(disk) = answers.get(1) else { return Step::Ask(volumes::get(project, volume_id)) };
+            return Step::Done(by_disk(disk));
+        }
+        _ => Found::Nothing,
+    };
+    let mut reading = Reading::new(found, BACKUP, Strength::Derived);
+    if status == "restoring" && !seen {
+        reading.notes = Some(lenient::with(watch.notes, "seen_running", Value::Bool(true)));
+    }
+    reading.status = Some(status);
+    Step::Done(reading)
+}
+
+fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
+    let confirmed = lenient::truth(watch.notes, &["confirmed"]).unwrap_or(false);
+    if reply.status == 404 {
+        let code = errors::read(reply).code.unwrap_or_default();
+        if code.starts_with("APIG") {
+            // A wrong path, not a job that is gone; a released client had just that bug.
+            return Reading::refused(reply, JOB);
+        }
+        let reason =
+            if confirmed { "the job was there and is gone" } else { "the upstream does not know the job" };
+        return Reading::new(Found::Lost(reason.to_owned()), JOB, Strength::Strong);
+    }
+    let body = reply.json().unwrap_or_default();
+    let Some(status) = lenient::text(&body, &["status"]).filter(|_| reply.status == 200) else {
+        // An error body, also under 200.
+        return match reply.status {
+            200 => Reading::unreadable(errors::judge(errors::read(reply)).into_problem().detail, false, JOB),
+            _ => Reading::refused(reply, JOB),
+        };
+    };
+    let mut anomaly = None;
+    let found = match status.to_ascii_uppercase().as_str() {
+        "INIT" | "RUNNING" | "PENDING_PAYMENT" => Found::Running,
+        "SUCCESS" => Found::Succeeded,
+        "FAIL" => Found::Failed(failed(
+            "the job says FAIL",
+            Some((lenient::text(&body, &["error_code"]), lenient::text(&body, &["fail_reason"]))),
+        )),
+        other => {
+            anomaly = Some(format!("the upstream says {other:?}, a word this version does not know"));
+            Found::Running
+        }
+    };
+    let mut reading = Reading::new(found, JOB, Strength::Strong);
+    reading.progress = finished_parts(&body);
+    reading.status = Some(status);
+    reading.anomaly = anomaly;
+    if !confirmed {
+        reading.notes = Some(lenient::with(watch.notes, "confirmed", Value::Bool(true)));
+    }
+    reading
+}
+
+/// A job has no percent; the share of its parts that have ended stands in, where it has several.
+fn finished_parts(job: &Value) -> Option<u8> {
+    let parts = lenient::items(job, &["sub_jobs"]);
+    if parts.len() < 2 {
+        return None;
+    }
+    let ended = parts
+        .iter()
+        .filter(|part| matches!(lenient::word(part, &["status"]).as_deref(), Some("success" | "fail")))
+        .count();
+    u8::try_from(ended * 100 / parts.len()).ok()
+}
+
+fn by_disk(answer: &Answer) -> Reading {
+    let Some(disk) = volumes::read(answer) else {
+        return match answer {
+            Ok(reply) => Reading::refused(reply, "volume_state"),
+            // Without the disk's word, an available backup alone is never success.
+            Err(unread) => Reading::new(Found::Lost(unread.explain().0), "volume_state", Strength::Derived),
+        };
+    };
+    let found = match disk.status.as_str() {
+        "available" | "in_use" => Found::Succeeded,
+        "error_restoring" | "error" => {
+            Found::Failed(failed(&format!("the disk's status is {}", disk.status), None))
+        }
+        _ => Found::Running,
+    };
+    let mut reading = Reading::new(found, "volume_state", Strength::Derived);
+    reading.status = Some(disk.status);
+    reading
+}
+
+fn failed(how: &str, said: Option<(Option<String>, Option<String>)>) -> Problem {
+    let (code, message) = said.unwrap_or_default();
+    let words: Vec<_> = [&code, &message].into_iter().flatten().cloned().collect();
+    let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(": ")) };
+    Problem::new(Code::RestoreFailed, format!("the restore failed: {how}{words}"))
+        .effect(Effect::Possible)
+        .upstream(UpstreamError { status: None, code, message, request_id: None })
+}

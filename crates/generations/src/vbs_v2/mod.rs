@@ -1,0 +1,78 @@
+//! VBS v2 (`vbs-v2`): one disk per call. The answer carries a job id, and the job tells the end;
+//! there is no list of jobs, so a restore without a job id is judged by backup and disk alone.
+
+use restore_model::{Problem, RestoreRequest, TargetKind};
+
+use crate::{
+    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
+    Reply, Step, Watch,
+};
+
+mod check;
+mod decode;
+mod encode;
+mod follow;
+mod prepare;
+mod wire;
+
+/// The generation.
+pub(crate) struct VbsV2;
+
+impl Generation for VbsV2 {
+    fn name(&self) -> &'static str {
+        "vbs-v2"
+    }
+
+    fn capability(&self, target: TargetKind) -> Capability {
+        match target {
+            TargetKind::Volume => Capability {
+                verdict: Expressible::Lossless,
+                conditions: &[
+                    "the disk is available, that is detached",
+                    "the disk is as large as the backup",
+                ],
+                lost: &["source.checkpoint_id: the call has no place for it"],
+            },
+            TargetKind::Server | TargetKind::Resource => {
+                Capability { verdict: Expressible::Impossible, conditions: &[], lost: &[] }
+            }
+        }
+    }
+
+    fn checks_natively(&self) -> bool {
+        false
+    }
+
+    fn tells_progress(&self) -> bool {
+        false
+    }
+
+    fn lists_restores(&self) -> bool {
+        false
+    }
+
+    /// Jobs are cheap to read and short: every 5 s for the first minute, then every 15 s.
+    fn rhythm(&self, age_seconds: u64) -> u64 {
+        if age_seconds < 60 { 5 } else { 15 }
+    }
+
+    fn prepare(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
+        prepare::prepare(ask, answers)
+    }
+
+    fn encode(&self, request: &RestoreRequest, _known: &Known) -> Result<Encoded, Problem> {
+        encode::encode(self, request)
+    }
+
+    fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
+        decode::decode(reply)
+    }
+
+    fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
+        follow::follow(watch, answers)
+    }
+
+    fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
+        check::check(ask, answers)
+    }
+}

@@ -1,0 +1,56 @@
+//! Before the send: the backup's own status. It must be available, and having been available just
+//! before the send is what makes a later `restoring` ours.
+
+use restore_model::{Code, Problem, Retry};
+use serde_json::json;
+
+use super::wire::get_backup;
+use crate::call::Answer;
+use crate::errors::{Verdict, classify};
+use crate::{Prepare, Prepared, Step, lenient};
+
+pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
+    if !ask.baseline {
+        return Step::Done(Ok(Prepared::default()));
+    }
+    let Some(answer) = answers.first() else {
+        return Step::Ask(get_backup(&ask.request.project_id, &ask.request.source.backup_id));
+    };
+    Step::Done(match answer {
+        Ok(reply) if reply.status == 200 => {
+            let body = reply.json().unwrap_or_default();
+            match lenient::word(&body, &["backup", "status"]).as_deref() {
+                Some("available") => {
+                    Ok(Prepared { notes: json!({"baseline": "available"}), checkpoint_id: None })
+                }
+                Some(status) => Err(Problem::new(
+                    Code::BackupState,
+                    format!("the backup's status is {status:?}; nothing was sent"),
+                )),
+                None => Ok(Prepared::default()),
+            }
+        }
+        Ok(reply) => match classify(reply) {
+            // The restore would meet the same refusal.
+            Verdict::Refused(problem)
+                if matches!(
+                    problem.code,
+                    Code::Unauthorized | Code::BackupNotFound | Code::GenerationRetired | Code::Throttled
+                ) =>
+            {
+                Err(problem)
+            }
+            Verdict::Refused(_) => Ok(Prepared::default()),
+            Verdict::Ambiguous(problem) => Err(unread(&problem.detail)),
+        },
+        Err(why) => Err(unread(&why.explain().0)),
+    })
+}
+
+fn unread(why: &str) -> Problem {
+    Problem::new(
+        Code::UpstreamUnavailable,
+        format!("the backup could not be read before the restore, so nothing was sent: {why}"),
+    )
+    .retry(Retry::Later)
+}
