@@ -2,21 +2,21 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 /// One answer. `chunked` sends the body without a `Content-Length`, even when it is empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
     pub(crate) chunked: bool,
 }
 
 impl Answer {
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new(), chunked: false }
+        Self { status, headers: Vec::new(), body: Bytes::new(), chunked: false }
     }
 
     pub(crate) fn json(status: StatusCode, body: &Value) -> Self {
@@ -29,14 +29,19 @@ impl Answer {
 
     pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut answer = Self { body: body.into(), ..Self::empty(status) };
-        answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        answer.headers.push((CONTENT_TYPE, HeaderValue::from_static(content_type)));
         answer
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
+        self
+    }
+
+    pub(crate) fn without_content_type(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != CONTENT_TYPE);
         self
     }
 
@@ -52,7 +57,11 @@ impl Answer {
     }
 
     pub(crate) fn no_such_api() -> Self {
-        Self::gateway(StatusCode::NOT_FOUND, "APIGW.0101", "The API does not exist or has not been published.")
+        Self::gateway(
+            StatusCode::NOT_FOUND,
+            "APIGW.0101",
+            "The API does not exist or has not been published.",
+        )
     }
 
     /// The nested form of VBS: the code is a string.

@@ -17,7 +17,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the simulator takes the time from the air")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the simulator takes the time from the air"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

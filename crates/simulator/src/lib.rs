@@ -13,6 +13,7 @@ mod answer;
 mod behaviour;
 mod call;
 mod cbr;
+mod cbr_backups;
 mod cbr_tasks;
 mod clock;
 mod control;

@@ -256,7 +256,7 @@ pub(crate) fn judge_mapping(world: &World, server_id: &str, volumes: &[Mapping])
         let backup = world.disk_backup(&mapping.backup_id).filter(|backup| backup.of_server);
         let backup = backup.ok_or(MappingFault::NotOfBackup)?;
         let volume = world.volume(&mapping.volume_id).ok_or(MappingFault::UnknownVolume)?;
-        if volume.server_id.as_deref().is_none_or(|id| !id.eq_ignore_ascii_case(server_id)) {
+        if !volume.is_attached_to(server_id) {
             return Err(MappingFault::NotAttached);
         }
         pairs.push((backup, volume));
@@ -353,7 +353,8 @@ mod tests {
         let new = NextRestore { status: "SOMETHING_NEW".to_owned(), ..NextRestore::default() };
         let open = restore(new);
         assert!(open.is_active(open.ends_at));
-        let odd = NextRestore { then: Some("running".to_owned()), then_after_seconds: 5, ..NextRestore::default() };
+        let odd =
+            NextRestore { then: Some("running".to_owned()), then_after_seconds: 5, ..NextRestore::default() };
         let odd = restore(odd);
         let later = odd.ends_at + SignedDuration::from_secs(5);
         assert_eq!((odd.word(odd.ends_at), odd.word(later)), ("success", "running"));

@@ -37,6 +37,12 @@ pub(crate) struct Volume {
     pub(crate) server_id: Option<String>,
 }
 
+impl Volume {
+    pub(crate) fn is_attached_to(&self, server_id: &str) -> bool {
+        self.server_id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(server_id))
+    }
+}
+
 /// The backup of one disk: a child of the server backup in CBR and CSBS, a backup of its own in VBS.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskBackup {
@@ -142,7 +148,13 @@ impl World {
             average_speed: 25.5,
             of_server: false,
         });
-        self.volumes.push(Volume { id, name: name.to_owned(), size_gb: 100, bootable: false, server_id: None });
+        self.volumes.push(Volume {
+            id,
+            name: name.to_owned(),
+            size_gb: 100,
+            bootable: false,
+            server_id: None,
+        });
     }
 
     /// The disks of a project, as `POST /_sim/world` has changed them.
@@ -183,9 +195,9 @@ impl World {
     /// True while any restore overwrites the server or one of its disks.
     pub(crate) fn is_server_busy(&self, server_id: &str, now: Timestamp) -> bool {
         self.restores.iter().rev().any(|restore| restore.is_on_server(server_id) && restore.is_active(now))
-            || self.volumes().any(|volume| {
-                volume.server_id.as_deref() == Some(server_id) && self.is_volume_busy(&volume.id, now)
-            })
+            || self
+                .volumes()
+                .any(|volume| volume.is_attached_to(server_id) && self.is_volume_busy(&volume.id, now))
     }
 
     pub(crate) fn is_target_busy(&self, target: &Target, now: Timestamp) -> bool {
@@ -200,7 +212,8 @@ impl World {
 
     /// Cinder's word for a disk.
     pub(crate) fn volume_status(&self, volume: &Volume, now: Timestamp) -> String {
-        if let Some(status) = self.behaviour.volumes.get(&volume.id).and_then(|change| change.status.clone()) {
+        if let Some(status) = self.behaviour.volumes.get(&volume.id).and_then(|change| change.status.clone())
+        {
             return status;
         }
         let last = self.restores.iter().rev().find(|restore| restore.touches(&volume.id));

@@ -1,0 +1,118 @@
+//! Who may call: the token check that the API gateway does in front of every service.
+//!
+//! Signed requests (AK/SK) are recognised and refused: verification of signatures is not there yet. It belongs into
+//! `Presented::scope`, beside the tokens, and needs nothing else changed.
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::call::{Call, Cloud};
+use crate::world::{PROJECT, World};
+
+/// The token that is always good for the world's project.
+pub(crate) const DEMO_TOKEN: &str = "demo-token";
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    Open,
+    /// Any good token.
+    Token,
+    /// A token of the project in the path.
+    Project,
+}
+
+/// What a token stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) project_id: Option<String>,
+    pub(crate) expires_at: Option<Timestamp>,
+    /// The `token` object that IAM showed for it.
+    pub(crate) shown: Value,
+}
+
+/// Every token that is good.
+#[derive(Debug)]
+pub(crate) struct Tokens(HashMap<String, Grant>);
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        let demo = Grant { project_id: Some(PROJECT.to_owned()), expires_at: None, shown: Value::Null };
+        Self(HashMap::from([(DEMO_TOKEN.to_owned(), demo)]))
+    }
+
+    pub(crate) fn issue(&mut self, token: String, grant: Grant) {
+        self.0.insert(token, grant);
+    }
+
+    pub(crate) fn revoke(&mut self, token: &str) -> bool {
+        self.0.remove(token).is_some()
+    }
+
+    /// Early invalidation: every token that IAM has issued is bad from now on. Says how many there were.
+    pub(crate) fn revoke_issued(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|token, _| token == DEMO_TOKEN);
+        before - self.0.len()
+    }
+
+    pub(crate) fn good(&self, token: &str, now: Timestamp) -> Option<&Grant> {
+        self.0.get(token).filter(|grant| grant.expires_at.is_none_or(|end| now < end))
+    }
+}
+
+/// What a request shows to prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presented<'a> {
+    Token(&'a str),
+    Signature,
+    Nothing,
+}
+
+impl<'a> Presented<'a> {
+    fn of(call: &'a Call<'_>) -> Self {
+        let signed = call.header("authorization").is_some_and(|value| value.starts_with("SDK-HMAC-"));
+        match call.header("x-auth-token") {
+            Some(token) => Presented::Token(token),
+            None if signed => Presented::Signature,
+            None => Presented::Nothing,
+        }
+    }
+
+    /// The project that the caller has shown to be in.
+    fn scope(self, world: &World, now: Timestamp) -> Result<Option<String>, &'static str> {
+        match self {
+            Presented::Token(token) => world
+                .tokens
+                .good(token, now)
+                .map(|grant| grant.project_id.clone())
+                .ok_or("Incorrect IAM authentication information: token expires or decrypt token failed"),
+            Presented::Signature => {
+                Err("Incorrect IAM authentication information: verify aksk signature fail")
+            }
+            Presented::Nothing => Err("Incorrect IAM authentication information: x-auth-token not found"),
+        }
+    }
+}
+
+/// Lets a call through, or says why not: as the API gateway, or as Keystone where identity itself is asked.
+pub(crate) fn admit(world: &World, call: &Call<'_>, access: Access, cloud: Cloud) -> Result<(), Answer> {
+    if access == Access::Open {
+        return Ok(());
+    }
+    let scope = Presented::of(call).scope(world, call.now);
+    let scope = scope.map_err(|why| match cloud {
+        Cloud::Iam => Answer::keystone(StatusCode::UNAUTHORIZED, why),
+        _ => Answer::gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", why),
+    })?;
+    if access == Access::Project && scope.as_deref() != Some(call.project()) {
+        let why = "The token is not scoped to the project of the request.";
+        return Err(Answer::gateway(StatusCode::FORBIDDEN, "APIGW.0302", why));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The sockets: one listener for all clouds, HTTP/1.1 and HTTP/2 by prior knowledge, stopped within a bound.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::behaviour::Behaviour;
+use crate::clock::{Clock, CloudClock, SystemClock};
+use crate::routes::Table;
+use crate::service::{Clouds, Connection};
+use crate::socket::{Fuse, Wire};
+
+/// How long open requests may take once the simulator is being stopped.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a simulator is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a restore lasts, in seconds of the clouds' time.
+    pub restore_seconds: u64,
+    /// How many requests `GET /_sim/requests` remembers.
+    pub kept_requests: usize,
+    /// How many more detached disks there are, each with a backup, for tests under load.
+    pub extra_disks: u32,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { restore_seconds: 3, kept_requests: 10_000, extra_disks: 0, clock: Arc::new(SystemClock) }
+    }
+}
+
+/// Clouds that are running. Dropping it stops them without waiting.
+#[derive(Debug)]
+pub struct Simulator {
+    addr: SocketAddr,
+    stopping: CancellationToken,
+    /// Closes what is still open.
+    closing: DropGuard,
+    connections: TaskTracker,
+}
+
+impl Simulator {
+    /// Binds (port 0 takes a free one) and serves until stopped.
+    pub async fn start(listen: SocketAddr, options: Options) -> io::Result<Simulator> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let table = Table::build().map_err(io::Error::other)?;
+        let behaviour = Behaviour {
+            restore_seconds: u32::try_from(options.restore_seconds).unwrap_or(u32::MAX),
+            extra_disks: options.extra_disks,
+            ..Behaviour::default()
+        };
+        let clock = CloudClock::new(options.clock);
+        let clouds = Arc::new(Clouds::new(table, clock, behaviour, options.kept_requests));
+        let stopping = clouds.stopping.clone();
+        let closing = CancellationToken::new();
+        let connections = TaskTracker::new();
+        tokio::spawn(accept(listener, clouds, connections.clone(), closing.clone()));
+        Ok(Simulator { addr, stopping, closing: closing.drop_guard(), connections })
+    }
+
+    /// The address that is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The same as a URL, `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        let mut addr = self.addr;
+        if addr.ip().is_unspecified() {
+            let loopback =
+                if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+            addr.set_ip(loopback);
+        }
+        format!("http://{addr}")
+    }
+
+    /// Takes no more connections, lets open requests end for a moment, and closes the rest.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.connections.close();
+        let drained = tokio::time::timeout(DRAIN, self.connections.wait()).await;
+        drop(self.closing);
+        if drained.is_err() {
+            self.connections.wait().await;
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    clouds: Arc<Clouds>,
+    connections: TaskTracker,
+    closing: CancellationToken,
+) {
+    let mut number = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = clouds.stopping.cancelled() => return,
+            () = closing.cancelled() => return,
+        };
+        // a client that has gone before it was accepted is no reason to stop
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        number += 1;
+        let connection = Connection { number, fuse: Fuse::new(), hang_up: closing.child_token() };
+        connections.spawn(serve(stream, Arc::clone(&clouds), connection));
+    }
+}
+
+async fn serve(stream: TcpStream, clouds: Arc<Clouds>, connection: Connection) {
+    // without it small answers only come later
+    let _ = stream.set_nodelay(true);
+    let wire = Wire::new(stream, Arc::clone(&connection.fuse));
+    let hang_up = connection.hang_up.clone();
+    let stopping = clouds.stopping.clone();
+    let service = service_fn(move |request| Arc::clone(&clouds).serve(connection.clone(), request));
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(wire), service));
+    tokio::select! {
+        // a connection that breaks is the client's affair, or a plan's
+        _ = open.as_mut() => return,
+        () = hang_up.cancelled() => return,
+        () = stopping.cancelled() => open.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        _ = open => {}
+        () = hang_up.cancelled() => {}
+    }
+}
