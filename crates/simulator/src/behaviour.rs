@@ -121,6 +121,7 @@ pub(crate) enum JobId {
 pub(crate) enum VbsAnswer {
     JobId,
     /// Every restore call is refused by an error body under status 200; nothing is applied.
+    #[serde(rename = "error_in_200")]
     ErrorIn200,
 }
 

@@ -146,6 +146,7 @@ impl Restore {
         match self.fate(now) {
             Fate::Succeeded => 100,
             Fate::Failed => 50,
+            Fate::Open if self.phase(now) == Phase::Waiting => 0,
             Fate::Open => {
                 let total = self.ends_at.duration_since(self.applied_at).as_millis().max(1);
                 let passed = now.duration_since(self.applied_at).as_millis();

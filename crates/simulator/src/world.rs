@@ -27,6 +27,9 @@ pub(crate) const CSBS_CHECKPOINT: &str = "11aa22bb-33cc-44dd-95ee-66ff77008811";
 /// The moment the world's backups were taken.
 const TAKEN_AT: &str = "2026-11-21T01:20:37.277880Z";
 
+/// How many disks the first world has; each has one backup.
+const FIRST_DISKS: usize = 3;
+
 /// A disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
@@ -92,9 +95,11 @@ impl World {
         world
     }
 
-    /// Takes on a behaviour, and the disks it asks for.
+    /// Takes on a behaviour, and as many more disks as it asks for.
     pub(crate) fn behave(&mut self, behaviour: Behaviour) {
-        for number in self.behaviour.extra_disks..behaviour.extra_disks {
+        self.volumes.truncate(FIRST_DISKS);
+        self.disk_backups.truncate(FIRST_DISKS);
+        for number in 0..behaviour.extra_disks {
             self.detached(
                 format!("d15c0000-0000-4000-8000-{number:012x}"),
                 format!("bac0bac0-0000-4000-8000-{number:012x}"),

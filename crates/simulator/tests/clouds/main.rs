@@ -1,0 +1,16 @@
+//! The pretend clouds over real sockets: documented requests, refusals, state machines, faults, strictness.
+
+#[cfg(test)]
+mod cbr;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod csbs;
+#[cfg(test)]
+mod evs_iam;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod vbs;
