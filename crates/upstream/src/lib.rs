@@ -1,1 +1,161 @@
-//! upstream
+//! HOW IT REACHES THE CLOUD: the way out as a tower stack, credentials, the hyper client. The only
+//! crate that dials out and the only one that sees a secret.
+//!
+//! [`Upstream`] is built once per configured upstream and shared; a limit or breaker that is built
+//! per request does not limit. [`stack`] lists the layers in the order a call meets them.
+//!
+//! What comes back is either an answer or a [`Fault`], and a fault says the one thing that matters
+//! for a call that overwrites disks: is there proof that it was not applied?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use restore_generations::{Call, Generation, Host, Reply};
+use restore_model::{Problem, Proof};
+use tower::{Service, ServiceExt};
+
+mod client;
+mod fault;
+mod layers;
+mod stack;
+mod token;
+mod trace_context;
+
+pub use client::{Client, plain_client};
+pub use fault::{Fault, FaultKind};
+pub use layers::breaker::BreakerState;
+pub use token::Token;
+pub use trace_context::TraceContext;
+
+use layers::breaker::Breaker;
+use layers::retry::RetryLimits;
+use stack::Stack;
+
+/// How one upstream is reached.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name in the settings.
+    pub name: String,
+    /// Base URL of the backup service.
+    pub endpoint: Uri,
+    /// Base URL of the block storage service, where checks may read the state of disks.
+    pub volumes_endpoint: Option<Uri>,
+    /// Longest time for a connection, TLS included.
+    pub connect: Duration,
+    /// Longest time for the restore call, from its first byte to the last of its answer.
+    pub send: Duration,
+    /// Longest time for a read.
+    pub read: Duration,
+    /// Calls under way at once; more wait, at most as long as `connect`.
+    pub concurrency: usize,
+    /// Largest answer that is read, in bytes.
+    pub body_bytes: usize,
+    /// Failures in a row after which calls are refused for a while; 0 never.
+    pub breaker_failures: u32,
+    /// How long they are refused.
+    pub breaker_open: Duration,
+    /// Certificates of further roots, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Whether HTTP/2 may be agreed upon by ALPN.
+    pub http2: bool,
+    /// How often and how long a restore may be sent.
+    pub sends: u32,
+    /// Longest time from the first send to the last.
+    pub deadline: Duration,
+    /// Longest `Retry-After` that is waited for.
+    pub retry_after_cap: Duration,
+}
+
+/// Writes down, durably, that a send is about to be repeated, before it is (invariants I1, I2).
+pub trait Journal: Send + Sync {
+    /// Notes the proof that the last attempt was not applied and the attempt that follows.
+    fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>>;
+}
+
+/// With what a call is made.
+#[derive(Clone, Default)]
+pub struct With {
+    /// The caller's token.
+    pub token: Option<Token>,
+    /// Where repeated sends are written down; without one nothing that restores is ever repeated.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// The trace the call belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// One configured upstream.
+pub struct Upstream {
+    options: Options,
+    generation: &'static dyn Generation,
+    stack: Stack,
+    breaker: Breaker,
+}
+
+impl Upstream {
+    /// Builds the way out to one upstream.
+    ///
+    /// # Errors
+    /// When the roots of trust cannot be loaded; the text says which file.
+    pub fn new(options: Options, generation: &'static dyn Generation) -> Result<Self, String> {
+        let tls = [Some(&options.endpoint), options.volumes_endpoint.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|endpoint| endpoint.scheme_str() == Some("https"));
+        let client = client::build(&options, tls)?;
+        let breaker = Breaker::new(options.breaker_failures, options.breaker_open);
+        let limits = RetryLimits {
+            sends: options.sends,
+            deadline: options.deadline,
+            retry_after_cap: options.retry_after_cap,
+        };
+        let stack = stack::build(client, &options, breaker.clone(), limits);
+        Ok(Self { options, generation, stack, breaker })
+    }
+
+    /// Its name in the settings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// The generation it speaks.
+    #[must_use]
+    pub fn generation(&self) -> &'static dyn Generation {
+        self.generation
+    }
+
+    /// Whether the breaker lets calls through.
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// The absolute URL of a call; `None` when the settings name no endpoint for its service.
+    #[must_use]
+    pub fn url(&self, call: &Call) -> Option<String> {
+        let endpoint = match call.host {
+            Host::Backup => &self.options.endpoint,
+            Host::Volumes => self.options.volumes_endpoint.as_ref()?,
+        };
+        let authority = endpoint.authority()?;
+        let scheme = endpoint.scheme_str()?;
+        let prefix = endpoint.path().trim_end_matches('/');
+        Some(format!("{scheme}://{authority}{prefix}{}", call.path))
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// A [`Fault`] when no answer came or it could not be read whole.
+    pub async fn send(&self, call: &Call, with: With) -> Result<Reply, Fault> {
+        let url = self.url(call).ok_or_else(|| Fault::not_sent(FaultKind::NoEndpoint, "no such endpoint"))?;
+        let timeout = if call.restores { self.options.send } else { self.options.read };
+        let request = layers::translate::request(call, &url, timeout, with)?;
+        let mut stack = self.stack.clone();
+        let response = stack.ready().await?.call(request).await?;
+        Ok(layers::translate::reply(response))
+    }
+}

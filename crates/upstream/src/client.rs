@@ -1,0 +1,108 @@
+//! The hyper client at the end of the way out: connections, TLS, pool. It never repeats a request
+//! by itself and never follows a redirect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use tokio::net::TcpStream;
+use tower::BoxError;
+use tower::timeout::Timeout;
+use tower::util::BoxCloneSyncService;
+
+use crate::Options;
+
+/// How long an idle connection is kept. Shorter than the idle times of common balancers (60 s), so
+/// that the pool rarely holds one that the other side has closed.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+type Connector = BoxCloneSyncService<http::Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+
+/// The client of one upstream.
+pub type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// Builds the client of one upstream. Roots of trust are only loaded where an endpoint needs them.
+pub(crate) fn build(options: &Options, tls: bool) -> Result<Client, String> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(options.connect));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls_config(options, tls)?).https_or_http();
+    let connector = if options.http2 {
+        builder.enable_all_versions().wrap_connector(http)
+    } else {
+        builder.enable_http1().wrap_connector(http)
+    };
+    // The whole of it, TLS included; the time of the TCP connection alone would let a peer that
+    // never answers the handshake hold a send until its own deadline, and that proves nothing.
+    let connector = Connector::new(Timeout::new(connector, options.connect));
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(options.concurrency)
+        // Sends are counted and proven by the retry layer; the pool must not repeat them.
+        .retry_canceled_requests(false)
+        .build(connector))
+}
+
+fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    if !needed {
+        return Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+    }
+    let verifier = match &options.ca_file {
+        None => {
+            Verifier::new(provider).map_err(|error| format!("no roots of trust on this system: {error}"))?
+        }
+        Some(path) => {
+            let shown = path.display();
+            let roots = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| format!("ca_file {shown} cannot be read: {error}"))?;
+            if roots.is_empty() {
+                return Err(format!("ca_file {shown} holds no certificate"));
+            }
+            Verifier::new_with_extra_roots(roots, provider)
+                .map_err(|error| format!("ca_file {shown} cannot be used: {error}"))?
+        }
+    };
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+}
+
+/// A client for the gateway's own needs (exporting telemetry): same TLS, no upstream.
+///
+/// # Errors
+/// When TLS is needed and the roots of trust cannot be loaded.
+pub fn plain_client(endpoint: &http::Uri, connect: Duration) -> Result<Client, String> {
+    let options = Options {
+        name: String::new(),
+        endpoint: endpoint.clone(),
+        volumes_endpoint: None,
+        connect,
+        send: connect,
+        read: connect,
+        concurrency: 2,
+        body_bytes: 64 * 1024,
+        breaker_failures: 0,
+        breaker_open: connect,
+        ca_file: None,
+        http2: false,
+        sends: 1,
+        deadline: connect,
+        retry_after_cap: connect,
+    };
+    build(&options, endpoint.scheme_str() == Some("https"))
+}

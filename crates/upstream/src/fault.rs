@@ -1,0 +1,160 @@
+//! Why no answer came, and whether that proves that the call was not applied.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use restore_model::{Code, Effect, Problem, Proof, Retry};
+
+/// Why no answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The settings name no endpoint for the service.
+    NoEndpoint,
+    /// There is no credential to call with.
+    NoCredential,
+    /// Too many calls are under way.
+    Overloaded,
+    /// The breaker is open.
+    Breaker,
+    /// No connection: name, route, refusal, or time.
+    Connect,
+    /// TLS was not agreed upon.
+    Tls,
+    /// A reused connection was dead before the first byte was written.
+    NeverWritten,
+    /// The peer refused the HTTP/2 stream.
+    StreamRefused,
+    /// No whole answer in time.
+    Timeout,
+    /// The connection broke after the first byte.
+    Broken,
+    /// The answer is larger than is read.
+    TooLarge,
+    /// The repetition of a send could not be written down, so it was not made.
+    NotJournalled,
+}
+
+impl FaultKind {
+    /// A stable word, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoEndpoint => "no_endpoint",
+            Self::NoCredential => "no_credential",
+            Self::Overloaded => "overloaded",
+            Self::Breaker => "breaker_open",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::NeverWritten => "never_written",
+            Self::StreamRefused => "stream_refused",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::TooLarge => "too_large",
+            Self::NotJournalled => "not_journalled",
+        }
+    }
+}
+
+/// A call without an answer.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Why.
+    pub kind: FaultKind,
+    /// The proof that the call was not applied; without one it may have been.
+    pub proof: Option<Proof>,
+    /// In words, without any value of the call.
+    pub detail: String,
+    /// A problem that says it better, where there is one.
+    pub problem: Option<Box<Problem>>,
+}
+
+impl Fault {
+    /// A fault before anything was sent.
+    pub(crate) fn not_sent(kind: FaultKind, detail: impl Into<String>) -> Self {
+        let proof = match kind {
+            FaultKind::Tls => Proof::TlsFailed,
+            FaultKind::NeverWritten => Proof::NeverWritten,
+            FaultKind::StreamRefused => Proof::StreamRefused,
+            _ => Proof::NotConnected,
+        };
+        Self { kind, proof: Some(proof), detail: detail.into(), problem: None }
+    }
+
+    /// A fault after which nobody can say.
+    pub(crate) fn unsure(kind: FaultKind, detail: impl Into<String>) -> Self {
+        Self { kind, proof: None, detail: detail.into(), problem: None }
+    }
+
+    /// What the client says when sending fails.
+    ///
+    /// `hyper-util` knows whether a request was ever written: it then gives the request back and
+    /// calls the error `Canceled`. That kind is not public; its name in the text is, and a test
+    /// (`a_dead_idle_connection_proves_that_nothing_was_written`) holds us to it.
+    pub(crate) fn from_client(error: &hyper_util::client::legacy::Error) -> Self {
+        let detail = chain(error);
+        if error.is_connect() {
+            let tls = sources(error).any(|source| {
+                source.is::<rustls::Error>()
+                    || source
+                        .downcast_ref::<std::io::Error>()
+                        .and_then(std::io::Error::get_ref)
+                        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                        .is_some()
+            });
+            return Self::not_sent(if tls { FaultKind::Tls } else { FaultKind::Connect }, detail);
+        }
+        if error.to_string().contains("(Canceled)") {
+            return Self::not_sent(FaultKind::NeverWritten, detail);
+        }
+        if detail.contains("refused stream before processing") {
+            return Self::not_sent(FaultKind::StreamRefused, detail);
+        }
+        Self::unsure(FaultKind::Broken, detail)
+    }
+
+    /// The problem a caller is shown.
+    #[must_use]
+    pub fn to_problem(&self) -> Problem {
+        if let Some(problem) = &self.problem {
+            return (**problem).clone();
+        }
+        let code = match self.kind {
+            FaultKind::NoCredential => Code::CredentialMissing,
+            FaultKind::Tls => Code::UpstreamTls,
+            FaultKind::Overloaded | FaultKind::Breaker => Code::UpstreamUnavailable,
+            FaultKind::NoEndpoint => Code::RouteMisconfigured,
+            _ if self.proof.is_some() => Code::UpstreamUnreachable,
+            _ => Code::OutcomeUnknown,
+        };
+        let problem = Problem::new(code, self.detail.clone());
+        match (self.proof, code) {
+            (None, _) => problem.effect(Effect::Possible).retry(Retry::Never),
+            (Some(_), Code::UpstreamUnavailable) => problem.after(5),
+            (Some(_), _) => problem,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.detail)
+    }
+}
+
+impl StdError for Fault {}
+
+fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+/// The error and what caused it, on one line.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for source in sources(error) {
+        let text = source.to_string();
+        if !texts.iter().any(|earlier| earlier.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(512).collect()
+}

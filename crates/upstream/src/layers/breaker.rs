@@ -1,0 +1,183 @@
+//! Breaker: after so many failures in a row an upstream is left alone for a while, then tried with
+//! one call. A refusal by the breaker is proof that nothing was sent.
+//!
+//! Our own, of a page: what counts as failure is our [`Fault`], the state is shown in `/readyz`
+//! and as a metric, and it runs on the runtime's clock, which tests can pause.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::fault::{Fault, FaultKind};
+use crate::stack::{Inbound, Outbound};
+
+/// Whether calls are let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// One call is let through to see.
+    HalfOpen,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    failures: u32,
+    open_until: Option<Instant>,
+    trying: bool,
+}
+
+/// The breaker of one upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Breaker {
+    inner: Arc<Mutex<Inner>>,
+    limit: u32,
+    open: Duration,
+}
+
+impl Breaker {
+    /// Opens after `limit` failures in a row, for `open`; never when `limit` is 0.
+    pub(crate) fn new(limit: u32, open: Duration) -> Self {
+        Self { inner: Arc::default(), limit, open }
+    }
+
+    /// The present state.
+    pub(crate) fn state(&self) -> BreakerState {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        match inner.open_until {
+            None => BreakerState::Closed,
+            Some(until) if Instant::now() < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
+        }
+    }
+
+    fn admit(&self) -> Result<(), Fault> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = inner.open_until else { return Ok(()) };
+        if Instant::now() < until || inner.trying {
+            return Err(Fault::not_sent(
+                FaultKind::Breaker,
+                format!(
+                    "the upstream failed {} times in a row and is left alone for a while",
+                    inner.failures
+                ),
+            ));
+        }
+        inner.trying = true;
+        Ok(())
+    }
+
+    fn note(&self, failed: bool) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.trying = false;
+        if !failed {
+            inner.failures = 0;
+            inner.open_until = None;
+            return;
+        }
+        inner.failures = inner.failures.saturating_add(1);
+        if self.limit > 0 && inner.failures >= self.limit {
+            inner.open_until = Some(Instant::now() + self.open);
+        }
+    }
+}
+
+/// Gives the trial back when its call is dropped before it ends.
+struct Trial<'a>(&'a Breaker, bool);
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).trying = false;
+        }
+    }
+}
+
+/// The layer.
+pub(crate) struct BreakerLayer(Breaker);
+
+impl BreakerLayer {
+    /// Guards calls with this breaker.
+    pub(crate) fn new(breaker: Breaker) -> Self {
+        Self(breaker)
+    }
+}
+
+impl<S> Layer<S> for BreakerLayer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, breaker: self.0.clone() }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Guarded<S> {
+    inner: S,
+    breaker: Breaker,
+}
+
+impl<S> Service<Outbound> for Guarded<S>
+where
+    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Inbound;
+    type Error = Fault;
+    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Outbound) -> Self::Future {
+        let breaker = self.breaker.clone();
+        let admitted = breaker.admit();
+        let call = admitted.map(|()| self.inner.call(request));
+        Box::pin(async move {
+            let call = call?;
+            let mut trial = Trial(&breaker, false);
+            let result = call.await;
+            trial.1 = true;
+            breaker.note(match &result {
+                // Any answer that an upstream gives in its own words shows that it is there.
+                Ok(response) => matches!(response.status().as_u16(), 502..=504),
+                Err(fault) => matches!(
+                    fault.kind,
+                    FaultKind::Connect | FaultKind::Tls | FaultKind::Timeout | FaultKind::Broken
+                ),
+            });
+            result
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn opens_after_failures_in_a_row_and_tries_again_once() {
+        let breaker = Breaker::new(2, Duration::from_secs(10));
+        breaker.note(true);
+        breaker.note(false);
+        breaker.note(true);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        breaker.note(true);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert_eq!(breaker.admit().unwrap_err().kind, FaultKind::Breaker);
+
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        assert!(breaker.admit().is_ok());
+        assert!(breaker.admit().is_err(), "one trial at a time");
+        breaker.note(false);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+}

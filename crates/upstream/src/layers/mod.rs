@@ -1,0 +1,34 @@
+//! The layers of the way out, one file each. [`crate::stack`] says in which order they stand.
+
+pub(crate) mod authorise;
+pub(crate) mod breaker;
+pub(crate) mod deadline;
+pub(crate) mod exchange;
+pub(crate) mod limit;
+pub(crate) mod retry;
+pub(crate) mod trace;
+pub(crate) mod translate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Journal, Token, TraceContext};
+
+/// What the layers must know of a call besides HTTP. Travels in the request's extensions.
+#[derive(Clone)]
+pub(crate) struct Purpose {
+    /// Whether the call overwrites disks.
+    pub(crate) restores: bool,
+    /// The path with placeholders, for span names and metrics.
+    pub(crate) template: &'static str,
+    /// Longest time of one attempt.
+    pub(crate) timeout: Duration,
+    /// The caller's token.
+    pub(crate) token: Option<Token>,
+    /// Where repeated sends are written down.
+    pub(crate) journal: Option<Arc<dyn Journal>>,
+    /// The trace the call belongs to.
+    pub(crate) trace: Option<TraceContext>,
+    /// Which attempt this is, counted from 1.
+    pub(crate) attempt: u32,
+}

@@ -1,0 +1,187 @@
+//! Retry, under invariant I2 alone: a call that restores is repeated only on stored proof that the
+//! last attempt was not applied, at most so often, within one deadline, each repetition written
+//! down before it is made. `Retry-After` is honoured and capped.
+//!
+//! A read may be repeated freely, and is, once, when its connection proved dead; more would only
+//! be noise, for whoever wanted it will come again.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{StatusCode, header};
+use restore_model::{Proof, Timestamp};
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
+
+use super::Purpose;
+use super::translate::http_date;
+use crate::fault::{Fault, FaultKind};
+use crate::stack::{Inbound, Outbound};
+
+/// Wait before the first repetition where nobody names one; doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// How often and how long a restore may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryLimits {
+    pub(crate) sends: u32,
+    pub(crate) deadline: Duration,
+    pub(crate) retry_after_cap: Duration,
+}
+
+/// The layer.
+pub(crate) struct RetryLayer(RetryLimits);
+
+impl RetryLayer {
+    /// Repeats within these limits.
+    pub(crate) const fn new(limits: RetryLimits) -> Self {
+        Self(limits)
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry { inner, limits: self.0 }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Retry<S> {
+    inner: S,
+    limits: RetryLimits,
+}
+
+impl<S> Service<Outbound> for Retry<S>
+where
+    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Inbound;
+    type Error = Fault;
+    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Outbound) -> Self::Future {
+        let limits = self.limits;
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let begun = Instant::now();
+            let mut request = request;
+            loop {
+                let purpose = purpose(&request);
+                let again = request.clone();
+                let result = inner.call(request).await;
+                let Some((proof, wait)) = repeatable(&result, &purpose, limits) else { return result };
+                // The wait and a whole further attempt must fit into the deadline.
+                if begun.elapsed() + wait > limits.deadline {
+                    return result;
+                }
+                tokio::time::sleep(wait).await;
+                if purpose.restores
+                    && let Some(journal) = &purpose.journal
+                    && let Err(problem) = journal.again(proof, purpose.attempt + 1).await
+                {
+                    let mut fault = Fault::not_sent(FaultKind::NotJournalled, problem.detail.clone());
+                    fault.problem = Some(Box::new(problem));
+                    return Err(fault);
+                }
+                request = again;
+                request.extensions_mut().insert(Purpose { attempt: purpose.attempt + 1, ..purpose });
+                inner.ready().await?;
+            }
+        })
+    }
+}
+
+fn purpose(request: &Outbound) -> Purpose {
+    request.extensions().get::<Purpose>().cloned().unwrap_or_else(|| Purpose {
+        restores: true,
+        template: "",
+        timeout: Duration::from_secs(30),
+        token: None,
+        journal: None,
+        trace: None,
+        attempt: u32::MAX,
+    })
+}
+
+/// The proof that allows a repetition, and how long to wait before it.
+fn repeatable(
+    result: &Result<Inbound, Fault>,
+    purpose: &Purpose,
+    limits: RetryLimits,
+) -> Option<(Proof, Duration)> {
+    let backoff = FIRST_WAIT * 2_u32.saturating_pow(purpose.attempt.saturating_sub(1).min(8));
+    if !purpose.restores {
+        return match result {
+            Err(fault) if purpose.attempt == 1 && fault.kind == FaultKind::NeverWritten => {
+                Some((Proof::NeverWritten, Duration::ZERO))
+            }
+            _ => None,
+        };
+    }
+    if purpose.journal.is_none() || purpose.attempt >= limits.sends {
+        return None;
+    }
+    match result {
+        Err(fault) => match fault.kind {
+            FaultKind::NeverWritten => Some((Proof::NeverWritten, Duration::ZERO)),
+            FaultKind::StreamRefused => Some((Proof::StreamRefused, backoff)),
+            FaultKind::Connect => Some((Proof::NotConnected, backoff)),
+            // A certificate does not mend itself within a minute.
+            _ => None,
+        },
+        Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
+            let wait = retry_after(response).unwrap_or(backoff * 5);
+            Some((Proof::Throttled, wait.min(limits.retry_after_cap)))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// `Retry-After` in seconds, or as a date measured against the upstream's own clock; a date in
+/// the past means now.
+fn retry_after(response: &Inbound) -> Option<Duration> {
+    let header = |name| response.headers().get(name)?.to_str().ok().map(str::trim);
+    let value = header(header::RETRY_AFTER)?;
+    if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let until: Timestamp = http_date(value)?;
+    let now: Timestamp = http_date(header(header::DATE)?)?;
+    Some(Duration::from_micros(u64::try_from(until.micros_since(now)).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn throttled(retry_after: &str) -> Inbound {
+        http::Response::builder()
+            .status(429)
+            .header("date", "Sun, 22 Nov 2026 10:00:00 GMT")
+            .header("retry-after", retry_after)
+            .body(Bytes::new())
+            .unwrap()
+    }
+
+    #[test]
+    fn retry_after_in_every_form() {
+        let read = |text| retry_after(&throttled(text));
+        assert_eq!(read("2"), Some(Duration::from_secs(2)));
+        assert_eq!(read("1000000000"), Some(Duration::from_secs(1_000_000_000)));
+        assert_eq!(read("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(read("Sun, 22 Nov 2026 10:00:07 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 22 Nov 2020 10:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-1"), None);
+    }
+}

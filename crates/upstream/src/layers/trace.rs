@@ -1,0 +1,145 @@
+//! Traces: one client span per attempt, named and attributed by the HTTP semantic conventions, and
+//! the W3C headers of that span on the request. No span is built when the trace is not sampled; the
+//! caller's context is then handed on as it is.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue};
+use opentelemetry::trace::TraceContextExt;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::Purpose;
+use crate::fault::Fault;
+use crate::stack::{Inbound, Outbound};
+use crate::trace_context::TraceContext;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The layer.
+pub(crate) struct TraceLayer(Arc<str>);
+
+impl TraceLayer {
+    /// Spans carry the name of the upstream.
+    pub(crate) fn new(upstream: &str) -> Self {
+        Self(upstream.into())
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Traced<S>;
+
+    fn layer(&self, inner: S) -> Traced<S> {
+        Traced { inner, upstream: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Traced<S> {
+    inner: S,
+    upstream: Arc<str>,
+}
+
+impl<S> Service<Outbound> for Traced<S>
+where
+    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send + 'static>,
+{
+    type Response = Inbound;
+    type Error = Fault;
+    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Outbound) -> Self::Future {
+        let trace = request.extensions().get::<Purpose>().and_then(|purpose| purpose.trace.clone());
+        if !trace.as_ref().is_some_and(|trace| trace.sampled) {
+            if let Some(trace) = &trace {
+                inject(&mut request, trace);
+            }
+            return Box::pin(self.inner.call(request));
+        }
+
+        let span = span(&request, &self.upstream);
+        let context = span.context();
+        let own = context.span().span_context().clone();
+        if own.is_valid() {
+            let own = TraceContext {
+                trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
+                span_id: u64::from_be_bytes(own.span_id().to_bytes()),
+                sampled: own.is_sampled(),
+                state: trace.and_then(|trace| trace.state),
+            };
+            inject(&mut request, &own);
+        }
+        let call = self.inner.call(request);
+        Box::pin(
+            async move {
+                let result = call.await;
+                record(&Span::current(), &result);
+                result
+            }
+            .instrument(span),
+        )
+    }
+}
+
+fn inject(request: &mut Outbound, trace: &TraceContext) {
+    if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
+        request.headers_mut().insert(TRACEPARENT, value);
+    }
+    if let Some(Ok(value)) = trace.state.as_deref().map(HeaderValue::from_str) {
+        request.headers_mut().insert(TRACESTATE, value);
+    }
+}
+
+fn span(request: &Outbound, upstream: &str) -> Span {
+    let purpose = request.extensions().get::<Purpose>();
+    let template = purpose.map_or("", |purpose| purpose.template);
+    let resend = purpose.map_or(0, |purpose| purpose.attempt.saturating_sub(1));
+    let uri = request.uri();
+    let span = tracing::info_span!(
+        target: "restore_gateway::span",
+        "upstream",
+        otel.name = format!("{} {template}", request.method()),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = request.method().as_str(),
+        http.response.status_code = Empty,
+        http.request.resend_count = Empty,
+        server.address = uri.host().unwrap_or_default(),
+        server.port = i64::from(uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })),
+        url.template = template,
+        url.full = uri.to_string(),
+        error.type = Empty,
+        restore.upstream = upstream,
+    );
+    if resend > 0 {
+        span.record("http.request.resend_count", i64::from(resend));
+    }
+    span
+}
+
+fn record(span: &Span, result: &Result<Inbound, Fault>) {
+    match result {
+        Ok(response) => {
+            let status = response.status();
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_client_error() || status.is_server_error() {
+                span.record("error.type", status.as_str());
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        Err(fault) => {
+            span.record("error.type", fault.kind.as_str());
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}
