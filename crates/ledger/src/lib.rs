@@ -24,8 +24,8 @@ pub mod sqlite;
 /// One restore as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What was asked.
-    pub intent: Intent,
+    /// What was asked. Shared, for it never changes and every answer carries it.
+    pub intent: Arc<Intent>,
     /// The fold of its events.
     pub state: State,
 }
@@ -188,7 +188,13 @@ fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<Sta
     if state.seq != seen {
         return Err(LedgerError::Stale(id));
     }
-    Ok(new.iter().try_fold(state.clone(), |state, event| state.apply(event))?)
+    let Some((first, rest)) = new.split_first() else { return Ok(state.clone()) };
+    Ok(rest.iter().try_fold(state.apply(first)?, |state, event| state.apply(event))?)
+}
+
+/// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
+fn lock_target(lock: &str) -> &str {
+    lock.rsplit_once('/').map_or(lock, |(_, id)| id)
 }
 
 /// Whether an ended restore still answers for an equal request without a key: it must have had an
