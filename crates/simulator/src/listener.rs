@@ -130,7 +130,8 @@ async fn serve(stream: TcpStream, clouds: Arc<Clouds>, connection: Connection) {
     let stopping = clouds.stopping.clone();
     let service = service_fn(move |request| Arc::clone(&clouds).serve(connection.clone(), request));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    // an idle connection stays open: only a plan closes it
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new());
     let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(wire), service));
     tokio::select! {

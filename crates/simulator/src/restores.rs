@@ -343,6 +343,7 @@ mod tests {
         let restore = restore(NextRestore::default());
         let at = |seconds| restore.applied_at + SignedDuration::from_secs(seconds);
         assert_eq!((restore.phase(at(0)), restore.progress(at(0))), (Phase::Waiting, 0));
+        assert_eq!((restore.word(at(9)), restore.progress(at(9))), ("waiting", 0));
         assert_eq!((restore.word(at(40)), restore.progress(at(40))), ("running", 40));
         assert_eq!((restore.word(at(99)), restore.progress(at(99))), ("running", 99));
         assert_eq!((restore.word(at(100)), restore.progress(at(100))), ("success", 100));

@@ -117,6 +117,8 @@ async fn what_the_state_forbids_is_refused_with_its_code() {
     assert!(clouds.applied().await.is_empty());
     assert_eq!(clouds.cbr_restore().await.status, 202);
     assert_eq!(clouds.cbr_restore().await.code(), (400, "BackupService.2010".to_owned()));
+    let child = clouds.post(&cbr_path(DATA_BACKUP), &disk_body(SPARE)).await;
+    assert_eq!(child.code(), (400, "BackupService.2010".to_owned()));
 }
 
 #[tokio::test]
@@ -210,6 +212,14 @@ async fn every_word_of_a_log_can_be_played() {
         assert_eq!(clouds.applied().await[0]["status"], truth);
     }
     clouds.sim("POST", "reset", &Value::Null).await;
+    let next = json!({"status": "SOMETHING_NEW", "then": "success", "then_after_seconds": 10});
+    clouds.world(&json!({"next_restore": next})).await;
+    clouds.cbr_restore().await;
+    clouds.advance(109).await;
+    assert_eq!(clouds.applied().await[0]["status"], "running");
+    clouds.advance(1).await;
+    assert_eq!(clouds.applied().await[0]["status"], "succeeded");
+    clouds.sim("POST", "reset", &Value::Null).await;
     let next = json!({"duration_seconds": 0, "then": "running", "then_after_seconds": 10});
     clouds.world(&json!({"next_restore": next})).await;
     clouds.cbr_restore().await;
@@ -228,6 +238,8 @@ async fn logs_are_filtered() {
     assert_eq!(logs(&clouds, "?operation_type=backup").await.len(), 0);
     assert_eq!(logs(&clouds, "?status=waiting&status=running").await.len(), 2);
     assert_eq!(logs(&clouds, "?start_time=2026-11-22T10:15:01Z").await.len(), 0);
+    assert_eq!(logs(&clouds, "?end_time=2026-11-22T10:14:59Z").await.len(), 0);
+    assert_eq!(logs(&clouds, "?end_time=2026-11-22T10:15:00Z").await.len(), 2);
     assert_eq!(logs(&clouds, "?limit=1&offset=1").await.len(), 1);
 }
 

@@ -57,6 +57,14 @@ async fn the_item_waits_restores_and_is_available_again() {
 }
 
 #[tokio::test]
+async fn even_a_restore_of_no_time_is_answered_as_begun() {
+    let clouds = Clouds::start().await;
+    clouds.world(&json!({"next_restore": {"duration_seconds": 0}})).await;
+    assert_eq!(clouds.csbs_restore().await.json()["restore"]["status"], "in_progress");
+    assert_eq!(clouds.applied().await[0]["status"], "succeeded");
+}
+
+#[tokio::test]
 async fn a_failed_restore_leaves_its_marker_unless_told_not_to() {
     let clouds = Clouds::start().await;
     let failed = json!({"status": "failed", "error_code": "CSBS.9999", "error_msg": "disk gone"});

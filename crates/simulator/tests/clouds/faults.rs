@@ -123,7 +123,7 @@ async fn a_part_of_the_head_or_of_the_body_arrives_first() {
         let mut arrived = Vec::new();
         let mut piece = [0; 4096];
         let kind = loop {
-            match stream.read(&mut piece).await {
+            match timeout(Duration::from_secs(5), stream.read(&mut piece)).await.unwrap() {
                 Ok(0) => break None,
                 Ok(n) => arrived.extend_from_slice(&piece[..n]),
                 Err(error) => break Some(error.kind()),
@@ -143,6 +143,9 @@ async fn a_part_of_the_head_or_of_the_body_arrives_first() {
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
     assert_eq!((body, kind), ("{\"job", None));
     assert!(head.contains("content-length: 45"), "{head}");
+    let (whole, _) = read(json!({"truncate_body": 1000})).await;
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-length: 46") && body.len() == 45, "{whole}");
 }
 
 async fn exchange(stream: &mut TcpStream, body: &str) -> String {
@@ -161,7 +164,9 @@ async fn an_idle_connection_is_closed_after_a_normal_answer() {
     let second = exchange(&mut stream, &disk_body(SPARE).to_string()).await;
     assert!(first.starts_with("HTTP/1.1 400") && second.starts_with("HTTP/1.1 200"));
     assert!(!second.to_lowercase().contains("connection: close"));
-    assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
+    let mut rest = [0; 16];
+    let end = timeout(Duration::from_secs(5), stream.read(&mut rest)).await.unwrap();
+    assert_eq!(end.unwrap(), 0);
     let requests = clouds.sim("GET", "requests", &Value::Null).await;
     assert_eq!(requests["requests"][0]["connection"], requests["requests"][1]["connection"]);
 }
