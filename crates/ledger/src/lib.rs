@@ -16,8 +16,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use restore_model::{Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status, Timestamp};
+use restore_model::{Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status};
 
+mod book;
 pub mod memory;
 pub mod sqlite;
 
@@ -181,33 +182,4 @@ pub async fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
         LedgerUrl::Memory => Arc::new(memory::MemoryLedger::default()),
         LedgerUrl::Sqlite(path) => Arc::new(sqlite::SqliteLedger::open(path).await?),
     })
-}
-
-/// The state after `new` events on top of `state`, which must carry on from the number `seen`.
-fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<State, LedgerError> {
-    if state.seq != seen {
-        return Err(LedgerError::Stale(id));
-    }
-    let Some((first, rest)) = new.split_first() else { return Ok(state.clone()) };
-    Ok(rest.iter().try_fold(state.apply(first)?, |state, event| state.apply(event))?)
-}
-
-/// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
-fn lock_target(lock: &str) -> &str {
-    lock.rsplit_once('/').map_or(lock, |(_, id)| id)
-}
-
-/// Whether an ended restore still answers for an equal request without a key: it must have had an
-/// effect, and its end must be recent. What had none may be asked for again at once.
-fn still_a_duplicate(state: &State, now: Timestamp, window_seconds: u64) -> bool {
-    match state.status {
-        Status::Succeeded | Status::Failed => within(state, now, window_seconds),
-        status => !status.is_final(),
-    }
-}
-
-/// Whether a restore is unfinished or ended at most `window_seconds` ago.
-fn within(state: &State, now: Timestamp, window_seconds: u64) -> bool {
-    let window = i64::try_from(window_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-    state.finished_at.is_none_or(|end| now.micros_since(end) <= window)
 }

@@ -179,8 +179,8 @@ pub enum EventKind {
         /// Percent.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         progress: Option<u8>,
-        /// What the generation wants remembered from now on.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
+        /// What the generation wants remembered from now on; a null says to forget.
+        #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "even_null")]
         notes: Option<Value>,
     },
     /// A read of an authoritative list did not find the restore.
@@ -248,4 +248,10 @@ impl EventKind {
             Self::Expired => "expired",
         }
     }
+}
+
+/// Keeps a member that is there and null apart from one that is not there: read back, the event
+/// must say what it said when it was written.
+fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }

@@ -1,0 +1,324 @@
+//! Who comes in and who does not: the decisions of [`crate::Ledger`], on plain maps and without
+//! I/O. [`crate::memory`] keeps one book of everything. [`crate::sqlite`] fills one for each group
+//! of writes with the rows they touch, and stores what came of it; so both stores decide alike.
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use restore_model::{Event, Handle, Intent, RestoreId, State, Status, Timestamp};
+
+use crate::{Accept, Entry, LedgerError, NewEntry, Query};
+
+/// A [`NewEntry`], with all that can be worked out before the book is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Coming {
+    pub(crate) intent: Arc<Intent>,
+    pub(crate) state: State,
+    pub(crate) events: Vec<Event>,
+    pub(crate) locks: Box<[Arc<str>]>,
+    pub(crate) key_window_seconds: u64,
+    pub(crate) duplicate_window_seconds: u64,
+}
+
+impl Coming {
+    pub(crate) fn of(new: NewEntry) -> Result<Self, LedgerError> {
+        Ok(Self {
+            state: State::fold(&new.events)?,
+            locks: locks(&new.intent),
+            intent: Arc::new(new.intent),
+            events: new.events,
+            key_window_seconds: new.key_window_seconds,
+            duplicate_window_seconds: new.duplicate_window_seconds,
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// Boxed: a tree that moves its rows about should move pointers.
+    pub(crate) rows: BTreeMap<RestoreId, Box<Row>>,
+    pub(crate) unfinished: BTreeSet<RestoreId>,
+    /// In the order of their ends, for forgetting.
+    finished: VecDeque<RestoreId>,
+    locks: HashMap<Arc<str>, RestoreId>,
+    /// By caller, then by key.
+    keys: HashMap<String, HashMap<String, RestoreId>>,
+    /// By caller, then by fingerprint.
+    equals: HashMap<String, HashMap<String, Equals>>,
+    /// By upstream, then by the upstream's id.
+    handles: HashMap<String, HashMap<String, Vec<RestoreId>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) intent: Arc<Intent>,
+    pub(crate) state: State,
+    /// Those that came in through this book.
+    pub(crate) events: Vec<Event>,
+    pub(crate) locks: Box<[Arc<str>]>,
+}
+
+/// What is remembered of equal requests of one caller. They share a target and so a lock, so at
+/// most one is open; and they end in turn, so the last one that had an effect speaks for all.
+#[derive(Debug, Default)]
+struct Equals {
+    open: Option<RestoreId>,
+    effective: Option<RestoreId>,
+}
+
+impl Row {
+    pub(crate) fn entry(&self) -> Entry {
+        Entry { intent: Arc::clone(&self.intent), state: self.state.clone() }
+    }
+
+    fn answers(&self, query: &Query) -> bool {
+        query.caller.as_ref().is_none_or(|caller| *caller == self.intent.caller)
+            && query.project_id.as_ref().is_none_or(|project| *project == self.intent.request.project_id)
+            && (query.status.is_empty() || query.status.contains(&self.state.status))
+            && query.target.as_ref().is_none_or(|target| self.locks.iter().any(|l| lock_target(l) == target))
+    }
+}
+
+impl Book {
+    pub(crate) fn accept(&mut self, new: Coming) -> Result<Accept, LedgerError> {
+        if let Some(known) = self.known(&new) {
+            return Ok(known);
+        }
+        let id = new.intent.id;
+        if self.rows.contains_key(&id) {
+            return Err(LedgerError::Stale(id));
+        }
+        let Coming { intent, state, events, locks, .. } = new;
+        let row = Row { intent, state, events, locks };
+        let entry = row.entry();
+        self.take_in(id, row);
+        Ok(Accept::New(entry))
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        id: RestoreId,
+        seen: u32,
+        events: Vec<Event>,
+    ) -> Result<Entry, LedgerError> {
+        let row = self.rows.get_mut(&id).ok_or(LedgerError::NotFound(id))?;
+        let state = fold_on(id, &row.state, seen, &events)?;
+        let before = std::mem::replace(&mut row.state, state);
+        row.events.extend(events);
+        let entry = row.entry();
+        if before.handle != entry.state.handle {
+            let upstream = &entry.intent.route.upstream;
+            self.rename(id, upstream, before.handle.as_ref(), entry.state.handle.as_ref());
+        }
+        if entry.state.status.is_final() && !before.status.is_final() {
+            self.finish(id);
+        }
+        Ok(entry)
+    }
+
+    pub(crate) fn list(&self, query: &Query) -> Vec<Entry> {
+        let older = match query.before {
+            Some(before) => self.rows.range(..before),
+            None => self.rows.range::<RestoreId, _>(..),
+        };
+        older
+            .rev()
+            .filter(|(_, row)| row.answers(query))
+            .take(query.limit)
+            .map(|(_, row)| row.entry())
+            .collect()
+    }
+
+    pub(crate) fn handle_taken(&self, upstream: &str, handle_id: &str, but: RestoreId) -> bool {
+        let holders = self.handles.get(upstream).and_then(|of_upstream| of_upstream.get(handle_id));
+        holders.is_some_and(|holders| holders.iter().any(|holder| *holder != but))
+    }
+
+    /// Enters a row that was stored earlier.
+    pub(crate) fn load(&mut self, intent: Intent, state: State) -> RestoreId {
+        let id = intent.id;
+        let locks = locks(&intent);
+        if !state.status.is_final() {
+            self.locks.extend(locks.iter().map(|lock| (Arc::clone(lock), id)));
+        }
+        self.rows.insert(id, Box::new(Row { intent: Arc::new(intent), state, events: Vec::new(), locks }));
+        id
+    }
+
+    /// Says which restore a key belongs to.
+    pub(crate) fn load_key(&mut self, caller: &str, key: String, id: RestoreId) {
+        inner(&mut self.keys, caller).insert(key, id);
+    }
+
+    /// Says which restore answers for equal requests; it must have been loaded.
+    pub(crate) fn load_equal(&mut self, id: RestoreId) {
+        let row = &self.rows[&id];
+        let equals =
+            inner(&mut self.equals, &row.intent.caller).entry(row.intent.fingerprint.clone()).or_default();
+        if row.state.status.is_final() {
+            equals.effective = Some(id);
+        } else {
+            equals.open = Some(id);
+        }
+    }
+
+    /// The answer to a request that is not new.
+    fn known(&self, new: &Coming) -> Option<Accept> {
+        let intent = &new.intent;
+        let now = intent.created_at;
+        if let Some(key) = &intent.key {
+            let row = self.keys.get(&intent.caller).and_then(|keys| keys.get(key)).map(|id| &self.rows[id]);
+            if let Some(row) = row.filter(|row| within(&row.state, now, new.key_window_seconds)) {
+                return Some(if row.intent.fingerprint == intent.fingerprint {
+                    Accept::Replayed(row.entry())
+                } else {
+                    Accept::KeyConflict(row.intent.id)
+                });
+            }
+        } else if let Some(equals) = self.equals.get(&intent.caller).and_then(|e| e.get(&intent.fingerprint))
+        {
+            let row = equals.open.or(equals.effective).map(|id| &self.rows[&id]);
+            if let Some(row) =
+                row.filter(|row| still_a_duplicate(&row.state, now, new.duplicate_window_seconds))
+            {
+                return Some(Accept::Replayed(row.entry()));
+            }
+        }
+        let holder = new.locks.iter().find_map(|lock| self.locks.get(lock))?;
+        Some(Accept::Busy(self.rows[holder].entry()))
+    }
+
+    fn take_in(&mut self, id: RestoreId, row: Row) {
+        let intent = &row.intent;
+        self.locks.extend(row.locks.iter().map(|lock| (Arc::clone(lock), id)));
+        if let Some(key) = &intent.key {
+            inner(&mut self.keys, &intent.caller).insert(key.clone(), id);
+        }
+        inner(&mut self.equals, &intent.caller).entry(intent.fingerprint.clone()).or_default().open =
+            Some(id);
+        self.unfinished.insert(id);
+        if row.state.handle.is_some() {
+            self.rename(id, &intent.route.upstream, None, row.state.handle.as_ref());
+        }
+        let ended = row.state.status.is_final();
+        self.rows.insert(id, Box::new(row));
+        if ended {
+            self.finish(id);
+        }
+    }
+
+    fn rename(&mut self, id: RestoreId, upstream: &str, before: Option<&Handle>, after: Option<&Handle>) {
+        if let Some(before) = before {
+            self.drop_handle(id, upstream, before);
+        }
+        if let Some(after) = after {
+            inner(&mut self.handles, upstream).entry(after.id.clone()).or_default().push(id);
+        }
+    }
+
+    fn drop_handle(&mut self, id: RestoreId, upstream: &str, handle: &Handle) {
+        let Some(of_upstream) = self.handles.get_mut(upstream) else { return };
+        if let Slot::Occupied(mut holders) = of_upstream.entry(handle.id.clone()) {
+            holders.get_mut().retain(|holder| *holder != id);
+            if holders.get().is_empty() {
+                holders.remove();
+            }
+        }
+    }
+
+    /// Releases what only an unfinished restore holds.
+    fn finish(&mut self, id: RestoreId) {
+        let row = &self.rows[&id];
+        for lock in &row.locks {
+            self.locks.remove(lock);
+        }
+        if let Some(equals) =
+            self.equals.get_mut(&row.intent.caller).and_then(|e| e.get_mut(&row.intent.fingerprint))
+        {
+            equals.open = None;
+            if matches!(row.state.status, Status::Succeeded | Status::Failed) {
+                equals.effective = Some(id);
+            }
+        }
+        self.unfinished.remove(&id);
+        self.finished.push_back(id);
+    }
+
+    pub(crate) fn forget_beyond(&mut self, capacity: usize) {
+        while self.finished.len() > capacity {
+            let Some(id) = self.finished.pop_front() else { return };
+            let Some(row) = self.rows.remove(&id) else { continue };
+            let intent = &row.intent;
+            if let Some(key) = &intent.key {
+                remove_if(&mut self.keys, &intent.caller, key, |holder| *holder == id);
+            }
+            remove_if(&mut self.equals, &intent.caller, &intent.fingerprint, |equals| {
+                if equals.effective == Some(id) {
+                    equals.effective = None;
+                }
+                equals.open.is_none() && equals.effective.is_none()
+            });
+            if let Some(handle) = &row.state.handle {
+                self.drop_handle(id, &intent.route.upstream, handle);
+            }
+        }
+    }
+}
+
+/// The inner map under a name, without a copy of the name where it is already there.
+fn inner<'a, T: Default>(outer: &'a mut HashMap<String, T>, name: &str) -> &'a mut T {
+    if !outer.contains_key(name) {
+        outer.insert(name.to_owned(), T::default());
+    }
+    outer.get_mut(name).expect("it was put there one line above")
+}
+
+/// Removes what stands under two names when `is_idle` says so, and the inner map when that was all.
+fn remove_if<T>(
+    outer: &mut HashMap<String, HashMap<String, T>>,
+    first: &str,
+    second: &str,
+    is_idle: impl FnOnce(&mut T) -> bool,
+) {
+    let Some(names) = outer.get_mut(first) else { return };
+    if names.get_mut(second).is_some_and(is_idle) {
+        names.remove(second);
+    }
+    if names.is_empty() {
+        outer.remove(first);
+    }
+}
+
+fn locks(intent: &Intent) -> Box<[Arc<str>]> {
+    intent.request.locks().into_iter().map(Arc::from).collect()
+}
+
+/// The state after `new` events on top of `state`, which must carry on from the number `seen`.
+fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<State, LedgerError> {
+    if state.seq != seen {
+        return Err(LedgerError::Stale(id));
+    }
+    let Some((first, rest)) = new.split_first() else { return Ok(state.clone()) };
+    Ok(rest.iter().try_fold(state.apply(first)?, |state, event| state.apply(event))?)
+}
+
+/// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
+pub(crate) fn lock_target(lock: &str) -> &str {
+    lock.rsplit_once('/').map_or(lock, |(_, id)| id)
+}
+
+/// Whether an ended restore still answers for an equal request without a key: it must have had an
+/// effect, and its end must be recent. What had none may be asked for again at once.
+fn still_a_duplicate(state: &State, now: Timestamp, window_seconds: u64) -> bool {
+    match state.status {
+        Status::Succeeded | Status::Failed => within(state, now, window_seconds),
+        status => !status.is_final(),
+    }
+}
+
+/// Whether a restore is unfinished or ended at most `window_seconds` ago.
+fn within(state: &State, now: Timestamp, window_seconds: u64) -> bool {
+    let window = i64::try_from(window_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    state.finished_at.is_none_or(|end| now.micros_since(end) <= window)
+}

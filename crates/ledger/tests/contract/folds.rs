@@ -1,0 +1,75 @@
+//! I12: what is stored as the state is the fold of what is stored as events, whatever happened.
+
+use proptest::prelude::*;
+use restore_ledger::{Ledger, LedgerError};
+use restore_model::{EventKind, Handle, Proof, State};
+use serde_json::json;
+
+use crate::support::{ask, at, event, in_a_file, in_memory, problem, started, take, volume};
+
+fn kind() -> impl Strategy<Value = EventKind> {
+    prop_oneof![
+        Just(EventKind::Checking),
+        Just(EventKind::Checked { notes: json!({"a": [1, 2.5, "\u{0}\"'"]}), clock_offset_ms: Some(4) }),
+        (1..4_u32).prop_map(|attempt| EventKind::Submitting { attempt }),
+        Just(EventKind::NotSent { proof: Proof::Throttled }),
+        Just(started("h")),
+        Just(EventKind::Unsure { reason: "reset".into(), problem: Some(problem()) }),
+        Just(EventKind::Observed {
+            handle: Some(Handle { kind: "job".into(), id: "j\u{1f5dd}".into() }),
+            upstream_status: Some("x".into()),
+            progress: Some(50),
+            notes: Some(json!(null)),
+        }),
+        Just(EventKind::Absent),
+        Just(EventKind::Stale { awaiting_credential: true }),
+        Just(EventKind::Overdue),
+        Just(EventKind::NeedsOperator { reason: "lost".into() }),
+        Just(EventKind::Anomaly { what: "two logs".into() }),
+        Just(EventKind::Succeeded),
+        Just(EventKind::Failed { problem: problem() }),
+        Just(EventKind::NotApplied),
+        Just(EventKind::Expired),
+    ]
+}
+
+/// Tries each batch of events; what is refused must leave no trace.
+async fn live(ledger: &dyn Ledger, batches: Vec<Vec<EventKind>>) -> Result<(), TestCaseError> {
+    let mut entry = take(ledger, ask("ann", None, volume("v1"), 0)).await;
+    let id = entry.intent.id;
+    let mut told = ledger.events(id).await.unwrap();
+    for (seconds, kinds) in (1..).zip(batches) {
+        let seen = entry.state.seq;
+        let events: Vec<_> =
+            (seen + 1..).zip(kinds).map(|(seq, kind)| event(seq, at(seconds), kind)).collect();
+        match ledger.append(id, seen, events.clone()).await {
+            Ok(after) => {
+                told.extend(events);
+                entry = after;
+            }
+            Err(LedgerError::Illegal(_)) => {}
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
+        }
+    }
+    prop_assert_eq!(&ledger.events(id).await.unwrap(), &told);
+    prop_assert_eq!(State::fold(&told).unwrap(), entry.state.clone());
+    prop_assert_eq!(ledger.get(id).await.unwrap().unwrap(), entry.clone());
+    let open = ledger.unfinished().await.unwrap();
+    prop_assert_eq!(open.is_empty(), entry.state.status.is_final());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_stored_state_is_the_fold_of_the_stored_events(
+        batches in prop::collection::vec(prop::collection::vec(kind(), 1..3), 0..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            live(&*in_memory().ledger, batches.clone()).await?;
+            live(&*in_a_file().await.ledger, batches).await
+        })?;
+    }
+}

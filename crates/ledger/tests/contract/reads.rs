@@ -1,0 +1,124 @@
+//! Lists, the unfinished, handles.
+
+use std::sync::Arc;
+
+use restore_ledger::memory::MemoryLedger;
+use restore_ledger::{Accept, Entry, Ledger, Query};
+use restore_model::{EventKind, RestoreRequest, Status};
+
+use crate::support::{PROJECT, ask, push, server, started, succeed, take, volume};
+
+crate::on_every_store!(
+    lists_are_newest_first_and_paged,
+    every_filter_filters,
+    the_unfinished_are_oldest_first,
+    a_handle_is_taken_by_others_only,
+    a_live_store_is_ready_and_a_closed_one_answers_no_more_writes,
+);
+
+async fn lists_are_newest_first_and_paged(ledger: Arc<dyn Ledger>) {
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        ids.push(take(&*ledger, ask("ann", None, volume(&format!("v{n}")), n)).await.intent.id);
+    }
+    ids.reverse();
+    let mut seen = Vec::new();
+    let mut query = Query { limit: 3, ..Query::default() };
+    loop {
+        let page = ledger.list(query.clone()).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        query.before = Some(last.intent.id);
+        seen.extend(page.iter().map(|entry| entry.intent.id));
+    }
+    assert_eq!(seen, ids);
+}
+
+async fn every_filter_filters(ledger: Arc<dyn Ledger>) {
+    let elsewhere = RestoreRequest { project_id: "f".repeat(32).parse().unwrap(), ..volume("v1") };
+    let whole = take(&*ledger, ask("ann", None, server("S-1", &["C0FFEE-01", "v2"]), 0)).await;
+    let disk = take(&*ledger, ask("bob", None, volume("v3"), 1)).await;
+    let other = take(&*ledger, ask("ann", None, elsewhere, 2)).await;
+    let disk = succeed(&*ledger, &disk, 3).await;
+
+    let all = || Query { limit: 10, ..Query::default() };
+    let cases: Vec<(Query, Vec<&Entry>)> = vec![
+        (all(), vec![&other, &disk, &whole]),
+        (Query { caller: Some("ann".into()), ..all() }, vec![&other, &whole]),
+        (Query { project_id: Some(PROJECT.parse().unwrap()), ..all() }, vec![&disk, &whole]),
+        (Query { status: vec![Status::Succeeded], ..all() }, vec![&disk]),
+        (Query { status: vec![Status::Succeeded, Status::Accepted], ..all() }, vec![&other, &disk, &whole]),
+        (Query { status: vec![Status::Unknown], ..all() }, vec![]),
+        (Query { target: Some("c0ffee01".into()), ..all() }, vec![&whole]),
+        (Query { target: Some("s1".into()), ..all() }, vec![&whole]),
+        (Query { target: Some("v3".into()), ..all() }, vec![&disk]),
+        (Query { target: Some("C0FFEE-01".into()), ..all() }, vec![]),
+        (Query { before: Some(disk.intent.id), ..all() }, vec![&whole]),
+        (Query { caller: Some("ann".into()), target: Some("v2".into()), ..all() }, vec![&whole]),
+        (Query { caller: Some("bob".into()), target: Some("v2".into()), ..all() }, vec![]),
+        (Query::default(), vec![]),
+    ];
+    for (query, expected) in cases {
+        let found = ledger.list(query.clone()).await.unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query:?}");
+    }
+}
+
+async fn the_unfinished_are_oldest_first(ledger: Arc<dyn Ledger>) {
+    let one = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
+    let two = take(&*ledger, ask("ann", None, volume("v2"), 1)).await;
+    let three = take(&*ledger, ask("ann", None, volume("v3"), 2)).await;
+    succeed(&*ledger, &two, 3).await;
+    assert_eq!(ledger.unfinished().await.unwrap(), [one, three]);
+}
+
+async fn a_handle_is_taken_by_others_only(ledger: Arc<dyn Ledger>) {
+    let one = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
+    let two = take(&*ledger, ask("ann", None, volume("v2"), 1)).await;
+    let (one, two) = (one.intent.id, two.intent.id);
+    let taken = |upstream, handle, but| ledger.handle_taken(upstream, handle, but);
+    assert!(!taken("eu-de-cbr", "h1", two).await.unwrap());
+
+    let entry = ledger.get(one).await.unwrap().unwrap();
+    let entry = push(&*ledger, &entry, 2, vec![EventKind::Submitting { attempt: 1 }, started("h1")]).await;
+    assert!(taken("eu-de-cbr", "h1", two).await.unwrap());
+    assert!(!taken("eu-de-cbr", "h1", one).await.unwrap(), "its own");
+    assert!(!taken("elsewhere", "h1", two).await.unwrap());
+    assert!(!taken("eu-de-cbr", "h2", two).await.unwrap());
+
+    // It goes by another handle from now on, also when it is over.
+    let EventKind::Started { handle, .. } = started("h2") else { unreachable!() };
+    let renamed = EventKind::Observed { handle, upstream_status: None, progress: None, notes: None };
+    push(&*ledger, &entry, 3, vec![renamed, EventKind::Succeeded]).await;
+    assert!(!taken("eu-de-cbr", "h1", two).await.unwrap());
+    assert!(taken("eu-de-cbr", "h2", two).await.unwrap());
+}
+
+async fn a_live_store_is_ready_and_a_closed_one_answers_no_more_writes(ledger: Arc<dyn Ledger>) {
+    ledger.ready().await.unwrap();
+    take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
+    ledger.close().await;
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn memory_forgets_the_oldest_finished_and_nothing_else() {
+    let ledger = MemoryLedger::with_capacity(2);
+    let open = take(&ledger, ask("ann", Some("k"), volume("open"), 0)).await;
+    let mut ended = Vec::new();
+    for n in 1..=4 {
+        let entry = take(&ledger, ask("ann", Some(&format!("k{n}")), volume("v"), n)).await;
+        ended.push(succeed(&ledger, &entry, n).await);
+    }
+    for (index, entry) in ended.iter().enumerate() {
+        let kept = ledger.get(entry.intent.id).await.unwrap();
+        assert_eq!(kept.as_ref(), (index >= 2).then_some(entry));
+        assert_eq!(ledger.events(entry.intent.id).await.unwrap().is_empty(), index < 2);
+    }
+    assert_eq!(ledger.unfinished().await.unwrap(), [open]);
+    // The key of a forgotten one is free; that of a kept one is not.
+    let kept = ledger.accept(ask("ann", Some("k4"), volume("v"), 5)).await.unwrap();
+    assert_eq!(kept, Accept::Replayed(ended[3].clone()));
+    take(&ledger, ask("ann", Some("k1"), volume("v"), 6)).await;
+    assert!(ledger.handle_taken("eu-de-cbr", "h", ended[0].intent.id).await.unwrap());
+}

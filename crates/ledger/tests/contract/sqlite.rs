@@ -1,0 +1,237 @@
+//! What only a file must do: survive, refuse what it does not know, and say why it cannot write.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use restore_ledger::sqlite::{SqliteLedger, Tuning};
+use restore_ledger::{Accept, Ledger, LedgerError, LedgerUrl};
+use restore_model::{EventKind, State};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tempfile::TempDir;
+
+use crate::support::{ask, at, event, server, sqlite, started, succeed, take, volume};
+
+async fn raw(folder: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(folder.join("ledger.db")).connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_is_there_after_a_crash() {
+    let folder = TempDir::new().unwrap();
+    let ledger = Arc::new(sqlite(folder.path()).await);
+    let mut tasks = Vec::new();
+    for n in 0..100 {
+        let ledger = Arc::clone(&ledger);
+        tasks.push(tokio::spawn(async move {
+            let mut answered = Vec::new();
+            let name = format!("v{n}");
+            let Ok(Accept::New(entry)) = ledger.accept(ask("ann", Some(&name), volume(&name), n)).await
+            else {
+                return answered;
+            };
+            answered.push(entry.clone());
+            let submitting = vec![event(2, at(n), EventKind::Submitting { attempt: 1 })];
+            let Ok(entry) = ledger.append(entry.intent.id, 1, submitting).await else { return answered };
+            answered.push(entry.clone());
+            let ended = vec![event(3, at(n), started("h")), event(4, at(n), EventKind::Succeeded)];
+            answered.extend(ledger.append(entry.intent.id, 2, ended).await);
+            answered
+        }));
+    }
+    // Half of them are answered, the rest are anywhere. What the disk holds now is what a machine
+    // that loses its power now would find.
+    let mut rest = tasks.split_off(50);
+    let certain: Vec<_> = join_all(tasks).await.into_iter().flat_map(Result::unwrap).collect();
+    let crashed = TempDir::new().unwrap();
+    // The file before its log: a log that is longer than the file knows is what a crash leaves.
+    for name in ["ledger.db", "ledger.db-wal"] {
+        std::fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    for task in &mut rest {
+        task.abort();
+    }
+    join_all(rest).await;
+    drop(ledger);
+
+    let again = sqlite(crashed.path()).await;
+    assert_eq!(certain.len(), 150);
+    for entry in &certain {
+        let found = again.get(entry.intent.id).await.unwrap().unwrap();
+        assert_eq!(found.intent, entry.intent);
+        assert!(found.state.seq >= entry.state.seq, "an answer was lost");
+        assert_eq!(State::fold(&again.events(entry.intent.id).await.unwrap()).unwrap(), found.state);
+    }
+    // Whole transactions or nothing: whatever is there has its events, its key and its locks.
+    for entry in again.unfinished().await.unwrap() {
+        assert_eq!(State::fold(&again.events(entry.intent.id).await.unwrap()).unwrap(), entry.state);
+        let key = entry.intent.key.clone().unwrap();
+        let request = entry.intent.request.clone();
+        let replayed = again.accept(ask("ann", Some(&key), request.clone(), 500)).await.unwrap();
+        assert_eq!(replayed, Accept::Replayed(entry.clone()));
+        assert_eq!(again.accept(ask("bob", None, request, 500)).await.unwrap(), Accept::Busy(entry));
+    }
+}
+
+#[tokio::test]
+async fn dropped_without_a_close_and_opened_again() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    let open = take(&ledger, ask("ann", Some("k"), server("s1", &["v1"]), 0)).await;
+    let ended = take(&ledger, ask("ann", None, volume("v2"), 1)).await;
+    let ended = succeed(&ledger, &ended, 2).await;
+    drop(ledger);
+
+    let again = sqlite(folder.path()).await;
+    assert_eq!(again.unfinished().await.unwrap(), std::slice::from_ref(&open));
+    assert_eq!(again.get(ended.intent.id).await.unwrap().as_ref(), Some(&ended));
+    let same = again.accept(ask("ann", Some("k"), server("s1", &["v1"]), 3)).await.unwrap();
+    assert_eq!(same, Accept::Replayed(open.clone()));
+    assert_eq!(again.accept(ask("bob", None, volume("v1"), 3)).await.unwrap(), Accept::Busy(open));
+    assert_eq!(again.accept(ask("ann", None, volume("v2"), 3)).await.unwrap(), Accept::Replayed(ended));
+}
+
+#[tokio::test]
+async fn close_writes_what_is_queued() {
+    let folder = TempDir::new().unwrap();
+    let ledger = Arc::new(sqlite(folder.path()).await);
+    let asks: Vec<_> = (0..300).map(|n| ask("ann", None, volume(&format!("v{n}")), n)).collect();
+    let writes = join_all(asks.into_iter().map(|new| ledger.accept(new)));
+    let (answers, ()) = tokio::join!(writes, async {
+        tokio::task::yield_now().await;
+        ledger.close().await;
+    });
+    assert!(ledger.ready().await.unwrap_err().to_string().contains("closed"));
+    let again = sqlite(folder.path()).await;
+    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(again.unfinished().await.unwrap().len(), answered);
+    assert_eq!(answered, 300);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = TempDir::new().unwrap();
+    sqlite(folder.path()).await.close().await;
+    raw(folder.path())
+        .await
+        .execute("update meta set value = 99 where name = 'schema_version'")
+        .await
+        .unwrap();
+    let error = SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err().to_string();
+    assert!(error.contains("version 99") && error.contains("newer"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_ledger_is_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger.db");
+    std::fs::write(&path, "not a database, ".repeat(100)).unwrap();
+    let error = SqliteLedger::open(&path).await.unwrap_err().to_string();
+    assert!(error.contains("ledger.db") && error.contains("not a database"), "{error}");
+
+    let lost = folder.path().join("missing").join("ledger.db");
+    let error = restore_ledger::open(&LedgerUrl::Sqlite(lost)).await.err().unwrap().to_string();
+    assert!(error.contains("folder") && error.contains("does not exist"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_belongs_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    ledger.ready().await.unwrap();
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_only_ever_appended() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+    ledger.close().await;
+    let mut connection = raw(folder.path()).await;
+    for statement in ["update events set at = 0", "delete from events"] {
+        let error = connection.execute(statement).await.unwrap_err().to_string();
+        assert!(error.contains("only ever appended"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_keeps_what_it_has() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger.db");
+    let mut tuning = Tuning::default();
+    tuning.max_pages = Some(40);
+    let ledger = SqliteLedger::open_tuned(&path, tuning).await.unwrap();
+    let mut answered = Vec::new();
+    let error = loop {
+        let n = i64::try_from(answered.len()).unwrap();
+        match ledger.accept(ask("ann", None, volume(&format!("v{n}")), n)).await {
+            Ok(Accept::New(entry)) => answered.push(entry),
+            Err(error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(&error, LedgerError::Unavailable(why) if why.contains("full")), "{error}");
+    assert!(answered.len() > 5);
+    assert_eq!(ledger.unfinished().await.unwrap(), answered, "reads go on");
+    drop(ledger);
+
+    let again = SqliteLedger::open(&path).await.unwrap();
+    assert_eq!(again.unfinished().await.unwrap(), answered);
+    again.ready().await.unwrap();
+    take(&again, ask("ann", None, volume("next"), 9999)).await;
+}
+
+#[tokio::test]
+async fn the_writer_recovers_when_it_can_write_again() {
+    let folder = TempDir::new().unwrap();
+    let mut tuning = Tuning::default();
+    tuning.busy_timeout = Duration::from_millis(20);
+    let ledger = SqliteLedger::open_tuned(&folder.path().join("ledger.db"), tuning).await.unwrap();
+    let entry = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+
+    let mut other = raw(folder.path()).await;
+    other.execute("begin immediate").await.unwrap();
+    let why = ledger.ready().await.unwrap_err().to_string();
+    assert!(why.contains("locked"), "{why}");
+    let refused = ledger.accept(ask("ann", None, volume("v2"), 1)).await;
+    assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+    assert_eq!(ledger.get(entry.intent.id).await.unwrap(), Some(entry), "reads go on");
+    other.execute("rollback").await.unwrap();
+
+    ledger.ready().await.unwrap();
+    take(&ledger, ask("ann", None, volume("v2"), 2)).await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_does_not_spoil_its_group() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    let spoilt = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+    let sound = take(&ledger, ask("ann", None, volume("v2"), 1)).await;
+    let mut other = raw(folder.path()).await;
+    sqlx::query("update restores set state = '{}' where id = $1")
+        .bind(spoilt.intent.id.to_string())
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+
+    let submit = |id| ledger.append(id, 1, vec![event(2, at(2), EventKind::Submitting { attempt: 1 })]);
+    let (spoilt, sound, new) = tokio::join!(
+        submit(spoilt.intent.id),
+        submit(sound.intent.id),
+        ledger.accept(ask("ann", None, volume("v3"), 2))
+    );
+    assert!(matches!(spoilt, Err(LedgerError::Corrupt(_))), "{spoilt:?}");
+    assert_eq!(sound.unwrap().state.seq, 2);
+    assert!(matches!(new, Ok(Accept::New(_))));
+}
