@@ -1,1 +1,400 @@
-//! engine
+//! THE VERBS: submit, watch, check, preview, reconcile. Knows neither HTTP servers nor tower
+//! layers; it joins the model, the generations, the ledger and the way out.
+//!
+//! | module | verb |
+//! |---|---|
+//! | [`route`] | which upstream does it, and why |
+//! | `submit` | take a restore in, once |
+//! | `dispatch` | look first, write it down, send it, write down what came of it |
+//! | `settle` | what a reading means for a state: a pure function |
+//! | `follow` | read until the end, one read per interval however many wait |
+//! | `inquire` | check, preview, capabilities |
+//!
+//! Everything durable goes through the ledger; everything in memory here may be lost with the
+//! process, and costs at worst a read or a wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use moka::future::Cache;
+use restore_ledger::{Entry, Ledger, LedgerError, Query};
+use restore_model::{
+    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Problem, RestoreId, State, Strength,
+    Timestamp,
+};
+use restore_upstream::{BreakerState, Token, TraceContext};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+mod dispatch;
+mod follow;
+mod inquire;
+pub mod route;
+mod settle;
+mod submit;
+
+pub use inquire::{CheckReport, Preview};
+pub use route::{Idempotency, Match, Plan, Route, Routes};
+pub use submit::{Refusal, Submission, Submitted};
+
+/// How the engine goes about its work.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How long a submit waits for the upstream's answer before it says `submitting`.
+    pub answer: Duration,
+    /// How long after its end a restore answers for an equal request without a key.
+    pub duplicate_window: Duration,
+    /// How long after its end a restore answers for its key.
+    pub key_window: Duration,
+    /// Between two reads of one restore; `None` is the generation's own rhythm.
+    pub interval: Option<Duration>,
+    /// How long what was read on demand counts as fresh.
+    pub status_cache: Duration,
+    /// How long absence must last before a restore counts as not applied, past the send's deadline.
+    pub settle: Duration,
+    /// How long a state that never changed still counts as not begun.
+    pub grace: Duration,
+    /// How long an unknown outcome is looked into before a person is asked.
+    pub unknown: Duration,
+    /// Longest time of one send.
+    pub send: Duration,
+}
+
+/// Who wants to know what was written down: metrics and logs.
+pub trait Witness: Send + Sync + 'static {
+    /// Called after the commit, once per event, with the state it led to.
+    fn witness(&self, entry: &Entry, event: &Event);
+}
+
+/// What is kept in memory of a restore that is not final.
+#[derive(Default)]
+struct Live {
+    /// Tells waiters the number of the last event.
+    changes: Option<watch::Sender<u32>>,
+    /// Whether a task dispatches it.
+    dispatching: bool,
+    /// Whether a task follows it.
+    followed: bool,
+    /// With what it is read.
+    token: Option<Token>,
+    /// When this process sent it, on the monotonic clock.
+    sent: Option<Instant>,
+    /// When this process first saw it unknown, on the monotonic clock.
+    unknown_since: Option<Instant>,
+}
+
+/// The engine. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    ledger: Arc<dyn Ledger>,
+    routes: Routes,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    witness: Arc<dyn Witness>,
+    live: Mutex<HashMap<RestoreId, Live>>,
+    /// Checkpoint of a CSBS backup item: upstream, project and item → checkpoint. Never changes.
+    checkpoints: Cache<(String, String, String), Id>,
+    /// Restores that were read on demand a moment ago; also the single flight of such reads.
+    fresh: Cache<RestoreId, ()>,
+    /// Upstreams that are known to lack the optional read of a restore.
+    no_restore_read: Mutex<std::collections::HashSet<String>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    /// Joins the parts. [`Engine::recover`] must run before the first request.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        routes: Routes,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        let fresh = Cache::builder().max_capacity(100_000).time_to_live(policy.status_cache).build();
+        Self(Arc::new(Shared {
+            ledger,
+            routes,
+            policy,
+            clock,
+            witness,
+            live: Mutex::default(),
+            checkpoints: Cache::builder().max_capacity(100_000).build(),
+            fresh,
+            no_restore_read: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Takes up what an earlier process left unfinished. A restart ends nothing (I6): what may
+    /// have been sent becomes unknown, all else waits for a caller's token.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        let unfinished = self.0.ledger.unfinished().await?;
+        let count = unfinished.len();
+        for entry in unfinished {
+            let id = entry.intent.id;
+            let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
+            let kinds = if entry.state.status == restore_model::Status::Submitting && !entry.state.is_unsent()
+            {
+                let reason =
+                    "the gateway was restarted while the request may have been on the wire".to_owned();
+                vec![
+                    (EventKind::Unsure { reason, problem: None }, evidence("found submitting")),
+                    (EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")),
+                ]
+            } else if entry.state.stale_since.is_none() {
+                vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
+            } else {
+                Vec::new()
+            };
+            let entry =
+                if kinds.is_empty() { entry } else { self.write(&entry, Cause::Restart, kinds).await? };
+            if entry.state.is_unsent() {
+                self.expire_later(id);
+            }
+        }
+        Ok(count)
+    }
+
+    /// A restore that nobody carries on with is not held for ever: its locks block its target.
+    fn expire_later(&self, id: RestoreId) {
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = engine.0.stop.cancelled() => return,
+                () = tokio::time::sleep(engine.0.policy.duplicate_window) => {}
+            }
+            let Ok(Some(entry)) = engine.0.ledger.get(id).await else { return };
+            let dispatching = engine.live().get(&id).is_some_and(|live| live.dispatching);
+            if entry.state.is_unsent() && !dispatching {
+                let evidence = Evidence::new("deadline", Strength::Strong, engine.now());
+                if let Err(error) = engine.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
+                    tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+                }
+            }
+        });
+    }
+
+    /// One restore as it is stored.
+    ///
+    /// # Errors
+    /// [`Code::RestoreNotFound`], or [`Code::LedgerUnavailable`].
+    pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
+        self.0.ledger.get(id).await.map_err(unavailable)?.ok_or_else(|| not_found(id))
+    }
+
+    /// Its history.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
+        let events = self.0.ledger.events(id).await.map_err(unavailable)?;
+        if events.is_empty() { Err(not_found(id)) } else { Ok(events) }
+    }
+
+    /// A page of restores, newest first.
+    ///
+    /// # Errors
+    /// [`Code::LedgerUnavailable`].
+    pub async fn list(&self, query: Query) -> Result<Vec<Entry>, Problem> {
+        self.0.ledger.list(query).await.map_err(unavailable)
+    }
+
+    /// Calls a restore off, which is possible only before it is sent.
+    ///
+    /// # Errors
+    /// [`Code::NotCancellable`] once it may have been sent; else as [`Engine::get`].
+    pub async fn cancel(&self, id: RestoreId) -> Result<Entry, Problem> {
+        use restore_model::Status::{Accepted, Checking};
+        // Somebody else may write in between; a few rounds are enough, for states only go forward.
+        for _ in 0..4 {
+            let entry = self.get(id).await?;
+            if !matches!(entry.state.status, Accepted | Checking) {
+                let detail = format!("restore {id} is {}", entry.state.status.as_str());
+                let effect = match entry.state.status {
+                    restore_model::Status::Succeeded => Effect::Done,
+                    status if status.is_final() => Effect::None,
+                    _ => Effect::Possible,
+                };
+                return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
+            }
+            let evidence = Evidence::new("request", Strength::Strong, self.now());
+            match self.write(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
+                Err(LedgerError::Stale(_)) => {}
+                other => return other.map_err(unavailable),
+            }
+        }
+        Err(Problem::new(Code::NotCancellable, format!("restore {id} is just being sent")))
+    }
+
+    /// Why the engine could not take a restore right now; empty when it could.
+    pub async fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if let Err(error) = self.0.ledger.ready().await {
+            reasons.push(format!("ledger: {error}"));
+        }
+        reasons
+    }
+
+    /// The breaker of each upstream.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<(String, BreakerState)> {
+        self.0.routes.upstreams().map(|upstream| (upstream.name().to_owned(), upstream.breaker())).collect()
+    }
+
+    /// Lets sends that are under way finish and be written down, at most so long, then closes the
+    /// ledger. Returns whether everything was written in time.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
+        self.0.ledger.close().await;
+        done
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<RestoreId, Live>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends events, tells the witness and wakes who waits.
+    async fn write(
+        &self,
+        entry: &Entry,
+        cause: Cause,
+        kinds: Vec<(EventKind, Evidence)>,
+    ) -> Result<Entry, LedgerError> {
+        let seen = entry.state.seq;
+        let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds);
+        let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await?;
+        self.told(&after, &events);
+        Ok(after)
+    }
+
+    /// What follows every commit.
+    fn told(&self, entry: &Entry, events: &[Event]) {
+        for event in events {
+            self.0.witness.witness(entry, event);
+        }
+        let id = entry.intent.id;
+        let mut live = self.live();
+        if let Some(known) = live.get_mut(&id) {
+            if let Some(changes) = &known.changes {
+                changes.send_replace(entry.state.seq);
+            }
+            if entry.state.status == restore_model::Status::Unknown {
+                known.unknown_since.get_or_insert_with(Instant::now);
+            } else {
+                known.unknown_since = None;
+            }
+            if entry.state.status.is_final() {
+                // The token of a finished restore is of no more use to anybody.
+                known.token = None;
+                if known.changes.as_ref().is_none_or(watch::Sender::is_closed)
+                    && !known.dispatching
+                    && !known.followed
+                {
+                    live.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Waits until a restore is final or `until` has come, and returns it as it then is.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        let mut changes = {
+            let mut live = self.live();
+            let known = live.entry(id).or_default();
+            known.changes.get_or_insert_with(|| watch::channel(0).0).subscribe()
+        };
+        let result = loop {
+            let entry = self.get(id).await;
+            match &entry {
+                Ok(entry) if !entry.state.status.is_final() => {}
+                _ => break entry,
+            }
+            if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
+                break entry;
+            }
+        };
+        drop(changes);
+        self.forget_if_idle(id);
+        result
+    }
+
+    /// Drops what is kept in memory of a restore that nobody dispatches, follows or waits for.
+    fn forget_if_idle(&self, id: RestoreId) {
+        let mut live = self.live();
+        if let Some(known) = live.get_mut(&id) {
+            if known.changes.as_ref().is_some_and(watch::Sender::is_closed) {
+                known.changes = None;
+            }
+            let idle = known.changes.is_none() && !known.dispatching && !known.followed;
+            if idle && known.token.is_none() && known.unknown_since.is_none() {
+                live.remove(&id);
+            }
+        }
+    }
+}
+
+/// Numbers events that follow the one with the number `seen`.
+fn number(
+    seen: u32,
+    at: Timestamp,
+    cause: Cause,
+    trace_id: &str,
+    kinds: Vec<(EventKind, Evidence)>,
+) -> Vec<Event> {
+    (seen + 1..)
+        .zip(kinds)
+        .map(|(seq, (kind, evidence))| Event {
+            seq,
+            at,
+            cause,
+            evidence,
+            trace_id: trace_id.to_owned(),
+            kind,
+        })
+        .collect()
+}
+
+/// The trace id of a context, zeros where there is none.
+fn trace_ids(trace: Option<&TraceContext>) -> (String, String) {
+    trace
+        .map_or_else(|| ("0".repeat(32), "0".repeat(16)), |trace| (trace.trace_id_hex(), trace.span_id_hex()))
+}
+
+fn not_found(id: RestoreId) -> Problem {
+    Problem::new(Code::RestoreNotFound, format!("no restore {id}"))
+}
+
+/// A ledger fault before anything was sent.
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn unavailable(error: LedgerError) -> Problem {
+    match error {
+        LedgerError::NotFound(id) => not_found(id),
+        LedgerError::Illegal(_) | LedgerError::Corrupt(_) => Problem::new(Code::Internal, error.to_string()),
+        _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
+    }
+}
+
+/// The first state of a restore, for the engine's own arithmetic.
+fn age_micros(state: &State, now: Timestamp) -> i64 {
+    state.submitted_at.map_or(0, |sent| now.micros_since(sent))
+}

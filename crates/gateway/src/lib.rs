@@ -1,2 +1,351 @@
-//! gateway
+//! THE SERVICE: settings, listener, the way in as a tower stack, routes, telemetry, the binary. The
+//! only crate that listens.
+//!
+//! This module alone joins the settings with everything else: layers, engine and telemetry take
+//! plain values. A [`Gateway`] is one running instance; tests start several in one process.
+
+mod admin;
+mod answer;
+mod api;
+pub mod cli;
+mod connection;
+mod layers;
+mod listener;
 pub mod settings;
+mod telemetry;
+mod way_in;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
+use restore_model::{Clock, SystemClock, TargetKind};
+use restore_upstream::Upstream;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::settings::{IdempotencyKey, LogFormat, Settings, Target};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Losses;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The ledger cannot be opened or read.
+    #[error("cannot use the ledger {url}: {error}")]
+    Ledger {
+        /// The ledger.
+        url: String,
+        /// Why.
+        error: restore_ledger::LedgerError,
+    },
+    /// An upstream or the telemetry cannot be set up.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// One running gateway.
+pub struct Gateway {
+    api: SocketAddr,
+    admin: SocketAddr,
+    engine: Engine,
+    stopping: Arc<AtomicBool>,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+    traces: Option<SdkTracerProvider>,
+    drain: Duration,
+}
+
+impl Gateway {
+    /// Starts a gateway: opens the ledger, takes up what is unfinished, listens.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, Arc::new(SystemClock)).await
+    }
+
+    /// Starts a gateway with a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn start_with(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        restore_model::schema::warm_up();
+        let metrics = Metrics::new().map_err(StartError::Setup)?;
+        opentelemetry_meter(&metrics);
+        let losses = Arc::new(Losses::default());
+        let traces = traces(settings, &losses)?;
+        telemetry::logs::install(
+            telemetry::logs::Options {
+                level: settings.telemetry.log_level,
+                json: settings.telemetry.log_format == LogFormat::Json,
+            },
+            traces.as_ref(),
+        );
+
+        let ledger = restore_ledger::open(&settings.ledger.url)
+            .await
+            .map_err(|error| StartError::Ledger { url: settings.ledger.url.to_string(), error })?;
+        let routes = routes(settings).map_err(StartError::Setup)?;
+        let engine = Engine::new(ledger, routes, policy(settings), clock, Arc::new(metrics.restores()));
+        let unfinished = engine
+            .recover()
+            .await
+            .map_err(|error| StartError::Ledger { url: settings.ledger.url.to_string(), error })?;
+        metrics.observe_breakers(&engine);
+        metrics.observe_losses(losses);
+
+        let api = listen(settings.listen.api).await?;
+        let admin = listen(settings.listen.admin).await?;
+        let (api_address, admin_address) = (address(&api), address(&admin));
+        let stop = CancellationToken::new();
+        let stopping = Arc::new(AtomicBool::new(false));
+
+        let way_in = way_in::build(
+            &settings.limits,
+            layers::trace::TraceLayer::new(
+                api::Router::new(),
+                metrics.requests(),
+                settings.telemetry.sample_ratio,
+                settings.telemetry.trust_parent,
+                traces.is_some(),
+                settings.telemetry.access_log,
+            ),
+            api::Dispatch(Arc::new(api::App {
+                engine: engine.clone(),
+                wait_cap: settings.limits.wait_seconds,
+                page_size: settings.limits.page_size,
+            })),
+        );
+        let options = listener::Options {
+            connections: settings.limits.connections,
+            head_bytes: settings.limits.header_bytes,
+            head: settings.limits.header_seconds,
+            write: settings.limits.write_seconds,
+            drain: settings.limits.drain_seconds,
+            metrics: metrics.connections(),
+        };
+        let pages = Arc::new(Admin {
+            engine: engine.clone(),
+            metrics,
+            settings: settings.to_json(),
+            stopping: Arc::clone(&stopping),
+            loopback: settings.listen.admin.ip().is_loopback(),
+        });
+        let listeners = vec![
+            tokio::spawn(listener::serve(api, way_in, options, stop.clone())),
+            tokio::spawn(serve_admin(admin, pages, stop.clone())),
+        ];
+        tracing::info!(
+            api = %api_address,
+            admin = %admin_address,
+            ledger = %settings.ledger.url,
+            unfinished,
+            "the gateway is up",
+        );
+        Ok(Self {
+            api: api_address,
+            admin: admin_address,
+            engine,
+            stopping,
+            stop,
+            listeners,
+            traces,
+            drain: settings.limits.drain_seconds,
+        })
+    }
+
+    /// Where the canonical API listens.
+    #[must_use]
+    pub const fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where the admin pages listen.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Drains: takes nothing more in, lets what is under way finish and be written down, flushes
+    /// the telemetry. Returns whether everything was done in time; what was not is found in the
+    /// ledger at the next start.
+    pub async fn stop(self) -> bool {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+        // Restores that are being sent first: whoever waits for one is answered by that.
+        let drained = self.engine.drain(self.drain);
+        let closed = async {
+            for listener in self.listeners {
+                let _ = listener.await;
+            }
+        };
+        let (drained, ()) = tokio::join!(drained, closed);
+        if let Some(traces) = self.traces {
+            // Blocks, and needs the runtime's threads meanwhile.
+            let _ = tokio::task::spawn_blocking(move || traces.shutdown()).await;
+        }
+        drained
+    }
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
+}
+
+/// The upstream crate's own instruments report to the same page. Only the first gateway of a
+/// process can be asked for; a second one (in tests) shares it.
+fn opentelemetry_meter(metrics: &Metrics) {
+    restore_upstream::measure_with(&metrics.meter());
+}
+
+fn traces(settings: &Settings, losses: &Arc<Losses>) -> Result<Option<SdkTracerProvider>, StartError> {
+    let Some(endpoint) = &settings.telemetry.otlp_endpoint else { return Ok(None) };
+    let options = telemetry::traces::Options {
+        endpoint: endpoint.clone(),
+        service_name: settings.telemetry.service_name.clone(),
+        timeout: settings.telemetry.export_timeout_seconds,
+        queue: settings.telemetry.queue,
+    };
+    telemetry::traces::provider(&options, losses).map(Some).map_err(StartError::Setup)
+}
+
+/// The rules and their upstreams, each built once.
+fn routes(settings: &Settings) -> Result<Routes, String> {
+    let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+    for written in &settings.upstreams {
+        let generation = restore_generations::by_name(&written.generation)
+            .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
+        let options = restore_upstream::Options {
+            name: written.name.clone(),
+            endpoint: written.endpoint.clone(),
+            volumes_endpoint: written.volumes_endpoint.clone(),
+            connect: written.connect_seconds,
+            send: written.send_seconds,
+            read: written.read_seconds,
+            concurrency: written.concurrency,
+            body_bytes: written.body_bytes,
+            breaker_failures: written.breaker_failures,
+            breaker_open: written.breaker_seconds,
+            ca_file: written.ca_file.clone(),
+            http2: written.http2,
+            sends: settings.submit.sends,
+            deadline: settings.submit.deadline_seconds,
+            retry_after_cap: settings.submit.retry_after_cap_seconds,
+        };
+        let upstream =
+            Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;
+        upstreams.push(Arc::new(upstream));
+    }
+    let mut routes = Vec::new();
+    for written in &settings.routes {
+        let upstream = upstreams
+            .iter()
+            .find(|upstream| upstream.name() == written.upstream)
+            .ok_or_else(|| format!("no upstream is called {}", written.upstream))?;
+        routes.push(Route {
+            matches: matches(&written.r#match)?,
+            upstream: Arc::clone(upstream),
+            baseline: written.baseline,
+            idempotency: match written.idempotency_key {
+                IdempotencyKey::Optional => Idempotency::Optional,
+                IdempotencyKey::Required => Idempotency::Required,
+            },
+            overdue: written.overdue_seconds,
+        });
+    }
+    Ok(Routes::new(routes))
+}
+
+fn matches(written: &settings::Match) -> Result<Match, String> {
+    fn ids<T: std::str::FromStr<Err: std::fmt::Display>>(
+        list: Option<&Vec<String>>,
+    ) -> Result<Vec<T>, String> {
+        list.into_iter().flatten().map(|id| id.parse().map_err(|error: T::Err| error.to_string())).collect()
+    }
+    Ok(Match {
+        project_id: ids(written.project_id.as_ref())?,
+        target: written
+            .target
+            .iter()
+            .flatten()
+            .map(|target| match target {
+                Target::Server => TargetKind::Server,
+                Target::Volume => TargetKind::Volume,
+                Target::Resource => TargetKind::Resource,
+            })
+            .collect(),
+        server_id: ids(written.server_id.as_ref())?,
+        volume_id: ids(written.volume_id.as_ref())?,
+    })
+}
+
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        answer: settings.submit.answer_seconds,
+        duplicate_window: settings.submit.duplicate_window_seconds,
+        key_window: settings.submit.key_window_seconds,
+        interval: settings.follow.interval_seconds,
+        status_cache: settings.follow.status_cache_seconds,
+        settle: settings.follow.settle_seconds,
+        grace: settings.follow.grace_seconds,
+        unknown: settings.follow.unknown_seconds,
+        // Absence counts from the end of the longest send any upstream may take.
+        send: settings.upstreams.iter().map(|upstream| upstream.send_seconds).max().unwrap_or_default(),
+    }
+}
+
+/// The admin pages need none of the layers: they are few, small and on loopback.
+async fn serve_admin(listener: TcpListener, pages: Arc<Admin>, stop: CancellationToken) {
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
+    loop {
+        let socket = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let pages = Arc::clone(&pages);
+        let handler = service_fn(move |request| {
+            let pages = Arc::clone(&pages);
+            async move { pages.answer(request).await }
+        });
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), handler).into_owned());
+        tokio::spawn(async move {
+            let ended: Result<(), _> = connection.await;
+            drop(ended);
+            Ok::<_, Infallible>(())
+        });
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(2), graceful.shutdown()).await;
+}

@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary: everything is in the library, where tests can reach it.
+
+fn main() -> std::process::ExitCode {
+    restore_gateway::cli::main()
+}

@@ -27,6 +27,7 @@ mod trace_context;
 pub use client::{Client, plain_client};
 pub use fault::{Fault, FaultKind};
 pub use layers::breaker::BreakerState;
+pub use layers::trace::measure_with;
 pub use token::Token;
 pub use trace_context::TraceContext;
 

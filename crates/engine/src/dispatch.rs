@@ -1,0 +1,260 @@
+//! One send from beginning to end: look first, write it down, send, write down what came of it.
+//! Runs in a task of its own. No byte of a restore leaves before `submitting` is durable (I1), and
+//! what an answer means is decided by the generation alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use restore_generations::{Answer, Call, Known, Outcome, Prepare, Prepared, Reply, Step, Unread};
+use restore_ledger::{Entry, LedgerError};
+use restore_model::{Cause, EventKind, Evidence, Problem, Proof, RestoreRequest, Status, Strength};
+use restore_upstream::{Fault, Journal, Token, TraceContext, Upstream, With};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::route::Plan;
+use crate::{Engine, unavailable};
+
+/// Reads before a send, or in one round of following, at most.
+pub(crate) const MAX_READS: usize = 160;
+
+/// Events about to be written, each with its evidence.
+pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
+
+impl Engine {
+    /// Hands a restore to a task of its own, unless one has it already.
+    pub(crate) fn start(&self, entry: Entry, plan: Plan, token: Token, trace: Option<TraceContext>) {
+        {
+            let mut live = self.live();
+            let known = live.entry(entry.intent.id).or_default();
+            if known.dispatching {
+                return;
+            }
+            known.dispatching = true;
+            known.token = Some(token.clone());
+            known.changes.get_or_insert_with(|| watch::channel(entry.state.seq).0);
+        }
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            let id = entry.intent.id;
+            let ended = engine.dispatch(entry, &plan, &token, trace).await;
+            if let Some(known) = engine.live().get_mut(&id) {
+                known.dispatching = false;
+            }
+            match ended {
+                Ok(entry) if !entry.state.status.is_final() => engine.follow(&entry, token),
+                Ok(_) => engine.forget_if_idle(id),
+                Err(error) => {
+                    tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
+                    engine.forget_if_idle(id);
+                }
+            }
+        });
+    }
+
+    async fn dispatch(
+        &self,
+        entry: Entry,
+        plan: &Plan,
+        token: &Token,
+        trace: Option<TraceContext>,
+    ) -> Result<Entry, LedgerError> {
+        let request = entry.intent.request.clone();
+        let with = With { token: Some(token.clone()), journal: None, trace: trace.clone() };
+        let mut known = self.known(plan, &request).await;
+
+        let mut entry = entry;
+        let mut first: Kinds = Vec::new();
+        if matches!(entry.state.status, Status::Accepted | Status::Checking) {
+            if entry.state.status == Status::Accepted {
+                let evidence = Evidence::new("gateway", Strength::Strong, self.now());
+                entry = self.write(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)]).await?;
+            }
+            match self.prepare(plan, &request, &known, with.clone()).await {
+                Err(problem) => return self.reject(&entry, Cause::Upstream, "preflight", problem).await,
+                Ok((prepared, clock_offset_ms)) => {
+                    if let Some(checkpoint) = prepared.checkpoint_id {
+                        self.learn(plan, &request, checkpoint.clone()).await;
+                        known.checkpoint_id = Some(checkpoint);
+                    }
+                    let seen = Evidence::new("preflight", Strength::Strong, self.now());
+                    first.push((EventKind::Checked { notes: prepared.notes, clock_offset_ms }, seen));
+                }
+            }
+        }
+
+        let encoded = match plan.upstream.generation().encode(&request, &known) {
+            Ok(encoded) => encoded,
+            Err(problem) => return self.reject(&entry, Cause::Gateway, "translation", problem).await,
+        };
+        if entry.state.status != Status::Submitting {
+            first.push((
+                EventKind::Submitting { attempt: 1 },
+                Evidence::new("gateway", Strength::Strong, self.now()),
+            ));
+            entry = self.write(&entry, Cause::Gateway, first).await?;
+        }
+
+        if let Some(live) = self.live().get_mut(&entry.intent.id) {
+            live.sent = Some(Instant::now());
+        }
+        let journal = Arc::new(Repetitions { engine: self.clone(), entry: Mutex::new(entry) });
+        let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
+        let result = plan.upstream.send(&encoded.call, with).await;
+        let entry = journal.entry.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kinds = self.outcome(plan, &request, result);
+        self.write_for_sure(&entry, kinds).await
+    }
+
+    async fn reject(
+        &self,
+        entry: &Entry,
+        cause: Cause,
+        evidence: &str,
+        problem: Problem,
+    ) -> Result<Entry, LedgerError> {
+        let evidence = Evidence::new(evidence, Strength::Strong, self.now());
+        self.write(entry, cause, vec![(EventKind::Rejected { problem: Box::new(problem) }, evidence)]).await
+    }
+
+    /// What the answer to a send, or its absence, means.
+    fn outcome(&self, plan: &Plan, request: &RestoreRequest, result: Result<Reply, Fault>) -> Kinds {
+        let now = self.now();
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(fault) => {
+                let problem = Box::new(fault.to_problem());
+                let evidence = Evidence::new("no_answer", Strength::Strong, now).detail(fault.kind.as_str());
+                return vec![match fault.proof {
+                    Some(_) => (EventKind::Rejected { problem }, evidence),
+                    None => {
+                        (EventKind::Unsure { reason: fault.to_string(), problem: Some(problem) }, evidence)
+                    }
+                }];
+            }
+        };
+        let evidence =
+            Evidence::new("answer", Strength::Strong, now).detail(format!("HTTP status {}", reply.status));
+        let mut anomaly = None;
+        let kind = match plan.upstream.generation().decode(request, &reply) {
+            Outcome::Started { handle, status, anomaly: odd } => {
+                anomaly = odd;
+                EventKind::Started {
+                    handle,
+                    upstream_status: status,
+                    progress: None,
+                    request_id: reply.request_id.clone(),
+                    clock_offset_ms: self.offset(&reply),
+                }
+            }
+            Outcome::Failed(problem) => EventKind::Failed { problem: Box::new(problem) },
+            Outcome::Refused(problem) => EventKind::Rejected { problem: Box::new(problem) },
+            Outcome::Unsure { reason, problem } => {
+                EventKind::Unsure { reason, problem: Some(Box::new(problem)) }
+            }
+        };
+        let mut kinds = vec![(kind, evidence.clone())];
+        if let Some(what) = anomaly {
+            kinds.push((EventKind::Anomaly { what }, evidence));
+        }
+        kinds
+    }
+
+    /// Writes what is already true in the cloud. The ledger may be away for a while; then this
+    /// waits, for there is nothing better to do with the knowledge. If the process ends first, the
+    /// restore is found `submitting` and becomes unknown.
+    async fn write_for_sure(&self, entry: &Entry, kinds: Kinds) -> Result<Entry, LedgerError> {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.write(entry, Cause::Upstream, kinds.clone()).await {
+                Err(LedgerError::Unavailable(why)) => {
+                    tracing::error!(restore.id = %entry.intent.id, error = why, "an outcome waits for the ledger");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The reads before a send.
+    pub(crate) async fn prepare(
+        &self,
+        plan: &Plan,
+        request: &RestoreRequest,
+        known: &Known,
+        with: With,
+    ) -> Result<(Prepared, Option<i64>), Problem> {
+        let now = self.now();
+        let ask = Prepare { request, known, baseline: plan.pin.baseline, now };
+        let mut answers: Vec<Answer> = Vec::new();
+        loop {
+            match plan.upstream.generation().prepare(&ask, &answers) {
+                Step::Done(done) => {
+                    let offset = answers.iter().rev().find_map(|a| self.offset(a.as_ref().ok()?));
+                    return done.map(|prepared| (prepared, offset));
+                }
+                Step::Ask(call) => answers.push(self.read(&plan.upstream, &call, &with).await),
+            }
+            if answers.len() > MAX_READS {
+                let detail = "the reads before the restore did not come to an end";
+                return Err(Problem::new(restore_model::Code::Internal, detail));
+            }
+        }
+    }
+
+    /// One read.
+    pub(crate) async fn read(&self, upstream: &Upstream, call: &Call, with: &With) -> Answer {
+        use restore_upstream::FaultKind;
+        upstream.send(call, with.clone()).await.map_err(|fault| match fault.kind {
+            FaultKind::NoEndpoint => Unread::NoEndpoint,
+            FaultKind::NoCredential => Unread::NoCredential,
+            _ => Unread::NoAnswer(fault.to_string()),
+        })
+    }
+
+    /// Upstream clock minus ours, in milliseconds.
+    fn offset(&self, reply: &Reply) -> Option<i64> {
+        reply.date.map(|date| date.micros_since(self.now()) / 1_000)
+    }
+
+    /// What is known of a backup besides the request.
+    pub(crate) async fn known(&self, plan: &Plan, request: &RestoreRequest) -> Known {
+        Known { checkpoint_id: self.0.checkpoints.get(&fact_key(plan, request)).await }
+    }
+
+    pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, checkpoint: restore_model::Id) {
+        self.0.checkpoints.insert(fact_key(plan, request), checkpoint).await;
+    }
+}
+
+fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
+    (
+        plan.pin.upstream.clone(),
+        request.project_id.as_str().to_owned(),
+        request.source.backup_id.as_str().to_owned(),
+    )
+}
+
+/// Writes each repetition of a send down before it is made.
+struct Repetitions {
+    engine: Engine,
+    entry: Mutex<Entry>,
+}
+
+impl Journal for Repetitions {
+    fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let now = self.engine.now();
+            let kinds = vec![
+                (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
+                (EventKind::Submitting { attempt }, Evidence::new("gateway", Strength::Strong, now)),
+            ];
+            let after = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
+            *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = after;
+            Ok(())
+        })
+    }
+}

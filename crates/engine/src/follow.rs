@@ -1,0 +1,313 @@
+//! Following a restore to its end. Where the gateway has a token in memory, one task per restore
+//! reads at the generation's rhythm, and everybody who waits is served by it. Where it has none (a
+//! restart, an expired token), the restore is read when an authorised caller asks, at most once per
+//! interval however many ask at the same time.
+
+use std::time::Duration;
+
+use restore_generations::{Answer, Reading, Step, Watch};
+use restore_ledger::{Entry, LedgerError};
+use restore_model::{Cause, Problem, RestoreId, State, Status};
+use restore_upstream::{Token, TraceContext, With};
+use tokio::time::Instant;
+
+use crate::dispatch::MAX_READS;
+use crate::settle::{Terms, settle};
+use crate::{Engine, age_micros, unavailable};
+
+/// Between reads of a restore that waits for a person.
+const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
+/// Operation logs of other restores that may be passed over in one round.
+const MAX_TAKEN: usize = 64;
+
+impl Engine {
+    /// Follows a restore in the background, unless a task does already.
+    pub(crate) fn follow(&self, entry: &Entry, token: Token) {
+        {
+            let mut live = self.live();
+            let known = live.entry(entry.intent.id).or_default();
+            known.token = Some(token);
+            if known.followed {
+                return;
+            }
+            known.followed = true;
+        }
+        let engine = self.clone();
+        let first = entry.clone();
+        self.0.tasks.spawn(async move {
+            let id = first.intent.id;
+            engine.follow_to_the_end(first).await;
+            if let Some(known) = engine.live().get_mut(&id) {
+                known.followed = false;
+                known.token = None;
+            }
+            engine.forget_if_idle(id);
+        });
+    }
+
+    async fn follow_to_the_end(&self, first: Entry) {
+        let id = first.intent.id;
+        let mut entry = first;
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = tokio::time::sleep(self.interval(&entry)) => {}
+            }
+            match self.0.ledger.get(id).await {
+                Ok(Some(now)) => entry = now,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(restore.id = %id, error = %error, "a restore cannot be followed for the moment");
+                    continue;
+                }
+            }
+            if entry.state.status.is_final() {
+                return;
+            }
+            let Some(token) = self.live().get(&id).and_then(|live| live.token.clone()) else { return };
+            let read = tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                read = self.observe(&entry, token, None) => read,
+            };
+            match read {
+                Ok(after) => entry = after,
+                Err(error) => {
+                    tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
+                }
+            }
+            if entry.state.status.is_final() || entry.state.awaiting_credential {
+                return;
+            }
+        }
+    }
+
+    /// Until the next read. Spread by a tenth, by a number that each restore has of its own, so
+    /// that restores begun together are not read together for ever.
+    fn interval(&self, entry: &Entry) -> Duration {
+        let generation = restore_generations::by_name(&entry.intent.route.generation);
+        let age = u64::try_from(age_micros(&entry.state, self.now()) / 1_000_000).unwrap_or(0);
+        let own = generation.map_or(15, |generation| generation.rhythm(age));
+        let mut interval = self.0.policy.interval.unwrap_or(Duration::from_secs(own));
+        if entry.state.needs_operator {
+            interval = interval.max(OPERATOR_INTERVAL);
+        }
+        let share = entry
+            .intent
+            .id
+            .to_string()
+            .bytes()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
+        interval + interval / 1_000 * (share % 100)
+    }
+
+    /// A restore as it stands, read anew where nobody follows it and a token is at hand.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]. That a read fails is no error: the restore then says `stale_since`.
+    pub async fn refresh(&self, id: RestoreId, token: Option<Token>) -> Result<Entry, Problem> {
+        self.refresh_within(id, token, None).await
+    }
+
+    /// [`Engine::refresh`] as part of a trace.
+    ///
+    /// # Errors
+    /// As [`Engine::refresh`].
+    pub async fn refresh_within(
+        &self,
+        id: RestoreId,
+        token: Option<Token>,
+        trace: Option<TraceContext>,
+    ) -> Result<Entry, Problem> {
+        let entry = self.get(id).await?;
+        let busy = self.live().get(&id).is_some_and(|live| live.followed || live.dispatching);
+        let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
+        let (Some(token), false, true) = (token, busy, readable) else { return Ok(entry) };
+
+        // One flight per restore, and a short life of what it brought.
+        let engine = self.clone();
+        let asked = token.clone();
+        self.0
+            .fresh
+            .get_with(id, async move {
+                match engine.observe(&entry, asked, trace).await {
+                    Ok(_) => {}
+                    Err(LedgerError::Stale(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
+                    }
+                }
+            })
+            .await;
+        let entry = self.get(id).await?;
+        if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
+            self.follow(&entry, token);
+        }
+        Ok(entry)
+    }
+
+    /// One round of reads, and what follows from it.
+    pub(crate) async fn observe(
+        &self,
+        entry: &Entry,
+        token: Token,
+        trace: Option<TraceContext>,
+    ) -> Result<Entry, LedgerError> {
+        let reading = match self.round(entry, token, trace).await? {
+            Some(reading) => reading,
+            None => {
+                let name = &entry.intent.route.upstream;
+                Reading::unreadable(
+                    format!("the settings no longer name upstream {name:?}"),
+                    false,
+                    "settings",
+                )
+            }
+        };
+        if reading.no_restore_read {
+            let mut known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.insert(entry.intent.route.upstream.clone());
+        }
+        let settled = settle(&entry.state, &reading, self.terms(entry));
+        let mut entry = entry.clone();
+        if !settled.told.is_empty() {
+            entry = self.write(&entry, Cause::Upstream, settled.told).await?;
+        }
+        if !settled.passed.is_empty() {
+            entry = self.write(&entry, Cause::Deadline, settled.passed).await?;
+        }
+        Ok(entry)
+    }
+
+    /// The reads of one round; `None` when the upstream is no longer configured as it was.
+    async fn round(
+        &self,
+        entry: &Entry,
+        token: Token,
+        trace: Option<TraceContext>,
+    ) -> Result<Option<Reading>, LedgerError> {
+        let route = &entry.intent.route;
+        let Some(upstream) = self.0.routes.upstream(&route.upstream) else { return Ok(None) };
+        let generation = upstream.generation();
+        if generation.name() != route.generation {
+            return Ok(None);
+        }
+        let no_restore_read = {
+            let known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.contains(&route.upstream)
+        };
+        let with = With { token: Some(token), journal: None, trace };
+        let mut taken: Vec<String> = Vec::new();
+        let mut answers: Vec<Answer> = Vec::new();
+        loop {
+            let watch = self.watch(&entry.intent.request, entry, &taken, no_restore_read);
+            match generation.follow(&watch, &answers) {
+                Step::Ask(call) if answers.len() < MAX_READS => {
+                    answers.push(self.read(&upstream, &call, &with).await);
+                }
+                Step::Ask(_) => {
+                    let reason = "the reads of one round did not come to an end";
+                    return Ok(Some(Reading::unreadable(reason, false, "reads")));
+                }
+                Step::Done(reading) => {
+                    // An upstream's task belongs to one restore: what is bound elsewhere is passed
+                    // over, and the same answers are judged again.
+                    let found =
+                        reading.handle.as_ref().filter(|handle| entry.state.handle.as_ref() != Some(handle));
+                    if let Some(handle) = found
+                        && taken.len() < MAX_TAKEN
+                        && self.0.ledger.handle_taken(&route.upstream, &handle.id, entry.intent.id).await?
+                    {
+                        taken.push(handle.id.clone());
+                        continue;
+                    }
+                    return Ok(Some(reading));
+                }
+            }
+        }
+    }
+
+    fn watch<'a>(
+        &self,
+        request: &'a restore_model::RestoreRequest,
+        entry: &'a Entry,
+        taken: &'a [String],
+        no_restore_read: bool,
+    ) -> Watch<'a> {
+        let state = &entry.state;
+        let sent_at = state.submitted_at.unwrap_or(entry.intent.created_at);
+        Watch {
+            request,
+            handle: state.handle.as_ref(),
+            notes: &state.notes,
+            accepted: state.seen_moving,
+            sent_at,
+            now: self.monotonic_now(entry.intent.id, sent_at),
+            clock_offset_ms: state.clock_offset_ms.unwrap_or(0),
+            request_id: state.request_id.as_deref(),
+            taken,
+            grace_seconds: self.0.policy.grace.as_secs(),
+            no_restore_read,
+        }
+    }
+
+    /// The present moment as the send's own moment plus what the monotonic clock says has passed,
+    /// where this process made the send; a wall clock that is set meanwhile changes nothing then.
+    fn monotonic_now(&self, id: RestoreId, sent_at: restore_model::Timestamp) -> restore_model::Timestamp {
+        match self.live().get(&id).and_then(|live| live.sent) {
+            Some(sent) => sent_at.plus_micros(i64::try_from(sent.elapsed().as_micros()).unwrap_or(i64::MAX)),
+            None => self.now(),
+        }
+    }
+
+    fn terms(&self, entry: &Entry) -> Terms {
+        let policy = &self.0.policy;
+        let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
+        let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
+        let now = self.monotonic_now(entry.intent.id, sent_at);
+        let age = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
+        Terms {
+            now: self.now(),
+            unknown_for,
+            settle: policy.send + policy.settle,
+            unknown: policy.unknown,
+            overdue: age >= Duration::from_secs(entry.intent.route.overdue_seconds),
+        }
+    }
+
+    /// How long this process has known a restore to be unknown. Starts anew with the process:
+    /// waiting longer than needed is safe, shorter is not.
+    fn unknown_for(&self, id: RestoreId, state: &State) -> Duration {
+        if state.status != Status::Unknown {
+            return Duration::ZERO;
+        }
+        let mut live = self.live();
+        live.entry(id).or_default().unknown_since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Refreshes, then waits until the restore is final or `until` has come.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn refresh_and_wait(
+        &self,
+        id: RestoreId,
+        token: Option<Token>,
+        trace: Option<TraceContext>,
+        until: Option<Instant>,
+    ) -> Result<Entry, Problem> {
+        let entry = self.refresh_within(id, token, trace).await?;
+        match until {
+            Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
+            _ => Ok(entry),
+        }
+    }
+
+    /// Notes something about a restore that is final, so that a late contradiction is kept.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn reread(&self, id: RestoreId, token: Token) -> Result<Entry, Problem> {
+        let entry = self.get(id).await?;
+        self.observe(&entry, token, None).await.map_err(unavailable)
+    }
+}

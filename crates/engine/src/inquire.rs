@@ -1,0 +1,171 @@
+//! Questions that change nothing: may a restore be done, what would be sent, what can each
+//! upstream express.
+
+use restore_generations::{Answer, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
+use restore_model::{Code, Id, Problem, RestoreRequest, TargetKind};
+use restore_upstream::{Token, TraceContext, With};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::Engine;
+use crate::dispatch::MAX_READS;
+use crate::route::Plan;
+
+/// The answer to "may this restore be done?".
+#[derive(Clone, Debug)]
+pub struct CheckReport {
+    /// Whether it may; `None` when a question that matters could not be asked.
+    pub restorable: Option<bool>,
+    /// The way it would take.
+    pub upstream: String,
+    /// The generation of that way.
+    pub generation: &'static str,
+    /// Each question.
+    pub checks: Vec<Check>,
+}
+
+/// What the real call would send.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The way and the reason.
+    pub plan_upstream: String,
+    /// Its generation.
+    pub generation: &'static str,
+    /// Which rule matched.
+    pub reason: String,
+    /// The absolute URL.
+    pub url: String,
+    /// The call itself.
+    pub encoded: Encoded,
+    /// Reads that come first: path template, why.
+    pub reads: Vec<(String, &'static str)>,
+    /// SHA-256 over method, URL and body.
+    pub digest: String,
+}
+
+impl Engine {
+    /// Asks whether a restore may be done.
+    ///
+    /// # Errors
+    /// When no route takes it, its generation cannot express it, or there is no token to ask with.
+    pub async fn check(
+        &self,
+        request: &RestoreRequest,
+        token: Option<Token>,
+        trace: Option<TraceContext>,
+    ) -> Result<CheckReport, Problem> {
+        let plan = self.plan(request)?;
+        let Some(token) = token else {
+            let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
+            return Err(Problem::new(Code::CredentialMissing, detail));
+        };
+        let known = self.known(&plan, request).await;
+        let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
+        let with = With { token: Some(token), journal: None, trace };
+        let generation = plan.upstream.generation();
+        let mut answers: Vec<Answer> = Vec::new();
+        let checks = loop {
+            match generation.check(&ask, &answers) {
+                Step::Done(checks) => break checks,
+                Step::Ask(call) => answers.push(self.read(&plan.upstream, &call, &with).await),
+            }
+            if answers.len() > MAX_READS {
+                return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
+            }
+        };
+        // A refused token answers nothing at all, and is the caller's to mend.
+        if let Some(refused) =
+            answers.iter().filter_map(|answer| answer.as_ref().ok()).find(|reply| reply.status == 401)
+        {
+            return Err(restore_generations::classify(refused).into_problem());
+        }
+        let restorable = if checks.iter().any(|check| check.result == CheckResult::Failed) {
+            Some(false)
+        } else if checks.iter().any(|check| check.result == CheckResult::NotRun) {
+            None
+        } else {
+            Some(true)
+        };
+        Ok(CheckReport { restorable, upstream: plan.pin.upstream, generation: generation.name(), checks })
+    }
+
+    /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
+    /// the real call would fail before its first byte.
+    ///
+    /// # Errors
+    /// When no route takes it or its generation cannot express it.
+    pub async fn preview(&self, request: &RestoreRequest) -> Result<Preview, Problem> {
+        let plan = self.plan(request)?;
+        let mut known = self.known(&plan, request).await;
+        let reads = self.first_reads(&plan, request, &known);
+        // What only a read could tell stands as a placeholder; the real call reads it first.
+        let open = request.source.checkpoint_id.is_none() && known.checkpoint_id.is_none();
+        if open {
+            known.checkpoint_id = "read-before-sending".parse::<Id>().ok();
+        }
+        let encoded = plan.upstream.generation().encode(request, &known)?;
+        let url = plan.upstream.url(&encoded.call).unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(encoded.call.method.as_str());
+        hash.update([0]);
+        hash.update(&url);
+        hash.update([0]);
+        hash.update(encoded.call.body.as_deref().unwrap_or_default());
+        Ok(Preview {
+            plan_upstream: plan.pin.upstream,
+            generation: plan.upstream.generation().name(),
+            reason: plan.pin.reason,
+            url,
+            encoded,
+            reads,
+            digest: hex::encode(hash.finalize()),
+        })
+    }
+
+    fn first_reads(
+        &self,
+        plan: &Plan,
+        request: &RestoreRequest,
+        known: &Known,
+    ) -> Vec<(String, &'static str)> {
+        let ask = Prepare { request, known, baseline: plan.pin.baseline, now: self.now() };
+        match plan.upstream.generation().prepare(&ask, &[]) {
+            Step::Ask(call) => vec![(call.template.to_owned(), "read first, to compare later reads with")],
+            Step::Done(_) => Vec::new(),
+        }
+    }
+
+    /// What each configured upstream can express.
+    #[must_use]
+    pub fn capabilities(&self) -> Value {
+        let upstreams: Vec<Value> = self
+            .0
+            .routes
+            .upstreams()
+            .map(|upstream| {
+                let generation = upstream.generation();
+                let targets: Vec<Value> = TargetKind::ALL
+                    .into_iter()
+                    .map(|target| {
+                        let able = generation.capability(target);
+                        let lost = if able.verdict == Expressible::Impossible { &[][..] } else { able.lost };
+                        json!({
+                            "target": target.as_str(),
+                            "verdict": able.verdict.as_str(),
+                            "conditions": able.conditions,
+                            "lost": lost,
+                        })
+                    })
+                    .collect();
+                json!({
+                    "name": upstream.name(),
+                    "generation": generation.name(),
+                    "targets": targets,
+                    "progress": generation.tells_progress(),
+                    "check": if generation.checks_natively() { "native" } else { "by_reads" },
+                })
+            })
+            .collect();
+        json!({ "upstreams": upstreams })
+    }
+}

@@ -1,0 +1,151 @@
+//! Which upstream does a restore: the first rule that matches, and the reason, which is kept with
+//! the restore. No match is a clear refusal; nothing is ever sent by default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
+use restore_upstream::Upstream;
+
+/// What a rule asks of a request. Empty lists ask nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    /// One of these projects.
+    pub project_id: Vec<ProjectId>,
+    /// One of these kinds of target.
+    pub target: Vec<TargetKind>,
+    /// One of these servers as target.
+    pub server_id: Vec<Id>,
+    /// One of these disks as target.
+    pub volume_id: Vec<Id>,
+}
+
+/// Whether a submit must carry an `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// It may.
+    Optional,
+    /// It must.
+    Required,
+}
+
+/// One rule.
+#[derive(Clone)]
+pub struct Route {
+    /// What it asks.
+    pub matches: Match,
+    /// Who does it.
+    pub upstream: Arc<Upstream>,
+    /// Whether reads come before the send, to compare later ones with.
+    pub baseline: bool,
+    /// Whether a key is needed.
+    pub idempotency: Idempotency,
+    /// When a running restore is overdue.
+    pub overdue: Duration,
+}
+
+/// All rules, in their order.
+#[derive(Clone, Default)]
+pub struct Routes(Vec<Route>);
+
+/// A request with its way.
+#[derive(Clone)]
+pub struct Plan {
+    /// The rule's upstream.
+    pub upstream: Arc<Upstream>,
+    /// What is kept of the rule with the restore.
+    pub pin: RoutePin,
+    /// Whether a key is needed.
+    pub idempotency: Idempotency,
+}
+
+impl Routes {
+    /// The rules in the order in which they are tried.
+    #[must_use]
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self(routes)
+    }
+
+    /// The way of a request.
+    ///
+    /// # Errors
+    /// [`Code::NoRoute`] when no rule matches.
+    pub fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
+        for (index, route) in self.0.iter().enumerate() {
+            if let Some(why) = route.matches.why(request) {
+                return Ok(Plan {
+                    upstream: Arc::clone(&route.upstream),
+                    pin: RoutePin {
+                        upstream: route.upstream.name().to_owned(),
+                        generation: route.upstream.generation().name().to_owned(),
+                        reason: format!("routes[{index}] matches {why}"),
+                        baseline: route.baseline,
+                        overdue_seconds: route.overdue.as_secs(),
+                    },
+                    idempotency: route.idempotency,
+                });
+            }
+        }
+        Err(Problem::new(
+            Code::NoRoute,
+            format!(
+                "none of {} route(s) takes a {} of project {}",
+                self.0.len(),
+                request.target.kind().as_str(),
+                request.project_id
+            ),
+        ))
+    }
+
+    /// The upstream of this name, as long as a rule names it.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.upstreams().find(|upstream| upstream.name() == name)
+    }
+
+    /// Every upstream that a rule names, once, in the order of the rules.
+    pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> + '_ {
+        self.0.iter().enumerate().filter_map(|(index, route)| {
+            let named_before =
+                self.0[..index].iter().any(|earlier| earlier.upstream.name() == route.upstream.name());
+            (!named_before).then(|| Arc::clone(&route.upstream))
+        })
+    }
+}
+
+impl Match {
+    /// What matched, in words; `None` when the rule does not match.
+    fn why(&self, request: &RestoreRequest) -> Option<String> {
+        let mut reasons = Vec::new();
+        if !self.project_id.is_empty() {
+            if !self.project_id.contains(&request.project_id) {
+                return None;
+            }
+            reasons.push("project_id");
+        }
+        if !self.target.is_empty() {
+            if !self.target.contains(&request.target.kind()) {
+                return None;
+            }
+            reasons.push("target");
+        }
+        for (list, name, kind) in [
+            (&self.server_id, "server_id", TargetKind::Server),
+            (&self.volume_id, "volume_id", TargetKind::Volume),
+        ] {
+            if list.is_empty() {
+                continue;
+            }
+            let id = target_id(&request.target, kind)?;
+            if !list.iter().any(|listed| listed.folded() == id.folded()) {
+                return None;
+            }
+            reasons.push(name);
+        }
+        Some(if reasons.is_empty() { "everything".to_owned() } else { reasons.join(" and ") })
+    }
+}
+
+fn target_id(target: &Target, kind: TargetKind) -> Option<&Id> {
+    (target.kind() == kind).then(|| target.id())
+}

@@ -1,0 +1,316 @@
+//! What a reading means for a state: a pure function, so that every rule of reconciliation can be
+//! tested without a cloud. It only ever proposes events; whether they are legal is decided by
+//! [`State::apply`] when they are written.
+
+use std::time::Duration;
+
+use restore_generations::{Found, Reading};
+use restore_model::state::MIN_ABSENT_READS;
+use restore_model::{EventKind, Evidence, State, Status, Strength, Timestamp};
+
+use crate::dispatch::Kinds;
+
+/// What besides state and reading decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The present moment.
+    pub(crate) now: Timestamp,
+    /// How long this process has known the outcome to be unknown, on the monotonic clock (I9).
+    pub(crate) unknown_for: Duration,
+    /// How long absence must last, the send's own time included.
+    pub(crate) settle: Duration,
+    /// How long an unknown outcome is looked into before a person is asked.
+    pub(crate) unknown: Duration,
+    /// Whether the route's time for a restore has passed.
+    pub(crate) overdue: bool,
+}
+
+/// What is to be written.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Settled {
+    /// Because of what the upstream told.
+    pub(crate) told: Kinds,
+    /// Because time has passed.
+    pub(crate) passed: Kinds,
+}
+
+/// The events that follow from one reading.
+pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled {
+    let mut settled = Settled::default();
+    let evidence = reading.evidence_at(terms.now);
+
+    if state.status.is_final() {
+        // Too late to matter (I5); worth keeping when it contradicts.
+        let contradicts = match reading.found {
+            Found::Running => true,
+            Found::Succeeded => state.status != Status::Succeeded,
+            Found::Failed(_) => state.status != Status::Failed,
+            _ => false,
+        };
+        if contradicts {
+            let said = reading.status.as_deref().unwrap_or("something else");
+            let what = format!("after {} the upstream says {said:?}", state.status.as_str());
+            settled.told.push((EventKind::Anomaly { what }, evidence));
+        }
+        return settled;
+    }
+    if !matches!(state.status, Status::Running | Status::Unknown) {
+        return settled;
+    }
+
+    match &reading.found {
+        Found::Running if state.status == Status::Unknown => {
+            // The notes first: `started` carries none.
+            if reading.notes.is_some() {
+                settled.told.push((observed(reading), evidence.clone()));
+            }
+            settled.told.push((
+                EventKind::Started {
+                    handle: reading.handle.clone(),
+                    upstream_status: reading.status.clone(),
+                    progress: reading.progress,
+                    request_id: None,
+                    clock_offset_ms: None,
+                },
+                evidence.clone(),
+            ));
+        }
+        Found::Running => push_if_news(state, reading, &evidence, &mut settled.told),
+        Found::Succeeded => {
+            push_if_news(state, reading, &evidence, &mut settled.told);
+            settled.told.push((EventKind::Succeeded, evidence.clone()));
+        }
+        Found::Failed(problem) => {
+            push_if_news(state, reading, &evidence, &mut settled.told);
+            settled.told.push((EventKind::Failed { problem: Box::new(problem.clone()) }, evidence.clone()));
+        }
+        Found::Absent => {
+            if state.status == Status::Unknown && !state.seen_moving {
+                let enough = terms.unknown_for >= terms.settle;
+                // Counted up to what is needed; afterwards only time is waited for.
+                if state.absent_reads < MIN_ABSENT_READS || state.stale_since.is_some() {
+                    settled.told.push((EventKind::Absent, evidence.clone()));
+                }
+                let reads = state.absent_reads + u32::try_from(settled.told.len()).unwrap_or(0);
+                if enough && reads >= MIN_ABSENT_READS {
+                    settled.told.push((EventKind::NotApplied, evidence.clone()));
+                    return settled;
+                }
+            } else {
+                push_if_news(state, reading, &evidence, &mut settled.told);
+            }
+        }
+        Found::Nothing => push_if_news(state, reading, &evidence, &mut settled.told),
+        Found::Lost(reason) => {
+            if state.status == Status::Running {
+                let unsure = EventKind::Unsure { reason: reason.clone(), problem: None };
+                settled.told.push((unsure, evidence.clone()));
+            } else {
+                push_if_news(state, reading, &evidence, &mut settled.told);
+            }
+        }
+        Found::Unreadable { reason, credential } => {
+            if state.stale_since.is_none() || state.awaiting_credential != *credential {
+                let stale = EventKind::Stale { awaiting_credential: *credential };
+                settled.told.push((stale, evidence.clone().detail(reason.clone())));
+            }
+        }
+    }
+
+    if let Some(what) = &reading.anomaly
+        && state.upstream_status != reading.status
+    {
+        let at = settled.told.iter().position(|(kind, _)| is_final(kind)).unwrap_or(settled.told.len());
+        settled.told.insert(at, (EventKind::Anomaly { what: what.clone() }, evidence));
+    }
+    let ends =
+        settled.told.iter().any(|(kind, _)| is_final(kind) || matches!(kind, EventKind::Started { .. }));
+    if !ends {
+        let clock = |detail: &str| Evidence::new("deadline", Strength::Strong, terms.now).detail(detail);
+        if state.status == Status::Running && terms.overdue && !state.overdue {
+            settled.passed.push((EventKind::Overdue, clock("longer than the route allows")));
+        }
+        if state.status == Status::Unknown && !state.needs_operator && terms.unknown_for >= terms.unknown {
+            let reason = match &reading.found {
+                Found::Lost(reason) | Found::Unreadable { reason, .. } => reason.clone(),
+                _ => "reads give no proof either way".to_owned(),
+            };
+            settled.passed.push((EventKind::NeedsOperator { reason }, clock("reads have not settled it")));
+        }
+        // A restore that has just become unknown must not be called overdue any more.
+        if settled.told.iter().any(|(kind, _)| matches!(kind, EventKind::Unsure { .. })) {
+            settled.passed.clear();
+        }
+    }
+    settled
+}
+
+const fn is_final(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Succeeded | EventKind::Failed { .. } | EventKind::NotApplied)
+}
+
+fn observed(reading: &Reading) -> EventKind {
+    EventKind::Observed {
+        handle: reading.handle.clone(),
+        upstream_status: reading.status.clone(),
+        progress: reading.progress,
+        notes: reading.notes.clone(),
+    }
+}
+
+/// A reading that tells nothing new is not written down: a history is for people.
+fn push_if_news(state: &State, reading: &Reading, evidence: &Evidence, told: &mut Kinds) {
+    let news = (reading.handle.is_some() && reading.handle != state.handle)
+        || (reading.status.is_some() && reading.status != state.upstream_status)
+        || (reading.progress.is_some() && reading.progress != state.progress)
+        || reading.notes.is_some()
+        || state.stale_since.is_some();
+    if news {
+        told.push((observed(reading), evidence.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use restore_model::{Cause, Code, Event, Problem};
+
+    fn state(kinds: &[EventKind]) -> State {
+        let events: Vec<_> = std::iter::once(&EventKind::Accepted)
+            .chain(kinds)
+            .zip(1..)
+            .map(|(kind, seq)| Event {
+                seq,
+                at: Timestamp::from_micros(0),
+                cause: Cause::Upstream,
+                evidence: Evidence::new("test", Strength::Strong, Timestamp::from_micros(0)),
+                trace_id: "0".repeat(32),
+                kind: kind.clone(),
+            })
+            .collect();
+        State::fold(&events).unwrap()
+    }
+
+    fn unknown(absent: usize) -> State {
+        let mut kinds = vec![
+            EventKind::Submitting { attempt: 1 },
+            EventKind::Unsure { reason: "no answer".to_owned(), problem: None },
+        ];
+        kinds.extend(vec![EventKind::Absent; absent]);
+        state(&kinds)
+    }
+
+    fn running() -> State {
+        state(&[EventKind::Submitting { attempt: 1 }, started()])
+    }
+
+    fn started() -> EventKind {
+        EventKind::Started {
+            handle: None,
+            upstream_status: Some("running".to_owned()),
+            progress: None,
+            request_id: None,
+            clock_offset_ms: None,
+        }
+    }
+
+    fn reading(found: Found, status: &str) -> Reading {
+        let mut reading = Reading::new(found, "operation_log", Strength::Strong);
+        reading.status = Some(status.to_owned());
+        reading
+    }
+
+    fn terms(unknown_for: u64) -> Terms {
+        Terms {
+            now: Timestamp::from_micros(1),
+            unknown_for: Duration::from_secs(unknown_for),
+            settle: Duration::from_secs(210),
+            unknown: Duration::from_secs(3_600),
+            overdue: false,
+        }
+    }
+
+    fn words(kinds: &Kinds) -> Vec<&'static str> {
+        kinds.iter().map(|(kind, _)| kind.as_str()).collect()
+    }
+
+    #[test]
+    fn absence_counts_only_after_the_window_and_three_reads() {
+        let absent = reading(Found::Absent, "available");
+        // F25: a list that lags for 90 s must not end the restore, however often it is read.
+        assert_eq!(words(&settle(&unknown(2), &absent, terms(90)).told), ["absent"]);
+        assert!(settle(&unknown(3), &absent, terms(90)).told.is_empty());
+        // Late, but read only twice so far.
+        assert_eq!(words(&settle(&unknown(1), &absent, terms(300)).told), ["absent"]);
+        assert_eq!(words(&settle(&unknown(2), &absent, terms(300)).told), ["absent", "not_applied"]);
+        assert_eq!(words(&settle(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
+    }
+
+    #[test]
+    fn what_was_accepted_once_is_never_called_not_applied() {
+        let lost = state(&[
+            EventKind::Submitting { attempt: 1 },
+            started(),
+            EventKind::Unsure { reason: "gone".to_owned(), problem: None },
+        ]);
+        let settled = settle(&lost, &reading(Found::Absent, "available"), terms(100_000));
+        assert!(!words(&settled.told).contains(&"not_applied"));
+        assert_eq!(words(&settled.passed), ["needs_operator"]);
+    }
+
+    #[test]
+    fn a_vanished_task_is_unknown_and_not_failed() {
+        let settled = settle(&running(), &reading(Found::Lost("gone".to_owned()), "running"), terms(0));
+        assert_eq!(words(&settled.told), ["unsure"]);
+    }
+
+    #[test]
+    fn overdue_is_an_alarm_and_no_end() {
+        let late = Terms { overdue: true, ..terms(0) };
+        let settled = settle(&running(), &reading(Found::Running, "running"), late);
+        assert_eq!((words(&settled.told), words(&settled.passed)), (vec![], vec!["overdue"]));
+    }
+
+    #[test]
+    fn a_final_state_stays_and_the_contradiction_is_kept() {
+        let done = state(&[EventKind::Submitting { attempt: 1 }, started(), EventKind::Succeeded]);
+        let settled = settle(&done, &reading(Found::Running, "running"), terms(0));
+        assert_eq!(words(&settled.told), ["anomaly"]);
+        assert!(settle(&done, &reading(Found::Succeeded, "success"), terms(0)).told.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_word_keeps_it_running_and_warns_once() {
+        let mut odd = reading(Found::Running, "SOMETHING_NEW");
+        odd.anomaly = Some("a new word".to_owned());
+        let first = settle(&running(), &odd, terms(0));
+        assert_eq!(words(&first.told), ["observed", "anomaly"]);
+        let mut after = running();
+        after.upstream_status = Some("SOMETHING_NEW".to_owned());
+        assert!(settle(&after, &odd, terms(0)).told.is_empty());
+    }
+
+    #[test]
+    fn a_refused_token_is_noted_once_and_changes_nothing_else() {
+        let refused = Reading::unreadable("401", true, "operation_log");
+        let first = settle(&running(), &refused, terms(0));
+        assert_eq!(words(&first.told), ["stale"]);
+        let mut stale = running();
+        stale.stale_since = Some(Timestamp::from_micros(1));
+        stale.awaiting_credential = true;
+        assert_eq!(settle(&stale, &refused, terms(0)), Settled::default());
+        // And a good read clears it.
+        assert_eq!(words(&settle(&stale, &reading(Found::Running, "running"), terms(0)).told), ["observed"]);
+    }
+
+    #[test]
+    fn found_after_all_it_runs_or_ends() {
+        let found = settle(&unknown(2), &reading(Found::Running, "running"), terms(100_000));
+        assert_eq!((words(&found.told), found.passed.len()), (vec!["started"], 0));
+        let done = settle(&unknown(0), &reading(Found::Succeeded, "success"), terms(0));
+        assert_eq!(words(&done.told), ["observed", "succeeded"]);
+        let problem = Problem::new(Code::RestoreFailed, "failed");
+        let failed = settle(&unknown(0), &reading(Found::Failed(problem), "failed"), terms(0));
+        assert_eq!(words(&failed.told), ["observed", "failed"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP answers. The one place where a problem becomes a status, headers and a body (RFC 9457).
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use restore_model::{Problem, RestoreId};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The body of every answer.
+pub(crate) type Body = Full<Bytes>;
+/// Every answer.
+pub(crate) type Answer = Response<Body>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Why a request got no other answer: what travels up the way in until the errors layer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Why.
+    pub(crate) problem: Box<Problem>,
+    /// The restore it is about, where the caller may see it.
+    pub(crate) restore: Option<RestoreId>,
+    /// The methods that the path does take.
+    pub(crate) allow: Option<&'static str>,
+    /// Whether the connection cannot be used any further.
+    pub(crate) close: bool,
+    /// Whether an earlier, equal request had this very answer.
+    pub(crate) replayed: bool,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), restore: None, allow: None, close: false, replayed: false }
+    }
+}
+
+impl Failure {
+    /// The same failure, after which the connection is closed.
+    pub(crate) fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The same failure, about a restore.
+    pub(crate) fn about(mut self, restore: Option<RestoreId>) -> Self {
+        self.restore = restore;
+        self
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
+    // Our own types with string keys always serialize.
+    typed(status, JSON, serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// An answer of any type.
+pub(crate) fn typed(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// The path of a restore.
+pub(crate) fn restore_path(id: RestoreId) -> String {
+    format!("/api/v1/restores/{id}")
+}
+
+/// The body of a problem, as it is shown under the path `instance`.
+pub(crate) fn problem_body(problem: &Problem, instance: &str, restore: Option<RestoreId>) -> Value {
+    let mut body = json!({
+        "type": format!("/problems/{}", problem.code.as_str()),
+        "title": problem.code.title(),
+        "status": problem.status(),
+        "detail": problem.detail,
+        "instance": instance,
+        "code": problem.code.as_str(),
+        "effect": problem.effect,
+        "retry": problem.retry,
+    });
+    let mut add = |name: &str, value: Value| {
+        body[name] = value;
+    };
+    if let Some(seconds) = problem.retry_after {
+        add("retry_after", json!(seconds));
+    }
+    if !problem.errors.is_empty() {
+        add("errors", json!(problem.errors));
+    }
+    if let Some(upstream) = &problem.upstream {
+        add("upstream", json!(upstream));
+    }
+    if let Some(id) = restore {
+        add("restore", json!(restore_path(id)));
+    }
+    body
+}
+
+/// The answer that a failure becomes.
+pub(crate) fn failure(failure: &Failure, instance: &str) -> Answer {
+    let problem = &failure.problem;
+    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = problem_body(problem, instance, failure.restore);
+    let mut answer = typed(status, PROBLEM, serde_json::to_vec(&body).unwrap_or_default());
+    let headers = answer.headers_mut();
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = failure.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(Ok(location)) = failure.restore.map(|id| HeaderValue::try_from(restore_path(id))) {
+        headers.insert(http::header::LOCATION, location);
+    }
+    if failure.close {
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if failure.replayed {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+/// Marks the answer to an equal, earlier request.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

@@ -1,0 +1,91 @@
+//! Questions over HTTP: checks, previews, capabilities. None of them changes anything.
+
+use http::StatusCode;
+use restore_engine::Preview;
+use restore_generations::Check;
+use serde_json::{Value, json};
+
+use super::{App, Asked};
+use crate::answer::{self, Answer, Failure};
+
+/// `POST /api/v1/restore-checks`.
+pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
+    let request = asked.restore_request()?;
+    let report = app.engine.check(&request, asked.token, asked.trace).await?;
+    let checks: Vec<Value> = report.checks.iter().map(check_body).collect();
+    Ok(answer::json(
+        StatusCode::OK,
+        &json!({
+            "restorable": report.restorable,
+            "upstream": report.upstream,
+            "generation": report.generation,
+            "checks": checks,
+        }),
+    ))
+}
+
+fn check_body(check: &Check) -> Value {
+    let mut body = json!({ "name": check.name, "result": check.result.as_str() });
+    if let Some(code) = &check.upstream_code {
+        body["upstream_code"] = json!(code);
+    }
+    if let Some(detail) = &check.detail {
+        body["detail"] = json!(detail);
+    }
+    body
+}
+
+/// `POST /api/v1/restore-previews`.
+pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let request = asked.restore_request()?;
+    let preview = app.engine.preview(&request).await?;
+    Ok(answer::json(StatusCode::OK, &preview_body(&preview)))
+}
+
+/// What a preview shows; the command line prints the same.
+pub(crate) fn preview_body(preview: &Preview) -> Value {
+    let call = &preview.encoded.call;
+    let defaults: Vec<Value> = preview
+        .encoded
+        .defaults
+        .iter()
+        .map(|(member, value, reason)| json!({ "member": member, "value": value, "reason": reason }))
+        .collect();
+    let losses: Vec<Value> = preview
+        .encoded
+        .losses
+        .iter()
+        .map(|(member, reason)| json!({ "member": member, "reason": reason }))
+        .collect();
+    let reads: Vec<Value> = preview
+        .reads
+        .iter()
+        .map(|(path, reason)| json!({ "method": "GET", "path": path, "reason": reason }))
+        .collect();
+    json!({
+        "route": {
+            "upstream": preview.plan_upstream,
+            "generation": preview.generation,
+            "reason": preview.reason,
+        },
+        "request": {
+            "method": call.method.as_str(),
+            "url": preview.url,
+            "headers": {
+                "accept": "application/json",
+                "content-type": "application/json",
+                "x-auth-token": "[redacted]",
+            },
+            "body": call.body_json(),
+        },
+        "defaults": defaults,
+        "losses": losses,
+        "reads": reads,
+        "digest": preview.digest,
+    })
+}
+
+/// `GET /api/v1/capabilities`.
+pub(super) fn capabilities(app: &App) -> Answer {
+    answer::json(StatusCode::OK, &app.engine.capabilities())
+}

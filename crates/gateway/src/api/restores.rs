@@ -1,0 +1,131 @@
+//! Restores over HTTP: submit, show, list, history, cancel.
+
+use http::header::{ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use restore_engine::Submission;
+use restore_ledger::Entry;
+use restore_model::{Problem, Restore, Status};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{App, Asked, preferences};
+use crate::answer::{self, Answer, Failure, REPLAYED, restore_path};
+use crate::layers::trace::link_to_submit;
+
+/// `POST /api/v1/restores`.
+pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
+    let key = preferences::idempotency_key(&asked.headers)?;
+    let wait = preferences::wait(&asked.headers, app.wait_cap);
+    let request = asked.restore_request()?;
+    let until = wait.map(|wait| Instant::now() + wait);
+    let submission = Submission {
+        // Without callers of its own the gateway knows a caller by the project it names.
+        caller: request.project_id.as_str().to_owned(),
+        request,
+        key,
+        token: asked.token,
+        trace: asked.trace,
+    };
+    let submitted = app
+        .engine
+        .submit(submission)
+        .await
+        .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?;
+    let mut entry = submitted.entry;
+    link_to_submit(&entry.intent);
+    if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {
+        // Waiting is no work: the place is somebody else's meanwhile.
+        drop(asked.place);
+        entry = app.engine.wait(entry.intent.id, until).await?;
+    }
+    if entry.state.status == Status::Rejected
+        && let Some(problem) = &entry.state.error
+    {
+        let mut failure = Failure::from(problem.clone()).about(Some(entry.intent.id));
+        failure.replayed = submitted.replayed;
+        return Err(failure);
+    }
+    let status = if entry.state.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut answer = restore(status, &entry);
+    if let Ok(location) = HeaderValue::try_from(restore_path(entry.intent.id)) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    if submitted.replayed {
+        answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(answer)
+}
+
+/// `GET /api/v1/restores/{id}`.
+pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
+    let id = asked.restore_id()?;
+    let until = preferences::wait(&asked.headers, app.wait_cap).map(|wait| Instant::now() + wait);
+    if until.is_some() {
+        drop(asked.place);
+    }
+    let entry = app.engine.refresh_and_wait(id, asked.token, asked.trace, until).await?;
+    link_to_submit(&entry.intent);
+    let tag = etag(&entry);
+    let known = asked.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    if known.flat_map(|tags| tags.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag) {
+        let mut answer =
+            answer::typed(StatusCode::NOT_MODIFIED, HeaderValue::from_static("application/json"), "");
+        answer.headers_mut().remove(http::header::CONTENT_TYPE);
+        insert_etag(&mut answer, &tag);
+        return Ok(answer);
+    }
+    Ok(restore(StatusCode::OK, &entry))
+}
+
+/// `GET /api/v1/restores`.
+pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let mut query = preferences::list(asked.query.as_deref(), app.page_size)?;
+    let limit = query.limit;
+    // One more than asked for tells whether there is a next page.
+    query.limit = limit + 1;
+    let mut entries = app.engine.list(query).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|entry| entry.intent.id);
+    let restores: Vec<Restore> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
+    Ok(answer::json(StatusCode::OK, &json!({ "restores": restores, "next": next })))
+}
+
+/// `GET /api/v1/restores/{id}/events`.
+pub(super) async fn events(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let events = app.engine.events(asked.restore_id()?).await?;
+    Ok(answer::json(StatusCode::OK, &json!({ "events": events })))
+}
+
+/// `DELETE /api/v1/restores/{id}`.
+pub(super) async fn cancel(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let id = asked.restore_id()?;
+    let entry = app.engine.cancel(id).await.map_err(|problem: Problem| {
+        let named = problem.code != restore_model::Code::RestoreNotFound;
+        Failure::from(problem).about(named.then_some(id))
+    })?;
+    Ok(restore(StatusCode::OK, &entry))
+}
+
+/// The answer that is one restore.
+fn restore(status: StatusCode, entry: &Entry) -> Answer {
+    let mut answer = answer::json(status, &Restore::view(&entry.intent, &entry.state));
+    insert_etag(&mut answer, &etag(entry));
+    if !entry.state.status.is_final() {
+        let generation = restore_generations::by_name(&entry.intent.route.generation);
+        let seconds = generation.map_or(15, |generation| generation.rhythm(0));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+/// Changes with every event.
+fn etag(entry: &Entry) -> String {
+    format!("\"{}\"", entry.state.seq)
+}
+
+fn insert_etag(answer: &mut Answer, tag: &str) {
+    if let Ok(value) = HeaderValue::from_str(tag) {
+        answer.headers_mut().insert(ETAG, value);
+    }
+}

@@ -1,0 +1,268 @@
+//! `demo`: gateway and simulated clouds on loopback, one restore through each generation told step
+//! by step, then lines to try. No account, no file.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use restore_simulator::Simulator;
+use restore_upstream::Client;
+use serde_json::{Value, json};
+
+use super::told_to_stop;
+use crate::Gateway;
+use crate::settings::{self, Environment, Source};
+
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// End after the three restores; exit 0 only if all succeeded
+    #[arg(long)]
+    once: bool,
+    /// Where the canonical API listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the admin pages listen
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
+    /// Where the simulated clouds listen
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    clouds: SocketAddr,
+}
+
+/// The fictional world of the simulated clouds.
+mod world {
+    pub(super) const TOKEN: &str = "demo-token";
+    pub(super) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    pub(super) const SERVER: &str = "7d2f6c1e-3b0a-4c55-9a51-0f6c2b9e8d14";
+    pub(super) const DISKS: [(&str, &str); 2] = [
+        ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b01", "c0ffee00-1111-4222-8333-444455556666"),
+        ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b02", "c0ffee01-1111-4222-8333-444455556666"),
+    ];
+    pub(super) const CBR_BACKUP: &str = "0f9e8d7c-6b5a-4948-8372-615049382716";
+    pub(super) const CSBS_ITEM: &str = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e";
+    pub(super) const FREE_DISK: (&str, &str) =
+        ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b03", "c0ffee02-1111-4222-8333-444455556666");
+}
+
+/// The one way to choose a generation for a request is a route, so the demo runs a gateway whose
+/// routes are switched by what is restored: the server by CBR, single disks by VBS; a second, small
+/// gateway sends servers to CSBS.
+fn settings_text(options: &Options, clouds: &str, oldest: bool) -> String {
+    let (server, ports) = if oldest {
+        ("csbs", ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()))
+    } else {
+        ("cbr", (options.listen.to_string(), options.admin.to_string()))
+    };
+    format!(
+        r#"
+[listen]
+api = "{api}"
+admin = "{admin}"
+
+[ledger]
+url = "memory:"
+
+[follow]
+interval_seconds = 0.5
+status_cache_seconds = 0.5
+
+[telemetry]
+log_level = "warn"
+log_format = "text"
+
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+
+[[upstreams]]
+name = "csbs"
+generation = "csbs-v1"
+endpoint = "{clouds}"
+
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+
+[[routes]]
+match = {{ target = ["volume"] }}
+upstream = "vbs"
+
+[[routes]]
+upstream = "{server}"
+"#,
+        api = ports.0,
+        admin = ports.1,
+    )
+}
+
+pub(super) async fn run(options: Options) -> ExitCode {
+    match demonstrate(&options).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demonstrate(options: &Options) -> Result<bool, String> {
+    let clouds =
+        Simulator::start(options.clouds, restore_simulator::Options::default()).await.map_err(|error| {
+            format!("cannot listen on {}: {error}; --clouds takes another address", options.clouds)
+        })?;
+    let gateway = start(&settings_text(options, &clouds.url(), false)).await?;
+    let oldest = start(&settings_text(options, &clouds.url(), true)).await?;
+    let api = format!("http://{}", gateway.api());
+    let oldest_api = format!("http://{}", oldest.api());
+    let http = Http::new(&api)?;
+
+    println!("gateway          {api}  (docs: {api}/docs)");
+    println!("admin            http://{}  (/readyz, /metrics)", gateway.admin());
+    println!("simulated clouds {}  (what they did: {}/_sim/restores)", clouds.url(), clouds.url());
+
+    let mut all = true;
+    let server = |backup: &str| {
+        let volumes: Vec<Value> = world::DISKS
+            .iter()
+            .map(|(backup, volume)| json!({"backup_id": backup, "volume_id": volume}))
+            .collect();
+        json!({
+            "project_id": world::PROJECT,
+            "source": {"backup_id": backup},
+            "target": {"type": "server", "server_id": world::SERVER, "power_on": true, "volumes": volumes},
+        })
+    };
+    let disk = json!({
+        "project_id": world::PROJECT,
+        "source": {"backup_id": world::FREE_DISK.0},
+        "target": {"type": "volume", "volume_id": world::FREE_DISK.1},
+    });
+    for (title, api, request) in [
+        ("a server through cbr-v3", &api, server(world::CBR_BACKUP)),
+        ("a server through csbs-v1", &oldest_api, server(world::CSBS_ITEM)),
+        ("a disk through vbs-v2", &api, disk.clone()),
+    ] {
+        all &= tell(&http, &clouds.url(), api, title, &request).await?;
+    }
+    println!("\n{}", if all { "all three succeeded" } else { "not all three succeeded" });
+
+    if !options.once {
+        lines_to_try(&api, &clouds.url(), &server(world::CBR_BACKUP), &disk);
+        told_to_stop().await;
+    }
+    gateway.stop().await;
+    oldest.stop().await;
+    clouds.stop().await;
+    Ok(all)
+}
+
+async fn start(text: &str) -> Result<Gateway, String> {
+    let source = Source::new("demo", text);
+    let (settings, _) = settings::load(&source, &Environment::default(), &restore_generations::names())
+        .map_err(|faults| faults.render_human(false))?;
+    Gateway::start(&settings)
+        .await
+        .map_err(|error| format!("{error}; --listen, --admin and --clouds take other addresses"))
+}
+
+/// One restore from the request to its end.
+async fn tell(http: &Http, clouds: &str, api: &str, title: &str, request: &Value) -> Result<bool, String> {
+    println!("\n── {title} ──");
+    println!("canonical request  POST /api/v1/restores\n  {request}");
+    let before = http.get(&format!("{clouds}/_sim/requests")).await?;
+    let seen = before["requests"].as_array().map_or(0, Vec::len);
+    let (status, mut restore) = http.post(&format!("{api}/api/v1/restores"), request).await?;
+    let after = http.get(&format!("{clouds}/_sim/requests")).await?;
+    let calls = after["requests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(call) = calls.iter().skip(seen).find(|call| call["method"] == "POST") {
+        println!("native call        POST {}\n  {}", text(&call["path"]), call["body"]);
+        println!("native answer      {}", call["status"]);
+    }
+    println!("answer             {status}");
+    let Some(id) = restore["id"].as_str().map(str::to_owned) else {
+        println!("  {restore}");
+        return Ok(false);
+    };
+
+    let mut shown = String::new();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let progress =
+            restore["progress"].as_u64().map(|percent| format!(" {percent} %")).unwrap_or_default();
+        let line = format!("{}{progress}", text(&restore["status"]));
+        if line != shown {
+            println!("  {line}");
+            shown = line;
+        }
+        let open = restore["finished_at"].is_null();
+        if !open || tokio::time::Instant::now() > deadline {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        restore = http.get(&format!("{api}/api/v1/restores/{id}")).await?;
+    }
+    println!("  evidence: {}", restore["evidence"]);
+    Ok(restore["status"] == "succeeded")
+}
+
+fn lines_to_try(api: &str, clouds: &str, server: &Value, disk: &Value) {
+    let token = world::TOKEN;
+    println!("\nTry it (the gateway stays up until Ctrl-C):\n");
+    println!("# what would be sent; nothing is sent");
+    println!("curl -s {api}/api/v1/restore-previews -H 'Content-Type: application/json' -d '{disk}'\n");
+    println!("# may it be done?");
+    println!(
+        "curl -s {api}/api/v1/restore-checks -H 'X-Auth-Token: {token}' -H 'Content-Type: application/json' -d '{disk}'\n"
+    );
+    println!("# restore a server and wait for the end (a new key is a new intent)");
+    println!(
+        "curl -s {api}/api/v1/restores -H 'X-Auth-Token: {token}' -H 'Idempotency-Key: try-1' -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{server}'\n"
+    );
+    println!("# all restores, and what the clouds really did");
+    println!("curl -s {api}/api/v1/restores");
+    println!("curl -s {clouds}/_sim/restores");
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A client for the demo's own use.
+struct Http(Client);
+
+impl Http {
+    fn new(base: &str) -> Result<Self, String> {
+        let uri = base.parse().map_err(|error| format!("{base}: {error}"))?;
+        restore_upstream::plain_client(&uri, Duration::from_secs(5)).map(Self)
+    }
+
+    async fn get(&self, url: &str) -> Result<Value, String> {
+        Ok(self.send(Method::GET, url, Bytes::new()).await?.1)
+    }
+
+    async fn post(&self, url: &str, body: &Value) -> Result<(u16, Value), String> {
+        self.send(Method::POST, url, body.to_string().into()).await
+    }
+
+    async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<(u16, Value), String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json")
+            .header("x-auth-token", world::TOKEN)
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let answer = self.0.request(request).await.map_err(|error| format!("{url}: {error}"))?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+}

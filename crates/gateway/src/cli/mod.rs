@@ -1,0 +1,181 @@
+//! The command line: one binary, each command a file.
+//!
+//! Exit codes: 0 done; 1 a restore failed or a check found faults at run time; 2 the command line is
+//! wrong; 3 refused before anything was sent; 78 the settings have faults.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::{self, Faults, Settings, Source};
+
+mod check_config;
+mod demo;
+mod preview;
+mod serve;
+mod simulate;
+
+/// Exit code for settings with faults (`EX_CONFIG`).
+const CONFIG: u8 = 78;
+/// Where the settings are looked for when nothing is said.
+const DEFAULT_PATH: &str = "restore-gateway.toml";
+
+/// One restore request, three generations of backup API, at most once.
+#[derive(Parser)]
+#[command(name = "restore-gateway", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(SettingsFile),
+    /// Run gateway and simulated clouds on loopback, restore once through each generation, stay up
+    Demo(demo::Options),
+    /// Run the simulated clouds alone
+    Simulate(simulate::Options),
+    /// Report every fault of a settings file
+    CheckConfig(check_config::Options),
+    /// Show what a request would send; nothing is sent
+    Preview(preview::Options),
+    /// Print a JSON Schema: of the API, or of the settings
+    Schema {
+        /// Its name; without one, all names
+        name: Option<String>,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print what a settings key means
+    Explain {
+        /// Such as submit.sends
+        key: String,
+    },
+    /// Print the commented default settings
+    DefaultConfig,
+}
+
+#[derive(clap::Args)]
+struct SettingsFile {
+    /// The settings file
+    #[arg(short, long, env = "RESTORE_GATEWAY_CONFIG", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+impl SettingsFile {
+    fn source(&self) -> Result<Source, String> {
+        let name = self.config.display().to_string();
+        let text =
+            std::fs::read_to_string(&self.config).map_err(|error| format!("cannot read {name}: {error}"))?;
+        Ok(Source::new(name, text))
+    }
+
+    /// Reads the settings; faults are printed here.
+    fn load(&self) -> Result<Settings, ExitCode> {
+        let source = self.source().map_err(|why| {
+            eprintln!("error: {why}");
+            eprintln!(
+                "help: restore-gateway default-config > {DEFAULT_PATH} writes a commented one to begin with"
+            );
+            ExitCode::from(CONFIG)
+        })?;
+        match settings::load(&source, &settings::read_environment(), &restore_generations::names()) {
+            Ok((settings, warnings)) => {
+                print_faults(&warnings);
+                Ok(settings)
+            }
+            Err(faults) => {
+                print_faults(&faults);
+                Err(ExitCode::from(CONFIG))
+            }
+        }
+    }
+}
+
+fn print_faults(faults: &Faults) {
+    use std::io::IsTerminal;
+    if !faults.is_empty() {
+        eprint!("{}", faults.render_human(std::io::stderr().is_terminal()));
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(file) => with_runtime(serve::run(&file)),
+        Command::Demo(options) => with_runtime(demo::run(options)),
+        Command::Simulate(options) => with_runtime(simulate::run(options)),
+        Command::CheckConfig(options) => check_config::run(&options),
+        Command::Preview(options) => with_runtime(preview::run(options)),
+        Command::Schema { name } => schema(name.as_deref()),
+        Command::Openapi => print_text(crate::api::OPENAPI),
+        Command::Explain { key } => explain(&key),
+        Command::DefaultConfig => print_text(settings::DEFAULT_TOML),
+    }
+}
+
+fn with_runtime(run: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run),
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Prints to standard output; a reader that has gone away is no failure.
+fn print_text(text: &str) -> ExitCode {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    ExitCode::SUCCESS
+}
+
+fn schema(name: Option<&str>) -> ExitCode {
+    let known = restore_model::schema::ALL;
+    match name {
+        None => {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).chain(["config"]).collect();
+            print_text(&names.join("\n"))
+        }
+        Some("config") => print_text(&serde_json::to_string_pretty(&settings::schema()).unwrap_or_default()),
+        Some(name) => match restore_model::schema::text(name) {
+            Some(text) => print_text(text),
+            None => {
+                eprintln!("error: no schema {name}; without a name all are listed");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+fn explain(key: &str) -> ExitCode {
+    match settings::explain(key) {
+        Some(text) => print_text(&text),
+        None => {
+            match settings::nearest_key(key) {
+                Some(nearest) => eprintln!("error: no key {key}; did you mean {nearest}?"),
+                None => eprintln!("error: no key {key}"),
+            }
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One connection's guard, between socket and hyper. It does what hyper leaves open:
+//!
+//! * a peer that sends nothing, or its request head one byte at a time, is closed (S16): hyper's
+//!   own timer does not run before the protocol is known;
+//! * a peer that does not read its answers is closed;
+//! * the raw request head is kept until the request is handled, so that ambiguous framing can be
+//!   refused (S9): hyper resolves `Content-Length` beside `Transfer-Encoding` by itself and drops
+//!   one of them, which is right and yet hides that a proxy before us may have resolved it
+//!   differently.
+//!
+//! HTTP/2 has none of these and is passed through untouched.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// What is allowed on one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// For the first byte of a new connection, and from the first to the last byte of a head.
+    pub(crate) head: Duration,
+    /// For the peer to take what is written.
+    pub(crate) write: Duration,
+    /// Largest head, in bytes.
+    pub(crate) head_bytes: usize,
+}
+
+/// What the guard and the requests of one connection share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    head: Mutex<Head>,
+    body_open: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Head {
+    bytes: Vec<u8>,
+    phase: Phase,
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Before the first byte: the protocol is not known.
+    #[default]
+    New,
+    /// Between requests.
+    Idle,
+    /// Within a head.
+    Head,
+    /// A request is being handled.
+    Request,
+    /// HTTP/2: nothing is kept.
+    Multiplexed,
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+impl Shared {
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has arrived: what was wrong with its head, if anything.
+    pub(crate) fn begin(&self) -> Result<(), &'static str> {
+        let mut head = self.head();
+        if head.phase == Phase::Multiplexed {
+            return Ok(());
+        }
+        let verdict = framing(&head.bytes);
+        head.phase = Phase::Request;
+        head.deadline = None;
+        head.bytes.clear();
+        self.body_open.store(true, Ordering::Relaxed);
+        verdict
+    }
+
+    /// The body of the present request was read to its end.
+    pub(crate) fn body_read(&self) {
+        self.body_open.store(false, Ordering::Relaxed);
+    }
+
+    /// The answer is known. Returns whether the connection may carry another request: not after a
+    /// body that was left unread.
+    pub(crate) fn end(&self) -> bool {
+        let mut head = self.head();
+        if head.phase == Phase::Multiplexed {
+            return true;
+        }
+        head.phase = Phase::Idle;
+        head.bytes.clear();
+        !self.body_open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes have come in.
+    fn received(&self, bytes: &[u8], terms: Terms) {
+        let mut head = self.head();
+        match head.phase {
+            Phase::Multiplexed | Phase::Request => return,
+            Phase::New | Phase::Idle => {
+                head.phase = Phase::Head;
+                head.deadline = Some(Instant::now() + terms.head);
+            }
+            Phase::Head => {}
+        }
+        let room = (terms.head_bytes + PREFACE.len()).saturating_sub(head.bytes.len());
+        head.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if head.bytes.starts_with(PREFACE) {
+            *head = Head { bytes: Vec::new(), phase: Phase::Multiplexed, deadline: None };
+        }
+    }
+}
+
+/// Whether a head is framed in exactly one way.
+///
+/// What hyper refuses by itself is not looked at again. A head that is not whole belongs to a
+/// request that was sent before the answer to the last one: then nothing can be said of it, and it
+/// is refused; no client of this API does that.
+fn framing(head: &[u8]) -> Result<(), &'static str> {
+    let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Err("the head is incomplete, uses bare line feeds, or was sent before the last answer");
+    };
+    let mut lengths = 0;
+    let mut encodings = 0;
+    let mut hosts = 0;
+    for line in head[..end].split(|byte| *byte == b'\n').skip(1) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err("a header is folded over two lines");
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.eq_ignore_ascii_case(b"content-length") {
+            lengths += 1;
+            if !value.trim_ascii().iter().all(u8::is_ascii_digit) {
+                return Err("Content-Length is not a number");
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            encodings += 1;
+            if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err("Transfer-Encoding is not just chunked");
+            }
+        } else if name.eq_ignore_ascii_case(b"host") {
+            hosts += 1;
+        }
+    }
+    let feeds = head[..end].iter().filter(|byte| **byte == b'\n').count();
+    let ends = head[..end].windows(2).filter(|window| window == b"\r\n").count();
+    if feeds != ends {
+        return Err("a header line ends with a bare line feed");
+    }
+    match (lengths, encodings, hosts) {
+        (0 | 1, 0, 0 | 1) | (0, 1, 0 | 1) => Ok(()),
+        (_, _, 2..) => Err("there is more than one Host"),
+        (_, 0, _) => Err("there is more than one Content-Length"),
+        (0, _, _) => Err("there is more than one Transfer-Encoding"),
+        _ => Err("there are both Content-Length and Transfer-Encoding"),
+    }
+}
+
+/// The socket behind the guard.
+pub(crate) struct Guarded<S> {
+    socket: S,
+    shared: Arc<Shared>,
+    terms: Terms,
+    reading: Pin<Box<Sleep>>,
+    writing: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Guarded<S> {
+    /// Guards a fresh connection.
+    pub(crate) fn new(socket: S, terms: Terms) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared::default());
+        shared.head().deadline = Some(Instant::now() + terms.head);
+        let reading = Box::pin(tokio::time::sleep(terms.head));
+        (Self { socket, shared: Arc::clone(&shared), terms, reading, writing: None }, shared)
+    }
+
+    fn write_result<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.writing = None;
+            return result;
+        }
+        let patience = self.terms.write;
+        let timer = self.writing.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut this.socket).poll_read(context, buffer) {
+            let received = &buffer.filled()[before..];
+            if !received.is_empty() {
+                this.shared.received(received, this.terms);
+            }
+            return Poll::Ready(result);
+        }
+        let Some(deadline) = this.shared.head().deadline else { return Poll::Pending };
+        if this.reading.deadline() != deadline {
+            this.reading.as_mut().reset(deadline);
+        }
+        ready!(this.reading.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head takes too long")))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.write_result(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.write_result(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.socket).poll_flush(context);
+        self.write_result(context, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.write_result(context, result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_framed_in_one_way_or_refused() {
+        let head = |lines: &str| framing(format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+        assert_eq!(head("Content-Length: 5\r\n"), Ok(()));
+        assert_eq!(head("Transfer-Encoding: chunked\r\n"), Ok(()));
+        assert_eq!(head(""), Ok(()));
+        for bad in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: +5\r\n",
+            "Transfer-Encoding: chunked, identity\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "X: a\r\n folded\r\n",
+            "X: a\nY: b\r\n",
+            "Host: b\r\n",
+        ] {
+            assert!(head(bad).is_err(), "{bad:?}");
+        }
+        assert!(framing(b"POST / HTTP/1.1\r\nHost: a\r\n").is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! Errors to HTTP: every failure from below becomes an answer here and nowhere else. Above this
+//! layer nothing fails any more.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower::{Layer, Service};
+
+use crate::answer::{self, Answer, Failure};
+
+/// The layer.
+#[derive(Clone, Copy)]
+pub(crate) struct ErrorsLayer;
+
+impl<S> Layer<S> for ErrorsLayer {
+    type Service = Errors<S>;
+
+    fn layer(&self, inner: S) -> Errors<S> {
+        Errors(inner)
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Errors<S>(S);
+
+impl<S, B> Service<Request<B>> for Errors<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure>,
+    S::Future: Send + 'static,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // No layer below is ever unready; a failure here would be one of the call.
+        let _ = self.0.poll_ready(context);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let uri = request.uri().clone();
+        let call = self.0.call(request);
+        Box::pin(async move {
+            Ok(match call.await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    let instance: String = uri.path().chars().take(256).collect();
+                    answer::failure(&failure, &instance)
+                }
+            })
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! The layers of the way in, one file each. [`crate::way_in`] says in which order they stand.
+//! A layer takes plain values, never the settings.
+
+pub(crate) mod body;
+pub(crate) mod caller;
+pub(crate) mod deadline;
+pub(crate) mod errors;
+pub(crate) mod rate;
+pub(crate) mod shed;
+pub(crate) mod trace;
+pub(crate) mod well_formed;
+
+use std::pin::Pin;
+
+use crate::answer::{Answer, Failure};
+
+/// What a layer below the errors layer answers with.
+pub(crate) type Result = std::result::Result<Answer, Failure>;
+/// The future of such a layer.
+pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = Result> + Send>>;

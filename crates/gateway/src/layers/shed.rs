@@ -1,0 +1,72 @@
+//! Load shedding: so many requests are worked on at once, one more is turned away at once with
+//! `Retry-After`, before its body is read. Without it memory would grow with the impatience of
+//! callers.
+//!
+//! Not tower's own pair of limit and shed: a request that only waits for a restore to end works on
+//! nothing, and hands its [`Place`] back while it waits.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use restore_model::{Code, Problem};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Layer, Service};
+
+use super::Future;
+use crate::answer::{Answer, Failure};
+
+/// A request's place among those worked on; given back when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Place {
+    #[expect(dead_code, reason = "held, not used: the place is free when it is dropped")]
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct ShedLayer(Arc<Semaphore>);
+
+impl ShedLayer {
+    /// At most `most` requests at once, over all connections.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = Shed<S>;
+
+    fn layer(&self, inner: S) -> Shed<S> {
+        Shed { inner, places: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Shed<S> {
+    inner: S,
+    places: Arc<Semaphore>,
+}
+
+impl<S, B> Service<Request<B>> for Shed<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Future {
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            let problem = Problem::new(Code::Overloaded, "too many requests are being worked on").after(1);
+            return Box::pin(std::future::ready(Err(Failure::from(problem).closing())));
+        };
+        request.extensions_mut().insert(Place { permit: Arc::new(permit) });
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,261 @@
+//! Trace: one server span per request by the HTTP semantic conventions, the request metrics, and
+//! the access log. The sampling decision comes first: a request that is not sampled builds no span
+//! at all, and still has a trace id for its log lines and its upstream calls.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response, Version};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use restore_upstream::TraceContext;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::api::Router;
+use crate::telemetry::metrics::Requests;
+
+/// How requests are traced and counted.
+#[derive(Clone)]
+pub(crate) struct TraceLayer(Arc<Settings>);
+
+struct Settings {
+    router: Router,
+    requests: Requests,
+    sample_below: u64,
+    trust_parent: bool,
+    exporting: bool,
+    access_log: bool,
+}
+
+impl TraceLayer {
+    /// Requests are found in `router` once, here; the span's name and every metric use the
+    /// template of the path, never the path (S34).
+    pub(crate) fn new(
+        router: Router,
+        requests: Requests,
+        sample_ratio: f64,
+        trust_parent: bool,
+        exporting: bool,
+        access_log: bool,
+    ) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a ratio of 0..=1 of 2^63"
+        )]
+        let sample_below = (sample_ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64;
+        Self(Arc::new(Settings { router, requests, sample_below, trust_parent, exporting, access_log }))
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Trace<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let begun = Instant::now();
+        let settings = Arc::clone(&self.settings);
+        let found = settings.router.find(request.method(), request.uri().path());
+        let template = found.template();
+        let method = method(request.method());
+
+        let mut context = settings.context(request.headers());
+        let span = context.sampled.then(|| span(&request, &mut context, method, template));
+        let trace_id = context.trace_id;
+        request.extensions_mut().insert(found);
+        request.extensions_mut().insert(context);
+
+        let call = match &span {
+            Some(span) => span.in_scope(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
+        let finish = async move {
+            let answer = call.await;
+            if let Ok(answer) = &answer {
+                let status = answer.status().as_u16();
+                let current = Span::current();
+                if !current.is_none() {
+                    current.record("http.response.status_code", i64::from(status));
+                    if status >= 500 {
+                        current.record("error.type", answer.status().as_str());
+                        current.record("otel.status_code", "ERROR");
+                    }
+                }
+                settings.requests.record(method, template, status, begun.elapsed());
+                if settings.access_log {
+                    let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+                    tracing::info!(
+                        target: "restore_gateway::access",
+                        {
+                            http.request.method = method,
+                            http.route = template,
+                            http.response.status_code = status,
+                            duration_ms = begun.elapsed().as_secs_f64() * 1e3,
+                            request_id = id,
+                            trace_id = format_args!("{trace_id:032x}"),
+                        },
+                        "request"
+                    );
+                }
+            }
+            answer
+        };
+        match span {
+            Some(span) => Box::pin(finish.instrument(span)),
+            None => Box::pin(finish),
+        }
+    }
+}
+
+impl Settings {
+    /// The trace a request belongs to: the caller's, or a new one; and whether it is recorded.
+    fn context(&self, headers: &HeaderMap) -> TraceContext {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let parent = text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")));
+        let mut context = parent.map_or_else(
+            || {
+                let (trace_id, span_id) = random_ids();
+                TraceContext { trace_id, span_id, sampled: self.samples(trace_id), state: None }
+            },
+            |parent| {
+                let sampled = if self.trust_parent { parent.sampled } else { self.samples(parent.trace_id) };
+                TraceContext { sampled, ..parent }
+            },
+        );
+        context.sampled &= self.exporting;
+        context
+    }
+
+    /// By the lower 63 bits of the trace id, so that every service with the same ratio decides the
+    /// same (OpenTelemetry's `TraceIdRatioBased`).
+    fn samples(&self, trace_id: u128) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+        let low = trace_id as u64;
+        low >> 1 < self.sample_below
+    }
+}
+
+fn random_ids() -> (u128, u64) {
+    let (trace, span) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    // A v4 UUID has six fixed bits, which is why the span takes the half with the fewest.
+    (trace.as_u128(), (span.as_u64_pair().1 ^ trace.as_u64_pair().0).max(1))
+}
+
+/// The method if it is one of the known ones: metrics must not take a stranger's words.
+fn method(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// The server span; `context` then is that span's.
+fn span<B>(
+    request: &Request<B>,
+    context: &mut TraceContext,
+    method: &'static str,
+    template: &'static str,
+) -> Span {
+    let has_parent = request.headers().contains_key("traceparent");
+    let uri = request.uri();
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let span = tracing::info_span!(
+        target: "restore_gateway::span",
+        "request",
+        otel.name = if template.is_empty() { method.to_owned() } else { format!("{method} {template}") },
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = template,
+        http.response.status_code = Empty,
+        url.path = uri.path(),
+        url.scheme = "http",
+        network.protocol.version = protocol(request.version()),
+        server.address = header("host"),
+        user_agent.original = header("user-agent"),
+        error.type = Empty,
+        restore.id = Empty,
+    );
+    if has_parent {
+        let state =
+            context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
+        let parent = SpanContext::new(
+            TraceId::from(context.trace_id),
+            SpanId::from(context.span_id),
+            TraceFlags::SAMPLED,
+            true,
+            state,
+        );
+        // Refused only once the span has begun, which it has not.
+        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
+    }
+    let own = span.context().span().span_context().clone();
+    if own.is_valid() {
+        context.trace_id = u128::from_be_bytes(own.trace_id().to_bytes());
+        context.span_id = u64::from_be_bytes(own.span_id().to_bytes());
+    }
+    span
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
+/// Links the present span to the trace of the submit, so that whoever looks at a later read finds
+/// where the restore began.
+pub(crate) fn link_to_submit(intent: &restore_model::Intent) {
+    let span = Span::current();
+    if span.is_none() {
+        return;
+    }
+    span.record("restore.id", tracing::field::display(intent.id));
+    let (Ok(trace), Ok(parent)) = (TraceId::from_hex(&intent.trace_id), SpanId::from_hex(&intent.span_id))
+    else {
+        return;
+    };
+    let submit = SpanContext::new(trace, parent, TraceFlags::default(), true, TraceState::default());
+    if submit.is_valid() {
+        span.add_link(submit);
+    }
+}

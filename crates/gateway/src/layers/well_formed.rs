@@ -1,0 +1,85 @@
+//! Well-formed requests only: framed in one way, no header name with an underscore (a proxy may
+//! have turned it into another), none of the headers twice that must have one meaning (S9, S12).
+//! Without it two readers of one request may disagree on who asks for what.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Request, Version, header};
+use restore_model::{Code, Problem};
+use tower::{Layer, Service};
+
+use super::{Future, Result};
+use crate::answer::{Answer, Failure};
+use crate::connection::Shared;
+
+/// Headers of which a second one would be a contradiction.
+const SINGLE: [&str; 9] = [
+    "x-auth-token",
+    "authorization",
+    "x-security-token",
+    "x-sdk-date",
+    "idempotency-key",
+    "content-type",
+    "content-encoding",
+    "x-request-id",
+    "traceparent",
+];
+
+/// What the connection found out about the head of this request.
+#[derive(Clone)]
+pub(crate) struct Framing {
+    pub(crate) verdict: std::result::Result<(), &'static str>,
+    pub(crate) connection: Arc<Shared>,
+}
+
+/// The layer.
+#[derive(Clone, Copy)]
+pub(crate) struct WellFormedLayer;
+
+impl<S> Layer<S> for WellFormedLayer {
+    type Service = WellFormed<S>;
+
+    fn layer(&self, inner: S) -> WellFormed<S> {
+        WellFormed(inner)
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct WellFormed<S>(S);
+
+impl<S, B> Service<Request<B>> for WellFormed<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Failure>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Future {
+        let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
+        if let Err(why) = framing.and_then(|()| headers(request.headers(), request.version())) {
+            let failure = Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
+            return Box::pin(std::future::ready(Result::Err(failure)));
+        }
+        self.0.call(request)
+    }
+}
+
+fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
+    if headers.keys().any(|name| name.as_str().contains('_')) {
+        return Err("a header name has an underscore");
+    }
+    if SINGLE.iter().any(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        return Err("a header that must have one meaning is there twice");
+    }
+    if version == Version::HTTP_10 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err("HTTP/1.0 has no Transfer-Encoding");
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Logs on standard error: JSON for machines, text for people. Lines that concern a request or a
+//! restore carry its trace id as a field of their own. Spans are for traces and are kept out.
+
+use std::io::IsTerminal;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The target of the spans that are exported, and of nothing else.
+const SPANS: &str = "restore_gateway::span";
+/// Crates whose lines below `warn` are about themselves.
+const NOISY: [&str; 8] = ["hyper", "h2", "rustls", "tower", "opentelemetry", "sqlx", "tokio", "moka"];
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) level: Level,
+    pub(crate) json: bool,
+}
+
+/// Installs logs, and traces where there is a provider, for the whole process. The second call in
+/// one process (tests run several gateways) changes nothing.
+pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) {
+    let level = options.level;
+    let wanted = filter_fn(move |meta: &Metadata<'_>| {
+        let own = !NOISY.iter().any(|noisy| meta.target().starts_with(noisy));
+        meta.is_event() && *meta.level() <= if own { level } else { level.min(Level::WARN) }
+    });
+    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let fmt = if options.json {
+        fmt.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_filter(wanted)
+            .boxed()
+    } else {
+        fmt.with_ansi(std::io::stderr().is_terminal()).with_filter(wanted).boxed()
+    };
+    let otel = traces.map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("restore-gateway"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPANS))
+    });
+    let _ = tracing_subscriber::registry().with(fmt).with(otel).with(LevelFilter::TRACE).try_init();
+}

@@ -1,0 +1,217 @@
+//! Metrics: one set of instruments, shown as a Prometheus page. Labels are words of ours alone
+//! (templates, classes, names from the settings), never ids or a stranger's text (S34).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+use restore_engine::{Engine, Witness};
+use restore_ledger::Entry;
+use restore_model::{Event, EventKind};
+use restore_upstream::BreakerState;
+
+use super::traces::Losses;
+
+/// Bounds of a request's time, in seconds; a restore call waits for the cloud.
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// All metrics of one gateway.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    meter: Meter,
+    // Held: the instruments report through it.
+    provider: SdkMeterProvider,
+}
+
+impl Metrics {
+    /// A set of its own, so that several gateways in one process do not mix.
+    pub(crate) fn new() -> Result<Self, String> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .map_err(|error| error.to_string())?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("restore-gateway");
+        Ok(Self { registry, meter, provider })
+    }
+
+    /// The meter, for those who have instruments of their own.
+    pub(crate) fn meter(&self) -> Meter {
+        self.provider.meter("restore-gateway")
+    }
+
+    /// The page.
+    pub(crate) fn page(&self) -> Vec<u8> {
+        let mut page = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut page) {
+            tracing::warn!(error = %error, "the metrics page is not whole");
+        }
+        page
+    }
+
+    /// Counts requests.
+    pub(crate) fn requests(&self) -> Requests {
+        let duration = self
+            .meter
+            .f64_histogram("http.server.request.duration")
+            .with_unit("s")
+            .with_description("time of a request, the wait it asked for included")
+            .with_boundaries(SECONDS.to_vec())
+            .build();
+        Requests { duration }
+    }
+
+    /// Counts connections.
+    pub(crate) fn connections(&self) -> Connections {
+        let open = self
+            .meter
+            .i64_up_down_counter("restore_gateway.connections")
+            .with_description("connections that are open")
+            .build();
+        Connections { open }
+    }
+
+    /// Counts what happens to restores.
+    pub(crate) fn restores(&self) -> Restores {
+        let events = self
+            .meter
+            .u64_counter("restore_gateway.restore.events")
+            .with_description("events of restores, by event and generation")
+            .build();
+        Restores { events }
+    }
+
+    /// Shows the breakers of an engine.
+    pub(crate) fn observe_breakers(&self, engine: &Engine) {
+        let engine = engine.clone();
+        self.meter
+            .i64_observable_gauge("restore_gateway.upstream.breaker")
+            .with_description("0 closed, 1 half open, 2 open")
+            .with_callback(move |gauge| {
+                for (name, state) in engine.breakers() {
+                    let value = match state {
+                        BreakerState::Closed => 0,
+                        BreakerState::HalfOpen => 1,
+                        BreakerState::Open => 2,
+                    };
+                    gauge.observe(value, &[KeyValue::new("upstream", name)]);
+                }
+            })
+            .build();
+    }
+
+    /// Shows what became of spans.
+    pub(crate) fn observe_losses(&self, losses: Arc<Losses>) {
+        self.meter
+            .u64_observable_counter("restore_gateway.telemetry.spans")
+            .with_description(
+                "spans by what became of them: exported, dropped (queue full), failed (collector)",
+            )
+            .with_callback(move |counter| {
+                for (outcome, count) in
+                    [("exported", &losses.exported), ("dropped", &losses.dropped), ("failed", &losses.failed)]
+                {
+                    counter.observe(count.load(Ordering::Relaxed), &[KeyValue::new("outcome", outcome)]);
+                }
+            })
+            .build();
+    }
+}
+
+/// Counts requests.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    duration: Histogram<f64>,
+}
+
+impl Requests {
+    /// One request has been answered.
+    pub(crate) fn record(&self, method: &'static str, template: &'static str, status: u16, time: Duration) {
+        self.duration.record(
+            time.as_secs_f64(),
+            &[
+                KeyValue::new("http.request.method", method),
+                KeyValue::new("http.route", template),
+                KeyValue::new("http.response.status_code", i64::from(status)),
+            ],
+        );
+    }
+}
+
+/// Counts connections.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    open: UpDownCounter<i64>,
+}
+
+impl Connections {
+    /// One more is open, until the guard is dropped.
+    pub(crate) fn opened(&self) -> OpenConnection {
+        self.open.add(1, &[]);
+        OpenConnection(self.open.clone())
+    }
+}
+
+/// An open connection.
+pub(crate) struct OpenConnection(UpDownCounter<i64>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
+    }
+}
+
+/// Counts and logs what happens to restores.
+#[derive(Clone)]
+pub(crate) struct Restores {
+    events: Counter<u64>,
+}
+
+impl Witness for Restores {
+    fn witness(&self, entry: &Entry, event: &Event) {
+        self.events.add(
+            1,
+            &[
+                KeyValue::new("event", event.kind.as_str()),
+                KeyValue::new("generation", entry.intent.route.generation.clone()),
+            ],
+        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    restore.id = %entry.intent.id,
+                    restore.event = event.kind.as_str(),
+                    restore.status = entry.state.status.as_str(),
+                    restore.upstream = entry.intent.route.upstream,
+                    evidence = event.evidence.kind,
+                    detail = event.evidence.detail,
+                    trace_id = event.trace_id,
+                    "restore",
+                )
+            };
+        }
+        match event.kind {
+            EventKind::Unsure { .. }
+            | EventKind::NeedsOperator { .. }
+            | EventKind::Overdue
+            | EventKind::Anomaly { .. }
+            | EventKind::Failed { .. } => line!(warn),
+            EventKind::Observed { .. }
+            | EventKind::Absent
+            | EventKind::Checking
+            | EventKind::Checked { .. } => {
+                line!(debug);
+            }
+            _ => line!(info),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The way in, listed in the order a request meets its layers.
+
+use std::any::Any;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use restore_model::{Code, Effect, Problem};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::answer::{self, Body, Failure};
+use crate::api::Dispatch;
+use crate::layers::{body, caller, deadline, errors, rate, shed, trace, well_formed};
+use crate::settings::Limits;
+
+/// The way in behind one short name. Built once; cloned per connection.
+pub(crate) type WayIn =
+    BoxCloneSyncService<Request<Incoming>, Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts the layers together.
+pub(crate) fn build(limits: &Limits, trace: trace::TraceLayer, dispatch: Dispatch) -> WayIn {
+    // Below the seam: what may fail.
+    let inner = ServiceBuilder::new()
+        // First of all: what two readers could read differently is read by nobody.
+        .layer(well_formed::WellFormedLayer)
+        // Everything below ends in this time.
+        .layer(deadline::DeadlineLayer(limits.request_seconds))
+        // Turned away before a body is read.
+        .layer(shed::ShedLayer::new(limits.in_flight))
+        // A caller that is too fast does not get its body read either.
+        .layer(rate::RateLayer::new(limits.rate_per_second, limits.rate_burst))
+        // From here on a request is in memory, and small.
+        .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
+        // Takes the token out of the headers.
+        .layer(caller::CallerLayer)
+        .service(dispatch);
+    let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
+        BoxCloneSyncService::new(inner);
+
+    // Above the seam: nothing fails any more.
+    let outer = ServiceBuilder::new()
+        // Outermost, so that every answer carries it, a refusal or a panic's too.
+        .layer(SetRequestIdLayer::new(X_REQUEST_ID, FreshId))
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        // Before anything could print a header.
+        .layer(SetSensitiveRequestHeadersLayer::new(SECRETS))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        // Outside catch-panic, so that a panic's 500 is traced and counted.
+        .layer(trace)
+        .layer(CatchPanicLayer::custom(panicked))
+        // The one place where a failure becomes an answer.
+        .layer(errors::ErrorsLayer)
+        .service(inner);
+    BoxCloneSyncService::new(outer)
+}
+
+/// Headers that no log may show.
+const SECRETS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-security-token"),
+    HeaderName::from_static("x-subject-token"),
+];
+
+/// Every request gets an id of ours; what a caller sent under that name is a caller's word and is
+/// replaced (S11). Traces carry a caller's own context across.
+#[derive(Clone, Copy)]
+struct FreshId;
+
+impl MakeRequestId for FreshId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        HeaderValue::try_from(id).ok().map(RequestId::new)
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    // The text of a panic may hold anything; it is neither shown nor logged here. The panic hook
+    // has logged its place.
+    drop(panic);
+    let problem = Problem::new(Code::Internal, "the gateway failed on this request").effect(Effect::Possible);
+    answer::failure(&Failure::from(problem).closing(), "")
+}
