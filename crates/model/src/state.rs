@@ -266,7 +266,9 @@ impl State {
                 next.last_proof = Some(*proof);
             }
 
-            (S::Submitting, E::Started { .. } | E::Unsure { .. }) if self.last_proof.is_some() => {
+            (S::Submitting, E::Started { .. } | E::Unsure { .. } | E::Failed { .. })
+                if self.last_proof.is_some() =>
+            {
                 return Err(illegal("the last attempt is proven not to have been applied"));
             }
             (

@@ -1,0 +1,243 @@
+//! Every pair of state and event.
+
+use restore_model::{
+    Cause, Code, Event, EventKind, Evidence, Handle, Problem, Proof, State, Status, Strength, Timestamp,
+};
+
+/// The events, in the order of the table's columns.
+pub(crate) const COLUMNS: [&str; 19] = [
+    "accepted",
+    "checking",
+    "checked",
+    "submitting",
+    "not_sent",
+    "started",
+    "unsure",
+    "observed",
+    "absent",
+    "stale",
+    "overdue",
+    "needs_operator",
+    "anomaly",
+    "succeeded",
+    "failed",
+    "rejected",
+    "not_applied",
+    "cancelled",
+    "expired",
+];
+
+/// What each state becomes by each event: the state's letter, or a dot where the event is refused.
+/// Events come from the upstream and have the right number; a send has the right attempt.
+///
+/// A accepted, C checking, S submitting, R running, U unknown; final: s succeeded, f failed,
+/// r rejected, n not applied, c cancelled, e expired.
+pub(crate) const TABLE: &[(&str, &str)] = &[
+    //                       acc chk ckd sub nst sta uns obs abs stl ovd ndo ano suc fal rej nap can exp
+    ("accepted            ", ".   C   .   S   .   .   .   .   .   A   .   .   A   .   .   r   .   c   e"),
+    ("checking            ", ".   .   C   S   .   .   .   .   .   C   .   .   C   .   .   r   .   c   e"),
+    // In flight: it may be on the wire, so nothing but its answer, or proof that it is not.
+    ("submitting          ", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   ."),
+    // Proven not to have been applied: again, or no more.
+    ("submitting, proven  ", ".   .   .   S   .   .   .   .   .   S   .   .   S   .   .   r   .   .   e"),
+    ("submitting, 3rd sent", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   ."),
+    ("submitting, 3 proven", ".   .   .   .   .   .   .   .   .   S   .   .   S   .   .   r   .   .   e"),
+    ("running             ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   ."),
+    ("running, overdue    ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   ."),
+    ("unknown             ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
+    ("unknown, 2 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
+    ("unknown, 3 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   n   .   ."),
+    // It ran before it was lost, so that it cannot be called not applied.
+    ("unknown, once ran   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
+    ("unknown, operator   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
+    ("succeeded           ", ".   .   .   .   .   .   .   .   .   .   .   .   s   .   .   .   .   .   ."),
+    ("failed              ", ".   .   .   .   .   .   .   .   .   .   .   .   f   .   .   .   .   .   ."),
+    ("rejected            ", ".   .   .   .   .   .   .   .   .   .   .   .   r   .   .   .   .   .   ."),
+    ("not applied         ", ".   .   .   .   .   .   .   .   .   .   .   .   n   .   .   .   .   .   ."),
+    ("cancelled           ", ".   .   .   .   .   .   .   .   .   .   .   .   c   .   .   .   .   .   ."),
+    ("expired             ", ".   .   .   .   .   .   .   .   .   .   .   .   e   .   .   .   .   .   ."),
+];
+
+/// How each row of the table is reached.
+fn path(row: &str) -> Vec<&'static str> {
+    let sent = ["accepted", "submitting"];
+    let and = |begin: &[&'static str], rest: &[&'static str]| [begin, rest].concat();
+    let thrice = ["not_sent", "submitting", "not_sent", "submitting"];
+    match row.trim_end() {
+        "accepted" => vec!["accepted"],
+        "checking" => vec!["accepted", "checking"],
+        "submitting" => sent.to_vec(),
+        "submitting, proven" => and(&sent, &["not_sent"]),
+        "submitting, 3rd sent" => and(&sent, &thrice),
+        "submitting, 3 proven" => and(&and(&sent, &thrice), &["not_sent"]),
+        "running" => and(&sent, &["started"]),
+        "running, overdue" => and(&sent, &["started", "overdue"]),
+        "unknown" => and(&sent, &["unsure"]),
+        "unknown, 2 absent" => and(&sent, &["unsure", "absent", "absent"]),
+        "unknown, 3 absent" => and(&sent, &["unsure", "absent", "absent", "absent"]),
+        "unknown, once ran" => and(&sent, &["started", "unsure", "absent", "absent", "absent"]),
+        "unknown, operator" => and(&sent, &["unsure", "needs_operator"]),
+        "succeeded" => and(&sent, &["started", "succeeded"]),
+        "failed" => and(&sent, &["failed"]),
+        "rejected" => vec!["accepted", "rejected"],
+        "not applied" => and(&sent, &["unsure", "absent", "absent", "absent", "not_applied"]),
+        "cancelled" => vec!["accepted", "cancelled"],
+        "expired" => vec!["accepted", "expired"],
+        other => panic!("no way leads to {other:?}"),
+    }
+}
+
+pub(crate) fn letter(status: Status) -> char {
+    match status {
+        Status::Accepted => 'A',
+        Status::Checking => 'C',
+        Status::Submitting => 'S',
+        Status::Running => 'R',
+        Status::Unknown => 'U',
+        Status::Succeeded => 's',
+        Status::Failed => 'f',
+        Status::Rejected => 'r',
+        Status::NotApplied => 'n',
+        Status::Cancelled => 'c',
+        Status::Expired => 'e',
+    }
+}
+
+/// The event of a column; a send has this attempt.
+pub(crate) fn kind(column: &str, attempt: u32) -> EventKind {
+    let problem = || Box::new(Problem::new(Code::OutcomeUnknown, "for a test"));
+    match column {
+        "accepted" => EventKind::Accepted,
+        "checking" => EventKind::Checking,
+        "checked" => EventKind::Checked { notes: 1.into(), clock_offset_ms: Some(2) },
+        "submitting" => EventKind::Submitting { attempt },
+        "not_sent" => EventKind::NotSent { proof: Proof::NotConnected },
+        "started" => EventKind::Started {
+            handle: Some(Handle { kind: "job".into(), id: "h".into() }),
+            upstream_status: Some("RUNNING".into()),
+            progress: Some(3),
+            request_id: Some("q".into()),
+            clock_offset_ms: None,
+        },
+        "unsure" => EventKind::Unsure { reason: "reset".into(), problem: None },
+        "observed" => {
+            EventKind::Observed { handle: None, upstream_status: None, progress: Some(9), notes: None }
+        }
+        "absent" => EventKind::Absent,
+        "stale" => EventKind::Stale { awaiting_credential: true },
+        "overdue" => EventKind::Overdue,
+        "needs_operator" => EventKind::NeedsOperator { reason: "lost".into() },
+        "anomaly" => EventKind::Anomaly { what: "two logs".into() },
+        "succeeded" => EventKind::Succeeded,
+        "failed" => EventKind::Failed { problem: problem() },
+        "rejected" => EventKind::Rejected { problem: problem() },
+        "not_applied" => EventKind::NotApplied,
+        "cancelled" => EventKind::Cancelled,
+        "expired" => EventKind::Expired,
+        other => panic!("no event is called {other:?}"),
+    }
+}
+
+pub(crate) fn event(seq: u32, cause: Cause, kind: EventKind) -> Event {
+    let at = Timestamp::from_micros(1_700_000_000_000_000).plus_seconds(i64::from(seq));
+    let evidence = Evidence::new("answer", Strength::Strong, at);
+    Event { seq, at, cause, evidence, trace_id: "0".repeat(32), kind }
+}
+
+/// The state at the end of a row's path.
+fn reach(row: &str) -> State {
+    let mut attempt = 0;
+    let mut events = Vec::new();
+    for (seq, column) in (1..).zip(path(row)) {
+        attempt += u32::from(column == "submitting");
+        events.push(event(seq, Cause::Upstream, kind(column, attempt)));
+    }
+    State::fold(&events).unwrap()
+}
+
+fn cells() -> impl Iterator<Item = (&'static str, &'static str, char)> {
+    TABLE.iter().flat_map(|(row, cells)| {
+        let letters: Vec<&str> = cells.split_whitespace().collect();
+        assert_eq!(letters.len(), COLUMNS.len(), "{row}");
+        COLUMNS.into_iter().zip(letters).map(|(column, cell)| (*row, column, cell.chars().next().unwrap()))
+    })
+}
+
+#[test]
+fn the_columns_are_all_there_is() {
+    for column in COLUMNS {
+        assert_eq!(kind(column, 1).as_str(), column);
+    }
+    let rows: String = TABLE.iter().map(|(row, _)| letter(reach(row).status)).collect();
+    for status in Status::ALL {
+        assert!(rows.contains(letter(status)), "{status:?} has no row");
+    }
+}
+
+#[test]
+fn every_pair_is_as_in_the_table() {
+    let mut wrong = Vec::new();
+    for (row, column, expected) in cells() {
+        let before = reach(row);
+        let after = before.apply(&event(before.seq + 1, Cause::Upstream, kind(column, before.attempts + 1)));
+        let found = after.as_ref().map_or('.', |state| letter(state.status));
+        if found != expected {
+            wrong.push(format!("{row} + {column}: expected {expected}, found {found}: {:?}", after.err()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_cause_changes_two_things_only() {
+    for cause in
+        [Cause::Caller, Cause::Gateway, Cause::Upstream, Cause::Deadline, Cause::Restart, Cause::Operator]
+    {
+        for (row, column, from_upstream) in cells() {
+            let before = reach(row);
+            let ends = "sfrnce".contains(from_upstream) && !before.status.is_final();
+            let expected = match cause {
+                // I6: a restart alone never makes a state final.
+                Cause::Restart if ends => '.',
+                // Rule 8: without proof only a person may say that nothing happened.
+                Cause::Operator if column == "not_applied" && before.status == Status::Unknown => 'n',
+                _ => from_upstream,
+            };
+            let after = before.apply(&event(before.seq + 1, cause, kind(column, before.attempts + 1)));
+            let found = after.map_or('.', |state| letter(state.status));
+            assert_eq!(found, expected, "{row} + {column} by {cause:?}");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_has_its_number() {
+    for (row, _) in TABLE {
+        let before = reach(row);
+        for attempt in (0..6).filter(|attempt| *attempt != before.attempts + 1) {
+            let wrong = event(before.seq + 1, Cause::Gateway, EventKind::Submitting { attempt });
+            assert!(before.apply(&wrong).is_err(), "{row}, attempt {attempt}");
+        }
+    }
+}
+
+#[test]
+fn an_event_has_its_number() {
+    for (row, column, _) in cells() {
+        let before = reach(row);
+        for seq in [0, 1, before.seq, before.seq + 2] {
+            let wrong = event(seq, Cause::Upstream, kind(column, before.attempts + 1));
+            assert!(before.apply(&wrong).is_err(), "{row} + {column} with number {seq}");
+        }
+    }
+}
+
+#[test]
+fn a_history_begins_with_its_acceptance() {
+    assert!(State::fold(&[]).is_err());
+    for column in COLUMNS {
+        let first = event(1, Cause::Caller, kind(column, 1));
+        assert_eq!(State::fold(&[first]).is_ok(), column == "accepted", "{column}");
+    }
+    assert!(State::fold(&[event(2, Cause::Caller, EventKind::Accepted)]).is_err());
+}
