@@ -14,6 +14,8 @@ pub struct Match {
     pub project_id: Vec<ProjectId>,
     /// One of these kinds of target.
     pub target: Vec<TargetKind>,
+    /// One of these backups as source.
+    pub backup_id: Vec<Id>,
     /// One of these servers as target.
     pub server_id: Vec<Id>,
     /// One of these disks as target.
@@ -129,6 +131,12 @@ impl Match {
             }
             reasons.push("target");
         }
+        if !self.backup_id.is_empty() {
+            if !contains(&self.backup_id, &request.source.backup_id) {
+                return None;
+            }
+            reasons.push("backup_id");
+        }
         for (list, name, kind) in [
             (&self.server_id, "server_id", TargetKind::Server),
             (&self.volume_id, "volume_id", TargetKind::Volume),
@@ -137,13 +145,17 @@ impl Match {
                 continue;
             }
             let id = target_id(&request.target, kind)?;
-            if !list.iter().any(|listed| listed.folded() == id.folded()) {
+            if !contains(list, id) {
                 return None;
             }
             reasons.push(name);
         }
         Some(if reasons.is_empty() { "everything".to_owned() } else { reasons.join(" and ") })
     }
+}
+
+fn contains(list: &[Id], id: &Id) -> bool {
+    list.iter().any(|listed| listed.folded() == id.folded())
 }
 
 fn target_id(target: &Target, kind: TargetKind) -> Option<&Id> {

@@ -299,6 +299,7 @@ fn matches(written: &settings::Match) -> Result<Match, String> {
                 Target::Resource => TargetKind::Resource,
             })
             .collect(),
+        backup_id: ids(written.backup_id.as_ref())?,
         server_id: ids(written.server_id.as_ref())?,
         volume_id: ids(written.volume_id.as_ref())?,
     })

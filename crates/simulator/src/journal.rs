@@ -16,6 +16,7 @@ struct Line {
     headers: HeaderMap,
     body: Bytes,
     status: Option<StatusCode>,
+    answer: Bytes,
     at: Timestamp,
     connection: u64,
 }
@@ -51,6 +52,7 @@ impl Journal {
             headers: head.headers.clone(),
             body: body.clone(),
             status: None,
+            answer: Bytes::new(),
             at,
             connection,
         });
@@ -61,11 +63,12 @@ impl Journal {
         self.seq
     }
 
-    /// Notes the status that was answered.
-    pub(crate) fn answered(&mut self, seq: u64, status: StatusCode) {
+    /// Notes what was answered.
+    pub(crate) fn answered(&mut self, seq: u64, status: StatusCode, answer: &Bytes) {
         let line = self.lines.iter_mut().rev().find(|line| line.seq == seq);
         if let Some(line) = line {
             line.status = Some(status);
+            line.answer = answer.clone();
         }
     }
 
@@ -78,11 +81,6 @@ impl Journal {
 impl Line {
     fn shown(&self) -> Value {
         let path = self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let body = match serde_json::from_slice::<Value>(&self.body) {
-            _ if self.body.is_empty() => Value::Null,
-            Ok(body) => body,
-            Err(_) => Value::String(String::from_utf8_lossy(&self.body).into_owned()),
-        };
         let mut headers = Map::new();
         for name in self.headers.keys() {
             let values = self.headers.get_all(name).iter();
@@ -93,9 +91,18 @@ impl Line {
         }
         json!({
             "seq": self.seq, "method": self.method.as_str(), "path": path,
-            "version": format!("{:?}", self.version), "headers": headers, "body": body,
-            "status": self.status.map(|status| status.as_u16()), "at": self.at.to_string(),
+            "version": format!("{:?}", self.version), "headers": headers, "body": readable(&self.body),
+            "status": self.status.map(|status| status.as_u16()), "answer": readable(&self.answer), "at": self.at.to_string(),
             "connection": self.connection,
         })
+    }
+}
+
+/// A body as JSON, as text, or null.
+fn readable(body: &Bytes) -> Value {
+    match serde_json::from_slice::<Value>(body) {
+        _ if body.is_empty() => Value::Null,
+        Ok(body) => body,
+        Err(_) => Value::String(String::from_utf8_lossy(body).into_owned()),
     }
 }

@@ -141,7 +141,7 @@ impl Clouds {
         let fault = self.plan().pick(&sight);
         let Some(fault) = fault else {
             let answer = self.carry_out(found, head, body, request_id, &host);
-            self.journal().answered(seq, answer.status);
+            self.journal().answered(seq, answer.status, &answer.body);
             return Ok(self.respond(answer, request_id));
         };
         let own = fault.is_applied().then(|| self.carry_out(found, head, body, request_id, &host));
@@ -197,7 +197,7 @@ impl Clouds {
         }
         let fuse = &connection.fuse;
         let whole = answer.body.len();
-        let status = answer.status;
+        let (status, body) = (answer.status, answer.body.clone());
         let response = match fault.reset {
             Some(Reset::Before | Reset::AfterApply) => {
                 fuse.blow();
@@ -218,7 +218,7 @@ impl Clouds {
                 None => self.respond(answer, request_id),
             },
         };
-        self.journal().answered(seq, status);
+        self.journal().answered(seq, status, &body);
         if fault.close_idle {
             let hang_up = connection.hang_up.clone();
             tokio::spawn(async move {

@@ -47,15 +47,9 @@ mod world {
         ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b03", "c0ffee02-1111-4222-8333-444455556666");
 }
 
-/// The one way to choose a generation for a request is a route, so the demo runs a gateway whose
-/// routes are switched by what is restored: the server by CBR, single disks by VBS; a second, small
-/// gateway sends servers to CSBS.
-fn settings_text(options: &Options, clouds: &str, oldest: bool) -> String {
-    let (server, ports) = if oldest {
-        ("csbs", ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()))
-    } else {
-        ("cbr", (options.listen.to_string(), options.admin.to_string()))
-    };
+/// One gateway, three upstreams: the backup made by CSBS goes to CSBS, disks go to VBS, the rest to
+/// CBR.
+fn settings_text(options: &Options, clouds: &str) -> String {
     format!(
         r#"
 [listen]
@@ -74,31 +68,36 @@ log_level = "warn"
 log_format = "text"
 
 [[upstreams]]
-name = "cbr"
+name = "demo-cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
 volumes_endpoint = "{clouds}/evs"
 
 [[upstreams]]
-name = "csbs"
+name = "demo-csbs"
 generation = "csbs-v1"
 endpoint = "{clouds}"
 
 [[upstreams]]
-name = "vbs"
+name = "demo-vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 volumes_endpoint = "{clouds}/evs"
 
 [[routes]]
-match = {{ target = ["volume"] }}
-upstream = "vbs"
+match = {{ backup_id = ["{item}"] }}
+upstream = "demo-csbs"
 
 [[routes]]
-upstream = "{server}"
+match = {{ target = ["volume"] }}
+upstream = "demo-vbs"
+
+[[routes]]
+upstream = "demo-cbr"
 "#,
-        api = ports.0,
-        admin = ports.1,
+        api = options.listen,
+        admin = options.admin,
+        item = world::CSBS_ITEM,
     )
 }
 
@@ -118,10 +117,8 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
         Simulator::start(options.clouds, restore_simulator::Options::default()).await.map_err(|error| {
             format!("cannot listen on {}: {error}; --clouds takes another address", options.clouds)
         })?;
-    let gateway = start(&settings_text(options, &clouds.url(), false)).await?;
-    let oldest = start(&settings_text(options, &clouds.url(), true)).await?;
+    let gateway = start(&settings_text(options, &clouds.url())).await?;
     let api = format!("http://{}", gateway.api());
-    let oldest_api = format!("http://{}", oldest.api());
     let http = Http::new(&api)?;
 
     println!("gateway          {api}  (docs: {api}/docs)");
@@ -145,21 +142,25 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
         "source": {"backup_id": world::FREE_DISK.0},
         "target": {"type": "volume", "volume_id": world::FREE_DISK.1},
     });
-    for (title, api, request) in [
-        ("a server through cbr-v3", &api, server(world::CBR_BACKUP)),
-        ("a server through csbs-v1", &oldest_api, server(world::CSBS_ITEM)),
-        ("a disk through vbs-v2", &api, disk.clone()),
+    for (title, request) in [
+        ("a server through cbr-v3", server(world::CBR_BACKUP)),
+        ("a server through csbs-v1", server(world::CSBS_ITEM)),
+        ("a disk through vbs-v2", disk.clone()),
     ] {
-        all &= tell(&http, &clouds.url(), api, title, &request).await?;
+        all &= tell(&http, &clouds.url(), &api, title, &request).await?;
     }
     println!("\n{}", if all { "all three succeeded" } else { "not all three succeeded" });
 
     if !options.once {
-        lines_to_try(&api, &clouds.url(), &server(world::CBR_BACKUP), &disk);
+        let requests = [
+            ("a server through cbr-v3", server(world::CBR_BACKUP)),
+            ("a server through csbs-v1", server(world::CSBS_ITEM)),
+            ("a disk through vbs-v2", disk),
+        ];
+        lines_to_try(&api, &clouds.url(), &requests);
         told_to_stop().await;
     }
     gateway.stop().await;
-    oldest.stop().await;
     clouds.stop().await;
     Ok(all)
 }
@@ -184,7 +185,7 @@ async fn tell(http: &Http, clouds: &str, api: &str, title: &str, request: &Value
     let calls = after["requests"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(call) = calls.iter().skip(seen).find(|call| call["method"] == "POST") {
         println!("native call        POST {}\n  {}", text(&call["path"]), call["body"]);
-        println!("native answer      {}", call["status"]);
+        println!("native answer      {} {}", call["status"], answer_text(&call["answer"]));
     }
     println!("answer             {status}");
     let Some(id) = restore["id"].as_str().map(str::to_owned) else {
@@ -213,22 +214,30 @@ async fn tell(http: &Http, clouds: &str, api: &str, title: &str, request: &Value
     Ok(restore["status"] == "succeeded")
 }
 
-fn lines_to_try(api: &str, clouds: &str, server: &Value, disk: &Value) {
-    let token = world::TOKEN;
+fn lines_to_try(api: &str, clouds: &str, requests: &[(&str, Value); 3]) {
+    let json = "-H 'Content-Type: application/json'";
+    let token = format!("-H 'X-Auth-Token: {}'", world::TOKEN);
+    let disk = &requests[2].1;
     println!("\nTry it (the gateway stays up until Ctrl-C):\n");
     println!("# what would be sent; nothing is sent");
-    println!("curl -s {api}/api/v1/restore-previews -H 'Content-Type: application/json' -d '{disk}'\n");
+    println!("curl -s {api}/api/v1/restore-previews {json} -d '{disk}'\n");
     println!("# may it be done?");
-    println!(
-        "curl -s {api}/api/v1/restore-checks -H 'X-Auth-Token: {token}' -H 'Content-Type: application/json' -d '{disk}'\n"
-    );
-    println!("# restore a server and wait for the end (a new key is a new intent)");
-    println!(
-        "curl -s {api}/api/v1/restores -H 'X-Auth-Token: {token}' -H 'Idempotency-Key: try-1' -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{server}'\n"
-    );
+    println!("curl -s {api}/api/v1/restore-checks {token} {json} -d '{disk}'\n");
+    for (index, (title, request)) in requests.iter().enumerate() {
+        println!("# {title}, waiting for the end; a new key is a new intent, the same key the same restore");
+        println!(
+            "curl -s {api}/api/v1/restores {token} {json} -H 'Idempotency-Key: try-{}' -H 'Prefer: wait=30' -d '{request}'\n",
+            index + 1,
+        );
+    }
     println!("# all restores, and what the clouds really did");
     println!("curl -s {api}/api/v1/restores");
     println!("curl -s {clouds}/_sim/restores");
+}
+
+/// An empty body said as such, for that is the point of CBR.
+fn answer_text(body: &Value) -> String {
+    if body.is_null() { "(empty body)".to_owned() } else { body.to_string() }
 }
 
 fn text(value: &Value) -> &str {

@@ -206,14 +206,14 @@ fn reachable(tree: &Value, report: &mut Report<'_>) {
 /// What a route matches: one set per member of a restore, `None` for everything.
 struct Reach<'t> {
     targets: Vec<&'t str>,
-    ids: [Option<Vec<&'t str>>; 3],
+    ids: [Option<Vec<&'t str>>; 4],
 }
 
 impl<'t> Reach<'t> {
     fn of(rule: &'t Value) -> Self {
         let list =
             |key: &str| Some(rule[key].as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>());
-        let ids = ["project_id", "server_id", "volume_id"].map(list);
+        let ids = ["project_id", "server_id", "volume_id", "backup_id"].map(list);
         let mut targets = list("target").unwrap_or_else(|| vec!["server", "volume", "resource"]);
         targets.retain(|target| {
             (ids[1].is_none() || *target == "server") && (ids[2].is_none() || *target == "volume")

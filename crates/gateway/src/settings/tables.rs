@@ -191,6 +191,8 @@ tables! {
         project_id: Option<Vec<String>> = Ids => absent;
         /// Kinds of target. Absent = any.
         target: Option<Vec<Target>> = Words(&["server", "volume", "resource"]) => absent;
+        /// Backups that are restored from: what was backed up by one generation stays with it. Absent = any.
+        backup_id: Option<Vec<String>> = Ids => absent;
         /// Servers that are restored. Absent = any; present, only restores of a server match.
         server_id: Option<Vec<String>> = Ids => absent;
         /// Disks that are restored. Absent = any; present, only restores of a single disk match.

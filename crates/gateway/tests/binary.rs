@@ -1,0 +1,104 @@
+//! The binary as a user meets it: what each command prints and how it exits. (That this test exists
+//! also makes `cargo test` build the binary, which the promises in `tests/` run as a process.)
+
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_restore-gateway")).args(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn without_a_command_it_shows_what_there_is() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let help = text(&output.stderr);
+    for command in ["serve", "demo", "simulate", "check-config", "preview"] {
+        assert!(help.contains(command), "{command} in {help}");
+    }
+}
+
+#[test]
+fn check_config_reports_five_faults_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(
+        &file,
+        r#"[listen]
+api = "localhost"
+
+[limits]
+body_limt = 5
+
+[[upstreams]]
+name = "eu"
+generation = "cbr-v4"
+endpoint = "https://cbr.eu.example"
+
+[[routes]]
+upstrem = "eu"
+upstream = "us"
+"#,
+    )
+    .unwrap();
+    let path = file.display().to_string();
+    let output = run(&["check-config", "--config", &path, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let faults: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stdout));
+    let faults = faults["faults"].as_array().or(faults.as_array()).expect("a list").clone();
+    let found: Vec<(String, u64)> = faults
+        .iter()
+        .filter(|fault| fault["severity"] == "error")
+        .map(|fault| {
+            (fault["path"].as_str().unwrap_or_default().to_owned(), fault["line"].as_u64().unwrap_or(0))
+        })
+        .collect();
+    for expected in [
+        ("listen.api", 2),
+        ("limits.body_limt", 5),
+        ("upstreams[0].generation", 9),
+        ("routes[0].upstrem", 13),
+        ("routes[0].upstream", 14),
+    ] {
+        assert!(found.contains(&(expected.0.to_owned(), expected.1)), "{expected:?} in {found:?}");
+    }
+
+    let human = run(&["check-config", "--config", &path]);
+    let shown = text(&human.stderr);
+    assert!(shown.contains("body_bytes"), "the nearest key is named:\n{shown}");
+    assert!(shown.contains("cbr-v3"), "the nearest generation is named:\n{shown}");
+}
+
+#[test]
+fn the_commented_default_has_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, run(&["default-config"]).stdout).unwrap();
+    let output = run(&["check-config", "--config", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    std::fs::write(&config, run(&["default-config"]).stdout).unwrap();
+    let request = folder.path().join("request.json");
+    let preview = |body: &str| {
+        std::fs::write(&request, body).unwrap();
+        run(&["preview", "--config", &config.display().to_string(), &request.display().to_string()])
+    };
+    let good = preview(
+        r#"{"project_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "source": {"backup_id": "b1"},
+            "target": {"type": "volume", "volume_id": "v1"}}"#,
+    );
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    let shown: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!(shown["request"]["body"], serde_json::json!({"restore": {"volume_id": "v1"}}));
+    let bad = preview(r#"{"project_id": "nope"}"#);
+    assert_eq!(bad.status.code(), Some(3));
+    assert!(text(&bad.stderr).contains("/project_id"));
+}

@@ -1,0 +1,206 @@
+//! The conductor: starts upstream, bare proxy and gateways, lets the load run against each in turn,
+//! several rounds, and prints medians, ratios and their spread.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+const UPSTREAM: u16 = 18_900;
+const BARE: u16 = 18_901;
+const GATEWAY: u16 = 18_910;
+/// Kernel ticks per second of `/proc/PID/stat`.
+const TICKS: f64 = 100.0;
+
+/// One proxy under test.
+struct Contender {
+    name: &'static str,
+    port: u16,
+    child: Child,
+    samples: Vec<Sample>,
+}
+
+/// One round of one contender.
+#[derive(Clone, Copy)]
+struct Sample {
+    cpu_micros: f64,
+    per_second: f64,
+    p99: f64,
+}
+
+/// Runs everything. Options: rounds, seconds per round, connections.
+pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
+    let number =
+        |index: usize, default: u32| options.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
+    let (rounds, seconds, connections) = (number(0, 7), number(1, 3), number(2, 32));
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let gateway = own.with_file_name("restore-gateway");
+    if !gateway.exists() {
+        return Err(format!("{} is missing: build restore-gateway with the same profile", gateway.display()));
+    }
+    let folder = std::env::temp_dir().join(format!("restore-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+
+    let _upstream = pinned(1, &own, &["upstream", &UPSTREAM.to_string()])?;
+    let bare = pinned(0, &own, &["passthrough", &BARE.to_string(), &UPSTREAM.to_string()])?;
+    let mut contenders = vec![Contender { name: "bare hyper", port: BARE, child: bare, samples: Vec::new() }];
+    let sqlite = format!("sqlite:{}", folder.join("bench.db").display());
+    for (index, (name, ledger, telemetry)) in [
+        ("memory", "memory:", ""),
+        ("memory, traced 1 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 0.01"),
+        ("memory, traced 100 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 1.0"),
+        ("sqlite", &sqlite, ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let port = GATEWAY + 2 * u16::try_from(index).unwrap_or(0);
+        let config = settings(port, ledger, telemetry, &folder)?;
+        let child = pinned(0, &gateway, &["serve", "--config", &config.display().to_string()])?;
+        contenders.push(Contender { name, port, child, samples: Vec::new() });
+    }
+    for contender in &contenders {
+        wait_for(contender.port).await?;
+    }
+    println!("idle resident memory of a gateway: {:.1} MiB", resident(&contenders[1].child)?);
+
+    for round in 0..=rounds {
+        for contender in &mut contenders {
+            let sample = measure(&own, contender, connections, seconds).await?;
+            // The first round warms up.
+            if round > 0 {
+                contender.samples.push(sample);
+            }
+        }
+    }
+    report(&contenders, connections, rounds);
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(())
+}
+
+async fn measure(
+    own: &PathBuf,
+    contender: &Contender,
+    connections: u32,
+    seconds: u32,
+) -> Result<Sample, String> {
+    let before = cpu_seconds(&contender.child)?;
+    let target = format!("127.0.0.1:{}", contender.port);
+    let output = Command::new("taskset")
+        .args(["-c", "1"])
+        .arg(own)
+        .args(["load", &target, &connections.to_string(), &seconds.to_string()])
+        .output()
+        .await
+        .map_err(|error| format!("taskset: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", contender.name, String::from_utf8_lossy(&output.stderr)));
+    }
+    let cpu = cpu_seconds(&contender.child)? - before;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [count, _, p99, took] = numbers.as_slice() else { return Err(format!("the load said {text:?}")) };
+    Ok(Sample { cpu_micros: cpu * 1e6 / count, per_second: count / took, p99: *p99 })
+}
+
+fn report(contenders: &[Contender], connections: u32, rounds: u32) {
+    println!("{connections} connections, {rounds} interleaved rounds; median (min to max)\n");
+    println!(
+        "{:<22} {:>22} {:>16} {:>12} {:>12}",
+        "", "CPU ratio", "CPU µs/restore", "restores/s", "p99 ratio"
+    );
+    let bare = &contenders[0].samples;
+    for contender in contenders {
+        let ratios =
+            spread(contender.samples.iter().zip(bare).map(|(own, bare)| own.cpu_micros / bare.cpu_micros));
+        let tails = spread(contender.samples.iter().zip(bare).map(|(own, bare)| own.p99 / bare.p99));
+        let cpu = spread(contender.samples.iter().map(|sample| sample.cpu_micros));
+        let rate = spread(contender.samples.iter().map(|sample| sample.per_second));
+        println!(
+            "{:<22} {:>6.2} ({:>5.2} to {:>5.2}) {:>16.1} {:>12.0} {:>12.2}",
+            contender.name, ratios.1, ratios.0, ratios.2, cpu.1, rate.1, tails.1
+        );
+    }
+}
+
+/// Least, median, greatest.
+fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
+}
+
+fn settings(port: u16, ledger: &str, telemetry: &str, folder: &std::path::Path) -> Result<PathBuf, String> {
+    let text = format!(
+        r#"
+[listen]
+api = "127.0.0.1:{port}"
+admin = "127.0.0.1:{admin}"
+[ledger]
+url = "{ledger}"
+[follow]
+interval_seconds = 3600
+[telemetry]
+log_level = "warn"
+{telemetry}
+[[upstreams]]
+name = "bench"
+generation = "cbr-v3"
+endpoint = "http://127.0.0.1:{UPSTREAM}"
+concurrency = 256
+[[routes]]
+upstream = "bench"
+baseline = false
+"#,
+        admin = port + 1,
+    );
+    let path = folder.join(format!("{port}.toml"));
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    Ok(path)
+}
+
+fn pinned(core: u32, program: &PathBuf, arguments: &[&str]) -> Result<Child, String> {
+    Command::new("taskset")
+        .args(["-c", &core.to_string()])
+        .arg(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("taskset: {error}"))
+}
+
+async fn wait_for(port: u16) -> Result<(), String> {
+    for _ in 0..200 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("nothing listens on {port}"))
+}
+
+/// User and system time of a process; taskset replaces itself, so the child is the program.
+fn cpu_seconds(child: &Child) -> Result<f64, String> {
+    let stat = proc_file(child, "stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / TICKS)
+}
+
+fn resident(child: &Child) -> Result<f64, String> {
+    let status = proc_file(child, "status")?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).ok_or_else(|| "no VmRSS".to_owned())
+}
+
+fn proc_file(child: &Child, name: &str) -> Result<String, String> {
+    let id = child.id().ok_or("a process has ended")?;
+    std::fs::read_to_string(format!("/proc/{id}/{name}")).map_err(|error| error.to_string())
+}

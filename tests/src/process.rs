@@ -1,0 +1,123 @@
+//! The real binary as a process, for what only a process can show: signals, exit codes, its output.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Longest wait for a process to start or end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The gateway's binary, as the test command has built it beside the tests.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let tests = std::env::current_exe().expect("the path of this test");
+    let folder = tests.parent().and_then(std::path::Path::parent).expect("target folder");
+    let binary = folder.join("restore-gateway");
+    assert!(binary.exists(), "{} is missing: cargo build -p restore-gateway", binary.display());
+    binary
+}
+
+/// `restore-gateway serve` with settings of its own.
+pub struct Process {
+    child: Child,
+    /// Where the canonical API listens.
+    pub api: SocketAddr,
+    /// Where the admin pages listen.
+    pub admin: SocketAddr,
+    log: tokio::task::JoinHandle<String>,
+    folder: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts it; the settings must log JSON at `info`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn serve(toml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("gateway.toml");
+        std::fs::write(&config, toml).expect("settings are written");
+        let mut child = Command::new(binary())
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the gateway runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let mut before = String::new();
+        let up = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                before.push_str(&line);
+                before.push('\n');
+                if line.contains("the gateway is up") {
+                    return serde_json::from_str::<Value>(&line).ok();
+                }
+            }
+            None
+        };
+        let up = tokio::time::timeout(PATIENCE, up).await.ok().flatten();
+        let up = up.unwrap_or_else(|| panic!("the gateway did not come up:\n{before}"));
+        let address = |name: &str| up[name].as_str().and_then(|a| a.parse().ok()).expect(name);
+        let (api, admin) = (address("api"), address("admin"));
+        let log = tokio::spawn(async move {
+            let mut log = before;
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        });
+        Self { child, api, admin, log, folder }
+    }
+
+    /// The folder it runs in, where a relative ledger is.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    ///
+    /// # Panics
+    /// When there is no such process any more.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("a running process").to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill runs");
+        assert!(sent.success(), "kill -s {name} {id}");
+    }
+
+    /// Resident memory in KiB.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.child.id().expect("a running process");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("procfs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Waits for its end; returns how it ended, its log, and its folder.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(mut self) -> (ExitStatus, String, tempfile::TempDir) {
+        let status =
+            tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("status");
+        (status, self.log.await.unwrap_or_default(), self.folder)
+    }
+}

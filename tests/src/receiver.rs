@@ -1,0 +1,120 @@
+//! An OTLP receiver: takes traces over HTTP and keeps the spans.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use prost::Message;
+use tokio::net::TcpListener;
+
+/// A span as it arrived.
+#[derive(Clone, Debug)]
+pub struct SpanSeen {
+    /// Its name.
+    pub name: String,
+    /// 2 server, 3 client.
+    pub kind: i32,
+    /// Hexadecimal.
+    pub trace_id: String,
+    /// Hexadecimal.
+    pub span_id: String,
+    /// Hexadecimal, empty for a root.
+    pub parent_id: String,
+    /// Attributes as text.
+    pub attributes: Vec<(String, String)>,
+    /// Trace ids of its links.
+    pub links: Vec<String>,
+}
+
+impl SpanSeen {
+    /// An attribute, empty when it is not there.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> &str {
+        self.attributes.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// The receiver.
+pub struct Receiver {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    spans: Arc<Mutex<Vec<SpanSeen>>>,
+}
+
+impl Receiver {
+    /// Listens on a free port.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let spans: Arc<Mutex<Vec<SpanSeen>>> = Arc::default();
+        let kept = Arc::clone(&spans);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let kept = Arc::clone(&kept);
+                let handler = service_fn(move |request| take(Arc::clone(&kept), request));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), handler),
+                );
+            }
+        });
+        Self { addr, spans }
+    }
+
+    /// The spans so far.
+    ///
+    /// # Panics
+    /// When a test has panicked while it held them.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanSeen> {
+        self.spans.lock().expect("spans").clone()
+    }
+}
+
+async fn take(
+    kept: Arc<Mutex<Vec<SpanSeen>>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let export = ExportTraceServiceRequest::decode(body).unwrap_or_default();
+    let spans = export.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+    let mut kept = kept.lock().expect("spans");
+    for span in spans {
+        let attributes = span.attributes.into_iter().map(|pair| {
+            let value = match pair.value.and_then(|value| value.value) {
+                Some(Any::StringValue(text)) => text,
+                Some(Any::IntValue(number)) => number.to_string(),
+                Some(Any::BoolValue(truth)) => truth.to_string(),
+                Some(other) => format!("{other:?}"),
+                None => String::new(),
+            };
+            (pair.key, value)
+        });
+        kept.push(SpanSeen {
+            name: span.name,
+            kind: span.kind,
+            trace_id: hex(&span.trace_id),
+            span_id: hex(&span.span_id),
+            parent_id: hex(&span.parent_span_id),
+            attributes: attributes.collect(),
+            links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
+        });
+    }
+    Ok(Response::new(Full::default()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,283 @@
+//! A gateway and its clouds, for one test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use restore_gateway::Gateway;
+use restore_gateway::settings::{self, Environment, Source};
+use restore_simulator::Simulator;
+use serde_json::{Value, json};
+
+use crate::http_client::{Answer, Http};
+use crate::ids;
+
+/// Longest wait for something that must happen.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// Settings of a test's gateway: the default of a test with changes by dotted path.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    changes: Vec<(String, String)>,
+    routes: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { changes: Vec::new(), routes: None }
+    }
+}
+
+impl Settings {
+    /// The same settings with another value, written as in TOML: `set("follow.settle_seconds", "1")`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.changes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same settings with other upstreams and routes; `{clouds}` stands for the clouds' URL.
+    #[must_use]
+    pub fn routes(mut self, toml: &str) -> Self {
+        self.routes = Some(toml.to_owned());
+        self
+    }
+
+    /// The file for clouds at `clouds`.
+    #[must_use]
+    pub fn toml(&self, clouds: &str) -> String {
+        let mut table: toml::Table = BASE.parse().expect("the base settings");
+        for (key, value) in &self.changes {
+            let value: toml::Table = format!("value = {value}").parse().expect(value);
+            let mut at = &mut table;
+            let mut parts: Vec<&str> = key.split('.').collect();
+            let last = parts.pop().expect("a key");
+            for part in parts {
+                at = at
+                    .entry(part)
+                    .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+                    .as_table_mut()
+                    .expect("a table");
+            }
+            at.insert(last.to_owned(), value["value"].clone());
+        }
+        let routes = self.routes.clone().unwrap_or_else(|| ROUTES.to_owned());
+        format!("{table}\n{}", routes.replace("{clouds}", clouds))
+    }
+}
+
+/// Quick, quiet, in memory.
+const BASE: &str = r#"
+[listen]
+api = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+[ledger]
+url = "memory:"
+[follow]
+interval_seconds = 0.5
+status_cache_seconds = 0.2
+[telemetry]
+log_level = "error"
+log_format = "text"
+"#;
+
+/// CSBS by backup, VBS for disks, CBR for all else.
+const ROUTES: &str = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+[[upstreams]]
+name = "csbs"
+generation = "csbs-v1"
+endpoint = "{clouds}"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+[[routes]]
+match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
+upstream = "csbs"
+[[routes]]
+match = { target = ["volume"] }
+upstream = "vbs"
+[[routes]]
+upstream = "cbr"
+"#;
+
+/// A gateway and its clouds.
+pub struct World {
+    /// The clouds.
+    pub clouds: Simulator,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// A client.
+    pub http: Http,
+}
+
+impl World {
+    /// Both, with the settings of a test.
+    pub async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// Both, with other settings.
+    ///
+    /// # Panics
+    /// When either does not start.
+    pub async fn with(settings: Settings) -> Self {
+        let clouds = clouds().await;
+        let gateway = gateway(&settings.toml(&clouds.url())).await;
+        Self { clouds, gateway, http: Http::default() }
+    }
+
+    /// A URL of the canonical API.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gateway.api())
+    }
+
+    /// GET with the token.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.http.send(Method::GET, &self.url(path), &[("x-auth-token", ids::TOKEN)], "").await
+    }
+
+    /// POST of JSON with the token.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_with(path, body, &[]).await
+    }
+
+    /// POST of JSON with the token and more headers.
+    pub async fn post_with(&self, path: &str, body: &Value, more: &[(&str, &str)]) -> Answer {
+        let mut headers = vec![("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+        headers.extend_from_slice(more);
+        self.http.send(Method::POST, &self.url(path), &headers, body.to_string()).await
+    }
+
+    /// Submits a restore.
+    pub async fn submit(&self, request: &Value) -> Answer {
+        self.post("/api/v1/restores", request).await
+    }
+
+    /// GET of an admin page.
+    pub async fn admin(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.gateway.admin());
+        self.http.send(Method::GET, &url, &[], "").await
+    }
+
+    /// Asks for a restore until `wanted` holds.
+    ///
+    /// # Panics
+    /// When it does not within half a minute; shows the restore and its history.
+    pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/api/v1/restores/{id}");
+        let end = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let restore = self.get(&path).await.json();
+            if wanted(&restore) {
+                return restore;
+            }
+            if tokio::time::Instant::now() > end {
+                let events = self.get(&format!("{path}/events")).await.text();
+                panic!("not within {DEADLINE:?}: {restore}\n{events}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks for a restore until it has this status.
+    pub async fn until_status(&self, id: &str, status: &str) -> Value {
+        self.until(id, |restore| restore["status"] == status).await
+    }
+
+    /// The words of a restore's history.
+    pub async fn history(&self, id: &str) -> Vec<String> {
+        let events = self.get(&format!("/api/v1/restores/{id}/events")).await.json();
+        words(&events["events"], "event")
+    }
+
+    /// Sets a fault plan.
+    pub async fn faults(&self, faults: Value) {
+        self.control(Method::POST, "/_sim/faults", &json!({"faults": faults})).await;
+    }
+
+    /// Changes how the clouds behave.
+    pub async fn behave(&self, world: Value) {
+        self.control(Method::POST, "/_sim/world", &world).await;
+    }
+
+    /// Moves the clouds' time.
+    pub async fn advance(&self, seconds: u64) {
+        self.control(Method::POST, "/_sim/clock", &json!({"advance_seconds": seconds})).await;
+    }
+
+    /// What was really applied: the truth that at most once is judged by.
+    pub async fn applied(&self) -> Vec<Value> {
+        let all = self.control(Method::GET, "/_sim/restores", &Value::Null).await;
+        all["restores"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Every request that reached the clouds.
+    pub async fn arrived(&self) -> Vec<Value> {
+        let all = self.control(Method::GET, "/_sim/requests", &Value::Null).await;
+        all["requests"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The restore calls that reached the clouds, applied or not.
+    pub async fn sent(&self) -> Vec<Value> {
+        self.arrived().await.into_iter().filter(is_restore_call).collect()
+    }
+
+    async fn control(&self, method: Method, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let url = format!("{}{path}", self.clouds.url());
+        let answer = self.http.send(method, &url, &[("content-type", "application/json")], body).await;
+        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
+        answer.json()
+    }
+
+    /// Stops both.
+    pub async fn end(self) {
+        self.gateway.stop().await;
+        self.clouds.stop().await;
+    }
+}
+
+/// Whether a request is one that overwrites disks.
+#[must_use]
+pub fn is_restore_call(request: &Value) -> bool {
+    let path = request["path"].as_str().unwrap_or_default();
+    request["method"] == "POST" && (path.ends_with("/restore") || path.ends_with("/restores"))
+}
+
+/// One member of each item.
+#[must_use]
+pub fn words(items: &Value, member: &str) -> Vec<String> {
+    let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().map(|item| item[member].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Simulated clouds on a free port.
+///
+/// # Panics
+/// When they do not start.
+pub async fn clouds() -> Simulator {
+    let options = restore_simulator::Options { restore_seconds: 2, ..restore_simulator::Options::default() };
+    Simulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).await.expect("the clouds start")
+}
+
+/// A gateway of these settings.
+///
+/// # Panics
+/// When they have a fault or the gateway does not start.
+pub async fn gateway(toml: &str) -> Gateway {
+    let source = Source::new("test", toml);
+    let generations = ["csbs-v1", "cbr-v3", "vbs-v2"];
+    let (settings, _) = settings::load(&source, &Environment::default(), &generations)
+        .unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
+    Gateway::start(&settings).await.unwrap_or_else(|error| panic!("{error}"))
+}
