@@ -45,6 +45,12 @@ pub fn read(reply: &Reply) -> UpstreamError {
     error
 }
 
+/// Whether a read found that the thing is not there, as against the path: an API gateway that does
+/// not know the path answers 404, too.
+pub(crate) fn not_there(reply: &Reply) -> bool {
+    reply.status == 404 && !read(reply).code.is_some_and(|code| code.starts_with("APIG"))
+}
+
 /// Judges an answer that is no success.
 #[must_use]
 pub fn classify(reply: &Reply) -> Verdict {
@@ -96,10 +102,12 @@ const fn by_status(status: u16) -> (Code, Hint) {
 /// Shapes E1 to E9 in the order that tells them apart.
 fn read_json(value: &Value) -> Option<UpstreamError> {
     if let Value::String(message) = value {
-        return Some(UpstreamError { message: Some(cut(message)), ..UpstreamError::default() });
+        let message = as_text(value).map(|_| cut(message));
+        return Some(UpstreamError { message, ..UpstreamError::default() });
     }
     wrapped(value, 0).or_else(|| {
-        let message = ["message", "msg", "detail"].iter().find_map(|name| as_text(value.get(name)?))?;
+        let message =
+            ["error_msg", "message", "msg", "detail"].iter().find_map(|name| as_text(value.get(name)?))?;
         Some(UpstreamError { message: Some(cut(&message)), ..UpstreamError::default() })
     })
 }
@@ -111,12 +119,12 @@ fn wrapped(value: &Value, depth: usize) -> Option<UpstreamError> {
         status: None,
         code: code.map(|code| cut(&code)),
         message: message.map(|message| cut(&message)),
-        request_id: member("request_id"),
+        request_id: member("request_id").map(|id| cut(&id)),
     };
     if let Some(code) = member("error_code") {
         return Some(found(Some(code), member("error_msg")));
     }
-    if let Some(code) = member("code") {
+    if let Some(code) = member("code").filter(|code| !means_success(code)) {
         return Some(found(Some(code), member("message").or_else(|| member("title"))));
     }
     if depth > 0
@@ -128,6 +136,11 @@ fn wrapped(value: &Value, depth: usize) -> Option<UpstreamError> {
         return None;
     }
     object.values().filter(|inner| inner.is_object()).find_map(|inner| wrapped(inner, depth + 1))
+}
+
+/// Some services put the HTTP status, or 0, under `code` when all is well.
+fn means_success(code: &str) -> bool {
+    code.parse::<u16>().is_ok_and(|code| code == 0 || (200..300).contains(&code))
 }
 
 /// Shape E10: a page or plain text; tags are taken out.
@@ -169,10 +182,12 @@ mod tests {
         }
     }
 
+    /// Shape, status, body, code, message.
+    type Shape = (&'static str, u16, &'static str, Option<&'static str>, Option<&'static str>);
+
     #[test]
     fn all_twelve_shapes_are_read() {
-        // shape, status, body, code, message
-        let rows: &[(&str, u16, &str, Option<&str>, Option<&str>)] = &[
+        let rows: &[Shape] = &[
             (
                 "E1",
                 400,

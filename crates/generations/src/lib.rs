@@ -29,6 +29,7 @@ pub mod call;
 pub mod codes;
 pub mod errors;
 mod lenient;
+pub mod schemas;
 mod volumes;
 
 mod cbr_v3;
@@ -37,6 +38,7 @@ mod vbs_v2;
 
 pub use call::{Answer, Call, Host, Method, Reply, Unread};
 pub use errors::{Verdict, classify};
+pub use schemas::Schema;
 
 /// Every generation, oldest first. A fourth is one folder and one line here.
 pub static ALL: &[&dyn Generation] = &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3];
@@ -71,6 +73,9 @@ pub trait Generation: Send + Sync + 'static {
     /// again, never took place. Without one a restore of unknown outcome can only be ended by
     /// evidence or by a person.
     fn lists_restores(&self) -> bool;
+
+    /// The JSON Schemas of its bodies.
+    fn schemas(&self) -> &'static [Schema];
 
     /// Seconds to the next read of a restore that was sent `age_seconds` ago.
     fn rhythm(&self, age_seconds: u64) -> u64;
@@ -401,6 +406,21 @@ impl Check {
     /// A question that could not be asked, and why.
     pub fn not_run(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, result: CheckResult::NotRun, upstream_code: None, detail: Some(why.into()) }
+    }
+
+    /// What an answer that is no success says of a thing the restore needs: an obstacle when it is
+    /// not there or the generation is closed to the project, under the upstream's own code or the
+    /// one given; otherwise nothing.
+    fn unfound(name: &'static str, code: &str, reply: &Reply) -> Self {
+        let problem = classify(reply).into_problem();
+        if !errors::not_there(reply)
+            && !matches!(problem.code, Code::BackupNotFound | Code::GenerationRetired)
+        {
+            return Self::not_run(name, problem.detail);
+        }
+        let said = problem.upstream.and_then(|said| said.code);
+        let said = said.filter(|said| codes::find(said, reply.status).is_some());
+        Self::failed(name, said.as_deref().unwrap_or(code), problem.detail)
     }
 
     /// Passed or failed by a condition.

@@ -5,7 +5,7 @@ use restore_model::{Id, ProjectId, RestoreRequest, Target};
 
 use crate::call::{Answer, Call, Host, Unread};
 use crate::lenient::{self, same_id};
-use crate::{Check, Step, classify, path};
+use crate::{Check, Step, classify, errors, path};
 
 /// What is known of one disk.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(crate) fn states<'a>(
         let Some(answer) = answers.next() else { return Step::Ask(get(&request.project_id, volume)) };
         match (read(answer), answer) {
             (Some(disk), _) => states.disks.push(disk),
-            (None, Ok(reply)) if reply.status == 404 => states.missing += 1,
+            (None, Ok(reply)) if errors::not_there(reply) => states.missing += 1,
             (None, Ok(reply)) => states.unread = Some(classify(reply).into_problem().detail),
             (None, Err(unread)) => {
                 states.unread = Some(unread.explain().0);

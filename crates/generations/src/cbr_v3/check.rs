@@ -4,11 +4,12 @@
 use restore_model::{Id, Target};
 use serde_json::Value;
 
-use super::wire::{Log, get_backup, get_vault, list_logs};
+use super::wire::{Page, get_backup, get_vault, list_logs};
 use crate::call::Answer;
 use crate::lenient::{self, same_id};
 use crate::{Check, Prepare, Step, classify, volumes};
 
+const UNREADABLE: &str = "the upstream's answer cannot be read";
 /// Running restores are looked for in the logs of the last day.
 const LOOK_BACK_SECONDS: i64 = 24 * 3_600;
 
@@ -24,12 +25,13 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     let backup = match answer {
         Ok(reply) if reply.status == 200 => {
             let body = reply.json().unwrap_or_default();
-            lenient::at(&body, &["backup"]).cloned().unwrap_or_default()
+            match lenient::at(&body, &["backup"]) {
+                Some(backup) => backup.clone(),
+                None => return Step::Done(vec![Check::not_run("backup_exists", UNREADABLE)]),
+            }
         }
         Ok(reply) => {
-            let problem = classify(reply).into_problem();
-            let code = problem.upstream.as_ref().and_then(|said| said.code.clone()).unwrap_or_default();
-            return Step::Done(vec![Check::failed("backup_exists", &code, problem.detail)]);
+            return Step::Done(vec![Check::unfound("backup_exists", "BackupService.6200", reply)]);
         }
         Err(unread) => return Step::Done(vec![Check::not_run("backup_exists", unread.explain().0)]),
     };
@@ -49,6 +51,9 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     };
     checks.push(idle_check(answer, request.target.id()));
 
+    if matches!(request.target, Target::Resource { .. }) {
+        return Step::Done(checks);
+    }
     match volumes::states(request, &mut answers) {
         Step::Ask(call) => Step::Ask(call),
         Step::Done(disks) => {
@@ -87,7 +92,8 @@ fn backup_checks(backup: &Value, target: &Target) -> Vec<Check> {
     ];
     let kind = lenient::text(backup, &["resource_type"]).unwrap_or_default();
     let fits = match target {
-        Target::Server { .. } => kind == "OS::Nova::Server",
+        // Nova, bare metal and native ones.
+        Target::Server { .. } => kind.ends_with("Server"),
         Target::Volume { .. } => kind == "OS::Cinder::Volume",
         Target::Resource { .. } => true,
     };
@@ -126,7 +132,9 @@ fn vault_check(answer: &Answer) -> Check {
     match answer {
         Ok(reply) if reply.status == 200 => {
             let body = reply.json().unwrap_or_default();
-            let status = lenient::word(&body, &["vault", "billing", "status"]).unwrap_or_default();
+            let Some(status) = lenient::word(&body, &["vault", "billing", "status"]) else {
+                return Check::not_run(name, UNREADABLE);
+            };
             let open = matches!(status.as_str(), "available" | "lock" | "locked");
             Check::of(name, open, "BackupService.6202", format!("the vault's status is {status:?}"))
         }
@@ -139,12 +147,14 @@ fn idle_check(answer: &Answer, target: &Id) -> Check {
     let name = "target_idle";
     match answer {
         Ok(reply) if reply.status == 200 => {
-            let body = reply.json().unwrap_or_default();
-            let busy = lenient::items(&body, &["operation_logs"]).iter().filter_map(Log::read).any(|log| {
-                let open = matches!(log.status.as_deref(), Some("running" | "waiting"));
+            let Some(page) = Page::read(reply) else { return Check::not_run(name, UNREADABLE) };
+            let busy = page.logs.iter().any(|log| {
                 let id = log.target_id.as_deref().or(log.resource_id.as_deref());
-                open && id.is_some_and(|id| same_id(id, target.as_str()))
+                log.is_restore() && log.is_open() && id.is_some_and(|id| same_id(id, target.as_str()))
             });
+            if !busy && page.more(page.length) {
+                return Check::not_run(name, "more restores in a day than one page of the list holds");
+            }
             Check::of(name, !busy, "BackupService.2010", "a restore of this target is running")
         }
         Ok(reply) => Check::not_run(name, classify(reply).into_problem().detail),

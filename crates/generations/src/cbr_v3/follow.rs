@@ -4,10 +4,11 @@
 
 use std::ops::ControlFlow;
 
-use restore_model::{Code, Effect, Handle, Id, Problem, Strength, Timestamp, UpstreamError};
-use serde_json::Value;
+use restore_model::{Code, Effect, Handle, Id, Problem, Strength, UpstreamError};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::wire::{Log, OPERATION_LOG, PAGE, get_backup, get_log, list_logs};
+use super::wire::{Log, OPERATION_LOG, Page, get_backup, get_log, list_logs};
 use crate::call::{Answer, Reply};
 use crate::errors;
 use crate::lenient::{self, same_id};
@@ -38,38 +39,78 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     // Every page of the list.
     let from = watch.sent_upstream().plus_seconds(-SKEW_SECONDS);
     let mut logs = Vec::new();
+    let mut read = 0;
+    let mut behind = false;
     for page in 0..=MAX_PAGES {
         if page == MAX_PAGES {
-            let reason = format!("more than {} restores in the window", MAX_PAGES * PAGE);
-            return Step::Done(Reading::unreadable(reason, false, LOG));
+            return Step::Done(Reading::unreadable("more restores in the window than are read", false, LOG));
         }
-        let Some(answer) = answers.next() else { return Step::Ask(list_logs(project, from, page)) };
-        match list_page(answer) {
+        let Some(answer) = answers.next() else { return Step::Ask(list_logs(project, from, read)) };
+        let page = match list_page(answer) {
             ControlFlow::Break(reading) => return Step::Done(reading),
-            ControlFlow::Continue(more) => {
-                let full = more.len() >= PAGE;
-                logs.extend(more);
-                if !full {
-                    break;
-                }
-            }
+            ControlFlow::Continue(page) => page,
+        };
+        behind |= answer.as_ref().is_ok_and(|reply| is_behind(watch, reply));
+        read += page.length;
+        let more = page.more(read);
+        logs.extend(page.logs);
+        if !more {
+            break;
         }
     }
-    if let Some((log, evidence, strength)) = correlate(watch, &logs) {
-        let mut reading = told(log, evidence, strength);
-        reading.handle = Some(Handle { kind: OPERATION_LOG.to_owned(), id: log.id.clone() });
-        return Step::Done(reading);
+    let fresh = fresh(watch, &logs);
+    if let Some((log, strength)) = correlate(watch, &fresh) {
+        return Step::Done(bound(watch, log, strength));
+    }
+    if behind {
+        let reason = "the upstream's clock is further behind than the window of the list allows for";
+        return Step::Done(Reading::unreadable(reason, false, LOG));
     }
 
-    // Nothing in the list. A restore that was accepted is given time to appear; one of which
-    // nothing is known, or one that is late, is looked for in the backup's own status.
-    if watch.accepted && watch.age_seconds() < LOG_LAG_SECONDS {
-        return Step::Done(Reading::new(Found::Nothing, "operation_log_list", Strength::Weak));
+    // Nothing in the list that says it is ours. A restore that was accepted is given time to
+    // appear; for one of which nothing is known, for one that is late, and for logs that do not
+    // say what they restore, the backup itself is read.
+    let bare: Vec<&Log> =
+        fresh.into_iter().filter(|log| log.backup_id.is_none() && log.target_id.is_none()).collect();
+    let early = watch.accepted && watch.age_seconds() < LOG_LAG_SECONDS;
+    let not_yet = || Step::Done(Reading::new(Found::Nothing, "operation_log_list", Strength::Weak));
+    if early && bare.is_empty() {
+        return not_yet();
     }
     let Some(answer) = answers.next() else {
         return Step::Ask(get_backup(project, &watch.request.source.backup_id));
     };
-    Step::Done(by_backup(watch, answer))
+    if let Some((log, strength)) = resemble(watch, &bare, answer) {
+        return Step::Done(bound(watch, log, strength));
+    }
+    if early { not_yet() } else { Step::Done(by_backup(watch, answer)) }
+}
+
+/// Whether the upstream's clock shows a time from which a log of this restore could have been left
+/// out of the list: its window was cut by the offset known so far.
+fn is_behind(watch: &Watch<'_>, reply: &Reply) -> bool {
+    let sent = watch.sent_upstream();
+    let supposed = sent.plus_micros(watch.now.micros_since(watch.sent_at));
+    reply.date.is_some_and(|date| date < supposed.plus_seconds(-SKEW_SECONDS))
+}
+
+/// What a log tells, and that it is this restore's from now on. How sure that is stays with it.
+fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
+    let mut reading = told(log, "operation_log_match", strength);
+    reading.handle = Some(Handle { kind: OPERATION_LOG.to_owned(), id: log.id.clone() });
+    // It was seen: should it be gone at the next look, it has vanished.
+    let mut notes = lenient::with(watch.notes, "confirmed", Value::Bool(true));
+    if strength != binding(watch) {
+        notes = lenient::with(&notes, "binding", json!(strength));
+    }
+    reading.notes = Some(notes);
+    reading
+}
+
+/// How sure it is that the log which is known by its id is this restore's.
+fn binding(watch: &Watch<'_>) -> Strength {
+    let noted = watch.notes.get("binding").and_then(|noted| Strength::deserialize(noted).ok());
+    noted.unwrap_or(Strength::Strong)
 }
 
 /// The log under the id that is known. Continues when the id was only a guess that proved wrong.
@@ -89,99 +130,94 @@ fn by_id(watch: &Watch<'_>, answer: &Answer) -> ControlFlow<Reading> {
                     LOG,
                 ));
             };
-            let mut reading = told(&log, "operation_log", Strength::Strong);
+            let mut reading = told(&log, "operation_log", binding(watch));
             if !confirmed {
                 reading.notes = Some(lenient::with(watch.notes, "confirmed", Value::Bool(true)));
             }
             ControlFlow::Break(reading)
         }
-        404 if is_unknown_task(reply) && confirmed => {
+        404 if errors::not_there(reply) && confirmed => {
             let reason = "the operation log was there and is gone".to_owned();
             ControlFlow::Break(Reading::new(Found::Lost(reason), "operation_log", Strength::Strong))
         }
-        404 if is_unknown_task(reply) => ControlFlow::Continue(()),
+        404 if errors::not_there(reply) => ControlFlow::Continue(()),
         _ => ControlFlow::Break(Reading::refused(reply, LOG)),
     }
 }
 
-fn is_unknown_task(reply: &Reply) -> bool {
-    errors::read(reply).code.is_none_or(|code| code.starts_with("BackupService.650"))
+fn list_page(answer: &Answer) -> ControlFlow<Reading, Page> {
+    ControlFlow::Break(match answer {
+        Ok(reply) if reply.status == 200 => match Page::read(reply) {
+            Some(page) => return ControlFlow::Continue(page),
+            None => Reading::unreadable("the list of logs is unreadable", false, LOG),
+        },
+        Ok(reply) => Reading::refused(reply, LOG),
+        Err(unread) => Reading::unanswered(unread, LOG),
+    })
 }
 
-fn list_page(answer: &Answer) -> ControlFlow<Reading, Vec<Log>> {
-    match answer {
-        Ok(reply) if reply.status == 200 => {
-            let Some(body) =
-                reply.json().filter(|body| body.get("operation_logs").is_some_and(Value::is_array))
-            else {
-                return ControlFlow::Break(Reading::unreadable("the list of logs is unreadable", false, LOG));
-            };
-            let logs = lenient::items(&body, &["operation_logs"]).iter().filter_map(Log::read).collect();
-            ControlFlow::Continue(logs)
-        }
-        Ok(reply) => ControlFlow::Break(Reading::refused(reply, LOG)),
-        Err(unread) => ControlFlow::Break(Reading::unanswered(unread, LOG)),
-    }
-}
-
-/// The log that is this restore's: exact by request id, else by backup and target, else weakly by
-/// checkpoint and resource. Of several the one begun soonest after the send.
-fn correlate<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> Option<(&'a Log, &'static str, Strength)> {
-    let request = watch.request;
-    let sent = watch.sent_upstream();
+/// The logs that could be of this restore at all: not there before, not another one's, and not
+/// begun before the send.
+fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> Vec<&'a Log> {
+    let earliest = watch.sent_upstream().plus_seconds(-SKEW_SECONDS);
     let known = lenient::items(watch.notes, &["known"]);
-    let fresh: Vec<&Log> = logs
-        .iter()
+    logs.iter()
+        .filter(|log| log.is_restore() && log.id.parse::<Id>().is_ok())
         .filter(|log| !known.iter().any(|id| id.as_str() == Some(log.id.as_str())))
         .filter(|log| !watch.taken.contains(&log.id))
-        .filter(|log| log.id.parse::<Id>().is_ok())
-        .filter(|log| log.begun.is_none_or(|begun| begun >= sent.plus_seconds(-SKEW_SECONDS)))
-        .collect();
+        .filter(|log| log.begun.is_none_or(|begun| begun >= earliest))
+        .collect()
+}
 
-    let matching = |log: &&&Log| {
-        let backup =
-            log.backup_id.as_deref().is_some_and(|id| same_id(id, request.source.backup_id.as_str()));
-        let target = log.target_id.as_deref().is_some_and(|id| same_id(id, request.target.id().as_str()));
-        backup && target
-    };
-    let exact = |log: &&&Log| watch.request_id.is_some() && log.request_id.as_deref() == watch.request_id;
-    if let Some(log) = fresh.iter().filter(exact).find(|log| log.backup_id.is_none() || matching(log)) {
-        return Some((log, "operation_log_match", Strength::Strong));
+/// The log that says it is this restore's: exact by request id, else by backup and target. Of
+/// several the one begun nearest to the send.
+fn correlate<'a>(watch: &Watch<'_>, fresh: &[&'a Log]) -> Option<(&'a Log, Strength)> {
+    let request = watch.request;
+    let of_target = |log: &Log| log.target_id.as_deref().map(|id| same_id(id, request.target.id().as_str()));
+    let of_backup =
+        |log: &Log| log.backup_id.as_deref().is_some_and(|id| same_id(id, request.source.backup_id.as_str()));
+
+    // An id that several logs share is somebody's idea of a constant and decides nothing.
+    let exact = |log: &Log| watch.request_id.is_some() && log.request_id.as_deref() == watch.request_id;
+    let exact = only(fresh, |log| exact(log) && of_target(log) != Some(false));
+    if let [log] = exact.as_slice() {
+        return Some((log, Strength::Strong));
     }
     // Without a complete baseline an older restore of the same pair may pass for this one.
     let whole = watch.notes.get("known").is_some() && watch.notes.get("baseline").is_none();
     let single = if whole { Strength::Strong } else { Strength::Weak };
-    let candidates: Vec<&Log> = fresh.iter().filter(matching).copied().collect();
-    match candidates.as_slice() {
-        [] => {}
-        [one] => return Some((one, "operation_log_match", single)),
-        several => return Some((nearest(several, sent)?, "operation_log_match", Strength::Ambiguous)),
-    }
-
-    // The `restore` block is optional; without it only the run and the resource are left.
-    let weak: Vec<&Log> = fresh
-        .iter()
-        .filter(|log| log.backup_id.is_none() && log.target_id.is_none())
-        .filter(|log| {
-            let run = match (&log.checkpoint_id, &request.source.checkpoint_id) {
-                (Some(log), Some(asked)) => same_id(log, asked.as_str()),
-                _ => true,
-            };
-            run && log.resource_id.as_deref().is_some_and(|id| same_id(id, request.target.id().as_str()))
-        })
-        .copied()
-        .collect();
-    match weak.as_slice() {
-        [] => None,
-        [one] => Some((one, "operation_log_match", Strength::Weak)),
-        several => Some((nearest(several, sent)?, "operation_log_match", Strength::Ambiguous)),
-    }
+    nearest(watch, &only(fresh, |log| of_backup(log) && of_target(log) == Some(true)), single)
 }
 
-fn nearest<'a>(logs: &[&'a Log], sent: Timestamp) -> Option<&'a Log> {
-    logs.iter().copied().min_by_key(|log| {
-        log.begun.map_or(i64::MAX, |begun| begun.micros_since(sent.plus_seconds(-SKEW_SECONDS)).abs())
-    })
+/// The log that does not say what it restores and still fits: same run, and the resource is source
+/// or target of this restore. Both are told by the backup.
+fn resemble<'a>(watch: &Watch<'_>, bare: &[&'a Log], backup: &Answer) -> Option<(&'a Log, Strength)> {
+    let body = backup.as_ref().ok().and_then(Reply::json).unwrap_or_default();
+    let source = lenient::text(&body, &["backup", "resource_id"]);
+    let run = lenient::text(&body, &["backup", "checkpoint_id"]);
+    let target = watch.request.target.id().as_str();
+    let fits = |log: &Log| {
+        let is = |id: Option<&str>| {
+            id.zip(log.resource_id.as_deref()).is_some_and(|(one, other)| same_id(one, other))
+        };
+        match (&log.checkpoint_id, &run) {
+            (Some(of_log), Some(run)) => same_id(of_log, run) && (is(Some(target)) || is(source.as_deref())),
+            _ => is(Some(target)),
+        }
+    };
+    nearest(watch, &only(bare, fits), Strength::Weak)
+}
+
+fn only<'a>(logs: &[&'a Log], fits: impl Fn(&Log) -> bool) -> Vec<&'a Log> {
+    logs.iter().copied().filter(|log| fits(log)).collect()
+}
+
+/// The one log, as sure as `single` says, or of several the one begun nearest to the send.
+fn nearest<'a>(watch: &Watch<'_>, logs: &[&'a Log], single: Strength) -> Option<(&'a Log, Strength)> {
+    let sent = watch.sent_upstream();
+    let distance = |log: &&&Log| log.begun.map_or(i64::MAX, |begun| begun.micros_since(sent).abs());
+    let log = logs.iter().min_by_key(distance)?;
+    Some((log, if logs.len() == 1 { single } else { Strength::Ambiguous }))
 }
 
 /// What a log says of the restore.
@@ -224,6 +260,10 @@ fn failed(log: &Log, how: &str, effect: Effect) -> Problem {
 fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let reply = match answer {
         Ok(reply) if reply.status == 200 => reply,
+        Ok(reply) if errors::not_there(reply) => {
+            let reason = "no operation log appeared and the backup is gone".to_owned();
+            return Reading::new(Found::Lost(reason), "backup_state", Strength::Derived);
+        }
         Ok(reply) => return Reading::refused(reply, LOG),
         Err(unread) => return Reading::unanswered(unread, LOG),
     };
@@ -232,7 +272,7 @@ fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let found = match status.as_deref() {
         Some("restoring" | "waiting_restore") => Found::Running,
         // The list does not have it, and nothing moves.
-        Some(_) if !watch.accepted => Found::Absent,
+        Some("available") if !watch.accepted => Found::Absent,
         Some("available") => {
             Found::Lost("accepted, yet no operation log appeared and the backup is available".to_owned())
         }

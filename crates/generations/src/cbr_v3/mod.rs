@@ -6,7 +6,7 @@ use restore_model::{Problem, RestoreRequest, TargetKind};
 
 use crate::{
     Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Step, Watch,
+    Reply, Schema, Step, Watch, schemas::schemas,
 };
 
 mod check;
@@ -58,6 +58,10 @@ impl Generation for CbrV3 {
 
     fn lists_restores(&self) -> bool {
         true
+    }
+
+    fn schemas(&self) -> &'static [Schema] {
+        schemas!["cbr-restore-request", "cbr-restore-response", "cbr-operation-log", "cbr-backup",]
     }
 
     /// Every 5 s for the first 30 s, then every 15 s (wire reference 2.3.1).

@@ -1,14 +1,16 @@
 //! Before the send: the restore logs of the last day. What is there already is not ours, however
 //! much it looks alike (wire reference 2.3.1, step 1).
 //!
-//! A caller who may restore but not read tasks goes without: correlation is then weaker, and the
-//! restore says so.
+//! A caller who may restore but not read tasks goes without, and so does everybody while the list
+//! cannot be read: correlation is then weaker, and the restore says so. Only refused credentials
+//! end it here, since the restore would meet the same refusal.
 
-use restore_model::Problem;
+use restore_model::{Code, Problem};
 use serde_json::json;
 
-use super::wire::{Log, PAGE, list_logs};
+use super::wire::{Page, list_logs};
 use crate::call::Answer;
+use crate::errors::{Verdict, classify};
 use crate::{Prepare, Prepared, Step, lenient};
 
 /// How far back restores may look like the one to come: a day.
@@ -21,30 +23,35 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
         return Step::Done(Ok(Prepared::default()));
     }
     let from = ask.now.plus_seconds(-LOOK_BACK_SECONDS);
-    let Some(last) = answers.last() else {
-        return Step::Ask(list_logs(&ask.request.project_id, from, 0));
-    };
-    let full = matches!(last, Ok(reply) if reply.status == 200
-        && reply.json().is_some_and(|body| lenient::items(&body, &["operation_logs"]).len() >= PAGE));
-    if full && answers.len() < MAX_PAGES {
-        return Step::Ask(list_logs(&ask.request.project_id, from, answers.len()));
-    }
-
+    let backup = ask.request.source.backup_id.as_str();
+    let mut answers = answers.iter();
     let mut known: Vec<String> = Vec::new();
-    let mut whole = !full;
-    for answer in answers {
-        match answer {
-            Ok(reply) if reply.status == 200 => {
-                let body = reply.json().unwrap_or_default();
-                let logs = lenient::items(&body, &["operation_logs"]);
-                let alike = logs.iter().filter_map(Log::read).filter(|log| {
-                    log.backup_id
-                        .as_deref()
-                        .is_none_or(|id| lenient::same_id(id, ask.request.source.backup_id.as_str()))
-                });
-                known.extend(alike.map(|log| log.id));
-            }
-            _ => whole = false,
+    let mut read = 0;
+    let mut whole = false;
+    for _ in 0..MAX_PAGES {
+        let Some(answer) = answers.next() else {
+            return Step::Ask(list_logs(&ask.request.project_id, from, read));
+        };
+        let page = match answer {
+            Ok(reply) if reply.status == 200 => Page::read(reply),
+            Ok(reply) => match classify(reply) {
+                Verdict::Refused(problem) if problem.code == Code::Unauthorized => {
+                    return Step::Done(Err(problem));
+                }
+                _ => None,
+            },
+            Err(_) => None,
+        };
+        let Some(page) = page else { break };
+        read += page.length;
+        whole = !page.more(read);
+        let alike = page
+            .logs
+            .into_iter()
+            .filter(|log| log.backup_id.as_deref().is_none_or(|id| lenient::same_id(id, backup)));
+        known.extend(alike.map(|log| log.id));
+        if whole {
+            break;
         }
     }
     let notes =

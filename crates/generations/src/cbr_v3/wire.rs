@@ -5,7 +5,7 @@ use restore_model::{Id, Mapping, ProjectId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::call::Call;
+use crate::call::{Call, Reply};
 use crate::lenient;
 use crate::path;
 
@@ -74,10 +74,10 @@ pub(super) fn get_log(project: &ProjectId, id: &Id) -> Call {
 
 /// Restore logs begun at or after `from`. No filter by resource: whether it means source or target
 /// is documented nowhere (wire reference 2.3.1).
-pub(super) fn list_logs(project: &ProjectId, from: Timestamp, page: usize) -> Call {
+pub(super) fn list_logs(project: &ProjectId, from: Timestamp, offset: usize) -> Call {
     let from = from.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ");
     // `offset` may not be 0 by one half of the documentation, so the first page has none (T13).
-    let offset = if page == 0 { String::new() } else { format!("&offset={}", page * PAGE) };
+    let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
     Call::read(
         project,
         "/v3/{project_id}/operation-logs",
@@ -89,10 +89,38 @@ pub(super) fn list_logs(project: &ProjectId, from: Timestamp, page: usize) -> Ca
     )
 }
 
+/// One page of the list of operation logs.
+pub(super) struct Page {
+    pub(super) logs: Vec<Log>,
+    /// Entries, readable or not: what the next page's offset is counted by.
+    pub(super) length: usize,
+    total: Option<u64>,
+}
+
+impl Page {
+    /// Reads a page; `None` when the answer is no list.
+    pub(super) fn read(reply: &Reply) -> Option<Self> {
+        let body = reply.json()?;
+        let entries = body.get("operation_logs")?.as_array()?;
+        Some(Self {
+            logs: entries.iter().filter_map(Log::read).collect(),
+            length: entries.len(),
+            total: lenient::at(&body, &["count"]).and_then(Value::as_u64),
+        })
+    }
+
+    /// Whether more entries follow, `read` of them having been read with this page. A server may
+    /// cut pages shorter than it was asked for, so its own count is believed, too.
+    pub(super) fn more(&self, read: usize) -> bool {
+        self.length > 0 && (self.length >= PAGE || self.total.is_some_and(|total| total > read as u64))
+    }
+}
+
 /// What is read of one operation log.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     pub(super) id: String,
+    pub(super) operation: Option<String>,
     pub(super) status: Option<String>,
     pub(super) progress: Option<u8>,
     pub(super) backup_id: Option<String>,
@@ -106,11 +134,24 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Whether it is of a restore that has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.status
+            .as_deref()
+            .is_some_and(|status| ["running", "waiting"].iter().any(|word| status.eq_ignore_ascii_case(word)))
+    }
+
+    /// Whether it is of a restore. The list was asked for nothing else, but who knows.
+    pub(super) fn is_restore(&self) -> bool {
+        self.operation.as_deref().is_none_or(|operation| operation == "restore")
+    }
+
     /// Reads a log; `None` when it has no id.
     pub(super) fn read(value: &Value) -> Option<Self> {
-        use lenient::{percent, text, time};
+        use lenient::{percent, text, time, word};
         Some(Self {
             id: text(value, &["id"])?,
+            operation: word(value, &["operation_type"]),
             status: text(value, &["status"]),
             progress: percent(value, &["extra_info", "common", "progress"]),
             backup_id: text(value, &["extra_info", "restore", "backup_id"]),

@@ -4,7 +4,7 @@
 //! without a new failure marker.
 
 use restore_model::{Code, Effect, Id, Problem, Strength, UpstreamError};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::decode::{Word, failed, word};
 use super::wire::{Marker, RESTORE, get_item, get_restore};
@@ -46,7 +46,7 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
         Ok(reply) => reply,
         Err(unread) => return Reading::unanswered(unread, ITEM),
     };
-    if reply.status == 404 && !errors::read(reply).code.unwrap_or_default().starts_with("APIG") {
+    if errors::not_there(reply) {
         return Reading::new(Found::Lost("the backup item is gone".to_owned()), ITEM, Strength::Derived);
     }
     if reply.status != 200 {
@@ -62,23 +62,28 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
         watch.notes.get("baseline").and_then(|before| serde_json::from_value(before.clone()).ok());
     let seen = lenient::truth(watch.notes, &["seen_running"]).unwrap_or(false);
 
+    let failed_anew =
+        marker.tells_failure() && baseline.as_ref().is_some_and(|before| !marker.repeats(before));
+
     let mut notes = None;
     let mut progress = None;
+    let mut anomaly = None;
     let found = match status.as_str() {
         "waiting_restore" | "restoring" => {
             if !seen {
-                notes = Some(lenient::with(watch.notes, "seen_running", Value::Bool(true)));
+                // What it says while it runs is of an earlier restore: a nearer baseline.
+                let seen = lenient::with(watch.notes, "seen_running", Value::Bool(true));
+                notes = Some(lenient::with(&seen, "baseline", json!(marker)));
             }
             // Documented for backups alone; a 100 is the backup's own and says nothing here.
             progress = lenient::percent(item, &["extend_info", "progress"]).filter(|percent| *percent < 100);
             Found::Running
         }
-        "available" if seen || baseline.is_some() && marker.tells_failure_since(baseline.as_ref()) => {
-            if marker.tells_failure_since(baseline.as_ref()) {
-                Found::Failed(marked(&marker))
-            } else {
-                Found::Succeeded
-            }
+        "available" if failed_anew => Found::Failed(marked(&marker)),
+        "available" if seen && !marker.tells_failure() => Found::Succeeded,
+        "available" if seen => {
+            let reason = "the backup item names a failed restore, in words it already had before this one";
+            Found::Lost(reason.to_owned())
         }
         "available" if watch.age_seconds() < watch.grace_seconds => Found::Nothing,
         "available" => {
@@ -90,9 +95,15 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
         "deleting" | "deleted" | "waiting_delete" => {
             Found::Lost(format!("the backup item is {status}, so its state tells nothing any more"))
         }
-        _ => Found::Nothing,
+        "waiting_protect" | "protecting" => Found::Nothing,
+        "" => return Reading::unreadable("the backup item has no status", false, ITEM),
+        other => {
+            anomaly = Some(format!("the backup item is {other:?}, a word this version does not know"));
+            Found::Nothing
+        }
     };
     let mut reading = Reading::new(found, ITEM, Strength::Derived);
+    reading.anomaly = anomaly;
     reading.status = Some(status);
     reading.progress = progress;
     reading.notes = notes;

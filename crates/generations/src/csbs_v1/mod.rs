@@ -6,7 +6,7 @@ use restore_model::{Problem, RestoreRequest, TargetKind};
 
 use crate::{
     Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Step, Watch,
+    Reply, Schema, Step, Watch, schemas::schemas,
 };
 
 mod check;
@@ -51,6 +51,16 @@ impl Generation for CsbsV1 {
 
     fn lists_restores(&self) -> bool {
         false
+    }
+
+    fn schemas(&self) -> &'static [Schema] {
+        schemas![
+            "csbs-restore-request",
+            "csbs-restore-response",
+            "csbs-check-restorable-request",
+            "csbs-check-restorable-response",
+            "csbs-checkpoint-item",
+        ]
     }
 
     /// Every 10 s, growing to 60 s (wire reference 2.1, step 3).

@@ -115,9 +115,16 @@ impl Marker {
         }
     }
 
-    /// Whether the item says that a restore failed, and did not say so before in the same words
-    /// at the same time.
-    pub(super) fn tells_failure_since(&self, before: Option<&Self>) -> bool {
-        self.fail_op.as_deref() == Some("restore") && before != Some(self)
+    /// Whether the item says that a restore failed; which one, it does not say.
+    pub(super) fn tells_failure(&self) -> bool {
+        self.fail_op.as_deref() == Some("restore")
+    }
+
+    /// Whether it says so in the same words as before. The time is left out: it moves with every
+    /// change of the item, and a marker of an earlier restore may be kept all along.
+    pub(super) fn repeats(&self, before: &Self) -> bool {
+        let words =
+            |marker: &Self| [marker.fail_op.clone(), marker.fail_code.clone(), marker.fail_reason.clone()];
+        words(self) == words(before)
     }
 }

@@ -2,10 +2,13 @@
 //! are read instead (wire reference 4, "equivalents elsewhere").
 
 use restore_model::Target;
+use serde_json::Value;
 
 use super::wire::{get_backup, list_creating};
 use crate::call::Answer;
 use crate::{Check, Prepare, Step, classify, lenient, volumes};
+
+const UNREADABLE: &str = "the upstream's answer cannot be read";
 
 pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     let request = ask.request;
@@ -19,11 +22,15 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
         return Step::Ask(get_backup(project, &request.source.backup_id));
     };
     let backup = match answer {
-        Ok(reply) if reply.status == 200 => reply.json().unwrap_or_default(),
+        Ok(reply) if reply.status == 200 => {
+            let body = reply.json().unwrap_or_default();
+            if lenient::at(&body, &["backup"]).is_none() {
+                return Step::Done(vec![Check::not_run("backup_exists", UNREADABLE)]);
+            }
+            body
+        }
         Ok(reply) => {
-            let problem = classify(reply).into_problem();
-            let code = problem.upstream.as_ref().and_then(|said| said.code.clone()).unwrap_or_default();
-            return Step::Done(vec![Check::failed("backup_exists", &code, problem.detail)]);
+            return Step::Done(vec![Check::unfound("backup_exists", "VolumeBackup.0111", reply)]);
         }
         Err(unread) => return Step::Done(vec![Check::not_run("backup_exists", unread.explain().0)]),
     };
@@ -39,22 +46,7 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     ];
 
     let Some(answer) = answers.next() else { return Step::Ask(list_creating(project, volume_id)) };
-    checks.push(match answer {
-        Ok(reply) if reply.status == 200 => {
-            let body = reply.json().unwrap_or_default();
-            let busy = lenient::items(&body, &["backups"])
-                .iter()
-                .any(|backup| lenient::word(backup, &["status"]).as_deref() == Some("creating"));
-            Check::of(
-                "no_backup_in_progress",
-                !busy,
-                "VolumeBackup.0206",
-                "a backup of the disk is being made",
-            )
-        }
-        Ok(reply) => Check::not_run("no_backup_in_progress", classify(reply).into_problem().detail),
-        Err(unread) => Check::not_run("no_backup_in_progress", unread.explain().0),
-    });
+    checks.push(idle_check(answer));
 
     match volumes::states(request, &mut answers) {
         Step::Ask(call) => Step::Ask(call),
@@ -72,5 +64,23 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
             checks.push(disks.each("disk_available", code, [status.map(|status| status == "available")]));
             Step::Done(checks)
         }
+    }
+}
+
+fn idle_check(answer: &Answer) -> Check {
+    let name = "no_backup_in_progress";
+    match answer {
+        Ok(reply) if reply.status == 200 => {
+            let body = reply.json().unwrap_or_default();
+            let Some(backups) = lenient::at(&body, &["backups"]).and_then(Value::as_array) else {
+                return Check::not_run(name, UNREADABLE);
+            };
+            let busy = backups
+                .iter()
+                .any(|backup| lenient::word(backup, &["status"]).as_deref() == Some("creating"));
+            Check::of(name, !busy, "VolumeBackup.0206", "a backup of the disk is being made")
+        }
+        Ok(reply) => Check::not_run(name, classify(reply).into_problem().detail),
+        Err(unread) => Check::not_run(name, unread.explain().0),
     }
 }

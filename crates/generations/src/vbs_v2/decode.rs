@@ -12,16 +12,18 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     if !matches!(reply.status, 200..=299) {
         return refused_or_unsure(errors::classify(reply));
     }
+    let error = errors::read(reply);
     let body = reply.json().filter(serde_json::Value::is_object);
     let job = body
         .as_ref()
         .and_then(|body| lenient::text(body, &["job_id"]))
         .filter(|job| job.parse::<Id>().is_ok());
     if let Some(job) = job {
+        // An error beside a job: the job will tell, and to call it refused could be a lie.
+        let anomaly = error.code.map(|code| format!("the answer names a job and error {code} as well"));
         let handle = Some(Handle { kind: JOB.to_owned(), id: job });
-        return Outcome::Started { handle, status: Some("INIT".to_owned()), anomaly: None };
+        return Outcome::Started { handle, status: Some("INIT".to_owned()), anomaly };
     }
-    let error = errors::read(reply);
     if body.is_some() && error.code.is_some() {
         // A code decides for itself; one the table does not know, under 200, decides nothing.
         return match error.code.as_deref().and_then(|code| crate::codes::find(code, reply.status)) {

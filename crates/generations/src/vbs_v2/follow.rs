@@ -27,14 +27,24 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     };
     let body = match backup {
         Ok(reply) if reply.status == 200 => reply.json().unwrap_or_default(),
+        Ok(reply) if errors::not_there(reply) => {
+            let reason = "the backup is gone, so its state tells nothing any more".to_owned();
+            return Step::Done(Reading::new(Found::Lost(reason), BACKUP, Strength::Derived));
+        }
         Ok(reply) => return Step::Done(Reading::refused(reply, BACKUP)),
         Err(unread) => return Step::Done(Reading::unanswered(unread, BACKUP)),
     };
     let seen = lenient::truth(watch.notes, &["seen_running"]).unwrap_or(false);
+    // Available just before the send: only then is what is seen afterwards this restore's doing.
+    let ours = lenient::word(watch.notes, &["baseline"]).as_deref() == Some("available");
     let status = lenient::word(&body, &["backup", "status"]).unwrap_or_default();
     let found = match status.as_str() {
         "restoring" => Found::Running,
-        "error_restoring" => Found::Failed(failed(&format!("the backup's status is {status}"), None)),
+        "error_restoring" if ours => Found::Failed(failed(&format!("the backup's status is {status}"), None)),
+        "available" if seen && !ours => {
+            let reason = "the backup was restored from, and nothing tells by whom".to_owned();
+            Found::Lost(reason)
+        }
         "available" if seen => {
             let Target::Volume { volume_id } = &watch.request.target else {
                 return Step::Done(Reading::new(Found::Nothing, BACKUP, Strength::Derived));
@@ -54,11 +64,10 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
 
 fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     let confirmed = lenient::truth(watch.notes, &["confirmed"]).unwrap_or(false);
-    if reply.status == 404 {
-        let code = errors::read(reply).code.unwrap_or_default();
-        if code.starts_with("APIG") {
-            // A wrong path, not a job that is gone; a released client had just that bug.
-            return Reading::refused(reply, JOB);
+    // A wrong path is no job that is gone; a released client had just that bug.
+    if errors::not_there(reply) {
+        if !confirmed && watch.age_seconds() < watch.grace_seconds {
+            return Reading::new(Found::Nothing, JOB, Strength::Weak);
         }
         let reason =
             if confirmed { "the job was there and is gone" } else { "the upstream does not know the job" };

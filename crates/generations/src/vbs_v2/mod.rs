@@ -5,7 +5,7 @@ use restore_model::{Problem, RestoreRequest, TargetKind};
 
 use crate::{
     Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Step, Watch,
+    Reply, Schema, Step, Watch, schemas::schemas,
 };
 
 mod check;
@@ -49,6 +49,16 @@ impl Generation for VbsV2 {
 
     fn lists_restores(&self) -> bool {
         false
+    }
+
+    fn schemas(&self) -> &'static [Schema] {
+        schemas![
+            "vbs-restore-request",
+            "vbs-restore-response",
+            "vbs-native-restore-response",
+            "vbs-job",
+            "vbs-backup",
+        ]
     }
 
     /// Jobs are cheap to read and short: every 5 s for the first minute, then every 15 s.

@@ -1,0 +1,378 @@
+//! CBR: the operation log by its id, else by correlation, else the backup as a second signal
+//! (wire reference 2.3 and 2.3.1).
+
+use std::cell::Cell;
+
+use restore_generations::{Answer, Found, Reading, Reply, Unread};
+use restore_model::{Code, Effect, Strength};
+use serde_json::{Value, json};
+
+use crate::support::{
+    CHECKPOINT, DATA_DISK, Followed, SERVER, SERVER_BACKUP, after, answer, error, nobody, ok, resource,
+    server, wire,
+};
+
+const CBR: &str = "cbr-v3";
+const LOG: &str = "9d8c7b6a-5f4e-4d3c-8b2a-190807060504";
+
+fn followed() -> Followed {
+    Followed::new(server(SERVER_BACKUP)).notes(json!({"known": []}))
+}
+
+fn bound() -> Followed {
+    followed().handle("operation_log", LOG)
+}
+
+/// A restore log that fits, begun so many seconds after the send.
+fn log(id: &str, begun: i64, status: &str) -> Value {
+    json!({"id": id, "operation_type": "restore", "status": status, "started_at": after(begun).to_string(),
+        "error_info": {"code": "", "message": ""},
+        "extra_info": {"resource": {"id": SERVER, "type": "OS::Nova::Server"},
+            "restore": {"backup_id": SERVER_BACKUP, "target_resource_id": SERVER},
+            "common": {"progress": 35, "request_id": format!("req-of-{id}")}}})
+}
+
+fn list(logs: &[Value]) -> Answer {
+    ok(json!({"count": logs.len(), "limit": 1000, "offset": 0, "operation_logs": logs}))
+}
+
+fn backup(status: &str) -> Answer {
+    let mut body = wire("cbr.backup.response");
+    body["backup"]["status"] = json!(status);
+    ok(body)
+}
+
+/// A cloud with these logs and this state of the backup.
+fn cloud(logs: &[Value], status: &str) -> impl Fn(&str) -> Answer {
+    let (logs, backup) = (list(logs), backup(status));
+    move |path| match path {
+        path if path.starts_with("operation-logs?") => logs.clone(),
+        path if path.starts_with("backups/") => backup.clone(),
+        _ => error(404, "BackupService.6500"),
+    }
+}
+
+fn by_list(followed: &Followed, logs: &[Value]) -> Reading {
+    followed.round(CBR, cloud(logs, "available")).0
+}
+
+fn id(reading: &Reading) -> Option<&str> {
+    reading.handle.as_ref().map(|handle| handle.id.as_str())
+}
+
+#[test]
+fn one_log_that_fits_is_the_restore() {
+    let (reading, asked) = followed().round(CBR, cloud(&[log("a", 1, "running")], "available"));
+    assert_eq!(asked, ["operation-logs?operation_type=restore&start_time=2026-11-22T10:05:00Z&limit=1000"]);
+    assert_eq!((id(&reading), reading.strength, reading.progress), (Some("a"), Strength::Strong, Some(35)));
+    assert_eq!((reading.found, reading.evidence), (Found::Running, "operation_log_match"));
+}
+
+#[test]
+fn the_example_of_the_reference_is_found_and_done_before_the_first_poll() {
+    // F27; the times of Huawei Cloud have no zone
+    let (reading, _) = followed().round(CBR, |_| ok(wire("cbr.oplogs.response")));
+    assert_eq!((id(&reading), &reading.found), (Some(LOG), &Found::Succeeded));
+}
+
+#[test]
+fn logs_of_other_restores_are_not_ours() {
+    let mut other_backup = log("a", 1, "running");
+    other_backup["extra_info"]["restore"]["backup_id"] = json!("other");
+    let mut other_target = log("b", 1, "running");
+    other_target["extra_info"]["restore"]["target_resource_id"] = json!("other");
+    let mut a_backup = log("c", 1, "running");
+    a_backup["operation_type"] = json!("backup");
+    a_backup["extra_info"]["restore"] = Value::Null;
+    let old = log("d", -601, "success");
+    for log in [other_backup, other_target, a_backup, old] {
+        assert_eq!(by_list(&followed(), &[log]).found, Found::Nothing);
+    }
+    // at the rim of the window, and in another spelling
+    let mut rim = log("e", -600, "running");
+    rim["extra_info"]["restore"]["target_resource_id"] = json!(SERVER.to_uppercase().replace('-', ""));
+    assert_eq!(id(&by_list(&followed(), &[rim])), Some("e"));
+}
+
+#[test]
+fn what_was_there_before_or_belongs_to_another_is_passed_over() {
+    let logs = [log("old", 1, "success"), log("theirs", 2, "running"), log("ours", 3, "running")];
+    let mut followed = followed().notes(json!({"known": ["old"]}));
+    followed.taken = vec!["theirs".to_owned()];
+    let reading = by_list(&followed, &logs);
+    assert_eq!((id(&reading), reading.strength), (Some("ours"), Strength::Strong));
+}
+
+#[test]
+fn of_several_the_nearest_to_the_send_is_taken_and_called_ambiguous() {
+    let logs = [log("later", 60, "running"), log("nearest", 2, "running"), log("before", -300, "success")];
+    let reading = by_list(&followed(), &logs);
+    assert_eq!((id(&reading), reading.strength), (Some("nearest"), Strength::Ambiguous));
+    // and stays so once it is read by its id (F26)
+    let next = followed().then(&reading);
+    let (reading, _) = next.round(CBR, |_| ok(json!({"operation_log": log("nearest", 2, "success")})));
+    assert_eq!((&reading.found, reading.strength), (&Found::Succeeded, Strength::Ambiguous));
+}
+
+#[test]
+fn the_request_id_decides_among_several() {
+    let mut followed = followed();
+    followed.request_id = Some("req-of-b");
+    let mut logs = vec![log("a", 1, "running"), log("b", 90, "running")];
+    let reading = by_list(&followed, &logs);
+    assert_eq!((id(&reading), reading.strength), (Some("b"), Strength::Strong));
+    // also where the log names the disk's own backup
+    logs[1]["extra_info"]["restore"]["backup_id"] = json!("a-child-of-it");
+    assert_eq!(id(&by_list(&followed, &logs)), Some("b"));
+    // an id that all logs share says nothing
+    for log in &mut logs {
+        log["extra_info"]["common"]["request_id"] = json!("req-of-b");
+    }
+    assert_eq!(id(&by_list(&followed, &logs)), Some("a"));
+}
+
+#[test]
+fn without_a_whole_baseline_a_match_is_weak() {
+    for notes in [Value::Null, json!({"known": [], "baseline": "incomplete"})] {
+        let reading = by_list(&followed().notes(notes), &[log("a", 1, "running")]);
+        assert_eq!((id(&reading), reading.strength), (Some("a"), Strength::Weak));
+    }
+}
+
+#[test]
+fn without_a_restore_block_run_and_resource_decide_weakly() {
+    let run = wire("cbr.backup.response")["backup"]["checkpoint_id"].clone();
+    let bare = |checkpoint: &Value, resource: &str| {
+        let mut log = log("a", 1, "running");
+        log["extra_info"]["restore"] = Value::Null;
+        log["checkpoint_id"] = checkpoint.clone();
+        log["extra_info"]["resource"]["id"] = json!(resource);
+        log
+    };
+    let reading = by_list(&followed(), &[bare(&run, SERVER)]);
+    assert_eq!((id(&reading), reading.strength), (Some("a"), Strength::Weak));
+    assert_eq!(id(&by_list(&followed(), &[bare(&json!(CHECKPOINT), SERVER)])), None, "another run");
+    assert_eq!(id(&by_list(&followed(), &[bare(&run, "another-server")])), None, "another resource");
+
+    // onto another server: the log may name the source alone
+    let mut elsewhere = followed();
+    elsewhere.request = resource();
+    let restore_model::Target::Resource { resource_id, .. } = &mut elsewhere.request.target else {
+        unreachable!()
+    };
+    *resource_id = "another-server".parse().unwrap();
+    assert_eq!(id(&by_list(&elsewhere, &[bare(&run, SERVER)])), Some("a"));
+    assert_eq!(id(&by_list(&elsewhere, &[bare(&Value::Null, SERVER)])), None, "the run is not told");
+
+    let twice = [bare(&run, SERVER), {
+        let mut second = bare(&run, SERVER);
+        second["id"] = json!("b");
+        second["started_at"] = json!(after(100).to_string());
+        second
+    }];
+    let reading = by_list(&followed(), &twice);
+    assert_eq!((id(&reading), reading.strength), (Some("a"), Strength::Ambiguous));
+}
+
+#[test]
+fn clocks_that_differ_by_the_offset_are_no_trouble() {
+    for minutes in [-10, 10] {
+        let mut followed = followed();
+        followed.clock_offset_ms = minutes * 60_000;
+        let (reading, asked) =
+            followed.round(CBR, cloud(&[log("a", minutes * 60 + 1, "running")], "available"));
+        assert_eq!(id(&reading), Some("a"));
+        let start = if minutes < 0 { "09:55:00" } else { "10:15:00" };
+        assert!(asked[0].contains(start), "{asked:?}");
+    }
+}
+
+#[test]
+fn an_upstream_whose_clock_is_behind_the_window_does_not_prove_absence() {
+    let behind = |minutes: i64| {
+        let (reading, _) = followed().unproven().age(200).round(CBR, |path| {
+            if path.starts_with("backups/") {
+                return backup("available");
+            }
+            let date = Some(after(200 - minutes * 60));
+            Ok(Reply { date, ..list(&[]).unwrap() })
+        });
+        reading.found
+    };
+    assert_eq!(behind(0), Found::Absent);
+    assert_eq!(behind(-60), Found::Absent, "ahead is within the window");
+    assert!(matches!(behind(11), Found::Unreadable { credential: false, .. }));
+}
+
+#[test]
+fn full_pages_are_followed_by_the_next() {
+    let pages = Cell::new(0);
+    let (reading, asked) = followed().round(CBR, |path| {
+        pages.set(pages.get() + 1);
+        if path.contains("&offset=1000") {
+            return list(&[log("ours", 1, "running")]);
+        }
+        let mut logs: Vec<Value> = (0..1000).map(|n| log(&format!("l{n}"), -700, "success")).collect();
+        // one without an id does not make the page short
+        logs[0]["id"] = Value::Null;
+        list(&logs)
+    });
+    assert_eq!((id(&reading), asked.len(), pages.get()), (Some("ours"), 2, 2));
+
+    let (reading, asked) = followed()
+        .unproven()
+        .round(CBR, |_| list(&(0..1000).map(|n| log(&format!("l{n}"), -700, "success")).collect::<Vec<_>>()));
+    assert_eq!(asked.len(), 5);
+    assert!(matches!(reading.found, Found::Unreadable { .. }), "{reading:?}");
+}
+
+#[test]
+fn every_status_of_a_log_has_its_meaning() {
+    let read = |status: &str| {
+        let mut body = wire("cbr.oplog.response");
+        body["operation_log"]["status"] = json!(status);
+        body["operation_log"]["error_info"] =
+            json!({"code": "BackupService.2008", "message": "server locked"});
+        bound().round(CBR, |_| ok(body.clone())).0
+    };
+    for status in ["running", "waiting", "Running"] {
+        let reading = read(status);
+        assert_eq!((reading.found, reading.anomaly, reading.progress), (Found::Running, None, Some(35)));
+        assert_eq!(reading.status.as_deref(), Some(status));
+    }
+    assert_eq!(read("success").found, Found::Succeeded);
+    assert_eq!(read("SUCCESS").found, Found::Succeeded);
+    for (status, effect) in
+        [("failed", Effect::Possible), ("timeout", Effect::Possible), ("skipped", Effect::None)]
+    {
+        let Found::Failed(problem) = read(status).found else { panic!("{status}") };
+        assert_eq!((problem.code, problem.effect), (Code::RestoreFailed, effect));
+        let said = problem.upstream.unwrap();
+        assert_eq!(
+            (said.code.as_deref(), said.message.as_deref()),
+            (Some("BackupService.2008"), Some("server locked"))
+        );
+    }
+    let odd = read("SOMETHING_NEW");
+    assert_eq!(odd.found, Found::Running);
+    assert!(odd.anomaly.is_some());
+}
+
+#[test]
+fn a_log_by_its_id_is_strong_and_remembered_as_seen() {
+    let (reading, asked) = bound().round(CBR, |_| ok(wire("cbr.oplog.response")));
+    assert_eq!(asked, [format!("operation-logs/{LOG}")]);
+    assert_eq!(
+        (reading.strength, &reading.notes),
+        (Strength::Strong, &Some(json!({"known": [], "confirmed": true})))
+    );
+    // an hour later it is gone: nobody can say (F29)
+    let gone = bound().then(&reading).age(3_600);
+    for read in [
+        error(404, "BackupService.6500"),
+        answer(404, ""),
+        answer(404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#),
+    ] {
+        let (reading, _) = gone.round(CBR, |_| read.clone());
+        assert!(matches!(reading.found, Found::Lost(_)), "{reading:?}");
+    }
+    // a wrong path is no log that is gone
+    let (reading, _) = gone.round(CBR, |_| error(404, "APIGW.0101"));
+    assert!(matches!(reading.found, Found::Unreadable { credential: false, .. }), "{reading:?}");
+}
+
+#[test]
+fn an_id_that_never_was_a_log_is_dropped_for_correlation() {
+    for unknown in
+        [error(404, "BackupService.6501"), answer(404, r#"{"itemNotFound":{"code":404,"message":"?"}}"#)]
+    {
+        let (reading, _) = bound().round(CBR, |path| {
+            if path.starts_with("operation-logs/") {
+                unknown.clone()
+            } else {
+                list(&[log("ours", 1, "running")])
+            }
+        });
+        assert_eq!((id(&reading), &reading.found), (Some("ours"), &Found::Running));
+    }
+}
+
+#[test]
+fn a_read_that_is_refused_is_never_the_end_of_a_restore() {
+    let found = |followed: &Followed, read: &Answer| followed.round(CBR, |_| read.clone()).0.found;
+    for followed in [followed(), bound(), followed().unproven()] {
+        // not permitted to read tasks: that will not pass
+        assert!(matches!(found(&followed, &error(403, "APIGW.0302")), Found::Lost(_)));
+        let token = Found::Unreadable { reason: String::new(), credential: true };
+        for read in [error(401, "APIGW.0301"), error(500, "BackupService.9998"), Err(Unread::NoCredential)] {
+            assert_eq!(std::mem::discriminant(&found(&followed, &read)), std::mem::discriminant(&token));
+            assert!(
+                matches!(found(&followed, &read), Found::Unreadable { credential: true, .. }),
+                "{read:?}"
+            );
+        }
+        for read in [
+            answer(500, ""),
+            answer(502, "<html>"),
+            error(429, "APIGW.0308"),
+            answer(200, "<html>"),
+            ok(json!({"operation_log": []})),
+            Err(Unread::NoAnswer("timed out".to_owned())),
+        ] {
+            assert!(
+                matches!(found(&followed, &read), Found::Unreadable { credential: false, .. }),
+                "{read:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_may_be_late() {
+    // F25: five minutes are waited before the backup is asked
+    let (reading, asked) = followed()
+        .age(299)
+        .round(CBR, |path| if path.starts_with("backups") { nobody(path) } else { list(&[]) });
+    assert_eq!((reading.found, asked.len()), (Found::Nothing, 1));
+    let late = |status: &str| followed().age(301).round(CBR, cloud(&[], status)).0;
+    assert_eq!(late("restoring").found, Found::Running);
+    assert_eq!(late("waiting_restore").found, Found::Running);
+    assert_eq!(late("waiting-restore").strength, Strength::Derived);
+    assert!(matches!(late("available").found, Found::Lost(_)), "never success");
+    assert_eq!(late("error").found, Found::Nothing);
+}
+
+#[test]
+fn a_restore_of_unknown_outcome_is_absent_only_where_nothing_moves() {
+    let found = |status: &str| followed().unproven().round(CBR, cloud(&[], status)).0.found;
+    assert_eq!(found("available"), Found::Absent);
+    assert_eq!(found("restoring"), Found::Running);
+    for status in ["error", "deleting", "protecting", "something_new"] {
+        assert_eq!(found(status), Found::Nothing, "{status}");
+    }
+    // a list that cannot be read proves nothing
+    let (reading, _) = followed().unproven().round(CBR, |_| answer(503, ""));
+    assert!(matches!(reading.found, Found::Unreadable { .. }));
+    // nor one that names the restore
+    let (reading, _) = followed().unproven().round(CBR, cloud(&[log("a", 1, "failed")], "available"));
+    assert!(matches!(reading.found, Found::Failed(_)));
+}
+
+#[test]
+fn a_backup_deleted_meanwhile_leaves_nothing_to_judge_by() {
+    for followed in [followed().age(400), followed().unproven()] {
+        let (reading, _) = followed.round(CBR, |path| {
+            if path.starts_with("backups/") { error(404, "BackupService.6200") } else { list(&[]) }
+        });
+        assert!(matches!(reading.found, Found::Lost(_)), "{reading:?}");
+    }
+}
+
+#[test]
+fn a_log_of_a_disk_restore_names_the_disk() {
+    let mut of_the_disk = log("a", 1, "running");
+    of_the_disk["extra_info"]["restore"] =
+        json!({"backup_id": crate::support::DATA_BACKUP, "target_resource_id": DATA_DISK});
+    let followed = Followed::new(crate::support::disk()).notes(json!({"known": []}));
+    assert_eq!(id(&by_list(&followed, &[log("b", 1, "running"), of_the_disk])), Some("a"));
+}

@@ -1,0 +1,16 @@
+//! What each generation says and hears, held against the wire reference: data where it can be
+//! data, and an upstream made of closures for the reads.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cases;
+mod check;
+mod codes;
+mod follow_cbr;
+mod follow_csbs;
+mod follow_vbs;
+mod prepare;
+mod properties;
+mod schemas;
+mod snapshots;
+mod support;
