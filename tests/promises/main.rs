@@ -1,3 +1,5 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod faults;
 mod main_job;
+mod once;

@@ -154,7 +154,7 @@ pub struct State {
     pub seen_moving: bool,
     /// Reads of an authoritative list that missed it.
     pub absent_reads: u32,
-    /// What the last change of status rests on.
+    /// What is shown rests on this: the last change of status, or a later reading.
     pub evidence: Evidence,
     /// Why it ended badly, or why it is unknown.
     pub error: Option<Problem>,
@@ -300,6 +300,7 @@ impl State {
 
             (S::Running | S::Unknown, E::Observed { handle, upstream_status, progress, notes }) => {
                 next.refreshed();
+                next.evidence = event.evidence.clone();
                 next.handle = handle.clone().or(next.handle);
                 next.upstream_status = upstream_status.clone().or(next.upstream_status);
                 next.progress = progress.or(next.progress);

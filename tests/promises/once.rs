@@ -1,0 +1,145 @@
+//! At most once: keys, duplicates, locks.
+
+use restore_tests::{Settings, World, ids, requests};
+use serde_json::json;
+
+#[tokio::test]
+async fn one_key_is_one_restore_whatever_the_white_space() {
+    let world = World::new().await;
+    let key = [("idempotency-key", "\"one\"")];
+    let first = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (202, ""));
+    let id = first.json()["id"].clone();
+
+    // The same meaning in another spelling, and the key bare.
+    let spelled = format!(
+        "{{ \"target\": {{\"volume_id\":\"{}\",  \"type\":\"volume\"}},\n \"source\":{{\"backup_id\":\"{}\"}}, \"project_id\":\"{}\"}}",
+        ids::FREE.1,
+        ids::FREE.0,
+        ids::PROJECT
+    );
+    let again = world
+        .http
+        .send(
+            http::Method::POST,
+            &world.url("/api/v1/restores"),
+            &[("x-auth-token", ids::TOKEN), ("content-type", "application/json"), ("idempotency-key", "one")],
+            spelled,
+        )
+        .await;
+    assert_eq!(again.json()["id"], id, "{}", again.text());
+    assert_eq!(again.header("idempotency-replayed"), "true");
+
+    // Other content under the same key.
+    let other = world.post_with("/api/v1/restores", &requests::cbr_server(), &key).await;
+    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("key_conflict")));
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_duplicate_without_a_key_gets_the_first_one_and_a_new_key_a_new_one() {
+    let world = World::new().await;
+    let first = world.submit(&requests::free_disk()).await.json();
+    let id = first["id"].as_str().unwrap().to_owned();
+    // A client that resends while the first runs, and one that resends after its end.
+    let during = world.submit(&requests::free_disk()).await;
+    assert_eq!((during.json()["id"].as_str(), during.header("idempotency-replayed")), (Some(&*id), "true"));
+    world.until_status(&id, "succeeded").await;
+    let after = world.submit(&requests::free_disk()).await;
+    assert_eq!((after.status, after.json()["id"].as_str()), (200, Some(&*id)));
+    assert_eq!(world.applied().await.len(), 1);
+
+    let intent =
+        world.post_with("/api/v1/restores", &requests::free_disk(), &[("idempotency-key", "new")]).await;
+    assert_eq!(intent.status, 202, "{}", intent.text());
+    assert_ne!(intent.json()["id"].as_str(), Some(&*id));
+    world.until_status(intent.json()["id"].as_str().unwrap(), "succeeded").await;
+    assert_eq!(world.applied().await.len(), 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn many_equal_requests_at_once_are_one_restore() {
+    let world = World::new().await;
+    let request = requests::free_disk();
+    let (a, b, c, d, e) = tokio::join!(
+        world.submit(&request),
+        world.submit(&request),
+        world.submit(&request),
+        world.submit(&request),
+        world.submit(&request),
+    );
+    let ids: Vec<_> = [a, b, c, d, e].iter().map(|answer| answer.json()["id"].clone()).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_server_and_one_of_its_disks_exclude_each_other_over_generations() {
+    let world = World::new().await;
+    world.behave(json!({"restore_seconds": 60})).await;
+    let server = world.submit(&requests::csbs_server()).await;
+    assert_eq!(server.status, 202, "{}", server.text());
+    let disk = json!({
+        "project_id": ids::PROJECT,
+        "source": {"backup_id": ids::DATA.0},
+        "target": {"type": "volume", "volume_id": ids::DATA.1.to_uppercase()},
+    });
+    let refused = world.submit(&disk).await;
+    let problem = refused.json();
+    assert_eq!(
+        (refused.status, problem["code"].as_str(), problem["effect"].as_str()),
+        (409, Some("target_busy"), Some("none"))
+    );
+    let holder = format!("/api/v1/restores/{}", server.json()["id"].as_str().unwrap());
+    assert_eq!(problem["restore"], holder, "the holder is linked");
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_restore_that_was_refused_may_be_asked_for_again() {
+    let world = World::new().await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": "*/restore"},
+            "answer": {"status": 400, "body": {"error_code": "BackupService.2010", "error_msg": "being restored"}}}]))
+        .await;
+    let refused = world.submit(&requests::cbr_server()).await;
+    let problem = refused.json();
+    assert_eq!((refused.status, problem["code"].as_str()), (409, Some("conflict_busy")), "{problem}");
+    assert_eq!((problem["effect"].as_str(), problem["retry"].as_str()), (Some("none"), Some("later")));
+    assert_eq!(problem["upstream"]["code"], "BackupService.2010");
+    let kept = world.get(problem["restore"].as_str().unwrap()).await.json();
+    assert_eq!(
+        (kept["status"].as_str(), kept["error"]["code"].as_str()),
+        (Some("rejected"), Some("conflict_busy"))
+    );
+
+    let again = world.submit(&requests::cbr_server()).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, ""), "{}", again.text());
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_route_may_demand_a_key() {
+    let routes = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+[[routes]]
+upstream = "cbr"
+idempotency_key = "required"
+"#;
+    let world = World::with(Settings::default().routes(routes)).await;
+    let without = world.submit(&requests::cbr_server()).await;
+    assert_eq!((without.status, without.json()["code"].as_str()), (400, Some("key_required")));
+    let with =
+        world.post_with("/api/v1/restores", &requests::cbr_server(), &[("idempotency-key", "k")]).await;
+    assert_eq!(with.status, 202);
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
