@@ -1,7 +1,7 @@
 //! How many restores a second each store takes in, moves on and reads back, and what that costs
 //! in processor time (on Linux). The folder is where the SQLite file is put; its disk is measured.
 //!
-//! `cargo run --release -p restore-ledger --example throughput -- [FOLDER] [CALLERS] [SECONDS]`
+//! `cargo run --release -p restore-ledger --example throughput -- [FOLDER] [CALLERS] [SECONDS] [STORE]`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +20,13 @@ async fn main() -> Outcome<()> {
     let folder = arguments.next().unwrap_or_else(|| ".".to_owned());
     let callers = arguments.next().map_or(Ok(128), |text| text.parse())?;
     let seconds = arguments.next().map_or(Ok(5), |text| text.parse())?;
+    let only = arguments.next();
     let folder = tempfile::TempDir::new_in(folder)?;
     for url in [LedgerUrl::Memory, LedgerUrl::Sqlite(folder.path().join("ledger.db"))] {
+        let name = if url == LedgerUrl::Memory { "memory" } else { "sqlite" };
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let ledger = restore_ledger::open(&url).await?;
         let (begin, cpu) = (Instant::now(), processor_time());
         let deadline = begin + Duration::from_secs(seconds);
@@ -33,7 +38,6 @@ async fn main() -> Outcome<()> {
             done += task.await??;
         }
         let took = begin.elapsed();
-        let name = if url == LedgerUrl::Memory { "memory" } else { "sqlite" };
         print!("{name}: {callers} callers, {:.0} restores/s", f64::from(done) / took.as_secs_f64());
         match cpu.zip(processor_time()) {
             Some((before, after)) => {

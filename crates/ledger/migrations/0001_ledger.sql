@@ -18,7 +18,6 @@ create table restores (
 create index restores_equal on restores (caller, fingerprint, finished_at);
 create index restores_project on restores (project_id, id);
 create index restores_caller on restores (caller, id);
-create index restores_open on restores (id) where finished_at is null;
 create index restores_handle on restores (upstream, handle_id) where handle_id is not null;
 
 -- The history, only ever appended to: a state is the fold of its events.
@@ -38,7 +37,8 @@ begin
   select raise(abort, 'events are only ever appended');
 end;
 
--- One row per disk or server that an unfinished restore must hold alone.
+-- One row per disk or server that an unfinished restore must hold alone; each holds one at least,
+-- so these are also the list of the unfinished.
 create table locks (
   lock       text primary key not null,
   restore_id text not null references restores (id)
@@ -51,9 +51,9 @@ create table keys (
   primary key (caller, key)
 ) without rowid;
 
--- Every server, disk or resource a restore overwrites, its id folded; for lists.
+-- Every server, disk or resource a restore overwrites, its id folded. An index for lists, no more.
 create table targets (
   target     text not null,
-  restore_id text not null references restores (id),
+  restore_id text not null,
   primary key (target, restore_id)
 ) without rowid;

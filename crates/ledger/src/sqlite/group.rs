@@ -1,19 +1,20 @@
-//! One group of writes as one transaction of two round trips, however many they are.
+//! One group of writes as one transaction of a few round trips, however many they are.
 //!
-//! The first begins the transaction and reads every row the group may depend on into a
-//! [`Book`]; the book decides one write after another, each seeing those before it; the second
-//! stores what the book became, and commits. Sets travel as JSON arrays, which SQLite takes apart
-//! with `json_each`, so the statements are few, fixed and prepared once.
+//! The first begins the transaction and reads every row the group may depend on into a [`Book`];
+//! the book decides one write after another, each seeing those before it; then [`super::store`]
+//! writes down what the book became, and commits. Sets of names travel as JSON arrays, which
+//! SQLite takes apart with `json_each`, so the statements are few, fixed and prepared once.
 
 use std::collections::{BTreeSet, HashSet};
 
-use restore_model::{Event, Intent, RestoreId, State, Timestamp};
+use restore_model::{Event, RestoreId};
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor, Row as _};
 
 use super::parse;
-use crate::book::{Book, Coming, Row, lock_target};
+use super::store::Change;
+use crate::book::{Book, Coming};
 use crate::{Accept, Entry, LedgerError};
 
 /// One thing to write.
@@ -78,25 +79,6 @@ select 3, '', '', r.id, r.intent, r.state
 union all
 select 4, '', '', r.id, r.intent, r.state
   from json_each($4) w join locks l on l.lock = w.value join restores r on r.id = l.restore_id";
-
-const STORE_AND_COMMIT: &str = "
-insert into restores
-    (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at, intent, state)
-  select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-         value ->> 7, value ->> 8, value -> 9, value -> 10
-  from json_each($1);
-update restores
-  set handle_id = w.value ->> 1, status = w.value ->> 2, finished_at = w.value ->> 3, state = w.value -> 4
-  from json_each($2) w where restores.id = w.value ->> 0;
-insert into events (restore_id, seq, at, event)
-  select value ->> 0, value ->> 1, value ->> 2, value -> 3 from json_each($3);
-delete from locks where lock in (select value from json_each($4));
-insert into locks (lock, restore_id) select value ->> 0, value ->> 1 from json_each($5);
-insert or replace into keys (caller, key, restore_id)
-  select value ->> 0, value ->> 1, value ->> 2 from json_each($6);
-insert into targets (target, restore_id) select distinct value ->> 0, value ->> 1 from json_each($7);
-update meta set value = value + 1 where name = 'writable' and $8;
-commit";
 
 /// Commits the group and says what became of each write, in their order. When it fails, the
 /// transaction may still be open.
@@ -197,117 +179,13 @@ fn parse_id(text: &str) -> Result<RestoreId, LedgerError> {
     text.parse().map_err(|_| LedgerError::Corrupt("a restore id that is none".to_owned()))
 }
 
-type NewRow<'a> = (
-    RestoreId,
-    &'a str,
-    &'a str,
-    &'a str,
-    Option<&'a str>,
-    &'a str,
-    &'a str,
-    i64,
-    Option<i64>,
-    &'a Intent,
-    &'a State,
-);
-type MovedRow<'a> = (RestoreId, Option<&'a str>, &'a str, Option<i64>, &'a State);
-
-/// What a group changes, one member per parameter of [`STORE_AND_COMMIT`].
-#[derive(Default)]
-struct Change<'a> {
-    rows: Vec<NewRow<'a>>,
-    moves: Vec<MovedRow<'a>>,
-    events: Vec<(RestoreId, u32, i64, &'a Event)>,
-    released: Vec<&'a str>,
-    taken: Vec<(&'a str, RestoreId)>,
-    keys: Vec<(&'a str, &'a str, RestoreId)>,
-    targets: Vec<(&'a str, RestoreId)>,
-}
-
-impl<'a> Change<'a> {
-    fn of(
-        book: &'a Book,
-        came: &[RestoreId],
-        moved: &BTreeSet<RestoreId>,
-        open_before: &HashSet<RestoreId>,
-    ) -> Self {
-        let mut change = Self::default();
-        for id in came {
-            change.come(*id, &book.rows[id]);
-        }
-        for id in moved {
-            change.shift(*id, &book.rows[id], open_before.contains(id));
-        }
-        change
-    }
-
-    fn come(&mut self, id: RestoreId, row: &'a Row) {
-        let Row { intent, state, locks, .. } = row;
-        self.rows.push((
-            id,
-            &intent.caller,
-            intent.request.project_id.as_str(),
-            &intent.route.upstream,
-            handle_id(state),
-            state.status.as_str(),
-            &intent.fingerprint,
-            intent.created_at.as_micros(),
-            state.finished_at.map(Timestamp::as_micros),
-            intent,
-            state,
-        ));
-        if !state.status.is_final() {
-            self.taken.extend(locks.iter().map(|lock| (&**lock, id)));
-        }
-        if let Some(key) = &intent.key {
-            self.keys.push((&intent.caller, key, id));
-        }
-        self.targets.extend(locks.iter().map(|lock| (lock_target(lock), id)));
-        self.tell(id, row);
-    }
-
-    fn shift(&mut self, id: RestoreId, row: &'a Row, was_open: bool) {
-        let state = &row.state;
-        let finished_at = state.finished_at.map(Timestamp::as_micros);
-        self.moves.push((id, handle_id(state), state.status.as_str(), finished_at, state));
-        if was_open && state.status.is_final() {
-            self.released.extend(row.locks.iter().map(|lock| &**lock));
-        }
-        self.tell(id, row);
-    }
-
-    fn tell(&mut self, id: RestoreId, row: &'a Row) {
-        self.events.extend(row.events.iter().map(|event| (id, event.seq, event.at.as_micros(), event)));
-    }
-
-    async fn store(&self, connection: &mut SqliteConnection, touched: bool) -> Result<(), Failure> {
-        sqlx::query(STORE_AND_COMMIT)
-            .bind(json(&self.rows)?)
-            .bind(json(&self.moves)?)
-            .bind(json(&self.events)?)
-            .bind(json(&self.released)?)
-            .bind(json(&self.taken)?)
-            .bind(json(&self.keys)?)
-            .bind(json(&self.targets)?)
-            .bind(touched)
-            .execute(connection)
-            .await
-            .map_err(failure)?;
-        Ok(())
-    }
-}
-
-fn json<T: Serialize>(values: &[T]) -> Result<String, Failure> {
-    serde_json::to_string(values).map_err(|error| Failure::Within(LedgerError::Corrupt(error.to_string())))
-}
-
-fn handle_id(state: &State) -> Option<&str> {
-    state.handle.as_ref().map(|handle| handle.id.as_str())
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Within(LedgerError::Corrupt(error.to_string())))
 }
 
 /// A refusal by a constraint concerns one write of the group; anything else concerns the file.
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn failure(error: sqlx::Error) -> Failure {
+pub(super) fn failure(error: sqlx::Error) -> Failure {
     const CONSTRAINT: i32 = 19;
     let code = error
         .as_database_error()

@@ -3,13 +3,14 @@
 //! It speaks to SQLite itself and not through sqlx's `any` driver. What makes one file fast enough
 //! (a single writer, sets as JSON arrays, several statements in one round trip) is SQLite's own,
 //! and what a shared database needs instead (row locks, leases, `on conflict`) is not: the two
-//! have in common [`crate::book`], which decides, and not the text of the statements.
+//! have in common the book of decisions, and not the text of the statements.
 //!
 //! | module | its part |
 //! |---|---|
 //! | `schema` | what the file looks like, and how an older one gets there |
 //! | `writer` | the queue, and groups of writes out of it |
-//! | `group` | one group: read, decide, store, commit |
+//! | `group` | one group: begin, read, decide |
+//! | `store` | what was decided: store, commit |
 //! | `read` | everything that only reads, on connections of its own that never wait for the writer |
 //!
 //! A write that was answered [`LedgerError::Unavailable`] left nothing behind that this process can
@@ -37,6 +38,7 @@ use writer::{Job, Writer};
 mod group;
 mod read;
 mod schema;
+mod store;
 mod writer;
 
 /// Writes that may wait in the queue before a caller must wait for a place in it.
@@ -94,10 +96,13 @@ impl SqliteLedger {
             .pragma("temp_store", "memory")
             .disable_statement_logging();
         let reading = options.clone().read_only(true);
-        // After a burst the write-ahead log shrinks back to this many bytes.
+        // 64 MiB of pages are kept, so that a write seldom reads; the log is brought home every
+        // 8000 pages (32 MiB) and not every 1000, and after a burst it shrinks back to 64 MiB.
         options = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-65536")
+            .pragma("wal_autocheckpoint", "8000")
             .pragma("journal_size_limit", "67108864");
         if let Some(pages) = tuning.max_pages {
             options = options.pragma("max_page_count", pages.to_string());

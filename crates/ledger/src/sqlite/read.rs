@@ -29,10 +29,9 @@ pub(super) async fn events(pool: &SqlitePool, id: RestoreId) -> Result<Vec<Event
 }
 
 pub(super) async fn unfinished(pool: &SqlitePool) -> Result<Vec<Entry>, LedgerError> {
-    let rows = sqlx::query("select intent, state from restores where finished_at is null order by id")
-        .fetch_all(pool)
-        .await
-        .map_err(unavailable)?;
+    const UNFINISHED: &str = "select intent, state from restores
+        where id in (select restore_id from locks) order by id";
+    let rows = sqlx::query(UNFINISHED).fetch_all(pool).await.map_err(unavailable)?;
     rows.iter().map(entry).collect()
 }
 
