@@ -93,14 +93,7 @@ impl Fault {
     pub(crate) fn from_client(error: &hyper_util::client::legacy::Error) -> Self {
         let detail = chain(error);
         if error.is_connect() {
-            let tls = sources(error).any(|source| {
-                source.is::<rustls::Error>()
-                    || source
-                        .downcast_ref::<std::io::Error>()
-                        .and_then(std::io::Error::get_ref)
-                        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-                        .is_some()
-            });
+            let tls = sources(error).any(|source| source.is::<rustls::Error>());
             return Self::not_sent(if tls { FaultKind::Tls } else { FaultKind::Connect }, detail);
         }
         if error.to_string().contains("(Canceled)") {
@@ -143,8 +136,15 @@ impl fmt::Display for Fault {
 
 impl StdError for Fault {}
 
+/// An error and what caused it. An I/O error hides the error it carries from `source()`, and may
+/// carry another I/O error.
 fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(carried) => Some(carried as &(dyn StdError + 'static)),
+            None => (*error).source(),
+        }
+    })
 }
 
 /// The error and what caused it, on one line.
