@@ -101,7 +101,7 @@ pub(crate) fn drive<T>(
 }
 
 fn tail(call: &Call) -> String {
-    call.path.split_once(&format!("/{PROJECT}/")).unwrap().1.to_owned()
+    call.path.splitn(4, '/').nth(3).unwrap().to_owned()
 }
 
 /// No upstream: fails the test when it is asked.
