@@ -138,7 +138,7 @@ fn vault_check(answer: &Answer) -> Check {
             let open = matches!(status.as_str(), "available" | "lock" | "locked");
             Check::of(name, open, "BackupService.6202", format!("the vault's status is {status:?}"))
         }
-        Ok(reply) => Check::not_run(name, classify(reply).into_problem().detail),
+        Ok(reply) => Check::unfound(name, "BackupService.6105", reply),
         Err(unread) => Check::not_run(name, unread.explain().0),
     }
 }

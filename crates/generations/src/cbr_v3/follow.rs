@@ -130,6 +130,9 @@ fn by_id(watch: &Watch<'_>, answer: &Answer) -> ControlFlow<Reading> {
                     LOG,
                 ));
             };
+            if !confirmed && !log.is_restore() {
+                return ControlFlow::Continue(());
+            }
             let mut reading = told(&log, "operation_log", binding(watch));
             if !confirmed {
                 reading.notes = Some(lenient::with(watch.notes, "confirmed", Value::Bool(true)));

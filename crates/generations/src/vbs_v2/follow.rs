@@ -85,10 +85,7 @@ fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     let found = match status.to_ascii_uppercase().as_str() {
         "INIT" | "RUNNING" | "PENDING_PAYMENT" => Found::Running,
         "SUCCESS" => Found::Succeeded,
-        "FAIL" => Found::Failed(failed(
-            "the job says FAIL",
-            Some((lenient::text(&body, &["error_code"]), lenient::text(&body, &["fail_reason"]))),
-        )),
+        "FAIL" => Found::Failed(failed("the job says FAIL", Some(reason(&body)))),
         other => {
             anomaly = Some(format!("the upstream says {other:?}, a word this version does not know"));
             Found::Running
@@ -102,6 +99,15 @@ fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
         reading.notes = Some(lenient::with(watch.notes, "confirmed", Value::Bool(true)));
     }
     reading
+}
+
+/// Code and words of a failed job: its own, or those of the first part that has any.
+fn reason(job: &Value) -> (Option<String>, Option<String>) {
+    std::iter::once(job)
+        .chain(lenient::items(job, &["sub_jobs"]))
+        .map(|job| (lenient::text(job, &["error_code"]), lenient::text(job, &["fail_reason"])))
+        .find(|(code, words)| code.is_some() || words.is_some())
+        .unwrap_or_default()
 }
 
 /// A job has no percent; the share of its parts that have ended stands in, where it has several.

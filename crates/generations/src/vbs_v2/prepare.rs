@@ -7,7 +7,7 @@ use serde_json::json;
 use super::wire::get_backup;
 use crate::call::Answer;
 use crate::errors::{Verdict, classify};
-use crate::{Prepare, Prepared, Step, lenient};
+use crate::{Prepare, Prepared, Step, errors, lenient};
 
 pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
     if !ask.baseline {
@@ -27,8 +27,12 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
                     Code::BackupState,
                     format!("the backup's status is {status:?}; nothing was sent"),
                 )),
-                None => Ok(Prepared::default()),
+                None => Err(unread("its answer has no status")),
             }
+        }
+        Ok(reply) if errors::not_there(reply) => {
+            let detail = "the backup does not exist there; nothing was sent";
+            Err(Problem::new(Code::BackupNotFound, detail).upstream(errors::read(reply)))
         }
         Ok(reply) => match classify(reply) {
             // The restore would meet the same refusal.

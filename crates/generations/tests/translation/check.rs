@@ -143,6 +143,8 @@ fn cbr_obstacles_of_the_backup_name_their_codes() {
     for (cloud, expected) in rows {
         assert_eq!(obstacle(cloud), [expected]);
     }
+    let gone = Cloud { vault: error(404, "BackupService.6105"), ..cbr() };
+    assert_eq!(obstacle(gone), ["vault_open BackupService.6105"]);
     let gone = Cloud { data: answer(404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#), ..cbr() };
     assert_eq!(obstacle(gone), ["disks_exist BackupService.7000"]);
 }

@@ -282,6 +282,15 @@ fn a_log_by_its_id_is_strong_and_remembered_as_seen() {
 }
 
 #[test]
+fn a_log_found_in_the_list_counts_as_seen() {
+    let found = by_list(&followed(), &[log("a", 1, "running")]);
+    let gone = followed().then(&found).age(3_600);
+    let (reading, asked) = gone.round(CBR, |_| error(404, "BackupService.6500"));
+    assert!(matches!(reading.found, Found::Lost(_)), "{reading:?}");
+    assert_eq!(asked, ["operation-logs/a"]);
+}
+
+#[test]
 fn an_id_that_never_was_a_log_is_dropped_for_correlation() {
     for unknown in
         [error(404, "BackupService.6501"), answer(404, r#"{"itemNotFound":{"code":404,"message":"?"}}"#)]
@@ -295,6 +304,21 @@ fn an_id_that_never_was_a_log_is_dropped_for_correlation() {
         });
         assert_eq!((id(&reading), &reading.found), (Some("ours"), &Found::Running));
     }
+}
+
+#[test]
+fn an_id_that_is_a_log_of_something_else_is_dropped_too() {
+    let (reading, _) = bound().round(CBR, |path| {
+        if path.starts_with("operation-logs/") {
+            let mut body = wire("cbr.oplog.response");
+            body["operation_log"]["operation_type"] = json!("backup");
+            body["operation_log"]["status"] = json!("success");
+            ok(body)
+        } else {
+            list(&[log("ours", 1, "running")])
+        }
+    });
+    assert_eq!((id(&reading), &reading.found), (Some("ours"), &Found::Running));
 }
 
 #[test]

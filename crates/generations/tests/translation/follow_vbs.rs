@@ -46,6 +46,14 @@ fn every_status_of_a_job_has_its_meaning() {
     let said = problem.upstream.unwrap();
     assert_eq!(said.code.as_deref(), Some("VolumeBackup.0205"));
     assert_eq!(said.message.as_deref(), Some("the disk is not available"));
+    // the reason may stand in a part alone
+    let in_part = by_job(&job(|job| {
+        job["status"] = json!("FAIL");
+        job["sub_jobs"] = json!([{"status": "SUCCESS"},
+            {"status": "FAIL", "error_code": "VolumeBackup.0200", "fail_reason": "restore failed"}]);
+    }));
+    let Found::Failed(problem) = in_part.found else { panic!() };
+    assert_eq!(problem.upstream.unwrap().code.as_deref(), Some("VolumeBackup.0200"));
     let odd = status("SOMETHING_NEW");
     assert_eq!(odd.found, Found::Running);
     assert!(odd.anomaly.is_some());

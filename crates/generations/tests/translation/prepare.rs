@@ -136,6 +136,12 @@ fn vbs_wants_the_backup_available() {
     assert_eq!(code("vbs-v2", &error(401, "APIGW.0301")), Some(Code::Unauthorized));
     assert_eq!(code("vbs-v2", &error(400, "BackupService.4003")), Some(Code::GenerationRetired));
     assert_eq!(code("vbs-v2", &silence()), Some(Code::UpstreamUnavailable));
+    for gone in
+        [answer(404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#), error(404, "VolumeBackup.0111")]
+    {
+        assert_eq!(code("vbs-v2", &gone), Some(Code::BackupNotFound));
+    }
+    assert_eq!(code("vbs-v2", &answer(200, "<html>")), Some(Code::UpstreamUnavailable));
     // who may restore need not be allowed to read backups
     let (prepared, _) = prepare("vbs-v2", &disk(), |_| error(403, "VolumeBackup.0042"));
     assert_eq!(prepared.unwrap().notes, Value::Null);
