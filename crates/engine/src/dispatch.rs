@@ -10,7 +10,7 @@ use restore_generations::{Answer, Call, Known, Outcome, Prepare, Prepared, Reply
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{Cause, EventKind, Evidence, Problem, Proof, RestoreRequest, Status, Strength};
 use restore_upstream::{Fault, Journal, Token, TraceContext, Upstream, With};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::route::Plan;
@@ -23,18 +23,24 @@ pub(crate) const MAX_READS: usize = 160;
 pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
 
 impl Engine {
-    /// Hands a restore to a task of its own, unless one has it already.
-    pub(crate) fn start(&self, entry: Entry, plan: Plan, token: Token, trace: Option<TraceContext>) {
+    /// Hands a restore to a task of its own, unless one has it already. The receiver gets the restore
+    /// as the upstream's answer left it; nothing, when it was left where it stands.
+    pub(crate) fn start(
+        &self,
+        entry: Entry,
+        plan: Plan,
+        token: Token,
+        trace: Option<TraceContext>,
+    ) -> Option<oneshot::Receiver<Entry>> {
         {
             let mut live = self.live();
             let known = live.entry(entry.intent.id).or_default();
             if known.dispatching {
-                return;
+                return None;
             }
             known.dispatching = true;
-            known.token = Some(token.clone());
-            known.changes.get_or_insert_with(|| watch::channel(entry.state.seq).0);
         }
+        let (answered, answer) = oneshot::channel();
         let engine = self.clone();
         self.0.tasks.spawn(async move {
             let id = entry.intent.id;
@@ -43,14 +49,22 @@ impl Engine {
                 known.dispatching = false;
             }
             match ended {
-                Ok(entry) if !entry.state.status.is_final() => engine.follow(&entry, token),
-                Ok(_) => engine.forget_if_idle(id),
+                Ok(entry) => {
+                    if entry.state.status.is_final() {
+                        engine.forget_if_idle(id);
+                    } else {
+                        engine.follow(&entry, token);
+                    }
+                    // Whoever waited may have gone meanwhile.
+                    let _ = answered.send(entry);
+                }
                 Err(error) => {
                     tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
                     engine.forget_if_idle(id);
                 }
             }
         });
+        Some(answer)
     }
 
     async fn dispatch(
@@ -221,6 +235,9 @@ impl Engine {
 
     /// What is known of a backup besides the request.
     pub(crate) async fn known(&self, plan: &Plan, request: &RestoreRequest) -> Known {
+        if request.source.checkpoint_id.is_some() || !plan.upstream.generation().needs_checkpoint() {
+            return Known::default();
+        }
         Known { checkpoint_id: self.0.checkpoints.get(&fact_key(plan, request)).await }
     }
 

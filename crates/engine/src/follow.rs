@@ -17,6 +17,8 @@ use crate::{Engine, age_micros, unavailable};
 
 /// Between reads of a restore that waits for a person.
 const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
+/// Until the ledger is asked again when it did not answer.
+const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 /// Operation logs of other restores that may be passed over in one round.
 const MAX_TAKEN: usize = 64;
 
@@ -33,10 +35,10 @@ impl Engine {
             known.followed = true;
         }
         let engine = self.clone();
-        let first = entry.clone();
+        let id = entry.intent.id;
+        let first = self.interval(entry);
         self.0.tasks.spawn(async move {
-            let id = first.intent.id;
-            engine.follow_to_the_end(first).await;
+            engine.follow_to_the_end(id, first).await;
             if let Some(known) = engine.live().get_mut(&id) {
                 known.followed = false;
                 known.token = None;
@@ -45,40 +47,47 @@ impl Engine {
         });
     }
 
-    async fn follow_to_the_end(&self, first: Entry) {
-        let id = first.intent.id;
-        let mut entry = first;
+    /// Between reads this holds an id and a timer, for there may be very many of it.
+    async fn follow_to_the_end(&self, id: RestoreId, first: Duration) {
+        let mut interval = first;
         loop {
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                () = tokio::time::sleep(self.interval(&entry)) => {}
+                () = tokio::time::sleep(interval) => {}
             }
-            match self.0.ledger.get(id).await {
-                Ok(Some(now)) => entry = now,
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!(restore.id = %id, error = %error, "a restore cannot be followed for the moment");
-                    continue;
-                }
-            }
-            if entry.state.status.is_final() {
-                return;
-            }
-            let Some(token) = self.live().get(&id).and_then(|live| live.token.clone()) else { return };
-            let read = tokio::select! {
+            let next = tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                read = self.observe(&entry, token, None) => read,
+                next = Box::pin(self.follow_once(id)) => next,
             };
-            match read {
-                Ok(after) => entry = after,
-                Err(error) => {
-                    tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
-                }
-            }
-            if entry.state.status.is_final() || entry.state.awaiting_credential {
-                return;
+            match next {
+                Some(next) => interval = next,
+                None => return,
             }
         }
+    }
+
+    /// One round; how long to wait for the next, or nothing when there is none.
+    async fn follow_once(&self, id: RestoreId) -> Option<Duration> {
+        let entry = match self.0.ledger.get(id).await {
+            Ok(entry) => entry?,
+            Err(error) => {
+                tracing::warn!(restore.id = %id, error = %error, "a restore cannot be followed for the moment");
+                return Some(LEDGER_PAUSE);
+            }
+        };
+        if entry.state.status.is_final() {
+            return None;
+        }
+        let token = self.live().get(&id).and_then(|live| live.token.clone())?;
+        let entry = match self.observe(&entry, token, None).await {
+            Ok(after) => after,
+            Err(error) => {
+                tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
+                entry
+            }
+        };
+        let over = entry.state.status.is_final() || entry.state.awaiting_credential;
+        (!over).then(|| self.interval(&entry))
     }
 
     /// Until the next read. Spread by a tenth, by a number that each restore has of its own, so

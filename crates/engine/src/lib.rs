@@ -318,15 +318,26 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`].
     pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        self.wait_while(id, until, |entry| !entry.state.status.is_final()).await
+    }
+
+    async fn wait_while(
+        &self,
+        id: RestoreId,
+        until: Instant,
+        open: impl Fn(&Entry) -> bool,
+    ) -> Result<Entry, Problem> {
         let mut changes = {
             let mut live = self.live();
             let known = live.entry(id).or_default();
             known.changes.get_or_insert_with(|| watch::channel(0).0).subscribe()
         };
         let result = loop {
+            // Marked as seen before the look, so that no change falls between the two.
+            changes.mark_unchanged();
             let entry = self.get(id).await;
             match &entry {
-                Ok(entry) if !entry.state.status.is_final() => {}
+                Ok(entry) if open(entry) => {}
                 _ => break entry,
             }
             if tokio::time::timeout_at(until, changes.changed()).await.is_err() {

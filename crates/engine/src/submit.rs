@@ -7,7 +7,6 @@ use restore_model::{
     Cause, Code, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
 };
 use restore_upstream::{Token, TraceContext};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::route::{Idempotency, Plan};
@@ -89,10 +88,19 @@ impl Engine {
             }
             Accept::Busy(holder) => return Err(busy(&holder, &submission.caller)),
         };
+        let until = Instant::now() + self.0.policy.answer;
         if !replayed || (entry.state.is_unsent() && entry.state.status != Status::Submitting) {
-            self.start(entry.clone(), plan, token, submission.trace.clone());
+            let id = entry.intent.id;
+            if let Some(answer) = self.start(entry, plan, token, submission.trace) {
+                let entry = match tokio::time::timeout_at(until, answer).await {
+                    Ok(Ok(entry)) => entry,
+                    _ => self.get(id).await?,
+                };
+                return Ok(Submitted { entry, replayed });
+            }
+            return Ok(Submitted { entry: self.answered(id, until).await?, replayed });
         }
-        let entry = self.answered(entry.intent.id).await?;
+        let entry = self.answered(entry.intent.id, until).await?;
         Ok(Submitted { entry, replayed })
     }
 
@@ -145,21 +153,13 @@ impl Engine {
         Ok(accepted)
     }
 
-    /// Waits until the upstream has answered a send, or the time for an answer is over.
-    async fn answered(&self, id: RestoreId) -> Result<Entry, Problem> {
-        let until = Instant::now() + self.0.policy.answer;
-        let mut changes =
-            self.live().get(&id).and_then(|live| live.changes.as_ref().map(watch::Sender::subscribe));
-        loop {
-            let entry = self.get(id).await?;
-            let open = matches!(entry.state.status, Status::Accepted | Status::Checking | Status::Submitting);
-            let Some(changes) = changes.as_mut().filter(|_| open) else { return Ok(entry) };
-            match tokio::time::timeout_at(until, changes.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return self.get(id).await,
-                Err(_) => return Ok(entry),
-            }
-        }
+    /// Waits until the upstream has answered a send that another request began, or the time for an
+    /// answer is over.
+    async fn answered(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        let open = |entry: &Entry| {
+            matches!(entry.state.status, Status::Accepted | Status::Checking | Status::Submitting)
+        };
+        self.wait_while(id, until, open).await
     }
 }
 

@@ -47,7 +47,7 @@ upstream = "us"
     let path = file.display().to_string();
     let output = run(&["check-config", "--config", &path, "--format", "json"]);
     assert_eq!(output.status.code(), Some(78));
-    let faults: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stdout));
+    let faults: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let faults = faults["faults"].as_array().or(faults.as_array()).expect("a list").clone();
     let found: Vec<(String, u64)> = faults
         .iter()

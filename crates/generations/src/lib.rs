@@ -77,6 +77,12 @@ pub trait Generation: Send + Sync + 'static {
     /// The JSON Schemas of its bodies.
     fn schemas(&self) -> &'static [Schema];
 
+    /// Whether the restore call names the protection run of the backup, which the gateway then has to
+    /// find where the caller left it out.
+    fn needs_checkpoint(&self) -> bool {
+        false
+    }
+
     /// Seconds to the next read of a restore that was sent `age_seconds` ago.
     fn rhythm(&self, age_seconds: u64) -> u64;
 

@@ -50,9 +50,9 @@ pub struct RoutePin {
     pub overdue_seconds: u64,
 }
 
-/// One restore, as callers see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Restore {
+/// One restore, as callers see it. Borrows: it lives as long as it takes to write an answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Restore<'a> {
     /// The gateway's name for it.
     pub id: RestoreId,
     /// Where it stands.
@@ -64,24 +64,24 @@ pub struct Restore {
     /// Percent, where the upstream gives it.
     pub progress: Option<u8>,
     /// The cloud project.
-    pub project_id: ProjectId,
+    pub project_id: &'a ProjectId,
     /// What is restored.
-    pub source: Source,
+    pub source: &'a Source,
     /// What is overwritten.
-    pub target: Target,
+    pub target: &'a Target,
     /// Who does it, and under which name.
-    pub upstream: UpstreamView,
+    pub upstream: UpstreamView<'a>,
     /// What the status rests on.
-    pub evidence: Evidence,
+    pub evidence: &'a Evidence,
     /// Why it ended badly or is unknown.
-    pub error: Option<Problem>,
+    pub error: Option<&'a Problem>,
     /// How often it was sent.
     pub attempts: u32,
     /// Since when it could not be refreshed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
     /// Whether the next authorised caller's token would let it be refreshed.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub awaiting_credential: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -94,42 +94,42 @@ pub struct Restore {
 }
 
 /// The upstream's side of a restore.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamView {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpstreamView<'a> {
     /// Name in the settings.
-    pub name: String,
+    pub name: &'a str,
     /// Generation it speaks.
-    pub generation: String,
+    pub generation: &'a str,
     /// Its name for the restore.
-    pub handle: Option<Handle>,
+    pub handle: Option<&'a Handle>,
     /// Its own word for the status.
-    pub status: Option<String>,
+    pub status: Option<&'a str>,
     /// Its request id of the submit.
-    pub request_id: Option<String>,
+    pub request_id: Option<&'a str>,
 }
 
-impl Restore {
+impl<'a> Restore<'a> {
     /// The view of an intent in a state.
     #[must_use]
-    pub fn view(intent: &Intent, state: &State) -> Self {
+    pub fn view(intent: &'a Intent, state: &'a State) -> Self {
         Self {
             id: intent.id,
             status: state.status,
             overdue: state.overdue,
             needs_operator: state.needs_operator,
             progress: state.progress,
-            project_id: intent.request.project_id.clone(),
-            source: intent.request.source.clone(),
-            target: intent.request.target.clone(),
+            project_id: &intent.request.project_id,
+            source: &intent.request.source,
+            target: &intent.request.target,
             upstream: UpstreamView {
-                name: intent.route.upstream.clone(),
-                generation: intent.route.generation.clone(),
-                handle: state.handle.clone(),
-                status: state.upstream_status.clone(),
-                request_id: state.request_id.clone(),
+                name: &intent.route.upstream,
+                generation: &intent.route.generation,
+                handle: state.handle.as_ref(),
+                status: state.upstream_status.as_deref(),
+                request_id: state.request_id.as_deref(),
             },
-            evidence: state.evidence.clone(),
-            error: state.error.clone(),
+            evidence: &state.evidence,
+            error: state.error.as_ref(),
             attempts: state.attempts,
             stale_since: state.stale_since,
             awaiting_credential: state.awaiting_credential,

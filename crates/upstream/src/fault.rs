@@ -93,7 +93,7 @@ impl Fault {
     pub(crate) fn from_client(error: &hyper_util::client::legacy::Error) -> Self {
         let detail = chain(error);
         if error.is_connect() {
-            let tls = sources(error).any(|source| source.is::<rustls::Error>());
+            let tls = sources(error).any(|source| source.downcast_ref::<rustls::Error>().is_some());
             return Self::not_sent(if tls { FaultKind::Tls } else { FaultKind::Connect }, detail);
         }
         if error.to_string().contains("(Canceled)") {

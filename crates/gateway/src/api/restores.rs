@@ -87,7 +87,7 @@ pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.intent.id);
-    let restores: Vec<Restore> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
+    let restores: Vec<Restore<'_>> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "restores": restores, "next": next })))
 }
 

@@ -32,6 +32,10 @@ pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) {
         let own = !NOISY.iter().any(|noisy| meta.target().starts_with(noisy));
         meta.is_event() && *meta.level() <= if own { level } else { level.min(Level::WARN) }
     });
+    // The hints let a line below the level cost a comparison and no more.
+    let wanted = wanted.with_max_level_hint(level);
+    let spans =
+        filter_fn(|meta| meta.is_span() && meta.target() == SPANS).with_max_level_hint(LevelFilter::INFO);
     let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let fmt = if options.json {
         fmt.json()
@@ -51,7 +55,7 @@ pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) {
             .with_target(false)
             .with_level(false)
             .with_tracked_inactivity(false)
-            .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPANS))
+            .with_filter(spans)
     });
-    let _ = tracing_subscriber::registry().with(fmt).with(otel).with(LevelFilter::TRACE).try_init();
+    let _ = tracing_subscriber::registry().with(fmt).with(otel).try_init();
 }

@@ -178,11 +178,12 @@ pub(crate) struct Restores {
 
 impl Witness for Restores {
     fn witness(&self, entry: &Entry, event: &Event) {
+        let generation = restore_generations::by_name(&entry.intent.route.generation);
         self.events.add(
             1,
             &[
                 KeyValue::new("event", event.kind.as_str()),
-                KeyValue::new("generation", entry.intent.route.generation.clone()),
+                KeyValue::new("generation", generation.map_or("", |generation| generation.name())),
             ],
         );
         macro_rules! line {

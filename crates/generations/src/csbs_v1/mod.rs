@@ -41,6 +41,10 @@ impl Generation for CsbsV1 {
         }
     }
 
+    fn needs_checkpoint(&self) -> bool {
+        true
+    }
+
     fn checks_natively(&self) -> bool {
         true
     }
