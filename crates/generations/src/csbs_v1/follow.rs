@@ -29,8 +29,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         let Some(answer) = answers.get(1) else { return Step::Ask(get_restore(project, &id)) };
         match answer {
             Ok(reply) if reply.status == 200 => {
-                if let Some(mut told) = by_restore(reply) {
-                    told.notes = reading.notes;
+                if let Some(told) = by_restore(reply) {
                     return Step::Done(told);
                 }
             }

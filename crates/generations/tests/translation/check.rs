@@ -96,7 +96,12 @@ fn backup(change: impl FnOnce(&mut Value)) -> Cloud {
 
 #[test]
 fn where_all_is_well_all_passes() {
-    for checks in [cbr().server(), cbr_disk().disk("cbr-v3"), vbs().disk("vbs-v2")] {
+    // a locked vault restores; another task of the same server is no restore
+    let vault = ok(json!({"vault": {"billing": {"status": "lock"}}}));
+    let logs = ok(json!({"operation_logs": [{"id": "l", "status": "running", "operation_type": "backup",
+        "extra_info": {"resource": {"id": SERVER}}}]}));
+    let locked = Cloud { vault, logs, ..cbr() };
+    for checks in [locked.server(), cbr().server(), cbr_disk().disk("cbr-v3"), vbs().disk("vbs-v2")] {
         assert!(checks.iter().all(|row| row.1 == "passed"), "{checks:?}");
     }
 }
@@ -192,7 +197,13 @@ fn what_could_not_be_read_is_not_an_obstacle() {
 #[test]
 fn without_an_endpoint_for_disks_only_their_questions_are_left_out() {
     let none: Answer = Err(Unread::NoEndpoint);
-    let checks = Cloud { system: none.clone(), data: none, ..cbr() }.server();
+    let reads = std::cell::Cell::new(0);
+    let cloud = Cloud { system: none.clone(), data: none, ..cbr() };
+    let checks = check("cbr-v3", &server(SERVER_BACKUP), |path| {
+        reads.set(reads.get() + i32::from(path.starts_with("volumes/")));
+        cloud.answer(path)
+    });
+    assert_eq!(reads.get(), 1, "every disk was asked for in vain");
     assert_eq!(not_run(&checks), ["disks_exist", "disk_large_enough", "system_disk_onto_system_disk"]);
     assert!(failed(&checks).is_empty());
 }

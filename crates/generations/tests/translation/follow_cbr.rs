@@ -124,6 +124,10 @@ fn the_request_id_decides_among_several() {
     // also where the log names the disk's own backup
     logs[1]["extra_info"]["restore"]["backup_id"] = json!("a-child-of-it");
     assert_eq!(id(&by_list(&followed, &logs)), Some("b"));
+    // but not where it names another target
+    logs[1]["extra_info"]["restore"]["target_resource_id"] = json!("another-server");
+    assert_eq!(id(&by_list(&followed, &logs)), Some("a"));
+    logs[1] = log("b", 90, "running");
     // an id that all logs share says nothing
     for log in &mut logs {
         log["extra_info"]["common"]["request_id"] = json!("req-of-b");
@@ -218,6 +222,13 @@ fn full_pages_are_followed_by_the_next() {
         list(&logs)
     });
     assert_eq!((id(&reading), asked.len(), pages.get()), (Some("ours"), 2, 2));
+
+    // a count that promises more than there is does not keep the reader busy
+    let (_, asked) = followed().round(CBR, |path| {
+        let logs = if path.contains("offset") { vec![] } else { vec![log("l", -700, "success")] };
+        ok(json!({"count": 5_000, "operation_logs": logs}))
+    });
+    assert_eq!(asked.len(), 2);
 
     let (reading, asked) = followed()
         .unproven()

@@ -157,7 +157,15 @@ fn the_restores_own_word_decides_where_there_is_one() {
     };
     let done = said("success");
     assert_eq!((&done.found, done.strength, done.evidence), (&Found::Succeeded, Strength::Strong, "restore"));
-    assert_eq!(said("in_progress").found, Found::Running);
+    for word in ["in_progress", "in-progress", "Started", "running", "waiting"] {
+        assert_eq!((said(word).found, said(word).anomaly), (Found::Running, None), "{word}");
+    }
+    for word in ["success", "SUCCEEDED", "available"] {
+        assert_eq!(said(word).found, Found::Succeeded, "{word}");
+    }
+    for word in ["fail", "failed", "failure", "Error"] {
+        assert!(matches!(said(word).found, Found::Failed(_)), "{word}");
+    }
     let Found::Failed(problem) = said("FAIL").found else { panic!() };
     assert!(problem.detail.contains("locked"), "{problem}");
     let odd = said("something_new");
@@ -169,6 +177,10 @@ fn the_restores_own_word_decides_where_there_is_one() {
 fn the_probe_is_made_where_the_item_does_not_say_and_only_then() {
     let (_, asked) = probe(&fresh(), &item("restoring", 16, None), &ok(json!({})));
     assert_eq!(asked, [format!("checkpoint_items/{ITEM}")]);
+    // a handle of another kind is no restore's id
+    let other = fresh().handle("job", RESTORE);
+    let (_, asked) = probe(&other, &item("available", 16, None), &ok(json!({})));
+    assert_eq!(asked.len(), 1);
     let (_, asked) = probe(&fresh(), &item("available", 16, None), &ok(json!({})));
     assert_eq!(asked, [format!("checkpoint_items/{ITEM}"), format!("restores/{RESTORE}")]);
 }
