@@ -300,7 +300,7 @@ fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<Sta
         return Err(LedgerError::Stale(id));
     }
     let Some((first, rest)) = new.split_first() else { return Ok(state.clone()) };
-    Ok(rest.iter().try_fold(state.apply(first)?, |state, event| state.apply(event))?)
+    Ok(rest.iter().try_fold(state.clone().apply(first)?, State::apply)?)
 }
 
 /// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.

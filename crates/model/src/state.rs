@@ -181,7 +181,7 @@ impl State {
             event: "nothing",
             why: "a restore has at least one event",
         })?;
-        rest.iter().try_fold(Self::begin(first)?, |state, event| state.apply(event))
+        rest.iter().try_fold(Self::begin(first)?, Self::apply)
     }
 
     /// The state after the first event.
@@ -225,31 +225,28 @@ impl State {
     /// The state after one more event.
     ///
     /// # Errors
-    /// When the event is not legal here; the state is then unchanged.
-    pub fn apply(&self, event: &Event) -> Result<Self, IllegalMove> {
+    /// When the event is not legal here.
+    pub fn apply(mut self, event: &Event) -> Result<Self, IllegalMove> {
         use EventKind as E;
         use Status as S;
 
-        let illegal = |why| IllegalMove { from: Some(self.status), event: event.kind.as_str(), why };
+        let from = self.status;
+        let illegal = |why| IllegalMove { from: Some(from), event: event.kind.as_str(), why };
         if event.seq != self.seq + 1 {
             return Err(illegal("events are numbered without gaps"));
         }
-        let mut next = self.clone();
-        next.seq = event.seq;
-        next.updated_at = event.at;
-
-        match (self.status, &event.kind) {
+        match (from, &event.kind) {
             (_, E::Accepted) => return Err(illegal("a restore is accepted once")),
             (_, E::Anomaly { .. }) => {}
-            (from, _) if from.is_final() => return Err(illegal("a final state is final")),
+            _ if from.is_final() => return Err(illegal("a final state is final")),
 
-            (S::Accepted, E::Checking) => next.move_to(S::Checking, event),
+            (S::Accepted, E::Checking) => self.move_to(S::Checking, event),
             (S::Checking, E::Checked { notes, clock_offset_ms }) => {
-                next.notes = notes.clone();
-                next.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
+                self.notes = notes.clone();
+                self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
 
-            (S::Accepted | S::Checking, E::Submitting { attempt: 1 }) => next.send(1, event),
+            (S::Accepted | S::Checking, E::Submitting { attempt: 1 }) => self.send(1, event),
             (S::Submitting, E::Submitting { attempt }) => {
                 if self.last_proof.is_none() {
                     return Err(illegal("a second send needs proof that the first was not applied"));
@@ -257,13 +254,13 @@ impl State {
                 if *attempt != self.attempts + 1 || *attempt > MAX_SENDS {
                     return Err(illegal("sends are counted one by one, three at most"));
                 }
-                next.send(*attempt, event);
+                self.send(*attempt, event);
             }
             (S::Submitting, E::NotSent { proof }) => {
                 if self.last_proof.is_some() {
                     return Err(illegal("this attempt is already proven not to have been applied"));
                 }
-                next.last_proof = Some(*proof);
+                self.last_proof = Some(*proof);
             }
 
             (S::Submitting, E::Started { .. } | E::Unsure { .. } | E::Failed { .. })
@@ -275,49 +272,49 @@ impl State {
                 S::Submitting | S::Unknown,
                 E::Started { handle, upstream_status, progress, request_id, clock_offset_ms },
             ) => {
-                next.move_to(S::Running, event);
-                next.answered_at = self.answered_at.or(Some(event.at));
-                next.error = None;
-                next.needs_operator = false;
-                next.absent_reads = 0;
-                next.seen_moving = true;
-                next.refreshed();
-                next.handle = handle.clone().or(next.handle);
-                next.upstream_status = upstream_status.clone().or(next.upstream_status);
-                next.progress = progress.or(next.progress);
-                next.request_id = request_id.clone().or(next.request_id);
-                next.clock_offset_ms = clock_offset_ms.or(next.clock_offset_ms);
+                self.move_to(S::Running, event);
+                self.answered_at = self.answered_at.or(Some(event.at));
+                self.error = None;
+                self.needs_operator = false;
+                self.absent_reads = 0;
+                self.seen_moving = true;
+                self.refreshed();
+                self.handle = handle.clone().or(self.handle);
+                self.upstream_status = upstream_status.clone().or(self.upstream_status);
+                self.progress = progress.or(self.progress);
+                self.request_id = request_id.clone().or(self.request_id);
+                self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
             (S::Submitting | S::Running, E::Unsure { reason, problem }) => {
-                next.move_to(S::Unknown, event);
-                next.answered_at = self.answered_at.or(Some(event.at));
-                next.overdue = false;
-                next.error = Some(match problem {
+                self.move_to(S::Unknown, event);
+                self.answered_at = self.answered_at.or(Some(event.at));
+                self.overdue = false;
+                self.error = Some(match problem {
                     Some(problem) => (**problem).clone(),
                     None => Problem::new(Code::OutcomeUnknown, reason.clone()).effect(Effect::Possible),
                 });
             }
 
             (S::Running | S::Unknown, E::Observed { handle, upstream_status, progress, notes }) => {
-                next.refreshed();
-                next.evidence = event.evidence.clone();
-                next.handle = handle.clone().or(next.handle);
-                next.upstream_status = upstream_status.clone().or(next.upstream_status);
-                next.progress = progress.or(next.progress);
+                self.refreshed();
+                self.evidence = event.evidence.clone();
+                self.handle = handle.clone().or(self.handle);
+                self.upstream_status = upstream_status.clone().or(self.upstream_status);
+                self.progress = progress.or(self.progress);
                 if let Some(notes) = notes {
-                    next.notes = notes.clone();
+                    self.notes = notes.clone();
                 }
             }
             (S::Unknown, E::Absent) => {
-                next.refreshed();
-                next.absent_reads += 1;
+                self.refreshed();
+                self.absent_reads += 1;
             }
             (_, E::Stale { awaiting_credential }) if self.status != S::Submitting || self.is_unsent() => {
-                next.stale_since = self.stale_since.or(Some(event.at));
-                next.awaiting_credential = *awaiting_credential;
+                self.stale_since = self.stale_since.or(Some(event.at));
+                self.awaiting_credential = *awaiting_credential;
             }
-            (S::Running, E::Overdue) => next.overdue = true,
-            (S::Unknown, E::NeedsOperator { .. }) => next.needs_operator = true,
+            (S::Running, E::Overdue) => self.overdue = true,
+            (S::Unknown, E::NeedsOperator { .. }) => self.needs_operator = true,
 
             (
                 _,
@@ -331,16 +328,16 @@ impl State {
                 return Err(illegal("a restart alone never makes a state final"));
             }
             (S::Running | S::Unknown, E::Succeeded) => {
-                next.move_to(S::Succeeded, event);
-                next.error = None;
+                self.move_to(S::Succeeded, event);
+                self.error = None;
             }
             (S::Submitting | S::Running | S::Unknown, E::Failed { problem }) => {
-                next.move_to(S::Failed, event);
-                next.error = Some((**problem).clone());
+                self.move_to(S::Failed, event);
+                self.error = Some((**problem).clone());
             }
             (S::Accepted | S::Checking | S::Submitting, E::Rejected { problem }) => {
-                next.move_to(S::Rejected, event);
-                next.error = Some((**problem).clone());
+                self.move_to(S::Rejected, event);
+                self.error = Some((**problem).clone());
             }
             (S::Unknown, E::NotApplied) => {
                 let proven = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
@@ -349,12 +346,12 @@ impl State {
                         "not applied needs three absent reads and a target never seen moving",
                     ));
                 }
-                next.move_to(S::NotApplied, event);
+                self.move_to(S::NotApplied, event);
             }
-            (S::Accepted | S::Checking, E::Cancelled) => next.move_to(S::Cancelled, event),
-            (S::Accepted | S::Checking, E::Expired) => next.move_to(S::Expired, event),
+            (S::Accepted | S::Checking, E::Cancelled) => self.move_to(S::Cancelled, event),
+            (S::Accepted | S::Checking, E::Expired) => self.move_to(S::Expired, event),
             // Every attempt is proven not to have been applied, and the time for more is over.
-            (S::Submitting, E::Expired) if self.last_proof.is_some() => next.move_to(S::Expired, event),
+            (S::Submitting, E::Expired) if self.last_proof.is_some() => self.move_to(S::Expired, event),
 
             (
                 _,
@@ -377,7 +374,9 @@ impl State {
                 | E::Expired,
             ) => return Err(illegal("the states do not allow it")),
         }
-        Ok(next)
+        self.seq = event.seq;
+        self.updated_at = event.at;
+        Ok(self)
     }
 
     fn move_to(&mut self, status: Status, event: &Event) {

@@ -84,7 +84,7 @@ fn live(tries: Vec<Try>) -> Result<(), TestCaseError> {
         let kind = kind(column, attempt_of(&state, attempt_off));
         let event = event(state.seq + 1 + seq_off, cause, kind);
         let before = state.clone();
-        match state.apply(&event) {
+        match state.clone().apply(&event) {
             Ok(after) => {
                 told.push(event.clone());
                 judge(&told, &before, &event, &after)?;

@@ -179,7 +179,7 @@ fn every_pair_is_as_in_the_table() {
     let mut wrong = Vec::new();
     for (row, column, expected) in cells() {
         let before = reach(row);
-        let after = before.apply(&event(before.seq + 1, Cause::Upstream, kind(column, before.attempts + 1)));
+        let after = before.clone().apply(&event(before.seq + 1, Cause::Upstream, kind(column, before.attempts + 1)));
         let found = after.as_ref().map_or('.', |state| letter(state.status));
         if found != expected {
             wrong.push(format!("{row} + {column}: expected {expected}, found {found}: {:?}", after.err()));
@@ -203,7 +203,7 @@ fn a_cause_changes_two_things_only() {
                 Cause::Operator if column == "not_applied" && before.status == Status::Unknown => 'n',
                 _ => from_upstream,
             };
-            let after = before.apply(&event(before.seq + 1, cause, kind(column, before.attempts + 1)));
+            let after = before.clone().apply(&event(before.seq + 1, cause, kind(column, before.attempts + 1)));
             let found = after.map_or('.', |state| letter(state.status));
             assert_eq!(found, expected, "{row} + {column} by {cause:?}");
         }
@@ -216,7 +216,7 @@ fn an_attempt_has_its_number() {
         let before = reach(row);
         for attempt in (0..6).filter(|attempt| *attempt != before.attempts + 1) {
             let wrong = event(before.seq + 1, Cause::Gateway, EventKind::Submitting { attempt });
-            assert!(before.apply(&wrong).is_err(), "{row}, attempt {attempt}");
+            assert!(before.clone().apply(&wrong).is_err(), "{row}, attempt {attempt}");
         }
     }
 }
@@ -227,7 +227,7 @@ fn an_event_has_its_number() {
         let before = reach(row);
         for seq in [0, 1, before.seq, before.seq + 2] {
             let wrong = event(seq, Cause::Upstream, kind(column, before.attempts + 1));
-            assert!(before.apply(&wrong).is_err(), "{row} + {column} with number {seq}");
+            assert!(before.clone().apply(&wrong).is_err(), "{row} + {column} with number {seq}");
         }
     }
 }
