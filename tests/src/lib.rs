@@ -5,6 +5,7 @@
 
 mod http_client;
 mod process;
+pub mod raw;
 mod receiver;
 pub mod world;
 
