@@ -1,6 +1,8 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
 mod faults;
+mod framing;
 mod hostile_input;
 mod main_job;
 mod once;
+mod slow;

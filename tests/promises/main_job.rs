@@ -9,12 +9,13 @@ async fn restore_to_the_end(world: &World, request: &Value) -> Value {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let first = answer.json();
     assert_eq!(first["status"], "running", "{first}");
-    let id = first["id"].as_str().unwrap();
+    let id = first["id"].as_str().expect("an id");
     assert_eq!(answer.header("location"), format!("/api/v1/restores/{id}"));
     assert!(!answer.header("retry-after").is_empty());
     let last = world.until_status(id, "succeeded").await;
     assert_eq!(last["progress"], 100);
-    let members = |restore: &Value| restore.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let members =
+        |restore: &Value| restore.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     assert_eq!(members(&first), members(&last));
     last
 }
@@ -88,7 +89,7 @@ async fn the_three_answers_have_one_shape() {
     let mut shapes = Vec::new();
     for request in [requests::cbr_server(), requests::csbs_server(), requests::free_disk()] {
         let restore = restore_to_the_end(&world, &request).await;
-        shapes.push(restore.as_object().unwrap().keys().cloned().collect::<Vec<_>>());
+        shapes.push(restore.as_object().expect("an object").keys().cloned().collect::<Vec<_>>());
     }
     assert!(shapes.windows(2).all(|pair| pair[0] == pair[1]), "{shapes:?}");
     world.end().await;

@@ -18,16 +18,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(40);
 
 /// Settings of a test's gateway: the default of a test with changes by dotted path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     changes: Vec<(String, String)>,
     routes: Option<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { changes: Vec::new(), routes: None }
-    }
 }
 
 impl Settings {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -60,20 +61,22 @@ enum Phase {
     Multiplexed,
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// All of it: a part that fits is not yet HTTP/2, and its sender is not yet out of the head's time.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Shared {
     fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request has arrived: what was wrong with its head, if anything.
-    pub(crate) fn begin(&self) -> Result<(), &'static str> {
+    /// A request has arrived, with this method and so many headers: what was wrong with its head, if
+    /// anything.
+    pub(crate) fn begin(&self, method: &Method, headers: usize) -> Result<(), &'static str> {
         let mut head = self.head();
         if head.phase == Phase::Multiplexed {
             return Ok(());
         }
-        let verdict = framing(&head.bytes);
+        let verdict = framing(&head.bytes, method, headers);
         head.phase = Phase::Request;
         head.deadline = None;
         head.bytes.clear();
@@ -119,13 +122,20 @@ impl Shared {
 
 /// Whether a head is framed in exactly one way.
 ///
-/// What hyper refuses by itself is not looked at again. A head that is not whole belongs to a
-/// request that was sent before the answer to the last one: then nothing can be said of it, and it
-/// is refused; no client of this API does that.
-fn framing(head: &[u8]) -> Result<(), &'static str> {
-    let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Err("the head is incomplete, uses bare line feeds, or was sent before the last answer");
-    };
+/// What hyper refuses by itself is not looked at again. A head that is not whole, or is not the one
+/// that hyper read, was sent in part before the answer to the last request: then nothing can be said
+/// of it, and it is refused; no client of this API does that.
+fn framing(head: &[u8], method: &Method, headers: usize) -> Result<(), &'static str> {
+    const INCOMPLETE: &str =
+        "the head is incomplete, uses bare line feeds, or was sent before the last answer";
+    // hyper skips empty lines before a request, so they must not count as its end here.
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).ok_or(INCOMPLETE)?;
+    let head = &head[start..];
+    let end = head.windows(4).position(|window| window == b"\r\n\r\n").ok_or(INCOMPLETE)?;
+    if !head.strip_prefix(method.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b" ")) {
+        return Err(INCOMPLETE);
+    }
+    let mut lines = 0;
     let mut lengths = 0;
     let mut encodings = 0;
     let mut hosts = 0;
@@ -134,6 +144,7 @@ fn framing(head: &[u8]) -> Result<(), &'static str> {
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
             return Err("a header is folded over two lines");
         }
+        lines += 1;
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -156,6 +167,8 @@ fn framing(head: &[u8]) -> Result<(), &'static str> {
         return Err("a header line ends with a bare line feed");
     }
     match (lengths, encodings, hosts) {
+        // hyper drops headers only where there are two ways to frame the body.
+        (0 | 1, 0, 0 | 1) | (0, 1, 0 | 1) if lines != headers => Err(INCOMPLETE),
         (0 | 1, 0, 0 | 1) | (0, 1, 0 | 1) => Ok(()),
         (_, _, 2..) => Err("there is more than one Host"),
         (_, 0, _) => Err("there is more than one Content-Length"),
@@ -262,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_head_is_framed_in_one_way_or_refused() {
-        let head = |lines: &str| framing(format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+        let head = |lines: &str| {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            framing(head.as_bytes(), &Method::POST, 1 + lines.lines().count())
+        };
         assert_eq!(head("Content-Length: 5\r\n"), Ok(()));
         assert_eq!(head("Transfer-Encoding: chunked\r\n"), Ok(()));
         assert_eq!(head(""), Ok(()));
@@ -279,6 +295,13 @@ mod tests {
         ] {
             assert!(head(bad).is_err(), "{bad:?}");
         }
-        assert!(framing(b"POST / HTTP/1.1\r\nHost: a\r\n").is_err());
+        assert!(framing(b"POST / HTTP/1.1\r\nHost: a\r\n", &Method::POST, 1).is_err());
+        // Empty lines before the head hide nothing of it.
+        let both = b"\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(framing(both, &Method::POST, 1).is_err());
+        assert_eq!(framing(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &Method::GET, 1), Ok(()));
+        // What is left of a head whose beginning came too early.
+        assert!(framing(b"Transfer-Encoding: chunked\r\n\r\n", &Method::POST, 3).is_err());
+        assert!(framing(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", &Method::POST, 3).is_err());
     }
 }

@@ -66,7 +66,8 @@ pub(crate) async fn serve(listener: TcpListener, service: WayIn, options: Option
         let (guarded, shared) = Guarded::new(socket, terms);
         let service = service.clone();
         let handler = service_fn(move |mut request: Request<Incoming>| {
-            let framing = Framing { verdict: shared.begin(), connection: Arc::clone(&shared) };
+            let verdict = shared.begin(request.method(), request.headers().len());
+            let framing = Framing { verdict, connection: Arc::clone(&shared) };
             if hyper::body::Body::is_end_stream(request.body()) {
                 shared.body_read();
             }

@@ -11,9 +11,9 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::PropagateRequestIdLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 
 use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
@@ -49,7 +49,7 @@ pub(crate) fn build(limits: &Limits, trace: trace::TraceLayer, dispatch: Dispatc
     // Above the seam: nothing fails any more.
     let outer = ServiceBuilder::new()
         // Outermost, so that every answer carries it, a refusal or a panic's too.
-        .layer(SetRequestIdLayer::new(X_REQUEST_ID, FreshId))
+        .layer(SetRequestHeaderLayer::overriding(X_REQUEST_ID, fresh_id))
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::new(SECRETS))
@@ -82,14 +82,8 @@ const SECRETS: [HeaderName; 6] = [
 
 /// Every request gets an id of ours; what a caller sent under that name is a caller's word and is
 /// replaced (S11). Traces carry a caller's own context across.
-#[derive(Clone, Copy)]
-struct FreshId;
-
-impl MakeRequestId for FreshId {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        HeaderValue::try_from(id).ok().map(RequestId::new)
-    }
+fn fresh_id(_: &Request<Incoming>) -> Option<HeaderValue> {
+    HeaderValue::try_from(uuid::Uuid::new_v4().simple().to_string()).ok()
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {

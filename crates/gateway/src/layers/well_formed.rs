@@ -14,7 +14,7 @@ use crate::answer::{Answer, Failure};
 use crate::connection::Shared;
 
 /// Headers of which a second one would be a contradiction.
-const SINGLE: [&str; 9] = [
+const SINGLE: [&str; 8] = [
     "x-auth-token",
     "authorization",
     "x-security-token",
@@ -22,7 +22,6 @@ const SINGLE: [&str; 9] = [
     "idempotency-key",
     "content-type",
     "content-encoding",
-    "x-request-id",
     "traceparent",
 ];
 
@@ -80,6 +79,9 @@ fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'s
     }
     if version == Version::HTTP_10 && headers.contains_key(header::TRANSFER_ENCODING) {
         return Err("HTTP/1.0 has no Transfer-Encoding");
+    }
+    if version == Version::HTTP_11 && !headers.contains_key(header::HOST) {
+        return Err("HTTP/1.1 needs a Host");
     }
     Ok(())
 }
