@@ -37,25 +37,49 @@ impl Token {
     }
 
     /// Replaces the token, and any beginning of it of 16 characters or more, wherever it stands in
-    /// `text`. `None` when it stands nowhere.
+    /// `text`, as it is or escaped as in JSON and URLs. `None` when it stands nowhere.
     pub(crate) fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
         let secret = self.0.expose_secret().as_bytes();
-        let start = &secret[..secret.len().min(ECHO_LENGTH)];
-        let mut rest = text;
+        let first = *secret.first()?;
         let mut masked = Vec::new();
-        while let Some(at) = memchr::memmem::find(rest, start) {
-            masked.extend_from_slice(&rest[..at]);
-            masked.extend_from_slice(MASK);
-            rest = &rest[at..];
-            let shared = rest.iter().zip(secret).take_while(|(a, b)| a == b).count();
-            rest = &rest[shared..];
+        let mut copied = 0;
+        let mut at = 0;
+        while let Some(found) = memchr::memchr3(first, b'\\', b'%', &text[at..]) {
+            let start = at + found;
+            at = start + 1;
+            let (count, length) = shared(&text[start..], secret);
+            if count >= secret.len().min(ECHO_LENGTH) {
+                masked.extend_from_slice(&text[copied..start]);
+                masked.extend_from_slice(MASK);
+                copied = start + length;
+                at = copied;
+            }
         }
-        if masked.is_empty() {
+        if copied == 0 {
             return None;
         }
-        masked.extend_from_slice(rest);
+        masked.extend_from_slice(&text[copied..]);
         Some(masked)
     }
+}
+
+/// How many characters of `secret` begin `text`, and in how many bytes of it they are written.
+fn shared(text: &[u8], secret: &[u8]) -> (usize, usize) {
+    let mut length = 0;
+    for (count, byte) in secret.iter().enumerate() {
+        let is_hex = |digits: &[u8]| {
+            let digits = std::str::from_utf8(digits).ok();
+            digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) == Some(u32::from(*byte))
+        };
+        length += match &text[length..] {
+            [plain, ..] if plain == byte => 1,
+            [b'\\', b'u', a, b, c, d, ..] if is_hex(&[*a, *b, *c, *d]) => 6,
+            [b'%', a, b, ..] if is_hex(&[*a, *b]) => 3,
+            [b'\\', escaped, ..] if escaped == byte => 2,
+            _ => return (count, length),
+        };
+    }
+    (secret.len(), length)
 }
 
 #[cfg(test)]
@@ -74,6 +98,13 @@ mod tests {
             Some("bad token [redacted] and [redacted]… again")
         );
         assert_eq!(masked("nothing here, MII neither"), None);
+        assert_eq!(
+            masked(
+                r"MI\u0049abcdefghijklmnopqrstuvwxyz0123456789\u002b\/== %4d%49Iabcdefghijklmnop%2B \ 100 %"
+            )
+            .as_deref(),
+            Some(r"[redacted] [redacted]%2B \ 100 %")
+        );
         assert!(!format!("{token:?}").contains("MII"));
     }
 
