@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use restore_generations::{Answer, Call, Known, Outcome, Prepare, Prepared, Reply, Step, Unread};
 use restore_ledger::{Entry, LedgerError};
-use restore_model::{Cause, EventKind, Evidence, Problem, Proof, RestoreRequest, Status, Strength};
-use restore_upstream::{Fault, Journal, Token, TraceContext, Upstream, With};
+use restore_model::{Cause, Code, EventKind, Evidence, Problem, Proof, RestoreRequest, Status, Strength};
+use restore_upstream::{Fault, FaultKind, Journal, Token, TraceContext, Upstream, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -203,29 +203,31 @@ impl Engine {
         let now = self.now();
         let ask = Prepare { request, known, baseline: plan.pin.baseline, now };
         let mut answers: Vec<Answer> = Vec::new();
+        let mut fault = None;
         loop {
             match plan.upstream.generation().prepare(&ask, &answers) {
                 Step::Done(done) => {
                     let offset = answers.iter().rev().find_map(|a| self.offset(a.as_ref().ok()?));
-                    return done.map(|prepared| (prepared, offset));
+                    return done
+                        .map(|prepared| (prepared, offset))
+                        .map_err(|problem| because(problem, fault));
                 }
-                Step::Ask(call) => answers.push(self.read(&plan.upstream, &call, &with).await),
+                Step::Ask(call) => {
+                    let answer = plan.upstream.send(&call, with.clone()).await;
+                    fault = answer.as_ref().err().cloned();
+                    answers.push(answer.map_err(|fault| unread(&fault)));
+                }
             }
             if answers.len() > MAX_READS {
                 let detail = "the reads before the restore did not come to an end";
-                return Err(Problem::new(restore_model::Code::Internal, detail));
+                return Err(Problem::new(Code::Internal, detail));
             }
         }
     }
 
     /// One read.
     pub(crate) async fn read(&self, upstream: &Upstream, call: &Call, with: &With) -> Answer {
-        use restore_upstream::FaultKind;
-        upstream.send(call, with.clone()).await.map_err(|fault| match fault.kind {
-            FaultKind::NoEndpoint => Unread::NoEndpoint,
-            FaultKind::NoCredential => Unread::NoCredential,
-            _ => Unread::NoAnswer(fault.to_string()),
-        })
+        upstream.send(call, with.clone()).await.map_err(|fault| unread(&fault))
     }
 
     /// Upstream clock minus ours, in milliseconds.
@@ -243,6 +245,24 @@ impl Engine {
 
     pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, checkpoint: restore_model::Id) {
         self.0.checkpoints.insert(fact_key(plan, request), checkpoint).await;
+    }
+}
+
+/// A fault as generations see it.
+fn unread(fault: &Fault) -> Unread {
+    match fault.kind {
+        FaultKind::NoEndpoint => Unread::NoEndpoint,
+        FaultKind::NoCredential => Unread::NoCredential,
+        _ => Unread::NoAnswer(fault.to_string()),
+    }
+}
+
+/// Why the last read brought nothing is known better from its fault than in the generation, which
+/// only knows that no answer came.
+fn because(problem: Problem, fault: Option<Fault>) -> Problem {
+    match fault.filter(|fault| fault.proof.is_some() && problem.code == Code::UpstreamUnavailable) {
+        Some(fault) => Problem { detail: problem.detail, ..fault.to_problem() },
+        None => problem,
     }
 }
 
