@@ -85,7 +85,7 @@ impl Engine {
                 let evidence = Evidence::new("gateway", Strength::Strong, self.now());
                 entry = self.write(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)]).await?;
             }
-            match self.prepare(plan, &request, &known, with.clone()).await {
+            match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
                 Err(problem) => return self.reject(&entry, Cause::Upstream, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
                     if let Some(checkpoint) = prepared.checkpoint_id {
@@ -208,9 +208,7 @@ impl Engine {
             match plan.upstream.generation().prepare(&ask, &answers) {
                 Step::Done(done) => {
                     let offset = answers.iter().rev().find_map(|a| self.offset(a.as_ref().ok()?));
-                    return done
-                        .map(|prepared| (prepared, offset))
-                        .map_err(|problem| because(problem, fault));
+                    return done.map(|prepared| (prepared, offset)).map_err(|problem| because(problem, fault));
                 }
                 Step::Ask(call) => {
                     let answer = plan.upstream.send(&call, with.clone()).await;

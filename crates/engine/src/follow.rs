@@ -1,5 +1,5 @@
-//! Following a restore to its end. Where the gateway has a token in memory, one task per restore
-//! reads at the generation's rhythm, and everybody who waits is served by it. Where it has none (a
+//! Following a restore to its end. Where the gateway has a token in memory, the restore is on the
+//! agenda and read at the generation's rhythm, and everybody who waits is served by that. Where it has none (a
 //! restart, an expired token), the restore is read when an authorised caller asks, at most once per
 //! interval however many ask at the same time.
 
@@ -23,51 +23,35 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 const MAX_TAKEN: usize = 64;
 
 impl Engine {
-    /// Follows a restore in the background, unless a task does already.
+    /// Puts a restore on the agenda, unless it stands there already.
     pub(crate) fn follow(&self, entry: &Entry, token: Token) {
+        let id = entry.intent.id;
         {
             let mut live = self.live();
-            let known = live.entry(entry.intent.id).or_default();
+            let known = live.entry(id).or_default();
             known.token = Some(token);
-            if known.followed {
+            if std::mem::replace(&mut known.followed, true) {
                 return;
             }
-            known.followed = true;
         }
-        let engine = self.clone();
-        let id = entry.intent.id;
-        let first = self.interval(entry);
-        self.0.tasks.spawn(async move {
-            engine.follow_to_the_end(id, first).await;
-            if let Some(known) = engine.live().get_mut(&id) {
-                known.followed = false;
-                known.token = None;
-            }
-            engine.forget_if_idle(id);
-        });
+        self.0.agenda.put(Instant::now() + self.interval(entry), id);
     }
 
-    /// Between reads this holds an id and a timer, for there may be very many of it.
-    async fn follow_to_the_end(&self, id: RestoreId, first: Duration) {
-        let mut interval = first;
-        loop {
-            tokio::select! {
-                () = self.0.stop.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
-            }
-            let next = tokio::select! {
-                () = self.0.stop.cancelled() => return,
-                next = Box::pin(self.follow_once(id)) => next,
-            };
-            match next {
-                Some(next) => interval = next,
-                None => return,
-            }
+    /// One round of reads, and the next one on the agenda if there is to be one.
+    pub(crate) async fn follow_once(&self, id: RestoreId) {
+        if let Some(next) = self.round_of(id).await {
+            self.0.agenda.put(Instant::now() + next, id);
+            return;
         }
+        if let Some(known) = self.live().get_mut(&id) {
+            known.followed = false;
+            known.token = None;
+        }
+        self.forget_if_idle(id);
     }
 
     /// One round; how long to wait for the next, or nothing when there is none.
-    async fn follow_once(&self, id: RestoreId) -> Option<Duration> {
+    async fn round_of(&self, id: RestoreId) -> Option<Duration> {
         let entry = match self.0.ledger.get(id).await {
             Ok(entry) => entry?,
             Err(error) => {
@@ -100,13 +84,8 @@ impl Engine {
         if entry.state.needs_operator {
             interval = interval.max(OPERATOR_INTERVAL);
         }
-        let share = entry
-            .intent
-            .id
-            .to_string()
-            .bytes()
-            .fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte));
-        interval + interval / 1_000 * (share % 100)
+        let share = entry.intent.id.spread();
+        interval + interval / 1_000 * u32::from(share % 100)
     }
 
     /// A restore as it stands, read anew where nobody follows it and a token is at hand.
@@ -138,7 +117,7 @@ impl Engine {
         self.0
             .fresh
             .get_with(id, async move {
-                match engine.observe(&entry, asked, trace).await {
+                match Box::pin(engine.observe(&entry, asked, trace)).await {
                     Ok(_) => {}
                     Err(LedgerError::Stale(_)) => {}
                     Err(error) => {
@@ -161,7 +140,7 @@ impl Engine {
         token: Token,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let reading = match self.round(entry, token, trace).await? {
+        let reading = match Box::pin(self.round(entry, token, trace)).await? {
             Some(reading) => reading,
             None => {
                 let name = &entry.intent.route.upstream;

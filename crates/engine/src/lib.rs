@@ -7,7 +7,7 @@
 //! | `submit` | take a restore in, once |
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
 //! | `settle` | what a reading means for a state: a pure function |
-//! | `follow` | read until the end, one read per interval however many wait |
+//! | `follow`, `agenda` | read until the end, one read per interval however many wait |
 //! | `inquire` | check, preview, capabilities |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod agenda;
 mod dispatch;
 mod follow;
 mod inquire;
@@ -76,7 +77,7 @@ struct Live {
     changes: Option<watch::Sender<u32>>,
     /// Whether a task dispatches it.
     dispatching: bool,
-    /// Whether a task follows it.
+    /// Whether it is on the agenda.
     followed: bool,
     /// With what it is read.
     token: Option<Token>,
@@ -101,6 +102,8 @@ struct Shared {
     checkpoints: Cache<(String, String, String), Id>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Cache<RestoreId, ()>,
+    /// Which restore is to be read next.
+    agenda: agenda::Agenda,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     tasks: TaskTracker,
@@ -127,6 +130,7 @@ impl Engine {
             live: Mutex::default(),
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
+            agenda: agenda::Agenda::default(),
             no_restore_read: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -139,6 +143,7 @@ impl Engine {
     /// # Errors
     /// When the ledger cannot be read or written.
     pub async fn recover(&self) -> Result<usize, LedgerError> {
+        self.0.tasks.spawn(self.clone().work_off());
         let unfinished = self.0.ledger.unfinished().await?;
         let count = unfinished.len();
         for entry in unfinished {

@@ -155,7 +155,7 @@ impl Match {
 }
 
 fn contains(list: &[Id], id: &Id) -> bool {
-    list.iter().any(|listed| listed.folded() == id.folded())
+    list.iter().any(|listed| listed.is_same(id))
 }
 
 fn target_id(target: &Target, kind: TargetKind) -> Option<&Id> {

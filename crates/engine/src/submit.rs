@@ -70,9 +70,9 @@ impl Engine {
         let accepted = match self.accept(&submission, &plan).await? {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target.
-                let holder = self.refresh(holder.intent.id, Some(token.clone())).await?;
+                let holder = Box::pin(self.refresh(holder.intent.id, Some(token.clone()))).await?;
                 if holder.state.status.is_final() {
-                    self.accept(&submission, &plan).await?
+                    Box::pin(self.accept(&submission, &plan)).await?
                 } else {
                     Accept::Busy(holder)
                 }
@@ -98,9 +98,9 @@ impl Engine {
                 };
                 return Ok(Submitted { entry, replayed });
             }
-            return Ok(Submitted { entry: self.answered(id, until).await?, replayed });
+            return Ok(Submitted { entry: Box::pin(self.answered(id, until)).await?, replayed });
         }
-        let entry = self.answered(entry.intent.id, until).await?;
+        let entry = Box::pin(self.answered(entry.intent.id, until)).await?;
         Ok(Submitted { entry, replayed })
     }
 

@@ -139,13 +139,25 @@ fn framing(head: &[u8], method: &Method, headers: usize) -> Result<(), &'static 
     let mut lengths = 0;
     let mut encodings = 0;
     let mut hosts = 0;
-    for line in head[..end].split(|byte| *byte == b'\n').skip(1) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut rest = &head[..end];
+    let mut first = true;
+    while !rest.is_empty() {
+        let feed = memchr::memchr(b'\n', rest);
+        let (line, after) = feed.map_or((rest, &[][..]), |feed| (&rest[..feed], &rest[feed + 1..]));
+        rest = after;
+        let line = match (line.strip_suffix(b"\r"), feed) {
+            (Some(line), _) => line,
+            (None, None) => line, // the last one, whose end was cut off
+            (None, Some(_)) => return Err("a header line ends with a bare line feed"),
+        };
+        if std::mem::take(&mut first) {
+            continue; // the request line
+        }
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
             return Err("a header is folded over two lines");
         }
         lines += 1;
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         if name.eq_ignore_ascii_case(b"content-length") {
             lengths += 1;
@@ -160,11 +172,6 @@ fn framing(head: &[u8], method: &Method, headers: usize) -> Result<(), &'static 
         } else if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
         }
-    }
-    let feeds = head[..end].iter().filter(|byte| **byte == b'\n').count();
-    let ends = head[..end].windows(2).filter(|window| window == b"\r\n").count();
-    if feeds != ends {
-        return Err("a header line ends with a bare line feed");
     }
     match (lengths, encodings, hosts) {
         // hyper drops headers only where there are two ways to frame the body.

@@ -38,7 +38,20 @@ impl Id {
     /// Locks use it, so that `C0FFEE00-…` and `c0ffee00…` exclude each other.
     #[must_use]
     pub fn folded(&self) -> String {
-        self.0.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
+        let mut folded = String::with_capacity(self.0.len());
+        folded.extend(self.folded_bytes().map(char::from));
+        folded
+    }
+
+    /// Whether both are spellings of the same thing; as comparing [`Id::folded`], without the copies.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.folded_bytes().eq(other.folded_bytes())
+    }
+
+    fn folded_bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        // An id is ASCII by type.
+        self.0.bytes().filter(|byte| *byte != b'-').map(|byte| byte.to_ascii_lowercase())
     }
 }
 
@@ -114,6 +127,15 @@ impl RestoreId {
         let seconds = u64::try_from(micros / 1_000_000).unwrap_or(0);
         let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
         Self(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+    }
+}
+
+impl RestoreId {
+    /// A number that spreads restores, from the random part of the id.
+    #[must_use]
+    pub fn spread(&self) -> u16 {
+        let bytes = self.0.as_bytes();
+        u16::from_be_bytes([bytes[14], bytes[15]])
     }
 }
 

@@ -1,8 +1,6 @@
 //! The canonical restore request: what is to be restored onto what. The first typed stage of the
 //! line; made from a validated JSON value by [`crate::schema::parse_restore`] and nowhere else.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -134,7 +132,7 @@ impl RestoreRequest {
     /// overwrites. Keys of one disk are equal whatever the generation and the spelling of the id.
     #[must_use]
     pub fn locks(&self) -> Vec<String> {
-        let key = |kind: &str, id: &Id| format!("{}/{kind}/{}", self.project_id, id.folded());
+        let key = |kind: &str, id: &Id| [self.project_id.as_str(), kind, &id.folded()].join("/");
         let mut locks = vec![key(self.target.kind().as_str(), self.target.id())];
         locks.extend(self.target.mappings().iter().map(|m| key("volume", &m.volume_id)));
         locks.sort_unstable();
@@ -177,20 +175,19 @@ impl RestoreRequest {
     /// disk are the same disk.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut backups = HashMap::new();
-        let mut volumes = HashMap::new();
-        for (index, mapping) in self.target.mappings().iter().enumerate() {
-            for (seen, member, id) in [
-                (&mut backups, "backup_id", &mapping.backup_id),
-                (&mut volumes, "volume_id", &mapping.volume_id),
-            ] {
-                if let Some(first) = seen.insert(id.folded(), index) {
+        let mappings = self.target.mappings();
+        // At most 128 by the schema: comparing all pairs is cheaper than any table.
+        for (index, mapping) in mappings.iter().enumerate() {
+            let mut twice = |member: &str, same: &dyn Fn(&Mapping) -> bool| {
+                if let Some(first) = mappings[..index].iter().position(same) {
                     faults.push(Fault::at(
                         format!("/target/volumes/{index}/{member}"),
                         format!("the same {member} stands in /target/volumes/{first}"),
                     ));
                 }
-            }
+            };
+            twice("backup_id", &|earlier| earlier.backup_id.is_same(&mapping.backup_id));
+            twice("volume_id", &|earlier| earlier.volume_id.is_same(&mapping.volume_id));
         }
         faults
     }

@@ -192,10 +192,10 @@ impl Service<Request<Bytes>> for Dispatch {
             match action {
                 Action::Submit => restores::submit(&app, asked).await,
                 Action::List => restores::list(&app, &asked).await,
-                Action::Show => restores::show(&app, asked).await,
+                Action::Show => Box::pin(restores::show(&app, asked)).await,
                 Action::Events => restores::events(&app, &asked).await,
                 Action::Cancel => restores::cancel(&app, &asked).await,
-                Action::Check => inquiries::check(&app, asked).await,
+                Action::Check => Box::pin(inquiries::check(&app, asked)).await,
                 Action::Preview => inquiries::preview(&app, &asked).await,
                 Action::Capabilities => Ok(inquiries::capabilities(&app)),
                 Action::OpenApi => Ok(documents::openapi()),

@@ -36,7 +36,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {
         // Waiting is no work: the place is somebody else's meanwhile.
         drop(asked.place);
-        entry = app.engine.wait(entry.intent.id, until).await?;
+        entry = Box::pin(app.engine.wait(entry.intent.id, until)).await?;
     }
     if entry.state.status == Status::Rejected
         && let Some(problem) = &entry.state.error

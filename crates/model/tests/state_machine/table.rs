@@ -179,7 +179,8 @@ fn every_pair_is_as_in_the_table() {
     let mut wrong = Vec::new();
     for (row, column, expected) in cells() {
         let before = reach(row);
-        let after = before.clone().apply(&event(before.seq + 1, Cause::Upstream, kind(column, before.attempts + 1)));
+        let after =
+            before.clone().apply(&event(before.seq + 1, Cause::Upstream, kind(column, before.attempts + 1)));
         let found = after.as_ref().map_or('.', |state| letter(state.status));
         if found != expected {
             wrong.push(format!("{row} + {column}: expected {expected}, found {found}: {:?}", after.err()));
@@ -203,7 +204,8 @@ fn a_cause_changes_two_things_only() {
                 Cause::Operator if column == "not_applied" && before.status == Status::Unknown => 'n',
                 _ => from_upstream,
             };
-            let after = before.clone().apply(&event(before.seq + 1, cause, kind(column, before.attempts + 1)));
+            let after =
+                before.clone().apply(&event(before.seq + 1, cause, kind(column, before.attempts + 1)));
             let found = after.map_or('.', |state| letter(state.status));
             assert_eq!(found, expected, "{row} + {column} by {cause:?}");
         }
