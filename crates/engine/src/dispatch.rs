@@ -208,7 +208,9 @@ impl Engine {
             match plan.upstream.generation().prepare(&ask, &answers) {
                 Step::Done(done) => {
                     let offset = answers.iter().rev().find_map(|a| self.offset(a.as_ref().ok()?));
-                    return done.map(|prepared| (prepared, offset)).map_err(|problem| because(problem, fault));
+                    return done
+                        .map(|prepared| (prepared, offset))
+                        .map_err(|problem| because(problem, fault));
                 }
                 Step::Ask(call) => {
                     let answer = plan.upstream.send(&call, with.clone()).await;

@@ -2,7 +2,7 @@
 //! crate that dials out and the only one that sees a secret.
 //!
 //! [`Upstream`] is built once per configured upstream and shared; a limit or breaker that is built
-//! per request does not limit. [`stack`] lists the layers in the order a call meets them.
+//! per request does not limit. `stack` lists the layers in the order a call meets them.
 //!
 //! What comes back is either an answer or a [`Fault`], and a fault says the one thing that matters
 //! for a call that overwrites disks: is there proof that it was not applied?

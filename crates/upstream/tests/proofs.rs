@@ -16,7 +16,7 @@ use restore_upstream::{FaultKind, Journal, Options, Token, Upstream, With};
 fn options(endpoint: &str) -> Options {
     Options {
         name: "test".to_owned(),
-        endpoint: endpoint.parse().unwrap(),
+        endpoint: endpoint.parse().expect("test setup"),
         volumes_endpoint: None,
         connect: Duration::from_secs(2),
         send: Duration::from_secs(5),
@@ -34,7 +34,8 @@ fn options(endpoint: &str) -> Options {
 }
 
 fn upstream(endpoint: &str) -> Upstream {
-    Upstream::new(options(endpoint), restore_generations::by_name("vbs-v2").unwrap()).unwrap()
+    Upstream::new(options(endpoint), restore_generations::by_name("vbs-v2").expect("test setup"))
+        .expect("test setup")
 }
 
 fn request() -> RestoreRequest {
@@ -43,11 +44,11 @@ fn request() -> RestoreRequest {
         "source": {"backup_id": "b1"},
         "target": {"type": "volume", "volume_id": "v1"},
     }))
-    .unwrap()
+    .expect("test setup")
 }
 
 fn restore_call(upstream: &Upstream) -> Call {
-    upstream.generation().encode(&request(), &Known::default()).unwrap().call
+    upstream.generation().encode(&request(), &Known::default()).expect("test setup").call
 }
 
 fn token() -> Option<Token> {
@@ -62,7 +63,7 @@ struct Notes {
 
 impl Journal for Notes {
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
-        let mut proofs = self.proofs.lock().unwrap();
+        let mut proofs = self.proofs.lock().expect("test setup");
         proofs.push(proof);
         assert_eq!(attempt as usize, proofs.len() + 1);
         Box::pin(std::future::ready(Ok(())))
@@ -72,11 +73,11 @@ impl Journal for Notes {
 /// A server on a thread of its own, outside the runtime, so that a test can let time pass without
 /// the client noticing anything. Closes each connection after one answer, without saying so.
 fn one_answer_per_connection(requests: Arc<AtomicU32>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("test setup");
+    let address = listener.local_addr().expect("test setup");
     std::thread::spawn(move || {
         for socket in listener.incoming() {
-            let mut socket = socket.unwrap();
+            let mut socket = socket.expect("test setup");
             let mut buffer = [0; 4096];
             let mut head = Vec::new();
             while !head.windows(4).any(|window| window == b"\r\n\r\n") {
