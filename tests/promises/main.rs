@@ -6,3 +6,5 @@ mod hostile_input;
 mod main_job;
 mod once;
 mod slow;
+mod upstream_tls;
+mod upstream_trust;
