@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::dispatch::MAX_READS;
 use crate::settle::{Terms, settle};
-use crate::{Engine, age_micros, unavailable};
+use crate::{Engine, age_micros};
 
 /// Between reads of a restore that waits for a person.
 const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
@@ -288,14 +288,5 @@ impl Engine {
             Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
             _ => Ok(entry),
         }
-    }
-
-    /// Notes something about a restore that is final, so that a late contradiction is kept.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub async fn reread(&self, id: RestoreId, token: Token) -> Result<Entry, Problem> {
-        let entry = self.get(id).await?;
-        self.observe(&entry, token, None).await.map_err(unavailable)
     }
 }

@@ -28,13 +28,15 @@ pub struct CheckReport {
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// The way and the reason.
-    pub plan_upstream: String,
+    pub upstream: String,
     /// Its generation.
     pub generation: &'static str,
     /// Which rule matched.
     pub reason: String,
     /// The absolute URL.
     pub url: String,
+    /// The headers, credentials redacted.
+    pub headers: Vec<(String, String)>,
     /// The call itself.
     pub encoded: Encoded,
     /// Reads that come first: path template, why.
@@ -112,10 +114,11 @@ impl Engine {
         hash.update([0]);
         hash.update(encoded.call.body.as_deref().unwrap_or_default());
         Ok(Preview {
-            plan_upstream: plan.pin.upstream,
+            upstream: plan.pin.upstream,
             generation: plan.upstream.generation().name(),
             reason: plan.pin.reason,
             url,
+            headers: plan.upstream.headers(&encoded.call),
             encoded,
             reads,
             digest: hex::encode(hash.finalize()),

@@ -50,36 +50,21 @@ pub struct Call {
     pub body: Option<Bytes>,
     /// Whether this call overwrites disks.
     pub restores: bool,
-    /// The project in the path, for `X-Project-Id`.
-    pub project_id: String,
 }
 
 impl Call {
     /// A read of the backup service.
     #[must_use]
-    pub fn read(project: &restore_model::ProjectId, template: &'static str, path: String) -> Self {
-        Self {
-            method: Method::Get,
-            host: Host::Backup,
-            path,
-            template,
-            body: None,
-            restores: false,
-            project_id: project.as_str().to_owned(),
-        }
+    pub fn read(template: &'static str, path: String) -> Self {
+        Self { method: Method::Get, host: Host::Backup, path, template, body: None, restores: false }
     }
 
     /// A POST with a JSON body; not yet one that restores.
     #[must_use]
-    pub fn post<T: Serialize>(
-        project: &restore_model::ProjectId,
-        template: &'static str,
-        path: String,
-        body: &T,
-    ) -> Self {
+    pub fn post<T: Serialize>(template: &'static str, path: String, body: &T) -> Self {
         // Our own types with string keys always serialize.
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { method: Method::Post, body: Some(body.into()), ..Self::read(project, template, path) }
+        Self { method: Method::Post, body: Some(body.into()), ..Self::read(template, path) }
     }
 
     /// The same call, for the block storage service.

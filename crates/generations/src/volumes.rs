@@ -27,12 +27,8 @@ pub(crate) struct States {
 
 /// The read of one disk.
 pub(crate) fn get(project: &ProjectId, volume: &Id) -> Call {
-    Call::read(
-        project,
-        "/v2/{project_id}/volumes/{volume_id}",
-        path("v2", project, format_args!("volumes/{volume}")),
-    )
-    .on(Host::Volumes)
+    Call::read("/v2/{project_id}/volumes/{volume_id}", path("v2", project, format_args!("volumes/{volume}")))
+        .on(Host::Volumes)
 }
 
 /// Reads a disk out of an answer.

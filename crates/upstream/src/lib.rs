@@ -147,6 +147,21 @@ impl Upstream {
         Some(format!("{scheme}://{authority}{prefix}{}", call.path))
     }
 
+    /// The headers a call is sent with, in their order; a credential is shown as `[redacted]`.
+    #[must_use]
+    pub fn headers(&self, call: &Call) -> Vec<(String, String)> {
+        let url = self.url(call).unwrap_or_default();
+        let Ok(request) = layers::translate::request(call, &url, self.options.send, With::default()) else {
+            return Vec::new();
+        };
+        let shown = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
+        };
+        let mut headers: Vec<_> = request.headers().iter().map(shown).collect();
+        headers.push(("x-auth-token".to_owned(), "[redacted]".to_owned()));
+        headers
+    }
+
     /// Makes a call.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub(crate) fn preview_body(preview: &Preview) -> Value {
         .iter()
         .map(|(member, reason)| json!({ "member": member, "reason": reason }))
         .collect();
+    let headers: serde_json::Map<String, Value> =
+        preview.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let reads: Vec<Value> = preview
         .reads
         .iter()
@@ -64,18 +66,14 @@ pub(crate) fn preview_body(preview: &Preview) -> Value {
         .collect();
     json!({
         "route": {
-            "upstream": preview.plan_upstream,
+            "upstream": preview.upstream,
             "generation": preview.generation,
             "reason": preview.reason,
         },
         "request": {
             "method": call.method.as_str(),
             "url": preview.url,
-            "headers": {
-                "accept": "application/json",
-                "content-type": "application/json",
-                "x-auth-token": "[redacted]",
-            },
+            "headers": headers,
             "body": call.body_json(),
         },
         "defaults": defaults,

@@ -4,7 +4,8 @@ use http::header::{ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use restore_engine::Submission;
 use restore_ledger::Entry;
-use restore_model::{Problem, Restore, Status};
+use restore_model::{Problem, Restore, RestoreId, Status};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -88,7 +89,14 @@ pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.intent.id);
     let restores: Vec<Restore<'_>> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
-    Ok(answer::json(StatusCode::OK, &json!({ "restores": restores, "next": next })))
+    Ok(answer::json(StatusCode::OK, &Page { restores, next }))
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+struct Page<'a> {
+    restores: Vec<Restore<'a>>,
+    next: Option<RestoreId>,
 }
 
 /// `GET /api/v1/restores/{id}/events`.

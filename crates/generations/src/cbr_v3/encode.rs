@@ -18,7 +18,6 @@ pub(super) fn encode(request: &RestoreRequest) -> Encoded {
         },
     };
     let call = Call::post(
-        &request.project_id,
         "/v3/{project_id}/backups/{backup_id}/restore",
         restore_path(&request.project_id, &request.source.backup_id),
         &RestoreBody { restore },

@@ -49,24 +49,15 @@ pub(super) fn restore_path(project: &ProjectId, backup: &Id) -> String {
 }
 
 pub(super) fn get_backup(project: &ProjectId, backup: &Id) -> Call {
-    Call::read(
-        project,
-        "/v3/{project_id}/backups/{backup_id}",
-        path("v3", project, format_args!("backups/{backup}")),
-    )
+    Call::read("/v3/{project_id}/backups/{backup_id}", path("v3", project, format_args!("backups/{backup}")))
 }
 
 pub(super) fn get_vault(project: &ProjectId, vault: &Id) -> Call {
-    Call::read(
-        project,
-        "/v3/{project_id}/vaults/{vault_id}",
-        path("v3", project, format_args!("vaults/{vault}")),
-    )
+    Call::read("/v3/{project_id}/vaults/{vault_id}", path("v3", project, format_args!("vaults/{vault}")))
 }
 
 pub(super) fn get_log(project: &ProjectId, id: &Id) -> Call {
     Call::read(
-        project,
         "/v3/{project_id}/operation-logs/{operation_log_id}",
         path("v3", project, format_args!("operation-logs/{id}")),
     )
@@ -79,7 +70,6 @@ pub(super) fn list_logs(project: &ProjectId, from: Timestamp, offset: usize) -> 
     // `offset` may not be 0 by one half of the documentation, so the first page has none (T13).
     let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
     Call::read(
-        project,
         "/v3/{project_id}/operation-logs",
         path(
             "v3",

@@ -15,7 +15,6 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     };
     let Some(answer) = answers.first() else {
         return Step::Ask(Call::post(
-            &request.project_id,
             "/v1/{project_id}/providers/{provider_id}/resources/action",
             action_path(&request.project_id),
             &CheckBody {

@@ -28,7 +28,6 @@ pub(super) fn encode(own: &CsbsV1, request: &RestoreRequest, known: &Known) -> R
         }
     };
     let call = Call::post(
-        &request.project_id,
         "/v1/{project_id}/restores",
         restores_path(&request.project_id),
         &RestoreBody {

@@ -67,7 +67,6 @@ pub(super) fn restores_path(project: &ProjectId) -> String {
 
 pub(super) fn get_item(project: &ProjectId, item: &Id) -> Call {
     Call::read(
-        project,
         "/v1/{project_id}/checkpoint_items/{checkpoint_item_id}",
         path("v1", project, format_args!("checkpoint_items/{item}")),
     )
@@ -76,7 +75,6 @@ pub(super) fn get_item(project: &ProjectId, item: &Id) -> Call {
 /// Undocumented in the cloud, there in its ancestor: asked as a probe (wire reference 2.1).
 pub(super) fn get_restore(project: &ProjectId, restore: &Id) -> Call {
     Call::read(
-        project,
         "/v1/{project_id}/restores/{restore_id}",
         path("v1", project, format_args!("restores/{restore}")),
     )

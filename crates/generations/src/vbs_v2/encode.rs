@@ -12,7 +12,6 @@ pub(super) fn encode(own: &VbsV2, request: &RestoreRequest) -> Result<Encoded, P
         return Err(not_expressible(own, request.target.kind(), "it restores one disk per call"));
     };
     let call = Call::post(
-        &request.project_id,
         "/v2/{project_id}/cloudbackups/{backup_id}/restore",
         restore_path(&request.project_id, &request.source.backup_id),
         &RestoreBody { restore: Restore { volume_id } },

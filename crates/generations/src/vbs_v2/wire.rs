@@ -27,20 +27,15 @@ pub(super) fn restore_path(project: &ProjectId, backup: &Id) -> String {
 
 /// Jobs are under `/v1` of the same host.
 pub(super) fn get_job(project: &ProjectId, job: &Id) -> Call {
-    Call::read(project, "/v1/{project_id}/jobs/{job_id}", path("v1", project, format_args!("jobs/{job}")))
+    Call::read("/v1/{project_id}/jobs/{job_id}", path("v1", project, format_args!("jobs/{job}")))
 }
 
 pub(super) fn get_backup(project: &ProjectId, backup: &Id) -> Call {
-    Call::read(
-        project,
-        "/v2/{project_id}/backups/{backup_id}",
-        path("v2", project, format_args!("backups/{backup}")),
-    )
+    Call::read("/v2/{project_id}/backups/{backup_id}", path("v2", project, format_args!("backups/{backup}")))
 }
 
 pub(super) fn list_creating(project: &ProjectId, volume: &Id) -> Call {
     Call::read(
-        project,
         "/v2/{project_id}/backups/detail",
         path("v2", project, format_args!("backups/detail?volume_id={volume}&status=creating&limit=1")),
     )
