@@ -143,3 +143,27 @@ idempotency_key = "required"
     assert_eq!(world.sent().await.len(), 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_leaves_no_restore_behind_half_sent() {
+    use tokio::io::AsyncWriteExt;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = format!("\"sqlite:{}\"", folder.path().join("ledger.db").display());
+    let world = World::with(Settings::default().set("ledger.url", &ledger)).await;
+    let body = requests::free_disk().to_string();
+    let request = format!(
+        "POST /api/v1/restores HTTP/1.1\r\nHost: gateway\r\nX-Auth-Token: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        ids::TOKEN,
+        body.len(),
+    );
+    let mut socket = tokio::net::TcpStream::connect(world.gateway.api()).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    drop(socket);
+    // Whether the request was read before the caller was gone is for the kernel to say; if it was,
+    // the restore goes on to its end.
+    let again = world.submit(&requests::free_disk()).await.json();
+    world.until_status(again["id"].as_str().unwrap(), "succeeded").await;
+    assert_eq!(world.sent().await.len(), 1);
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}

@@ -2,13 +2,17 @@
 //! Runs in a task of its own. No byte of a restore leaves before `submitting` is durable (I1), and
 //! what an answer means is decided by the generation alone.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use restore_generations::{Answer, Call, Known, Outcome, Prepare, Prepared, Reply, Step, Unread};
 use restore_ledger::{Entry, LedgerError};
-use restore_model::{Cause, Code, EventKind, Evidence, Problem, Proof, RestoreRequest, Status, Strength};
+use restore_model::{
+    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
+};
 use restore_upstream::{Fault, FaultKind, Journal, Token, TraceContext, Upstream, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -23,48 +27,60 @@ pub(crate) const MAX_READS: usize = 160;
 pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
 
 impl Engine {
-    /// Hands a restore to a task of its own, unless one has it already. The receiver gets the restore
-    /// as the upstream's answer left it; nothing, when it was left where it stands.
-    pub(crate) fn start(
+    /// Claims a restore for the present task; not if another one has it already.
+    pub(crate) fn claim(&self, id: RestoreId) -> bool {
+        let mut live = self.live();
+        !std::mem::replace(&mut live.entry(id).or_default().dispatching, true)
+    }
+
+    /// Sends a claimed restore and follows it. `answered` gets it as the upstream's answer left it;
+    /// nothing, when it was left where it stands.
+    pub(crate) async fn carry_out(
         &self,
         entry: Entry,
-        plan: Plan,
+        plan: &Plan,
         token: Token,
         trace: Option<TraceContext>,
-    ) -> Option<oneshot::Receiver<Entry>> {
-        {
-            let mut live = self.live();
-            let known = live.entry(entry.intent.id).or_default();
-            if known.dispatching {
-                return None;
-            }
-            known.dispatching = true;
+        answered: oneshot::Sender<Entry>,
+    ) {
+        let id = entry.intent.id;
+        let dispatch = AssertUnwindSafe(self.dispatch(entry, plan, &token, trace)).catch_unwind();
+        let ended = match dispatch.await {
+            Ok(Err(LedgerError::Stale(_))) => self.0.ledger.get(id).await,
+            Ok(ended) => ended.map(Some),
+            Err(_) => self.own_up(id).await,
+        };
+        if let Some(known) = self.live().get_mut(&id) {
+            known.dispatching = false;
         }
-        let (answered, answer) = oneshot::channel();
-        let engine = self.clone();
-        self.0.tasks.spawn(async move {
-            let id = entry.intent.id;
-            let ended = engine.dispatch(entry, &plan, &token, trace).await;
-            if let Some(known) = engine.live().get_mut(&id) {
-                known.dispatching = false;
-            }
-            match ended {
-                Ok(entry) => {
-                    if entry.state.status.is_final() {
-                        engine.forget_if_idle(id);
-                    } else {
-                        engine.follow(&entry, token);
-                    }
-                    // Whoever waited may have gone meanwhile.
-                    let _ = answered.send(entry);
+        match ended {
+            Ok(Some(entry)) => {
+                if entry.state.status.is_final() {
+                    self.forget_if_idle(id);
+                } else {
+                    self.follow(&entry, token);
                 }
-                Err(error) => {
-                    tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
-                    engine.forget_if_idle(id);
-                }
+                // Whoever waited may have gone meanwhile.
+                let _ = answered.send(entry);
             }
-        });
-        Some(answer)
+            Ok(None) => self.forget_if_idle(id),
+            Err(error) => {
+                tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
+                self.forget_if_idle(id);
+            }
+        }
+    }
+
+    /// After a fault of our own in the middle of a send: what may have been sent is unknown.
+    async fn own_up(&self, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
+        let Some(entry) = self.0.ledger.get(id).await? else { return Ok(None) };
+        if entry.state.status != Status::Submitting || entry.state.is_unsent() {
+            return Ok(Some(entry));
+        }
+        let reason = "the gateway failed while the request may have been on the wire".to_owned();
+        let evidence = Evidence::new("gateway", Strength::Strong, self.now());
+        let unsure = vec![(EventKind::Unsure { reason, problem: None }, evidence)];
+        self.write(&entry, Cause::Gateway, unsure).await.map(Some)
     }
 
     async fn dispatch(

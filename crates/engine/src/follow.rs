@@ -111,21 +111,21 @@ impl Engine {
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
         let (Some(token), false, true) = (token, busy, readable) else { return Ok(entry) };
 
-        // One flight per restore, and a short life of what it brought.
+        // One flight per restore, and a short life of what it brought. In a task of its own: what was
+        // read is written down although the caller who asked may have gone.
         let engine = self.clone();
         let asked = token.clone();
-        self.0
-            .fresh
-            .get_with(id, async move {
-                match Box::pin(engine.observe(&entry, asked, trace)).await {
-                    Ok(_) => {}
-                    Err(LedgerError::Stale(_)) => {}
-                    Err(error) => {
-                        tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
-                    }
+        let flight = async move {
+            let read = self.0.tasks.spawn(async move { engine.observe(&entry, asked, trace).await });
+            match read.await {
+                Ok(Ok(_) | Err(LedgerError::Stale(_))) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
                 }
-            })
-            .await;
+                Err(error) => tracing::error!(restore.id = %id, error = %error, "a read of a restore failed"),
+            }
+        };
+        self.0.fresh.get_with(id, flight).await;
         let entry = self.get(id).await?;
         if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
             self.follow(&entry, token);
@@ -174,11 +174,9 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Option<Reading>, LedgerError> {
         let route = &entry.intent.route;
-        let Some(upstream) = self.0.routes.upstream(&route.upstream) else { return Ok(None) };
+        let Some(plan) = self.0.routes.pinned(route) else { return Ok(None) };
+        let upstream = plan.upstream;
         let generation = upstream.generation();
-        if generation.name() != route.generation {
-            return Ok(None);
-        }
         let no_restore_read = {
             let known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             known.contains(&route.upstream)

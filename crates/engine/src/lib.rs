@@ -345,8 +345,14 @@ impl Engine {
                 Ok(entry) if open(entry) => {}
                 _ => break entry,
             }
-            if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
-                break entry;
+            tokio::select! {
+                changed = tokio::time::timeout_at(until, changes.changed()) => {
+                    if changed.is_err() {
+                        break entry;
+                    }
+                }
+                // Nobody is kept waiting while the gateway stops.
+                () = self.0.stop.cancelled() => break entry,
             }
         };
         drop(changes);

@@ -99,6 +99,17 @@ impl Routes {
         ))
     }
 
+    /// The way a restore was accepted under, as long as its upstream is configured as it was.
+    #[must_use]
+    pub fn pinned(&self, pin: &RoutePin) -> Option<Plan> {
+        let upstream = self.upstream(&pin.upstream)?;
+        (upstream.generation().name() == pin.generation).then(|| Plan {
+            upstream,
+            pin: pin.clone(),
+            idempotency: Idempotency::Optional,
+        })
+    }
+
     /// The upstream of this name, as long as a rule names it.
     #[must_use]
     pub fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {

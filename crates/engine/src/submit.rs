@@ -1,12 +1,14 @@
 //! Taking a restore in: route, refuse what cannot be expressed, write row, locks and key in one
-//! transaction, and only then hand it to a task of its own, which lives on when the caller hangs up.
+//! transaction, and only then send it; all in a task of its own, which lives on when the caller
+//! hangs up.
 
 use restore_generations::{Expressible, Known, Prepare, Step};
 use restore_ledger::{Accept, Entry, NewEntry};
 use restore_model::{
-    Cause, Code, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
+    Cause, Code, Effect, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
 };
 use restore_upstream::{Token, TraceContext};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::route::{Idempotency, Plan};
@@ -34,6 +36,14 @@ pub struct Submitted {
     pub entry: Entry,
     /// Whether it is the answer to an earlier, equal request.
     pub replayed: bool,
+}
+
+/// What the task of a restore says first.
+struct Taken {
+    entry: Entry,
+    replayed: bool,
+    /// Gets the restore as the upstream's answer left it, where this request is what sends it.
+    answer: Option<oneshot::Receiver<Entry>>,
 }
 
 /// Why a restore was not taken in.
@@ -67,41 +77,85 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
 
-        let accepted = match self.accept(&submission, &plan).await? {
+        if self.0.stop.is_cancelled() {
+            return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
+        }
+
+        // In a task of its own from the first write on: a caller that hangs up must not leave a
+        // restore behind that is written down as being sent and never is.
+        let (taken, take) = oneshot::channel();
+        let engine = self.clone();
+        let until = Instant::now() + self.0.policy.answer;
+        self.0.tasks.spawn(async move { engine.take_in(submission, plan, token, taken).await });
+        let lost =
+            || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
+        let Taken { entry, replayed, answer } = take.await.map_err(|_| lost())??;
+        let id = entry.intent.id;
+        let entry = match answer {
+            None => Box::pin(self.answered(id, until)).await?,
+            Some(answer) => match tokio::time::timeout_at(until, answer).await {
+                Ok(Ok(entry)) => entry,
+                _ => self.get(id).await?,
+            },
+        };
+        Ok(Submitted { entry, replayed })
+    }
+
+    /// Writes a restore down, tells who waits, and carries it out if it is for us to do.
+    async fn take_in(
+        self,
+        submission: Submission,
+        plan: Plan,
+        token: Token,
+        taken: oneshot::Sender<Result<Taken, Refusal>>,
+    ) {
+        // Whoever waited may have gone at any point; what is to be done is done all the same.
+        let (entry, replayed) = match self.accept_unless_busy(&submission, &plan, &token).await {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let _ = taken.send(Err(refusal));
+                return;
+            }
+        };
+        // An equal request takes up what an earlier process accepted and could not begin to send.
+        let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
+        let plan = if replayed { self.0.routes.pinned(&entry.intent.route) } else { Some(plan) };
+        let (Some(plan), true) = (plan, open && self.claim(entry.intent.id)) else {
+            let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
+            return;
+        };
+        let (answered, answer) = oneshot::channel();
+        let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
+        self.carry_out(entry, &plan, token, submission.trace, answered).await;
+    }
+
+    async fn accept_unless_busy(
+        &self,
+        submission: &Submission,
+        plan: &Plan,
+        token: &Token,
+    ) -> Result<(Entry, bool), Refusal> {
+        let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target.
                 let holder = Box::pin(self.refresh(holder.intent.id, Some(token.clone()))).await?;
                 if holder.state.status.is_final() {
-                    Box::pin(self.accept(&submission, &plan)).await?
+                    Box::pin(self.accept(submission, plan)).await?
                 } else {
                     Accept::Busy(holder)
                 }
             }
             other => other,
         };
-        let (entry, replayed) = match accepted {
-            Accept::New(entry) => (entry, false),
-            Accept::Replayed(entry) => (entry, true),
+        match accepted {
+            Accept::New(entry) => Ok((entry, false)),
+            Accept::Replayed(entry) => Ok((entry, true)),
             Accept::KeyConflict(_) => {
                 let detail = "this Idempotency-Key was used for a restore with other content";
-                return Err(Problem::new(Code::KeyConflict, detail).into());
+                Err(Problem::new(Code::KeyConflict, detail).into())
             }
-            Accept::Busy(holder) => return Err(busy(&holder, &submission.caller)),
-        };
-        let until = Instant::now() + self.0.policy.answer;
-        if !replayed || (entry.state.is_unsent() && entry.state.status != Status::Submitting) {
-            let id = entry.intent.id;
-            if let Some(answer) = self.start(entry, plan, token, submission.trace) {
-                let entry = match tokio::time::timeout_at(until, answer).await {
-                    Ok(Ok(entry)) => entry,
-                    _ => self.get(id).await?,
-                };
-                return Ok(Submitted { entry, replayed });
-            }
-            return Ok(Submitted { entry: Box::pin(self.answered(id, until)).await?, replayed });
+            Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
         }
-        let entry = Box::pin(self.answered(entry.intent.id, until)).await?;
-        Ok(Submitted { entry, replayed })
     }
 
     /// The way of a request that its generation can express.
