@@ -226,9 +226,11 @@ impl Engine {
             let entry = self.get(id).await?;
             if !matches!(entry.state.status, Accepted | Checking) {
                 let detail = format!("restore {id} is {}", entry.state.status.as_str());
-                let effect = match entry.state.status {
-                    restore_model::Status::Succeeded => Effect::Done,
-                    status if status.is_final() => Effect::None,
+                let effect = match (entry.state.status, &entry.state.error) {
+                    (restore_model::Status::Succeeded, _) => Effect::Done,
+                    // A restore that failed may have overwritten disks before it did.
+                    (restore_model::Status::Failed, Some(problem)) => problem.effect,
+                    (status, _) if status.is_final() => Effect::None,
                     _ => Effect::Possible,
                 };
                 return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
