@@ -3,6 +3,7 @@
 mod faults;
 mod framing;
 mod hostile_input;
+mod life;
 mod main_job;
 mod once;
 mod slow;

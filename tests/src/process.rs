@@ -37,12 +37,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; the settings must log JSON at `info`.
+    /// Starts it; the settings must log JSON, at `info` or more.
     ///
     /// # Panics
     /// When it does not come up.
     pub async fn serve(toml: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::serve_in(tempfile::tempdir().expect("a folder"), toml).await
+    }
+
+    /// Starts it where an earlier one has run.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn serve_in(folder: tempfile::TempDir, toml: &str) -> Self {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, toml).expect("settings are written");
         let mut child = Command::new(binary())

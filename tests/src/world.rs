@@ -1,6 +1,7 @@
 //! A gateway and its clouds, for one test.
 
 use std::net::SocketAddr;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use http::Method;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::http_client::{Answer, Http};
 use crate::ids;
+use crate::process::Process;
 
 /// Longest wait for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -77,6 +79,13 @@ log_level = "error"
 log_format = "text"
 "#;
 
+/// What a process has besides.
+const SERVED: [(&str, &str); 3] = [
+    ("ledger.url", "\"sqlite:ledger.db\""),
+    ("telemetry.log_level", "\"info\""),
+    ("telemetry.log_format", "\"json\""),
+];
+
 /// CSBS by backup, VBS for disks, CBR for all else.
 const ROUTES: &str = r#"
 [[upstreams]]
@@ -103,14 +112,53 @@ upstream = "vbs"
 upstream = "cbr"
 "#;
 
+/// A gateway, within this process or as one of its own.
+pub enum Running {
+    /// Within this process.
+    Here(Box<Gateway>),
+    /// `restore-gateway serve`.
+    Process(Box<Process>),
+    /// Ended.
+    Gone,
+}
+
+impl Running {
+    /// Where the canonical API listens.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        match self {
+            Self::Here(gateway) => gateway.api(),
+            Self::Process(process) => process.api,
+            Self::Gone => panic!("the gateway has ended"),
+        }
+    }
+
+    /// Where the admin pages listen.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        match self {
+            Self::Here(gateway) => gateway.admin(),
+            Self::Process(process) => process.admin,
+            Self::Gone => panic!("the gateway has ended"),
+        }
+    }
+}
+
 /// A gateway and its clouds.
 pub struct World {
     /// The clouds.
     pub clouds: Simulator,
     /// The gateway.
-    pub gateway: Gateway,
+    pub gateway: Running,
     /// A client.
     pub http: Http,
+    toml: String,
 }
 
 impl World {
@@ -125,8 +173,51 @@ impl World {
     /// When either does not start.
     pub async fn with(settings: Settings) -> Self {
         let clouds = clouds().await;
-        let gateway = gateway(&settings.toml(&clouds.url())).await;
-        Self { clouds, gateway, http: Http::default() }
+        let toml = settings.toml(&clouds.url());
+        let gateway = Running::Here(Box::new(gateway(&toml).await));
+        Self { clouds, gateway, http: Http::default(), toml }
+    }
+
+    /// The gateway as a process of its own, with a ledger on disk, logging JSON.
+    ///
+    /// # Panics
+    /// When either does not start.
+    pub async fn serve(settings: Settings) -> Self {
+        let clouds = clouds().await;
+        let served = SERVED.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let changes = served.into_iter().chain(settings.changes).collect();
+        let toml = Settings { changes, routes: settings.routes }.toml(&clouds.url());
+        let gateway = Running::Process(Box::new(Process::serve(&toml).await));
+        Self { clouds, gateway, http: Http::default(), toml }
+    }
+
+    /// The process of the gateway.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        match &self.gateway {
+            Running::Process(process) => process,
+            Running::Here(_) | Running::Gone => panic!("this gateway is no process"),
+        }
+    }
+
+    /// Ends the process by a signal; returns its exit, its log and its folder.
+    ///
+    /// # Panics
+    /// When it is no process or does not end.
+    pub async fn ended_by(&mut self, signal: &str) -> (ExitStatus, String, tempfile::TempDir) {
+        self.process().signal(signal).await;
+        match std::mem::replace(&mut self.gateway, Running::Gone) {
+            Running::Process(process) => process.ended().await,
+            Running::Here(_) | Running::Gone => unreachable!("it is a process"),
+        }
+    }
+
+    /// Starts the gateway again, with the same settings, where it ran before.
+    pub async fn again_in(&mut self, folder: tempfile::TempDir) {
+        self.gateway = Running::Process(Box::new(Process::serve_in(folder, &self.toml).await));
     }
 
     /// A URL of the canonical API.
@@ -235,8 +326,13 @@ impl World {
     }
 
     /// Stops both.
-    pub async fn end(self) {
-        self.gateway.stop().await;
+    pub async fn end(mut self) {
+        if let Running::Process(_) = self.gateway {
+            self.ended_by("TERM").await;
+        }
+        if let Running::Here(gateway) = self.gateway {
+            gateway.stop().await;
+        }
         self.clouds.stop().await;
     }
 }

@@ -64,6 +64,11 @@ impl Engine {
                 let _ = answered.send(entry);
             }
             Ok(None) => self.forget_if_idle(id),
+            Err(LedgerError::Stale(_)) => {
+                // Called off, for one.
+                tracing::info!(restore.id = %id, "a restore has moved on without its task");
+                self.forget_if_idle(id);
+            }
             Err(error) => {
                 tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
                 self.forget_if_idle(id);

@@ -68,7 +68,8 @@ pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
     link_to_submit(&entry.intent);
     let tag = etag(&entry);
     let known = asked.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    if known.flat_map(|tags| tags.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag) {
+    let mut known = known.flat_map(|tags| tags.split(',')).map(|known| known.trim().trim_start_matches("W/"));
+    if known.any(|known| known == tag || known == "*") {
         let mut answer =
             answer::typed(StatusCode::NOT_MODIFIED, HeaderValue::from_static("application/json"), "");
         answer.headers_mut().remove(http::header::CONTENT_TYPE);
