@@ -7,5 +7,6 @@ mod life;
 mod main_job;
 mod once;
 mod slow;
+mod traces;
 mod upstream_tls;
 mod upstream_trust;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::uri::Authority;
 use http::{HeaderMap, Request, Response, Version};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use restore_upstream::TraceContext;
@@ -90,9 +91,12 @@ where
         let template = found.template();
         let method = method(request.method());
 
-        let mut context = settings.context(request.headers());
-        let span = context.sampled.then(|| span(&request, &mut context, method, template));
+        let (mut context, has_parent) = settings.context(request.headers());
+        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
+        // Set by the layer above; on the answer it stands only once that has gone up there.
+        let request_id =
+            settings.access_log.then(|| request.headers().get("x-request-id").cloned()).flatten();
         request.extensions_mut().insert(found);
         request.extensions_mut().insert(context);
 
@@ -114,7 +118,7 @@ where
                 }
                 settings.requests.record(method, template, status, begun.elapsed());
                 if settings.access_log {
-                    let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+                    let id = request_id.as_ref().and_then(|id| id.to_str().ok());
                     tracing::info!(
                         target: "restore_gateway::access",
                         {
@@ -139,22 +143,22 @@ where
 }
 
 impl Settings {
-    /// The trace a request belongs to: the caller's, or a new one; and whether it is recorded.
-    fn context(&self, headers: &HeaderMap) -> TraceContext {
+    /// The trace a request belongs to: the caller's, or a new one; whether it is recorded; and
+    /// whether it is the caller's.
+    fn context(&self, headers: &HeaderMap) -> (TraceContext, bool) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let parent = text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")));
-        let mut context = parent.map_or_else(
-            || {
-                let (trace_id, span_id) = random_ids();
-                TraceContext { trace_id, span_id, sampled: self.samples(trace_id), state: None }
-            },
-            |parent| {
-                let sampled = if self.trust_parent { parent.sampled } else { self.samples(parent.trace_id) };
-                TraceContext { sampled, ..parent }
-            },
-        );
-        context.sampled &= self.exporting;
-        context
+        let Some(parent) = parent else {
+            let (trace_id, span_id) = random_ids();
+            let sampled = self.exporting && self.samples(trace_id);
+            return (TraceContext { trace_id, span_id, sampled, state: None }, false);
+        };
+        let wanted = if self.trust_parent { parent.sampled } else { self.samples(parent.trace_id) };
+        let sampled = self.exporting && wanted;
+        // What is handed on without a span of ours may say something else of sampling only under
+        // another parent (W3C trace context, 3.4).
+        let span_id = if parent.sampled && !sampled { random_ids().1 } else { parent.span_id };
+        (TraceContext { span_id, sampled, ..parent }, true)
     }
 
     /// By the lower 63 bits of the trace id, so that every service with the same ratio decides the
@@ -190,12 +194,14 @@ fn method(method: &http::Method) -> &'static str {
 fn span<B>(
     request: &Request<B>,
     context: &mut TraceContext,
+    has_parent: bool,
     method: &'static str,
     template: &'static str,
 ) -> Span {
-    let has_parent = request.headers().contains_key("traceparent");
     let uri = request.uri();
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = header("host").and_then(|host| host.parse::<Authority>().ok());
+    let host = host.as_ref().or_else(|| uri.authority());
     let span = tracing::info_span!(
         target: "restore_gateway::span",
         "request",
@@ -208,7 +214,8 @@ fn span<B>(
         url.path = uri.path(),
         url.scheme = "http",
         network.protocol.version = protocol(request.version()),
-        server.address = header("host"),
+        server.address = host.map(Authority::host),
+        server.port = host.and_then(Authority::port_u16),
         user_agent.original = header("user-agent"),
         error.type = Empty,
         restore.id = Empty,
@@ -255,7 +262,8 @@ pub(crate) fn link_to_submit(intent: &restore_model::Intent) {
         return;
     };
     let submit = SpanContext::new(trace, parent, TraceFlags::default(), true, TraceState::default());
-    if submit.is_valid() {
+    // The submit itself needs no link.
+    if submit.is_valid() && span.context().span().span_context().span_id() != parent {
         span.add_link(submit);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -85,7 +85,7 @@ where
             Some(purpose) => (purpose.trace.clone(), purpose.template),
             None => (None, ""),
         };
-        if !trace.as_ref().is_some_and(|trace| trace.sampled) {
+        let Some(trace) = trace.as_ref().filter(|trace| trace.sampled) else {
             if let Some(trace) = &trace {
                 inject(&mut request, trace);
             }
@@ -95,9 +95,9 @@ where
                 count(&result, &upstream, template, begun);
                 result
             });
-        }
+        };
 
-        let span = span(&request, &self.upstream);
+        let span = span(&request, &self.upstream, trace);
         let context = span.context();
         let own = context.span().span_context().clone();
         if own.is_valid() {
@@ -105,7 +105,7 @@ where
                 trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
                 span_id: u64::from_be_bytes(own.span_id().to_bytes()),
                 sampled: own.is_sampled(),
-                state: trace.and_then(|trace| trace.state),
+                state: trace.state.clone(),
             };
             inject(&mut request, &own);
         }
@@ -142,13 +142,15 @@ fn inject(request: &mut Outbound, trace: &TraceContext) {
     }
 }
 
-fn span(request: &Outbound, upstream: &str) -> Span {
+/// The client span, a child of `trace`: calls are made in tasks of their own, where no span is current.
+fn span(request: &Outbound, upstream: &str, trace: &TraceContext) -> Span {
     let purpose = request.extensions().get::<Purpose>();
     let template = purpose.map_or("", |purpose| purpose.template);
     let resend = purpose.map_or(0, |purpose| purpose.attempt.saturating_sub(1));
     let uri = request.uri();
     let span = tracing::info_span!(
         target: "restore_gateway::span",
+        parent: None,
         "upstream",
         otel.name = format!("{} {template}", request.method()),
         otel.kind = "client",
@@ -163,6 +165,15 @@ fn span(request: &Outbound, upstream: &str) -> Span {
         error.type = Empty,
         restore.upstream = upstream,
     );
+    let parent = SpanContext::new(
+        TraceId::from(trace.trace_id),
+        SpanId::from(trace.span_id),
+        TraceFlags::SAMPLED,
+        false,
+        TraceState::default(),
+    );
+    // Refused only once the span has begun, which it has not.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
     if resend > 0 {
         span.record("http.request.resend_count", i64::from(resend));
     }
