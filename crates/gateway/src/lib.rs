@@ -36,6 +36,7 @@ use crate::settings::{IdempotencyKey, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

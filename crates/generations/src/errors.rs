@@ -11,6 +11,8 @@ use crate::lenient::as_text;
 
 /// Longest text of an upstream that is kept, in characters.
 const MAX_MESSAGE: usize = 512;
+/// Longest wait that is passed on to a caller, in seconds.
+const MAX_RETRY_AFTER: u32 = 3_600;
 /// How deeply a fault may be wrapped.
 const MAX_WRAPPING: usize = 3;
 
@@ -54,7 +56,17 @@ pub(crate) fn not_there(reply: &Reply) -> bool {
 /// Judges an answer that is no success.
 #[must_use]
 pub fn classify(reply: &Reply) -> Verdict {
-    judge(read(reply))
+    match judge(read(reply)) {
+        // A wait that the upstream names is worth more than a guess; a date or nonsense is neither.
+        Verdict::Refused(problem) if problem.retry == Retry::Later => {
+            let seconds = reply.retry_after.as_deref().and_then(|seconds| seconds.parse::<u32>().ok());
+            Verdict::Refused(match seconds {
+                Some(seconds) => problem.after(seconds.min(MAX_RETRY_AFTER)),
+                None => problem,
+            })
+        }
+        verdict => verdict,
+    }
 }
 
 /// Judges an error that is already read; its status decides where no code does.
@@ -288,6 +300,18 @@ mod tests {
         let gateway = |status| classify(&reply(status, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#));
         assert!(matches!(gateway(504), Verdict::Ambiguous(_)));
         assert!(matches!(gateway(413), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn a_wait_that_the_upstream_names_is_passed_on_within_bounds() {
+        let wait = |status, retry_after: &str| {
+            let reply = Reply { retry_after: Some(retry_after.to_owned()), ..reply(status, "") };
+            classify(&reply).into_problem().retry_after
+        };
+        assert_eq!(wait(429, "7"), Some(7));
+        assert_eq!(wait(429, "1000000000"), Some(MAX_RETRY_AFTER));
+        assert_eq!(wait(429, "soon"), None);
+        assert_eq!(wait(403, "7"), None, "a refusal for good is not to be waited out");
     }
 
     #[test]
