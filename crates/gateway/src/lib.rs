@@ -11,6 +11,7 @@ pub mod cli;
 mod connection;
 mod layers;
 mod listener;
+mod routes;
 pub mod settings;
 mod telemetry;
 mod way_in;
@@ -125,7 +126,7 @@ impl Gateway {
         let way_in = way_in::build(
             &settings.limits,
             layers::trace::TraceLayer::new(
-                api::Router::new(),
+                routes::Router::new(),
                 metrics.requests(),
                 settings.telemetry.sample_ratio,
                 settings.telemetry.trust_parent,

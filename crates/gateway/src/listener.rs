@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::connection::{Guarded, Terms};
+use crate::connection::{Guarded, Peer, Terms};
 use crate::layers::well_formed::Framing;
 use crate::telemetry::metrics::Connections;
 use crate::way_in::WayIn;
@@ -26,10 +26,6 @@ use crate::way_in::WayIn;
 const IDLE: Duration = Duration::from_secs(120);
 /// After a failure to accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The address a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What a listener is given.
 #[derive(Clone)]

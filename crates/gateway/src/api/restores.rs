@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure, REPLAYED, restore_path};
-use crate::layers::trace::link_to_submit;
+use crate::telemetry::links::link_to_submit;
 
 /// `POST /api/v1/restores`.
 pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {

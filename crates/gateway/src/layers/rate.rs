@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use super::Future;
 use crate::answer::{Answer, Failure};
-use crate::listener::Peer;
+use crate::connection::Peer;
 
 /// Callers that are remembered before those that have been quiet are forgotten.
 const MAX_CALLERS: usize = 10_000;

@@ -18,7 +18,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::api::Router;
+use crate::routes::Router;
 use crate::telemetry::metrics::Requests;
 
 /// How requests are traced and counted.
@@ -246,24 +246,5 @@ const fn protocol(version: Version) -> &'static str {
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2",
         _ => "1.1",
-    }
-}
-
-/// Links the present span to the trace of the submit, so that whoever looks at a later read finds
-/// where the restore began.
-pub(crate) fn link_to_submit(intent: &restore_model::Intent) {
-    let span = Span::current();
-    if span.is_none() {
-        return;
-    }
-    span.record("restore.id", tracing::field::display(intent.id));
-    let (Ok(trace), Ok(parent)) = (TraceId::from_hex(&intent.trace_id), SpanId::from_hex(&intent.span_id))
-    else {
-        return;
-    };
-    let submit = SpanContext::new(trace, parent, TraceFlags::default(), true, TraceState::default());
-    // The submit itself needs no link.
-    if submit.is_valid() && span.context().span().span_context().span_id() != parent {
-        span.add_link(submit);
     }
 }

@@ -1,6 +1,7 @@
 //! What the gateway tells about itself: logs, metrics, traces. Everything here may fail without a
 //! restore noticing it.
 
+pub(crate) mod links;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod traces;
