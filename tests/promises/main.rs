@@ -1,5 +1,7 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod canary;
+mod cases;
 mod faults;
 mod framing;
 mod hostile_input;
