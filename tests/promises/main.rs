@@ -2,7 +2,9 @@
 
 mod canary;
 mod cases;
+mod documents;
 mod faults;
+mod first_minutes;
 mod framing;
 mod hostile_input;
 mod life;
