@@ -152,6 +152,26 @@ mod tests {
         }
     }
 
+    /// S33: whoever writes a pattern, no text can make it take more than linear time, because an
+    /// expression that needs backtracking is not taken in the first place.
+    #[test]
+    fn only_linear_patterns_compile() {
+        for pattern in ["(?=a)a", "(a)\\\\1", "(?<!b)a"] {
+            let schema = format!(r#"{{"type": "string", "pattern": "{pattern}"}}"#);
+            assert!(compile(&schema).is_err(), "{pattern} needs backtracking");
+        }
+        let nested = compile(r#"{"type": "string", "pattern": "^(a+)+$"}"#).unwrap();
+        assert!(!nested.is_valid(&json!("a".repeat(100_000) + "b")));
+    }
+
+    /// A schema that points outside itself is refused; nothing is ever fetched for one.
+    #[test]
+    fn references_outside_are_refused() {
+        for uri in ["http://127.0.0.1:1/schema.json", "file:///etc/hostname"] {
+            assert!(compile(&format!(r#"{{"$ref": "{uri}"}}"#)).is_err(), "{uri}");
+        }
+    }
+
     #[test]
     fn a_good_request_becomes_a_type() {
         let request = parse_restore(server()).unwrap();
