@@ -18,9 +18,12 @@ fn refuse(detail: impl Into<String>) -> Problem {
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
-    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
+    // A structured string may hold spaces; a bare word may not. Escapes are not needed for a key.
+    let lowest = if quoted.is_some() { b' ' } else { b'!' };
     let fits = (1..=MAX_KEY).contains(&key.len())
-        && key.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        && key.bytes().all(|byte| (lowest..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\'));
     if fits {
         Ok(Some(key.to_owned()))
     } else {
@@ -98,7 +101,8 @@ mod tests {
         let key = |value| idempotency_key(&headers("idempotency-key", value));
         assert_eq!(key("\"8e03978e-40d5\"").unwrap().as_deref(), Some("8e03978e-40d5"));
         assert_eq!(key("8e03978e-40d5").unwrap().as_deref(), Some("8e03978e-40d5"));
-        for bad in ["", "\"\"", "a b", "a\"b"] {
+        assert_eq!(key("\"a key of words\"").unwrap().as_deref(), Some("a key of words"));
+        for bad in ["", "\"\"", "a b", "a\"b", "\"a\\\\b\""] {
             assert!(key(bad).is_err(), "{bad:?}");
         }
     }
