@@ -125,6 +125,7 @@ async fn f18_an_error_before_the_backend_ends_as_not_applied() {
     assert_eq!(restore["status"], "unknown");
     let restore = world.until_status(&id(&restore), "not_applied").await;
     assert!(restore["finished_at"].is_string());
+    assert_eq!(restore["error"]["effect"], "none", "that nothing happened is proven: {restore}");
     assert!(world.applied().await.is_empty());
     // And then the target is free again.
     let again = world.submit(&requests::cbr_server()).await;
@@ -291,6 +292,45 @@ async fn f27_csbs_does_not_claim_success_it_has_not_seen() {
     let again =
         world.post_with("/api/v1/restores", &requests::csbs_server(), &[("idempotency-key", "other")]).await;
     assert_eq!((again.status, again.json()["code"].as_str()), (409, Some("target_busy")));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_short_restore_is_seen_by_the_generations_own_rhythm() {
+    // No interval in the settings: CSBS would be read every 10 s, and this restore lasts 2 s.
+    let world = World::with(Settings::default().set("follow.interval_seconds", "0")).await;
+    let answer = world.submit(&requests::csbs_server()).await;
+    world.until_status(&id(&answer.json()), "succeeded").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_throttled_restore_that_waits_holds_nobody_up() {
+    let routes = r#"
+[[upstreams]]
+name = "all"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+concurrency = 1
+connect_seconds = 1
+[[routes]]
+upstream = "all"
+baseline = false
+"#;
+    let settings = Settings::default().set("submit.retry_after_cap_seconds", "3").routes(routes);
+    let world = World::with(settings).await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},
+            "answer": {"status": 429, "headers": {"retry-after": "3"},
+                       "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+        .await;
+    let (server, disk) = (requests::cbr_server(), requests::free_disk());
+    let (throttled, other) = tokio::join!(world.submit(&server), async {
+        world.until_sent(1).await;
+        world.submit(&disk).await
+    });
+    assert_eq!(other.status, 202, "{}", other.text());
+    assert_eq!((throttled.status, throttled.json()["attempts"].as_u64()), (202, Some(2)));
     world.end().await;
 }
 

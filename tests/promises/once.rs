@@ -167,3 +167,45 @@ async fn a_caller_that_hangs_up_leaves_no_restore_behind_half_sent() {
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_resource_and_a_disk_of_one_id_exclude_each_other() {
+    let world = World::new().await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": "*/restore"}, "stall": true, "applied": true}]))
+        .await;
+    let disk = requests::free_disk();
+    let mut resource = disk.clone();
+    resource["target"] = json!({"type": "resource", "resource_id": ids::FREE.1});
+    let (first, second) = tokio::join!(world.submit(&disk), async {
+        world.until_sent(1).await;
+        world.submit(&resource).await
+    });
+    drop(first);
+    assert_eq!(
+        (second.status, second.json()["code"].as_str()),
+        (409, Some("target_busy")),
+        "{}",
+        second.text()
+    );
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_key_whose_restore_was_refused_says_to_take_a_new_one() {
+    let world = World::new().await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": "*/restore"},
+            "answer": {"status": 400, "body": {"error_code": "BackupService.2010", "error_msg": "being restored"}}}]))
+        .await;
+    let key = [("idempotency-key", "k1")];
+    let first = world.post_with("/api/v1/restores", &requests::cbr_server(), &key).await.json();
+    assert_eq!(first["retry"], "later");
+    assert!(first["detail"].as_str().unwrap().contains("new Idempotency-Key"), "{first}");
+    let again = world.post_with("/api/v1/restores", &requests::cbr_server(), &key).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (409, "true"));
+    assert_eq!(again.json()["retry"], "never");
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}

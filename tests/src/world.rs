@@ -317,6 +317,18 @@ impl World {
         self.arrived().await.into_iter().filter(is_restore_call).collect()
     }
 
+    /// Waits until so many restore calls have reached the clouds.
+    ///
+    /// # Panics
+    /// When they do not within half a minute.
+    pub async fn until_sent(&self, count: usize) {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while self.sent().await.len() < count {
+            assert!(tokio::time::Instant::now() < end, "{count} restore calls do not come");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn control(&self, method: Method, path: &str, body: &Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let url = format!("{}{path}", self.clouds.url());

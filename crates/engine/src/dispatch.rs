@@ -46,46 +46,76 @@ impl Engine {
         let id = entry.intent.id;
         let dispatch = AssertUnwindSafe(self.dispatch(entry, plan, &token, trace)).catch_unwind();
         let ended = match dispatch.await {
-            Ok(Err(LedgerError::Stale(_))) => self.0.ledger.get(id).await,
-            Ok(ended) => ended.map(Some),
-            Err(_) => self.own_up(id).await,
+            Ok(Ok(entry)) => Some(entry),
+            Ok(Err(LedgerError::Stale(_))) => {
+                // Called off, for one.
+                tracing::info!(restore.id = %id, "a restore has moved on without its task");
+                self.settle_up(id, Problem::new(Code::Internal, "two tasks had one restore")).await
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(restore.id = %id, error = %error, "a restore could not be carried on");
+                let why = Problem::new(Code::LedgerUnavailable, format!("{error}; nothing was sent"));
+                // Whoever waits is not kept waiting for the ledger.
+                drop(answered);
+                let ended = self.settle_up(id, why).await;
+                self.release(id, ended, token);
+                return;
+            }
+            // The panic hook has said where.
+            Err(_) => {
+                let why = Problem::new(Code::Internal, "the gateway failed before anything was sent");
+                self.settle_up(id, why).await
+            }
         };
+        self.release(id, ended.clone(), token);
+        if let Some(entry) = ended {
+            // Whoever waited may have gone meanwhile.
+            let _ = answered.send(entry);
+        }
+    }
+
+    /// Gives a claimed restore back: to the agenda as long as it is open.
+    fn release(&self, id: RestoreId, entry: Option<Entry>, token: Token) {
         if let Some(known) = self.live().get_mut(&id) {
             known.dispatching = false;
         }
-        match ended {
-            Ok(Some(entry)) => {
-                if entry.state.status.is_final() {
-                    self.forget_if_idle(id);
-                } else {
-                    self.follow(&entry, token);
+        match entry {
+            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, token),
+            _ => self.forget_if_idle(id),
+        }
+    }
+
+    /// Ends what was not sent, and makes unknown what may have been, after a fault of our own or of
+    /// the ledger; as long as it takes, for until then the target is locked by nobody's work.
+    async fn settle_up(&self, id: RestoreId, why: Problem) -> Option<Entry> {
+        let mut wait = Duration::from_millis(200);
+        loop {
+            match self.try_to_settle_up(id, &why).await {
+                Ok(entry) => return entry,
+                Err(error) => {
+                    tracing::warn!(restore.id = %id, error = %error, "a restore waits for the ledger to be ended");
                 }
-                // Whoever waited may have gone meanwhile.
-                let _ = answered.send(entry);
             }
-            Ok(None) => self.forget_if_idle(id),
-            Err(LedgerError::Stale(_)) => {
-                // Called off, for one.
-                tracing::info!(restore.id = %id, "a restore has moved on without its task");
-                self.forget_if_idle(id);
-            }
-            Err(error) => {
-                tracing::error!(restore.id = %id, error = %error, "a restore was left where it stands");
-                self.forget_if_idle(id);
+            tokio::select! {
+                // The next start finds it as it is.
+                () = self.0.stop.cancelled() => return None,
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
             }
         }
     }
 
-    /// After a fault of our own in the middle of a send: what may have been sent is unknown.
-    async fn own_up(&self, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
+    async fn try_to_settle_up(&self, id: RestoreId, why: &Problem) -> Result<Option<Entry>, LedgerError> {
         let Some(entry) = self.0.ledger.get(id).await? else { return Ok(None) };
-        if entry.state.status != Status::Submitting || entry.state.is_unsent() {
-            return Ok(Some(entry));
-        }
-        let reason = "the gateway failed while the request may have been on the wire".to_owned();
         let evidence = Evidence::new("gateway", Strength::Strong, self.now());
-        let unsure = vec![(EventKind::Unsure { reason, problem: None }, evidence)];
-        self.write(&entry, Cause::Gateway, unsure).await.map(Some)
+        let kind = if entry.state.is_unsent() {
+            EventKind::Rejected { problem: Box::new(why.clone()) }
+        } else if entry.state.status == Status::Submitting {
+            let reason = "the gateway failed while the request may have been on the wire".to_owned();
+            EventKind::Unsure { reason, problem: None }
+        } else {
+            return Ok(Some(entry));
+        };
+        self.write(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
     }
 
     async fn dispatch(

@@ -3,8 +3,10 @@
 //! restart, an expired token), the restore is read when an authorised caller asks, at most once per
 //! interval however many ask at the same time.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use restore_generations::{Answer, Reading, Step, Watch};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{Cause, Problem, RestoreId, State, Status};
@@ -15,6 +17,13 @@ use crate::dispatch::MAX_READS;
 use crate::settle::{Terms, settle};
 use crate::{Engine, age_micros};
 
+/// From the answer to the first read.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// As long as a restore is younger than this many seconds, it is read at least every
+/// [`YOUNG_INTERVAL`], whatever the rhythm of its generation.
+const YOUNG_SECONDS: u64 = 15;
+/// Between reads of a young restore.
+const YOUNG_INTERVAL: Duration = Duration::from_secs(2);
 /// Between reads of a restore that waits for a person.
 const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
 /// Until the ledger is asked again when it did not answer.
@@ -34,12 +43,16 @@ impl Engine {
                 return;
             }
         }
-        self.0.agenda.put(Instant::now() + self.interval(entry), id);
+        // The first look is early: a short restore that ends unseen could not be told from none.
+        let first = self.interval(entry).min(FIRST_LOOK);
+        self.0.agenda.put(Instant::now() + first, id);
     }
 
     /// One round of reads, and the next one on the agenda if there is to be one.
     pub(crate) async fn follow_once(&self, id: RestoreId) {
-        if let Some(next) = self.round_of(id).await {
+        let round = AssertUnwindSafe(self.round_of(id)).catch_unwind().await;
+        // After a fault of our own, which the panic hook has told, it is tried again later.
+        if let Some(next) = round.unwrap_or(Some(OPERATOR_INTERVAL)) {
             self.0.agenda.put(Instant::now() + next, id);
             return;
         }
@@ -79,8 +92,9 @@ impl Engine {
     fn interval(&self, entry: &Entry) -> Duration {
         let generation = restore_generations::by_name(&entry.intent.route.generation);
         let age = u64::try_from(age_micros(&entry.state, self.now()) / 1_000_000).unwrap_or(0);
-        let own = generation.map_or(15, |generation| generation.rhythm(age));
-        let mut interval = self.0.policy.interval.unwrap_or(Duration::from_secs(own));
+        let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
+        let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
+        let mut interval = self.0.policy.interval.unwrap_or(own);
         if entry.state.needs_operator {
             interval = interval.max(OPERATOR_INTERVAL);
         }
@@ -127,6 +141,10 @@ impl Engine {
         };
         self.0.fresh.get_with(id, flight).await;
         let entry = self.get(id).await?;
+        if entry.state.awaiting_credential {
+            // A token that was refused says nothing of the next caller's.
+            self.0.fresh.invalidate(&id).await;
+        }
         if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
             self.follow(&entry, token);
         }

@@ -175,19 +175,31 @@ impl Engine {
     fn expire_later(&self, id: RestoreId) {
         let engine = self.clone();
         self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = engine.0.stop.cancelled() => return,
-                () = tokio::time::sleep(engine.0.policy.duplicate_window) => {}
-            }
-            let Ok(Some(entry)) = engine.0.ledger.get(id).await else { return };
-            let dispatching = engine.live().get(&id).is_some_and(|live| live.dispatching);
-            if entry.state.is_unsent() && !dispatching {
-                let evidence = Evidence::new("deadline", Strength::Strong, engine.now());
-                if let Err(error) = engine.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
-                    tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+            loop {
+                tokio::select! {
+                    () = engine.0.stop.cancelled() => return,
+                    () = tokio::time::sleep(engine.0.policy.duplicate_window) => {}
+                }
+                match engine.expire(id).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+                    }
                 }
             }
         });
+    }
+
+    async fn expire(&self, id: RestoreId) -> Result<(), LedgerError> {
+        let dispatching = self.live().get(&id).is_some_and(|live| live.dispatching);
+        match self.0.ledger.get(id).await? {
+            Some(entry) if entry.state.is_unsent() && !dispatching => {
+                let evidence = Evidence::new("deadline", Strength::Strong, self.now());
+                self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// One restore as it is stored.

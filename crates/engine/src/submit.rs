@@ -91,14 +91,28 @@ impl Engine {
             || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
         let Taken { entry, replayed, answer } = take.await.map_err(|_| lost())??;
         let id = entry.intent.id;
-        let entry = match answer {
-            None => Box::pin(self.answered(id, until)).await?,
+        let possible = |problem: Problem| problem.effect(Effect::Possible);
+        let answered = match answer {
+            None => Box::pin(self.answered(id, until)).await.map_err(possible),
             Some(answer) => match tokio::time::timeout_at(until, answer).await {
-                Ok(Ok(entry)) => entry,
-                _ => self.get(id).await?,
+                Ok(Ok(entry)) => Ok(entry),
+                Ok(Err(_)) => self.given_up(id).await,
+                Err(_) => self.get(id).await.map_err(possible),
             },
         };
-        Ok(Submitted { entry, replayed })
+        // It exists, and may have been sent: that it cannot be shown now must not hide that.
+        let refusal = |problem| Refusal { problem, holder: Some(id) };
+        answered.map(|entry| Submitted { entry, replayed }).map_err(refusal)
+    }
+
+    /// A restore whose task could not write it on: refused while nothing was sent.
+    async fn given_up(&self, id: RestoreId) -> Result<Entry, Problem> {
+        let entry = self.get(id).await.map_err(|problem| problem.effect(Effect::Possible))?;
+        if entry.state.is_unsent() {
+            let detail = "the ledger went away before the restore was sent; nothing was sent";
+            return Err(Problem::new(Code::LedgerUnavailable, detail).after(5));
+        }
+        Ok(entry)
     }
 
     /// Writes a restore down, tells who waits, and carries it out if it is for us to do.

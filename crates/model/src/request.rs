@@ -133,7 +133,12 @@ impl RestoreRequest {
     #[must_use]
     pub fn locks(&self) -> Vec<String> {
         let key = |kind: &str, id: &Id| [self.project_id.as_str(), kind, &id.folded()].join("/");
-        let mut locks = vec![key(self.target.kind().as_str(), self.target.id())];
+        let id = self.target.id();
+        let mut locks = match self.target.kind() {
+            // What a resource is, its id alone does not tell: it may be a server or a disk.
+            TargetKind::Resource => TargetKind::ALL.map(|kind| key(kind.as_str(), id)).to_vec(),
+            kind => vec![key(kind.as_str(), id)],
+        };
         locks.extend(self.target.mappings().iter().map(|m| key("volume", &m.volume_id)));
         locks.sort_unstable();
         locks.dedup();
@@ -220,6 +225,17 @@ mod tests {
             ..server(&[], true)
         };
         assert!(disk.locks().iter().all(|lock| whole.locks().contains(lock)));
+    }
+
+    #[test]
+    fn a_resource_shares_a_lock_with_a_disk_or_server_of_its_id() {
+        let resource = Target::Resource { resource_id: "C0FFEE".parse().unwrap(), destination_path: None };
+        let resource = RestoreRequest { target: resource, ..server(&[], true) };
+        let disk = Target::Volume { volume_id: "c0ffee".parse().unwrap() };
+        let disk = RestoreRequest { target: disk, ..server(&[], true) };
+        assert!(disk.locks().iter().all(|lock| resource.locks().contains(lock)));
+        let whole = server(&[("b", "C0-FFEE")], true);
+        assert!(resource.locks().iter().any(|lock| whole.locks().contains(lock)));
     }
 
     #[test]

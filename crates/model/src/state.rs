@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof};
-use crate::problem::{Code, Effect, Problem};
+use crate::problem::{Code, Effect, Problem, Retry};
 
 /// How often one restore may be sent, each time but the first on a proof.
 pub const MAX_SENDS: u32 = 3;
@@ -347,6 +347,8 @@ impl State {
                     ));
                 }
                 self.move_to(S::NotApplied, event);
+                // Why it was unknown stays told; what that meant for the cloud is known now.
+                self.error = self.error.take().map(|error| error.effect(Effect::None).retry(Retry::Later));
             }
             (S::Accepted | S::Checking, E::Cancelled) => self.move_to(S::Cancelled, event),
             (S::Accepted | S::Checking, E::Expired) => self.move_to(S::Expired, event),

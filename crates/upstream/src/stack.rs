@@ -22,12 +22,13 @@ pub(crate) type Stack = BoxCloneSyncService<Outbound, Inbound, Fault>;
 /// Puts the layers together, once per upstream.
 pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits: RetryLimits) -> Stack {
     let stack = ServiceBuilder::new()
-        // Waiting for a place is not sending: it stands outside every deadline of a send.
-        .layer(limit::LimitLayer::new(options.concurrency, options.connect))
         // Outside retry: an upstream that is down is not asked three times per restore.
         .layer(BreakerLayer::new(breaker))
         // Only on proof that the last send was not applied, and written down first.
         .layer(RetryLayer::new(limits))
+        // Inside retry, so that a send that waits for its next attempt holds no place; outside every
+        // deadline, for waiting for a place is not sending.
+        .layer(limit::LimitLayer::new(options.concurrency, options.connect))
         // Inside retry, so that every attempt is a span of its own.
         .layer(trace::TraceLayer::new(&options.name))
         // One attempt's time.

@@ -4,7 +4,7 @@ use http::header::{ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use restore_engine::Submission;
 use restore_ledger::Entry;
-use restore_model::{Problem, Restore, RestoreId, Status};
+use restore_model::{Problem, Restore, RestoreId, Retry, Status};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -37,12 +37,23 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {
         // Waiting is no work: the place is somebody else's meanwhile.
         drop(asked.place);
-        entry = Box::pin(app.engine.wait(entry.intent.id, until)).await?;
+        // It is taken in; a wait that fails shows it as it was.
+        if let Ok(waited) = Box::pin(app.engine.wait(entry.intent.id, until)).await {
+            entry = waited;
+        }
     }
     if entry.state.status == Status::Rejected
         && let Some(problem) = &entry.state.error
     {
-        let mut failure = Failure::from(problem.clone()).about(Some(entry.intent.id));
+        let mut problem = problem.clone();
+        if entry.intent.key.is_some() && problem.retry != Retry::Never {
+            // The key stands for this restore, which is over.
+            problem.detail.push_str("; ask again with a new Idempotency-Key");
+            if submitted.replayed {
+                problem.retry = Retry::Never;
+            }
+        }
+        let mut failure = Failure::from(problem).about(Some(entry.intent.id));
         failure.replayed = submitted.replayed;
         return Err(failure);
     }

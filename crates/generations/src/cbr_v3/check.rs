@@ -95,7 +95,10 @@ fn backup_checks(backup: &Value, target: &Target) -> Vec<Check> {
         // Nova, bare metal and native ones.
         Target::Server { .. } => kind.ends_with("Server"),
         Target::Volume { .. } => kind == "OS::Cinder::Volume",
-        Target::Resource { .. } => true,
+        // A desktop, a file system: whatever has no form of its own.
+        Target::Resource { .. } => {
+            !kind.is_empty() && !kind.ends_with("Server") && kind != "OS::Cinder::Volume"
+        }
     };
     checks.push(Check::of("resource_type", fits, "BackupService.6300", format!("the backup is of a {kind}")));
     if matches!(target, Target::Server { .. }) {

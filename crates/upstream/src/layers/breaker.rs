@@ -57,9 +57,10 @@ impl Breaker {
         }
     }
 
-    fn admit(&self) -> Result<(), Fault> {
+    /// Lets a call through, or not; says whether it is the trial of a half-open breaker.
+    fn admit(&self) -> Result<bool, Fault> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(until) = inner.open_until else { return Ok(()) };
+        let Some(until) = inner.open_until else { return Ok(false) };
         if Instant::now() < until || inner.trying {
             return Err(Fault::not_sent(
                 FaultKind::Breaker,
@@ -70,12 +71,11 @@ impl Breaker {
             ));
         }
         inner.trying = true;
-        Ok(())
+        Ok(true)
     }
 
     fn note(&self, failed: bool) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.trying = false;
         if !failed {
             inner.failures = 0;
             inner.open_until = None;
@@ -88,12 +88,12 @@ impl Breaker {
     }
 }
 
-/// Gives the trial back when its call is dropped before it ends.
+/// Gives the trial back when its call has ended, or is dropped before it does.
 struct Trial<'a>(&'a Breaker, bool);
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if !self.1 {
+        if self.1 {
             self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).trying = false;
         }
     }
@@ -139,12 +139,11 @@ where
     fn call(&mut self, request: Outbound) -> Self::Future {
         let breaker = self.breaker.clone();
         let admitted = breaker.admit();
-        let call = admitted.map(|()| self.inner.call(request));
+        let call = admitted.map(|trial| (trial, self.inner.call(request)));
         Box::pin(async move {
-            let call = call?;
-            let mut trial = Trial(&breaker, false);
+            let (trial, call) = call?;
+            let _trial = Trial(&breaker, trial);
             let result = call.await;
-            trial.1 = true;
             breaker.note(match &result {
                 // Any answer that an upstream gives in its own words shows that it is there.
                 Ok(response) => matches!(response.status().as_u16(), 502..=504),
@@ -175,8 +174,11 @@ mod tests {
 
         tokio::time::advance(Duration::from_secs(11)).await;
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        assert!(breaker.admit().is_ok());
+        assert!(breaker.admit().unwrap(), "a trial");
         assert!(breaker.admit().is_err(), "one trial at a time");
+        // A call from before the breaker opened ends late: the trial is still the only one.
+        breaker.note(true);
+        assert!(breaker.admit().is_err());
         breaker.note(false);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }

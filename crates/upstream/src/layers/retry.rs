@@ -20,7 +20,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
 /// Wait before the first repetition where nobody names one; doubled each time.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// How often and how long a restore may be sent.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +139,7 @@ fn repeatable(
             _ => None,
         },
         Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
-            let wait = retry_after(response).unwrap_or(backoff * 5);
+            let wait = retry_after(response).unwrap_or(backoff * 2);
             Some((Proof::Throttled, wait.min(limits.retry_after_cap)))
         }
         Ok(_) => None,
