@@ -176,7 +176,8 @@ impl fmt::Display for LedgerUrl {
 /// Opens a ledger, creating it and bringing its schema up to date where needed.
 ///
 /// # Errors
-/// When the store cannot be opened or written, or was written by a newer version.
+/// When the store cannot be opened or written, another gateway has it open, or it was written by a
+/// newer version.
 pub async fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
     Ok(match url {
         LedgerUrl::Memory => Arc::new(memory::MemoryLedger::default()),

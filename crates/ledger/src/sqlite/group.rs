@@ -38,6 +38,15 @@ pub(super) enum Written {
     Touch,
 }
 
+/// A group that was committed.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// What became of each write, in their order.
+    pub(super) answers: Vec<Result<Written, LedgerError>>,
+    /// Whether anything was stored besides a touch.
+    pub(super) stored: bool,
+}
+
 /// Why a whole group was not committed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -80,12 +89,11 @@ union all
 select 4, '', '', r.id, r.intent, r.state
   from json_each($4) w join locks l on l.lock = w.value join restores r on r.id = l.restore_id";
 
-/// Commits the group and says what became of each write, in their order. When it fails, the
-/// transaction may still be open.
+/// Commits the group. When it fails, the transaction may still be open.
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     group: &[&Write],
-) -> Result<Vec<Result<Written, LedgerError>>, Failure> {
+) -> Result<Committed, Failure> {
     let mut book = read(connection, group).await?;
     let open_before: HashSet<RestoreId> =
         book.rows.iter().filter(|(_, row)| !row.state.status.is_final()).map(|(id, _)| *id).collect();
@@ -114,12 +122,13 @@ pub(super) async fn commit(
             _ => {}
         }
     }
-    if came.is_empty() && moved.is_empty() && !touched {
-        connection.execute("commit").await.map_err(failure)?;
-    } else {
+    let stored = !came.is_empty() || !moved.is_empty();
+    if stored || touched {
         Change::of(&book, &came, &moved, &open_before).store(connection, touched).await?;
+    } else {
+        connection.execute("commit").await.map_err(failure)?;
     }
-    Ok(answers)
+    Ok(Committed { answers, stored })
 }
 
 async fn read(connection: &mut SqliteConnection, group: &[&Write]) -> Result<Book, Failure> {

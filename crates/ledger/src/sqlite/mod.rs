@@ -7,6 +7,7 @@
 //!
 //! | module | its part |
 //! |---|---|
+//! | `file` | the file itself: one gateway holds it, and it is still there |
 //! | `schema` | what the file looks like, and how an older one gets there |
 //! | `writer` | the queue, and groups of writes out of it |
 //! | `group` | one group: begin, read, decide |
@@ -18,7 +19,7 @@
 //! done after all; asking again is safe either way, for the key, the equal request or the event's
 //! number tell.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -32,9 +33,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::book::Coming;
 use crate::{Accept, Entry, Ledger, LedgerError, NewEntry, Query};
+use file::LedgerFile;
 use group::{Write, Written};
 use writer::{Job, Writer};
 
+mod file;
 mod group;
 mod read;
 mod schema;
@@ -71,10 +74,12 @@ pub struct SqliteLedger {
 
 impl SqliteLedger {
     /// Opens the file, creating it for its owner alone where it is missing, and brings its schema
-    /// up to date. Its folder must exist.
+    /// up to date. Its folder must exist. The file is this ledger's alone until it is closed or its
+    /// process ends; dropped, it writes what is queued first.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, or was written by a newer program.
+    /// When the file cannot be opened or written, another gateway has it open, or it was written by
+    /// a newer program.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         Self::open_tuned(path, Tuning::default()).await
     }
@@ -88,9 +93,9 @@ impl SqliteLedger {
             LedgerError::Unavailable(why) => LedgerError::Unavailable(format!("{}: {why}", path.display())),
             other => other,
         };
-        create(path).map_err(|why| named(LedgerError::Unavailable(why)))?;
+        let file = LedgerFile::hold(path).await.map_err(|why| named(LedgerError::Unavailable(why)))?;
         let mut options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(file.path())
             .foreign_keys(true)
             .busy_timeout(tuning.busy_timeout)
             .pragma("temp_store", "memory")
@@ -119,7 +124,7 @@ impl SqliteLedger {
             .map_err(unavailable)
             .map_err(named)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Writer { options, connection: Some(connection) }.run(receiver));
+        tokio::spawn(Writer::new(file, options, connection).run(receiver));
         Ok(Self { jobs: sender, readers })
     }
 
@@ -128,26 +133,6 @@ impl SqliteLedger {
         let (answer, outcome) = oneshot::channel();
         self.jobs.send(Job::Write(write, answer)).await.map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
-    }
-}
-
-/// Makes the file if it is missing. An existing one is not even opened: closing a second handle
-/// on it would drop the locks another ledger of this process holds.
-fn create(path: &Path) -> Result<(), String> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    if !folder.is_dir() {
-        return Err(format!("its folder {} does not exist", folder.display()));
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.to_string()),
-        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::LedgerError;
 /// Every migration in order; the first one leads to version 1.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_ledger.sql")];
 
-/// `writable` is touched to prove that the file can be written.
+/// `writable` is touched to prove that the file can be written; `room` is there only while
+/// [`super::writer`] proves that there is room.
 const META: &str = "create table if not exists meta (name text primary key not null, value integer not null)
     without rowid;
   insert or ignore into meta values ('schema_version', 0), ('writable', 0)";

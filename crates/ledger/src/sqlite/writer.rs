@@ -1,16 +1,25 @@
 //! The one that writes: a task with a connection of its own. It takes all that waits, commits it
 //! as one group with one sync to the disk, and only then answers everyone in it (I7). While the
 //! disk works the next group gathers, so the dearer a sync is, the more writes share one.
+//!
+//! On a full disk a touch may still fit where a restore does not. So after a failure a touch is
+//! believed only together with a proof of room, until that or something real was stored.
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::{mpsc, oneshot};
 
-use super::group::{self, Failure, Write, Written};
+use super::file::LedgerFile;
+use super::group::{self, Committed, Failure, Write, Written};
 use crate::LedgerError;
 
 /// At most so many writes in one transaction.
 const GROUP: usize = 256;
+
+/// Two transactions, so that the pages are taken and written before they are given back: what is
+/// deleted before it is committed is never written.
+const PROVE_ROOM: &str = "insert or replace into meta values ('room', zeroblob(65536));
+delete from meta where name = 'room'";
 
 pub(super) type Answer = Result<Written, LedgerError>;
 
@@ -22,12 +31,23 @@ pub(super) enum Job {
 }
 
 pub(super) struct Writer {
-    pub(super) options: SqliteConnectOptions,
+    file: LedgerFile,
+    options: SqliteConnectOptions,
     /// `None` after a failure, until it is opened anew.
-    pub(super) connection: Option<SqliteConnection>,
+    connection: Option<SqliteConnection>,
+    /// Whether the last that is known of the file is that it could not be written.
+    doubted: bool,
 }
 
 impl Writer {
+    pub(super) const fn new(
+        file: LedgerFile,
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
+    ) -> Self {
+        Self { file, options, connection: Some(connection), doubted: false }
+    }
+
     /// Writes until every sender is gone or one asks to close; what is queued by then is written.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting = Vec::with_capacity(GROUP);
@@ -58,6 +78,8 @@ impl Writer {
         if let Some(connection) = self.connection.take() {
             let _leftover = connection.close().await;
         }
+        // Whoever closed may open it again at once.
+        drop(self.file);
         for done in closing {
             let _gone = done.send(());
         }
@@ -84,22 +106,36 @@ impl Writer {
     }
 
     async fn commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failure> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => none.insert(self.options.connect().await.map_err(|e| Failure::Down(e.to_string()))?),
-        };
-        let outcome = group::commit(connection, writes).await;
+        let outcome = self.try_commit(writes).await;
         if let Err(failure) = &outcome {
             if let Failure::Down(reason) = failure {
                 tracing::error!(error = reason, "the ledger cannot be written");
+                self.doubted = true;
             }
             // After some faults SQLite has rolled back by itself; then, and whenever this fails,
             // a new connection is the surest way to a clean one.
-            if connection.execute("rollback").await.is_err() {
+            if let Some(connection) = &mut self.connection
+                && connection.execute("rollback").await.is_err()
+            {
                 self.connection = None;
             }
         }
         outcome
+    }
+
+    async fn try_commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failure> {
+        self.file.in_place().map_err(Failure::Down)?;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.options.connect().await.map_err(|e| Failure::Down(e.to_string()))?),
+        };
+        let Committed { answers, stored } = group::commit(connection, writes).await?;
+        let touched = writes.iter().any(|write| matches!(write, Write::Touch));
+        if self.doubted && touched && !stored {
+            connection.execute(PROVE_ROOM).await.map_err(group::failure)?;
+        }
+        self.doubted &= !stored && !touched;
+        Ok(answers)
     }
 }
 

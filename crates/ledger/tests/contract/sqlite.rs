@@ -144,7 +144,7 @@ async fn the_file_belongs_to_its_owner_alone() {
     let folder = TempDir::new().unwrap();
     let ledger = sqlite(folder.path()).await;
     ledger.ready().await.unwrap();
-    for name in ["ledger.db", "ledger.db-wal"] {
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db.lock"] {
         let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -234,4 +234,110 @@ async fn one_that_cannot_be_read_does_not_spoil_its_group() {
     assert!(matches!(spoilt, Err(LedgerError::Corrupt(_))), "{spoilt:?}");
     assert_eq!(sound.unwrap().state.seq, 2);
     assert!(matches!(new, Ok(Accept::New(_))));
+}
+
+#[tokio::test]
+async fn one_file_has_one_gateway() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = sqlite(folder.path()).await;
+    let refused = |error| match error {
+        LedgerError::Unavailable(why) => {
+            assert!(why.contains("ledger.db") && why.contains("another gateway"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    };
+    refused(SqliteLedger::open(&path).await.unwrap_err());
+    refused(SqliteLedger::open_tuned(&path, Tuning::default()).await.unwrap_err());
+    #[cfg(unix)]
+    {
+        let by_another_name = folder.path().join("link-to-ledger.db");
+        std::os::unix::fs::symlink("ledger.db", &by_another_name).unwrap();
+        refused(SqliteLedger::open(&by_another_name).await.unwrap_err());
+    }
+    let entry = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+
+    ledger.close().await;
+    assert!(folder.path().join("ledger.db.lock").exists(), "it is let go and stays");
+    let next = sqlite(folder.path()).await;
+    assert_eq!(next.unfinished().await.unwrap(), [entry]);
+    refused(SqliteLedger::open(&path).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_not_opened_holds_nothing() {
+    let folder = TempDir::new().unwrap();
+    sqlite(folder.path()).await.close().await;
+    let set = |version| format!("update meta set value = {version} where name = 'schema_version'");
+    let mut connection = raw(folder.path()).await;
+    connection.execute(sqlx::AssertSqlSafe(set(99))).await.unwrap();
+    SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err();
+    connection.execute(sqlx::AssertSqlSafe(set(1))).await.unwrap();
+    sqlite(folder.path()).await.ready().await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_gone_is_not_written() {
+    let folder = TempDir::new().unwrap();
+    let (here, away) = (folder.path().join("ledger.db"), folder.path().join("away.db"));
+    let ledger = sqlite(folder.path()).await;
+    let first = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+    let refuses = async || {
+        let asked = ledger.accept(ask("ann", None, volume("v2"), 1)).await.map(|_| ());
+        let moved = vec![event(2, at(1), EventKind::Submitting { attempt: 1 })];
+        let moved = ledger.append(first.intent.id, 1, moved).await.map(|_| ());
+        for outcome in [asked, moved, ledger.ready().await] {
+            let why = outcome.unwrap_err().to_string();
+            assert!(why.contains("moved or deleted") && why.contains("restart the gateway"), "{why}");
+        }
+    };
+
+    std::fs::rename(&here, &away).unwrap();
+    refuses().await;
+    // What stands in its place may hold the same and is another file.
+    std::fs::copy(&away, &here).unwrap();
+    refuses().await;
+    assert_eq!(
+        ledger.unfinished().await.unwrap(),
+        std::slice::from_ref(&first),
+        "nothing was written; reads go on"
+    );
+
+    std::fs::rename(&away, &here).unwrap();
+    ledger.ready().await.unwrap();
+    take(&ledger, ask("ann", None, volume("v2"), 1)).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_ready_until_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let mut tuning = Tuning::default();
+    tuning.max_pages = Some(120);
+    let ledger = SqliteLedger::open_tuned(&folder.path().join("ledger.db"), tuning).await.unwrap();
+    let mut other = raw(folder.path()).await;
+    let fill = "create table filler (content blob); insert into filler values (zeroblob(250000))";
+    other.execute(fill).await.unwrap();
+    let first = ask("ann", Some("first"), volume("first"), 0);
+    let entry = take(&ledger, first.clone()).await;
+    ledger.ready().await.unwrap();
+    let mut n = 1;
+    while ledger.accept(ask("ann", None, volume(&format!("v{n}")), n)).await.is_ok() {
+        n += 1;
+    }
+
+    for _ in 0..2 {
+        let why = ledger.ready().await.unwrap_err().to_string();
+        assert!(why.contains("full"), "{why}");
+        // Nothing had to be written for this one, so it proves nothing.
+        assert_eq!(ledger.accept(first.clone()).await.unwrap(), Accept::Replayed(entry.clone()));
+    }
+    other.execute("drop table filler").await.unwrap();
+    ledger.ready().await.unwrap();
+    let kept: i64 = sqlx::query_scalar("select count(*) from meta where typeof(value) = 'blob'")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert_eq!(kept, 0, "the proof is taken back");
+    take(&ledger, ask("ann", None, volume("next"), 9999)).await;
 }
