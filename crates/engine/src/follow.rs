@@ -43,8 +43,10 @@ impl Engine {
                 return;
             }
         }
-        // The first look is early: a short restore that ends unseen could not be told from none.
-        let first = self.interval(entry).min(FIRST_LOOK);
+        // By the generation's rhythm the first look is early: a short restore that ends unseen could
+        // not be told from none. An interval in the settings is taken at its word.
+        let interval = self.interval(entry);
+        let first = if self.0.policy.interval.is_none() { interval.min(FIRST_LOOK) } else { interval };
         self.0.agenda.put(Instant::now() + first, id);
     }
 
