@@ -93,23 +93,7 @@ struct Bench {
 async fn bench() -> Bench {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let clouds = Simulator::start(anywhere, restore_simulator::Options::default()).await.expect("clouds");
-    let options = Options {
-        name: "vbs".to_owned(),
-        endpoint: format!("{}/vbs", clouds.url()).parse().expect("a URL"),
-        volumes_endpoint: None,
-        connect: Duration::from_secs(2),
-        send: Duration::from_secs(5),
-        read: Duration::from_secs(5),
-        concurrency: 4,
-        body_bytes: 64 * 1024,
-        breaker_failures: 0,
-        breaker_open: Duration::from_secs(1),
-        ca_file: None,
-        http2: false,
-        sends: 3,
-        deadline: Duration::from_secs(20),
-        retry_after_cap: Duration::from_secs(1),
-    };
+    let options = Options::to("vbs", format!("{}/vbs", clouds.url()).parse().expect("a URL"));
     let generation = restore_generations::by_name("vbs-v2").expect("the generation");
     let upstream = Arc::new(Upstream::new(options, generation).expect("an upstream"));
     let routes = Routes::new(vec![Route {

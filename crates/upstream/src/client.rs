@@ -87,22 +87,6 @@ fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig, String> {
 /// # Errors
 /// When TLS is needed and the roots of trust cannot be loaded.
 pub fn plain_client(endpoint: &http::Uri, connect: Duration) -> Result<Client, String> {
-    let options = Options {
-        name: String::new(),
-        endpoint: endpoint.clone(),
-        volumes_endpoint: None,
-        connect,
-        send: connect,
-        read: connect,
-        concurrency: 2,
-        body_bytes: 64 * 1024,
-        breaker_failures: 0,
-        breaker_open: connect,
-        ca_file: None,
-        http2: false,
-        sends: 1,
-        deadline: connect,
-        retry_after_cap: connect,
-    };
+    let options = Options { connect, concurrency: 2, ..Options::to("", endpoint.clone()) };
     build(&options, endpoint.scheme_str() == Some("https"))
 }

@@ -70,6 +70,30 @@ pub struct Options {
     pub retry_after_cap: Duration,
 }
 
+impl Options {
+    /// The ways of the default settings to one endpoint.
+    #[must_use]
+    pub fn to(name: &str, endpoint: Uri) -> Self {
+        Self {
+            name: name.to_owned(),
+            endpoint,
+            volumes_endpoint: None,
+            connect: Duration::from_secs(5),
+            send: Duration::from_secs(30),
+            read: Duration::from_secs(15),
+            concurrency: 64,
+            body_bytes: 1024 * 1024,
+            breaker_failures: 5,
+            breaker_open: Duration::from_secs(10),
+            ca_file: None,
+            http2: false,
+            sends: 3,
+            deadline: Duration::from_secs(120),
+            retry_after_cap: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Writes down, durably, that a send is about to be repeated, before it is (invariants I1, I2).
 pub trait Journal: Send + Sync {
     /// Notes the proof that the last attempt was not applied and the attempt that follows.

@@ -15,21 +15,10 @@ use restore_upstream::{FaultKind, Journal, Options, Token, Upstream, With};
 
 fn options(endpoint: &str) -> Options {
     Options {
-        name: "test".to_owned(),
-        endpoint: endpoint.parse().expect("test setup"),
-        volumes_endpoint: None,
         connect: Duration::from_secs(2),
-        send: Duration::from_secs(5),
-        read: Duration::from_secs(5),
-        concurrency: 4,
-        body_bytes: 64 * 1024,
         breaker_failures: 0,
-        breaker_open: Duration::from_secs(1),
-        ca_file: None,
-        http2: false,
-        sends: 3,
-        deadline: Duration::from_secs(20),
         retry_after_cap: Duration::from_secs(1),
+        ..Options::to("test", endpoint.parse().expect("test setup"))
     }
 }
 
