@@ -8,20 +8,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use restore_generations::{Answer, Call, Known, Outcome, Prepare, Prepared, Reply, Step, Unread};
+use restore_generations::{Known, Outcome, Prepare, Prepared, Reply};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
 };
-use restore_upstream::{Fault, FaultKind, Journal, Token, TraceContext, Upstream, With};
+use restore_upstream::{Fault, Journal, Token, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::replay::Reads;
 use crate::route::Plan;
 use crate::{Engine, unavailable};
-
-/// Reads before a send, or in one round of following, at most.
-pub(crate) const MAX_READS: usize = 160;
 
 /// Events about to be written, each with its evidence.
 pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
@@ -253,32 +251,15 @@ impl Engine {
     ) -> Result<(Prepared, Option<i64>), Problem> {
         let now = self.now();
         let ask = Prepare { request, known, baseline: plan.pin.baseline, now };
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut fault = None;
-        loop {
-            match plan.upstream.generation().prepare(&ask, &answers) {
-                Step::Done(done) => {
-                    let offset = answers.iter().rev().find_map(|a| self.offset(a.as_ref().ok()?));
-                    return done
-                        .map(|prepared| (prepared, offset))
-                        .map_err(|problem| because(problem, fault));
-                }
-                Step::Ask(call) => {
-                    let answer = plan.upstream.send(&call, with.clone()).await;
-                    fault = answer.as_ref().err().cloned();
-                    answers.push(answer.map_err(|fault| unread(&fault)));
-                }
-            }
-            if answers.len() > MAX_READS {
-                let detail = "the reads before the restore did not come to an end";
-                return Err(Problem::new(Code::Internal, detail));
-            }
-        }
-    }
-
-    /// One read.
-    pub(crate) async fn read(&self, upstream: &Upstream, call: &Call, with: &With) -> Answer {
-        upstream.send(call, with.clone()).await.map_err(|fault| unread(&fault))
+        let generation = plan.upstream.generation();
+        let mut reads = Reads::default();
+        let done = reads.until_done(&plan.upstream, &with, |answers| generation.prepare(&ask, answers)).await;
+        let Some(done) = done else {
+            let detail = "the reads before the restore did not come to an end";
+            return Err(Problem::new(Code::Internal, detail));
+        };
+        let offset = reads.answers.iter().rev().find_map(|answer| self.offset(answer.as_ref().ok()?));
+        done.map(|prepared| (prepared, offset)).map_err(|problem| because(problem, reads.fault))
     }
 
     /// Upstream clock minus ours, in milliseconds.
@@ -296,15 +277,6 @@ impl Engine {
 
     pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, checkpoint: restore_model::Id) {
         self.0.checkpoints.insert(fact_key(plan, request), checkpoint).await;
-    }
-}
-
-/// A fault as generations see it.
-fn unread(fault: &Fault) -> Unread {
-    match fault.kind {
-        FaultKind::NoEndpoint => Unread::NoEndpoint,
-        FaultKind::NoCredential => Unread::NoCredential,
-        _ => Unread::NoAnswer(fault.to_string()),
     }
 }
 

@@ -7,15 +7,15 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use restore_generations::{Answer, Reading, Step, Watch};
+use restore_generations::{Reading, Watch};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{Cause, Problem, RestoreId, State, Status};
 use restore_upstream::{Token, TraceContext, With};
 use tokio::time::Instant;
 
-use crate::dispatch::MAX_READS;
+use crate::Engine;
+use crate::replay::Reads;
 use crate::settle::{Terms, settle};
-use crate::{Engine, age_micros};
 
 /// From the answer to the first read.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -93,7 +93,7 @@ impl Engine {
     /// that restores begun together are not read together for ever.
     fn interval(&self, entry: &Entry) -> Duration {
         let generation = restore_generations::by_name(&entry.intent.route.generation);
-        let age = u64::try_from(age_micros(&entry.state, self.now()) / 1_000_000).unwrap_or(0);
+        let age = self.age(entry).as_secs();
         let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
         let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
         let mut interval = self.0.policy.interval.unwrap_or(own);
@@ -104,19 +104,9 @@ impl Engine {
         interval + interval / 1_000 * u32::from(share % 100)
     }
 
-    /// A restore as it stands, read anew where nobody follows it and a token is at hand.
-    ///
-    /// # Errors
-    /// As [`Engine::get`]. That a read fails is no error: the restore then says `stale_since`.
-    pub async fn refresh(&self, id: RestoreId, token: Option<Token>) -> Result<Entry, Problem> {
-        self.refresh_within(id, token, None).await
-    }
-
-    /// [`Engine::refresh`] as part of a trace.
-    ///
-    /// # Errors
-    /// As [`Engine::refresh`].
-    pub async fn refresh_within(
+    /// A restore as it stands, read anew where nobody follows it and a token is at hand. That a read
+    /// fails is no fault: the restore then says `stale_since`.
+    pub(crate) async fn refresh(
         &self,
         id: RestoreId,
         token: Option<Token>,
@@ -203,32 +193,29 @@ impl Engine {
         };
         let with = With { token: Some(token), journal: None, trace };
         let mut taken: Vec<String> = Vec::new();
-        let mut answers: Vec<Answer> = Vec::new();
+        let mut reads = Reads::default();
         loop {
-            let watch = self.watch(&entry.intent.request, entry, &taken, no_restore_read);
-            match generation.follow(&watch, &answers) {
-                Step::Ask(call) if answers.len() < MAX_READS => {
-                    answers.push(self.read(&upstream, &call, &with).await);
-                }
-                Step::Ask(_) => {
-                    let reason = "the reads of one round did not come to an end";
-                    return Ok(Some(Reading::unreadable(reason, false, "reads")));
-                }
-                Step::Done(reading) => {
-                    // An upstream's task belongs to one restore: what is bound elsewhere is passed
-                    // over, and the same answers are judged again.
-                    let found =
-                        reading.handle.as_ref().filter(|handle| entry.state.handle.as_ref() != Some(handle));
-                    if let Some(handle) = found
-                        && taken.len() < MAX_TAKEN
-                        && self.0.ledger.handle_taken(&route.upstream, &handle.id, entry.intent.id).await?
-                    {
-                        taken.push(handle.id.clone());
-                        continue;
-                    }
-                    return Ok(Some(reading));
-                }
+            let told = reads
+                .until_done(&upstream, &with, |answers| {
+                    let watch = self.watch(&entry.intent.request, entry, &taken, no_restore_read);
+                    generation.follow(&watch, answers)
+                })
+                .await;
+            let Some(reading) = told else {
+                let reason = "the reads of one round did not come to an end";
+                return Ok(Some(Reading::unreadable(reason, false, "reads")));
+            };
+            // An upstream's task belongs to one restore: what is bound elsewhere is passed over, and
+            // the same answers are judged again.
+            let found = reading.handle.as_ref().filter(|handle| entry.state.handle.as_ref() != Some(handle));
+            if let Some(handle) = found
+                && taken.len() < MAX_TAKEN
+                && self.0.ledger.handle_taken(&route.upstream, &handle.id, entry.intent.id).await?
+            {
+                taken.push(handle.id.clone());
+                continue;
             }
+            return Ok(Some(reading));
         }
     }
 
@@ -265,18 +252,22 @@ impl Engine {
         }
     }
 
+    /// Since the send.
+    fn age(&self, entry: &Entry) -> Duration {
+        let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
+        let now = self.monotonic_now(entry.intent.id, sent_at);
+        Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0))
+    }
+
     fn terms(&self, entry: &Entry) -> Terms {
         let policy = &self.0.policy;
         let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
-        let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
-        let now = self.monotonic_now(entry.intent.id, sent_at);
-        let age = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
         Terms {
             now: self.now(),
             unknown_for,
             settle: policy.send + policy.settle,
             unknown: policy.unknown,
-            overdue: age >= Duration::from_secs(entry.intent.route.overdue_seconds),
+            overdue: self.age(entry) >= Duration::from_secs(entry.intent.route.overdue_seconds),
         }
     }
 
@@ -301,7 +292,7 @@ impl Engine {
         trace: Option<TraceContext>,
         until: Option<Instant>,
     ) -> Result<Entry, Problem> {
-        let entry = self.refresh_within(id, token, trace).await?;
+        let entry = self.refresh(id, token, trace).await?;
         match until {
             Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
             _ => Ok(entry),

@@ -1,14 +1,14 @@
 //! Questions that change nothing: may a restore be done, what would be sent, what can each
 //! upstream express.
 
-use restore_generations::{Answer, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
+use restore_generations::{Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
 use restore_model::{Code, Id, Problem, RestoreRequest, TargetKind};
 use restore_upstream::{Token, TraceContext, With};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
-use crate::dispatch::MAX_READS;
+use crate::replay::Reads;
 use crate::route::Plan;
 
 /// The answer to "may this restore be done?".
@@ -65,19 +65,14 @@ impl Engine {
         let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
         let with = With { token: Some(token), journal: None, trace };
         let generation = plan.upstream.generation();
-        let mut answers: Vec<Answer> = Vec::new();
-        let checks = loop {
-            match generation.check(&ask, &answers) {
-                Step::Done(checks) => break checks,
-                Step::Ask(call) => answers.push(self.read(&plan.upstream, &call, &with).await),
-            }
-            if answers.len() > MAX_READS {
-                return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
-            }
+        let mut reads = Reads::default();
+        let checks = reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
+        let Some(checks) = checks else {
+            return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
         };
         // A refused token answers nothing at all, and is the caller's to mend.
         if let Some(refused) =
-            answers.iter().filter_map(|answer| answer.as_ref().ok()).find(|reply| reply.status == 401)
+            reads.answers.iter().filter_map(|answer| answer.as_ref().ok()).find(|reply| reply.status == 401)
         {
             return Err(restore_generations::classify(refused).into_problem());
         }

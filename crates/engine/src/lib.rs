@@ -8,6 +8,7 @@
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
 //! | `settle` | what a reading means for a state: a pure function |
 //! | `follow`, `agenda` | read until the end, one read per interval however many wait |
+//! | `replay` | ask a generation's questions to their end |
 //! | `inquire` | check, preview, capabilities |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
@@ -20,8 +21,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use restore_ledger::{Entry, Ledger, LedgerError, Query};
 use restore_model::{
-    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Problem, RestoreId, State, Strength,
-    Timestamp,
+    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Problem, RestoreId, Strength, Timestamp,
 };
 use restore_upstream::{BreakerState, Token, TraceContext};
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ mod agenda;
 mod dispatch;
 mod follow;
 mod inquire;
+mod replay;
 pub mod route;
 mod settle;
 mod submit;
@@ -428,9 +429,4 @@ fn unavailable(error: LedgerError) -> Problem {
         LedgerError::Illegal(_) | LedgerError::Corrupt(_) => Problem::new(Code::Internal, error.to_string()),
         _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
     }
-}
-
-/// The first state of a restore, for the engine's own arithmetic.
-fn age_micros(state: &State, now: Timestamp) -> i64 {
-    state.submitted_at.map_or(0, |sent| now.micros_since(sent))
 }
