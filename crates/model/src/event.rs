@@ -216,6 +216,15 @@ pub enum EventKind {
     },
     /// Reconciled: proven that nothing happened.
     NotApplied,
+    /// A person has looked and decided what reads could not tell: it ends `succeeded` or `not_applied`.
+    Resolved {
+        /// Whether the restore took place.
+        applied: bool,
+        /// Who decided.
+        by: String,
+        /// On what grounds.
+        reason: String,
+    },
     /// The caller called it off before it was sent.
     Cancelled,
     /// Its time ran out before it was sent.
@@ -244,6 +253,7 @@ impl EventKind {
             Self::Failed { .. } => "failed",
             Self::Rejected { .. } => "rejected",
             Self::NotApplied => "not_applied",
+            Self::Resolved { .. } => "resolved",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
         }

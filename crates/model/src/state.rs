@@ -264,7 +264,8 @@ impl State {
             }
 
             (S::Submitting, E::Started { .. } | E::Unsure { .. } | E::Failed { .. })
-                if self.last_proof.is_some() =>
+                if self.last_proof.is_some()
+                    && !(matches!(event.kind, E::Unsure { .. }) && doubts(event)) =>
             {
                 return Err(illegal("the last attempt is proven not to have been applied"));
             }
@@ -285,7 +286,10 @@ impl State {
                 self.request_id = request_id.clone().or(self.request_id);
                 self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
-            (S::Submitting | S::Running, E::Unsure { reason, problem }) => {
+            (S::Accepted | S::Checking, E::Unsure { .. }) if !doubts(event) => {
+                return Err(illegal("what was not sent is not unknown"));
+            }
+            (S::Accepted | S::Checking | S::Submitting | S::Running, E::Unsure { reason, problem }) => {
                 self.move_to(S::Unknown, event);
                 self.answered_at = self.answered_at.or(Some(event.at));
                 self.overdue = false;
@@ -322,6 +326,7 @@ impl State {
                 | E::Failed { .. }
                 | E::Rejected { .. }
                 | E::NotApplied
+                | E::Resolved { .. }
                 | E::Cancelled
                 | E::Expired,
             ) if event.cause == Cause::Restart => {
@@ -339,16 +344,28 @@ impl State {
                 self.move_to(S::Rejected, event);
                 self.error = Some((**problem).clone());
             }
+            // The answer came late: after another process had already taken the restore over.
+            (S::Unknown, E::Rejected { problem }) if !self.seen_moving => {
+                self.move_to(S::Rejected, event);
+                self.error = Some((**problem).clone());
+            }
             (S::Unknown, E::NotApplied) => {
-                let proven = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
-                if !proven && event.cause != Cause::Operator {
+                if self.absent_reads < MIN_ABSENT_READS || self.seen_moving {
                     return Err(illegal(
                         "not applied needs three absent reads and a target never seen moving",
                     ));
                 }
-                self.move_to(S::NotApplied, event);
-                // Why it was unknown stays told; what that meant for the cloud is known now.
-                self.error = self.error.take().map(|error| error.effect(Effect::None).retry(Retry::Later));
+                self.end_without_effect(event);
+            }
+            (S::Unknown, E::Resolved { applied, .. })
+                if self.needs_operator && event.cause == Cause::Operator =>
+            {
+                if *applied {
+                    self.move_to(S::Succeeded, event);
+                    self.error = None;
+                } else {
+                    self.end_without_effect(event);
+                }
             }
             (S::Accepted | S::Checking, E::Cancelled) => self.move_to(S::Cancelled, event),
             (S::Accepted | S::Checking, E::Expired) => self.move_to(S::Expired, event),
@@ -372,6 +389,7 @@ impl State {
                 | E::Failed { .. }
                 | E::Rejected { .. }
                 | E::NotApplied
+                | E::Resolved { .. }
                 | E::Cancelled
                 | E::Expired,
             ) => return Err(illegal("the states do not allow it")),
@@ -395,6 +413,12 @@ impl State {
         }
     }
 
+    /// Why it was unknown stays told; what that meant for the cloud is known now.
+    fn end_without_effect(&mut self, event: &Event) {
+        self.move_to(Status::NotApplied, event);
+        self.error = self.error.take().map(|error| error.effect(Effect::None).retry(Retry::Later));
+    }
+
     fn send(&mut self, attempt: u32, event: &Event) {
         self.move_to(Status::Submitting, event);
         self.attempts = attempt;
@@ -414,4 +438,10 @@ impl State {
         matches!(self.status, Status::Accepted | Status::Checking)
             || (matches!(self.status, Status::Submitting) && self.last_proof.is_some())
     }
+}
+
+/// Whether an event may call in question that something was never sent: the ledger it says so in
+/// may be an older copy of itself.
+fn doubts(event: &Event) -> bool {
+    matches!(event.cause, Cause::Restart | Cause::Operator)
 }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,6 +18,7 @@ use tower::timeout::Timeout;
 use tower::util::BoxCloneSyncService;
 
 use crate::Options;
+use crate::body::Sealed;
 
 /// How long an idle connection is kept. Shorter than the idle times of common balancers (60 s), so
 /// that the pool rarely holds one that the other side has closed.
@@ -28,7 +27,7 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 type Connector = BoxCloneSyncService<http::Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
 /// The client of one upstream.
-pub type Client = legacy::Client<Connector, Full<Bytes>>;
+pub type Client = legacy::Client<Connector, Sealed>;
 
 /// Builds the client of one upstream. Roots of trust are only loaded where an endpoint needs them.
 pub(crate) fn build(options: &Options, tls: bool) -> Result<Client, String> {

@@ -5,6 +5,8 @@ use std::fmt;
 
 use restore_model::{Code, Effect, Problem, Proof, Retry};
 
+use crate::body::Closed;
+
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -30,6 +32,8 @@ pub enum FaultKind {
     Broken,
     /// The answer is larger than is read.
     TooLarge,
+    /// The gate before the first byte was closed.
+    Withheld,
     /// The repetition of a send could not be written down, so it was not made.
     NotJournalled,
 }
@@ -50,6 +54,7 @@ impl FaultKind {
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::TooLarge => "too_large",
+            Self::Withheld => "withheld",
             Self::NotJournalled => "not_journalled",
         }
     }
@@ -73,7 +78,7 @@ impl Fault {
     pub(crate) fn not_sent(kind: FaultKind, detail: impl Into<String>) -> Self {
         let proof = match kind {
             FaultKind::Tls => Proof::TlsFailed,
-            FaultKind::NeverWritten => Proof::NeverWritten,
+            FaultKind::NeverWritten | FaultKind::Withheld => Proof::NeverWritten,
             FaultKind::StreamRefused => Proof::StreamRefused,
             _ => Proof::NotConnected,
         };
@@ -96,6 +101,9 @@ impl Fault {
             let tls = sources(error).any(|source| source.downcast_ref::<rustls::Error>().is_some());
             return Self::not_sent(if tls { FaultKind::Tls } else { FaultKind::Connect }, detail);
         }
+        if let Some(closed) = sources(error).find_map(|source| source.downcast_ref::<Closed>()) {
+            return Self::not_sent(FaultKind::Withheld, closed.to_string());
+        }
         if error.to_string().contains("(Canceled)") {
             return Self::not_sent(FaultKind::NeverWritten, detail);
         }
@@ -114,6 +122,7 @@ impl Fault {
         let code = match self.kind {
             FaultKind::NoCredential => Code::CredentialMissing,
             FaultKind::Tls => Code::UpstreamTls,
+            FaultKind::Withheld => Code::Withheld,
             FaultKind::Overloaded | FaultKind::Breaker => Code::UpstreamUnavailable,
             FaultKind::NoEndpoint => Code::RouteMisconfigured,
             _ if self.proof.is_some() => Code::UpstreamUnreachable,

@@ -17,6 +17,7 @@ use restore_generations::{Call, Generation, Host, Reply};
 use restore_model::{Problem, Proof};
 use tower::{Service, ServiceExt};
 
+mod body;
 mod client;
 mod fault;
 mod layers;
@@ -24,6 +25,7 @@ mod stack;
 mod token;
 mod trace_context;
 
+pub use body::Sealed;
 pub use client::{Client, plain_client};
 pub use fault::{Fault, FaultKind};
 pub use layers::breaker::BreakerState;
@@ -94,9 +96,17 @@ impl Options {
     }
 }
 
-/// Writes down, durably, that a send is about to be repeated, before it is (invariants I1, I2).
+/// What a send needs of whoever keeps the record of it.
 pub trait Journal: Send + Sync {
-    /// Notes the proof that the last attempt was not applied and the attempt that follows.
+    /// Asked at the moment the first byte is about to be written: whether it still may be, or why
+    /// not (invariant I11). Must not block.
+    ///
+    /// # Errors
+    /// Why nothing may be written any more.
+    fn may_write(&self) -> Result<(), &'static str>;
+
+    /// Writes down, durably, that the send is about to be repeated, before it is (invariants I1,
+    /// I2): the proof that the last attempt was not applied and the attempt that follows.
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>>;
 }
 

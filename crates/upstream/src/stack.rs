@@ -1,11 +1,11 @@
 //! The way out, listed in the order a call meets its layers.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
 use crate::Options;
+use crate::body::Sealed;
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::layers::breaker::{Breaker, BreakerLayer};
@@ -13,7 +13,7 @@ use crate::layers::retry::{RetryLayer, RetryLimits};
 use crate::layers::{authorise, deadline, exchange, limit, trace};
 
 /// What travels down the stack. [`crate::layers::translate`] makes it out of a call.
-pub(crate) type Outbound = http::Request<Full<Bytes>>;
+pub(crate) type Outbound = http::Request<Sealed>;
 /// What comes up: an answer that is read whole.
 pub(crate) type Inbound = http::Response<Bytes>;
 /// The stack behind one short name.

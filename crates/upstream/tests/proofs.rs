@@ -48,9 +48,14 @@ fn token() -> Option<Token> {
 #[derive(Default)]
 struct Notes {
     proofs: Mutex<Vec<Proof>>,
+    closed: bool,
 }
 
 impl Journal for Notes {
+    fn may_write(&self) -> Result<(), &'static str> {
+        if self.closed { Err("held up for a test") } else { Ok(()) }
+    }
+
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
         let mut proofs = self.proofs.lock().expect("test setup");
         proofs.push(proof);
@@ -199,4 +204,24 @@ async fn a_silent_handshake_is_proof() {
     let with = With { token: token(), ..With::default() };
     let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
     assert_eq!(fault.proof, Some(Proof::NotConnected), "{fault}");
+}
+
+/// F12, I11: whoever may no longer send when the connection stands writes not one byte, and knows it.
+#[tokio::test]
+async fn a_closed_gate_keeps_every_byte_back_and_is_proof() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let upstream = upstream(&format!("http://{address}"));
+    let notes = Arc::new(Notes { closed: true, ..Notes::default() });
+    let with = With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), trace: None };
+    let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
+    assert_eq!((fault.kind, fault.proof), (FaultKind::Withheld, Some(Proof::NeverWritten)), "{fault}");
+    assert_eq!(fault.to_problem().code, restore_model::Code::Withheld);
+    assert!(notes.proofs.lock().unwrap().is_empty(), "it is not tried again");
+    assert_eq!(String::from_utf8_lossy(&heard.join().unwrap()), "", "the peer heard nothing");
 }

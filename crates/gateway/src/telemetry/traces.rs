@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use opentelemetry::Context;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -170,7 +170,7 @@ impl HttpClient for OwnRuntime {
         let client = self.client.clone();
         let timeout = self.timeout;
         let exchange = async move {
-            let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
+            let (head, body) = client.request(request.map(Into::into)).await?.into_parts();
             let body = Limited::new(body, 64 * 1024).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };

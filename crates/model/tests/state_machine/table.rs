@@ -5,7 +5,7 @@ use restore_model::{
 };
 
 /// The events, in the order of the table's columns.
-pub(crate) const COLUMNS: [&str; 19] = [
+pub(crate) const COLUMNS: [&str; 20] = [
     "accepted",
     "checking",
     "checked",
@@ -23,6 +23,7 @@ pub(crate) const COLUMNS: [&str; 19] = [
     "failed",
     "rejected",
     "not_applied",
+    "resolved",
     "cancelled",
     "expired",
 ];
@@ -33,29 +34,29 @@ pub(crate) const COLUMNS: [&str; 19] = [
 /// A accepted, C checking, S submitting, R running, U unknown; final: s succeeded, f failed,
 /// r rejected, n not applied, c cancelled, e expired.
 pub(crate) const TABLE: &[(&str, &str)] = &[
-    //                       acc chk ckd sub nst sta uns obs abs stl ovd ndo ano suc fal rej nap can exp
-    ("accepted            ", ".   C   .   S   .   .   .   .   .   A   .   .   A   .   .   r   .   c   e"),
-    ("checking            ", ".   .   C   S   .   .   .   .   .   C   .   .   C   .   .   r   .   c   e"),
+    //                       acc chk ckd sub nst sta uns obs abs stl ovd ndo ano suc fal rej nap rsv can exp
+    ("accepted            ", ".   C   .   S   .   .   .   .   .   A   .   .   A   .   .   r   .   .   c   e"),
+    ("checking            ", ".   .   C   S   .   .   .   .   .   C   .   .   C   .   .   r   .   .   c   e"),
     // In flight: it may be on the wire, so nothing but its answer, or proof that it is not.
-    ("submitting          ", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   ."),
+    ("submitting          ", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   .   ."),
     // Proven not to have been applied: again, or no more.
-    ("submitting, proven  ", ".   .   .   S   .   .   .   .   .   S   .   .   S   .   .   r   .   .   e"),
-    ("submitting, 3rd sent", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   ."),
-    ("submitting, 3 proven", ".   .   .   .   .   .   .   .   .   S   .   .   S   .   .   r   .   .   e"),
-    ("running             ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   ."),
-    ("running, overdue    ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   ."),
-    ("unknown             ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
-    ("unknown, 2 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
-    ("unknown, 3 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   n   .   ."),
+    ("submitting, proven  ", ".   .   .   S   .   .   .   .   .   S   .   .   S   .   .   r   .   .   .   e"),
+    ("submitting, 3rd sent", ".   .   .   .   S   R   U   .   .   .   .   .   S   .   f   r   .   .   .   ."),
+    ("submitting, 3 proven", ".   .   .   .   .   .   .   .   .   S   .   .   S   .   .   r   .   .   .   e"),
+    ("running             ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   .   ."),
+    ("running, overdue    ", ".   .   .   .   .   .   U   R   .   R   R   .   R   s   f   .   .   .   .   ."),
+    ("unknown             ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   r   .   .   .   ."),
+    ("unknown, 2 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   r   .   .   .   ."),
+    ("unknown, 3 absent   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   r   n   .   .   ."),
     // It ran before it was lost, so that it cannot be called not applied.
-    ("unknown, once ran   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
-    ("unknown, operator   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   ."),
-    ("succeeded           ", ".   .   .   .   .   .   .   .   .   .   .   .   s   .   .   .   .   .   ."),
-    ("failed              ", ".   .   .   .   .   .   .   .   .   .   .   .   f   .   .   .   .   .   ."),
-    ("rejected            ", ".   .   .   .   .   .   .   .   .   .   .   .   r   .   .   .   .   .   ."),
-    ("not applied         ", ".   .   .   .   .   .   .   .   .   .   .   .   n   .   .   .   .   .   ."),
-    ("cancelled           ", ".   .   .   .   .   .   .   .   .   .   .   .   c   .   .   .   .   .   ."),
-    ("expired             ", ".   .   .   .   .   .   .   .   .   .   .   .   e   .   .   .   .   .   ."),
+    ("unknown, once ran   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   .   .   .   .   ."),
+    ("unknown, operator   ", ".   .   .   .   .   R   .   U   U   U   .   U   U   s   f   r   .   .   .   ."),
+    ("succeeded           ", ".   .   .   .   .   .   .   .   .   .   .   .   s   .   .   .   .   .   .   ."),
+    ("failed              ", ".   .   .   .   .   .   .   .   .   .   .   .   f   .   .   .   .   .   .   ."),
+    ("rejected            ", ".   .   .   .   .   .   .   .   .   .   .   .   r   .   .   .   .   .   .   ."),
+    ("not applied         ", ".   .   .   .   .   .   .   .   .   .   .   .   n   .   .   .   .   .   .   ."),
+    ("cancelled           ", ".   .   .   .   .   .   .   .   .   .   .   .   c   .   .   .   .   .   .   ."),
+    ("expired             ", ".   .   .   .   .   .   .   .   .   .   .   .   e   .   .   .   .   .   .   ."),
 ];
 
 /// How each row of the table is reached.
@@ -132,6 +133,7 @@ pub(crate) fn kind(column: &str, attempt: u32) -> EventKind {
         "failed" => EventKind::Failed { problem: problem() },
         "rejected" => EventKind::Rejected { problem: problem() },
         "not_applied" => EventKind::NotApplied,
+        "resolved" => EventKind::Resolved { applied: true, by: "ops".into(), reason: "seen".into() },
         "cancelled" => EventKind::Cancelled,
         "expired" => EventKind::Expired,
         other => panic!("no event is called {other:?}"),
@@ -190,7 +192,7 @@ fn every_pair_is_as_in_the_table() {
 }
 
 #[test]
-fn a_cause_changes_two_things_only() {
+fn a_cause_changes_three_things_only() {
     for cause in
         [Cause::Caller, Cause::Gateway, Cause::Upstream, Cause::Deadline, Cause::Restart, Cause::Operator]
     {
@@ -200,8 +202,10 @@ fn a_cause_changes_two_things_only() {
             let expected = match cause {
                 // I6: a restart alone never makes a state final.
                 Cause::Restart if ends => '.',
-                // Rule 8: without proof only a person may say that nothing happened.
-                Cause::Operator if column == "not_applied" && before.status == Status::Unknown => 'n',
+                // Rule 8: without proof only a person may end it, once reads have been given up.
+                Cause::Operator if column == "resolved" && before.needs_operator => 's',
+                // What a ledger calls unsent may have been sent after that copy of it was made.
+                Cause::Restart | Cause::Operator if column == "unsure" && before.is_unsent() => 'U',
                 _ => from_upstream,
             };
             let after =
@@ -210,6 +214,15 @@ fn a_cause_changes_two_things_only() {
             assert_eq!(found, expected, "{row} + {column} by {cause:?}");
         }
     }
+}
+
+#[test]
+fn a_person_who_says_it_did_not_take_place_ends_it_without_effect() {
+    let before = reach("unknown, operator");
+    let kind = EventKind::Resolved { applied: false, by: "ops".into(), reason: "looked".into() };
+    let after = before.clone().apply(&event(before.seq + 1, Cause::Operator, kind)).unwrap();
+    assert_eq!((after.status, after.needs_operator), (Status::NotApplied, false));
+    assert_eq!(after.error.map(|error| error.effect), Some(restore_model::Effect::None));
 }
 
 #[test]

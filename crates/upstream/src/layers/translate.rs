@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::Full;
 use restore_generations::{Call, Method, Reply};
 use restore_model::Timestamp;
 
 use super::Purpose;
 use crate::With;
+use crate::body::Sealed;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
@@ -34,6 +34,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
     if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, JSON);
     }
+    let gate = with.journal.clone().filter(|_| call.restores);
     let purpose = Purpose {
         restores: call.restores,
         template: call.template,
@@ -45,7 +46,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
     };
     request
         .extension(purpose)
-        .body(Full::new(call.body.clone().unwrap_or_default()))
+        .body(Sealed::new(call.body.clone().unwrap_or_default(), gate))
         // Endpoint and path are both checked before; this is the last line of defence.
         .map_err(|error| Fault::not_sent(FaultKind::NoEndpoint, error.to_string()))
 }
