@@ -33,6 +33,7 @@ mod agenda;
 mod dispatch;
 mod follow;
 mod inquire;
+pub mod notify;
 mod replay;
 pub mod route;
 mod settle;

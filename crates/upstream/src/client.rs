@@ -54,7 +54,7 @@ pub(crate) fn build(options: &Options, tls: bool) -> Result<Client, String> {
         .build(connector))
 }
 
-fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig, String> {
+pub(crate) fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -19,6 +19,7 @@ use tower::{Service, ServiceExt};
 
 mod body;
 mod client;
+mod courier;
 mod fault;
 mod layers;
 mod stack;
@@ -27,6 +28,7 @@ mod trace_context;
 
 pub use body::Sealed;
 pub use client::{Client, plain_client};
+pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
 pub use layers::breaker::BreakerState;
 pub use layers::trace::measure_with;

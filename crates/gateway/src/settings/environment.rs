@@ -13,25 +13,27 @@ pub(super) const PREFIX: &str = "RESTORE_GATEWAY_";
 /// Variables that are the command line's, not twins of a key.
 const NOT_TWINS: &[&str] = &["RESTORE_GATEWAY_CONFIG"];
 
-/// The variables that start with `RESTORE_GATEWAY_`.
+/// The variables of a process. Those that start with `RESTORE_GATEWAY_` are twins of keys; any may hold a secret
+/// that a key refers to.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 /// Names only: somebody may have put a secret into one.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.0.keys().filter(|name| name.starts_with(PREFIX))).finish()
     }
 }
 
 impl Environment {
-    /// An environment of these variables; those of other programs are left out.
+    /// An environment of these variables.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        let ours = |(name, value): (K, V)| {
-            let name = name.into();
-            name.starts_with(PREFIX).then(|| (name, value.into()))
-        };
-        Self(variables.into_iter().filter_map(ours).collect())
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// The value of a variable, whoever it is meant for.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 
     /// The value of the twin of a path.
@@ -57,7 +59,7 @@ impl Environment {
                         || rest.starts_with("_PORT")
                 })
             };
-            !NOT_TWINS.contains(name) && !hosts.iter().any(of_service)
+            name.starts_with(PREFIX) && !NOT_TWINS.contains(name) && !hosts.iter().any(of_service)
         })
     }
 }

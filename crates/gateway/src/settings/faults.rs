@@ -39,6 +39,12 @@ pub enum Code {
     DuplicateName,
     /// A secret, or what may be one, in the file or the environment.
     SecretInline,
+    /// A secret is not where a setting says.
+    SecretMissing,
+    /// A file with a secret that others can read.
+    SecretExposed,
+    /// A receiver of webhooks within this machine or its network, without saying that this is meant.
+    PrivateReceiver,
     /// An address that other machines can reach, without saying that this is meant.
     RemoteListen,
     /// Two values that each are right and cannot be together.
@@ -47,7 +53,7 @@ pub enum Code {
     UnreachableRoute,
     /// An upstream that no route leads to.
     UnusedUpstream,
-    /// Tokens would travel without TLS.
+    /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
 }
 
@@ -64,6 +70,9 @@ impl Code {
             Self::DanglingReference => "dangling-reference",
             Self::DuplicateName => "duplicate-name",
             Self::SecretInline => "secret-inline",
+            Self::SecretMissing => "secret-missing",
+            Self::SecretExposed => "secret-exposed",
+            Self::PrivateReceiver => "private-receiver",
             Self::RemoteListen => "remote-listen",
             Self::Conflict => "conflict",
             Self::UnreachableRoute => "unreachable-route",

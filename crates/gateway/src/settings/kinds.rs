@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Name,
     /// Any text but none.
     Text,
+    /// A reference to a secret: the variable or the file it is in.
+    Secret,
     /// `passthrough`; whatever else stands here may be a secret and is never shown.
     CredentialName,
     /// One of the generations that are built in.
@@ -65,6 +67,10 @@ impl Kind {
             Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
             Whole(..) | Seconds(..) | Ratio => number(),
             Words(_) | Ids => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+            Secret => match text.split_once(':') {
+                Some((place @ ("env" | "file"), name)) => json!({ place: name }),
+                _ => text.into(),
+            },
             OrNone(_) if text.is_empty() => text.into(),
             OrNone(kind) => kind.lex(text),
             _ => text.into(),
@@ -101,6 +107,15 @@ impl Kind {
             OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
             Words(_) | Ids => self.check_list(value.as_array().ok_or_else(mistyped)?),
+            Secret => match super::secrets::Reference::read(value) {
+                Some(_) => Ok(value.clone()),
+                None => Err(Wrong {
+                    code: Code::SecretInline,
+                    message: "only a reference to a secret may stand here; what stands here is not shown"
+                        .to_owned(),
+                    help: Some(format!("write {}", self.describe())),
+                }),
+            },
             CredentialName => match value.as_str() {
                 Some("passthrough") => Ok(value.clone()),
                 _ => Err(Wrong {
@@ -125,24 +140,7 @@ impl Kind {
                 )),
             },
             Url => check_url(text),
-            LedgerAt => match (text.parse(), text.split(':').next()) {
-                (Ok(LedgerUrl::Memory), _) => Ok(text.into()),
-                // `sqlite://…` and `sqlite::memory:` are other tools' forms: they would become files of that name
-                (Ok(LedgerUrl::Sqlite(_)), _)
-                    if !text.starts_with("sqlite://") && !text.starts_with("sqlite::") =>
-                {
-                    Ok(text.into())
-                }
-                (_, Some("postgres" | "postgresql")) => Err(Wrong {
-                    code: if has_user(text) { Code::SecretInline } else { Code::BadValue },
-                    message: "a postgresql ledger is not in this version".to_owned(),
-                    help: Some("use `sqlite:PATH` with one gateway, or `memory:` for trials".to_owned()),
-                }),
-                _ => Err(bad(
-                    "this is not where a ledger can be".to_owned(),
-                    "write `sqlite:PATH` or `memory:`",
-                )),
-            },
+            LedgerAt => check_ledger(text),
             Name => {
                 let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
                 if (1..=40).contains(&text.len()) && text.chars().all(legal) {
@@ -201,7 +199,8 @@ impl Kind {
             Ratio => "a number from 0 to 1".to_owned(),
             Address => "an ip address with a port".to_owned(),
             Url => "an http or https url".to_owned(),
-            LedgerAt => "`sqlite:PATH` or `memory:`".to_owned(),
+            LedgerAt => "`sqlite:PATH`, `postgres://user@host:port/database` or `memory:`".to_owned(),
+            Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned(),
             Name => "a name".to_owned(),
             Text => "text".to_owned(),
             CredentialName => "`passthrough`".to_owned(),
@@ -229,7 +228,16 @@ impl Kind {
                 json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"})
             }
             Url => json!({"type": "string", "pattern": "^https?://[^/@?#]+(/[^?#]*)?$"}),
-            LedgerAt => json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/]))"}),
+            LedgerAt => {
+                json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/])|postgres(ql)?://([^:/@?#]+@)?[^/@?#]+/[^/@?#]+(\\?[^@#]*)?$)"})
+            }
+            Secret => {
+                let reference = |place: &str| {
+                    json!({"type": "object", "additionalProperties": false, "required": [place],
+                        "properties": {place: {"type": "string", "minLength": 1}}})
+                };
+                json!({"oneOf": [reference("env"), reference("file")]})
+            }
             Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Text | Generation => json!({"type": "string", "minLength": 1}),
             CredentialName => json!({"enum": ["passthrough"]}),
@@ -257,6 +265,61 @@ pub(super) const SECRET_HELP: &str =
 pub(super) fn has_user(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+/// Members of the query of a postgresql URL. Another could hold a password, or change what the ledger rests on.
+const POSTGRES_QUERY: &[&str] = &["sslmode", "sslrootcert", "sslcert", "sslkey"];
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+fn check_ledger(text: &str) -> Result<Value, Wrong> {
+    let elsewhere = || {
+        let help = "write `sqlite:PATH`, `postgres://user@host:port/database` or `memory:`";
+        bad("this is not where a ledger can be".to_owned(), help)
+    };
+    if let Some(("postgres" | "postgresql", rest)) = text.split_once(':') {
+        check_postgres(rest)?;
+    }
+    // `sqlite://…` and `sqlite::memory:` are other tools' forms: they would become files of that name
+    let foreign = text.starts_with("sqlite://") || text.starts_with("sqlite::");
+    match text.parse::<LedgerUrl>() {
+        Ok(_) if !foreign => Ok(text.into()),
+        _ => Err(elsewhere()),
+    }
+}
+
+/// Checks a postgresql URL from its `//` on.
+fn check_postgres(rest: &str) -> Result<(), Wrong> {
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // the last one: a password may hold another
+    let user = place.rsplit_once('@').map_or("", |(user, _)| user.trim_start_matches('/'));
+    let pairs = || form_urlencoded::parse(query.as_bytes());
+    if user.contains(':')
+        || rest.matches('@').count() > 1
+        || pairs().any(|(name, _)| super::secrets::is_secret(&name))
+    {
+        return Err(Wrong {
+            code: Code::SecretInline,
+            message: "the url holds a password, which is not shown".to_owned(),
+            help: Some("leave it out of the url; `ledger.password` refers to it".to_owned()),
+        });
+    }
+    for (name, value) in pairs() {
+        if !POSTGRES_QUERY.contains(&&*name) {
+            let help = format!("allowed: {}", POSTGRES_QUERY.join(", "));
+            return Err(bad("the query of the url has a member that is not known".to_owned(), &help));
+        }
+        if name == "sslmode" {
+            one_of(&value, SSL_MODES, "word")?;
+        }
+    }
+    let uri = format!("postgres:{rest}").parse::<Uri>();
+    let whole = uri.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.path().len() > 1);
+    if whole {
+        Ok(())
+    } else {
+        let help = "write it as `postgres://user@host:port/database?sslmode=verify-full`";
+        Err(bad("the url names no host or no database".to_owned(), help))
+    }
 }
 
 fn check_url(text: &str) -> Result<Value, Wrong> {

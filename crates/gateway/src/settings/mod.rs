@@ -1,7 +1,8 @@
 //! The settings of the gateway: written in TOML and the environment, checked as a whole, resolved into types.
 //!
 //! Place: beside the layers, which take plain values and never [`Settings`]; the composition in the crate's root
-//! alone joins both. Nothing here opens a socket, and only [`read_environment`] looks at the process.
+//! alone joins both. Nothing here opens a socket, only [`read_environment`] looks at the process, and only `secrets`
+//! opens a file: one that a key refers to.
 //!
 //! The line: text → document with places (`toml`) → `reader` walks it along the list of keys, environment over
 //! file over default → tree in which every key has a checked value → `rules` look at it as a whole →
@@ -42,8 +43,10 @@ pub use restore_ledger::LedgerUrl;
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use schema::{explain, nearest_key, schema};
-pub use tables::{Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream};
-pub use values::{Credential, IdempotencyKey, LogFormat, Target};
+pub use tables::{
+    Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream, Webhook,
+};
+pub use values::{Credential, IdempotencyKey, LogFormat, Secret, Target};
 
 use reader::Reader;
 use report::{Origin, Report};
@@ -104,7 +107,7 @@ pub fn load(
 }
 
 impl Settings {
-    /// As they are in effect, in the shape of the file. They hold no secret.
+    /// As they are in effect, in the shape of the file. Secrets are shown as `<redacted>`.
     pub fn to_json(&self) -> serde_json::Value {
         self.show()
     }

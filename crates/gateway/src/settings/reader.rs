@@ -14,10 +14,10 @@ use super::Settings;
 use super::environment::{Environment, PREFIX, path_of, paths, twin};
 use super::faults::Code;
 use super::keys::{Key, Preset};
-use super::kinds::{Kind, SECRET_HELP, found};
+use super::kinds::{Kind, SECRET_HELP, Wrong, found};
 use super::nearest::nearest;
 use super::report::{Origin, Report};
-use super::secrets;
+use super::secrets::{self, Reference};
 
 /// Tables that will exist, so that nobody takes them for a slip of the pen.
 const LATER: &[&str] = &["credentials", "callers", "policies", "doors"];
@@ -130,7 +130,7 @@ impl<'a, 'r> Reader<'a, 'r> {
                 }
             }
         };
-        match key.kind.check(&value, self.generations) {
+        match key.kind.check(&value, self.generations).and_then(|checked| self.resolved(checked)) {
             Ok(checked) => checked,
             Err(wrong) => {
                 if let (Code::SecretInline, Some(written)) = (wrong.code, written) {
@@ -140,6 +140,16 @@ impl<'a, 'r> Reader<'a, 'r> {
                 value
             }
         }
+    }
+
+    /// What a reference stands for; every other value stands for itself.
+    fn resolved(&mut self, value: Value) -> Result<Value, Wrong> {
+        let Some(reference) = Reference::read(&value) else { return Ok(value) };
+        if let Reference::Variable(name) = reference {
+            // it may begin as our own do
+            self.used.insert(name.to_owned());
+        }
+        reference.resolve(self.environment).map(Value::String)
     }
 
     fn unknown_keys(&mut self, keys: &[Key], written: &DeTable<'_>, path: &str) {

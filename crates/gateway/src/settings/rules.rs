@@ -11,6 +11,8 @@ use super::faults::Code;
 use super::nearest::nearest;
 use super::report::Report;
 
+mod webhooks;
+
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.
 pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     listeners(tree, report);
@@ -18,13 +20,20 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     upstreams(tree, report);
     references(tree, report);
     reachable(tree, report);
-    let overdue = tree["follow"]["overdue_seconds"].clone();
-    for route in tree["routes"].as_array_mut().into_iter().flatten() {
-        if let Some(seconds @ Value::Null) = route.get_mut("overdue_seconds") {
-            *seconds = overdue.clone();
+    webhooks::check(tree, report);
+    for (table, key) in ROUTE_DEFAULTS {
+        let general = tree[table][key].clone();
+        for route in tree["routes"].as_array_mut().into_iter().flatten() {
+            if let Some(own @ Value::Null) = route.get_mut(key) {
+                *own = general.clone();
+            }
         }
     }
 }
+
+/// Keys that a route may have of its own, and the table of the one that counts where it has none.
+const ROUTE_DEFAULTS: [(&str, &str); 3] =
+    [("follow", "overdue_seconds"), ("submit", "key_window_seconds"), ("submit", "duplicate_window_seconds")];
 
 fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
     tree[name].as_array().map_or(&[], Vec::as_slice)

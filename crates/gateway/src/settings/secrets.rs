@@ -1,16 +1,116 @@
-//! Finds what looks like a secret, so that it is struck out before a line of the file is shown to anybody.
+//! Secrets: read from where a setting refers to, and, where one stands in the file itself, found so that it is
+//! struck out before a line of the file is shown to anybody.
 
+use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
+
+use super::environment::Environment;
+use super::faults::Code;
+use super::kinds::Wrong;
+
+/// The largest file that is taken for a secret, in bytes.
+const LARGEST: u64 = 64 * 1024;
+
+/// Where a secret is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reference<'a> {
+    /// In a variable of the process.
+    Variable(&'a str),
+    /// In a file.
+    File(&'a str),
+}
+
+impl<'a> Reference<'a> {
+    /// From `{ env = "NAME" }` or `{ file = "PATH" }`.
+    pub(super) fn read(value: &'a Value) -> Option<Self> {
+        let table = value.as_object().filter(|table| table.len() == 1)?;
+        let (place, name) = table.iter().next()?;
+        let name = name.as_str().filter(|name| !name.is_empty())?;
+        match place.as_str() {
+            "env" => Some(Self::Variable(name)),
+            "file" => Some(Self::File(name)),
+            _ => None,
+        }
+    }
+
+    /// The secret itself. A line feed at the end of a file is an editor's, and no part of it.
+    pub(super) fn resolve(self, environment: &Environment) -> Result<String, Wrong> {
+        let secret = match self {
+            Self::Variable(name) => match environment.variable(name) {
+                Some(text) => text.to_owned(),
+                None => return Err(missing(format!("the variable {name} is not set"))),
+            },
+            Self::File(path) => {
+                let mut text = of_file(Path::new(path))?;
+                if text.ends_with('\n') {
+                    text.pop();
+                    if text.ends_with('\r') {
+                        text.pop();
+                    }
+                }
+                text
+            }
+        };
+        if secret.is_empty() { Err(missing("the secret is empty".to_owned())) } else { Ok(secret) }
+    }
+}
+
+fn missing(message: String) -> Wrong {
+    Wrong { code: Code::SecretMissing, message, help: None }
+}
+
+fn of_file(path: &Path) -> Result<String, Wrong> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| missing(format!("the file {shown} cannot be read: {error}"));
+    // looked at before it is opened: opening a pipe would wait for its other end
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(missing(format!("{shown} is not a file")));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    guarded(&file.metadata().map_err(unreadable)?, path)?;
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LARGEST {
+        return Err(missing(format!("the file {shown} has more than {LARGEST} bytes")));
+    }
+    Ok(text)
+}
+
+/// Refuses a file that more than its owner and group can read.
+#[cfg(unix)]
+fn guarded(meta: &std::fs::Metadata, path: &Path) -> Result<(), Wrong> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & !0o640 == 0 {
+        return Ok(());
+    }
+    Err(Wrong {
+        code: Code::SecretExposed,
+        message: format!(
+            "the file {} has the mode {mode:04o}, and 0640 is the widest for a secret",
+            path.display()
+        ),
+        help: Some("chmod 0600, or 0640 for a group".to_owned()),
+    })
+}
+
+#[cfg(not(unix))]
+fn guarded(_: &std::fs::Metadata, _: &Path) -> Result<(), Wrong> {
+    Ok(())
+}
 
 /// Parts of names whose values are secrets.
 const SECRET: &[&str] =
     &["password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "access_key"];
 
 /// Whether values of this name are secrets.
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('-', "_");
     SECRET.iter().any(|word| name.contains(word))
 }

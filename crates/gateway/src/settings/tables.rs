@@ -9,11 +9,14 @@ use restore_ledger::LedgerUrl;
 
 use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
 use super::kinds::Kind::*;
+use super::values;
 use super::values::{Credential, IdempotencyKey, LogFormat, Setting, Target};
 
 /// The longest time that can be set anywhere, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;
 const MEBIBYTE: u64 = 1_048_576;
+/// What a webhook can be told.
+const OCCASIONS: &[&str] = restore_engine::notify::OCCASIONS;
 
 tables! {
     /// The settings of one gateway: checked, complete, ready to use.
@@ -32,6 +35,8 @@ tables! {
         telemetry: Telemetry = Table(Telemetry::KEYS) => absent;
         /// The clouds a restore can be sent to. At least one.
         upstreams: Vec<Upstream> = Tables(Upstream::KEYS) => absent;
+        /// Who is told what becomes of restores, by signed messages. None = nobody.
+        webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
         /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
         routes: Vec<Route> = Tables(Route::KEYS) => absent;
     }
@@ -72,6 +77,10 @@ tables! {
         page_size: usize = Whole(1, 1000) => "100";
         /// Seconds that running requests have to end after a stop was asked for.
         drain_seconds: Duration = Seconds(0.0, 3600.0) => "30";
+        /// Streams of events open at once; more are turned away with 503.
+        streams: usize = Whole(1, 1_000_000) => "256";
+        /// Seconds that one stream lives; its reader comes back and goes on after the last event it has seen.
+        stream_seconds: Duration = Seconds(1.0, 86_400.0) => "3600";
         /// Requests per second of one caller. 0 = no limit.
         rate_per_second: u32 = Whole(0, 1_000_000) => "0";
         /// Requests one caller may make at once before the rate counts.
@@ -80,9 +89,16 @@ tables! {
 
     /// Where restores are recorded.
     Ledger {
-        /// `sqlite:PATH`, or `memory:` for trials: a ledger in memory forgets every restore at the end of the
-        /// process.
+        /// `sqlite:PATH` for one gateway, `postgres://user@host:port/database?sslmode=verify-full` for several, or
+        /// `memory:` for trials: a ledger in memory forgets every restore at the end of the process.
         url: LedgerUrl = LedgerAt => "sqlite:restore-gateway.db";
+        /// Password of the user in a postgresql `url`: where it is, never the password itself. Absent = none.
+        password: Option<values::Secret> = Secret => absent;
+        /// Seconds after which another gateway on the same postgresql ledger takes over the restores of one that
+        /// is gone.
+        lease_seconds: Duration = Seconds(3.0, 300.0) => "30";
+        /// Days that a restore is kept after its end. 0 = for ever.
+        retention_days: u32 = Whole(0, 36_500) => "0";
     }
 
     /// How a restore is sent.
@@ -99,6 +115,8 @@ tables! {
         duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
         /// Seconds during which an idempotency key stands for its restore.
         key_window_seconds: Duration = Seconds(60.0, LONGEST) => "86400";
+        /// Idempotency keys of one caller that are remembered at most.
+        keys_per_caller: usize = Whole(1, 10_000_000) => "100000";
     }
 
     /// How a restore is followed to its end.
@@ -159,6 +177,8 @@ tables! {
         read_seconds: Duration = Seconds(0.1, 3600.0) => "15";
         /// Calls at once; more wait.
         concurrency: usize = Whole(1, 100_000) => "64";
+        /// Reads of running restores per minute; sends come first and count. 0 = no limit.
+        reads_per_minute: u32 = Whole(0, 1_000_000) => "600";
         /// Bytes of an answer that are read at most.
         body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
         /// Failures in a row after which calls are held back. 0 = never.
@@ -169,6 +189,25 @@ tables! {
         ca_file: Option<PathBuf> = OrNone(&Text) => "";
         /// Whether HTTP/2 is spoken.
         http2: bool = Flag => "false";
+    }
+
+    /// One receiver of signed messages about restores, after <https://www.standardwebhooks.com>.
+    Webhook {
+        /// What logs and metrics call it, and what the ledger keeps its messages under: lower-case letters, digits
+        /// and dashes, 40 at most.
+        name: String = Name => required;
+        /// Where messages are posted to, over https. Redirects are not followed.
+        url: Uri = Url => required;
+        /// The secret that messages are signed with: where it is. `whsec_` and the base64 of 24 to 64 bytes.
+        secret: values::Secret = Secret => required;
+        /// What is told. Absent = all of it.
+        events: Option<Vec<String>> = Words(OCCASIONS) => absent;
+        /// Projects whose restores are told of. Absent = all.
+        project_id: Option<Vec<String>> = Ids => absent;
+        /// Seconds for one delivery, from the look-up of the name to the answer.
+        timeout_seconds: Duration = Seconds(1.0, 60.0) => "15";
+        /// Permits receivers on private, loopback and link-local addresses, and plain http.
+        dangerous_allow_private: bool = Flag => "false";
     }
 
     /// Which restores go to an upstream.
@@ -183,6 +222,12 @@ tables! {
         idempotency_key: IdempotencyKey = Word(&["optional", "required"]) => "optional";
         /// Seconds after which a running restore of this route is marked overdue. Absent = `follow.overdue_seconds`.
         overdue_seconds: Duration = Seconds(1.0, LONGEST) => absent;
+        /// Seconds during which an idempotency key of this route stands for its restore. Absent =
+        /// `submit.key_window_seconds`.
+        key_window_seconds: Duration = Seconds(60.0, LONGEST) => absent;
+        /// Seconds after the end of a restore of this route during which an identical request without a key gets
+        /// the same one. Absent = `submit.duplicate_window_seconds`.
+        duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
     }
 
     /// What a restore must be to take a route: every list that is present must hold it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 use restore_ledger::LedgerUrl;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 /// A resolved value: made from a checked one, shown as one.
@@ -18,6 +19,32 @@ pub(super) trait Setting: Sized {
     /// As it would be written.
     fn show(&self) -> Value;
 }
+
+/// A secret that a setting refers to. It is shown nowhere.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The secret, for the one who uses it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+/// What is shown in the place of a secret.
+const REDACTED: &str = "<redacted>";
 
 /// An enum whose members are words of a [`Word`](super::kinds::Kind::Word) key.
 macro_rules! words {
@@ -109,6 +136,7 @@ settings_of! {
     usize: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();
     f64: Value::as_f64, |number| (*number).into();
     String: |value| value.as_str().map(str::to_owned), |text| text.as_str().into();
+    Secret: |value| Some(Self(value.as_str()?.to_owned().into())), |_| REDACTED.into();
     PathBuf: |value| value.as_str().map(Self::from), |path| path.display().to_string().into();
     Uri: |value| value.as_str()?.parse().ok(), |uri| uri.to_string().trim_end_matches('/').into();
     SocketAddr: |value| value.as_str()?.parse().ok(), |address| address.to_string().into();

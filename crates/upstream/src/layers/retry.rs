@@ -148,7 +148,7 @@ fn repeatable(
 
 /// `Retry-After` in seconds, or as a date measured against the upstream's own clock; a date in
 /// the past means now.
-fn retry_after(response: &Inbound) -> Option<Duration> {
+pub(crate) fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {
     let header = |name| response.headers().get(name)?.to_str().ok().map(str::trim);
     let value = header(header::RETRY_AFTER)?;
     if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {

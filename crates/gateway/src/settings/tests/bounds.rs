@@ -1,7 +1,7 @@
 use super::super::Settings;
 use super::super::keys::{Key, Preset};
 use super::super::kinds::Kind;
-use super::{LEAST, clean, faults};
+use super::{HOOK, LEAST, clean, faults};
 
 /// Every key with bounds, with its least and most.
 fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> {
@@ -24,18 +24,19 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
 
 #[test]
 fn each_bound_holds() {
+    let text = &format!("{LEAST}{HOOK}");
     for (path, least, most) in bounded(Settings::KEYS, "") {
         let variable = super::super::environment::twin(&path);
         for inside in [&least, &most] {
             // times that must fit into one another are the rules' affair
             let conflict = |fault: &String| fault.contains(" conflict ");
-            assert!(faults(LEAST, &[(&variable, inside)]).iter().all(conflict), "{variable}={inside}");
+            assert!(faults(text, &[(&variable, inside)]).iter().all(conflict), "{variable}={inside}");
         }
         let below = (least.parse::<f64>().unwrap() - 1.0).to_string();
         let above = (most.parse::<f64>().unwrap() + 1.0).to_string();
         for outside in [below, above] {
             let expected = format!("{variable} bad-value {path}: {outside} is out of bounds");
-            assert_eq!(faults(LEAST, &[(&variable, &outside)]), [expected]);
+            assert_eq!(faults(text, &[(&variable, &outside)]), [expected]);
         }
     }
 }
@@ -77,7 +78,17 @@ fn seconds_may_be_decimal_and_counts_may_not() {
 fn values_of_other_kinds_are_checked() {
     let wrong = [
         ("LISTEN_API", "localhost:8080", "`localhost:8080` is not an ip address with a port"),
-        ("LEDGER_URL", "postgres://db/restores", "a postgresql ledger is not in this version"),
+        ("LEDGER_URL", "mysql://db/restores", "this is not where a ledger can be"),
+        ("LEDGER_URL", "postgres://db", "the url names no host or no database"),
+        ("LEDGER_URL", "postgres://db/", "the url names no host or no database"),
+        ("LEDGER_URL", "postgres:///restores", "the url names no host or no database"),
+        ("LEDGER_URL", "postgres:db", "the url names no host or no database"),
+        ("LEDGER_URL", "postgres://me@db/x?sslmode=of", "`of` is not allowed here"),
+        (
+            "LEDGER_URL",
+            "postgres://me@db/x?options=-c",
+            "the query of the url has a member that is not known",
+        ),
         ("LEDGER_URL", "sqlite:", "this is not where a ledger can be"),
         ("LEDGER_URL", "sqlite::memory:", "this is not where a ledger can be"),
         ("LEDGER_URL", "sqlite://ledger.db", "this is not where a ledger can be"),
@@ -108,5 +119,24 @@ fn values_resolve_to_types() {
     assert_eq!(settings.telemetry.log_level, tracing::Level::INFO);
     assert_eq!(settings.ledger.url.to_string(), "sqlite:restore-gateway.db");
     assert_eq!(settings.routes[0].overdue_seconds, settings.follow.overdue_seconds);
+    assert_eq!(settings.routes[0].key_window_seconds, settings.submit.key_window_seconds);
+    assert_eq!(settings.routes[0].duplicate_window_seconds, settings.submit.duplicate_window_seconds);
+    assert_eq!((settings.ledger.password, settings.ledger.retention_days), (None, 0));
+    assert_eq!((settings.upstreams[0].reads_per_minute, settings.submit.keys_per_caller), (600, 100_000));
+    assert!(settings.webhooks.is_empty());
     assert_eq!(settings.routes[0].r#match.target, None);
+}
+
+#[test]
+fn a_route_may_have_windows_of_its_own() {
+    let settings = clean(
+        &format!("{LEAST}key_window_seconds = 60\nduplicate_window_seconds = 0\noverdue_seconds = 9\n"),
+        &[],
+    );
+    let seconds = |time: std::time::Duration| time.as_secs();
+    let route = &settings.routes[0];
+    assert_eq!(
+        [route.key_window_seconds, route.duplicate_window_seconds, route.overdue_seconds].map(seconds),
+        [60, 0, 9]
+    );
 }

@@ -2,7 +2,7 @@ use super::super::environment::{paths, twin};
 use super::super::keys::{Key, Preset};
 use super::super::kinds::Kind;
 use super::super::{DEFAULT_TOML, Settings};
-use super::{LEAST, clean, faults};
+use super::{HOOK, LEAST, clean, faults};
 
 /// A value that differs from the default of a kind, as the environment and as the tree have it.
 fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
@@ -19,6 +19,7 @@ fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
         (Kind::Address, _) => "127.0.0.1:9999".to_owned(),
         (Kind::Url | Kind::OrNone(Kind::Url), _) => "https://other.cloud.example/prefix".to_owned(),
         (Kind::LedgerAt, _) => "memory:".to_owned(),
+        (Kind::Secret, _) => return ("env:HOOK_SECRET".to_owned(), "<redacted>".into()),
         (Kind::CredentialName, _) => "passthrough".to_owned(),
         (Kind::Generation, _) => "vbs-v2".to_owned(),
         (Kind::Word(words), Preset::Value(text)) => {
@@ -58,7 +59,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
         }
         let contradicts = path.ends_with("match.volume_id");
         let text = if contradicts { LEAST } else { MATCHING };
-        let tree = clean(text, &variables).to_json();
+        let tree = clean(&format!("{text}{HOOK}"), &variables).to_json();
         let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
         assert_eq!(tree.pointer(&pointer), Some(&value), "{variable}");
     }

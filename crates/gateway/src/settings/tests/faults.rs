@@ -41,7 +41,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
             "",
             "from 1 to 3",
             "did you mean `cbr-v3`? allowed: csbs-v1, cbr-v3, vbs-v2",
-            "did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds",
+            "did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds",
             "did you mean `eu-cbr`?",
         ]
     );
@@ -66,7 +66,7 @@ error[unknown-key]: routes[1].upstrem: unknown key `upstrem`
 10 |   upstrem = \"a\"
    |   ^^^^^^^
    |
-   = help: did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds
+   = help: did you mean `upstream`? allowed here: match, upstream, baseline, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds
 
 ";
     assert_eq!(shown, expected.to_owned() + "2 errors\n");
@@ -169,6 +169,12 @@ fn no_secret_is_ever_shown() {
         format!("{LEAST}\n[[credentials]]\nname = \"robot\"\npassword = \"hunter2\""),
         format!("{LEAST}\n[[credentials]]\nname = \"robot\"\nx = {{ secret_key = [\"hunter2\"] }}"),
         format!("[ledger]\nurl = \"postgres://me:hunter2@db/restores\"\n{LEAST}"),
+        format!("[ledger]\nurl = \"postgres://me:hunter2@half@db/restores\"\n{LEAST}"),
+        format!("[ledger]\nurl = \"postgres://me:@hunter2/restores\"\n{LEAST}"),
+        format!("[ledger]\nurl = \"postgresql://db/restores?user=me&password=hunter2\"\n{LEAST}"),
+        format!("[ledger]\npassword = \"hunter2\"\n{LEAST}"),
+        format!("[ledger]\npassword = {{ env = \"A\", x = \"hunter2\" }}\n{LEAST}"),
+        format!("[ledger]\npassword = [\"hunter2\"]\n{LEAST}"),
         format!("[other]\nurl = \"amqp://me:hunter2@db/restores\"\n{LEAST}"),
     ];
     for text in cases {

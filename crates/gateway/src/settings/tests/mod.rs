@@ -4,7 +4,9 @@ mod bounds;
 mod environment;
 mod faults;
 mod rules;
+mod secrets;
 mod shipped;
+mod webhooks;
 
 use super::{Environment, Faults, Settings, Source, load};
 
@@ -22,8 +24,20 @@ endpoint = "https://cbr.eu-test-1.cloud.example"
 upstream = "a"
 "#;
 
+/// A secret of a webhook, in the variable `HOOK_SECRET`.
+const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A webhook to append to [`LEAST`].
+const HOOK: &str = r#"
+[[webhooks]]
+name = "ops"
+url = "https://hooks.example.com/restores"
+secret = { env = "HOOK_SECRET" }
+"#;
+
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Faults> {
-    load(&Source::new("gateway.toml", text), &Environment::new(variables.iter().copied()), GENERATIONS)
+    let variables = variables.iter().copied().chain([("HOOK_SECRET", HOOK_SECRET)]);
+    load(&Source::new("gateway.toml", text), &Environment::new(variables), GENERATIONS)
 }
 
 /// The settings of a text without any fault.

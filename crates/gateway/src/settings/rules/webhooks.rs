@@ -1,0 +1,64 @@
+//! Rules for webhooks: whom the gateway may be told to call, and with which secret.
+//!
+//! What a name resolves to is not known here and may change: every delivery checks that again. This catches what
+//! can be seen at once, so that a receiver that will always be refused is not found out by its silence.
+
+use http::Uri;
+use restore_upstream::{SigningKey, is_public, literal_address};
+use serde_json::Value;
+
+use super::rows;
+use crate::settings::faults::Code;
+use crate::settings::report::Report;
+
+pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
+    let rows = rows(tree, "webhooks");
+    for (index, webhook) in rows.iter().enumerate() {
+        let path = |key: &str| format!("webhooks[{index}].{key}");
+        let name = webhook["name"].as_str();
+        if let (Some(name), Some(first)) =
+            (name, rows[..index].iter().position(|other| other["name"].as_str() == name))
+        {
+            report.error(
+                &path("name"),
+                Code::DuplicateName,
+                format!("`{name}` is the name of `webhooks[{first}]` already"),
+                Some("messages are kept under the name: give each its own".to_owned()),
+            );
+        }
+        if !report.is_faulty(&path("secret"))
+            && let Some(secret) = webhook["secret"].as_str()
+            && let Err(why) = SigningKey::parse(secret)
+        {
+            let help = "generate one with: echo whsec_$(openssl rand -base64 32)".to_owned();
+            report.error(&path("secret"), Code::BadValue, format!("the secret {why}"), Some(help));
+        }
+        let allowed = webhook["dangerous_allow_private"].as_bool() != Some(false);
+        if !allowed && let Some(Ok(url)) = webhook["url"].as_str().map(str::parse) {
+            receiver(&url, &path("url"), report);
+        }
+    }
+}
+
+fn receiver(url: &Uri, path: &str, report: &mut Report<'_>) {
+    if url.scheme_str() == Some("http") {
+        report.error(
+            path,
+            Code::Cleartext,
+            "http without tls",
+            Some("what becomes of restores would travel in clear: use https".to_owned()),
+        );
+    }
+    if url.host().and_then(literal_address).is_some_and(|address| !is_public(address)) {
+        report.error(
+            path,
+            Code::PrivateReceiver,
+            "the receiver is on this machine or in a private network",
+            Some(
+                "whoever writes the settings could reach what only the gateway can: name a public host, or set \
+                 `dangerous_allow_private = true`"
+                    .to_owned(),
+            ),
+        );
+    }
+}

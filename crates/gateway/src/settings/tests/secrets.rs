@@ -1,0 +1,99 @@
+//! Secrets are referred to, found, and never shown.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{LEAST, clean, faults, read};
+
+/// Settings whose ledger's password is where this says.
+fn with(reference: &str) -> String {
+    format!("[ledger]\npassword = {reference}\n{LEAST}")
+}
+
+fn file(folder: &Path, text: &[u8], mode: u32) -> PathBuf {
+    let path = folder.join("secret");
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+#[test]
+fn a_secret_comes_from_a_variable_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let from_file = |text: &[u8]| {
+        let path = file(folder.path(), text, 0o640);
+        clean(&with(&format!("{{ file = {path:?} }}")), &[]).ledger.password.unwrap()
+    };
+    assert_eq!(from_file(b"hunter2").expose(), "hunter2");
+    assert_eq!(from_file(b"hunter2\n").expose(), "hunter2");
+    assert_eq!(from_file(b"hunter2\r\n").expose(), "hunter2");
+    assert_eq!(from_file(b" hunter2 \n\n").expose(), " hunter2 \n");
+    for name in ["PGPASSWORD", "RESTORE_GATEWAY_PASSWORD"] {
+        let settings = clean(&with(&format!("{{ env = \"{name}\" }}")), &[(name, "hunter2")]);
+        assert_eq!(settings.ledger.password.as_ref().unwrap().expose(), "hunter2");
+        let shown = format!("{settings:?}{:#}", settings.to_json());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(settings.to_json()["ledger"]["password"], "<redacted>");
+    }
+    // The key has a twin as all have: a reference too.
+    let twin = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "env:PGPASSWORD"), ("PGPASSWORD", "hunter2")];
+    assert_eq!(clean(LEAST, &twin).ledger.password.unwrap().expose(), "hunter2");
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o644, 0o660, 0o604, 0o777, 0o601] {
+        let path = file(folder.path(), b"hunter2", mode);
+        let found = faults(&with(&format!("{{ file = {path:?} }}")), &[]);
+        let shown = path.display();
+        assert_eq!(
+            found,
+            [format!(
+                "2:12 secret-exposed ledger.password: the file {shown} has the mode {mode:04o}, and 0640 is the widest for a secret"
+            )]
+        );
+    }
+    for mode in [0o600, 0o400, 0o440, 0o640] {
+        let path = file(folder.path(), b"hunter2", mode);
+        clean(&with(&format!("{{ file = {path:?} }}")), &[]);
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let fault = |reference: &str| faults(&with(reference), &[("EMPTY", "")]).join("\n");
+    assert_eq!(
+        fault("{ env = \"NOWHERE\" }"),
+        "2:12 secret-missing ledger.password: the variable NOWHERE is not set"
+    );
+    assert_eq!(fault("{ env = \"EMPTY\" }"), "2:12 secret-missing ledger.password: the secret is empty");
+    let path = file(folder.path(), b"\n", 0o600);
+    assert!(fault(&format!("{{ file = {path:?} }}")).ends_with("the secret is empty"));
+    let path = file(folder.path(), &[0xff, 0xfe], 0o600);
+    assert!(fault(&format!("{{ file = {path:?} }}")).contains("cannot be read"));
+    let path = file(folder.path(), &[b'x'; 70_000], 0o600);
+    assert!(fault(&format!("{{ file = {path:?} }}")).ends_with("has more than 65536 bytes"));
+    assert!(fault("{ file = \"/nowhere/at/all\" }").contains("cannot be read"));
+    assert!(fault(&format!("{{ file = {:?} }}", folder.path())).ends_with("is not a file"));
+}
+
+#[test]
+fn what_is_no_reference_may_be_the_secret_and_is_not_shown() {
+    let twin = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "hunter2")];
+    let twin_of_file = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "hunter2:x")];
+    for faults in [
+        read(&with("\"hunter2\""), &[]),
+        read(&with("{ env = \"\", file = \"hunter2\" }"), &[]),
+        read(&with("{ value = \"hunter2\" }"), &[]),
+        read(LEAST, &twin),
+        read(LEAST, &twin_of_file),
+    ] {
+        let faults = faults.unwrap_err();
+        let shown = format!("{faults:?}{}{}", faults.render_human(false), faults.render_json());
+        assert!(shown.contains("secret-inline") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("write `{ env = "), "{shown}");
+    }
+}
