@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use restore_ledger::{Accept, Ledger, LedgerUrl, NewEntry};
+use restore_ledger::{Accept, Ledger, LedgerUrl, NewEntry, OpenOptions};
 use restore_model::{
     Clock, Event, EventKind, Evidence, Handle, Intent, Mapping, RestoreId, RestoreRequest, RoutePin, Source,
     Strength, SystemClock, Target, Timestamp,
@@ -27,7 +27,7 @@ async fn main() -> Outcome<()> {
         if only.as_ref().is_some_and(|only| only != name) {
             continue;
         }
-        let ledger = restore_ledger::open(&url).await?;
+        let ledger = restore_ledger::open(&url, OpenOptions::default()).await?;
         let (begin, cpu) = (Instant::now(), processor_time());
         let deadline = begin + Duration::from_secs(seconds);
         let tasks: Vec<_> = (0..callers)
@@ -111,6 +111,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
         events: vec![event(1, now, EventKind::Accepted), event(2, now, EventKind::Submitting { attempt: 1 })],
         key_window_seconds: 86_400,
         duplicate_window_seconds: 900,
+        may_keep_key: true,
     })
 }
 

@@ -1,14 +1,14 @@
 //! Who comes in and who does not: the decisions of [`crate::Ledger`], on plain maps and without
-//! I/O. [`crate::memory`] keeps one book of everything. [`crate::sqlite`] fills one for each group
-//! of writes with the rows they touch, and stores what came of it; so both stores decide alike.
+//! I/O. [`crate::memory`] keeps one book of everything. A database store fills one for each group
+//! of writes with the rows they touch, and stores what came of it; so all stores decide alike.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use restore_model::{Event, Handle, Intent, RestoreId, State, Status, Timestamp};
 
-use crate::{Accept, Entry, LedgerError, NewEntry, Query};
+use crate::{Accept, Entry, LedgerError, NewEntry, Pruned, Query};
 
 /// A [`NewEntry`], with all that can be worked out before the book is opened.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Coming {
     pub(crate) locks: Box<[Arc<str>]>,
     pub(crate) key_window_seconds: u64,
     pub(crate) duplicate_window_seconds: u64,
+    pub(crate) may_keep_key: bool,
 }
 
 impl Coming {
@@ -30,6 +31,7 @@ impl Coming {
             events: new.events,
             key_window_seconds: new.key_window_seconds,
             duplicate_window_seconds: new.duplicate_window_seconds,
+            may_keep_key: new.may_keep_key,
         })
     }
 }
@@ -38,7 +40,6 @@ impl Coming {
 pub(crate) struct Book {
     /// Boxed: a tree that moves its rows about should move pointers.
     pub(crate) rows: BTreeMap<RestoreId, Box<Row>>,
-    pub(crate) unfinished: BTreeSet<RestoreId>,
     /// In the order of their ends, for forgetting.
     finished: VecDeque<RestoreId>,
     locks: HashMap<Arc<str>, RestoreId>,
@@ -67,6 +68,14 @@ struct Equals {
     effective: Option<RestoreId>,
 }
 
+/// What went out of a book.
+#[derive(Debug, Default)]
+pub(crate) struct Forgotten {
+    pub(crate) restores: Vec<RestoreId>,
+    /// How many events went with them.
+    pub(crate) events: usize,
+}
+
 impl Row {
     pub(crate) fn entry(&self) -> Entry {
         Entry { intent: Arc::clone(&self.intent), state: self.state.clone() }
@@ -84,6 +93,9 @@ impl Book {
     pub(crate) fn accept(&mut self, new: Coming) -> Result<Accept, LedgerError> {
         if let Some(known) = self.known(&new) {
             return Ok(known);
+        }
+        if new.intent.key.is_some() && !new.may_keep_key {
+            return Ok(Accept::TooManyKeys);
         }
         let id = new.intent.id;
         if self.rows.contains_key(&id) {
@@ -197,7 +209,6 @@ impl Book {
         }
         inner(&mut self.equals, &intent.caller).entry(intent.fingerprint.clone()).or_default().open =
             Some(id);
-        self.unfinished.insert(id);
         if row.state.handle.is_some() {
             self.rename(id, &intent.route.upstream, None, row.state.handle.as_ref());
         }
@@ -241,27 +252,93 @@ impl Book {
                 equals.effective = Some(id);
             }
         }
-        self.unfinished.remove(&id);
         self.finished.push_back(id);
     }
 
-    pub(crate) fn forget_beyond(&mut self, capacity: usize) {
+    /// Forgets the longest ended beyond so many.
+    pub(crate) fn forget_beyond(&mut self, capacity: usize) -> Forgotten {
+        let mut forgotten = Forgotten::default();
         while self.finished.len() > capacity {
-            let Some(id) = self.finished.pop_front() else { return };
-            let Some(row) = self.rows.remove(&id) else { continue };
-            let intent = &row.intent;
-            if let Some(key) = &intent.key {
-                remove_if(&mut self.keys, &intent.caller, key, |holder| *holder == id);
-            }
-            remove_if(&mut self.equals, &intent.caller, &intent.fingerprint, |equals| {
-                if equals.effective == Some(id) {
-                    equals.effective = None;
-                }
-                equals.open.is_none() && equals.effective.is_none()
+            let Some(id) = self.finished.pop_front() else { break };
+            self.forget(id, &mut forgotten);
+        }
+        forgotten
+    }
+
+    /// See [`crate::Ledger::prune`].
+    pub(crate) fn prune(
+        &mut self,
+        restores_before: Option<Timestamp>,
+        keys_before: Timestamp,
+        limit: usize,
+    ) -> (Pruned, Forgotten) {
+        let keys = self.prune_keys(keys_before, limit);
+        let over = restores_before.map_or_else(Vec::new, |before| {
+            let old = self.finished.iter().filter(|id| {
+                let row = &self.rows[id];
+                ended_before(&row.state, before) && !self.has_key(&row.intent)
             });
-            if let Some(handle) = &row.state.handle {
-                self.drop_handle(id, &intent.route.upstream, handle);
+            old.copied().take(limit).collect::<Vec<_>>()
+        });
+        let mut forgotten = Forgotten::default();
+        for id in over {
+            self.forget(id, &mut forgotten);
+        }
+        if !forgotten.restores.is_empty() {
+            self.finished.retain(|id| self.rows.contains_key(id));
+        }
+        (Pruned { restores: forgotten.restores.len(), keys }, forgotten)
+    }
+
+    fn prune_keys(&mut self, before: Timestamp, limit: usize) -> usize {
+        let rows = &self.rows;
+        let old = self.keys.iter().flat_map(|(caller, keys)| {
+            let old = keys.iter().filter(|(_, id)| ended_before(&rows[id].state, before));
+            old.map(|(key, _)| (caller.clone(), key.clone()))
+        });
+        let old: Vec<(String, String)> = old.take(limit).collect();
+        for (caller, key) in &old {
+            remove_if(&mut self.keys, caller, key, |_| true);
+        }
+        old.len()
+    }
+
+    /// Whether a restore is what its key stands for.
+    fn has_key(&self, intent: &Intent) -> bool {
+        intent.key.as_ref().is_some_and(|key| {
+            self.keys.get(&intent.caller).and_then(|keys| keys.get(key)) == Some(&intent.id)
+        })
+    }
+
+    pub(crate) fn keys(&self, caller: &str) -> usize {
+        self.keys.get(caller).map_or(0, HashMap::len)
+    }
+
+    /// The locks a restore holds, sorted.
+    pub(crate) fn held(&self, id: RestoreId) -> Vec<String> {
+        let locks = self.rows.get(&id).map_or(&[][..], |row| &row.locks);
+        let held = locks.iter().filter(|lock| self.locks.get(*lock) == Some(&id));
+        let mut held: Vec<String> = held.map(|lock| String::from(&**lock)).collect();
+        held.sort_unstable();
+        held
+    }
+
+    fn forget(&mut self, id: RestoreId, forgotten: &mut Forgotten) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        forgotten.restores.push(id);
+        forgotten.events += row.events.len();
+        let intent = &row.intent;
+        if let Some(key) = &intent.key {
+            remove_if(&mut self.keys, &intent.caller, key, |holder| *holder == id);
+        }
+        remove_if(&mut self.equals, &intent.caller, &intent.fingerprint, |equals| {
+            if equals.effective == Some(id) {
+                equals.effective = None;
             }
+            equals.open.is_none() && equals.effective.is_none()
+        });
+        if let Some(handle) = &row.state.handle {
+            self.drop_handle(id, &intent.route.upstream, handle);
         }
     }
 }
@@ -315,6 +392,10 @@ fn still_a_duplicate(state: &State, now: Timestamp, window_seconds: u64) -> bool
         Status::Succeeded | Status::Failed => within(state, now, window_seconds),
         status => !status.is_final(),
     }
+}
+
+fn ended_before(state: &State, before: Timestamp) -> bool {
+    state.finished_at.is_some_and(|end| end < before)
 }
 
 /// Whether a restore is unfinished or ended at most `window_seconds` ago.

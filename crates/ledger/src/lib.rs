@@ -10,17 +10,44 @@
 //!
 //! Events are only ever appended. A store folds them through [`State::apply`] before it writes, so
 //! a history that does not fold cannot come into being (I5, I6, I12).
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`url`] | where a ledger is kept |
+//! | [`mod@open`] | opening one: to write, to read, to tidy up |
+//! | [`position`] | the feed: the one order of all events |
+//! | [`lease`] | whether this process may still act on what it holds |
+//! | [`outbox`] | what is still to be told to others |
+//! | `book` | who comes in and who does not, on plain maps |
+//! | `group`, `change`, `writer` | what every database store shares: many writes as one transaction |
+//! | [`memory`], [`sqlite`] | the stores |
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use restore_model::{Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status};
+use restore_model::{Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status, Timestamp};
 
 mod book;
+mod change;
+mod check;
+mod group;
+pub mod lease;
 pub mod memory;
+pub mod open;
+pub mod outbox;
+pub mod position;
 pub mod sqlite;
+mod text;
+pub mod url;
+mod writer;
+
+pub use check::{Checked, check};
+pub use lease::Lease;
+pub use open::{OpenOptions, open, open_to_read, vacuum};
+pub use outbox::{Delivery, Hook, Letter, Outbox, Waiting};
+pub use position::{InvalidPosition, Position, Told};
+pub use url::{InvalidLedgerUrl, LedgerUrl};
 
 /// One restore as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +69,8 @@ pub struct NewEntry {
     pub key_window_seconds: u64,
     /// How long after its end a restore answers for an equal request without a key.
     pub duplicate_window_seconds: u64,
+    /// Whether the caller may have one more idempotency key. One that is known answers either way.
+    pub may_keep_key: bool,
 }
 
 /// What became of an [`Ledger::accept`].
@@ -54,6 +83,8 @@ pub enum Accept {
     Replayed(Entry),
     /// The key was used for another request.
     KeyConflict(RestoreId),
+    /// The request has a key that is new, and its caller may have no more of them.
+    TooManyKeys,
     /// Another unfinished restore holds the target or one of its disks.
     Busy(Entry),
 }
@@ -76,6 +107,36 @@ pub struct Query {
     pub limit: usize,
 }
 
+/// What [`Ledger::prune`] forgot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// So many restores, with their history.
+    pub restores: usize,
+    /// So many idempotency keys.
+    pub keys: usize,
+}
+
+/// One restore as an audit sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The restore.
+    pub entry: Entry,
+    /// Its history, in order.
+    pub events: Vec<Event>,
+    /// The names of the locks it holds, sorted.
+    pub locks: Vec<String>,
+}
+
+/// The ledger may be an older copy of itself: what it holds to be unsent may have been sent by the
+/// process that wrote the newer one. Nothing is sent until an operator confirms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Since when, as the caller tells; the beginning of 1970 where the ledger found out by itself.
+    pub since: Timestamp,
+    /// Why, for a person.
+    pub reason: String,
+}
+
 /// Why the ledger did not do what it was asked. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,6 +150,9 @@ pub enum LedgerError {
     /// The restore moved on since it was read; read it again.
     #[error("restore {0} has moved on meanwhile")]
     Stale(RestoreId),
+    /// Another process holds the restore by now, or this one's lease of it has lapsed (I11).
+    #[error("restore {0} is not held by this process")]
+    NotHeld(RestoreId),
     /// The events do not fit the restore's state.
     #[error(transparent)]
     Illegal(#[from] IllegalMove),
@@ -98,12 +162,19 @@ pub enum LedgerError {
 }
 
 /// The store of all restores.
-pub trait Ledger: Send + Sync + 'static {
-    /// Takes a restore in, or says why it is not new. One transaction.
+///
+/// A ledger may be shared by several processes. Each unfinished restore is then *held* by one of
+/// them at most: by the one that accepted it, or that claimed it later.
+pub trait Ledger: Outbox {
+    /// Takes a restore in, or says why it is not new. One transaction. A new one is held by this
+    /// process.
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>>;
 
     /// Appends events to a restore whose last event had the number `seen`, and releases its locks
     /// when the last of them is final. One transaction. The events' numbers follow `seen`.
+    ///
+    /// Anybody may write down what became known. But `submitting` among the events is refused with
+    /// [`LedgerError::NotHeld`] unless this process holds the restore (I11).
     fn append(
         &self,
         id: RestoreId,
@@ -120,8 +191,62 @@ pub trait Ledger: Send + Sync + 'static {
     /// A page of restores, newest first.
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
 
-    /// Every restore that is not final, oldest first.
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
+    /// Takes over unfinished restores that no living process holds, oldest first, at most `limit`;
+    /// they are this process's from then on. A one-process ledger hands out what it found
+    /// unfinished when it was opened, each once.
+    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
+
+    /// Makes this process the holder of one unfinished restore, unless another living one holds it.
+    /// Whether it is this process's now.
+    fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>>;
+
+    /// The right of this process to act on what it holds now. **To be taken before `submitting` is
+    /// written and asked right before a byte is sent**; see [`Lease`].
+    fn lease(&self) -> Lease;
+
+    /// Reserves the next read of a restore for this process for so long; false while another one
+    /// has it. Always true in a one-process ledger.
+    fn reserve_read(&self, id: RestoreId, interval: Duration) -> BoxFuture<'_, Result<bool, LedgerError>>;
+
+    /// Whether other processes may write this ledger as well.
+    fn is_shared(&self) -> bool;
+
+    /// Events of all restores in the order in which they were committed, after a position, at most
+    /// `limit`. Whatever is committed later has a higher position than everything this has ever
+    /// returned; in a shared ledger an event may be told a moment after its commit for that.
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>>;
+
+    /// The present end of the feed: higher than all that was told, lower than all that is committed
+    /// from now on.
+    fn position(&self) -> BoxFuture<'_, Result<Position, LedgerError>>;
+
+    /// How many idempotency keys of a caller are kept; counts no further than `at_most`.
+    fn keys<'a>(&'a self, caller: &'a str, at_most: usize) -> BoxFuture<'a, Result<usize, LedgerError>>;
+
+    /// Forgets keys whose restore ended before `keys_before`, and restores that ended before
+    /// `restores_before` (`None`: none) with their history; at most `limit` of each. A restore is
+    /// kept for as long as its key is, and nothing unfinished is ever forgotten.
+    fn prune(
+        &self,
+        restores_before: Option<Timestamp>,
+        keys_before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pruned, LedgerError>>;
+
+    /// For audits: restores after `after` in the order of their ids, at most `limit`, each as of one
+    /// moment.
+    fn audit(
+        &self,
+        after: Option<RestoreId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, LedgerError>>;
+
+    /// Whether the ledger may be an older copy of itself. Durable: it stays so until it is set to
+    /// `None`.
+    fn recovery(&self) -> BoxFuture<'_, Result<Option<Recovery>, LedgerError>>;
+
+    /// Begins or ends recovery mode.
+    fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>>;
 
     /// Whether another restore of this upstream already goes by this upstream handle.
     fn handle_taken<'a>(
@@ -134,53 +259,6 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether the store can be written right now; the reason when not.
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// Finishes what is queued and closes the store.
+    /// Finishes what is queued and closes the store. What this process holds is free at once.
     fn close(&self) -> BoxFuture<'_, ()>;
-}
-
-/// Where a ledger is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LedgerUrl {
-    /// `memory:`, gone with the process.
-    Memory,
-    /// `sqlite:PATH`.
-    Sqlite(std::path::PathBuf),
-}
-
-/// A text that names no ledger of this version.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a ledger is \"memory:\" or \"sqlite:PATH\"")]
-pub struct InvalidLedgerUrl;
-
-impl FromStr for LedgerUrl {
-    type Err = InvalidLedgerUrl;
-
-    fn from_str(text: &str) -> Result<Self, InvalidLedgerUrl> {
-        match text.split_once(':') {
-            Some(("memory", "")) => Ok(Self::Memory),
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(InvalidLedgerUrl),
-        }
-    }
-}
-
-impl fmt::Display for LedgerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory:"),
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
-    }
-}
-
-/// Opens a ledger, creating it and bringing its schema up to date where needed.
-///
-/// # Errors
-/// When the store cannot be opened or written, another gateway has it open, or it was written by a
-/// newer version.
-pub async fn open(url: &LedgerUrl) -> Result<Arc<dyn Ledger>, LedgerError> {
-    Ok(match url {
-        LedgerUrl::Memory => Arc::new(memory::MemoryLedger::default()),
-        LedgerUrl::Sqlite(path) => Arc::new(sqlite::SqliteLedger::open(path).await?),
-    })
 }

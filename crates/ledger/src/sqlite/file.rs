@@ -4,9 +4,12 @@
 //! would look after the other's restores. And it goes on writing a file that has lost its name,
 //! whose content is gone with the process. So a lock stands beside the file for as long as it is
 //! open, and before anything is written its name is looked up.
+//!
+//! The lock holds a [`Note`] of how much the file knew. A copy from yesterday that is put in its
+//! place knows less, and is told apart by that.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +24,18 @@ pub(super) struct LedgerFile {
     path: PathBuf,
     identity: (u64, u64),
     /// Of `PATH.lock`, which stays where it is: a lock on a file that has lost its name keeps nobody out.
-    _lock: File,
+    lock: File,
+}
+
+/// How much a file knew, as far as its lock tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    /// Which ledger it is; copies share it.
+    pub(super) ledger: i64,
+    /// How often it had been opened.
+    pub(super) opens: i64,
+    /// The last position of its feed.
+    pub(super) position: i64,
 }
 
 impl LedgerFile {
@@ -32,7 +46,7 @@ impl LedgerFile {
         let path = path.canonicalize().map_err(|error| error.to_string())?;
         let lock = lock(&path).await?;
         let identity = identity(&path).map_err(|error| error.to_string())?;
-        Ok(Self { path, identity, _lock: lock })
+        Ok(Self { path, identity, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -49,6 +63,28 @@ impl LedgerFile {
                       is in its place"
                 .to_owned()),
         }
+    }
+}
+
+impl LedgerFile {
+    /// What was noted last, by this process or by one before it; `None` for a new lock or one that
+    /// is not readable as a note.
+    pub(super) fn noted(&mut self) -> Option<Note> {
+        let mut text = String::new();
+        self.lock.rewind().ok()?;
+        (&self.lock).take(256).read_to_string(&mut text).ok()?;
+        let mut numbers = text.split_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Note { ledger: next()?, opens: next()?, position: next()? })
+    }
+
+    /// Notes how much the file knows by now. Without a sync: the note may fall behind the file, and
+    /// must only never be ahead of it.
+    pub(super) fn note(&mut self, note: Note) -> io::Result<()> {
+        let Note { ledger, opens, position } = note;
+        self.lock.rewind()?;
+        // Always of one length, so that nothing of an earlier one is left.
+        self.lock.write_all(format!("{ledger:>20} {opens:>20} {position:>20}\n").as_bytes())
     }
 }
 
@@ -72,7 +108,7 @@ async fn lock(path: &Path) -> Result<File, String> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let cannot = |error| format!("its lock {} cannot be taken: {error}", Path::new(&name).display());
-    let file = for_the_owner().create(true).truncate(false).open(&name).map_err(cannot)?;
+    let file = for_the_owner().read(true).create(true).truncate(false).open(&name).map_err(cannot)?;
     for _ in 0..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(file),

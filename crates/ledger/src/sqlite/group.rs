@@ -1,62 +1,18 @@
-//! One group of writes as one transaction of a few round trips, however many they are.
-//!
-//! The first begins the transaction and reads every row the group may depend on into a [`Book`];
-//! the book decides one write after another, each seeing those before it; then [`super::store`]
-//! writes down what the book became, and commits. Sets of names travel as JSON arrays, which
-//! SQLite takes apart with `json_each`, so the statements are few, fixed and prepared once.
+//! The first half of a group: the transaction begins and every row the group may depend on is read
+//! into a [`Book`], in one round trip. Sets of names travel as JSON arrays, which SQLite takes
+//! apart with `json_each`, so the statement is fixed and prepared once.
 
-use std::collections::{BTreeSet, HashSet};
-
-use restore_model::{Event, RestoreId};
+use restore_model::RestoreId;
 use serde::Serialize;
+use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Executor, Row as _};
 
-use super::parse;
-use super::store::Change;
-use crate::book::{Book, Coming};
-use crate::{Accept, Entry, LedgerError};
+use crate::LedgerError;
+use crate::book::Book;
+use crate::group::{Failure, Wanted};
+use crate::text::{self, parse, parse_id};
 
-/// One thing to write.
-#[derive(Debug)]
-pub(super) enum Write {
-    Accept(Box<Coming>),
-    Append {
-        id: RestoreId,
-        seen: u32,
-        events: Vec<Event>,
-    },
-    /// Proof that the file can be written.
-    Touch,
-}
-
-/// What became of it.
-#[derive(Debug)]
-pub(super) enum Written {
-    Accept(Accept),
-    Append(Entry),
-    Touch,
-}
-
-/// A group that was committed.
-#[derive(Debug)]
-pub(super) struct Committed {
-    /// What became of each write, in their order.
-    pub(super) answers: Vec<Result<Written, LedgerError>>,
-    /// Whether anything was stored besides a touch.
-    pub(super) stored: bool,
-}
-
-/// Why a whole group was not committed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Something in it was refused or unreadable; each write alone may fare better.
-    Within(LedgerError),
-    /// The file cannot be read or written now.
-    Down(String),
-}
-
-/// Kinds of rows the reading half answers with.
+/// Kinds of rows it answers with.
 mod found {
     pub(super) const ROW: i64 = 1;
     pub(super) const KEY: i64 = 2;
@@ -89,77 +45,17 @@ union all
 select 4, '', '', r.id, r.intent, r.state
   from json_each($4) w join locks l on l.lock = w.value join restores r on r.id = l.restore_id";
 
-/// Commits the group. When it fails, the transaction may still be open.
-pub(super) async fn commit(
+/// When it fails, the transaction may be open all the same.
+pub(super) async fn begin_and_read(
     connection: &mut SqliteConnection,
-    group: &[&Write],
-) -> Result<Committed, Failure> {
-    let mut book = read(connection, group).await?;
-    let open_before: HashSet<RestoreId> =
-        book.rows.iter().filter(|(_, row)| !row.state.status.is_final()).map(|(id, _)| *id).collect();
-
-    // In the order they came: of two that used one key in turn, the later keeps it.
-    let mut came = Vec::new();
-    let mut moved = BTreeSet::new();
-    let mut touched = false;
-    let mut answers = Vec::with_capacity(group.len());
-    for write in group {
-        answers.push(match write {
-            Write::Accept(new) => book.accept(Coming::clone(new)).map(Written::Accept),
-            Write::Append { id, seen, events } => {
-                book.append(*id, *seen, events.clone()).map(Written::Append)
-            }
-            Write::Touch => Ok(Written::Touch),
-        });
-        match (write, answers.last()) {
-            (Write::Accept(new), Some(Ok(Written::Accept(Accept::New(_))))) => {
-                came.push(new.intent.id);
-            }
-            (Write::Append { id, events, .. }, Some(Ok(_))) if !events.is_empty() && !came.contains(id) => {
-                moved.insert(*id);
-            }
-            (Write::Touch, _) => touched = true,
-            _ => {}
-        }
-    }
-    let stored = !came.is_empty() || !moved.is_empty();
-    if stored || touched {
-        Change::of(&book, &came, &moved, &open_before).store(connection, touched).await?;
-    } else {
-        connection.execute("commit").await.map_err(failure)?;
-    }
-    Ok(Committed { answers, stored })
-}
-
-async fn read(connection: &mut SqliteConnection, group: &[&Write]) -> Result<Book, Failure> {
-    let mut ids = Vec::new();
-    let mut keys = Vec::new();
-    let mut equals = Vec::new();
-    let mut locks = Vec::new();
-    for write in group {
-        match write {
-            Write::Accept(new) => {
-                let intent = &new.intent;
-                ids.push(intent.id);
-                locks.extend(new.locks.iter().map(|lock| &**lock));
-                match &intent.key {
-                    Some(key) => keys.push((&intent.caller, key)),
-                    None => {
-                        let window = i64::try_from(new.duplicate_window_seconds).unwrap_or(i64::MAX);
-                        let since = intent.created_at.plus_seconds(window.saturating_neg()).as_micros();
-                        equals.push((&intent.caller, &intent.fingerprint, since));
-                    }
-                }
-            }
-            Write::Append { id, .. } => ids.push(*id),
-            Write::Touch => {}
-        }
-    }
+    wanted: &Wanted<'_>,
+) -> Result<Book, Failure> {
+    let ids: Vec<RestoreId> = wanted.coming.iter().chain(&wanted.moving).copied().collect();
     let rows = sqlx::query(BEGIN_AND_READ)
         .bind(json(&ids)?)
-        .bind(json(&keys)?)
-        .bind(json(&equals)?)
-        .bind(json(&locks)?)
+        .bind(json(&wanted.keys)?)
+        .bind(json(&wanted.equals)?)
+        .bind(json(&wanted.locks)?)
         .fetch_all(connection)
         .await
         .map_err(failure)?;
@@ -171,7 +67,7 @@ async fn read(connection: &mut SqliteConnection, group: &[&Write]) -> Result<Boo
 }
 
 fn enter(book: &mut Book, row: &SqliteRow) -> Result<(), LedgerError> {
-    let id: RestoreId = parse_id(row.get(3))?;
+    let id = parse_id(row.get(3))?;
     if !book.rows.contains_key(&id) {
         book.load(parse(row.get(4))?, parse(row.get(5))?);
     }
@@ -184,12 +80,8 @@ fn enter(book: &mut Book, row: &SqliteRow) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn parse_id(text: &str) -> Result<RestoreId, LedgerError> {
-    text.parse().map_err(|_| LedgerError::Corrupt("a restore id that is none".to_owned()))
-}
-
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure::Within(LedgerError::Corrupt(error.to_string())))
+    text::json(value).map_err(Failure::Within)
 }
 
 /// A refusal by a constraint concerns one write of the group; anything else concerns the file.

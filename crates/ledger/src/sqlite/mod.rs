@@ -9,9 +9,10 @@
 //! |---|---|
 //! | `file` | the file itself: one gateway holds it, and it is still there |
 //! | `schema` | what the file looks like, and how an older one gets there |
-//! | `writer` | the queue, and groups of writes out of it |
-//! | `group` | one group: begin, read, decide |
-//! | `store` | what was decided: store, commit |
+//! | `store` | commits groups: the connection that writes, and what to do when it cannot |
+//! | `group` | one group's first half: begin, read |
+//! | `rows` | its second half: store, commit |
+//! | `side` | writes that need no decision: forgetting, recovery mode, the outbox |
 //! | `read` | everything that only reads, on connections of its own that never wait for the writer |
 //!
 //! A write that was answered [`LedgerError::Unavailable`] left nothing behind that this process can
@@ -19,33 +20,36 @@
 //! done after all; asking again is safe either way, for the key, the equal request or the event's
 //! number tell.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use restore_model::{Event, RestoreId};
-use serde::de::DeserializeOwned;
-use sqlx::ConnectOptions;
+use futures_util::future::{self, BoxFuture};
+use restore_model::{Event, RestoreId, Timestamp};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::Mutex;
 
-use crate::book::Coming;
-use crate::{Accept, Entry, Ledger, LedgerError, NewEntry, Query};
-use file::LedgerFile;
-use group::{Write, Written};
-use writer::{Job, Writer};
+use crate::group::Side;
+use crate::writer::Queue;
+use crate::{
+    Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
+};
+use file::{LedgerFile, Note};
+use store::SqliteStore;
 
 mod file;
 mod group;
+mod outbox;
 mod read;
+mod rows;
 mod schema;
+mod side;
 mod store;
-mod writer;
 
-/// Writes that may wait in the queue before a caller must wait for a place in it.
-const QUEUE: usize = 1024;
 /// Connections for reading.
 const READERS: u32 = 4;
 
@@ -68,8 +72,11 @@ impl Default for Tuning {
 /// The ledger in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteLedger {
-    jobs: mpsc::Sender<Job>,
+    queue: Queue,
     readers: SqlitePool,
+    /// What was found unfinished when the file was opened and was not claimed since. Everything
+    /// else is this process's already: nobody else writes the file.
+    unclaimed: Mutex<BTreeSet<RestoreId>>,
 }
 
 impl SqliteLedger {
@@ -78,8 +85,8 @@ impl SqliteLedger {
     /// process ends; dropped, it writes what is queued first.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, another gateway has it open, or it was written by
-    /// a newer program.
+    /// When the file cannot be opened or written, another gateway has it open, or only a newer
+    /// program may work with it.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         Self::open_tuned(path, Tuning::default()).await
     }
@@ -89,17 +96,31 @@ impl SqliteLedger {
     /// # Errors
     /// As [`SqliteLedger::open`].
     pub async fn open_tuned(path: &Path, tuning: Tuning) -> Result<Self, LedgerError> {
-        let named = |error| match error {
-            LedgerError::Unavailable(why) => LedgerError::Unavailable(format!("{}: {why}", path.display())),
-            other => other,
+        Self::hold(path, tuning).await.map_err(|error| named(path, error))
+    }
+
+    /// Opens the file only to read it, beside the gateway that has it. Every write is refused.
+    ///
+    /// # Errors
+    /// When there is no such file, it cannot be read, or its schema is not this program's.
+    pub async fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        let open = async {
+            let options = at(path).read_only(true).busy_timeout(Tuning::default().busy_timeout);
+            let mut connection = options.connect().await.map_err(unavailable)?;
+            schema::check(&mut connection).await?;
+            let _leftover = connection.close().await;
+            Ok(Self {
+                queue: Queue::to_nowhere(),
+                readers: readers(options).await?,
+                unclaimed: Mutex::default(),
+            })
         };
-        let file = LedgerFile::hold(path).await.map_err(|why| named(LedgerError::Unavailable(why)))?;
-        let mut options = SqliteConnectOptions::new()
-            .filename(file.path())
-            .foreign_keys(true)
-            .busy_timeout(tuning.busy_timeout)
-            .pragma("temp_store", "memory")
-            .disable_statement_logging();
+        open.await.map_err(|error| named(path, error))
+    }
+
+    async fn hold(path: &Path, tuning: Tuning) -> Result<Self, LedgerError> {
+        let mut file = LedgerFile::hold(path).await.map_err(LedgerError::Unavailable)?;
+        let mut options = at(file.path()).busy_timeout(tuning.busy_timeout);
         let reading = options.clone().read_only(true);
         // 64 MiB of pages are kept, so that a write seldom reads; the log is brought home every
         // 8000 pages (32 MiB) and not every 1000, and after a burst it shrinks back to 64 MiB.
@@ -112,27 +133,89 @@ impl SqliteLedger {
         if let Some(pages) = tuning.max_pages {
             options = options.pragma("max_page_count", pages.to_string());
         }
-        let mut connection = options.connect().await.map_err(unavailable).map_err(named)?;
-        schema::migrate(&mut connection).await.map_err(named)?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(reading)
-            .await
-            .map_err(unavailable)
-            .map_err(named)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Writer::new(file, options, connection).run(receiver));
-        Ok(Self { jobs: sender, readers })
+        let mut connection = options.connect().await.map_err(unavailable)?;
+        schema::migrate(&mut connection).await?;
+        let note = begin(&mut connection, file.noted()).await?;
+        file.note(note).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let readers = readers(reading).await?;
+        let unclaimed = Mutex::new(read::unfinished(&readers).await?);
+        let queue = Queue::to(SqliteStore::new(file, options, connection, note));
+        Ok(Self { queue, readers, unclaimed })
     }
+}
 
-    async fn write(&self, write: Write) -> Result<Written, LedgerError> {
-        let closed = || LedgerError::Unavailable("it is closed".to_owned());
-        let (answer, outcome) = oneshot::channel();
-        self.jobs.send(Job::Write(write, answer)).await.map_err(|_| closed())?;
-        outcome.await.map_err(|_| closed())?
+/// Counts this opening, and begins recovery mode when the file knows less than was `noted` of it.
+async fn begin(connection: &mut SqliteConnection, noted: Option<Note>) -> Result<Note, LedgerError> {
+    const COUNT: &str = "update meta set value = value + 1 where name = 'opens' returning value";
+    let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
+    let ledger: i64 = sqlx::query_scalar("select value from meta where name = 'ledger'")
+        .fetch_one(&mut *step)
+        .await
+        .map_err(unavailable)?;
+    let opens: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *step).await.map_err(unavailable)?;
+    let position = read::last_position(&mut step).await?;
+    let newer =
+        noted.filter(|noted| noted.ledger == ledger && (noted.opens >= opens || noted.position > position));
+    if let Some(newer) = newer {
+        let reason = format!(
+            "the ledger's file is an older copy of the one that was here before: it has {position} events \
+             and was opened {} times, that one had {} and was opened {} times. What was written since is \
+             missing: restores may have been sent that this file does not know or holds to be unsent",
+            opens - 1,
+            newer.position,
+            newer.opens
+        );
+        tracing::error!(reason, "the ledger is in recovery mode");
+        sqlx::query("insert or ignore into recovery (here, since, reason) values (1, 0, $1)")
+            .bind(reason)
+            .execute(&mut *step)
+            .await
+            .map_err(unavailable)?;
+    }
+    step.commit().await.map_err(unavailable)?;
+    Ok(Note { ledger, opens, position })
+}
+
+/// Gives back the room of what was forgotten. The file must not be open in any gateway.
+///
+/// # Errors
+/// When there is no such file, it cannot be written, or a gateway has it open.
+pub async fn vacuum(path: &Path) -> Result<(), LedgerError> {
+    let vacuum = async {
+        if !path.exists() {
+            return Err(LedgerError::Unavailable("there is no such file".to_owned()));
+        }
+        let file = LedgerFile::hold(path).await.map_err(LedgerError::Unavailable)?;
+        let mut connection = at(file.path()).connect().await.map_err(unavailable)?;
+        connection.execute("vacuum").await.map_err(unavailable)?;
+        connection.close().await.map_err(unavailable)
+    };
+    vacuum.await.map_err(|error| named(path, error))
+}
+
+fn at(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
+}
+
+async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, LedgerError> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(unavailable)
+}
+
+fn named(path: &Path, error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Unavailable(why) => LedgerError::Unavailable(format!("{}: {why}", path.display())),
+        other => other,
     }
 }
 
@@ -141,23 +224,9 @@ fn unavailable(error: sqlx::Error) -> LedgerError {
     LedgerError::Unavailable(error.to_string())
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, LedgerError> {
-    serde_json::from_str(text).map_err(|error| LedgerError::Corrupt(error.to_string()))
-}
-
-/// A write is answered with what was written.
-fn mismatch() -> LedgerError {
-    LedgerError::Corrupt("the writer answered another question".to_owned())
-}
-
 impl Ledger for SqliteLedger {
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
-        Box::pin(async move {
-            match self.write(Write::Accept(Box::new(Coming::of(new)?))).await? {
-                Written::Accept(accept) => Ok(accept),
-                _ => Err(mismatch()),
-            }
-        })
+        Box::pin(self.queue.accept(new))
     }
 
     fn append(
@@ -166,12 +235,7 @@ impl Ledger for SqliteLedger {
         seen: u32,
         events: Vec<Event>,
     ) -> BoxFuture<'_, Result<Entry, LedgerError>> {
-        Box::pin(async move {
-            match self.write(Write::Append { id, seen, events }).await? {
-                Written::Append(entry) => Ok(entry),
-                _ => Err(mismatch()),
-            }
-        })
+        Box::pin(self.queue.append(id, seen, events))
     }
 
     fn get(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
@@ -186,8 +250,83 @@ impl Ledger for SqliteLedger {
         Box::pin(read::list(&self.readers, query))
     }
 
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        Box::pin(read::unfinished(&self.readers))
+    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(async move {
+            // Held over the reads, so that what is dropped halfway or fails is claimed by the next.
+            let mut unclaimed = self.unclaimed.lock().await;
+            let mut seen = Vec::new();
+            let mut claimed = Vec::new();
+            for id in unclaimed.iter() {
+                if claimed.len() == limit {
+                    break;
+                }
+                let found = read::get(&self.readers, *id).await?;
+                claimed.extend(found.filter(|entry| !entry.state.status.is_final()));
+                seen.push(*id);
+            }
+            for id in seen {
+                unclaimed.remove(&id);
+            }
+            Ok(claimed)
+        })
+    }
+
+    fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(async move {
+            let mut unclaimed = self.unclaimed.lock().await;
+            let found = read::get(&self.readers, id).await?;
+            unclaimed.remove(&id);
+            Ok(found.is_some_and(|entry| !entry.state.status.is_final()))
+        })
+    }
+
+    fn lease(&self) -> Lease {
+        Lease::for_good()
+    }
+
+    fn reserve_read(&self, _: RestoreId, _: Duration) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(future::ready(Ok(true)))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+        Box::pin(read::feed(&self.readers, after, limit))
+    }
+
+    fn position(&self) -> BoxFuture<'_, Result<Position, LedgerError>> {
+        Box::pin(read::position(&self.readers))
+    }
+
+    fn keys<'a>(&'a self, caller: &'a str, at_most: usize) -> BoxFuture<'a, Result<usize, LedgerError>> {
+        Box::pin(read::keys(&self.readers, caller, at_most))
+    }
+
+    fn prune(
+        &self,
+        restores_before: Option<Timestamp>,
+        keys_before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pruned, LedgerError>> {
+        Box::pin(self.queue.prune(Side::Prune { restores_before, keys_before, limit }))
+    }
+
+    fn audit(
+        &self,
+        after: Option<RestoreId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, LedgerError>> {
+        Box::pin(read::audit(&self.readers, after, limit))
+    }
+
+    fn recovery(&self) -> BoxFuture<'_, Result<Option<Recovery>, LedgerError>> {
+        Box::pin(read::recovery(&self.readers))
+    }
+
+    fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(self.queue.carry_out(Side::SetRecovery(recovery)))
     }
 
     fn handle_taken<'a>(
@@ -200,16 +339,14 @@ impl Ledger for SqliteLedger {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async move { self.write(Write::Touch).await.map(|_| ()) })
+        Box::pin(self.queue.touch())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let (done, closed) = oneshot::channel();
-            if self.jobs.send(Job::Close(done)).await.is_ok() {
-                let _stopped = closed.await;
-            }
+            // The writer goes last: only one that may write brings the log home into the file.
             self.readers.close().await;
+            self.queue.close().await;
         })
     }
 }

@@ -1,13 +1,15 @@
 //! What only reads. A reader sees the last commit and nothing half done, whatever the writer does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use restore_model::{Event, RestoreId};
-use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
+use restore_model::{Event, RestoreId, Timestamp};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{parse, unavailable};
-use crate::{Entry, LedgerError, Query};
+use super::unavailable;
+use crate::text::{parse, parse_id, parse_position, size};
+use crate::{Entry, Hook, LedgerError, Position, Query, Record, Recovery, Told, Waiting};
 
 pub(super) async fn get(pool: &SqlitePool, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
     sqlx::query("select intent, state from restores where id = $1")
@@ -28,11 +30,13 @@ pub(super) async fn events(pool: &SqlitePool, id: RestoreId) -> Result<Vec<Event
     rows.iter().map(|row| parse(row.get(0))).collect()
 }
 
-pub(super) async fn unfinished(pool: &SqlitePool) -> Result<Vec<Entry>, LedgerError> {
-    const UNFINISHED: &str = "select intent, state from restores
-        where id in (select restore_id from locks) order by id";
-    let rows = sqlx::query(UNFINISHED).fetch_all(pool).await.map_err(unavailable)?;
-    rows.iter().map(entry).collect()
+/// Those that nothing but its end releases, oldest first.
+pub(super) async fn unfinished(pool: &SqlitePool) -> Result<BTreeSet<RestoreId>, LedgerError> {
+    let ids: Vec<String> = sqlx::query_scalar("select distinct restore_id from locks")
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    ids.iter().map(|id| parse_id(id)).collect()
 }
 
 pub(super) async fn handle_taken(
@@ -75,9 +79,104 @@ pub(super) async fn list(pool: &SqlitePool, query: Query) -> Result<Vec<Entry>, 
     if let Some(before) = query.before {
         sql.push(" and id < ").push_bind(before.to_string());
     }
-    sql.push(" order by id desc limit ").push_bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
+    sql.push(" order by id desc limit ").push_bind(size(query.limit));
     let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
     rows.iter().map(entry).collect()
+}
+
+pub(super) async fn feed(pool: &SqlitePool, after: Position, limit: usize) -> Result<Vec<Told>, LedgerError> {
+    const FEED: &str = "select r.intent, r.state, e.position, e.event
+        from events e join restores r on r.id = e.restore_id
+        where e.position > $1 order by e.position limit $2";
+    let rows =
+        sqlx::query(FEED).bind(after.first()).bind(size(limit)).fetch_all(pool).await.map_err(unavailable)?;
+    let told = |row: &SqliteRow| {
+        Ok(Told { position: Position::new(row.get(2), 0), entry: entry(row)?, event: parse(row.get(3))? })
+    };
+    rows.iter().map(told).collect()
+}
+
+pub(super) async fn position(pool: &SqlitePool) -> Result<Position, LedgerError> {
+    let mut connection = pool.acquire().await.map_err(unavailable)?;
+    Ok(Position::new(last_position(&mut connection).await?, 0))
+}
+
+/// Also when what had it is forgotten.
+pub(super) async fn last_position(connection: &mut SqliteConnection) -> Result<i64, LedgerError> {
+    sqlx::query_scalar("select coalesce((select seq from sqlite_sequence where name = 'events'), 0)")
+        .fetch_one(connection)
+        .await
+        .map_err(unavailable)
+}
+
+pub(super) async fn keys(pool: &SqlitePool, caller: &str, at_most: usize) -> Result<usize, LedgerError> {
+    const COUNT: &str = "select count(*) from (select 1 from keys where caller = $1 limit $2)";
+    let count: i64 = sqlx::query_scalar(COUNT)
+        .bind(caller)
+        .bind(size(at_most))
+        .fetch_one(pool)
+        .await
+        .map_err(unavailable)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// One statement, and so of one moment.
+pub(super) async fn audit(
+    pool: &SqlitePool,
+    after: Option<RestoreId>,
+    limit: usize,
+) -> Result<Vec<Record>, LedgerError> {
+    const AUDIT: &str = "select r.intent, r.state,
+        (select json_group_array(event) from
+          (select event from events where restore_id = r.id order by seq)),
+        (select json_group_array(lock) from
+          (select lock from locks where restore_id = r.id order by lock))
+        from restores r where r.id > $1 order by r.id limit $2";
+    let rows = sqlx::query(AUDIT)
+        .bind(after.map_or_else(String::new, |id| id.to_string()))
+        .bind(size(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    let record = |row: &SqliteRow| {
+        let events: Vec<String> = parse(row.get(2))?;
+        Ok(Record {
+            entry: entry(row)?,
+            events: events.iter().map(|event| parse(event)).collect::<Result<_, _>>()?,
+            locks: parse(row.get(3))?,
+        })
+    };
+    rows.iter().map(record).collect()
+}
+
+pub(super) async fn recovery(pool: &SqlitePool) -> Result<Option<Recovery>, LedgerError> {
+    let row =
+        sqlx::query("select since, reason from recovery").fetch_optional(pool).await.map_err(unavailable)?;
+    Ok(row.map(|row| Recovery { since: Timestamp::from_micros(row.get(0)), reason: row.get(1) }))
+}
+
+pub(super) async fn hook(pool: &SqlitePool, name: &str) -> Result<Option<Hook>, LedgerError> {
+    let row = sqlx::query("select cursor, disabled from hooks where name = $1")
+        .bind(name)
+        .fetch_optional(pool)
+        .await
+        .map_err(unavailable)?;
+    row.map(|row| Ok(Hook { cursor: parse_position(row.get(0))?, disabled: row.get(1) })).transpose()
+}
+
+pub(super) async fn next_due(pool: &SqlitePool, name: &str) -> Result<Option<Timestamp>, LedgerError> {
+    const NEXT: &str = "select min(d.due_at) from deliveries d join hooks h on h.name = d.hook
+        where d.hook = $1 and not d.dead and h.disabled is null";
+    let due: Option<i64> = sqlx::query_scalar(NEXT).bind(name).fetch_one(pool).await.map_err(unavailable)?;
+    Ok(due.map(Timestamp::from_micros))
+}
+
+pub(super) async fn waiting(pool: &SqlitePool, name: &str) -> Result<Waiting, LedgerError> {
+    const COUNT: &str = "select (select count(*) from deliveries where hook = $1 and not dead),
+        (select count(*) from deliveries where hook = $1 and dead)";
+    let (waiting, dead): (i64, i64) =
+        sqlx::query_as(COUNT).bind(name).fetch_one(pool).await.map_err(unavailable)?;
+    Ok(Waiting { waiting: waiting.unsigned_abs(), dead: dead.unsigned_abs() })
 }
 
 fn entry(row: &SqliteRow) -> Result<Entry, LedgerError> {

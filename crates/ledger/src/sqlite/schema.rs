@@ -8,42 +8,71 @@ use sqlx::{Connection, Executor};
 
 use super::unavailable;
 use crate::LedgerError;
+use crate::open::may_work_with;
 
-/// Every migration in order; the first one leads to version 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_ledger.sql")];
+/// Every migration in order, the first one leads to version 1; and the oldest version of the schema
+/// whose programs may go on working with the file after it.
+const MIGRATIONS: &[(&str, i64)] = &[
+    (include_str!("../../migrations/0001_ledger.sql"), 1),
+    (include_str!("../../migrations/0002_feed_and_outbox.sql"), 2),
+];
+
+/// The version this program knows.
+const KNOWN: i64 = 2;
+const _: () = assert!(MIGRATIONS.len() == 2, "KNOWN is their number");
 
 /// `writable` is touched to prove that the file can be written; `room` is there only while
-/// [`super::writer`] proves that there is room.
+/// [`super::store`] proves that there is room. `ledger` tells this file and its copies from all
+/// others, `opens` the copies from one another.
 const META: &str = "create table if not exists meta (name text primary key not null, value integer not null)
     without rowid;
-  insert or ignore into meta values ('schema_version', 0), ('writable', 0)";
+  insert or ignore into meta values
+    ('schema_version', 0), ('oldest_reader', 0), ('writable', 0),
+    ('ledger', random() & 0x7fffffffffffffff), ('opens', 0)";
 
-const VERSION: &str = "select value from meta where name = 'schema_version'";
+const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
+       coalesce((select value from meta where name = 'oldest_reader'), 0)";
 
-/// Brings the file to the version this program knows, each step in a transaction of its own.
+/// Brings the file to the version this program knows, each step in a transaction of its own. A file
+/// of a newer version is left as it is where this program may work with it.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     loop {
         // Read inside the transaction: another process may be migrating as well.
         let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
         step.execute(sqlx::raw_sql(META)).await.map_err(unavailable)?;
-        let version: i64 = sqlx::query_scalar(VERSION).fetch_one(&mut *step).await.map_err(unavailable)?;
-        if version > known {
-            return Err(LedgerError::Unavailable(format!(
-                "its schema has version {version}, and this program knows up to version {known}; \
-                 it was written by a newer program"
-            )));
-        }
-        let Some(migration) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version))
+        let version = version(&mut step).await?;
+        let Some((migration, oldest_reader)) =
+            usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version))
         else {
             return step.commit().await.map_err(unavailable);
         };
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
-        sqlx::query("update meta set value = $1 where name = 'schema_version'")
-            .bind(version + 1)
-            .execute(&mut *step)
-            .await
-            .map_err(unavailable)?;
+        sqlx::query(
+            "update meta set value = case name when 'schema_version' then $1 else $2 end
+              where name in ('schema_version', 'oldest_reader')",
+        )
+        .bind(version + 1)
+        .bind(*oldest_reader)
+        .execute(&mut *step)
+        .await
+        .map_err(unavailable)?;
         step.commit().await.map_err(unavailable)?;
     }
+}
+
+/// Refuses a file that this program cannot read as it is.
+pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
+    if version(connection).await? < KNOWN {
+        return Err(LedgerError::Unavailable(
+            "its schema is older than this program; start the gateway once to bring it up to date".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<i64, LedgerError> {
+    let (version, oldest_reader): (i64, i64) =
+        sqlx::query_as(VERSIONS).fetch_one(connection).await.map_err(unavailable)?;
+    may_work_with(KNOWN, version, oldest_reader)?;
+    Ok(version)
 }

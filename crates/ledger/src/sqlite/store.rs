@@ -1,190 +1,119 @@
-//! The second half of a group: what a [`Book`] became, written down and committed.
+//! What commits groups into the file: it owns the file's lock and the only connection that writes.
 //!
-//! Rows that carry documents go in as bound values, several to a statement: taking JSON apart in
-//! SQL costs more than storing it. A statement exists for a few numbers of rows only, so that each
-//! is prepared once; places that are not needed stay unbound, and so null, and store nothing.
+//! On a full disk a touch may still fit where a restore does not. So after a failure a touch is
+//! believed only together with a proof of room, until that or something real was stored.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::LazyLock;
+use std::time::Duration;
 
-use restore_model::{Event, RestoreId, State, Timestamp};
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::time::Instant;
 
-use super::group::{Failure, failure, json};
-use crate::book::{Book, Row, lock_target};
+use super::file::{LedgerFile, Note};
+use super::{group, rows, side};
+use crate::change::Change;
+use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write};
+use crate::writer::Store;
 
-/// How many rows one statement has room for.
-const ROOM: [usize; 3] = [1, 8, 64];
+/// Two transactions, so that the pages are taken and written before they are given back: what is
+/// deleted before it is committed is never written.
+const PROVE_ROOM: &str = "insert or replace into meta values ('room', zeroblob(65536));
+delete from meta where name = 'room'";
 
-static NEW: LazyLock<[String; 3]> = LazyLock::new(|| {
-    rows(
-        "insert into restores
-           (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
-            intent, state)
-         select * from",
-        11,
-        "where column1 is not null",
-    )
-});
+/// How often at most it is noted how much the file knows.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 
-static MOVED: LazyLock<[String; 3]> = LazyLock::new(|| {
-    rows(
-        "update restores set handle_id = column2, status = column3, finished_at = column4, state = column5
-         from",
-        5,
-        "where restores.id = column1",
-    )
-});
-
-static EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
-    rows("insert into events (restore_id, seq, at, event) select * from", 4, "where column1 is not null")
-});
-
-/// The rest is short names only, as JSON arrays.
-const REST_AND_COMMIT: &str = "
-delete from locks where lock in (select value from json_each($1));
-insert into locks (lock, restore_id) select value ->> 0, value ->> 1 from json_each($2);
-insert or replace into keys (caller, key, restore_id)
-  select value ->> 0, value ->> 1, value ->> 2 from json_each($3);
-insert or ignore into targets (target, restore_id) select value ->> 0, value ->> 1 from json_each($4);
-update meta set value = value + 1 where name = 'writable' and $5;
-commit";
-
-/// One statement for each [`ROOM`], around a list of so many rows. The places have no numbers: the
-/// driver looks each name up in a list, which for hundreds of them takes longer than to store them.
-fn rows(head: &str, columns: usize, tail: &str) -> [String; 3] {
-    ROOM.map(|room| {
-        let mut sql = format!("{head} (values");
-        for place in 0..room * columns {
-            let before = match (place % columns, place) {
-                (0, 0) => " (?",
-                (0, _) => "), (?",
-                _ => ", ?",
-            };
-            sql.push_str(before);
-        }
-        sql.push_str(")) ");
-        sql.push_str(tail);
-        sql
-    })
+pub(super) struct SqliteStore {
+    file: LedgerFile,
+    options: SqliteConnectOptions,
+    /// `None` after a failure, until it is opened anew.
+    connection: Option<SqliteConnection>,
+    /// Whether the last that is known of the file is that it could not be written.
+    doubted: bool,
+    note: Note,
+    noted: Instant,
 }
 
-type Bound = Query<'static, Sqlite, SqliteArguments>;
-
-/// What a group changes.
-#[derive(Default)]
-pub(super) struct Change<'a> {
-    new: Vec<(RestoreId, &'a Row)>,
-    moved: Vec<(RestoreId, &'a State)>,
-    events: Vec<(RestoreId, &'a Event)>,
-    released: Vec<&'a str>,
-    taken: Vec<(&'a str, RestoreId)>,
-    keys: Vec<(&'a str, &'a str, RestoreId)>,
-    targets: Vec<(&'a str, RestoreId)>,
-}
-
-impl<'a> Change<'a> {
-    /// `came` and `moved` name the restores; those of `open_before` were open when they were read.
-    pub(super) fn of(
-        book: &'a Book,
-        came: &[RestoreId],
-        moved: &BTreeSet<RestoreId>,
-        open_before: &HashSet<RestoreId>,
+impl SqliteStore {
+    /// `note` says how much the file knows now.
+    pub(super) fn new(
+        file: LedgerFile,
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
+        note: Note,
     ) -> Self {
-        let mut change = Self::default();
-        for id in came {
-            change.come(*id, &book.rows[id]);
-        }
-        for id in moved {
-            change.shift(*id, &book.rows[id], open_before.contains(id));
-        }
-        change
+        Self { file, options, connection: Some(connection), doubted: false, note, noted: Instant::now() }
     }
 
-    fn come(&mut self, id: RestoreId, row: &'a Row) {
-        let Row { intent, state, events, locks } = row;
-        self.new.push((id, row));
-        self.events.extend(events.iter().map(|event| (id, event)));
-        if !state.status.is_final() {
-            self.taken.extend(locks.iter().map(|lock| (&**lock, id)));
+    async fn try_commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failure> {
+        self.file.in_place().map_err(Failure::Down)?;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.options.connect().await.map_err(|e| Failure::Down(e.to_string()))?),
+        };
+        let mut book = group::begin_and_read(connection, &Wanted::by(writes)).await?;
+        let decided = Decided::of(&mut book, writes, |_| true);
+        let (stored, touched) = (decided.stores(), decided.touched);
+        let change = Change::of(&book, &decided);
+        if stored {
+            rows::store(connection, &change).await?;
         }
-        if let Some(key) = &intent.key {
-            self.keys.push((&intent.caller, key, id));
+        let mut answers = Vec::with_capacity(writes.len());
+        for decision in decided.decisions {
+            answers.push(match decision {
+                Decision::Made(answer) => answer,
+                Decision::Left(side) => Ok(side::carry_out(connection, side).await?),
+            });
         }
-        self.targets.extend(locks.iter().map(|lock| (lock_target(lock), id)));
+        if stored || touched {
+            rows::commit(connection, &change, touched).await?;
+        } else {
+            connection.execute("commit").await.map_err(group::failure)?;
+        }
+        if self.doubted && touched && !stored {
+            connection.execute(PROVE_ROOM).await.map_err(group::failure)?;
+        }
+        self.doubted &= !stored && !touched;
+        Ok(answers)
     }
 
-    fn shift(&mut self, id: RestoreId, row: &'a Row, was_open: bool) {
-        self.moved.push((id, &row.state));
-        self.events.extend(row.events.iter().map(|event| (id, event)));
-        if was_open && row.state.status.is_final() {
-            self.released.extend(row.locks.iter().map(|lock| &**lock));
+    /// Notes how much the file knows. That it cannot be noted is no reason to refuse anything: only
+    /// an older copy is harder to tell then.
+    async fn note(&mut self) {
+        self.noted = Instant::now();
+        let Some(connection) = &mut self.connection else { return };
+        if let Ok(position) = super::read::last_position(connection).await {
+            self.note.position = position;
+            if let Err(error) = self.file.note(self.note) {
+                tracing::warn!(error = %error, "the ledger's lock file cannot be written");
+            }
         }
-    }
-
-    pub(super) async fn store(
-        &self,
-        connection: &mut SqliteConnection,
-        touched: bool,
-    ) -> Result<(), Failure> {
-        execute(connection, &NEW, &self.new, |query, (id, row)| {
-            let (intent, state) = (&row.intent, &row.state);
-            Ok(query
-                .bind(id.to_string())
-                .bind(intent.caller.clone())
-                .bind(intent.request.project_id.to_string())
-                .bind(intent.route.upstream.clone())
-                .bind(handle_id(state))
-                .bind(state.status.as_str())
-                .bind(intent.fingerprint.clone())
-                .bind(intent.created_at.as_micros())
-                .bind(state.finished_at.map(Timestamp::as_micros))
-                .bind(json(&**intent)?)
-                .bind(json(state)?))
-        })
-        .await?;
-        execute(connection, &MOVED, &self.moved, |query, (id, state)| {
-            Ok(query
-                .bind(id.to_string())
-                .bind(handle_id(state))
-                .bind(state.status.as_str())
-                .bind(state.finished_at.map(Timestamp::as_micros))
-                .bind(json(state)?))
-        })
-        .await?;
-        execute(connection, &EVENTS, &self.events, |query, (id, event)| {
-            Ok(query.bind(id.to_string()).bind(event.seq).bind(event.at.as_micros()).bind(json(event)?))
-        })
-        .await?;
-        sqlx::query(REST_AND_COMMIT)
-            .bind(json(&self.released)?)
-            .bind(json(&self.taken)?)
-            .bind(json(&self.keys)?)
-            .bind(json(&self.targets)?)
-            .bind(touched)
-            .execute(connection)
-            .await
-            .map_err(failure)?;
-        Ok(())
     }
 }
 
-/// Stores `values` with as few statements as there is room for.
-async fn execute<T>(
-    connection: &mut SqliteConnection,
-    statements: &'static [String; 3],
-    values: &[T],
-    bind: impl Fn(Bound, &T) -> Result<Bound, Failure>,
-) -> Result<(), Failure> {
-    for values in values.chunks(ROOM[2]) {
-        let room = ROOM.iter().position(|room| values.len() <= *room).unwrap_or(2);
-        let query = values.iter().try_fold(sqlx::query(statements[room].as_str()), &bind)?;
-        query.execute(&mut *connection).await.map_err(failure)?;
+impl Store for SqliteStore {
+    async fn commit(&mut self, group: &[&Write]) -> Result<Vec<Answer>, Failure> {
+        let outcome = self.try_commit(group).await;
+        if let Err(failure) = &outcome {
+            self.doubted |= matches!(failure, Failure::Down(_));
+            // After some faults SQLite has rolled back by itself; then, and whenever this fails,
+            // a new connection is the surest way to a clean one.
+            if let Some(connection) = &mut self.connection
+                && connection.execute("rollback").await.is_err()
+            {
+                self.connection = None;
+            }
+        } else if self.noted.elapsed() >= NOTE_EVERY {
+            self.note().await;
+        }
+        outcome
     }
-    Ok(())
-}
 
-fn handle_id(state: &State) -> Option<String> {
-    state.handle.as_ref().map(|handle| handle.id.clone())
+    async fn close(mut self) {
+        self.note().await;
+        if let Some(connection) = self.connection.take() {
+            let _leftover = connection.close().await;
+        }
+        // The file is let go here: whoever closed it may open it again at once.
+    }
 }

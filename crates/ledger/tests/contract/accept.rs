@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use restore_ledger::{Accept, Ledger, LedgerError};
+use restore_ledger::{Accept, Ledger, LedgerError, NewEntry};
 use restore_model::{EventKind, RestoreRequest, Status};
 
 use crate::support::{
-    DUPLICATE_WINDOW, KEY_WINDOW, ask, at, event, problem, push, server, started, succeed, take, volume,
+    DUPLICATE_WINDOW, KEY_WINDOW, ask, at, event, problem, push, server, started, succeed, take, unfinished,
+    volume,
 };
 
 crate::on_every_store!(
@@ -28,6 +29,7 @@ crate::on_every_store!(
     a_restore_that_begins_at_its_end_holds_nothing,
     an_illegal_beginning_writes_nothing,
     an_id_is_used_once,
+    who_may_keep_no_more_keys_is_told_so,
 );
 
 async fn a_new_restore_is_there_at_once(ledger: Arc<dyn Ledger>) {
@@ -189,7 +191,7 @@ async fn a_restore_that_begins_at_its_end_holds_nothing(ledger: Arc<dyn Ledger>)
     new.events.push(event(2, at(0), EventKind::Rejected { problem: problem() }));
     let entry = take(&*ledger, new).await;
     assert_eq!(entry.state.status, Status::Rejected);
-    assert!(ledger.unfinished().await.unwrap().is_empty());
+    assert!(unfinished(&*ledger).await.is_empty());
     take(&*ledger, ask("ann", None, volume("v1"), 1)).await;
 }
 
@@ -209,4 +211,15 @@ async fn an_id_is_used_once(ledger: Arc<dyn Ledger>) {
     assert!(matches!(ledger.accept(other).await, Err(LedgerError::Stale(_))));
     assert_eq!(ledger.get(entry.intent.id).await.unwrap(), Some(entry));
     take(&*ledger, ask("bob", Some("k"), volume("v2"), 2)).await;
+}
+
+async fn who_may_keep_no_more_keys_is_told_so(ledger: Arc<dyn Ledger>) {
+    let no_more = |new: NewEntry| NewEntry { may_keep_key: false, ..new };
+    let kept = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
+    let new = no_more(ask("ann", Some("k2"), volume("v2"), 1));
+    assert_eq!(ledger.accept(new.clone()).await.unwrap(), Accept::TooManyKeys);
+    assert_eq!(ledger.get(new.intent.id).await.unwrap(), None);
+    let known = no_more(ask("ann", Some("k"), volume("v1"), 1));
+    assert_eq!(ledger.accept(known).await.unwrap(), Accept::Replayed(kept));
+    take(&*ledger, no_more(ask("ann", None, volume("v2"), 1))).await;
 }

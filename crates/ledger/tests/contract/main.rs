@@ -5,7 +5,15 @@ mod accept;
 #[cfg(test)]
 mod append;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
+mod file;
+#[cfg(test)]
 mod folds;
+#[cfg(test)]
+mod forget;
+#[cfg(test)]
+mod outbox;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use restore_ledger::sqlite::{SqliteLedger, Tuning};
-use restore_ledger::{Accept, Ledger, LedgerError, LedgerUrl};
+use restore_ledger::{Accept, Ledger, LedgerError, LedgerUrl, OpenOptions};
 use restore_model::{EventKind, State};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::support::{ask, at, event, server, sqlite, started, succeed, take, volume};
+use crate::support::{ask, at, event, server, sqlite, started, succeed, take, unfinished, volume};
 
 async fn raw(folder: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(folder.join("ledger.db")).connect().await.unwrap()
@@ -65,7 +65,7 @@ async fn what_was_answered_is_there_after_a_crash() {
         assert_eq!(State::fold(&again.events(entry.intent.id).await.unwrap()).unwrap(), found.state);
     }
     // Whole transactions or nothing: whatever is there has its events, its key and its locks.
-    for entry in again.unfinished().await.unwrap() {
+    for entry in unfinished(&again).await {
         assert_eq!(State::fold(&again.events(entry.intent.id).await.unwrap()).unwrap(), entry.state);
         let key = entry.intent.key.clone().unwrap();
         let request = entry.intent.request.clone();
@@ -85,7 +85,7 @@ async fn dropped_without_a_close_and_opened_again() {
     drop(ledger);
 
     let again = sqlite(folder.path()).await;
-    assert_eq!(again.unfinished().await.unwrap(), std::slice::from_ref(&open));
+    assert_eq!(unfinished(&again).await, std::slice::from_ref(&open));
     assert_eq!(again.get(ended.intent.id).await.unwrap().as_ref(), Some(&ended));
     let same = again.accept(ask("ann", Some("k"), server("s1", &["v1"]), 3)).await.unwrap();
     assert_eq!(same, Accept::Replayed(open.clone()));
@@ -106,21 +106,41 @@ async fn close_writes_what_is_queued() {
     assert!(ledger.ready().await.unwrap_err().to_string().contains("closed"));
     let again = sqlite(folder.path()).await;
     let answered = answers.iter().filter(|answer| answer.is_ok()).count();
-    assert_eq!(again.unfinished().await.unwrap().len(), answered);
+    assert_eq!(unfinished(&again).await.len(), answered);
     assert_eq!(answered, 300);
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
+async fn a_newer_schema_is_refused_unless_it_has_room_for_older_programs() {
     let folder = TempDir::new().unwrap();
     sqlite(folder.path()).await.close().await;
-    raw(folder.path())
-        .await
-        .execute("update meta set value = 99 where name = 'schema_version'")
-        .await
-        .unwrap();
-    let error = SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err().to_string();
-    assert!(error.contains("version 99") && error.contains("newer"), "{error}");
+    let path = folder.path().join("ledger.db");
+    let set = async |oldest_reader: i64| {
+        let mut connection = raw(folder.path()).await;
+        connection.execute("update meta set value = 99 where name = 'schema_version'").await.unwrap();
+        sqlx::query("update meta set value = $1 where name = 'oldest_reader'")
+            .bind(oldest_reader)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    };
+    set(98).await;
+    for error in
+        [SqliteLedger::open(&path).await, SqliteLedger::open_to_read(&path).await].map(Result::unwrap_err)
+    {
+        let why = error.to_string();
+        assert!(
+            why.contains("version 99") && why.contains("knows version 98") && why.contains("newer"),
+            "{why}"
+        );
+    }
+    // Its programs left room for this one.
+    set(2).await;
+    let ledger = sqlite(folder.path()).await;
+    let entry = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+    let reader = SqliteLedger::open_to_read(&path).await.unwrap();
+    assert_eq!(reader.get(entry.intent.id).await.unwrap(), Some(entry));
 }
 
 #[tokio::test]
@@ -132,7 +152,11 @@ async fn what_is_no_ledger_is_refused_by_name() {
     assert!(error.contains("ledger.db") && error.contains("not a database"), "{error}");
 
     let lost = folder.path().join("missing").join("ledger.db");
-    let error = restore_ledger::open(&LedgerUrl::Sqlite(lost)).await.err().unwrap().to_string();
+    let error = restore_ledger::open(&LedgerUrl::Sqlite(lost), OpenOptions::default())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("folder") && error.contains("does not exist"), "{error}");
 }
 
@@ -181,11 +205,11 @@ async fn a_full_disk_is_unavailable_and_keeps_what_it_has() {
     };
     assert!(matches!(&error, LedgerError::Unavailable(why) if why.contains("full")), "{error}");
     assert!(answered.len() > 5);
-    assert_eq!(ledger.unfinished().await.unwrap(), answered, "reads go on");
+    assert_eq!(unfinished(&ledger).await, answered, "reads go on");
     drop(ledger);
 
     let again = SqliteLedger::open(&path).await.unwrap();
-    assert_eq!(again.unfinished().await.unwrap(), answered);
+    assert_eq!(unfinished(&again).await, answered);
     again.ready().await.unwrap();
     take(&again, ask("ann", None, volume("next"), 9999)).await;
 }
@@ -260,7 +284,7 @@ async fn one_file_has_one_gateway() {
     ledger.close().await;
     assert!(folder.path().join("ledger.db.lock").exists(), "it is let go and stays");
     let next = sqlite(folder.path()).await;
-    assert_eq!(next.unfinished().await.unwrap(), [entry]);
+    assert_eq!(unfinished(&next).await, [entry]);
     refused(SqliteLedger::open(&path).await.unwrap_err());
 }
 
@@ -268,11 +292,13 @@ async fn one_file_has_one_gateway() {
 async fn a_ledger_that_was_not_opened_holds_nothing() {
     let folder = TempDir::new().unwrap();
     sqlite(folder.path()).await.close().await;
-    let set = |version| format!("update meta set value = {version} where name = 'schema_version'");
+    let set = |version| {
+        format!("update meta set value = {version} where name in ('schema_version', 'oldest_reader')")
+    };
     let mut connection = raw(folder.path()).await;
     connection.execute(sqlx::AssertSqlSafe(set(99))).await.unwrap();
     SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err();
-    connection.execute(sqlx::AssertSqlSafe(set(1))).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(set(2))).await.unwrap();
     sqlite(folder.path()).await.ready().await.unwrap();
 }
 
@@ -298,11 +324,7 @@ async fn a_file_that_is_gone_is_not_written() {
     // What stands in its place may hold the same and is another file.
     std::fs::copy(&away, &here).unwrap();
     refuses().await;
-    assert_eq!(
-        ledger.unfinished().await.unwrap(),
-        std::slice::from_ref(&first),
-        "nothing was written; reads go on"
-    );
+    assert_eq!(unfinished(&ledger).await, std::slice::from_ref(&first), "nothing was written; reads go on");
 
     std::fs::rename(&away, &here).unwrap();
     ledger.ready().await.unwrap();

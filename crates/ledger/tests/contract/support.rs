@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
-use restore_ledger::{Accept, Entry, Ledger, NewEntry};
+use restore_ledger::{Accept, Entry, Ledger, NewEntry, Position, Query, Told};
 use restore_model::{
     Cause, Code, Event, EventKind, Evidence, Handle, Intent, Mapping, Problem, RestoreId, RestoreRequest,
-    RoutePin, Source, Strength, Target, Timestamp,
+    RoutePin, Source, Status, Strength, Target, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -90,6 +91,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
         events: vec![event(1, now, EventKind::Accepted)],
         key_window_seconds: KEY_WINDOW.unsigned_abs(),
         duplicate_window_seconds: DUPLICATE_WINDOW.unsigned_abs(),
+        may_keep_key: true,
     }
 }
 
@@ -106,6 +108,29 @@ pub(crate) async fn push(ledger: &dyn Ledger, entry: &Entry, seconds: i64, kinds
     let seen = entry.state.seq;
     let events = (seen + 1..).zip(kinds).map(|(seq, kind)| event(seq, at(seconds), kind)).collect();
     ledger.append(entry.intent.id, seen, events).await.unwrap()
+}
+
+/// Every restore that is not final, oldest first.
+pub(crate) async fn unfinished(ledger: &dyn Ledger) -> Vec<Entry> {
+    let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+    let query = Query { status, limit: 10_000, ..Query::default() };
+    let mut entries = ledger.list(query).await.unwrap();
+    entries.reverse();
+    entries
+}
+
+/// Everything the feed tells after `after`, which is at least `least` events before long: a shared
+/// ledger may tell an event a moment after its commit.
+pub(crate) async fn told(ledger: &dyn Ledger, after: Position, least: usize) -> Vec<Told> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let told = ledger.feed(after, 10_000).await.unwrap();
+        if told.len() >= least {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "the feed tells {} events and not {least}", told.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Takes an accepted restore to an end that had an effect.

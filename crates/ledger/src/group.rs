@@ -1,0 +1,187 @@
+//! A group of writes that become one transaction: what can be written, what must be read for it,
+//! and what the [`Book`] makes of it. Without I/O; each store brings its own SQL.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use restore_model::{Event, EventKind, RestoreId, Timestamp};
+
+use crate::book::{Book, Coming};
+use crate::{Accept, Delivery, Entry, LedgerError, Letter, Position, Pruned, Recovery};
+
+/// One thing to write.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Accept(Box<Coming>),
+    Append {
+        id: RestoreId,
+        seen: u32,
+        events: Vec<Event>,
+    },
+    /// Proof that the store can be written.
+    Touch,
+    /// What needs no decision of the book.
+    Side(Side),
+}
+
+/// A write that one or two statements carry out, after the book's part of the group.
+#[derive(Debug)]
+pub(crate) enum Side {
+    Prune { restores_before: Option<Timestamp>, keys_before: Timestamp, limit: usize },
+    SetRecovery(Option<Recovery>),
+    Post { hook: String, from: Option<Position>, to: Position, letters: Vec<Letter> },
+    Due { hook: String, now: Timestamp, reserve: Duration, limit: usize },
+    Delivered { hook: String, letter: Letter },
+    PutOff { hook: String, letter: Letter, attempts: u32, until: Timestamp, why: String },
+    GiveUp { hook: String, letter: Letter, why: String },
+    SetDisabled { hook: String, why: Option<String> },
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Accept(Accept),
+    Append(Entry),
+    Pruned(Pruned),
+    Deliveries(Vec<Delivery>),
+    Posted(bool),
+    Done,
+}
+
+pub(crate) type Answer = Result<Written, LedgerError>;
+
+/// Why a whole group was not committed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something in it was refused or unreadable; each write alone may fare better.
+    Within(LedgerError),
+    /// The store cannot be read or written now.
+    Down(String),
+}
+
+/// The rows a group may depend on.
+#[derive(Default)]
+pub(crate) struct Wanted<'a> {
+    /// Restores that are appended to.
+    pub(crate) moving: Vec<RestoreId>,
+    /// Ids that must not be there yet.
+    pub(crate) coming: Vec<RestoreId>,
+    /// Caller and key.
+    pub(crate) keys: Vec<(&'a str, &'a str)>,
+    /// Caller, fingerprint, and the micros before which an end is too long ago to count.
+    pub(crate) equals: Vec<(&'a str, &'a str, i64)>,
+    pub(crate) locks: Vec<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn by(group: &[&'a Write]) -> Self {
+        let mut wanted = Self::default();
+        for write in group {
+            match write {
+                Write::Accept(new) => wanted.add(new),
+                Write::Append { id, .. } => wanted.moving.push(*id),
+                Write::Touch | Write::Side(_) => {}
+            }
+        }
+        wanted
+    }
+
+    fn add(&mut self, new: &'a Coming) {
+        let intent = &new.intent;
+        self.coming.push(intent.id);
+        self.locks.extend(new.locks.iter().map(|lock| &**lock));
+        match &intent.key {
+            Some(key) => self.keys.push((&intent.caller, key)),
+            None => {
+                let window = i64::try_from(new.duplicate_window_seconds).unwrap_or(i64::MAX);
+                let since = intent.created_at.plus_seconds(window.saturating_neg()).as_micros();
+                self.equals.push((&intent.caller, &intent.fingerprint, since));
+            }
+        }
+    }
+}
+
+/// What the book says to one write.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, which moves on as it is")]
+pub(crate) enum Decision<'a> {
+    Made(Answer),
+    /// The store carries it out and answers.
+    Left(&'a Side),
+}
+
+/// What the book made of a group.
+pub(crate) struct Decided<'a> {
+    /// One for each write in their order.
+    pub(crate) decisions: Vec<Decision<'a>>,
+    /// Restores that are new, in the order they came: of two that used one key in turn, the later
+    /// keeps it.
+    pub(crate) came: Vec<RestoreId>,
+    /// Older ones that got events.
+    pub(crate) moved: BTreeSet<RestoreId>,
+    /// Those that were open before.
+    pub(crate) open_before: HashSet<RestoreId>,
+    pub(crate) touched: bool,
+}
+
+impl<'a> Decided<'a> {
+    /// Decides one write after another, each seeing those before it. `holds` says whether this
+    /// process holds an older restore.
+    pub(crate) fn of(book: &mut Book, group: &[&'a Write], holds: impl Fn(RestoreId) -> bool) -> Self {
+        let open = book.rows.iter().filter(|(_, row)| !row.state.status.is_final());
+        let mut decided = Self {
+            decisions: Vec::with_capacity(group.len()),
+            came: Vec::new(),
+            moved: BTreeSet::new(),
+            open_before: open.map(|(id, _)| *id).collect(),
+            touched: false,
+        };
+        for write in group {
+            let decision = match write {
+                Write::Accept(new) => Decision::Made(decided.accept(book, new)),
+                Write::Append { id, seen, events } => {
+                    Decision::Made(decided.append(book, *id, *seen, events, &holds))
+                }
+                Write::Touch => {
+                    decided.touched = true;
+                    Decision::Made(Ok(Written::Done))
+                }
+                Write::Side(side) => Decision::Left(side),
+            };
+            decided.decisions.push(decision);
+        }
+        decided
+    }
+
+    /// Whether the book's part of the group leaves anything to store.
+    pub(crate) fn stores(&self) -> bool {
+        !self.came.is_empty() || !self.moved.is_empty()
+    }
+
+    fn accept(&mut self, book: &mut Book, new: &Coming) -> Answer {
+        let accept = book.accept(new.clone())?;
+        if matches!(accept, Accept::New(_)) {
+            self.came.push(new.intent.id);
+        }
+        Ok(Written::Accept(accept))
+    }
+
+    fn append(
+        &mut self,
+        book: &mut Book,
+        id: RestoreId,
+        seen: u32,
+        events: &[Event],
+        holds: impl Fn(RestoreId) -> bool,
+    ) -> Answer {
+        let came = self.came.contains(&id);
+        let sends = events.iter().any(|event| matches!(event.kind, EventKind::Submitting { .. }));
+        if sends && !came && book.rows.contains_key(&id) && !holds(id) {
+            return Err(LedgerError::NotHeld(id));
+        }
+        let entry = book.append(id, seen, events.to_vec())?;
+        if !events.is_empty() && !came {
+            self.moved.insert(id);
+        }
+        Ok(Written::Append(entry))
+    }
+}

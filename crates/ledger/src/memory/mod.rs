@@ -1,0 +1,213 @@
+//! A ledger that lives as long as the process: for trials, tests and the measure of everything
+//! that is not the ledger.
+//!
+//! One mutex around plain maps, so that every call is one short critical section without I/O; no
+//! accept, append or get ever walks over other restores. Memory is bounded: of the finished
+//! restores only the last so many are kept, and with an older one its key and its history are
+//! forgotten. An unfinished restore is never forgotten.
+
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{self, BoxFuture};
+use restore_model::{Event, RestoreId, Timestamp};
+
+use crate::book::{Book, Coming, Forgotten};
+use crate::{
+    Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
+};
+use feed::Feed;
+use outbox::Hooks;
+
+mod feed;
+mod outbox;
+
+/// How many finished restores a ledger keeps unless told otherwise.
+pub const DEFAULT_CAPACITY: usize = 100_000;
+
+/// The ledger in memory.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    kept: Mutex<Kept>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    book: Book,
+    feed: Feed,
+    hooks: Hooks,
+    recovery: Option<Recovery>,
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self::with_capacity(DEFAULT_CAPACITY)
+    }
+}
+
+impl MemoryLedger {
+    /// A ledger that keeps at most `finished` finished restores and forgets the oldest beyond.
+    #[must_use]
+    pub fn with_capacity(finished: usize) -> Self {
+        Self { kept: Mutex::default(), capacity: finished }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept_now(&self, new: NewEntry) -> Result<Accept, LedgerError> {
+        // What needs no lock comes first.
+        let new = Coming::of(new)?;
+        let kept = &mut *self.kept();
+        let answer = kept.book.accept(new)?;
+        if let Accept::New(entry) = &answer {
+            kept.feed.tell(entry.intent.id, 1..=entry.state.seq);
+            kept.forget_beyond(self.capacity);
+        }
+        Ok(answer)
+    }
+
+    fn append_now(&self, id: RestoreId, seen: u32, events: Vec<Event>) -> Result<Entry, LedgerError> {
+        let kept = &mut *self.kept();
+        let entry = kept.book.append(id, seen, events)?;
+        kept.feed.tell(id, seen + 1..=entry.state.seq);
+        kept.forget_beyond(self.capacity);
+        Ok(entry)
+    }
+}
+
+impl Kept {
+    fn forget_beyond(&mut self, capacity: usize) {
+        let forgotten = self.book.forget_beyond(capacity);
+        self.follow(&forgotten);
+    }
+
+    /// What the feed and the outbox say of what was forgotten goes too.
+    fn follow(&mut self, forgotten: &Forgotten) {
+        if !forgotten.restores.is_empty() {
+            self.feed.forget(forgotten.events, &self.book);
+            self.hooks.forget(&forgotten.restores);
+        }
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
+        Box::pin(async move { self.accept_now(new) })
+    }
+
+    fn append(
+        &self,
+        id: RestoreId,
+        seen: u32,
+        events: Vec<Event>,
+    ) -> BoxFuture<'_, Result<Entry, LedgerError>> {
+        Box::pin(async move { self.append_now(id, seen, events) })
+    }
+
+    fn get(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.rows.get(&id).map(|row| row.entry()))))
+    }
+
+    fn events(&self, id: RestoreId) -> BoxFuture<'_, Result<Vec<Event>, LedgerError>> {
+        let events = self.kept().book.rows.get(&id).map(|row| row.events.clone());
+        Box::pin(future::ready(Ok(events.unwrap_or_default())))
+    }
+
+    fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.list(&query))))
+    }
+
+    fn claim(&self, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        // All there is came in through this process.
+        Box::pin(future::ready(Ok(Vec::new())))
+    }
+
+    fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        let kept = self.kept();
+        let open = kept.book.rows.get(&id).is_some_and(|row| !row.state.status.is_final());
+        Box::pin(future::ready(Ok(open)))
+    }
+
+    fn lease(&self) -> Lease {
+        Lease::for_good()
+    }
+
+    fn reserve_read(&self, _: RestoreId, _: Duration) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(future::ready(Ok(true)))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+        let kept = self.kept();
+        Box::pin(future::ready(Ok(kept.feed.after(after, limit, &kept.book))))
+    }
+
+    fn position(&self) -> BoxFuture<'_, Result<Position, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().feed.end())))
+    }
+
+    fn keys<'a>(&'a self, caller: &'a str, at_most: usize) -> BoxFuture<'a, Result<usize, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.keys(caller).min(at_most))))
+    }
+
+    fn prune(
+        &self,
+        restores_before: Option<Timestamp>,
+        keys_before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pruned, LedgerError>> {
+        let kept = &mut *self.kept();
+        let (pruned, forgotten) = kept.book.prune(restores_before, keys_before, limit);
+        kept.follow(&forgotten);
+        Box::pin(future::ready(Ok(pruned)))
+    }
+
+    fn audit(
+        &self,
+        after: Option<RestoreId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, LedgerError>> {
+        let kept = self.kept();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = kept.book.rows.range((from, Bound::Unbounded)).take(limit);
+        let records = rows.map(|(id, row)| Record {
+            entry: row.entry(),
+            events: row.events.clone(),
+            locks: kept.book.held(*id),
+        });
+        Box::pin(future::ready(Ok(records.collect())))
+    }
+
+    fn recovery(&self) -> BoxFuture<'_, Result<Option<Recovery>, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().recovery.clone())))
+    }
+
+    fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        self.kept().recovery = recovery;
+        Box::pin(future::ready(Ok(())))
+    }
+
+    fn handle_taken<'a>(
+        &'a self,
+        upstream: &'a str,
+        handle_id: &'a str,
+        but: RestoreId,
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.handle_taken(upstream, handle_id, but))))
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(future::ready(Ok(())))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(future::ready(()))
+    }
+}

@@ -1,0 +1,211 @@
+//! The outbox, on plain maps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures_util::future::{self, BoxFuture};
+use restore_model::{RestoreId, Timestamp};
+
+use super::MemoryLedger;
+use crate::{Delivery, Hook, LedgerError, Letter, Outbox, Position, Waiting};
+
+/// What was never tried is due since then.
+const AT_ONCE: Timestamp = Timestamp::from_micros(0);
+
+#[derive(Debug, Default)]
+pub(super) struct Hooks(HashMap<String, Post>);
+
+/// What one hook has.
+#[derive(Debug)]
+struct Post {
+    hook: Hook,
+    letters: BTreeMap<Letter, Standing>,
+    /// Those that wait, by when they are due and the order in which they were put in.
+    due: BTreeSet<(Timestamp, u64, Letter)>,
+    put_in: u64,
+}
+
+#[derive(Debug)]
+struct Standing {
+    number: u64,
+    attempts: u32,
+    /// `None` when it was given up.
+    due: Option<Timestamp>,
+}
+
+impl Hooks {
+    /// Restores were forgotten, and what was to be told of them goes too.
+    pub(super) fn forget(&mut self, restores: &[RestoreId]) {
+        for post in self.0.values_mut() {
+            for restore in restores {
+                let of_restore =
+                    Letter { restore: *restore, seq: 0 }..=Letter { restore: *restore, seq: u32::MAX };
+                let gone: Vec<Letter> = post.letters.range(of_restore).map(|(letter, _)| *letter).collect();
+                for letter in gone {
+                    post.remove(letter);
+                }
+            }
+        }
+    }
+
+    fn post(&mut self, name: &str, from: Option<Position>, to: Position, letters: Vec<Letter>) -> bool {
+        match (self.0.get_mut(name), from) {
+            (None, None) => {
+                let hook = Hook { cursor: to, disabled: None };
+                let post = Post { hook, letters: BTreeMap::new(), due: BTreeSet::new(), put_in: 0 };
+                self.0.insert(name.to_owned(), post);
+            }
+            (Some(post), Some(from)) if post.hook.cursor == from => post.hook.cursor = to,
+            _ => return false,
+        }
+        if let Some(post) = self.0.get_mut(name) {
+            for letter in letters {
+                post.put_in(letter);
+            }
+        }
+        true
+    }
+}
+
+impl Post {
+    fn put_in(&mut self, letter: Letter) {
+        if !self.letters.contains_key(&letter) {
+            self.put_in += 1;
+            let number = self.put_in;
+            self.letters.insert(letter, Standing { number, attempts: 0, due: Some(AT_ONCE) });
+            self.due.insert((AT_ONCE, number, letter));
+        }
+    }
+
+    /// Moves a letter to when it is due next, `None` for never.
+    fn put_off(&mut self, letter: Letter, due: Option<Timestamp>) -> Option<&mut Standing> {
+        let standing = self.letters.get_mut(&letter)?;
+        if let Some(before) = standing.due {
+            self.due.remove(&(before, standing.number, letter));
+        }
+        standing.due = due;
+        if let Some(due) = due {
+            self.due.insert((due, standing.number, letter));
+        }
+        Some(standing)
+    }
+
+    fn remove(&mut self, letter: Letter) {
+        self.put_off(letter, None);
+        self.letters.remove(&letter);
+    }
+
+    fn due(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<Delivery> {
+        if self.hook.disabled.is_some() {
+            return Vec::new();
+        }
+        let due: Vec<Letter> = self
+            .due
+            .iter()
+            .take_while(|(due, ..)| *due <= now)
+            .map(|(.., letter)| *letter)
+            .take(limit)
+            .collect();
+        let mut deliveries = Vec::with_capacity(due.len());
+        for letter in due {
+            if let Some(standing) = self.put_off(letter, Some(until)) {
+                let Letter { restore, seq } = letter;
+                deliveries.push(Delivery { restore, seq, attempts: standing.attempts });
+            }
+        }
+        deliveries
+    }
+
+    fn waiting(&self) -> Waiting {
+        let (waiting, all) = (self.due.len() as u64, self.letters.len() as u64);
+        Waiting { waiting, dead: all - waiting }
+    }
+}
+
+impl MemoryLedger {
+    /// Does something with what a hook has; the default when it is new.
+    fn with<T: Default + Send + 'static>(
+        &self,
+        name: &str,
+        act: impl FnOnce(&mut Post) -> T,
+    ) -> BoxFuture<'static, Result<T, LedgerError>> {
+        let done = self.kept().hooks.0.get_mut(name).map(act).unwrap_or_default();
+        Box::pin(future::ready(Ok(done)))
+    }
+}
+
+impl Outbox for MemoryLedger {
+    fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>> {
+        self.with(name, |post| Some(post.hook.clone()))
+    }
+
+    fn post<'a>(
+        &'a self,
+        name: &'a str,
+        from: Option<Position>,
+        to: Position,
+        letters: Vec<Letter>,
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        let posted = self.kept().hooks.post(name, from, to, letters);
+        Box::pin(future::ready(Ok(posted)))
+    }
+
+    fn due<'a>(
+        &'a self,
+        name: &'a str,
+        now: Timestamp,
+        reserve: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Delivery>, LedgerError>> {
+        let until = now.plus_micros(i64::try_from(reserve.as_micros()).unwrap_or(i64::MAX));
+        self.with(name, |post| post.due(now, until, limit))
+    }
+
+    fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>> {
+        self.with(name, |post| {
+            post.due.first().map(|(due, ..)| *due).filter(|_| post.hook.disabled.is_none())
+        })
+    }
+
+    fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>> {
+        self.with(name, |post| post.remove(letter))
+    }
+
+    fn put_off<'a>(
+        &'a self,
+        name: &'a str,
+        letter: Letter,
+        attempts: u32,
+        until: Timestamp,
+        _: String,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        self.with(name, |post| {
+            if let Some(standing) = post.put_off(letter, Some(until)) {
+                standing.attempts = attempts;
+            }
+        })
+    }
+
+    fn give_up<'a>(
+        &'a self,
+        name: &'a str,
+        letter: Letter,
+        _: String,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        self.with(name, |post| {
+            post.put_off(letter, None);
+        })
+    }
+
+    fn set_disabled<'a>(
+        &'a self,
+        name: &'a str,
+        why: Option<String>,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        self.with(name, |post| post.hook.disabled = why)
+    }
+
+    fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>> {
+        self.with(name, |post| post.waiting())
+    }
+}

@@ -1,0 +1,77 @@
+//! The outbox: what changes it goes through the writer, what only reads does not.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use restore_model::Timestamp;
+
+use super::{SqliteLedger, read};
+use crate::group::Side;
+use crate::{Delivery, Hook, LedgerError, Letter, Outbox, Position, Waiting};
+
+impl Outbox for SqliteLedger {
+    fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>> {
+        Box::pin(read::hook(&self.readers, name))
+    }
+
+    fn post<'a>(
+        &'a self,
+        name: &'a str,
+        from: Option<Position>,
+        to: Position,
+        letters: Vec<Letter>,
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        Box::pin(self.queue.post(Side::Post { hook: name.to_owned(), from, to, letters }))
+    }
+
+    fn due<'a>(
+        &'a self,
+        name: &'a str,
+        now: Timestamp,
+        reserve: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Delivery>, LedgerError>> {
+        Box::pin(self.queue.due(Side::Due { hook: name.to_owned(), now, reserve, limit }))
+    }
+
+    fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>> {
+        Box::pin(read::next_due(&self.readers, name))
+    }
+
+    fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(self.queue.carry_out(Side::Delivered { hook: name.to_owned(), letter }))
+    }
+
+    fn put_off<'a>(
+        &'a self,
+        name: &'a str,
+        letter: Letter,
+        attempts: u32,
+        until: Timestamp,
+        why: String,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        let hook = name.to_owned();
+        Box::pin(self.queue.carry_out(Side::PutOff { hook, letter, attempts, until, why }))
+    }
+
+    fn give_up<'a>(
+        &'a self,
+        name: &'a str,
+        letter: Letter,
+        why: String,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(self.queue.carry_out(Side::GiveUp { hook: name.to_owned(), letter, why }))
+    }
+
+    fn set_disabled<'a>(
+        &'a self,
+        name: &'a str,
+        why: Option<String>,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(self.queue.carry_out(Side::SetDisabled { hook: name.to_owned(), why }))
+    }
+
+    fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>> {
+        Box::pin(read::waiting(&self.readers, name))
+    }
+}

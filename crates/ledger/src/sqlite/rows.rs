@@ -1,0 +1,141 @@
+//! The second half of a group: what is to be stored, written down and committed.
+//!
+//! Rows that carry documents go in as bound values, several to a statement: taking JSON apart in
+//! SQL costs more than storing it. A statement exists for a few numbers of rows only, so that each
+//! is prepared once; places that are not needed stay unbound, and so null, and store nothing.
+
+use std::sync::LazyLock;
+
+use restore_model::Timestamp;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+
+use super::group::{failure, json};
+use crate::change::Change;
+use crate::group::Failure;
+use crate::text::handle_id;
+
+/// How many rows one statement has room for.
+const ROOM: [usize; 3] = [1, 8, 64];
+
+static NEW: LazyLock<[String; 3]> = LazyLock::new(|| {
+    rows(
+        "insert into restores
+           (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
+            intent, state)
+         select * from",
+        11,
+        "where column1 is not null",
+    )
+});
+
+static MOVED: LazyLock<[String; 3]> = LazyLock::new(|| {
+    rows(
+        "update restores set handle_id = column2, status = column3, finished_at = column4, state = column5
+         from",
+        5,
+        "where restores.id = column1",
+    )
+});
+
+static EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    rows("insert into events (restore_id, seq, at, event) select * from", 4, "where column1 is not null")
+});
+
+/// The rest is short names only, as JSON arrays.
+const REST_AND_COMMIT: &str = "
+delete from locks where lock in (select value from json_each($1));
+insert into locks (lock, restore_id) select value ->> 0, value ->> 1 from json_each($2);
+insert or replace into keys (caller, key, restore_id)
+  select value ->> 0, value ->> 1, value ->> 2 from json_each($3);
+insert or ignore into targets (target, restore_id) select value ->> 0, value ->> 1 from json_each($4);
+update meta set value = value + 1 where name = 'writable' and $5;
+commit";
+
+/// One statement for each [`ROOM`], around a list of so many rows. The places have no numbers: the
+/// driver looks each name up in a list, which for hundreds of them takes longer than to store them.
+fn rows(head: &str, columns: usize, tail: &str) -> [String; 3] {
+    ROOM.map(|room| {
+        let mut sql = format!("{head} (values");
+        for place in 0..room * columns {
+            let before = match (place % columns, place) {
+                (0, 0) => " (?",
+                (0, _) => "), (?",
+                _ => ", ?",
+            };
+            sql.push_str(before);
+        }
+        sql.push_str(")) ");
+        sql.push_str(tail);
+        sql
+    })
+}
+
+type Bound = Query<'static, Sqlite, SqliteArguments>;
+
+/// Everything of a change but its names, which go with the commit.
+pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>) -> Result<(), Failure> {
+    execute(connection, &NEW, &change.new, |query, (id, row)| {
+        let (intent, state) = (&row.intent, &row.state);
+        Ok(query
+            .bind(id.to_string())
+            .bind(intent.caller.clone())
+            .bind(intent.request.project_id.to_string())
+            .bind(intent.route.upstream.clone())
+            .bind(handle_id(state))
+            .bind(state.status.as_str())
+            .bind(intent.fingerprint.clone())
+            .bind(intent.created_at.as_micros())
+            .bind(state.finished_at.map(Timestamp::as_micros))
+            .bind(json(&**intent)?)
+            .bind(json(state)?))
+    })
+    .await?;
+    execute(connection, &MOVED, &change.moved, |query, (id, state)| {
+        Ok(query
+            .bind(id.to_string())
+            .bind(handle_id(state))
+            .bind(state.status.as_str())
+            .bind(state.finished_at.map(Timestamp::as_micros))
+            .bind(json(state)?))
+    })
+    .await?;
+    execute(connection, &EVENTS, &change.events, |query, (id, event)| {
+        Ok(query.bind(id.to_string()).bind(event.seq).bind(event.at.as_micros()).bind(json(event)?))
+    })
+    .await?;
+    Ok(())
+}
+
+/// The names of a change, the touch, and the commit.
+pub(super) async fn commit(
+    connection: &mut SqliteConnection,
+    change: &Change<'_>,
+    touched: bool,
+) -> Result<(), Failure> {
+    sqlx::query(REST_AND_COMMIT)
+        .bind(json(&change.released)?)
+        .bind(json(&change.taken)?)
+        .bind(json(&change.keys)?)
+        .bind(json(&change.targets)?)
+        .bind(touched)
+        .execute(connection)
+        .await
+        .map_err(failure)?;
+    Ok(())
+}
+
+/// Stores `values` with as few statements as there is room for.
+async fn execute<T>(
+    connection: &mut SqliteConnection,
+    statements: &'static [String; 3],
+    values: &[T],
+    bind: impl Fn(Bound, &T) -> Result<Bound, Failure>,
+) -> Result<(), Failure> {
+    for values in values.chunks(ROOM[2]) {
+        let room = ROOM.iter().position(|room| values.len() <= *room).unwrap_or(2);
+        let query = values.iter().try_fold(sqlx::query(statements[room].as_str()), &bind)?;
+        query.execute(&mut *connection).await.map_err(failure)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Writes that need no book: forgetting, recovery mode, the outbox.
+
+use restore_model::RestoreId;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::group::{failure, json};
+use crate::group::{Failure, Side, Written};
+use crate::text::{parse_id, size};
+use crate::{Delivery, Letter, Position, Pruned};
+
+/// Every statement below is one of the group's transaction.
+pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) -> Result<Written, Failure> {
+    match side {
+        Side::Prune { restores_before, keys_before, limit } => {
+            let keys_before = keys_before.as_micros();
+            let keys = forget_keys(connection, keys_before, *limit).await?;
+            let restores = match restores_before {
+                Some(before) => forget_restores(connection, before.as_micros(), *limit).await?,
+                None => 0,
+            };
+            return Ok(Written::Pruned(Pruned { restores, keys }));
+        }
+        Side::SetRecovery(recovery) => {
+            sqlx::query("delete from recovery").execute(&mut *connection).await.map_err(failure)?;
+            if let Some(recovery) = recovery {
+                sqlx::query("insert into recovery (here, since, reason) values (1, $1, $2)")
+                    .bind(recovery.since.as_micros())
+                    .bind(recovery.reason.clone())
+                    .execute(connection)
+                    .await
+                    .map_err(failure)?;
+            }
+        }
+        Side::Post { hook, from, to, letters } => {
+            return post(connection, hook, *from, *to, letters).await.map(Written::Posted);
+        }
+        Side::Due { hook, now, reserve, limit } => {
+            let reserve = i64::try_from(reserve.as_micros()).unwrap_or(i64::MAX);
+            let until = now.plus_micros(reserve).as_micros();
+            let due = due(connection, hook, now.as_micros(), until, *limit).await?;
+            return Ok(Written::Deliveries(due));
+        }
+        Side::Delivered { hook, letter } => {
+            sqlx::query("delete from deliveries where hook = $1 and restore_id = $2 and seq = $3")
+                .bind(hook.clone())
+                .bind(letter.restore.to_string())
+                .bind(letter.seq)
+                .execute(connection)
+                .await
+                .map_err(failure)?;
+        }
+        Side::PutOff { hook, letter, attempts, until, why } => {
+            const PUT_OFF: &str = "update deliveries set attempts = $4, due_at = $5, why = $6
+                where hook = $1 and restore_id = $2 and seq = $3";
+            sqlx::query(PUT_OFF)
+                .bind(hook.clone())
+                .bind(letter.restore.to_string())
+                .bind(letter.seq)
+                .bind(*attempts)
+                .bind(until.as_micros())
+                .bind(why.clone())
+                .execute(connection)
+                .await
+                .map_err(failure)?;
+        }
+        Side::GiveUp { hook, letter, why } => {
+            const GIVE_UP: &str = "update deliveries set dead = 1, why = $4
+                where hook = $1 and restore_id = $2 and seq = $3";
+            sqlx::query(GIVE_UP)
+                .bind(hook.clone())
+                .bind(letter.restore.to_string())
+                .bind(letter.seq)
+                .bind(why.clone())
+                .execute(connection)
+                .await
+                .map_err(failure)?;
+        }
+        Side::SetDisabled { hook, why } => {
+            sqlx::query("update hooks set disabled = $2 where name = $1")
+                .bind(hook.clone())
+                .bind(why.clone())
+                .execute(connection)
+                .await
+                .map_err(failure)?;
+        }
+    }
+    Ok(Written::Done)
+}
+
+/// Walks the keys and not the restores: keys are kept for a day, restores for years.
+async fn forget_keys(connection: &mut SqliteConnection, before: i64, limit: usize) -> Result<usize, Failure> {
+    const FORGET: &str = "delete from keys where (caller, key) in (
+        select k.caller, k.key from keys k cross join restores r on r.id = k.restore_id
+         where r.finished_at < $1 limit $2)";
+    let done =
+        sqlx::query(FORGET).bind(before).bind(size(limit)).execute(connection).await.map_err(failure)?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// A restore goes before its history, or the history could not go; whether all went is asked at the
+/// commit.
+async fn forget_restores(
+    connection: &mut SqliteConnection,
+    before: i64,
+    limit: usize,
+) -> Result<usize, Failure> {
+    const OVER: &str = "select id from restores
+        where finished_at < $1 and not exists (select 1 from keys where restore_id = restores.id)
+        order by finished_at limit $2";
+    const FORGET: &str = "pragma defer_foreign_keys = on;
+        delete from restores where id in (select value from json_each($1));
+        delete from events where restore_id in (select value from json_each($1));
+        delete from targets where restore_id in (select value from json_each($1));
+        delete from deliveries where (hook, restore_id) in
+          (select h.name, w.value from hooks h, json_each($1) w)";
+    let ids: Vec<String> = sqlx::query_scalar(OVER)
+        .bind(before)
+        .bind(size(limit))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failure)?;
+    if !ids.is_empty() {
+        sqlx::query(FORGET).bind(json(&ids)?).execute(connection).await.map_err(failure)?;
+    }
+    Ok(ids.len())
+}
+
+async fn post(
+    connection: &mut SqliteConnection,
+    hook: &str,
+    from: Option<Position>,
+    to: Position,
+    letters: &[Letter],
+) -> Result<bool, Failure> {
+    const BEGIN: &str = "insert or ignore into hooks (name, cursor) values ($1, $2)";
+    const MOVE: &str = "update hooks set cursor = $2 where name = $1 and cursor = $3";
+    const PUT_IN: &str = "insert or ignore into deliveries (hook, restore_id, seq)
+        select $1, value ->> 0, value ->> 1 from json_each($2)";
+    let moved = match from {
+        None => sqlx::query(BEGIN).bind(hook.to_owned()).bind(to.to_string()),
+        Some(from) => sqlx::query(MOVE).bind(hook.to_owned()).bind(to.to_string()).bind(from.to_string()),
+    };
+    if moved.execute(&mut *connection).await.map_err(failure)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if !letters.is_empty() {
+        let letters: Vec<(RestoreId, u32)> = letters.iter().map(|l| (l.restore, l.seq)).collect();
+        sqlx::query(PUT_IN)
+            .bind(hook.to_owned())
+            .bind(json(&letters)?)
+            .execute(connection)
+            .await
+            .map_err(failure)?;
+    }
+    Ok(true)
+}
+
+async fn due(
+    connection: &mut SqliteConnection,
+    hook: &str,
+    now: i64,
+    until: i64,
+    limit: usize,
+) -> Result<Vec<Delivery>, Failure> {
+    const DUE: &str = "select n, restore_id, seq, attempts from deliveries
+        where hook = $1 and not dead and due_at <= $2
+          and exists (select 1 from hooks where name = $1 and disabled is null)
+        order by due_at, n limit $3";
+    const RESERVE: &str = "update deliveries set due_at = $2 where n in (select value from json_each($1))";
+    let rows = sqlx::query(DUE)
+        .bind(hook.to_owned())
+        .bind(now)
+        .bind(size(limit))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failure)?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    sqlx::query(RESERVE).bind(json(&numbers)?).bind(until).execute(connection).await.map_err(failure)?;
+    let delivery = |row: &sqlx::sqlite::SqliteRow| {
+        let restore = parse_id(row.get(1)).map_err(Failure::Within)?;
+        Ok(Delivery { restore, seq: row.get(2), attempts: row.get(3) })
+    };
+    rows.iter().map(delivery).collect()
+}

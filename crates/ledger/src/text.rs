@@ -1,0 +1,33 @@
+//! Documents as the databases keep them: text, so that what comes out is what went in to the byte.
+
+use restore_model::{RestoreId, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{LedgerError, Position};
+
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, LedgerError> {
+    serde_json::from_str(text).map_err(|error| LedgerError::Corrupt(error.to_string()))
+}
+
+pub(crate) fn parse_id(text: &str) -> Result<RestoreId, LedgerError> {
+    text.parse().map_err(|_| LedgerError::Corrupt("a restore id that is none".to_owned()))
+}
+
+pub(crate) fn parse_position(text: &str) -> Result<Position, LedgerError> {
+    text.parse().map_err(|_| LedgerError::Corrupt("a position that is none".to_owned()))
+}
+
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, LedgerError> {
+    serde_json::to_string(value).map_err(|error| LedgerError::Corrupt(error.to_string()))
+}
+
+/// The upstream's id of a restore, for its index.
+pub(crate) fn handle_id(state: &State) -> Option<String> {
+    state.handle.as_ref().map(|handle| handle.id.clone())
+}
+
+/// A limit as SQL takes it.
+pub(crate) fn size(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
