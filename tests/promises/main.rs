@@ -2,6 +2,7 @@
 
 mod canary;
 mod cases;
+mod crash;
 mod documents;
 mod faults;
 mod first_minutes;

@@ -50,12 +50,32 @@ impl Process {
     /// # Panics
     /// When it does not come up.
     pub async fn serve_in(folder: tempfile::TempDir, toml: &str) -> Self {
+        match Self::try_serve_in(folder, toml, &[]).await {
+            Ok(process) => process,
+            Err((_, log)) => panic!("the gateway did not come up:\n{log}"),
+        }
+    }
+
+    /// Starts it where an earlier one has run, with these variables; gives the folder and the log
+    /// back when it ends before it is up.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub async fn try_serve_in(
+        folder: tempfile::TempDir,
+        toml: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, (tempfile::TempDir, String)> {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, toml).expect("settings are written");
         let mut child = Command::new(binary())
             .arg("serve")
             .arg("--config")
             .arg(&config)
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -76,7 +96,10 @@ impl Process {
             None
         };
         let up = tokio::time::timeout(PATIENCE, up).await.ok().flatten();
-        let up = up.unwrap_or_else(|| panic!("the gateway did not come up:\n{before}"));
+        let Some(up) = up else {
+            let _dead = child.kill().await;
+            return Err((folder, before));
+        };
         let address = |name: &str| up[name].as_str().and_then(|a| a.parse().ok()).expect(name);
         let (api, admin) = (address("api"), address("admin"));
         let log = tokio::spawn(async move {
@@ -87,7 +110,12 @@ impl Process {
             }
             log
         });
-        Self { child, api, admin, log, folder }
+        Ok(Self { child, api, admin, log, folder })
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// The folder it runs in, where a relative ledger is.

@@ -183,12 +183,58 @@ impl World {
     /// # Panics
     /// When either does not start.
     pub async fn serve(settings: Settings) -> Self {
+        Self::serve_with(settings, &[]).await
+    }
+
+    /// The same, with these variables: the first process alone has them.
+    ///
+    /// # Panics
+    /// When either does not start.
+    pub async fn serve_with(settings: Settings, variables: &[(&str, &str)]) -> Self {
         let clouds = clouds().await;
         let served = SERVED.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let changes = served.into_iter().chain(settings.changes).collect();
         let toml = Settings { changes, routes: settings.routes }.toml(&clouds.url());
-        let gateway = Running::Process(Box::new(Process::serve(&toml).await));
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = match Process::try_serve_in(folder, &toml, variables).await {
+            Ok(process) => Running::Process(Box::new(process)),
+            Err((_, log)) => panic!("the gateway did not come up:\n{log}"),
+        };
         Self { clouds, gateway, http: Http::default(), toml }
+    }
+
+    /// One more gateway of the same settings, for the same clouds.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn another(&self) -> Process {
+        Process::serve(&self.toml).await
+    }
+
+    /// Speaks to another gateway of the same settings from now on; returns the one it spoke to.
+    ///
+    /// # Panics
+    /// When this one is no process.
+    pub fn turn_to(&mut self, other: Process) -> Process {
+        match std::mem::replace(&mut self.gateway, Running::Process(Box::new(other))) {
+            Running::Process(process) => *process,
+            Running::Here(_) | Running::Gone => panic!("this gateway is no process"),
+        }
+    }
+
+    /// Waits until the process ends by itself.
+    ///
+    /// # Panics
+    /// When it is no process or does not end.
+    pub async fn crashed(&mut self) -> tempfile::TempDir {
+        match std::mem::replace(&mut self.gateway, Running::Gone) {
+            Running::Process(process) => {
+                let (status, log, folder) = process.ended().await;
+                assert_eq!(status.code(), None, "it was killed:\n{log}");
+                folder
+            }
+            Running::Here(_) | Running::Gone => panic!("this gateway is no process"),
+        }
     }
 
     /// The process of the gateway.
@@ -246,6 +292,12 @@ impl World {
     /// Submits a restore.
     pub async fn submit(&self, request: &Value) -> Answer {
         self.post("/api/v1/restores", request).await
+    }
+
+    /// POST of JSON to the admin listener.
+    pub async fn decide(&self, path: &str, body: &Value) -> Answer {
+        let url = format!("http://{}{path}", self.gateway.admin());
+        self.http.send(Method::POST, &url, &[("content-type", "application/json")], body.to_string()).await
     }
 
     /// GET of an admin page.

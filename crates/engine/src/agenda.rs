@@ -1,18 +1,20 @@
-//! The agenda: which restore is to be read next, and when. One task for all restores, because
-//! there may be very many of them and nearly all of them only wait.
+//! The agenda: which restore is to be read next, and when. One task for all restores, because there
+//! may be very many of them and nearly all of them only wait. What is due goes into the lane of its
+//! upstream, where the budget lets it pass, the projects taking turns.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use restore_model::RestoreId;
+use restore_model::{ProjectId, RestoreId};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::Engine;
+use crate::budget::Budget;
 
-/// Rounds of reads under way at once; more wait their turn, so that many restores that are due
-/// together do not crowd out the sends.
+/// Rounds of reads under way at once in one lane; more wait their turn, so that many restores that
+/// are due together do not crowd out the sends.
 const MAX_ROUNDS: usize = 32;
 
 /// What is due when.
@@ -38,16 +40,16 @@ impl Agenda {
         }
     }
 
-    /// Waits for the next restore that is due.
-    async fn next(&self) -> RestoreId {
+    /// Waits for the next restore that is due, and says for when it was put down.
+    async fn next(&self) -> (Instant, RestoreId) {
         loop {
             let earliest = {
                 let mut due = self.due();
                 match due.peek() {
                     Some(Reverse((at, id))) if *at <= Instant::now() => {
-                        let id = *id;
+                        let next = (*at, *id);
                         due.pop();
-                        return id;
+                        return next;
                     }
                     Some(Reverse((at, _))) => Some(*at),
                     None => None,
@@ -64,16 +66,114 @@ impl Agenda {
     }
 }
 
+/// What is due at one upstream.
+pub(crate) struct Lane {
+    pub(crate) budget: Budget,
+    waiting: Mutex<Turns>,
+    more: Notify,
+}
+
+/// Restores by project, and whose turn it is.
+#[derive(Default)]
+struct Turns {
+    order: VecDeque<ProjectId>,
+    restores: HashMap<ProjectId, VecDeque<RestoreId>>,
+}
+
+impl Lane {
+    /// A lane with so many reads per minute; 0 is no limit.
+    pub(crate) fn per_minute(reads: u32) -> Self {
+        Self { budget: Budget::per_minute(reads), waiting: Mutex::default(), more: Notify::new() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Turns> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, project: &ProjectId, id: RestoreId) {
+        let mut turns = self.waiting();
+        let Turns { order, restores } = &mut *turns;
+        match restores.get_mut(project) {
+            Some(waiting) => waiting.push_back(id),
+            None => {
+                restores.insert(project.clone(), VecDeque::from([id]));
+                order.push_back(project.clone());
+            }
+        }
+        drop(turns);
+        self.more.notify_one();
+    }
+
+    fn pop(&self) -> Option<RestoreId> {
+        let mut turns = self.waiting();
+        let project = turns.order.pop_front()?;
+        let waiting = turns.restores.get_mut(&project)?;
+        let id = waiting.pop_front();
+        if waiting.is_empty() {
+            turns.restores.remove(&project);
+        } else {
+            turns.order.push_back(project);
+        }
+        id
+    }
+
+    /// Waits until one is due here and may be read, its first read being paid for.
+    async fn next(&self) -> RestoreId {
+        loop {
+            while self.waiting().order.is_empty() {
+                self.more.notified().await;
+            }
+            // Whose turn it is, is decided after the wait.
+            self.budget.take().await;
+            if let Some(id) = self.pop() {
+                return id;
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Works the agenda off until the engine stops.
     pub(crate) async fn work_off(self) {
+        loop {
+            let (at, id) = tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                due = self.0.agenda.next() => due,
+            };
+            let (lane, project) = {
+                let live = self.live();
+                let Some(known) = live.get(&id) else { continue };
+                // Put down for another moment since.
+                if known.due != Some(at) {
+                    continue;
+                }
+                let intent = known.intent.as_ref().filter(|_| known.token.is_some());
+                match intent {
+                    Some(intent) => {
+                        (Some(self.lane(&intent.route.upstream)), Some(intent.request.project_id.clone()))
+                    }
+                    None => (None, None),
+                }
+            };
+            if let (Some(lane), Some(project)) = (lane, project) {
+                lane.push(&project, id);
+            } else {
+                // There is nothing to read it with: only its deadlines are looked at.
+                let engine = self.clone();
+                self.0.tasks.spawn(async move { engine.follow_once(id).await });
+            }
+        }
+    }
+
+    /// Reads what is due in one lane until the engine stops.
+    pub(crate) async fn work_lane(self, lane: Arc<Lane>) {
         let rounds = Arc::new(Semaphore::new(MAX_ROUNDS));
         loop {
+            let Ok(round) = Arc::clone(&rounds).acquire_owned().await else { return };
             let id = tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                id = self.0.agenda.next() => id,
+                id = lane.next() => id,
             };
-            let Ok(round) = Arc::clone(&rounds).acquire_owned().await else { return };
             let engine = self.clone();
             self.0.tasks.spawn(async move {
                 tokio::select! {
@@ -93,18 +193,45 @@ mod tests {
     use super::*;
     use restore_model::Timestamp;
 
+    fn id(n: i64) -> RestoreId {
+        RestoreId::at(Timestamp::from_micros(n))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_due_comes_in_its_order_and_at_its_time() {
         let agenda = Arc::new(Agenda::default());
         let begun = Instant::now();
-        let [late, soon] = [2, 1].map(|n| RestoreId::at(Timestamp::from_micros(n)));
+        let [late, soon] = [id(2), id(1)];
         agenda.put(begun + Duration::from_secs(20), late);
         let other = Arc::clone(&agenda);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(5)).await;
             other.put(begun + Duration::from_secs(10), soon);
         });
-        assert_eq!((agenda.next().await, begun.elapsed().as_secs()), (soon, 10));
-        assert_eq!((agenda.next().await, begun.elapsed().as_secs()), (late, 20));
+        assert_eq!((agenda.next().await.1, begun.elapsed().as_secs()), (soon, 10));
+        assert_eq!((agenda.next().await.1, begun.elapsed().as_secs()), (late, 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn projects_take_turns_however_many_restores_each_has() {
+        let lane = Lane::per_minute(60);
+        let [many, few]: [ProjectId; 2] =
+            ["a", "b"].map(|digit| digit.repeat(32).parse().expect("a project id"));
+        let of_many: Vec<_> = (0..100).map(id).collect();
+        for id in &of_many {
+            lane.push(&many, *id);
+        }
+        let of_few = [id(1_000), id(1_001)];
+        for id in of_few {
+            lane.push(&few, id);
+        }
+        let begun = Instant::now();
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            order.push(lane.next().await);
+        }
+        assert_eq!(order, [of_many[0], of_few[0], of_many[1], of_few[1], of_many[2], of_many[3]]);
+        // One a second, but the first.
+        assert_eq!(begun.elapsed().as_secs(), 5);
     }
 }

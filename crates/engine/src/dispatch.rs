@@ -3,23 +3,27 @@
 //! what an answer means is decided by the generation alone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use restore_generations::{Known, Outcome, Prepare, Prepared, Reply};
-use restore_ledger::{Entry, LedgerError};
+use restore_ledger::{Entry, Lease, LedgerError};
 use restore_model::{
-    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
+    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength, Timestamp,
 };
 use restore_upstream::{Fault, Journal, Token, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::crash;
 use crate::replay::Reads;
 use crate::route::Plan;
 use crate::{Engine, unavailable};
+
+/// How far the wall clock may be set forward during a send without its being withheld.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Events about to be written, each with its evidence.
 pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
@@ -31,24 +35,24 @@ impl Engine {
         !std::mem::replace(&mut live.entry(id).or_default().dispatching, true)
     }
 
-    /// Sends a claimed restore and follows it. `answered` gets it as the upstream's answer left it;
-    /// nothing, when it was left where it stands.
+    /// Sends a claimed restore and follows it. `lease` is as it was before the first write.
+    /// `answered` gets it as the upstream's answer left it; nothing, when it was left where it stands.
     pub(crate) async fn carry_out(
         &self,
-        entry: Entry,
+        (entry, lease): (Entry, Lease),
         plan: &Plan,
         token: Token,
         trace: Option<TraceContext>,
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
-        let dispatch = AssertUnwindSafe(self.dispatch(entry, plan, &token, trace)).catch_unwind();
+        let dispatch = AssertUnwindSafe(self.dispatch((entry, lease), plan, &token, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
-            Ok(Err(LedgerError::Stale(_))) => {
-                // Called off, for one.
+            Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
+                // Called off, or another replica has it: what it wrote is the truth.
                 tracing::info!(restore.id = %id, "a restore has moved on without its task");
-                self.settle_up(id, Problem::new(Code::Internal, "two tasks had one restore")).await
+                self.0.ledger.get(id).await.ok().flatten()
             }
             Ok(Err(error)) => {
                 tracing::warn!(restore.id = %id, error = %error, "a restore could not be carried on");
@@ -78,7 +82,7 @@ impl Engine {
             known.dispatching = false;
         }
         match entry {
-            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, token),
+            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, Some(token)),
             _ => self.forget_if_idle(id),
         }
     }
@@ -103,7 +107,12 @@ impl Engine {
     }
 
     async fn try_to_settle_up(&self, id: RestoreId, why: &Problem) -> Result<Option<Entry>, LedgerError> {
+        let held = self.0.ledger.take(id).await?;
         let Some(entry) = self.0.ledger.get(id).await? else { return Ok(None) };
+        if !held {
+            // Another replica has taken it over, and settles it.
+            return Ok(Some(entry));
+        }
         let evidence = Evidence::new("gateway", Strength::Strong, self.now());
         let kind = if entry.state.is_unsent() {
             EventKind::Rejected { problem: Box::new(why.clone()) }
@@ -118,7 +127,7 @@ impl Engine {
 
     async fn dispatch(
         &self,
-        entry: Entry,
+        (entry, lease): (Entry, Lease),
         plan: &Plan,
         token: &Token,
         trace: Option<TraceContext>,
@@ -158,16 +167,25 @@ impl Engine {
             ));
             entry = self.write(&entry, Cause::Gateway, first).await?;
         }
+        crash::point("submitting");
 
         if let Some(live) = self.live().get_mut(&entry.intent.id) {
             live.sent = Some(Instant::now());
         }
-        let journal = Arc::new(Repetitions { engine: self.clone(), entry: Mutex::new(entry) });
+        let journal = Arc::new(Record {
+            engine: self.clone(),
+            lease,
+            kept: Mutex::new(Kept { entry, written: Instant::now(), at: self.now() }),
+        });
         let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
+        self.lane(&plan.pin.upstream).budget.spend();
         let result = plan.upstream.send(&encoded.call, with).await;
-        let entry = journal.entry.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        crash::point("answered");
+        let entry = journal.kept().entry.clone();
         let kinds = self.outcome(plan, &request, result);
-        self.write_for_sure(&entry, kinds).await
+        let entry = self.write_for_sure(entry, kinds).await;
+        crash::point("recorded");
+        entry
     }
 
     async fn reject(
@@ -226,18 +244,35 @@ impl Engine {
 
     /// Writes what is already true in the cloud. The ledger may be away for a while; then this
     /// waits, for there is nothing better to do with the knowledge. If the process ends first, the
-    /// restore is found `submitting` and becomes unknown.
-    async fn write_for_sure(&self, entry: &Entry, kinds: Kinds) -> Result<Entry, LedgerError> {
+    /// restore is found `submitting` and becomes unknown; so it does when another replica takes it
+    /// over while this one cannot be heard, and then the answer settles what was left open.
+    async fn write_for_sure(&self, sent: Entry, kinds: Kinds) -> Result<Entry, LedgerError> {
+        let id = sent.intent.id;
+        let attempts = sent.state.attempts;
+        let tells = !matches!(kinds.first(), Some((EventKind::Unsure { .. }, _)));
+        let mut entry = sent;
         let mut wait = Duration::from_millis(100);
         loop {
-            match self.write(entry, Cause::Upstream, kinds.clone()).await {
-                Err(LedgerError::Unavailable(why)) => {
-                    tracing::error!(restore.id = %entry.intent.id, error = why, "an outcome waits for the ledger");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(5));
-                }
+            let why = match self.write(&entry, Cause::Upstream, kinds.clone()).await {
+                Err(LedgerError::Unavailable(why)) => why,
+                Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
+                    Ok(Some(now)) => {
+                        let open = now.state.status == Status::Unknown && now.state.attempts == attempts;
+                        if !(open && tells) {
+                            tracing::warn!(restore.id = %id, "an answer comes too late to be written down");
+                            return Ok(now);
+                        }
+                        entry = now;
+                        continue;
+                    }
+                    Ok(None) => return Err(LedgerError::NotFound(id)),
+                    Err(error) => error.to_string(),
+                },
                 other => return other,
-            }
+            };
+            tracing::error!(restore.id = %id, error = why, "an outcome waits for the ledger");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(5));
         }
     }
 
@@ -252,7 +287,8 @@ impl Engine {
         let now = self.now();
         let ask = Prepare { request, known, baseline: plan.pin.baseline, now };
         let generation = plan.upstream.generation();
-        let mut reads = Reads::default();
+        let lane = self.lane(&plan.pin.upstream);
+        let mut reads = Reads::counted(&lane.budget);
         let done = reads.until_done(&plan.upstream, &with, |answers| generation.prepare(&ask, answers)).await;
         let Some(done) = done else {
             let detail = "the reads before the restore did not come to an end";
@@ -297,23 +333,58 @@ fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
     )
 }
 
-/// Writes each repetition of a send down before it is made.
-struct Repetitions {
+/// The record of one send: what was written down of it, and whether it may still be made.
+struct Record {
     engine: Engine,
-    entry: Mutex<Entry>,
+    /// As it was before `submitting` was written.
+    lease: Lease,
+    kept: Mutex<Kept>,
 }
 
-impl Journal for Repetitions {
+struct Kept {
+    entry: Entry,
+    /// When the present attempt was written down, on both clocks: the monotonic one stands still
+    /// while a machine is suspended, the other one can be set.
+    written: Instant,
+    at: Timestamp,
+}
+
+impl Record {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for Record {
+    /// Later than the settle window allows for, others may have concluded that nothing was sent.
+    fn may_write(&self) -> Result<(), &'static str> {
+        crash::point("first_byte");
+        let limit = self.engine.0.policy.send;
+        let (on_monotonic, on_wall) = {
+            let kept = self.kept();
+            (kept.written.elapsed(), self.engine.now().micros_since(kept.at))
+        };
+        let by_wall = Duration::from_micros(u64::try_from(on_wall).unwrap_or(0));
+        if on_monotonic > limit || by_wall > limit + CLOCK_TOLERANCE {
+            return Err("the send was written down too long ago");
+        }
+        if !self.lease.is_current() {
+            return Err("the lease on the restore has lapsed");
+        }
+        Ok(())
+    }
+
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
         Box::pin(async move {
-            let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let entry = self.kept().entry.clone();
             let now = self.engine.now();
             let kinds = vec![
                 (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
                 (EventKind::Submitting { attempt }, Evidence::new("gateway", Strength::Strong, now)),
             ];
-            let after = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
-            *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = after;
+            let entry = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
+            crash::point("submitting");
+            *self.kept() = Kept { entry, written: Instant::now(), at: now };
             Ok(())
         })
     }

@@ -4,6 +4,7 @@
 //! interval however many ask at the same time.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,6 +15,7 @@ use restore_upstream::{Token, TraceContext, With};
 use tokio::time::Instant;
 
 use crate::Engine;
+use crate::crash;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
 
@@ -31,62 +33,137 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 /// Operation logs of other restores that may be passed over in one round.
 const MAX_TAKEN: usize = 64;
 
+/// What a round left to be done.
+enum Round {
+    /// Another one after so long.
+    Again(Duration),
+    /// The token is of no use: only deadlines are left, the next of them after so long.
+    Unread(Option<Duration>),
+    /// Nothing.
+    Over,
+}
+
 impl Engine {
-    /// Puts a restore on the agenda, unless it stands there already.
-    pub(crate) fn follow(&self, entry: &Entry, token: Token) {
+    /// Puts a restore on the agenda, unless it stands there already. Without a token only its
+    /// deadlines are watched.
+    pub(crate) fn follow(&self, entry: &Entry, token: Option<Token>) {
         let id = entry.intent.id;
-        {
-            let mut live = self.live();
-            let known = live.entry(id).or_default();
-            known.token = Some(token);
-            if std::mem::replace(&mut known.followed, true) {
-                return;
-            }
+        let first = match token {
+            // By the generation's rhythm the first look is early: a short restore that ends unseen
+            // could not be told from none. An interval in the settings is taken at its word.
+            Some(_) if self.0.policy.interval.is_none() => Some(self.interval(entry).min(FIRST_LOOK)),
+            Some(_) => Some(self.interval(entry)),
+            None => self.until_deadline(entry),
+        };
+        let mut live = self.live();
+        let known = live.entry(id).or_default();
+        let was_read = known.followed && known.token.is_some();
+        if token.is_some() {
+            known.token = token;
+            known.tokens = known.tokens.wrapping_add(1);
         }
-        // By the generation's rhythm the first look is early: a short restore that ends unseen could
-        // not be told from none. An interval in the settings is taken at its word.
-        let interval = self.interval(entry);
-        let first = if self.0.policy.interval.is_none() { interval.min(FIRST_LOOK) } else { interval };
-        self.0.agenda.put(Instant::now() + first, id);
+        let (Some(first), false) = (first, was_read) else { return };
+        known.intent = Some(Arc::clone(&entry.intent));
+        let at = Instant::now() + first;
+        // In its round it has no place on the agenda, and gets one at the end of that.
+        if !std::mem::replace(&mut known.followed, true) || known.due.is_some_and(|due| at < due) {
+            known.due = Some(at);
+            self.0.agenda.put(at, id);
+        }
     }
 
     /// One round of reads, and the next one on the agenda if there is to be one.
     pub(crate) async fn follow_once(&self, id: RestoreId) {
-        let round = AssertUnwindSafe(self.round_of(id)).catch_unwind().await;
+        let (token, used) = {
+            let mut live = self.live();
+            let Some(known) = live.get_mut(&id) else { return };
+            known.due = None;
+            (known.token.clone(), known.tokens)
+        };
+        let round = AssertUnwindSafe(self.round_of(id, token)).catch_unwind().await;
         // After a fault of our own, which the panic hook has told, it is tried again later.
-        if let Some(next) = round.unwrap_or(Some(OPERATOR_INTERVAL)) {
-            self.0.agenda.put(Instant::now() + next, id);
+        let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
+        let mut live = self.live();
+        let Some(known) = live.get_mut(&id) else { return };
+        // A token that came meanwhile is tried, whatever became of the one before.
+        let newer = known.tokens != used && known.token.is_some();
+        let next = match after {
+            Round::Again(wait) => Some(wait),
+            Round::Unread(_) | Round::Over if newer => Some(FIRST_LOOK),
+            Round::Unread(deadline) => {
+                known.token = None;
+                deadline
+            }
+            Round::Over => None,
+        };
+        if let Some(wait) = next {
+            let at = Instant::now() + wait;
+            known.due = Some(at);
+            self.0.agenda.put(at, id);
             return;
         }
-        if let Some(known) = self.live().get_mut(&id) {
-            known.followed = false;
-            known.token = None;
-        }
+        known.followed = false;
+        known.token = None;
+        known.intent = None;
+        drop(live);
         self.forget_if_idle(id);
     }
 
-    /// One round; how long to wait for the next, or nothing when there is none.
-    async fn round_of(&self, id: RestoreId) -> Option<Duration> {
-        let entry = match self.0.ledger.get(id).await {
-            Ok(entry) => entry?,
+    /// One round.
+    async fn round_of(&self, id: RestoreId, token: Option<Token>) -> Round {
+        match self.try_round_of(id, token).await {
+            Ok(round) => round,
+            // Another replica, or a caller's own read, was first.
+            Err(LedgerError::Stale(_)) => Round::Again(FIRST_LOOK),
             Err(error) => {
                 tracing::warn!(restore.id = %id, error = %error, "a restore cannot be followed for the moment");
-                return Some(LEDGER_PAUSE);
+                Round::Again(LEDGER_PAUSE)
             }
-        };
-        if entry.state.status.is_final() {
-            return None;
         }
-        let token = self.live().get(&id).and_then(|live| live.token.clone())?;
-        let entry = match self.observe(&entry, token, None).await {
-            Ok(after) => after,
-            Err(error) => {
-                tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
-                entry
+    }
+
+    async fn try_round_of(&self, id: RestoreId, token: Option<Token>) -> Result<Round, LedgerError> {
+        let Some(entry) = self.0.ledger.get(id).await? else { return Ok(Round::Over) };
+        if entry.state.status.is_final() {
+            return Ok(Round::Over);
+        }
+        let interval = self.interval(&entry);
+        let entry = match token {
+            None => {
+                let reading = Reading::unreadable("no token to read it with", true, "credential");
+                self.settle(&entry, &reading).await?
+            }
+            // Another replica has read it just now.
+            Some(_) if !self.0.ledger.reserve_read(id, interval / 10 * 9).await? => entry,
+            Some(token) => {
+                let lane = self.lane(&entry.intent.route.upstream);
+                self.observe(&entry, token, None, Reads::paid(&lane.budget)).await?
             }
         };
-        let over = entry.state.status.is_final() || entry.state.awaiting_credential;
-        (!over).then(|| self.interval(&entry))
+        Ok(if entry.state.status.is_final() {
+            Round::Over
+        } else if entry.state.awaiting_credential {
+            Round::Unread(self.until_deadline(&entry))
+        } else {
+            Round::Again(self.interval(&entry))
+        })
+    }
+
+    /// Until something becomes true of a restore by time alone; nothing when all such is true.
+    fn until_deadline(&self, entry: &Entry) -> Option<Duration> {
+        let left = match entry.state.status {
+            Status::Running if !entry.state.overdue => {
+                let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
+                overdue.saturating_sub(self.age(entry))
+            }
+            Status::Unknown if !entry.state.needs_operator => {
+                let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
+                self.0.policy.unknown.saturating_sub(unknown_for)
+            }
+            _ => return None,
+        };
+        // Past it, not just before it.
+        Some(left + Duration::from_millis(20))
     }
 
     /// Until the next read. Spread by a tenth, by a number that each restore has of its own, so
@@ -113,7 +190,10 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
         let entry = self.get(id).await?;
-        let busy = self.live().get(&id).is_some_and(|live| live.followed || live.dispatching);
+        let busy = self
+            .live()
+            .get(&id)
+            .is_some_and(|live| live.dispatching || (live.followed && live.token.is_some()));
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
         let (Some(token), false, true) = (token, busy, readable) else { return Ok(entry) };
 
@@ -122,7 +202,7 @@ impl Engine {
         let engine = self.clone();
         let asked = token.clone();
         let flight = async move {
-            let read = self.0.tasks.spawn(async move { engine.observe(&entry, asked, trace).await });
+            let read = self.0.tasks.spawn(async move { engine.read_now(&entry, asked, trace).await });
             match read.await {
                 Ok(Ok(_) | Err(LedgerError::Stale(_))) => {}
                 Ok(Err(error)) => {
@@ -138,19 +218,39 @@ impl Engine {
             self.0.fresh.invalidate(&id).await;
         }
         if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
-            self.follow(&entry, token);
+            self.follow(&entry, Some(token));
         }
         Ok(entry)
     }
 
-    /// One round of reads, and what follows from it.
-    pub(crate) async fn observe(
+    /// Reads for a caller who asks, unless the upstream was asked often enough, or by another
+    /// replica just now.
+    async fn read_now(
         &self,
         entry: &Entry,
         token: Token,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let reading = match Box::pin(self.round(entry, token, trace)).await? {
+        let lane = self.lane(&entry.intent.route.upstream);
+        let shared = self.0.policy.status_cache;
+        // A read that brought nothing for want of a token says nothing of this one's.
+        let free =
+            entry.state.awaiting_credential || self.0.ledger.reserve_read(entry.intent.id, shared).await?;
+        if !free || !lane.budget.try_take() {
+            return Ok(entry.clone());
+        }
+        self.observe(entry, token, trace, Reads::paid(&lane.budget)).await
+    }
+
+    /// One round of reads, and what follows from it.
+    async fn observe(
+        &self,
+        entry: &Entry,
+        token: Token,
+        trace: Option<TraceContext>,
+        reads: Reads<'_>,
+    ) -> Result<Entry, LedgerError> {
+        let reading = match Box::pin(self.round(entry, token, trace, reads)).await? {
             Some(reading) => reading,
             None => {
                 let name = &entry.intent.route.upstream;
@@ -165,7 +265,13 @@ impl Engine {
             let mut known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             known.insert(entry.intent.route.upstream.clone());
         }
-        let settled = settle(&entry.state, &reading, self.terms(entry));
+        crash::point("observed");
+        self.settle(entry, &reading).await
+    }
+
+    /// Writes down what follows from a reading.
+    async fn settle(&self, entry: &Entry, reading: &Reading) -> Result<Entry, LedgerError> {
+        let settled = settle(&entry.state, reading, self.terms(entry));
         let mut entry = entry.clone();
         if !settled.told.is_empty() {
             entry = self.write(&entry, Cause::Upstream, settled.told).await?;
@@ -182,6 +288,7 @@ impl Engine {
         entry: &Entry,
         token: Token,
         trace: Option<TraceContext>,
+        mut reads: Reads<'_>,
     ) -> Result<Option<Reading>, LedgerError> {
         let route = &entry.intent.route;
         let Some(plan) = self.0.routes.pinned(route) else { return Ok(None) };
@@ -193,7 +300,6 @@ impl Engine {
         };
         let with = With { token: Some(token), journal: None, trace };
         let mut taken: Vec<String> = Vec::new();
-        let mut reads = Reads::default();
         loop {
             let told = reads
                 .until_done(&upstream, &with, |answers| {

@@ -65,7 +65,8 @@ impl Engine {
         let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
         let with = With { token: Some(token), journal: None, trace };
         let generation = plan.upstream.generation();
-        let mut reads = Reads::default();
+        let lane = self.lane(&plan.pin.upstream);
+        let mut reads = Reads::counted(&lane.budget);
         let checks = reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
         let Some(checks) = checks else {
             return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
@@ -164,6 +165,11 @@ impl Engine {
                 })
             })
             .collect();
-        json!({ "upstreams": upstreams })
+        let keys = json!({
+            "header": "Idempotency-Key",
+            "window_seconds": self.0.routes.longest_key_window().as_secs(),
+            "keys_per_caller": self.0.policy.keys_per_caller,
+        });
+        json!({ "upstreams": upstreams, "idempotency": keys })
     }
 }

@@ -7,8 +7,11 @@
 //! | `submit` | take a restore in, once |
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
 //! | `settle` | what a reading means for a state: a pure function |
-//! | `follow`, `agenda` | read until the end, one read per interval however many wait |
+//! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
+//! | `recover` | take up what an earlier or another process left, and keep the ledger small |
+//! | `operate` | what only a person decides |
+//! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
@@ -19,9 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
-use restore_ledger::{Entry, Ledger, LedgerError, Query};
+use restore_ledger::{Entry, Ledger, LedgerError, Query, Recovery};
 use restore_model::{
-    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Problem, RestoreId, Strength, Timestamp,
+    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength,
+    Timestamp,
 };
 use restore_upstream::{BreakerState, Token, TraceContext};
 use tokio::sync::watch;
@@ -30,28 +34,36 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod agenda;
+mod budget;
+pub mod crash;
 mod dispatch;
 mod follow;
 mod inquire;
 pub mod notify;
+mod operate;
+mod recover;
 mod replay;
 pub mod route;
 mod settle;
 mod submit;
 
+use agenda::Lane;
+
 pub use inquire::{CheckReport, Preview};
+pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
 pub use submit::{Refusal, Submission, Submitted};
+
+/// How long a count of a caller's keys is believed.
+const KEY_COUNT: Duration = Duration::from_secs(30);
 
 /// How the engine goes about its work.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// How long a submit waits for the upstream's answer before it says `submitting`.
     pub answer: Duration,
-    /// How long after its end a restore answers for an equal request without a key.
-    pub duplicate_window: Duration,
-    /// How long after its end a restore answers for its key.
-    pub key_window: Duration,
+    /// How long nobody may carry on with a restore that was not sent before it expires.
+    pub unsent: Duration,
     /// Between two reads of one restore; `None` is the generation's own rhythm.
     pub interval: Option<Duration>,
     /// How long what was read on demand counts as fresh.
@@ -64,6 +76,13 @@ pub struct Policy {
     pub unknown: Duration,
     /// Longest time of one send.
     pub send: Duration,
+    /// Idempotency keys that one caller may have at once.
+    pub keys_per_caller: usize,
+    /// How long ended restores are kept; `None` for ever.
+    pub retention: Option<Duration>,
+    /// How often it is looked for restores that another process left behind, and for what is to be
+    /// forgotten, where the ledger is shared.
+    pub patrol: Duration,
 }
 
 /// Who wants to know what was written down: metrics and logs.
@@ -79,10 +98,16 @@ struct Live {
     changes: Option<watch::Sender<u32>>,
     /// Whether a task dispatches it.
     dispatching: bool,
-    /// Whether it is on the agenda.
+    /// Whether it is on the agenda, or being read.
     followed: bool,
+    /// For when it is on the agenda.
+    due: Option<Instant>,
+    /// What it is about, while it is followed.
+    intent: Option<Arc<Intent>>,
     /// With what it is read.
     token: Option<Token>,
+    /// Counts the tokens it was given.
+    tokens: u32,
     /// When this process sent it, on the monotonic clock.
     sent: Option<Instant>,
     /// When this process first saw it unknown, on the monotonic clock.
@@ -106,6 +131,16 @@ struct Shared {
     fresh: Cache<RestoreId, ()>,
     /// Which restore is to be read next.
     agenda: agenda::Agenda,
+    /// By upstream.
+    lanes: HashMap<String, Arc<Lane>>,
+    /// Of upstreams that the settings no longer name, which nothing is read from.
+    no_lane: Arc<Lane>,
+    /// Keys that each caller has, as counted a moment ago.
+    keys: Cache<String, usize>,
+    /// Set while the ledger may be an older copy of itself.
+    recovery: Mutex<Option<Recovery>>,
+    /// Counts commits, of this process and, with a shared ledger, of the others.
+    changed: watch::Sender<u64>,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     tasks: TaskTracker,
@@ -122,6 +157,13 @@ impl Engine {
         clock: Arc<dyn Clock>,
         witness: Arc<dyn Witness>,
     ) -> Self {
+        let lanes = routes
+            .upstreams()
+            .map(|upstream| {
+                let lane = Lane::per_minute(upstream.reads_per_minute());
+                (upstream.name().to_owned(), Arc::new(lane))
+            })
+            .collect();
         let fresh = Cache::builder().max_capacity(100_000).time_to_live(policy.status_cache).build();
         Self(Arc::new(Shared {
             ledger,
@@ -133,75 +175,15 @@ impl Engine {
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
             agenda: agenda::Agenda::default(),
+            lanes,
+            no_lane: Arc::new(Lane::per_minute(0)),
+            keys: Cache::builder().max_capacity(10_000).time_to_live(KEY_COUNT).build(),
+            recovery: Mutex::default(),
+            changed: watch::channel(0).0,
             no_restore_read: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))
-    }
-
-    /// Takes up what an earlier process left unfinished. A restart ends nothing (I6): what may
-    /// have been sent becomes unknown, all else waits for a caller's token.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read or written.
-    pub async fn recover(&self) -> Result<usize, LedgerError> {
-        self.0.tasks.spawn(self.clone().work_off());
-        let unfinished = self.0.ledger.unfinished().await?;
-        let count = unfinished.len();
-        for entry in unfinished {
-            let id = entry.intent.id;
-            let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
-            let kinds = if entry.state.status == restore_model::Status::Submitting && !entry.state.is_unsent()
-            {
-                let reason =
-                    "the gateway was restarted while the request may have been on the wire".to_owned();
-                vec![
-                    (EventKind::Unsure { reason, problem: None }, evidence("found submitting")),
-                    (EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")),
-                ]
-            } else if entry.state.stale_since.is_none() {
-                vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
-            } else {
-                Vec::new()
-            };
-            let entry =
-                if kinds.is_empty() { entry } else { self.write(&entry, Cause::Restart, kinds).await? };
-            if entry.state.is_unsent() {
-                self.expire_later(id);
-            }
-        }
-        Ok(count)
-    }
-
-    /// A restore that nobody carries on with is not held for ever: its locks block its target.
-    fn expire_later(&self, id: RestoreId) {
-        let engine = self.clone();
-        self.0.tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = engine.0.stop.cancelled() => return,
-                    () = tokio::time::sleep(engine.0.policy.duplicate_window) => {}
-                }
-                match engine.expire(id).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
-                    }
-                }
-            }
-        });
-    }
-
-    async fn expire(&self, id: RestoreId) -> Result<(), LedgerError> {
-        let dispatching = self.live().get(&id).is_some_and(|live| live.dispatching);
-        match self.0.ledger.get(id).await? {
-            Some(entry) if entry.state.is_unsent() && !dispatching => {
-                let evidence = Evidence::new("deadline", Strength::Strong, self.now());
-                self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await?;
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// One restore as it is stored.
@@ -261,6 +243,9 @@ impl Engine {
     /// Why the engine could not take a restore right now; empty when it could.
     pub async fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if let Some(recovery) = self.recovery() {
+            reasons.push(format!("recovery: {}", recovery.reason));
+        }
         if let Err(error) = self.0.ledger.ready().await {
             reasons.push(format!("ledger: {error}"));
         }
@@ -281,6 +266,17 @@ impl Engine {
         let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
         self.0.ledger.close().await;
         done
+    }
+
+    /// Tells when anything was written: the number changes with every commit.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// The lane of an upstream.
+    fn lane(&self, upstream: &str) -> Arc<Lane> {
+        Arc::clone(self.0.lanes.get(upstream).unwrap_or(&self.0.no_lane))
     }
 
     fn now(&self) -> Timestamp {
@@ -310,6 +306,7 @@ impl Engine {
         for event in events {
             self.0.witness.witness(entry, event);
         }
+        self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
         let id = entry.intent.id;
         let mut live = self.live();
         if let Some(known) = live.get_mut(&id) {
@@ -427,6 +424,7 @@ fn not_found(id: RestoreId) -> Problem {
 fn unavailable(error: LedgerError) -> Problem {
     match error {
         LedgerError::NotFound(id) => not_found(id),
+        LedgerError::NotHeld(_) => Problem::new(Code::LedgerUnavailable, error.to_string()).after(1),
         LedgerError::Illegal(_) | LedgerError::Corrupt(_) => Problem::new(Code::Internal, error.to_string()),
         _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
     }

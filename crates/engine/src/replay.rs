@@ -4,19 +4,34 @@
 use restore_generations::{Answer, Step, Unread};
 use restore_upstream::{Fault, FaultKind, Upstream, With};
 
+use crate::budget::Budget;
+
 /// Reads for one question, at most: some page through long lists.
 const MAX_READS: usize = 160;
 
 /// What was read for one question so far.
-#[derive(Default)]
-pub(crate) struct Reads {
+pub(crate) struct Reads<'a> {
+    /// What each read is counted in.
+    budget: &'a Budget,
+    /// Whether the first one is counted already.
+    paid: bool,
     /// Each answer, in order.
     pub(crate) answers: Vec<Answer>,
     /// Why the last read brought nothing, if it did not.
     pub(crate) fault: Option<Fault>,
 }
 
-impl Reads {
+impl<'a> Reads<'a> {
+    /// Reads that are counted in this budget, and made whatever is left in it.
+    pub(crate) const fn counted(budget: &'a Budget) -> Self {
+        Self { budget, paid: false, answers: Vec::new(), fault: None }
+    }
+
+    /// The same, the first of them having been counted before.
+    pub(crate) const fn paid(budget: &'a Budget) -> Self {
+        Self { budget, paid: true, answers: Vec::new(), fault: None }
+    }
+
     /// Reads until the question is answered; nothing when it does not come to an end.
     pub(crate) async fn until_done<T>(
         &mut self,
@@ -32,7 +47,13 @@ impl Reads {
             if self.answers.len() == MAX_READS {
                 return None;
             }
+            if !std::mem::take(&mut self.paid) {
+                self.budget.spend();
+            }
             let answer = upstream.send(&call, with.clone()).await;
+            if let Ok(reply) = &answer {
+                self.budget.heard(reply);
+            }
             self.fault = answer.as_ref().err().cloned();
             self.answers.push(answer.map_err(|fault| unread(&fault)));
         }

@@ -42,6 +42,10 @@ pub struct Route {
     pub baseline: bool,
     /// Whether a key is needed.
     pub idempotency: Idempotency,
+    /// How long after its end a restore answers for its key.
+    pub key_window: Duration,
+    /// How long after its end a restore answers for an equal request without a key.
+    pub duplicate_window: Duration,
     /// When a running restore is overdue.
     pub overdue: Duration,
 }
@@ -59,6 +63,10 @@ pub struct Plan {
     pub pin: RoutePin,
     /// Whether a key is needed.
     pub idempotency: Idempotency,
+    /// As in [`Route`].
+    pub key_window: Duration,
+    /// As in [`Route`].
+    pub duplicate_window: Duration,
 }
 
 impl Routes {
@@ -85,6 +93,8 @@ impl Routes {
                         overdue_seconds: route.overdue.as_secs(),
                     },
                     idempotency: route.idempotency,
+                    key_window: route.key_window,
+                    duplicate_window: route.duplicate_window,
                 });
             }
         }
@@ -107,7 +117,14 @@ impl Routes {
             upstream,
             pin: pin.clone(),
             idempotency: Idempotency::Optional,
+            key_window: Duration::ZERO,
+            duplicate_window: Duration::ZERO,
         })
+    }
+
+    /// The longest time for which any rule keeps a key after the end of its restore.
+    pub(crate) fn longest_key_window(&self) -> Duration {
+        self.0.iter().map(|route| route.key_window).max().unwrap_or_default()
     }
 
     /// The upstream of this name, as long as a rule names it.

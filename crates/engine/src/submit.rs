@@ -3,7 +3,7 @@
 //! hangs up.
 
 use restore_generations::{Expressible, Known, Prepare, Step};
-use restore_ledger::{Accept, Entry, NewEntry};
+use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
 };
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::route::{Idempotency, Plan};
-use crate::{Engine, number, trace_ids, unavailable};
+use crate::{Engine, crash, number, trace_ids, unavailable};
 
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
@@ -77,6 +77,10 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
 
+        if self.recovery().is_some() {
+            let detail = "the ledger may be an older copy of itself; nothing was sent";
+            return Err(Problem::new(Code::InRecovery, detail).after(60).into());
+        }
         if self.0.stop.is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
         }
@@ -123,6 +127,8 @@ impl Engine {
         token: Token,
         taken: oneshot::Sender<Result<Taken, Refusal>>,
     ) {
+        // Before anything is written, so that it ends if another replica takes over meanwhile.
+        let lease = self.0.ledger.lease();
         // Whoever waited may have gone at any point; what is to be done is done all the same.
         let (entry, replayed) = match self.accept_unless_busy(&submission, &plan, &token).await {
             Ok(accepted) => accepted,
@@ -134,13 +140,29 @@ impl Engine {
         // An equal request takes up what an earlier process accepted and could not begin to send.
         let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
         let plan = if replayed { self.0.routes.pinned(&entry.intent.route) } else { Some(plan) };
-        let (Some(plan), true) = (plan, open && self.claim(entry.intent.id)) else {
+        let id = entry.intent.id;
+        let ours = open && self.claim(id);
+        // What another replica is about to send is its to send.
+        let ours = ours && (!replayed || self.held(id).await);
+        let (Some(plan), true) = (plan, ours) else {
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
         let (answered, answer) = oneshot::channel();
         let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
-        self.carry_out(entry, &plan, token, submission.trace, answered).await;
+        self.carry_out((entry, lease), &plan, token, submission.trace, answered).await;
+    }
+
+    /// Whether a claimed restore is this process's; where not, the claim is given back.
+    async fn held(&self, id: RestoreId) -> bool {
+        let held = matches!(self.0.ledger.take(id).await, Ok(true));
+        if !held {
+            if let Some(known) = self.live().get_mut(&id) {
+                known.dispatching = false;
+            }
+            self.forget_if_idle(id);
+        }
+        held
     }
 
     async fn accept_unless_busy(
@@ -169,6 +191,11 @@ impl Engine {
                 Err(Problem::new(Code::KeyConflict, detail).into())
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
+            Accept::TooManyKeys => {
+                let most = self.0.policy.keys_per_caller;
+                let detail = format!("this caller has {most} keys; nothing was started");
+                Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
+            }
         }
     }
 
@@ -211,14 +238,29 @@ impl Engine {
         let new = NewEntry {
             intent,
             events: events.clone(),
-            key_window_seconds: self.0.policy.key_window.as_secs(),
-            duplicate_window_seconds: self.0.policy.duplicate_window.as_secs(),
+            key_window_seconds: plan.key_window.as_secs(),
+            duplicate_window_seconds: plan.duplicate_window.as_secs(),
+            may_keep_key: self.may_keep_key(submission).await?,
         };
+        crash::point("before_accept");
         let accepted = self.0.ledger.accept(new).await.map_err(unavailable)?;
         if let Accept::New(entry) = &accepted {
+            crash::point("accepted");
             self.told(entry, &events);
         }
         Ok(accepted)
+    }
+
+    /// Whether the caller may have one more key. Counted now and then: the bound is there so that
+    /// keys do not fill the disk, and one more or less does not matter.
+    async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
+        let most = self.0.policy.keys_per_caller;
+        if submission.key.is_none() {
+            return Ok(true);
+        }
+        let count = async { self.0.ledger.keys(&submission.caller, most).await };
+        let count = self.0.keys.try_get_with_by_ref(&submission.caller, count).await;
+        Ok(count.map_err(|error| unavailable(LedgerError::Unavailable(error.to_string())))? < most)
     }
 
     /// Waits until the upstream has answered a send that another request began, or the time for an

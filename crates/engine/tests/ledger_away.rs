@@ -9,8 +9,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes, Submission, Witness};
 use restore_ledger::memory::MemoryLedger;
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Query};
-use restore_model::{Code, Effect, Event, RestoreId, Status, SystemClock};
+use restore_ledger::{
+    Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
+    Query, Record, Recovery, Told, Waiting,
+};
+use restore_model::{Code, Effect, Event, RestoreId, Status, SystemClock, Timestamp};
 use restore_simulator::Simulator;
 use restore_upstream::{Options, Token, Upstream};
 
@@ -26,11 +29,16 @@ fn take(counter: &AtomicU32) -> bool {
     counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-impl Ledger for Away {
-    fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
-        self.kept.accept(new)
-    }
+/// Each call as the kept ledger answers it.
+macro_rules! as_kept {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(fn $name<'a>(&'a self, $($argument: $kind),*) -> BoxFuture<'a, Result<$answer, LedgerError>> {
+            self.kept.$name($($argument),*)
+        })*
+    };
+}
 
+impl Ledger for Away {
     fn append(
         &self,
         id: RestoreId,
@@ -44,37 +52,49 @@ impl Ledger for Away {
         self.kept.append(id, seen, events)
     }
 
-    fn get(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
-        self.kept.get(id)
+    fn lease(&self) -> Lease {
+        self.kept.lease()
     }
 
-    fn events(&self, id: RestoreId) -> BoxFuture<'_, Result<Vec<Event>, LedgerError>> {
-        self.kept.events(id)
-    }
-
-    fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        self.kept.list(query)
-    }
-
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        self.kept.unfinished()
-    }
-
-    fn handle_taken<'a>(
-        &'a self,
-        upstream: &'a str,
-        handle_id: &'a str,
-        but: RestoreId,
-    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        self.kept.handle_taken(upstream, handle_id, but)
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        self.kept.ready()
+    fn is_shared(&self) -> bool {
+        self.kept.is_shared()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.kept.close()
+    }
+
+    as_kept! {
+        accept(new: NewEntry) -> Accept;
+        get(id: RestoreId) -> Option<Entry>;
+        events(id: RestoreId) -> Vec<Event>;
+        list(query: Query) -> Vec<Entry>;
+        claim(limit: usize) -> Vec<Entry>;
+        take(id: RestoreId) -> bool;
+        reserve_read(id: RestoreId, interval: Duration) -> bool;
+        feed(after: Position, limit: usize) -> Vec<Told>;
+        position() -> Position;
+        keys(caller: &'a str, at_most: usize) -> usize;
+        prune(restores: Option<Timestamp>, keys: Timestamp, limit: usize) -> Pruned;
+        audit(after: Option<RestoreId>, limit: usize) -> Vec<Record>;
+        recovery() -> Option<Recovery>;
+        set_recovery(recovery: Option<Recovery>) -> ();
+        handle_taken(upstream: &'a str, handle_id: &'a str, but: RestoreId) -> bool;
+        ready() -> ();
+    }
+}
+
+impl Outbox for Away {
+    as_kept! {
+        hook(name: &'a str) -> Option<Hook>;
+        post(name: &'a str, from: Option<Position>, to: Position, letters: Vec<Letter>) -> bool;
+        due(name: &'a str, now: Timestamp, reserve: Duration, limit: usize) -> Vec<Delivery>;
+        next_due(name: &'a str) -> Option<Timestamp>;
+        delivered(name: &'a str, letter: Letter) -> ();
+        put_off(name: &'a str, letter: Letter, attempts: u32, until: Timestamp, why: String) -> ();
+        give_up(name: &'a str, letter: Letter, why: String) -> ();
+        set_disabled(name: &'a str, why: Option<String>) -> ();
+        waiting(name: &'a str) -> Waiting;
     }
 }
 
@@ -101,12 +121,16 @@ async fn bench() -> Bench {
         upstream,
         baseline: true,
         idempotency: Idempotency::Optional,
+        key_window: Duration::from_secs(60),
+        duplicate_window: Duration::from_secs(60),
         overdue: Duration::from_secs(3_600),
     }]);
     let policy = Policy {
         answer: Duration::from_secs(10),
-        duplicate_window: Duration::from_secs(60),
-        key_window: Duration::from_secs(60),
+        unsent: Duration::from_secs(60),
+        keys_per_caller: 100,
+        retention: None,
+        patrol: Duration::from_secs(1),
         interval: Some(Duration::from_millis(100)),
         status_cache: Duration::from_millis(50),
         settle: Duration::from_secs(1),

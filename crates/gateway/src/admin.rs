@@ -1,16 +1,26 @@
-//! The admin listener: is the process alive, can it take a restore, what has it counted. On
-//! loopback unless told otherwise; reads only in this version.
+//! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
+//! for a person; and the two things that only a person decides. On loopback unless told otherwise.
+//!
+//! Whoever reaches this listener is an operator. A page on the web that an operator has open is not:
+//! `Host` and `Origin` are checked, and what changes anything is a POST of JSON.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::{ALLOW, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use restore_engine::Engine;
-use restore_model::{Code, Problem};
+use restore_engine::{Engine, Resolution};
+use restore_ledger::Query;
+use restore_model::{Code, Problem, Restore, Status, json};
 use restore_upstream::BreakerState;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Failure};
@@ -26,6 +36,36 @@ pub(crate) struct Admin {
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Largest body of a POST.
+const BODY: usize = 16 * 1024;
+/// Restores on the page of those that need attention.
+const ATTENTION: usize = 1000;
+
+const PAGES: [&str; 6] = ["/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery"];
+const ACTIONS: [&str; 2] = ["/restores/{id}/resolution", "/recovery/confirmation"];
+
+/// How a restore was resolved, as an operator writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResolutionBody {
+    r#as: Outcome,
+    by: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Applied,
+    NotApplied,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmationBody {
+    by: String,
+    reason: String,
+}
 
 impl Admin {
     /// Answers one request.
@@ -33,30 +73,72 @@ impl Admin {
         &self,
         request: Request<Incoming>,
     ) -> Result<Response<answer::Body>, Infallible> {
-        let path = request.uri().path();
-        if self.loopback && !names_loopback(&request) {
-            let detail = "the Host header does not name this machine";
-            return Ok(answer::failure(&Problem::new(Code::Forbidden, detail).into(), path));
+        let path = request.uri().path().to_owned();
+        let answered = match self.admitted(&request) {
+            Err(failure) => Err(failure),
+            Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => self.page(&path).await,
+            Ok(()) if *request.method() == Method::POST => self.act(&path, request).await,
+            Ok(()) => Err(other_method(&path)),
+        };
+        Ok(answered.unwrap_or_else(|failure| {
+            let mut answer = answer::failure(&failure, &path);
+            if let Some(allow) = failure.allow {
+                answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            answer
+        }))
+    }
+
+    /// A page on the web must neither read the admin pages through a name that it makes point here
+    /// nor post to them.
+    fn admitted(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+        let host = host(request);
+        let forbidden = |detail: &str| Failure::from(Problem::new(Code::Forbidden, detail));
+        if self.loopback && !host.as_ref().is_some_and(names_loopback) {
+            return Err(forbidden("the Host header does not name this machine"));
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut failure =
-                Failure::from(Problem::new(Code::MethodNotAllowed, "this path takes GET, HEAD"));
-            failure.allow = Some("GET, HEAD");
-            let mut answer = answer::failure(&failure, path);
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Ok(answer);
+        let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+        if origin.is_some() && origin == host {
+            return Ok(());
         }
+        Err(forbidden("the Origin header names another site"))
+    }
+
+    async fn page(&self, path: &str) -> Result<Answer, Failure> {
         Ok(match path {
-            "/" => answer::json(
-                StatusCode::OK,
-                &json!({ "pages": ["/livez", "/readyz", "/metrics", "/settings"] }),
-            ),
+            "/" => answer::json(StatusCode::OK, &json!({ "pages": PAGES, "actions": ACTIONS })),
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
             "/readyz" => self.ready().await,
             "/metrics" => answer::typed(StatusCode::OK, TEXT, self.metrics.page()),
             "/settings" => answer::json(StatusCode::OK, &self.settings),
-            _ => answer::failure(&Problem::new(Code::NotFound, "GET / lists the pages").into(), path),
+            "/attention" => self.attention().await?,
+            "/recovery" => self.recovery(),
+            "/recovery/confirmation" => return Err(other_method(path)),
+            _ if resolution_of(path).is_some() => return Err(other_method(path)),
+            _ => return Err(Problem::new(Code::NotFound, "GET / lists the pages").into()),
         })
+    }
+
+    async fn act(&self, path: &str, request: Request<Incoming>) -> Result<Answer, Failure> {
+        if path == "/recovery/confirmation" {
+            let ConfirmationBody { by, reason } = body(request).await?;
+            self.engine.end_recovery(&named(by, "by")?, &named(reason, "reason")?).await?;
+            return Ok(self.recovery());
+        }
+        let Some(id) = resolution_of(path) else { return Err(other_method(path)) };
+        let id = id
+            .parse()
+            .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
+        let ResolutionBody { r#as, by, reason } = body(request).await?;
+        let word = Resolution {
+            applied: matches!(r#as, Outcome::Applied),
+            by: named(by, "by")?,
+            reason: named(reason, "reason")?,
+        };
+        let entry = self.engine.resolve(id, word).await.map_err(|p| Failure::from(p).about(Some(id)))?;
+        Ok(answer::json(StatusCode::OK, &Restore::view(&entry.intent, &entry.state)))
     }
 
     /// Ready means: a restore could be taken in now. An upstream that is down is told, and does not
@@ -85,16 +167,90 @@ impl Admin {
             &json!({ "ready": reasons.is_empty(), "reasons": reasons, "upstreams": upstreams }),
         )
     }
+
+    /// What a person should look at: restores that wait for a decision, and those that take too long.
+    async fn attention(&self) -> Result<Answer, Failure> {
+        let query =
+            Query { status: vec![Status::Running, Status::Unknown], limit: ATTENTION, ..Query::default() };
+        let open = self.engine.list(query).await?;
+        let view = |wanted: fn(&Restore<'_>) -> bool| -> Vec<Value> {
+            let all = open.iter().map(|entry| Restore::view(&entry.intent, &entry.state));
+            all.filter(wanted).map(|restore| json!(restore)).collect()
+        };
+        Ok(answer::json(
+            StatusCode::OK,
+            &json!({
+                "needs_operator": view(|restore| restore.needs_operator),
+                "overdue": view(|restore| restore.overdue),
+                "recovery": self.engine.recovery().map(|recovery| recovery.reason),
+            }),
+        ))
+    }
+
+    fn recovery(&self) -> Answer {
+        let recovery = self.engine.recovery();
+        let reason = recovery.as_ref().map(|recovery| recovery.reason.as_str());
+        answer::json(StatusCode::OK, &json!({ "recovery": recovery.is_some(), "reason": reason }))
+    }
 }
 
-/// A page on the web must not read the admin pages through a name that it makes point here.
-fn names_loopback(request: &Request<Incoming>) -> bool {
-    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-    let Some(authority) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
-        return false;
+/// What stands for the id in `/restores/{id}/resolution`.
+fn resolution_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/restores/")?.strip_suffix("/resolution").filter(|id| !id.contains('/'))
+}
+
+fn other_method(path: &str) -> Failure {
+    let allow = if path == "/recovery/confirmation" || resolution_of(path).is_some() {
+        "POST"
+    } else if path == "/" || PAGES.contains(&path) {
+        "GET, HEAD"
+    } else {
+        return Problem::new(Code::NotFound, "GET / lists the pages").into();
     };
+    let mut failure = Failure::from(Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")));
+    failure.allow = Some(allow);
+    failure
+}
+
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json").into());
+    }
+    let body: Bytes = Limited::new(request.into_body(), BODY)
+        .collect()
+        .await
+        .map_err(|_| Problem::new(Code::BodyTooLarge, format!("more than {BODY} bytes, or cut off")))?
+        .to_bytes();
+    let value = json::read(&body).map_err(|fault| Problem::new(Code::InvalidJson, fault.to_string()))?;
+    serde_json::from_value(value).map_err(|error| {
+        // Serde names members and words, never a value that could be a secret.
+        Problem::new(Code::InvalidRequest, error.to_string()).into()
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// A text that stands in the history for ever: there must be one, on one line, and not a long one.
+fn named(text: String, member: &str) -> Result<String, Problem> {
+    let text = text.trim().to_owned();
+    if text.is_empty() || text.chars().count() > 500 || text.chars().any(char::is_control) {
+        let detail = format!("`{member}` has 1 to 500 characters, on one line");
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    Ok(text)
+}
+
+/// Whom a request is addressed to.
+fn host(request: &Request<Incoming>) -> Option<Authority> {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| request.uri().authority().map(Authority::as_str))?.parse().ok()
+}
+
+fn names_loopback(authority: &Authority) -> bool {
     let name = authority.host().trim_matches(['[', ']']);
     name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

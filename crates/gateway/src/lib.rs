@@ -25,9 +25,10 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
 use restore_model::{Clock, SystemClock, TargetKind};
-use restore_upstream::Upstream;
+use restore_upstream::{Courier, Receiver, SigningKey, Upstream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,40 @@ pub enum StartError {
     Setup(String),
 }
 
+/// How a gateway is started.
+pub struct Start {
+    clock: Arc<dyn Clock>,
+    recovery: bool,
+}
+
+impl Start {
+    /// By the system's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { clock: Arc::new(SystemClock), recovery: false }
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether in recovery mode: nothing is sent until an operator confirms.
+    #[must_use]
+    pub const fn recovery(mut self, recovery: bool) -> Self {
+        self.recovery = recovery;
+        self
+    }
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// One running gateway.
 pub struct Gateway {
     api: SocketAddr,
@@ -84,14 +119,14 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, Arc::new(SystemClock)).await
+        Self::start_with(settings, Start::new()).await
     }
 
-    /// Starts a gateway with a clock of the caller's.
+    /// Starts a gateway in a manner of the caller's.
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub async fn start_with(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn start_with(settings: &Settings, start: Start) -> Result<Self, StartError> {
         restore_model::schema::warm_up();
         let metrics = Metrics::new().map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
@@ -105,15 +140,24 @@ impl Gateway {
             traces.as_ref(),
         );
 
-        let ledger = restore_ledger::open(&settings.ledger.url)
+        let ledger_fault = |error| StartError::Ledger { url: settings.ledger.url.to_string(), error };
+        let ledger = restore_ledger::open(&settings.ledger.url, ledger_options(settings))
             .await
-            .map_err(|error| StartError::Ledger { url: settings.ledger.url.to_string(), error })?;
+            .map_err(ledger_fault)?;
         let routes = routes(settings).map_err(StartError::Setup)?;
-        let engine = Engine::new(ledger, routes, policy(settings), clock, Arc::new(metrics.restores()));
-        let unfinished = engine
-            .recover()
-            .await
-            .map_err(|error| StartError::Ledger { url: settings.ledger.url.to_string(), error })?;
+        let now = start.clock.now();
+        let engine = Engine::new(ledger, routes, policy(settings), start.clock, Arc::new(metrics.restores()));
+        if start.recovery {
+            let reason = "the gateway was started with --recovery";
+            engine.begin_recovery(reason, now).await.map_err(ledger_fault)?;
+        }
+        // Before anything happens that they are to be told.
+        let mut tallies = Vec::new();
+        for hook in hooks(settings).map_err(StartError::Setup)? {
+            tallies.push((hook.name.clone(), engine.notify(hook).await.map_err(ledger_fault)?));
+        }
+        metrics.observe_webhooks(tallies);
+        let unfinished = engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
         metrics.observe_losses(losses);
 
@@ -137,6 +181,11 @@ impl Gateway {
                 engine: engine.clone(),
                 wait_cap: settings.limits.wait_seconds,
                 page_size: settings.limits.page_size,
+                streams: api::streams::Streams::new(
+                    settings.limits.streams,
+                    settings.limits.stream_seconds,
+                    stop.clone(),
+                ),
             })),
         );
         let options = listener::Options {
@@ -236,6 +285,32 @@ fn traces(settings: &Settings, losses: &Arc<Losses>) -> Result<Option<SdkTracerP
     telemetry::traces::provider(&options, losses).map(Some).map_err(StartError::Setup)
 }
 
+/// The receivers of webhooks.
+fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
+    let hook = |written: &settings::Webhook| {
+        let name = &written.name;
+        let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
+        if written.dangerous_allow_private {
+            tracing::warn!(webhook = name, "dangerous_allow_private: this webhook may reach private addresses");
+        }
+        let receiver = Receiver {
+            url: written.url.clone(),
+            key: SigningKey::parse(written.secret.expose()).map_err(|why| fault(&format!("the secret {why}")))?,
+            timeout: written.timeout_seconds,
+            allow_private: written.dangerous_allow_private,
+        };
+        Ok(Hook {
+            name: name.clone(),
+            occasions: written.events.clone(),
+            projects: written.project_id.clone(),
+            carrier: Arc::new(Courier::new(receiver).map_err(|why| fault(&why))?),
+            timeout: written.timeout_seconds,
+            schedule: notify::SCHEDULE.iter().copied().map(Duration::from_secs).collect(),
+        })
+    };
+    settings.webhooks.iter().map(hook).collect()
+}
+
 /// The rules and their upstreams, each built once.
 fn routes(settings: &Settings) -> Result<Routes, String> {
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
@@ -258,6 +333,7 @@ fn routes(settings: &Settings) -> Result<Routes, String> {
             sends: settings.submit.sends,
             deadline: settings.submit.deadline_seconds,
             retry_after_cap: settings.submit.retry_after_cap_seconds,
+            reads_per_minute: written.reads_per_minute,
         };
         let upstream =
             Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;
@@ -277,6 +353,8 @@ fn routes(settings: &Settings) -> Result<Routes, String> {
                 IdempotencyKey::Optional => Idempotency::Optional,
                 IdempotencyKey::Required => Idempotency::Required,
             },
+            key_window: written.key_window_seconds,
+            duplicate_window: written.duplicate_window_seconds,
             overdue: written.overdue_seconds,
         });
     }
@@ -307,11 +385,23 @@ fn matches(written: &settings::Match) -> Result<Match, String> {
     })
 }
 
+/// How the ledger of these settings is opened.
+fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
+    let mut options = restore_ledger::OpenOptions::default();
+    options.password = settings.ledger.password.as_ref().map(|secret| secret.expose().to_owned().into());
+    options.lease = settings.ledger.lease_seconds;
+    options
+}
+
 fn policy(settings: &Settings) -> Policy {
+    let days = settings.ledger.retention_days;
     Policy {
         answer: settings.submit.answer_seconds,
-        duplicate_window: settings.submit.duplicate_window_seconds,
-        key_window: settings.submit.key_window_seconds,
+        unsent: settings.submit.duplicate_window_seconds,
+        keys_per_caller: settings.submit.keys_per_caller,
+        retention: (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
+        // Often enough that a silent replica's restores are found soon after its lease is over.
+        patrol: settings.ledger.lease_seconds / 3,
         interval: settings.follow.interval_seconds,
         status_cache: settings.follow.status_cache_seconds,
         settle: settings.follow.settle_seconds,

@@ -72,6 +72,8 @@ pub struct Options {
     pub deadline: Duration,
     /// Longest `Retry-After` that is waited for.
     pub retry_after_cap: Duration,
+    /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
+    pub reads_per_minute: u32,
 }
 
 impl Options {
@@ -94,6 +96,7 @@ impl Options {
             sends: 3,
             deadline: Duration::from_secs(120),
             retry_after_cap: Duration::from_secs(30),
+            reads_per_minute: 600,
         }
     }
 }
@@ -121,6 +124,12 @@ pub struct With {
     pub journal: Option<Arc<dyn Journal>>,
     /// The trace the call belongs to.
     pub trace: Option<TraceContext>,
+}
+
+/// How long an upstream that answered so asks to be left alone; `None` where it does not say.
+#[must_use]
+pub fn retry_after(reply: &Reply) -> Option<Duration> {
+    layers::retry::wait(reply.retry_after.as_deref()?, || reply.date)
 }
 
 /// One configured upstream.
@@ -162,6 +171,12 @@ impl Upstream {
     #[must_use]
     pub fn generation(&self) -> &'static dyn Generation {
         self.generation
+    }
+
+    /// How many reads of running restores it may be asked for per minute; 0 is no limit.
+    #[must_use]
+    pub fn reads_per_minute(&self) -> u32 {
+        self.options.reads_per_minute
     }
 
     /// Whether the breaker lets calls through.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use restore_simulator::Simulator;
 use restore_upstream::Client;
 use serde_json::{Value, json};
@@ -267,7 +267,7 @@ impl Http {
             .uri(url)
             .header("content-type", "application/json")
             .header("x-auth-token", world::TOKEN)
-            .body(Full::new(body))
+            .body(body.into())
             .map_err(|error| error.to_string())?;
         let answer = self.0.request(request).await.map_err(|error| format!("{url}: {error}"))?;
         let status = answer.status().as_u16();

@@ -1,7 +1,7 @@
 //! The command line: one binary, each command a file.
 //!
 //! Exit codes: 0 done; 1 a restore failed or a check found faults at run time; 2 the command line is
-//! wrong; 3 refused before anything was sent; 78 the settings have faults.
+//! wrong; 3 refused before anything was sent or changed; 78 the settings have faults.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,8 @@ use crate::settings::{self, Faults, Settings, Source};
 
 mod check_config;
 mod demo;
+mod ledger;
+mod operate;
 mod preview;
 mod serve;
 mod simulate;
@@ -32,7 +34,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway
-    Serve(SettingsFile),
+    Serve(serve::Options),
     /// Run gateway and simulated clouds on loopback, restore once through each generation, stay up
     Demo(demo::Options),
     /// Run the simulated clouds alone
@@ -41,6 +43,15 @@ enum Command {
     CheckConfig(check_config::Options),
     /// Show what a request would send; nothing is sent
     Preview(preview::Options),
+    /// List what waits for a person or takes too long
+    Attention(operate::Attention),
+    /// End a restore that waits for a person, on your word
+    Resolve(operate::Resolve),
+    /// Whether nothing is sent because the ledger may be an old copy, and the end of that
+    #[command(subcommand)]
+    Recovery(operate::Recovery),
+    /// Look at a ledger: export, check, vacuum
+    Ledger(ledger::Options),
     /// Print a JSON Schema: of the API, or of the settings
     Schema {
         /// Its name; without one, all names
@@ -105,11 +116,15 @@ fn print_faults(faults: &Faults) {
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve(file) => with_runtime(serve::run(&file)),
+        Command::Serve(options) => with_runtime(serve::run(options)),
         Command::Demo(options) => with_runtime(demo::run(options)),
         Command::Simulate(options) => with_runtime(simulate::run(options)),
         Command::CheckConfig(options) => check_config::run(&options),
         Command::Preview(options) => with_runtime(preview::run(options)),
+        Command::Attention(options) => with_runtime(operate::attention(options)),
+        Command::Resolve(options) => with_runtime(operate::resolve(options)),
+        Command::Recovery(command) => with_runtime(operate::recovery(command)),
+        Command::Ledger(options) => with_runtime(ledger::run(options)),
         Command::Schema { name } => schema(name.as_deref()),
         Command::Openapi => print_text(crate::api::OPENAPI),
         Command::Explain { key } => explain(&key),

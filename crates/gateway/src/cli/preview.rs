@@ -48,7 +48,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::from(super::CONFIG);
         }
     };
-    let ledger = match restore_ledger::open(&LedgerUrl::Memory).await {
+    let ledger = match restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default()).await
+    {
         Ok(ledger) => ledger,
         Err(error) => {
             eprintln!("error: {error}");

@@ -5,12 +5,26 @@ use std::process::ExitCode;
 use super::{SettingsFile, told_to_stop};
 use crate::Gateway;
 
-pub(super) async fn run(file: &SettingsFile) -> ExitCode {
-    let settings = match file.load() {
+#[derive(clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    file: SettingsFile,
+    /// Start in recovery mode, because the ledger is an older copy of itself: nothing is sent until
+    /// `restore-gateway recovery confirm`
+    #[arg(long, env = "RESTORE_GATEWAY_RECOVERY")]
+    recovery: bool,
+}
+
+pub(super) async fn run(options: Options) -> ExitCode {
+    if let Err(why) = restore_engine::crash::check() {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
+    }
+    let settings = match options.file.load() {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let gateway = match Gateway::start(&settings).await {
+    let gateway = match Gateway::start_with(&settings, crate::Start::new().recovery(options.recovery)).await {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("error: {error}");

@@ -11,7 +11,12 @@ use super::kinds::Kind;
 pub(super) const PREFIX: &str = "RESTORE_GATEWAY_";
 
 /// Variables that are the command line's, not twins of a key.
-const NOT_TWINS: &[&str] = &["RESTORE_GATEWAY_CONFIG"];
+const NOT_TWINS: &[&str] = &[
+    "RESTORE_GATEWAY_CONFIG",
+    "RESTORE_GATEWAY_ADMIN",
+    "RESTORE_GATEWAY_RECOVERY",
+    restore_engine::crash::VARIABLE,
+];
 
 /// The variables of a process. Those that start with `RESTORE_GATEWAY_` are twins of keys; any may hold a secret
 /// that a key refers to.

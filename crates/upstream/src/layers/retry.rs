@@ -146,17 +146,19 @@ fn repeatable(
     }
 }
 
-/// `Retry-After` in seconds, or as a date measured against the upstream's own clock; a date in
-/// the past means now.
 pub(crate) fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {
     let header = |name| response.headers().get(name)?.to_str().ok().map(str::trim);
-    let value = header(header::RETRY_AFTER)?;
+    wait(header(header::RETRY_AFTER)?, || http_date(header(header::DATE)?))
+}
+
+/// `Retry-After` in seconds, or as a date measured against the upstream's own clock; a date in
+/// the past means now.
+pub(crate) fn wait(value: &str, now: impl FnOnce() -> Option<Timestamp>) -> Option<Duration> {
     if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until: Timestamp = http_date(value)?;
-    let now: Timestamp = http_date(header(header::DATE)?)?;
-    Some(Duration::from_micros(u64::try_from(until.micros_since(now)).unwrap_or(0)))
+    Some(Duration::from_micros(u64::try_from(until.micros_since(now()?)).unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! What only a person decides: the end of a restore that reads cannot settle, and that a ledger
+//! which may be an older copy of itself can be trusted again. Both are written down with who and why.
+
+use std::sync::PoisonError;
+
+use restore_ledger::{Entry, LedgerError, Recovery};
+use restore_model::{Cause, Code, Effect, EventKind, Evidence, Problem, RestoreId, Strength, Timestamp};
+
+use crate::{Engine, unavailable};
+
+/// A person's word on a restore.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// Whether the restore took place.
+    pub applied: bool,
+    /// Who says so.
+    pub by: String,
+    /// On what grounds.
+    pub reason: String,
+}
+
+impl Engine {
+    /// Ends a restore that waits for a person: `succeeded` when it was applied, else `not_applied`.
+    /// Its target is free again.
+    ///
+    /// # Errors
+    /// [`Code::NotResolvable`] when it does not wait for a person; else as [`Engine::get`].
+    pub async fn resolve(&self, id: RestoreId, word: Resolution) -> Result<Entry, Problem> {
+        // Reads go on meanwhile; a few rounds are enough, for states only go forward.
+        for _ in 0..4 {
+            let entry = self.get(id).await?;
+            if !entry.state.needs_operator {
+                let detail = format!("restore {id} is {}", entry.state.status.as_str());
+                let effect = if entry.state.status.is_final() { Effect::None } else { Effect::Possible };
+                return Err(Problem::new(Code::NotResolvable, detail).effect(effect));
+            }
+            let Resolution { applied, by, reason } = word.clone();
+            let detail = format!("{by}: {reason}");
+            let evidence = Evidence::new("operator", Strength::Strong, self.now()).detail(detail);
+            let kind = EventKind::Resolved { applied, by, reason };
+            match self.write(&entry, Cause::Operator, vec![(kind, evidence)]).await {
+                Err(LedgerError::Stale(_)) => {}
+                Ok(entry) => {
+                    let (by, reason) = (&word.by, &word.reason);
+                    tracing::warn!(restore.id = %id, applied, by, reason, "an operator has ended a restore");
+                    return Ok(entry);
+                }
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        Err(Problem::new(Code::NotResolvable, format!("restore {id} is moving on by itself")))
+    }
+
+    /// Whether the ledger may be an older copy of itself, and why.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.0.recovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins recovery mode: nothing is sent until an operator confirms. Survives restarts.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn begin_recovery(&self, reason: &str, since: Timestamp) -> Result<(), LedgerError> {
+        self.0.ledger.set_recovery(Some(Recovery { since, reason: reason.to_owned() })).await?;
+        self.learn_of_recovery().await
+    }
+
+    /// Ends recovery mode on an operator's word.
+    ///
+    /// # Errors
+    /// [`Code::NotResolvable`] when the gateway is not in recovery mode, or
+    /// [`Code::LedgerUnavailable`].
+    pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
+        if self.recovery().is_none() {
+            return Err(Problem::new(Code::NotResolvable, "the gateway is not in recovery mode"));
+        }
+        self.0.ledger.set_recovery(None).await.map_err(unavailable)?;
+        self.learn_of_recovery().await.map_err(unavailable)?;
+        tracing::warn!(by, reason, "an operator has ended recovery mode");
+        Ok(())
+    }
+
+    /// Reads from the ledger whether it is in recovery mode: another replica may have ended it.
+    pub(crate) async fn learn_of_recovery(&self) -> Result<(), LedgerError> {
+        let recovery = self.0.ledger.recovery().await?;
+        let mut known = self.0.recovery.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none()
+            && let Some(recovery) = &recovery
+        {
+            tracing::error!(
+                reason = recovery.reason,
+                "recovery mode: nothing is sent until an operator confirms"
+            );
+        }
+        *known = recovery;
+        Ok(())
+    }
+}

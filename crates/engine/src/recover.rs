@@ -1,0 +1,227 @@
+//! Taking up what was left: by an earlier process at the start, and by other replicas that have
+//! fallen silent while this one runs. A restart or a take-over ends nothing (I6): what may have been
+//! sent becomes unknown, and everything goes on where it stood.
+//!
+//! The same patrol hears what other replicas have written, so that whoever waits here learns of it,
+//! and forgets what need not be kept any longer.
+
+use std::time::Duration;
+
+use restore_ledger::{Entry, LedgerError, Position};
+use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::Engine;
+
+/// Restores taken over in one go.
+const HANDFUL: usize = 256;
+/// How often it is looked for what other replicas have written.
+const LISTEN: Duration = Duration::from_millis(250);
+/// Between two rounds of forgetting, and how much each step forgets.
+const TIDY: Duration = Duration::from_secs(600);
+const TIDY_STEP: usize = 500;
+
+impl Engine {
+    /// Starts the engine's own work, and takes up what no living process holds.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        let tasks = &self.0.tasks;
+        tasks.spawn(self.clone().work_off());
+        for lane in self.0.lanes.values().chain([&self.0.no_lane]) {
+            tasks.spawn(self.clone().work_lane(std::sync::Arc::clone(lane)));
+        }
+        self.learn_of_recovery().await?;
+        let count = self.take_over().await?;
+        tasks.spawn(self.clone().tidy());
+        if self.0.ledger.is_shared() {
+            let position = self.0.ledger.position().await?;
+            tasks.spawn(self.clone().patrol());
+            tasks.spawn(self.clone().listen(position));
+        }
+        Ok(count)
+    }
+
+    /// Everything that no living process holds becomes this one's.
+    async fn take_over(&self) -> Result<usize, LedgerError> {
+        let mut count = 0;
+        loop {
+            let entries = self.0.ledger.claim(HANDFUL).await?;
+            if entries.is_empty() {
+                return Ok(count);
+            }
+            count += entries.len();
+            for entry in entries {
+                self.take_up(entry).await?;
+            }
+        }
+    }
+
+    /// Goes on with one restore where it stood.
+    async fn take_up(&self, entry: Entry) -> Result<(), LedgerError> {
+        let id = entry.intent.id;
+        // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
+        if self.live().get(&id).is_some_and(|live| live.dispatching) {
+            return Ok(());
+        }
+        let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
+        let unsure = |reason: &str, found: &str| {
+            let reason = reason.to_owned();
+            vec![
+                (EventKind::Unsure { reason, problem: None }, evidence(found)),
+                (EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")),
+            ]
+        };
+        let kinds = if entry.state.is_unsent() && self.recovery().is_some() {
+            unsure(
+                "the ledger may be an older copy of itself, made before this restore was sent",
+                "found unsent in a copy of the ledger",
+            )
+        } else if entry.state.status == Status::Submitting && !entry.state.is_unsent() {
+            unsure(
+                "the gateway was restarted while the request may have been on the wire",
+                "found submitting",
+            )
+        } else if entry.state.stale_since.is_none() {
+            vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
+        } else {
+            Vec::new()
+        };
+        let entry = match kinds.is_empty() {
+            true => entry,
+            false => match self.write(&entry, Cause::Restart, kinds).await {
+                // Somebody moved it on meanwhile: it is not left behind after all.
+                Err(LedgerError::Stale(_)) => return Ok(()),
+                written => written?,
+            },
+        };
+        if entry.state.is_unsent() {
+            self.expire_later(id);
+        } else if !entry.state.status.is_final() {
+            self.follow(&entry, None);
+        }
+        Ok(())
+    }
+
+    /// Looks for restores whose process has fallen silent.
+    async fn patrol(self) {
+        let mut rounds = tokio::time::interval(self.0.policy.patrol);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            let looked = async {
+                self.learn_of_recovery().await?;
+                self.take_over().await
+            };
+            match looked.await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!(count, "restores of a silent replica were taken over"),
+                Err(error) => tracing::warn!(error = %error, "silent replicas cannot be looked for"),
+            }
+        }
+    }
+
+    /// Hears what other replicas have written, and wakes who waits for it.
+    async fn listen(self, mut position: Position) {
+        let mut rounds = tokio::time::interval(LISTEN);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
+            while let Ok(news) = self.0.ledger.feed(position, HANDFUL).await {
+                let Some(last) = news.last() else { break };
+                position = last.position;
+                let live = self.live();
+                for told in &news {
+                    if let Some(changes) = live.get(&told.entry.intent.id).and_then(|l| l.changes.as_ref()) {
+                        changes.send_replace(told.entry.state.seq);
+                    }
+                }
+                drop(live);
+                self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+                if news.len() < HANDFUL {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Forgets what need not be kept: restores past their retention, keys past their window.
+    async fn tidy(self) {
+        // The first round comes soon, so that a gateway that is restarted daily gets to it as well.
+        let mut next = Instant::now() + TIDY / 10;
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            next = Instant::now() + TIDY;
+            if let Err(error) = self.forget_old().await {
+                tracing::warn!(error = %error, "what is old could not be forgotten");
+            }
+        }
+    }
+
+    async fn forget_old(&self) -> Result<(), LedgerError> {
+        let ago = |age: Duration| {
+            self.now().plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
+        };
+        let restores = self.0.policy.retention.map(ago);
+        let keys = ago(self.0.routes.longest_key_window());
+        loop {
+            let pruned = self.0.ledger.prune(restores, keys, TIDY_STEP).await?;
+            if pruned.restores > 0 || pruned.keys > 0 {
+                tracing::info!(restores = pruned.restores, keys = pruned.keys, "old entries were forgotten");
+            }
+            if pruned.restores < TIDY_STEP && pruned.keys < TIDY_STEP {
+                return Ok(());
+            }
+            if self.0.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A restore that nobody carries on with is not held for ever: its locks block its target.
+    fn expire_later(&self, id: RestoreId) {
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = engine.0.stop.cancelled() => return,
+                    () = tokio::time::sleep(engine.0.policy.unsent) => {}
+                }
+                match engine.expire(id).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+                    }
+                }
+            }
+        });
+    }
+
+    async fn expire(&self, id: RestoreId) -> Result<(), LedgerError> {
+        let dispatching = self.live().get(&id).is_some_and(|live| live.dispatching);
+        if dispatching || !self.0.ledger.take(id).await? {
+            return Ok(());
+        }
+        match self.0.ledger.get(id).await? {
+            Some(entry) if entry.state.is_unsent() => {
+                let evidence = Evidence::new("deadline", Strength::Strong, self.now());
+                match self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
+                    Err(LedgerError::Stale(_)) => Ok(()),
+                    written => written.map(drop),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `attention`, `resolve` and `recovery`: what only a person decides, said to a running gateway's admin listener.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Limited};
+use restore_model::RestoreId;
+use serde_json::{Value, json};
+
+use super::print_text;
+
+/// Longest wait for the gateway.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Largest answer that is read.
+const ANSWER: usize = 16 * 1024 * 1024;
+/// Exit code for what the gateway refused.
+const REFUSED: u8 = 3;
+
+/// Where the admin listener is.
+#[derive(clap::Args)]
+pub(super) struct At {
+    /// URL of the gateway's admin listener
+    #[arg(long, env = "RESTORE_GATEWAY_ADMIN", default_value = "http://127.0.0.1:8081")]
+    admin: Uri,
+}
+
+/// Who decides, and why; kept for ever.
+#[derive(clap::Args)]
+pub(super) struct Word {
+    /// Who decides: a name that others will know in a year
+    #[arg(long)]
+    by: String,
+    /// On what grounds
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Resolve {
+    /// The restore
+    id: RestoreId,
+    /// What you found when you looked at the target: was it overwritten by this restore?
+    #[arg(long = "as", value_enum)]
+    outcome: Outcome,
+    #[command(flatten)]
+    word: Word,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Outcome {
+    /// It was: the restore ends as succeeded
+    Applied,
+    /// It was not: the restore ends as not applied, and the target is free
+    NotApplied,
+}
+
+#[derive(clap::Subcommand)]
+pub(super) enum Recovery {
+    /// Say whether the gateway is in recovery mode, and why
+    Show {
+        #[command(flatten)]
+        at: At,
+    },
+    /// End recovery mode: restores are sent again
+    Confirm {
+        #[command(flatten)]
+        word: Word,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Attention {
+    #[command(flatten)]
+    at: At,
+}
+
+pub(super) async fn attention(options: Attention) -> ExitCode {
+    say(&options.at, Method::GET, "/attention", None).await
+}
+
+pub(super) async fn resolve(options: Resolve) -> ExitCode {
+    let Resolve { id, outcome, word, at } = options;
+    let outcome = match outcome {
+        Outcome::Applied => "applied",
+        Outcome::NotApplied => "not_applied",
+    };
+    let body = json!({ "as": outcome, "by": word.by, "reason": word.reason });
+    say(&at, Method::POST, &format!("/restores/{id}/resolution"), Some(&body)).await
+}
+
+pub(super) async fn recovery(command: Recovery) -> ExitCode {
+    match command {
+        Recovery::Show { at } => say(&at, Method::GET, "/recovery", None).await,
+        Recovery::Confirm { word, at } => {
+            let body = json!({ "by": word.by, "reason": word.reason });
+            say(&at, Method::POST, "/recovery/confirmation", Some(&body)).await
+        }
+    }
+}
+
+/// One exchange; prints the answer, and ends as it ended.
+async fn say(at: &At, method: Method, path: &str, body: Option<&Value>) -> ExitCode {
+    let exchange = async {
+        let client = restore_upstream::plain_client(&at.admin, PATIENCE)?;
+        let url = format!("{}{path}", at.admin.to_string().trim_end_matches('/'));
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json")
+            .body(body.into())
+            .map_err(|error| error.to_string())?;
+        let answer = client.request(request).await.map_err(|error| with_causes(&error))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER).collect().await.map_err(|error| error.to_string())?;
+        Ok::<_, String>((head.status, body.to_bytes()))
+    };
+    let said = match tokio::time::timeout(PATIENCE, exchange).await {
+        Ok(said) => said,
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    let (status, body) = match said {
+        Ok(said) => said,
+        Err(why) => {
+            eprintln!("error: {}: {why}", at.admin);
+            eprintln!("help: --admin or RESTORE_GATEWAY_ADMIN says where the admin listener is");
+            return ExitCode::FAILURE;
+        }
+    };
+    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status.is_success() {
+        return print_text(&serde_json::to_string_pretty(&value).unwrap_or_default());
+    }
+    eprintln!("error: {}", value["title"].as_str().unwrap_or(status.as_str()));
+    for member in ["detail", "restore"] {
+        if let Some(text) = value[member].as_str() {
+            eprintln!("{member}: {text}");
+        }
+    }
+    ExitCode::from(REFUSED)
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
