@@ -1,15 +1,58 @@
 //! HTTP answers. The one place where a problem becomes a status, headers and a body (RFC 9457).
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use restore_model::{Problem, RestoreId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The body of every answer.
-pub(crate) type Body = Full<Bytes>;
+pub(crate) enum Body {
+    /// In memory: all answers but streams.
+    Whole(Full<Bytes>),
+    /// Made part by part, each when the one before has been taken.
+    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Stream(parts) => {
+                parts.poll_next_unpin(context).map(|part| part.map(|part| Ok(Frame::data(part))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
 /// Every answer.
 pub(crate) type Answer = Response<Body>;
 
@@ -59,8 +102,15 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
 
 /// An answer of any type.
 pub(crate) fn typed(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Body::Whole(Full::new(body.into())));
     *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// An answer that goes on.
+pub(crate) fn stream(kind: HeaderValue, parts: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let mut answer = Response::new(Body::Stream(Box::pin(parts)));
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }

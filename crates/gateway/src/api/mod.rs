@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request};
 use restore_engine::Engine;
 use restore_model::{Code, Problem, RestoreId, RestoreRequest, json, schema};
 use restore_upstream::{Token, TraceContext};
@@ -21,6 +21,7 @@ mod documents;
 pub(crate) mod inquiries;
 mod preferences;
 mod restores;
+pub(crate) mod streams;
 
 pub(crate) use documents::OPENAPI;
 
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) wait_cap: Duration,
     /// Largest page of a list.
     pub(crate) page_size: usize,
+    /// The streams of events that are open.
+    pub(crate) streams: streams::Streams,
 }
 
 /// The end of the way in.
@@ -75,6 +78,7 @@ impl Service<Request<Bytes>> for Dispatch {
                     return Err(Problem::new(Code::NotFound, "no such path").into());
                 }
             };
+            let streams = head.method == Method::GET && streams::wanted(&head.headers);
             let asked = Asked {
                 query: head.uri.query().map(str::to_owned),
                 headers: head.headers,
@@ -86,6 +90,8 @@ impl Service<Request<Bytes>> for Dispatch {
             };
             match action {
                 Action::Submit => restores::submit(&app, asked).await,
+                Action::List if streams => streams::all(&app, &asked).await,
+                Action::Events if streams => Box::pin(streams::one(&app, asked)).await,
                 Action::List => restores::list(&app, &asked).await,
                 Action::Show => Box::pin(restores::show(&app, asked)).await,
                 Action::Events => restores::events(&app, &asked).await,

@@ -9,6 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
+use restore_engine::notify::Tally;
 use restore_engine::{Engine, Witness};
 use restore_ledger::Entry;
 use restore_model::{Event, EventKind};
@@ -107,6 +108,48 @@ impl Metrics {
                 }
             })
             .build();
+    }
+
+    /// Shows what became of messages to the receivers of webhooks.
+    pub(crate) fn observe_webhooks(&self, tallies: Vec<(String, Arc<Tally>)>) {
+        let counted = Arc::new(tallies);
+        let tallies = Arc::clone(&counted);
+        self.meter
+            .u64_observable_counter("restore_gateway.webhook.deliveries")
+            .with_description("attempts by what became of them: delivered, failed; and messages given_up")
+            .with_callback(move |counter| {
+                for (name, tally) in &*tallies {
+                    for (outcome, count) in [
+                        ("delivered", &tally.delivered),
+                        ("failed", &tally.failed),
+                        ("given_up", &tally.given_up),
+                    ] {
+                        let labels =
+                            [KeyValue::new("webhook", name.clone()), KeyValue::new("outcome", outcome)];
+                        counter.observe(count.load(Ordering::Relaxed), &labels);
+                    }
+                }
+            })
+            .build();
+        let gauge = |what: &str, about: &'static str, read: fn(&Tally) -> u64| {
+            let tallies = Arc::clone(&counted);
+            self.meter
+                .u64_observable_gauge(format!("restore_gateway.webhook.{what}"))
+                .with_description(about)
+                .with_callback(move |gauge| {
+                    for (name, tally) in &*tallies {
+                        gauge.observe(read(tally), &[KeyValue::new("webhook", name.clone())]);
+                    }
+                })
+                .build();
+        };
+        gauge("waiting", "messages that are still to be delivered", |tally| {
+            tally.waiting.load(Ordering::Relaxed)
+        });
+        gauge("dead", "messages that were given up and are kept", |tally| tally.dead.load(Ordering::Relaxed));
+        gauge("disabled", "1 where the receiver wants no more (410)", |tally| {
+            tally.disabled.load(Ordering::Relaxed).into()
+        });
     }
 
     /// Shows what became of spans.

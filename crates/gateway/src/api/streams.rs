@@ -1,0 +1,290 @@
+//! Streams of server-sent events: a restore's history as it is written, and what happens to all that a list shows.
+//!
+//! Place: two routes that otherwise answer with JSON, for whoever asks for `text/event-stream`. A stream is pulled:
+//! the connection asks for the next part when the reader has room for it, the part is read from the ledger then,
+//! and between two parts a stream is a place in the ledger and nothing else. So a slow reader costs no memory, and
+//! one that is cut off, by whatever it may be, goes on with `Last-Event-ID` where it was.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use restore_engine::Engine;
+use restore_ledger::{Entry, Position, Query};
+use restore_model::{Code, Event, Problem, Restore, RestoreId};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{App, Asked, preferences};
+use crate::answer::{self, Answer, Failure};
+use crate::telemetry::links::link_to_submit;
+
+const EVENT_STREAM: &str = "text/event-stream";
+/// Sent when nothing else is, so that nobody on the way takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// What a browser waits before it comes back.
+const BEGINNING: &str = "retry: 2000\n\n";
+/// After the last event of a restore: a reader need not come back.
+const END: &str = "event: end\ndata: {}\n\n";
+/// Events read at once.
+const PAGE: usize = 64;
+
+/// What all streams share.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    places: Arc<Semaphore>,
+    lifetime: Duration,
+    stop: CancellationToken,
+}
+
+impl Streams {
+    /// At most `most` streams at once, each for `lifetime` at most, and none once `stop` is said.
+    pub(crate) fn new(most: usize, lifetime: Duration, stop: CancellationToken) -> Self {
+        Self { places: Arc::new(Semaphore::new(most)), lifetime, stop }
+    }
+
+    fn open(&self) -> Result<Terms, Problem> {
+        if self.stop.is_cancelled() {
+            return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5));
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Problem::new(Code::Overloaded, "as many streams of events are open as limits.streams allows")
+                .after(5)
+        })?;
+        Ok(Terms { place, end: Instant::now() + self.lifetime, stop: self.stop.clone() })
+    }
+}
+
+/// How long one stream goes on.
+struct Terms {
+    #[expect(dead_code, reason = "held, not used: the place is free when the stream is dropped")]
+    place: OwnedSemaphorePermit,
+    end: Instant,
+    stop: CancellationToken,
+}
+
+impl Terms {
+    /// Waits for something to tell; `None` when the stream's time is over.
+    async fn during<T>(&self, news: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            () = tokio::time::sleep_until(self.end) => None,
+            news = news => Some(news),
+        }
+    }
+}
+
+/// Whether a request asks for a stream. Who takes anything gets JSON, as ever.
+pub(super) fn wanted(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case(EVENT_STREAM)
+    })
+}
+
+/// Where the reader was; `None` at its first visit.
+fn last_seen<T: FromStr>(headers: &HeaderMap) -> Result<Option<T>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let seen = value.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong =
+        || Problem::new(Code::InvalidParameter, "header Last-Event-ID is the id of an event of this stream");
+    seen.map(Some).ok_or_else(wrong)
+}
+
+/// `GET /api/v1/restores/{id}/events` as a stream: the whole history, or what follows the last event the reader
+/// has seen, and then what comes until the restore has ended.
+pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
+    let id = asked.restore_id()?;
+    let seen: Option<u32> = last_seen(&asked.headers)?;
+    // As a GET does: where nobody follows the restore, this caller's token lets it be followed.
+    let entry = app.engine.refresh_and_wait(id, asked.token, asked.trace, None).await?;
+    link_to_submit(&entry.intent);
+    if entry.state.status.is_final() && seen.is_some_and(|seen| seen >= entry.state.seq) {
+        // What tells a browser not to come back.
+        let mut answer = answer::typed(StatusCode::NO_CONTENT, HeaderValue::from_static(EVENT_STREAM), "");
+        answer.headers_mut().remove(http::header::CONTENT_TYPE);
+        return Ok(answer);
+    }
+    let terms = app.streams.open()?;
+    let one = One { engine: app.engine.clone(), id, seen: seen.unwrap_or(0), ended: false, terms };
+    Ok(streamed(BEGINNING.to_owned(), one, One::next))
+}
+
+/// One restore's stream.
+struct One {
+    engine: Engine,
+    id: RestoreId,
+    seen: u32,
+    ended: bool,
+    terms: Terms,
+}
+
+impl One {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.ended {
+            return None;
+        }
+        let until = Instant::now() + HEARTBEAT;
+        // A ledger that cannot be read ends the stream; the reader comes back.
+        let entry = self.terms.during(self.engine.news(self.id, self.seen, until)).await?.ok()?;
+        let mut text = String::new();
+        if entry.state.seq > self.seen {
+            for event in self.engine.events(self.id).await.ok()? {
+                if event.seq > self.seen {
+                    self.seen = event.seq;
+                    tell(&mut text, event.seq, &entry, &event);
+                }
+            }
+        } else {
+            text.push_str(":\n\n");
+        }
+        // Nothing but a remark may follow the final event.
+        if entry.state.status.is_final() && self.seen >= entry.state.seq {
+            text.push_str(END);
+            self.ended = true;
+        }
+        Some((text.into(), self))
+    }
+}
+
+/// `GET /api/v1/restores` as a stream: what happens from now on, or after the last event the reader has seen, to
+/// the restores that the filters let through as they stand when it is told. Nothing is read from a cloud for it.
+pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let query = preferences::list(asked.query.as_deref(), app.page_size)?;
+    let paged = |(name, _): (_, _)| name == "cursor" || name == "limit";
+    if form_urlencoded::parse(asked.query.as_deref().unwrap_or_default().as_bytes()).any(paged) {
+        let detail = "a stream has no pages: query parameters are project_id, status and target";
+        return Err(Problem::new(Code::InvalidParameter, detail).into());
+    }
+    let seen: Option<Position> = last_seen(&asked.headers)?;
+    let terms = app.streams.open()?;
+    let changed = app.engine.changed();
+    let at = match seen {
+        Some(seen) => seen,
+        None => app.engine.position().await?,
+    };
+    // The place goes first, so that whoever is cut off before the first event misses none.
+    let all = All { engine: app.engine.clone(), query, at, changed, terms };
+    Ok(streamed(format!("{BEGINNING}id: {at}\n\n"), all, All::next))
+}
+
+/// The stream of a list.
+struct All {
+    engine: Engine,
+    query: Query,
+    at: Position,
+    changed: watch::Receiver<u64>,
+    terms: Terms,
+}
+
+impl All {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let until = Instant::now() + HEARTBEAT;
+        loop {
+            self.changed.mark_unchanged();
+            let told = self.terms.during(self.engine.feed(self.at, PAGE)).await?.ok()?;
+            let mut text = String::new();
+            for told in &told {
+                self.at = told.position;
+                if shows(&self.query, &told.entry) {
+                    tell(&mut text, told.position, &told.entry, &told.event);
+                }
+            }
+            if !text.is_empty() {
+                return Some((text.into(), self));
+            }
+            if Instant::now() >= until {
+                // With the place, for much may have passed that this reader does not want.
+                return Some((format!(":\nid: {}\n\n", self.at).into(), self));
+            }
+            if told.is_empty() {
+                self.terms.during(self.engine.commits(&mut self.changed, until)).await?;
+            }
+        }
+    }
+}
+
+/// Whether a list with these filters shows a restore.
+fn shows(query: &Query, entry: &Entry) -> bool {
+    let request = &entry.intent.request;
+    let targets = || {
+        let disks = request.target.mappings().iter().map(|mapping| &mapping.volume_id);
+        std::iter::once(request.target.id()).chain(disks)
+    };
+    query.project_id.as_ref().is_none_or(|project| *project == request.project_id)
+        && (query.status.is_empty() || query.status.contains(&entry.state.status))
+        && query.target.as_ref().is_none_or(|target| targets().any(|id| id.folded() == *target))
+}
+
+/// What one event says: what happened, and the restore as it stands now.
+#[derive(Serialize)]
+struct Data<'a> {
+    restore: Restore<'a>,
+    event: &'a Event,
+}
+
+fn tell(text: &mut String, id: impl std::fmt::Display, entry: &Entry, event: &Event) {
+    let data = Data { restore: Restore::view(&entry.intent, &entry.state), event };
+    // JSON of our own types: it can be written, and has no line feed in it.
+    let data = serde_json::to_string(&data).unwrap_or_default();
+    let _ = write!(text, "id: {id}\nevent: {}\ndata: {data}\n\n", event.kind.as_str());
+}
+
+/// The answer whose body begins with `first` and goes on with what `next` makes of `state`, part by part.
+fn streamed<S, F>(first: String, state: S, next: fn(S) -> F) -> Answer
+where
+    S: Send + 'static,
+    F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
+{
+    use futures_util::StreamExt;
+    let first = stream::once(std::future::ready(Bytes::from(first)));
+    let mut answer =
+        answer::stream(HeaderValue::from_static(EVENT_STREAM), first.chain(stream::unfold(state, next)));
+    // A proxy that gathers what passes would keep events from their reader.
+    answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_asked_for_by_name() {
+        let asks =
+            |value: &'static str| wanted(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]));
+        assert!(asks("text/event-stream") && asks("application/json;q=0.5, Text/Event-Stream;q=1"));
+        assert!(!asks("*/*") && !asks("text/*") && !asks("application/json") && !wanted(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_refused() {
+        let headers = |value: &'static str| {
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static("last-event-id"),
+                HeaderValue::from_static(value),
+            )])
+        };
+        assert_eq!(last_seen::<u32>(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(last_seen(&headers("7")).unwrap(), Some(7_u32));
+        assert_eq!(
+            last_seen(&headers("12-34")).unwrap().map(|at: Position| at.to_string()),
+            Some("12-34".into())
+        );
+        for bad in ["", "-1", "x", "12-34", "4294967296"] {
+            assert!(last_seen::<u32>(&headers(bad)).is_err(), "{bad}");
+        }
+        for bad in ["", "7", "7-", "1-2-3"] {
+            assert!(last_seen::<Position>(&headers(bad)).is_err(), "{bad}");
+        }
+    }
+}
