@@ -1,0 +1,273 @@
+//! What only a person decides: the end of a restore that reads cannot settle, and whether a ledger
+//! that may be an old copy of itself can be trusted. And what a person is shown for that.
+
+use std::path::Path;
+
+use http::Method;
+use restore_tests::{Settings, World, binary, ids, requests};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// CBR and VBS; windows that a test can wait for.
+fn hasty() -> Settings {
+    Settings::default()
+        .set("follow.settle_seconds", "1")
+        .set("follow.grace_seconds", "1")
+        .set("follow.unknown_seconds", "2")
+        .routes(
+            r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+send_seconds = 1
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+send_seconds = 1
+[[routes]]
+match = { target = ["volume"] }
+upstream = "vbs"
+[[routes]]
+upstream = "cbr"
+"#,
+        )
+}
+
+fn id(restore: &Value) -> String {
+    restore["id"].as_str().expect("an id").to_owned()
+}
+
+/// A restore that reads cannot settle: its answer never came, and VBS has no list.
+async fn waiting(world: &World, applied: bool) -> Value {
+    world
+        .faults(
+            json!([{"match": {"method": "POST", "path": "*/restore"}, "stall": true, "applied": applied}]),
+        )
+        .await;
+    let submitted = world.submit(&requests::free_disk()).await.json();
+    world.until(&id(&submitted), |restore| restore["needs_operator"] == true).await
+}
+
+/// The binary's own command line, in a folder.
+async fn command(folder: &Path, words: &[&str]) -> (i32, String, String) {
+    let out = Command::new(binary()).args(words).current_dir(folder).output().await.expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
+}
+
+#[tokio::test]
+async fn what_reads_cannot_settle_a_person_ends_and_it_is_recorded_for_ever() {
+    for (word, status) in [("applied", "succeeded"), ("not_applied", "not_applied")] {
+        let world = World::with(hasty()).await;
+        let restore = waiting(&world, false).await;
+        assert_eq!((&restore["status"], &restore["finished_at"]), (&json!("unknown"), &Value::Null));
+        // It holds its target until then.
+        let key = [("idempotency-key", "another")];
+        let other = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
+        assert_eq!((other.status, &other.json()["code"]), (409, &json!("target_busy")));
+        let attention = world.admin("/attention").await.json();
+        assert_eq!(attention["needs_operator"][0]["id"], restore["id"], "{attention}");
+
+        let path = format!("/restores/{}/resolution", id(&restore));
+        let said = json!({"as": word, "by": "ada", "reason": "looked at the disk"});
+        let ended = world.decide(&path, &said).await;
+        assert_eq!((ended.status, ended.json()["status"].as_str()), (200, Some(status)), "{}", ended.text());
+        assert_eq!(ended.json()["needs_operator"], false);
+        assert_eq!(ended.json()["evidence"]["kind"], "operator");
+        let events = world.get(&format!("/api/v1/restores/{}/events", id(&restore))).await.json();
+        let last = events["events"].as_array().and_then(|events| events.last()).cloned().expect("an event");
+        assert_eq!(
+            (&last["event"], &last["cause"], &last["by"], &last["reason"]),
+            (&json!("resolved"), &json!("operator"), &json!("ada"), &json!("looked at the disk"))
+        );
+
+        // Once and for all: a second word is refused, and the target is free.
+        let again = world.decide(&path, &said).await;
+        assert_eq!((again.status, &again.json()["code"]), (409, &json!("not_resolvable")));
+        let next = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
+        assert_eq!(next.status, 202, "{}", next.text());
+        assert_eq!(world.admin("/attention").await.json()["needs_operator"], json!([]));
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_reads_can_still_settle_is_not_a_persons_to_end() {
+    let world = World::new().await;
+    let running = world.submit(&requests::free_disk()).await.json();
+    let path = format!("/restores/{}/resolution", id(&running));
+    let refused = world.decide(&path, &json!({"as": "applied", "by": "ada", "reason": "hurry"})).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("not_resolvable")));
+    let none = "/restores/0199a7c4-0000-7000-8000-000000000000/resolution";
+    assert_eq!(world.decide(none, &json!({"as": "applied", "by": "a", "reason": "b"})).await.status, 404);
+    for (body, why) in [
+        (json!({"as": "applied", "by": "ada"}), "a reason is missing"),
+        (json!({"as": "applied", "by": " ", "reason": "x"}), "nobody decides"),
+        (json!({"as": "applied", "by": "a\nb", "reason": "x"}), "two lines"),
+        (json!({"as": "maybe", "by": "ada", "reason": "x"}), "no such word"),
+        (json!({"as": "applied", "by": "ada", "reason": "x", "force": true}), "an unknown member"),
+    ] {
+        assert_eq!(world.decide(&path, &body).await.status, 422, "{why}");
+    }
+    world.until_status(&id(&running), "succeeded").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s21_what_changes_anything_is_a_post_of_json_from_this_machine() {
+    let world = World::with(hasty()).await;
+    let restore = waiting(&world, false).await;
+    let path = format!("/restores/{}/resolution", id(&restore));
+    let url = format!("http://{}{path}", world.gateway.admin());
+    let body = json!({"as": "not_applied", "by": "page", "reason": "on the web"}).to_string();
+    let json = ("content-type", "application/json");
+    for (method, headers, status) in [
+        (Method::GET, vec![json], 405),
+        (Method::PUT, vec![json], 405),
+        (Method::POST, vec![json, ("host", "rebound.example")], 403),
+        (Method::POST, vec![json, ("origin", "http://evil.example")], 403),
+        (Method::POST, vec![json, ("origin", "null")], 403),
+        (Method::POST, vec![("content-type", "text/plain")], 415),
+        (Method::POST, vec![], 415),
+    ] {
+        let answer = world.http.send(method.clone(), &url, &headers, body.clone()).await;
+        assert_eq!(answer.status, status, "{method} {headers:?}: {}", answer.text());
+    }
+    let kept = world.get(&format!("/api/v1/restores/{}", id(&restore))).await.json();
+    assert_eq!(kept["needs_operator"], true, "nothing was changed");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_command_line_says_it_as_well() {
+    let mut world = World::serve(hasty()).await;
+    let restore = waiting(&world, true).await;
+    let admin = format!("http://{}", world.gateway.admin());
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
+    assert!(code == 0 && out.contains(&id(&restore)), "{out}");
+    let resolve = ["resolve", &id(&restore), "--as", "applied", "--by", "ada", "--reason", "saw the job end"];
+    let (code, out, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("\"status\": \"succeeded\""), "{out}");
+    let (code, _, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("does not wait for an operator"), "{error}");
+    let (code, _, error) = command(here, &["attention", "--admin", "http://127.0.0.1:9"]).await;
+    assert!(code == 1 && error.contains("--admin"), "{error}");
+    world.ended_by("TERM").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_person_confirms() {
+    let mut world = World::serve(hasty()).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let first = world.submit(&requests::free_disk()).await.json();
+    world.until_status(&id(&first), "succeeded").await;
+    let (_, _, folder) = world.ended_by("TERM").await;
+    let ledger = folder.path().join("ledger.db");
+    let copy = std::fs::read(&ledger).expect("the ledger");
+
+    // What happens after the copy was made.
+    world.again_in(folder).await;
+    let second = world.submit(&requests::cbr_server()).await.json();
+    world.until_status(&id(&second), "succeeded").await;
+    let (_, _, folder) = world.ended_by("TERM").await;
+    std::fs::write(&ledger, copy).expect("the copy is put back");
+    for rest in ["ledger.db-wal", "ledger.db-shm"] {
+        let _gone_already = std::fs::remove_file(folder.path().join(rest));
+    }
+    world.again_in(folder).await;
+
+    let ready = world.admin("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("recovery"), "{}", ready.text());
+    let recovery = world.admin("/recovery").await.json();
+    assert_eq!(recovery["recovery"], true, "{recovery}");
+    // The very request that the lost part of the ledger would have answered.
+    let refused = world.submit(&requests::cbr_server()).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("in_recovery")));
+    assert_eq!(refused.json()["effect"], "none");
+    assert_eq!(world.applied().await.len(), 2, "nothing was sent");
+    // What is known can be looked at.
+    let known = world.get(&format!("/api/v1/restores/{}", id(&first))).await;
+    assert_eq!((known.status, &known.json()["status"]), (200, &json!("succeeded")));
+
+    // A restart does not end it, and a person's word does.
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.again_in(folder).await;
+    assert_eq!(world.admin("/recovery").await.json()["recovery"], true);
+    let said = json!({"by": "ada", "reason": "compared with the task list"});
+    let confirmed = world.decide("/recovery/confirmation", &said).await;
+    assert_eq!((confirmed.status, &confirmed.json()["recovery"]), (200, &json!(false)));
+    assert_eq!(world.decide("/recovery/confirmation", &said).await.status, 409);
+    assert_eq!(world.admin("/readyz").await.status, 200);
+    let again = world.submit(&requests::cbr_server()).await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.again_in(folder).await;
+    assert_eq!(world.admin("/recovery").await.json()["recovery"], false);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn f41_in_recovery_what_a_copy_calls_unsent_is_unknown_until_reads_tell() {
+    // Two that were accepted and not sent when the copy was made; one of them was sent after that.
+    let mut world = World::serve_with(hasty(), &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;
+    let url = world.url("/api/v1/restores");
+    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+    let body = requests::cbr_server().to_string();
+    assert!(world.http.try_send(Method::POST, &url, &headers, body).await.is_err());
+    let folder = world.crashed().await;
+    let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).expect("the settings");
+    let started =
+        restore_tests::Process::try_serve_in(folder, &toml, &[("RESTORE_GATEWAY_RECOVERY", "true")]);
+    let Ok(process) = started.await else { panic!("it does not come up") };
+    world.gateway = restore_tests::world::Running::Process(Box::new(process));
+
+    let list = world.http.send(Method::GET, &world.url("/api/v1/restores"), &[], "").await.json();
+    let restore = list["restores"][0].clone();
+    assert_eq!((&restore["status"], &restore["attempts"]), (&json!("unknown"), &json!(0)), "{restore}");
+    // The same request is the same restore, and is not sent; reads prove that it never was.
+    assert_eq!(world.submit(&requests::cbr_server()).await.status, 503);
+    world.until_status(&id(&restore), "not_applied").await;
+    assert!(world.sent().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_ledger_is_exported_checked_and_vacuumed_from_the_command_line() {
+    let mut world = World::serve(hasty()).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let restore = world.submit(&requests::free_disk()).await.json();
+    world.until_status(&id(&restore), "succeeded").await;
+    let folder = world.process().folder().to_owned();
+
+    // Beside the gateway that has it open.
+    let (code, out, error) = command(&folder, &["ledger", "export", "--config", "gateway.toml"]).await;
+    assert_eq!(code, 0, "{error}");
+    let lines: Vec<Value> =
+        out.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    assert!(lines.iter().all(|line| line["restore_id"] == restore["id"]));
+    assert_eq!(lines[0]["intent"]["request"]["target"], restore["target"]);
+    let words: Vec<_> =
+        lines.iter().map(|line| line["event"]["event"].as_str().unwrap_or_default()).collect();
+    assert_eq!((words[0], *words.last().expect("events")), ("accepted", "succeeded"), "{words:?}");
+    assert!(!out.contains(ids::TOKEN));
+    let (code, out, error) = command(&folder, &["ledger", "check", "--config", "gateway.toml"]).await;
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("1 restores") && out.contains(" 0 faults"), "{out}");
+    // What writes waits until the gateway is gone.
+    let (code, _, error) = command(&folder, &["ledger", "vacuum", "--config", "gateway.toml"]).await;
+    assert!(code == 1 && error.contains("another gateway"), "{error}");
+
+    let (_, _, folder) = world.ended_by("TERM").await;
+    let here = folder.path();
+    let (code, _, error) = command(here, &["ledger", "vacuum", "--config", "gateway.toml"]).await;
+    assert_eq!(code, 0, "{error}");
+    world.end().await;
+}
