@@ -31,6 +31,11 @@ impl Lease {
         Self(None)
     }
 
+    /// Of who only reads: current never.
+    pub(crate) fn of_nothing() -> Self {
+        Self(Some(Arc::new(Term::new(Instant::now(), Duration::ZERO))))
+    }
+
     pub(crate) const fn of(term: Arc<Term>) -> Self {
         Self(Some(term))
     }

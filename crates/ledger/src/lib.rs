@@ -1,7 +1,7 @@
 //! WHAT WAS ASKED and what became of it. The only crate with SQL.
 //!
 //! One trait, [`Ledger`], and its stores: [`memory`] for trials and tests, [`sqlite`] for one
-//! machine. A store keeps three promises, whatever kills the process between two calls:
+//! machine, [`postgres`] for any number. A store keeps three promises, whatever kills the process between two calls:
 //!
 //! * **I7** when a call returns `Ok`, what it wrote is durable (for `memory`: as long as the process);
 //! * **I3, I4** [`Ledger::accept`] writes row, target locks and idempotency row in one transaction,
@@ -19,8 +19,9 @@
 //! | [`lease`] | whether this process may still act on what it holds |
 //! | [`outbox`] | what is still to be told to others |
 //! | `book` | who comes in and who does not, on plain maps |
-//! | `group`, `change`, `writer` | what every database store shares: many writes as one transaction |
-//! | [`memory`], [`sqlite`] | the stores |
+//! | `group`, `change`, `writer` | what the databases share: many writes as one transaction |
+//! | `read`, `stored`, `text` | and their reads, the outbox, documents as text |
+//! | [`memory`], [`sqlite`], [`postgres`] | the stores |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,10 @@ pub mod memory;
 pub mod open;
 pub mod outbox;
 pub mod position;
+pub mod postgres;
+mod read;
 pub mod sqlite;
+mod stored;
 mod text;
 pub mod url;
 mod writer;
@@ -47,7 +51,7 @@ pub use lease::Lease;
 pub use open::{OpenOptions, open, open_to_read, vacuum};
 pub use outbox::{Delivery, Hook, Letter, Outbox, Waiting};
 pub use position::{InvalidPosition, Position, Told};
-pub use url::{InvalidLedgerUrl, LedgerUrl};
+pub use url::{InvalidLedgerUrl, LedgerUrl, PostgresUrl};
 
 /// One restore as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq)]

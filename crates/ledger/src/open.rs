@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::memory::MemoryLedger;
+use crate::postgres::{self, PostgresLedger};
 use crate::sqlite::{self, SqliteLedger};
 use crate::{Ledger, LedgerError, LedgerUrl};
 
@@ -32,10 +33,10 @@ impl Default for OpenOptions {
 /// When the store cannot be opened or written, another gateway has it for itself, or only a newer
 /// program may work with it.
 pub async fn open(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledger>, LedgerError> {
-    let _of_shared_ledgers_only = options;
     Ok(match url {
         LedgerUrl::Memory => Arc::new(MemoryLedger::default()),
         LedgerUrl::Sqlite(path) => Arc::new(SqliteLedger::open(path).await?),
+        LedgerUrl::Postgres(url) => Arc::new(PostgresLedger::open(url, options).await?),
     })
 }
 
@@ -45,10 +46,10 @@ pub async fn open(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledge
 /// # Errors
 /// When there is no ledger, it cannot be read, or its schema is not one this program reads.
 pub async fn open_to_read(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledger>, LedgerError> {
-    let _of_shared_ledgers_only = options;
     Ok(match url {
         LedgerUrl::Memory => return Err(in_memory()),
         LedgerUrl::Sqlite(path) => Arc::new(SqliteLedger::open_to_read(path).await?),
+        LedgerUrl::Postgres(url) => Arc::new(PostgresLedger::open_to_read(url, options).await?),
     })
 }
 
@@ -57,10 +58,10 @@ pub async fn open_to_read(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<d
 /// # Errors
 /// When there is no ledger, it cannot be written, or another gateway has it for itself.
 pub async fn vacuum(url: &LedgerUrl, options: OpenOptions) -> Result<(), LedgerError> {
-    let _of_shared_ledgers_only = options;
     match url {
         LedgerUrl::Memory => Err(in_memory()),
         LedgerUrl::Sqlite(path) => sqlite::vacuum(path).await,
+        LedgerUrl::Postgres(url) => postgres::vacuum(url, options).await,
     }
 }
 

@@ -31,3 +31,8 @@ pub(crate) fn handle_id(state: &State) -> Option<String> {
 pub(crate) fn size(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
+
+/// A count that SQL keeps in more bits than it needs.
+pub(crate) fn number(kept: i64) -> Result<u32, LedgerError> {
+    u32::try_from(kept).map_err(|_| LedgerError::Corrupt("a number that is out of range".to_owned()))
+}

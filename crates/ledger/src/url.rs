@@ -1,6 +1,7 @@
 //! Where a ledger is kept, as settings and the command line name it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,12 +12,53 @@ pub enum LedgerUrl {
     Memory,
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
+    /// `postgres://USER@HOST:PORT/DATABASE?sslmode=…&sslrootcert=…`, or `postgresql:`.
+    Postgres(PostgresUrl),
 }
 
-/// A text that names no ledger of this version.
+/// A text that names no ledger of this version. What was written is not repeated: it may hold a
+/// secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a ledger is \"memory:\" or \"sqlite:PATH\"")]
-pub struct InvalidLedgerUrl;
+#[non_exhaustive]
+pub enum InvalidLedgerUrl {
+    /// Of no known kind.
+    #[error("a ledger is \"memory:\", \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"")]
+    Unknown,
+    /// A password stands in it.
+    #[error(
+        "a password does not belong into the ledger's URL, where it would be shown; give it by reference"
+    )]
+    Password,
+    /// It is a PostgreSQL URL that cannot be understood.
+    #[error("the ledger's PostgreSQL URL {0}")]
+    Postgres(&'static str),
+}
+
+/// A PostgreSQL database. It holds no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    text: String,
+    pub(crate) user: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) tls: Tls,
+    pub(crate) root_certificate: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+    pub(crate) application_name: Option<String>,
+}
+
+/// How far TLS is insisted on, as libpq names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
 
 impl FromStr for LedgerUrl {
     type Err = InvalidLedgerUrl;
@@ -25,7 +67,8 @@ impl FromStr for LedgerUrl {
         match text.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(InvalidLedgerUrl),
+            Some(("postgres" | "postgresql", rest)) => PostgresUrl::parse(text, rest).map(Self::Postgres),
+            _ => Err(InvalidLedgerUrl::Unknown),
         }
     }
 }
@@ -35,6 +78,216 @@ impl fmt::Display for LedgerUrl {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => f.write_str(&url.text),
+        }
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PostgresUrl {
+    fn parse(text: &str, rest: &str) -> Result<Self, InvalidLedgerUrl> {
+        let wrong = |why| Err(InvalidLedgerUrl::Postgres(why));
+        let Some(rest) = rest.strip_prefix("//") else { return wrong("has no // after its scheme") };
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+        let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+        // Also where it is empty: what looks like a place for a password is used as one.
+        if user.contains(':') {
+            return Err(InvalidLedgerUrl::Password);
+        }
+        let (host, port) = split_address(address)?;
+        let mut url = Self {
+            text: text.to_owned(),
+            user: decode(user)?,
+            host: decode(host)?,
+            port,
+            database: decode(database)?,
+            tls: Tls::Prefer,
+            root_certificate: None,
+            client_certificate: None,
+            client_key: None,
+            application_name: None,
+        };
+        let mut tls = None;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            match &*name {
+                "sslmode" => tls = Some(Tls::named(&value)?),
+                "sslrootcert" => url.root_certificate = Some(value.into()),
+                "sslcert" => url.client_certificate = Some(value.into()),
+                "sslkey" => url.client_key = Some(value.into()),
+                "host" => url.host = value,
+                "application_name" => url.application_name = Some(value),
+                "password" | "sslpassword" => return Err(InvalidLedgerUrl::Password),
+                _ => {
+                    return wrong(
+                        "has a parameter that is none of sslmode, sslrootcert, sslcert, sslkey, host and \
+                         application_name",
+                    );
+                }
+            }
+        }
+        if url.user.is_empty() {
+            return wrong("names no user");
+        }
+        if url.host.is_empty() {
+            return wrong("names no host");
+        }
+        if url.database.is_empty() {
+            return wrong("names no database");
+        }
+        url.tls = match tls {
+            // As in libpq: who names a root wants it used.
+            Some(Tls::Require) if url.root_certificate.is_some() => Tls::VerifyCa,
+            Some(tls) => tls,
+            None if url.is_local() => Tls::Prefer,
+            None => Tls::VerifyFull,
+        };
+        Ok(url)
+    }
+
+    /// A Unix socket's folder.
+    pub(crate) fn is_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
+    fn is_local(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.is_socket() || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl Tls {
+    fn named(word: &str) -> Result<Self, InvalidLedgerUrl> {
+        Ok(match word {
+            "disable" => Self::Disable,
+            "allow" => Self::Allow,
+            "prefer" => Self::Prefer,
+            "require" => Self::Require,
+            "verify-ca" => Self::VerifyCa,
+            "verify-full" => Self::VerifyFull,
+            _ => {
+                return Err(InvalidLedgerUrl::Postgres(
+                    "has an sslmode that is none of disable, allow, prefer, require, verify-ca, verify-full",
+                ));
+            }
+        })
+    }
+}
+
+/// Host and port; an IPv6 address keeps its brackets.
+fn split_address(address: &str) -> Result<(&str, u16), InvalidLedgerUrl> {
+    const DEFAULT: u16 = 5432;
+    let after_brackets = address.rfind(']').map_or(0, |end| end + 1);
+    match address[after_brackets..].find(':') {
+        None => Ok((address, DEFAULT)),
+        Some(colon) => {
+            let (host, port) = address.split_at(after_brackets + colon);
+            let port =
+                port[1..].parse().map_err(|_| InvalidLedgerUrl::Postgres("has a port that is none"))?;
+            Ok((host, port))
+        }
+    }
+}
+
+/// What percent signs stand for. Unlike in a form a plus is a plus.
+fn decode(text: &str) -> Result<String, InvalidLedgerUrl> {
+    let strange = InvalidLedgerUrl::Postgres("has characters that must be written with percent signs");
+    if text.contains(['&', '=', '#']) {
+        return Err(strange);
+    }
+    let plus_kept = text.replace('+', "%2B");
+    let decoded = form_urlencoded::parse(plus_kept.as_bytes()).next().map(|(name, _)| name.into_owned());
+    decoded.or(Some(String::new())).filter(|text| !text.contains('\0')).ok_or(strange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn postgres(text: &str) -> PostgresUrl {
+        match text.parse() {
+            Ok(LedgerUrl::Postgres(url)) => url,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_shown() {
+        for text in [
+            "memory:",
+            "sqlite:restore-gateway.db",
+            "sqlite:/var/lib/x y.db",
+            "postgres://gateway@db.internal:5433/ledger?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgresql://gateway@localhost/ledger",
+        ] {
+            assert_eq!(text.parse::<LedgerUrl>().unwrap().to_string(), text);
+        }
+        for text in ["", "memory", "memory:x", "sqlite:", "mysql://h/db", "restore-gateway.db"] {
+            assert_eq!(text.parse::<LedgerUrl>(), Err(InvalidLedgerUrl::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_postgres_url_is_taken_apart() {
+        let url = postgres("postgres://g%40way@[::1]:6000/my%2Fledger?application_name=a+b");
+        assert_eq!((&*url.user, &*url.host, url.port, &*url.database), ("g@way", "[::1]", 6000, "my/ledger"));
+        assert_eq!((url.application_name.as_deref(), url.tls), (Some("a b"), Tls::Prefer));
+        let url = postgres("postgres://u@%2Frun%2Fpostgresql/db");
+        assert_eq!((&*url.host, url.port, url.tls), ("/run/postgresql", 5432, Tls::Prefer));
+        let url = postgres("postgres://u+x@/db?host=/run/postgresql");
+        assert_eq!((&*url.user, url.is_socket()), ("u+x", true));
+    }
+
+    #[test]
+    fn another_machine_is_verified_unless_the_url_says_otherwise() {
+        let tls = |host: &str, query: &str| postgres(&format!("postgres://u@{host}/db{query}")).tls;
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            assert_eq!(tls(host, ""), Tls::Prefer, "{host}");
+        }
+        for host in ["db.internal", "10.0.0.7", "[fd00::1]", "localhost.evil.example"] {
+            assert_eq!(tls(host, ""), Tls::VerifyFull, "{host}");
+            assert_eq!(tls(host, "?sslrootcert=/ca.pem"), Tls::VerifyFull, "{host}");
+            assert_eq!(tls(host, "?sslmode=require"), Tls::Require, "{host}");
+            assert_eq!(tls(host, "?sslmode=require&sslrootcert=/ca.pem"), Tls::VerifyCa, "{host}");
+        }
+        assert_eq!(tls("localhost", "?sslmode=verify-ca"), Tls::VerifyCa);
+    }
+
+    #[test]
+    fn a_password_is_refused_and_not_repeated() {
+        for text in [
+            "postgres://u:hunter2@h/db",
+            "postgresql://:hunter2@h/db",
+            "postgres://u@h/db?password=hunter2",
+            "postgres://u:hunter2@h:99999/db",
+            "postgres://u:hunter%40x@y@h/db",
+        ] {
+            let error = text.parse::<LedgerUrl>().unwrap_err();
+            assert_eq!(error, InvalidLedgerUrl::Password, "{text}");
+            assert!(!format!("{error} {error:?}").contains("hunter"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, word) in [
+            ("postgres:h/db", "//"),
+            ("postgres://h/db", "user"),
+            ("postgres://u@/db", "host"),
+            ("postgres://u@h", "database"),
+            ("postgres://u@h:port/db", "port"),
+            ("postgres://u@h/db?sslmode=maybe", "sslmode"),
+            ("postgres://u@h/db?pool=3", "parameter"),
+            ("postgres://u@h/db#x", "percent"),
+        ] {
+            let error = text.parse::<LedgerUrl>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl Queue {
     async fn write(&self, write: Write) -> Answer {
         let closed = || LedgerError::Unavailable("it is closed".to_owned());
         let Some(jobs) = &self.jobs else {
-            return Err(LedgerError::Unavailable("it was opened only to be read".to_owned()));
+            return Err(only_to_be_read());
         };
         let (answer, outcome) = oneshot::channel();
         match jobs.try_send(Job::Write(write, answer)) {
@@ -126,6 +126,10 @@ impl Queue {
             let _stopped = closed.await;
         }
     }
+}
+
+pub(crate) fn only_to_be_read() -> LedgerError {
+    LedgerError::Unavailable("it was opened only to be read".to_owned())
 }
 
 /// A write is answered with what was written.

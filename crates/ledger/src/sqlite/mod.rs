@@ -34,16 +34,17 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::Mutex;
 
 use crate::group::Side;
+use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
-    Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
+    Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery,
+    Told, Waiting,
 };
 use file::{LedgerFile, Note};
 use store::SqliteStore;
 
 mod file;
 mod group;
-mod outbox;
 mod read;
 mod rows;
 mod schema;
@@ -222,6 +223,24 @@ fn named(path: &Path, error: LedgerError) -> LedgerError {
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn unavailable(error: sqlx::Error) -> LedgerError {
     LedgerError::Unavailable(error.to_string())
+}
+
+impl Stored for SqliteLedger {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>> {
+        Box::pin(read::hook(&self.readers, name))
+    }
+
+    fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>> {
+        Box::pin(read::next_due(&self.readers, name))
+    }
+
+    fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>> {
+        Box::pin(read::waiting(&self.readers, name))
+    }
 }
 
 impl Ledger for SqliteLedger {

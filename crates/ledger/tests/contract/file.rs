@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use restore_ledger::sqlite::SqliteLedger;
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, Pruned};
 use restore_model::{EventKind, State, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};

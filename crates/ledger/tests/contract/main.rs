@@ -1,4 +1,4 @@
-//! What every store must do, run against each of them, and what only SQLite must.
+//! What every store must do, run against each of them, and what only SQLite or PostgreSQL must.
 
 #[cfg(test)]
 mod accept;
@@ -15,7 +15,11 @@ mod forget;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod reads;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]
@@ -36,6 +40,14 @@ macro_rules! on_every_store {
             async fn $name() {
                 let store = crate::support::in_a_file().await;
                 super::$name(std::sync::Arc::clone(&store.ledger)).await;
+            })+
+        }
+        mod in_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let store = crate::support::in_postgres().await;
+                super::$name(std::sync::Arc::clone(&store.ledger)).await;
+                store.ledger.close().await;
             })+
         }
     };

@@ -1,16 +1,18 @@
 //! Restores, events and stores to test with.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
-use restore_ledger::{Accept, Entry, Ledger, NewEntry, Position, Query, Told};
+use restore_ledger::{Accept, Entry, Ledger, LedgerUrl, NewEntry, OpenOptions, Position, Query, Told, open};
 use restore_model::{
     Cause, Code, Event, EventKind, Evidence, Handle, Intent, Mapping, Problem, RestoreId, RestoreRequest,
     RoutePin, Source, Status, Strength, Target, Timestamp,
 };
+use restore_test_postgres::Postgres;
 use tempfile::TempDir;
 
 pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -157,4 +159,23 @@ pub(crate) async fn in_a_file() -> Store {
 
 pub(crate) async fn sqlite(folder: &Path) -> SqliteLedger {
     SqliteLedger::open(&folder.join("ledger.db")).await.unwrap()
+}
+
+/// The server of all tests of this process.
+pub(crate) fn server_of_all() -> &'static Postgres {
+    static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+    &SERVER
+}
+
+/// The URL of a new database on a server.
+pub(crate) fn new_database(server: &Postgres) -> LedgerUrl {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("ledger_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    server.create_database(&name);
+    server.url(&name).parse().unwrap()
+}
+
+pub(crate) async fn in_postgres() -> Store {
+    let ledger = open(&new_database(server_of_all()), OpenOptions::default()).await.unwrap();
+    Store { ledger, _folder: None }
 }

@@ -1,17 +1,29 @@
-//! The outbox: what changes it goes through the writer, what only reads does not.
+//! The outbox of every database store: what changes it goes through the writer, what only reads
+//! does not.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use restore_model::Timestamp;
 
-use super::{SqliteLedger, read};
 use crate::group::Side;
+use crate::writer::Queue;
 use crate::{Delivery, Hook, LedgerError, Letter, Outbox, Position, Waiting};
 
-impl Outbox for SqliteLedger {
+/// A store that writes in groups.
+pub(crate) trait Stored: Send + Sync + 'static {
+    fn queue(&self) -> &Queue;
+
+    fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>>;
+
+    fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>>;
+
+    fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>>;
+}
+
+impl<T: Stored> Outbox for T {
     fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>> {
-        Box::pin(read::hook(&self.readers, name))
+        Stored::hook(self, name)
     }
 
     fn post<'a>(
@@ -21,7 +33,7 @@ impl Outbox for SqliteLedger {
         to: Position,
         letters: Vec<Letter>,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        Box::pin(self.queue.post(Side::Post { hook: name.to_owned(), from, to, letters }))
+        Box::pin(self.queue().post(Side::Post { hook: name.to_owned(), from, to, letters }))
     }
 
     fn due<'a>(
@@ -31,15 +43,15 @@ impl Outbox for SqliteLedger {
         reserve: Duration,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Delivery>, LedgerError>> {
-        Box::pin(self.queue.due(Side::Due { hook: name.to_owned(), now, reserve, limit }))
+        Box::pin(self.queue().due(Side::Due { hook: name.to_owned(), now, reserve, limit }))
     }
 
     fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>> {
-        Box::pin(read::next_due(&self.readers, name))
+        Stored::next_due(self, name)
     }
 
     fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>> {
-        Box::pin(self.queue.carry_out(Side::Delivered { hook: name.to_owned(), letter }))
+        Box::pin(self.queue().carry_out(Side::Delivered { hook: name.to_owned(), letter }))
     }
 
     fn put_off<'a>(
@@ -51,7 +63,7 @@ impl Outbox for SqliteLedger {
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
         let hook = name.to_owned();
-        Box::pin(self.queue.carry_out(Side::PutOff { hook, letter, attempts, until, why }))
+        Box::pin(self.queue().carry_out(Side::PutOff { hook, letter, attempts, until, why }))
     }
 
     fn give_up<'a>(
@@ -60,7 +72,7 @@ impl Outbox for SqliteLedger {
         letter: Letter,
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
-        Box::pin(self.queue.carry_out(Side::GiveUp { hook: name.to_owned(), letter, why }))
+        Box::pin(self.queue().carry_out(Side::GiveUp { hook: name.to_owned(), letter, why }))
     }
 
     fn set_disabled<'a>(
@@ -68,10 +80,10 @@ impl Outbox for SqliteLedger {
         name: &'a str,
         why: Option<String>,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
-        Box::pin(self.queue.carry_out(Side::SetDisabled { hook: name.to_owned(), why }))
+        Box::pin(self.queue().carry_out(Side::SetDisabled { hook: name.to_owned(), why }))
     }
 
     fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>> {
-        Box::pin(read::waiting(&self.readers, name))
+        Stored::waiting(self, name)
     }
 }

@@ -1,0 +1,92 @@
+//! How the database is reached: as whom, over what, and for how long one waits.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions, Executor};
+
+use super::unavailable;
+use crate::LedgerError;
+use crate::url::{PostgresUrl, Tls};
+
+/// How long a connection may take to come about or to become free.
+pub(super) const CONNECT: Duration = Duration::from_secs(3);
+/// Connections for everything that is no group of writes.
+const POOL: u32 = 8;
+
+/// What is set on every connection. A statement that waits longer than this waits for something
+/// that is broken; and a transaction whose client is gone must not hold its locks for long.
+const PATIENCE: [(&str, &str); 3] =
+    [("statement_timeout", "5s"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "10s")];
+
+/// The way to a database, password included. Never shown.
+#[derive(Clone)]
+pub(super) struct Way(PgConnectOptions);
+
+impl Way {
+    pub(super) fn to(url: &PostgresUrl, password: Option<&SecretString>) -> Self {
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .username(&url.user)
+            .port(url.port)
+            .database(&url.database)
+            .application_name(url.application_name.as_deref().unwrap_or("restore-gateway"))
+            .ssl_mode(match url.tls {
+                Tls::Disable => PgSslMode::Disable,
+                Tls::Allow => PgSslMode::Allow,
+                Tls::Prefer => PgSslMode::Prefer,
+                Tls::Require => PgSslMode::Require,
+                Tls::VerifyCa => PgSslMode::VerifyCa,
+                Tls::VerifyFull => PgSslMode::VerifyFull,
+            })
+            // Without one the driver would take what it finds in the environment.
+            .password(password.map_or("", |password| password.expose_secret()))
+            .options(PATIENCE)
+            .disable_statement_logging();
+        options = if url.is_socket() { options.socket(&url.host) } else { options.host(&url.host) };
+        if let Some(path) = &url.root_certificate {
+            options = options.ssl_root_cert(path);
+        }
+        if let Some(path) = &url.client_certificate {
+            options = options.ssl_client_cert(path);
+        }
+        if let Some(path) = &url.client_key {
+            options = options.ssl_client_key(path);
+        }
+        Self(options)
+    }
+
+    /// One that writes nothing, whatever it is told.
+    pub(super) fn for_reading(self) -> Self {
+        Self(self.0.options([("default_transaction_read_only", "on")]))
+    }
+
+    /// A connection of one's own.
+    pub(super) async fn connect(&self) -> Result<PgConnection, LedgerError> {
+        match tokio::time::timeout(CONNECT, self.0.connect()).await {
+            Ok(connection) => connection.map_err(unavailable),
+            Err(_) => Err(LedgerError::Unavailable(format!(
+                "the database does not answer within {} seconds",
+                CONNECT.as_secs()
+            ))),
+        }
+    }
+
+    /// A connection whose statements may take as long as they take.
+    pub(super) async fn connect_patiently(&self) -> Result<PgConnection, LedgerError> {
+        let mut connection = self.connect().await?;
+        connection.execute("set statement_timeout = 0; set lock_timeout = 0").await.map_err(unavailable)?;
+        Ok(connection)
+    }
+
+    /// Connections are made when they are wanted, so that this also works while the database is away.
+    pub(super) fn pool(&self) -> PgPool {
+        PgPoolOptions::new().max_connections(POOL).acquire_timeout(CONNECT).connect_lazy_with(self.0.clone())
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Way")
+    }
+}

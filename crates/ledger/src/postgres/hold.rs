@@ -1,0 +1,119 @@
+//! Who holds what. A restore names its holder; a holder whose lease is over is struck off the list
+//! of replicas first, and what an absent one held is free. See [`super::tenure`].
+
+use std::time::Duration;
+
+use restore_model::RestoreId;
+use sqlx::postgres::{PgConnection, PgPool, PgRow, Postgres};
+use sqlx::{Row as _, Transaction};
+
+use super::tenure::Tenure;
+use super::unavailable;
+use crate::text::{parse, size};
+use crate::{Entry, LedgerError};
+
+/// See [`crate::Ledger::claim`].
+pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+    const CLAIM: &str = "with free as materialized (
+          select id from restores r
+           where finished_at is null
+             and (owner is null or not exists (select 1 from replicas where id = r.owner))
+           order by id limit $2 for update skip locked
+        )
+        update restores r set owner = $1, epoch = epoch + 1 from free where r.id = free.id
+        returning r.intent, r.state";
+    let mut step = begin(pool, tenure).await?;
+    let rows = sqlx::query(CLAIM)
+        .bind(&tenure.replica)
+        .bind(size(limit))
+        .fetch_all(&mut *step)
+        .await
+        .map_err(unavailable)?;
+    let entry = |row: &PgRow| {
+        let intent: restore_model::Intent = parse(row.get(0))?;
+        Ok(Entry { intent: intent.into(), state: parse(row.get(1))? })
+    };
+    // One that cannot be read is free again with the end of this transaction.
+    let mut entries = rows.iter().map(entry).collect::<Result<Vec<Entry>, LedgerError>>()?;
+    step.commit().await.map_err(unavailable)?;
+    entries.sort_by_key(|entry| entry.intent.id);
+    Ok(entries)
+}
+
+/// See [`crate::Ledger::take`].
+pub(super) async fn take(pool: &PgPool, tenure: &Tenure, id: RestoreId) -> Result<bool, LedgerError> {
+    const TAKE: &str = "update restores r
+           set owner = $1, epoch = epoch + case when owner = $1 then 0 else 1 end
+         where id = $2 and finished_at is null
+           and (owner is null or owner = $1 or not exists (select 1 from replicas where id = r.owner))";
+    const OURS: &str =
+        "select exists (select 1 from restores where id = $2 and finished_at is null and owner = $1)";
+    // Nearly always it is this process's already, and then nothing needs to be written.
+    if tenure.lease().is_current() {
+        let ours = sqlx::query_scalar(OURS).bind(&tenure.replica).bind(id.to_string());
+        if ours.fetch_one(pool).await.map_err(unavailable)? {
+            return Ok(true);
+        }
+    }
+    let mut step = begin(pool, tenure).await?;
+    let taken = sqlx::query(TAKE)
+        .bind(&tenure.replica)
+        .bind(id.to_string())
+        .execute(&mut *step)
+        .await
+        .map_err(unavailable)?;
+    step.commit().await.map_err(unavailable)?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// See [`crate::Ledger::reserve_read`].
+pub(super) async fn reserve_read(
+    pool: &PgPool,
+    id: RestoreId,
+    interval: Duration,
+) -> Result<bool, LedgerError> {
+    const RESERVE: &str = "update restores set next_read = clock_timestamp() + $2
+        where id = $1 and (next_read is null or next_read <= clock_timestamp())";
+    let reserved =
+        sqlx::query(RESERVE).bind(id.to_string()).bind(interval).execute(pool).await.map_err(unavailable)?;
+    Ok(reserved.rows_affected() == 1)
+}
+
+/// Begins a transaction in which this process stays registered, after those whose lease is over
+/// have been struck off.
+async fn begin(pool: &PgPool, tenure: &Tenure) -> Result<Transaction<'static, Postgres>, LedgerError> {
+    let mut step = pool.begin().await.map_err(unavailable)?;
+    if !lock_registration(&mut step, tenure).await? {
+        step.rollback().await.map_err(unavailable)?;
+        let mut connection = pool.acquire().await.map_err(unavailable)?;
+        tenure.renew(&mut connection).await?;
+        drop(connection);
+        step = pool.begin().await.map_err(unavailable)?;
+        if !lock_registration(&mut step, tenure).await? {
+            return Err(LedgerError::Unavailable("the lease ends as soon as it is renewed".to_owned()));
+        }
+    }
+    // In a statement of its own, so that those after it see who is left.
+    sqlx::query(
+        "delete from replicas where id in
+           (select id from replicas where lease_until < clock_timestamp() for update skip locked)",
+    )
+    .execute(&mut *step)
+    .await
+    .map_err(unavailable)?;
+    Ok(step)
+}
+
+/// Locks this process's registration until the transaction ends; whether it is current.
+pub(super) async fn lock_registration(
+    connection: &mut PgConnection,
+    tenure: &Tenure,
+) -> Result<bool, LedgerError> {
+    const LOCK: &str = "select lease_until > clock_timestamp() from replicas where id = $1 for share";
+    let current: Option<bool> = sqlx::query_scalar(LOCK)
+        .bind(&tenure.replica)
+        .fetch_optional(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(current == Some(true))
+}

@@ -1,0 +1,262 @@
+//! A ledger in a PostgreSQL database, for any number of processes: the database carries uniqueness,
+//! locks and leases, and there is no protocol between the processes besides.
+//!
+//! | module | its part |
+//! |---|---|
+//! | `connect` | as whom and over what the database is reached |
+//! | `schema` | what it looks like, how an older one gets there, and the registration of a process |
+//! | `tenure` | the lease of this process, and its renewal |
+//! | `hold` | who holds which restore |
+//! | `store` | commits groups of writes |
+//! | `rows`, `side` | what a group stores |
+//! | `fail` | what a failure means |
+//! | `read` | everything that only reads |
+//!
+//! A write that was answered [`LedgerError::Unavailable`] may have been done all the same, when the
+//! connection broke after the commit was sent. Asking again is safe: the key, the equal request or
+//! the event's number tell. A restore that came in that way is nobody's until it is claimed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use restore_model::{Event, RestoreId, Timestamp};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Connection, Executor};
+use tokio::time::Instant;
+
+use crate::group::Side;
+use crate::stored::Stored;
+use crate::writer::Queue;
+use crate::{
+    Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position, PostgresUrl, Pruned,
+    Query, Record, Recovery, Told, Waiting,
+};
+use connect::Way;
+use store::PostgresStore;
+use tenure::Tenure;
+
+mod connect;
+mod fail;
+mod hold;
+mod read;
+mod rows;
+mod schema;
+mod side;
+mod store;
+mod tenure;
+
+/// The ledger in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresLedger {
+    queue: Queue,
+    pool: PgPool,
+    /// `None` when it was opened only to be read.
+    tenure: Option<Arc<Tenure>>,
+}
+
+impl PostgresLedger {
+    /// Opens the ledger, brings the database's schema up to date, and registers this process as one
+    /// of those that share it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or written, only a newer program may work with it, or a
+    /// program that is running could not go on with what this one would make of it.
+    pub async fn open(url: &PostgresUrl, options: OpenOptions) -> Result<Self, LedgerError> {
+        let way = Way::to(url, options.password.as_ref());
+        Self::register(&way, options.lease).await.map_err(|error| named(url, error))
+    }
+
+    async fn register(way: &Way, lease: Duration) -> Result<Self, LedgerError> {
+        let mut connection = way.connect_patiently().await?;
+        let replica: String = sqlx::query_scalar("select gen_random_uuid()::text")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(unavailable)?;
+        let asked = Instant::now();
+        schema::enter(&mut connection, schema::MIGRATIONS, &replica, lease).await?;
+        let _leftover = connection.close().await;
+        let tenure = Arc::new(Tenure::new(replica, lease, asked));
+        let heart = tokio::spawn(Arc::clone(&tenure).keep_alive(way.clone()));
+        let queue = Queue::to(PostgresStore::new(way.clone(), Arc::clone(&tenure), heart));
+        Ok(Self { queue, pool: way.pool(), tenure: Some(tenure) })
+    }
+
+    /// Opens the ledger only to read it. Nothing is created and this process is not registered;
+    /// every write is refused.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or holds no ledger this program can read as it is.
+    pub async fn open_to_read(url: &PostgresUrl, options: OpenOptions) -> Result<Self, LedgerError> {
+        let way = Way::to(url, options.password.as_ref()).for_reading();
+        let open = async {
+            let mut connection = way.connect().await?;
+            schema::check(&mut connection, schema::MIGRATIONS).await?;
+            let _leftover = connection.close().await;
+            Ok(Self { queue: Queue::to_nowhere(), pool: way.pool(), tenure: None })
+        };
+        open.await.map_err(|error| named(url, error))
+    }
+
+    fn tenure(&self) -> Result<&Tenure, LedgerError> {
+        self.tenure.as_deref().ok_or_else(crate::writer::only_to_be_read)
+    }
+}
+
+/// Gives back the room of what was forgotten, and has the database look at its tables anew. Gateways
+/// may go on meanwhile.
+///
+/// # Errors
+/// When the database cannot be reached or holds no ledger.
+pub async fn vacuum(url: &PostgresUrl, options: OpenOptions) -> Result<(), LedgerError> {
+    const TABLES: &str = "vacuum analyze restores, events, locks, keys, targets, deliveries";
+    let vacuum = async {
+        let mut connection: PgConnection =
+            Way::to(url, options.password.as_ref()).connect_patiently().await?;
+        schema::check(&mut connection, schema::MIGRATIONS).await?;
+        connection.execute(TABLES).await.map_err(unavailable)?;
+        connection.close().await.map_err(unavailable)
+    };
+    vacuum.await.map_err(|error| named(url, error))
+}
+
+fn unavailable(error: sqlx::Error) -> LedgerError {
+    LedgerError::Unavailable(match error {
+        sqlx::Error::PoolTimedOut => "the database does not answer".to_owned(),
+        sqlx::Error::PoolClosed => "it is closed".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+/// The URL holds no secret.
+fn named(url: &PostgresUrl, error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Unavailable(why) => LedgerError::Unavailable(format!("{url:?}: {why}")),
+        other => other,
+    }
+}
+
+impl Stored for PostgresLedger {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>> {
+        Box::pin(read::hook(&self.pool, name))
+    }
+
+    fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>> {
+        Box::pin(read::next_due(&self.pool, name))
+    }
+
+    fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>> {
+        Box::pin(read::waiting(&self.pool, name))
+    }
+}
+
+impl Ledger for PostgresLedger {
+    fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
+        Box::pin(self.queue.accept(new))
+    }
+
+    fn append(
+        &self,
+        id: RestoreId,
+        seen: u32,
+        events: Vec<Event>,
+    ) -> BoxFuture<'_, Result<Entry, LedgerError>> {
+        Box::pin(self.queue.append(id, seen, events))
+    }
+
+    fn get(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(read::get(&self.pool, id))
+    }
+
+    fn events(&self, id: RestoreId) -> BoxFuture<'_, Result<Vec<Event>, LedgerError>> {
+        Box::pin(read::events(&self.pool, id))
+    }
+
+    fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(read::list(&self.pool, query))
+    }
+
+    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(async move { hold::claim(&self.pool, self.tenure()?, limit).await })
+    }
+
+    fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(async move { hold::take(&self.pool, self.tenure()?, id).await })
+    }
+
+    fn lease(&self) -> Lease {
+        self.tenure.as_ref().map_or_else(Lease::of_nothing, |tenure| tenure.lease())
+    }
+
+    fn reserve_read(&self, id: RestoreId, interval: Duration) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(async move {
+            self.tenure()?;
+            hold::reserve_read(&self.pool, id, interval).await
+        })
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+        Box::pin(read::feed(&self.pool, after, limit))
+    }
+
+    fn position(&self) -> BoxFuture<'_, Result<Position, LedgerError>> {
+        Box::pin(read::position(&self.pool))
+    }
+
+    fn keys<'a>(&'a self, caller: &'a str, at_most: usize) -> BoxFuture<'a, Result<usize, LedgerError>> {
+        Box::pin(read::keys(&self.pool, caller, at_most))
+    }
+
+    fn prune(
+        &self,
+        restores_before: Option<Timestamp>,
+        keys_before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pruned, LedgerError>> {
+        Box::pin(self.queue.prune(Side::Prune { restores_before, keys_before, limit }))
+    }
+
+    fn audit(
+        &self,
+        after: Option<RestoreId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, LedgerError>> {
+        Box::pin(read::audit(&self.pool, after, limit))
+    }
+
+    fn recovery(&self) -> BoxFuture<'_, Result<Option<Recovery>, LedgerError>> {
+        Box::pin(read::recovery(&self.pool))
+    }
+
+    fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(self.queue.carry_out(Side::SetRecovery(recovery)))
+    }
+
+    fn handle_taken<'a>(
+        &'a self,
+        upstream: &'a str,
+        handle_id: &'a str,
+        but: RestoreId,
+    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
+        Box::pin(async move { read::handle_taken(&self.pool, upstream, &rows::plain(handle_id), but).await })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(self.queue.touch())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.queue.close().await;
+            self.pool.close().await;
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! What only reads.
+
+use sqlx::postgres::{PgPool, PgRow, Postgres};
+
+use crate::{Position, Record, Told};
+
+crate::read::reads!(PgPool, PgRow, Postgres);
+
+/// Only of transactions before the oldest that is still open: whatever commits from now on stands
+/// behind them.
+pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result<Vec<Told>, LedgerError> {
+    const FEED: &str = "select r.intent, r.state, e.tx, e.n, e.event
+        from events e join restores r on r.id = e.restore_id
+        where (e.tx, e.n) > ($1, $2)
+          and e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                     + (select value from meta where name = 'tx_offset')
+        order by e.tx, e.n limit $3";
+    let rows = sqlx::query(FEED)
+        .bind(after.first())
+        .bind(after.second())
+        .bind(size(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    let told = |row: &PgRow| {
+        Ok(Told {
+            position: Position::new(row.get(2), row.get(3)),
+            entry: entry(row)?,
+            event: parse(row.get(4))?,
+        })
+    };
+    rows.iter().map(told).collect()
+}
+
+/// Before all events of the oldest transaction that is still open.
+pub(super) async fn position(pool: &PgPool) -> Result<Position, LedgerError> {
+    const END: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + value
+        from meta where name = 'tx_offset'";
+    let end = sqlx::query_scalar(END).fetch_one(pool).await.map_err(unavailable)?;
+    Ok(Position::new(end, 0))
+}
+
+/// One statement, and so of one moment.
+pub(super) async fn audit(
+    pool: &PgPool,
+    after: Option<RestoreId>,
+    limit: usize,
+) -> Result<Vec<Record>, LedgerError> {
+    const AUDIT: &str = "select r.intent, r.state,
+        array(select event from events where restore_id = r.id order by seq),
+        array(select lock from locks where restore_id = r.id order by lock)
+        from restores r where r.id > $1 order by r.id limit $2";
+    let rows = sqlx::query(AUDIT)
+        .bind(after.map_or_else(String::new, |id| id.to_string()))
+        .bind(size(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    let record = |row: &PgRow| {
+        let events: Vec<String> = row.get(2);
+        Ok(Record {
+            entry: entry(row)?,
+            events: events.iter().map(|event| parse(event)).collect::<Result<_, _>>()?,
+            locks: row.get(3),
+        })
+    };
+    rows.iter().map(record).collect()
+}

@@ -1,0 +1,101 @@
+//! What a group changes, as two statements: what is let go, and then everything else. Columns
+//! travel as arrays, so the statements are fixed and prepared once, however many rows there are.
+
+use restore_model::Timestamp;
+use sqlx::postgres::PgConnection;
+
+use super::fail::{Failed, failed};
+use crate::change::Change;
+use crate::text::{handle_id, json};
+
+/// In a statement of its own: what is let go may be taken by another restore of the same group.
+const RELEASE: &str = "delete from locks where lock = any($1)";
+
+const STORE: &str = "
+with moved as (
+  update restores r
+     set handle_id = m.handle_id, status = m.status, finished_at = m.finished_at, state = m.state
+    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+      m (id, handle_id, status, finished_at, state)
+   where r.id = m.id
+), new as (
+  insert into restores
+    (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
+     intent, state, owner)
+  select *, $6::text
+    from unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                $13::text[], $14::bigint[], $15::bigint[], $16::text[], $17::text[])
+), told as (
+  insert into events (tx, restore_id, seq, at, event)
+  select pg_current_xact_id()::text::bigint + (select value from meta where name = 'tx_offset'), *
+    from unnest($18::text[], $19::bigint[], $20::bigint[], $21::text[])
+), taken as (
+  insert into locks (lock, restore_id) select * from unnest($22::text[], $23::text[])
+), kept as (
+  insert into keys (caller, key, restore_id)
+  select distinct on (caller, key) caller, key, restore_id
+    from unnest($24::text[], $25::text[], $26::text[]) with ordinality k (caller, key, restore_id, n)
+   order by caller, key, n desc
+  on conflict (caller, key) do update set restore_id = excluded.restore_id
+)
+insert into targets (target, restore_id)
+select * from unnest($27::text[], $28::text[]) on conflict do nothing";
+
+pub(super) async fn store(
+    connection: &mut PgConnection,
+    change: &Change<'_>,
+    replica: &str,
+) -> Result<(), Failed> {
+    if !change.released.is_empty() {
+        sqlx::query(RELEASE).bind(&change.released).execute(&mut *connection).await.map_err(failed)?;
+    }
+    let Change { new, moved, events, taken, keys, targets, .. } = change;
+    let mut query = sqlx::query(STORE)
+        .bind(column(moved, |(id, _)| id.to_string()))
+        .bind(column(moved, |(_, state)| handle_id(state).as_deref().map(plain)))
+        .bind(column(moved, |(_, state)| state.status.as_str()))
+        .bind(column(moved, |(_, state)| state.finished_at.map(Timestamp::as_micros)))
+        .bind(documents(moved, |(_, state)| json(*state))?)
+        .bind(replica)
+        .bind(column(new, |(id, _)| id.to_string()))
+        .bind(column(new, |(_, row)| row.intent.caller.clone()))
+        .bind(column(new, |(_, row)| row.intent.request.project_id.to_string()))
+        .bind(column(new, |(_, row)| row.intent.route.upstream.clone()))
+        .bind(column(new, |(_, row)| handle_id(&row.state).as_deref().map(plain)))
+        .bind(column(new, |(_, row)| row.state.status.as_str()))
+        .bind(column(new, |(_, row)| row.intent.fingerprint.clone()))
+        .bind(column(new, |(_, row)| row.intent.created_at.as_micros()))
+        .bind(column(new, |(_, row)| row.state.finished_at.map(Timestamp::as_micros)))
+        .bind(documents(new, |(_, row)| json(&*row.intent))?)
+        .bind(documents(new, |(_, row)| json(&row.state))?);
+    query = query
+        .bind(column(events, |(id, _)| id.to_string()))
+        .bind(column(events, |(_, event)| i64::from(event.seq)))
+        .bind(column(events, |(_, event)| event.at.as_micros()))
+        .bind(documents(events, |(_, event)| json(*event))?)
+        .bind(column(taken, |(lock, _)| *lock))
+        .bind(column(taken, |(_, id)| id.to_string()))
+        .bind(column(keys, |(caller, ..)| *caller))
+        .bind(column(keys, |(_, key, _)| *key))
+        .bind(column(keys, |(.., id)| id.to_string()))
+        .bind(column(targets, |(target, _)| *target))
+        .bind(column(targets, |(_, id)| id.to_string()));
+    query.execute(connection).await.map_err(failed)?;
+    Ok(())
+}
+
+fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
+}
+
+fn documents<'a, T>(
+    rows: &'a [T],
+    text: impl Fn(&'a T) -> Result<String, crate::LedgerError>,
+) -> Result<Vec<String>, Failed> {
+    Ok(rows.iter().map(text).collect::<Result<_, _>>()?)
+}
+
+/// An upstream's id as the index keeps it: the one character PostgreSQL has no room for is replaced.
+pub(super) fn plain(handle_id: &str) -> String {
+    handle_id.replace('\0', "\u{fffd}")
+}

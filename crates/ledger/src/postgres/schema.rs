@@ -1,0 +1,174 @@
+//! The schema of the database and its versions, and the registration of this process as one of
+//! those that share it. Both in one transaction, which only one process at a time can be in: so two
+//! that start at once both come up, and none comes in while the schema changes.
+//!
+//! To change the schema: add `migrations/postgres/NNNN_name.sql` and one line to [`MIGRATIONS`]. A
+//! migration that was ever released is never edited.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::{Connection, Executor, Transaction};
+
+use super::unavailable;
+use crate::LedgerError;
+use crate::open::may_work_with;
+
+/// A step, and the oldest version of the schema whose programs may go on working after it.
+pub(super) type Migration = (&'static str, i64);
+
+/// Every migration in order; the first one leads to version 1.
+pub(super) const MIGRATIONS: &[Migration] = &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1)];
+
+/// `tx_offset` is added to the numbers of transactions; see [`keep_order`].
+const META: &str = "create table if not exists meta (name text primary key, value bigint not null);
+  insert into meta values ('schema_version', 0), ('oldest_reader', 0), ('tx_offset', 0)
+    on conflict do nothing";
+
+/// Nobody else's by chance: the first bytes of the SHA-256 of `restore-gateway`.
+const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('restore-gateway schema', 0))";
+
+const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
+       (select value from meta where name = 'oldest_reader')";
+
+/// Brings the schema up to date and registers `replica` for a first term. A newer schema is left as
+/// it is where this program may work with it.
+///
+/// # Errors
+/// When only a newer program may work with it, or a program that is running could not go on.
+pub(super) async fn enter(
+    connection: &mut PgConnection,
+    migrations: &[Migration],
+    replica: &str,
+    lease: Duration,
+) -> Result<(), LedgerError> {
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let mut step = connection.begin().await.map_err(unavailable)?;
+    step.execute(LOCK).await.map_err(unavailable)?;
+    step.execute(sqlx::raw_sql(META)).await.map_err(unavailable)?;
+    let version = version(&mut step, known).await?;
+    let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
+    for (migration, oldest_reader) in todo {
+        step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
+        nobody_is_left_behind(&mut step, *oldest_reader).await?;
+        sqlx::query(
+            "update meta set value = case name when 'schema_version' then value + 1 else $1 end
+              where name in ('schema_version', 'oldest_reader')",
+        )
+        .bind(*oldest_reader)
+        .execute(&mut *step)
+        .await
+        .map_err(unavailable)?;
+    }
+    keep_order(&mut step).await?;
+    sqlx::query(
+        "insert into replicas (id, lease_until, schema_version) values ($1, clock_timestamp() + $2, $3)",
+    )
+    .bind(replica)
+    .bind(lease)
+    .bind(known)
+    .execute(&mut *step)
+    .await
+    .map_err(unavailable)?;
+    step.commit().await.map_err(unavailable)
+}
+
+/// Refuses a database that this program cannot read as it is.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    migrations: &[Migration],
+) -> Result<(), LedgerError> {
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let there: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    if !there {
+        return Err(LedgerError::Unavailable("there is no ledger in this database".to_owned()));
+    }
+    if version(connection, known).await? < known {
+        return Err(LedgerError::Unavailable(
+            "its schema is older than this program; start the gateway once to bring it up to date".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+async fn version(connection: &mut PgConnection, known: i64) -> Result<i64, LedgerError> {
+    let (version, oldest_reader): (i64, i64) =
+        sqlx::query_as(VERSIONS).fetch_one(connection).await.map_err(unavailable)?;
+    may_work_with(known, version, oldest_reader)?;
+    Ok(version)
+}
+
+/// A living process whose program cannot work with the new schema must not wake up in it.
+async fn nobody_is_left_behind(
+    step: &mut Transaction<'_, Postgres>,
+    oldest_reader: i64,
+) -> Result<(), LedgerError> {
+    const OLDEST: &str = "select min(schema_version) from replicas where lease_until > clock_timestamp()";
+    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(&mut **step).await.map_err(unavailable)?;
+    match oldest {
+        Some(oldest) if oldest < oldest_reader => Err(LedgerError::Unavailable(format!(
+            "its schema must be changed, and a gateway is running that knows only version {oldest} and \
+             could not work with the new one, which needs version {oldest_reader}. Stop all gateways of \
+             the older program, then start this one"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The feed is told in the order of transactions, whose numbers begin anew when a database is made
+/// from a dump of another one. Then they are moved behind all that the dump holds; and as a dump is
+/// an older copy of a ledger that may have gone on, recovery mode begins.
+async fn keep_order(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
+    const BEHIND: &str = "select max(tx) + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+         - (select value from meta where name = 'tx_offset') from events";
+    const REASON: &str = "the ledger was put into this database from a dump of another one. What that one \
+         wrote after the dump is missing: restores may have been sent that this one does not know or \
+         holds to be unsent";
+    let behind: Option<i64> = sqlx::query_scalar(BEHIND).fetch_one(&mut **step).await.map_err(unavailable)?;
+    let Some(behind) = behind.filter(|behind| *behind > 0) else { return Ok(()) };
+    tracing::error!(reason = REASON, "the ledger is in recovery mode");
+    sqlx::query("update meta set value = value + $1 where name = 'tx_offset'")
+        .bind(behind)
+        .execute(&mut **step)
+        .await
+        .map_err(unavailable)?;
+    sqlx::query("insert into recovery (since, reason) values (0, $1) on conflict do nothing")
+        .bind(REASON)
+        .execute(&mut **step)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use restore_test_postgres::Postgres as Server;
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_running_program_that_could_not_go_on_keeps_the_schema_as_it_is() {
+        let server = Server::start();
+        server.create_database("ledger");
+        let mut connection = PgConnection::connect(&server.url("ledger")).await.unwrap();
+        let (first, harmless, radical) = (MIGRATIONS[0], ("create table more ()", 1), ("drop table more", 3));
+        enter(&mut connection, &[first], "old", LEASE).await.unwrap();
+        enter(&mut connection, &[first, harmless], "newer", LEASE).await.unwrap();
+        let newest = [first, harmless, radical];
+        let refused = enter(&mut connection, &newest, "newest", LEASE).await.unwrap_err().to_string();
+        assert!(refused.contains("a gateway is running that knows only version 1"), "{refused}");
+        // Nothing of it was done, and the older ones go on.
+        enter(&mut connection, &[first], "old too", LEASE).await.unwrap();
+        connection.execute("select * from more").await.unwrap();
+
+        connection.execute("update replicas set lease_until = clock_timestamp()").await.unwrap();
+        enter(&mut connection, &newest, "newest", LEASE).await.unwrap();
+        let refused = enter(&mut connection, &[first], "old", LEASE).await.unwrap_err().to_string();
+        assert!(refused.contains("version 3") && refused.contains("newer program"), "{refused}");
+    }
+}

@@ -1,0 +1,275 @@
+//! What commits groups into the database. One group is one transaction:
+//!
+//! 1. this process's registration is locked, so that nobody takes over what it holds meanwhile;
+//! 2. so are the names the group's requests are about (locks, keys), in the order of their hashes:
+//!    equal or clashing requests of several processes are decided one after the other;
+//! 3. the rows are read, those that are appended to locked in the order of their ids;
+//! 4. the book decides, and what it decided is stored with few statements.
+//!
+//! The primary keys of locks and keys stay the last line of defence.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use restore_model::RestoreId;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Executor, Row as _};
+use tokio::task::JoinHandle;
+
+use super::connect::Way;
+use super::fail::{Failed, failed};
+use super::hold::lock_registration;
+use super::tenure::Tenure;
+use super::{rows, side};
+use crate::LedgerError;
+use crate::book::Book;
+use crate::change::Change;
+use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write};
+use crate::text::{parse, parse_id};
+use crate::writer::Store;
+
+/// How often a group is tried that others got in the way of.
+const TRIES: u32 = 4;
+/// How long a group may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct PostgresStore {
+    way: Way,
+    tenure: Arc<Tenure>,
+    /// What keeps the tenure alive.
+    heart: JoinHandle<()>,
+    /// `None` before the first write and after a failure.
+    connection: Option<PgConnection>,
+    /// Restores whose coming in was refused although their commit may have been done: nobody works
+    /// on them, so if they are there they must be anybody's to claim.
+    doubtful: Vec<String>,
+}
+
+/// Rows the group may depend on, besides those that are appended to.
+const READ: &str = "
+select 1, '', '', r.id, r.intent, r.state from restores r where r.id = any($1)
+union all
+select 2, k.caller, k.key, r.id, r.intent, r.state
+  from unnest($2::text[], $3::text[]) w (caller, key)
+  join keys k on k.caller = w.caller and k.key = w.key
+  join restores r on r.id = k.restore_id
+union all
+select 3, '', '', r.id, r.intent, r.state
+  from unnest($4::text[], $5::text[], $6::bigint[]) w (caller, fingerprint, since)
+  join restores r on r.id = coalesce(
+    (select o.id from restores o
+      where o.caller = w.caller and o.fingerprint = w.fingerprint and o.finished_at is null
+      limit 1),
+    (select e.id from restores e
+      where e.caller = w.caller and e.fingerprint = w.fingerprint
+        and e.finished_at >= w.since and e.status in ('succeeded', 'failed')
+      order by e.finished_at desc limit 1))
+union all
+select 4, '', '', r.id, r.intent, r.state
+  from locks l join restores r on r.id = l.restore_id where l.lock = any($7)";
+
+/// Kinds of rows it answers with.
+mod found {
+    pub(super) const ROW: i32 = 1;
+    pub(super) const KEY: i32 = 2;
+    pub(super) const EQUAL: i32 = 3;
+    pub(super) const HOLDER: i32 = 4;
+}
+
+impl PostgresStore {
+    pub(super) const fn new(way: Way, tenure: Arc<Tenure>, heart: JoinHandle<()>) -> Self {
+        Self { way, tenure, heart, connection: None, doubtful: Vec::new() }
+    }
+
+    async fn try_commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failed> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.way.connect().await.map_err(|error| Failure::Down(error.to_string()))?),
+        };
+        begin(connection, &self.tenure).await?;
+        if !self.doubtful.is_empty() {
+            sqlx::query("update restores set owner = null where id = any($1) and owner = $2")
+                .bind(&self.doubtful)
+                .bind(&self.tenure.replica)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
+        }
+        let mut book = Book::default();
+        let wanted = Wanted::by(writes);
+        lock_names(connection, &wanted).await?;
+        let held = read_moving(connection, &wanted, &self.tenure.replica, &mut book).await?;
+        read(connection, &wanted, &mut book).await?;
+        let decided = Decided::of(&mut book, writes, |id| held.contains(&id));
+        if decided.stores() {
+            rows::store(connection, &Change::of(&book, &decided), &self.tenure.replica).await?;
+        }
+        if decided.touched {
+            const TOUCH: &str = "update replicas set started_at = started_at where id = $1";
+            sqlx::query(TOUCH).bind(&self.tenure.replica).execute(&mut *connection).await.map_err(failed)?;
+        }
+        let mut answers = Vec::with_capacity(writes.len());
+        for decision in decided.decisions {
+            answers.push(match decision {
+                Decision::Made(answer) => answer,
+                Decision::Left(side) => Ok(side::carry_out(connection, side).await?),
+            });
+        }
+        // From here on it may be done, whatever is heard of it.
+        self.doubtful.extend(decided.came.iter().map(RestoreId::to_string));
+        connection.execute("commit").await.map_err(failed)?;
+        self.doubtful.clear();
+        Ok(answers)
+    }
+}
+
+impl Store for PostgresStore {
+    async fn commit(&mut self, group: &[&Write]) -> Result<Vec<Answer>, Failure> {
+        let mut tries = 0;
+        loop {
+            let outcome = match tokio::time::timeout(PATIENCE, self.try_commit(group)).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    // What it waits for may still come; nobody could tell for what.
+                    self.connection = None;
+                    Err(Failed::For(Failure::Down("the database does not answer".to_owned())))
+                }
+            };
+            let failed = match outcome {
+                Ok(answers) => return Ok(answers),
+                Err(failed) => failed,
+            };
+            if let Some(connection) = &mut self.connection
+                && connection.execute("rollback").await.is_err()
+            {
+                self.connection = None;
+            }
+            tries += 1;
+            match failed {
+                Failed::For(failure) => return Err(failure),
+                Failed::Crossed(_) if tries < TRIES => {}
+                Failed::Crossed(reason) => return Err(Failure::Down(reason)),
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        self.heart.abort();
+        // Or it could register once more after this has left.
+        let _aborted = (&mut self.heart).await;
+        let leave = async {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.way.connect().await?,
+            };
+            self.tenure.leave(&mut connection).await?;
+            let _leftover = connection.close().await;
+            Ok::<(), LedgerError>(())
+        };
+        if !matches!(tokio::time::timeout(PATIENCE, leave).await, Ok(Ok(()))) {
+            tracing::warn!("the ledger could not be told of the end; others wait for the lease to be over");
+        }
+    }
+}
+
+/// Begins the transaction, with this process's registration locked in it.
+async fn begin(connection: &mut PgConnection, tenure: &Tenure) -> Result<(), Failed> {
+    let down = |error: LedgerError| Failure::Down(error.to_string());
+    for _ in 0..2 {
+        connection.execute("begin").await.map_err(failed)?;
+        if lock_registration(connection, tenure).await.map_err(down)? {
+            return Ok(());
+        }
+        connection.execute("rollback").await.map_err(failed)?;
+        tenure.renew(connection).await.map_err(down)?;
+    }
+    Err(Failure::Down("the lease ends as soon as it is renewed".to_owned()).into())
+}
+
+/// Locks what the group's requests are about. By number and not by name, for the database has room
+/// for some thousands of locks and no more; that two names may share one only costs a wait.
+async fn lock_names(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Failed> {
+    const LOCK: &str = "select count(pg_advisory_xact_lock(1919251315, number)) from
+        (select distinct (hashtextextended(name, 0) & 4095)::integer as number
+           from unnest($1::text[]) name order by 1) numbers";
+    let locks = wanted.locks.iter().map(|lock| format!("lock {lock}"));
+    let keys = wanted.keys.iter().map(|(caller, key)| format!("key {caller} {key}"));
+    let names: Vec<String> = locks.chain(keys).collect();
+    if !names.is_empty() {
+        sqlx::query(LOCK).bind(names).execute(connection).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Reads and locks what is appended to; which of them this process holds.
+async fn read_moving(
+    connection: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    replica: &str,
+    book: &mut Book,
+) -> Result<HashSet<RestoreId>, Failed> {
+    const MOVING: &str = "select id, intent, state, owner is not distinct from $2 from restores
+        where id = any($1) order by id for update";
+    let mut held = HashSet::new();
+    if wanted.moving.is_empty() {
+        return Ok(held);
+    }
+    let rows = sqlx::query(MOVING)
+        .bind(names(&wanted.moving))
+        .bind(replica)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    for row in &rows {
+        let id = book.load(parse(row.get(1))?, parse(row.get(2))?);
+        if row.get(3) {
+            held.insert(id);
+        }
+    }
+    Ok(held)
+}
+
+/// Reads what new requests may depend on.
+async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Book) -> Result<(), Failed> {
+    if wanted.coming.is_empty() {
+        return Ok(());
+    }
+    let (key_callers, keys): (Vec<&str>, Vec<&str>) = wanted.keys.iter().copied().unzip();
+    let callers: Vec<&str> = wanted.equals.iter().map(|(caller, ..)| *caller).collect();
+    let fingerprints: Vec<&str> = wanted.equals.iter().map(|(_, fingerprint, _)| *fingerprint).collect();
+    let since: Vec<i64> = wanted.equals.iter().map(|(.., since)| *since).collect();
+    let rows = sqlx::query(READ)
+        .bind(names(&wanted.coming))
+        .bind(key_callers)
+        .bind(keys)
+        .bind(callers)
+        .bind(fingerprints)
+        .bind(since)
+        .bind(&wanted.locks)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    for row in &rows {
+        enter(book, row)?;
+    }
+    Ok(())
+}
+
+fn enter(book: &mut Book, row: &PgRow) -> Result<(), LedgerError> {
+    let id = parse_id(row.get(3))?;
+    if !book.rows.contains_key(&id) {
+        book.load(parse(row.get(4))?, parse(row.get(5))?);
+    }
+    match row.get::<i32, _>(0) {
+        found::KEY => book.load_key(row.get(1), row.get(2), id),
+        found::EQUAL => book.load_equal(id),
+        found::ROW | found::HOLDER => {}
+        kind => return Err(LedgerError::Corrupt(format!("a row of kind {kind}"))),
+    }
+    Ok(())
+}
+
+fn names(ids: &[RestoreId]) -> Vec<String> {
+    ids.iter().map(RestoreId::to_string).collect()
+}

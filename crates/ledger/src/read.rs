@@ -1,0 +1,131 @@
+//! What every database store reads alike: one text of each statement that both databases
+//! understand. A macro and no generic functions, whose bounds would be longer than they are.
+
+/// The reads, for a pool, its rows and their database.
+macro_rules! reads {
+    ($pool:ty, $row:ty, $database:ty) => {
+        use std::sync::Arc;
+
+        use restore_model::{Event, RestoreId, Timestamp};
+        use sqlx::{QueryBuilder, Row as _};
+
+        use super::unavailable;
+        use crate::text::{parse, parse_position, size};
+        use crate::{Entry, Hook, LedgerError, Query, Recovery, Waiting};
+
+        pub(super) async fn get(pool: &$pool, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
+            sqlx::query("select intent, state from restores where id = $1")
+                .bind(id.to_string())
+                .fetch_optional(pool)
+                .await
+                .map_err(unavailable)?
+                .map(|row| entry(&row))
+                .transpose()
+        }
+
+        pub(super) async fn events(pool: &$pool, id: RestoreId) -> Result<Vec<Event>, LedgerError> {
+            let rows = sqlx::query("select event from events where restore_id = $1 order by seq")
+                .bind(id.to_string())
+                .fetch_all(pool)
+                .await
+                .map_err(unavailable)?;
+            rows.iter().map(|row| parse(row.get(0))).collect()
+        }
+
+        pub(super) async fn handle_taken(
+            pool: &$pool,
+            upstream: &str,
+            handle_id: &str,
+            but: RestoreId,
+        ) -> Result<bool, LedgerError> {
+            const TAKEN: &str =
+                "select exists (select 1 from restores where upstream = $1 and handle_id = $2 and id <> $3)";
+            sqlx::query_scalar(TAKEN)
+                .bind(upstream)
+                .bind(handle_id)
+                .bind(but.to_string())
+                .fetch_one(pool)
+                .await
+                .map_err(unavailable)
+        }
+
+        /// Only the filters given become conditions, so that each of them finds its index.
+        pub(super) async fn list(pool: &$pool, query: Query) -> Result<Vec<Entry>, LedgerError> {
+            let mut sql = QueryBuilder::<$database>::new("select intent, state from restores where true");
+            if let Some(caller) = query.caller {
+                sql.push(" and caller = ").push_bind(caller);
+            }
+            if let Some(project) = query.project_id {
+                sql.push(" and project_id = ").push_bind(project.to_string());
+            }
+            if !query.status.is_empty() {
+                sql.push(" and status in (");
+                let mut words = sql.separated(", ");
+                for status in query.status {
+                    words.push_bind(status.as_str());
+                }
+                sql.push(")");
+            }
+            if let Some(target) = query.target {
+                sql.push(" and id in (select restore_id from targets where target = ")
+                    .push_bind(target)
+                    .push(")");
+            }
+            if let Some(before) = query.before {
+                sql.push(" and id < ").push_bind(before.to_string());
+            }
+            sql.push(" order by id desc limit ").push_bind(size(query.limit));
+            let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+            rows.iter().map(entry).collect()
+        }
+
+        pub(super) async fn keys(pool: &$pool, caller: &str, at_most: usize) -> Result<usize, LedgerError> {
+            const COUNT: &str = "select count(*) from (select 1 from keys where caller = $1 limit $2) kept";
+            let count: i64 = sqlx::query_scalar(COUNT)
+                .bind(caller)
+                .bind(size(at_most))
+                .fetch_one(pool)
+                .await
+                .map_err(unavailable)?;
+            Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        }
+
+        pub(super) async fn recovery(pool: &$pool) -> Result<Option<Recovery>, LedgerError> {
+            let row = sqlx::query("select since, reason from recovery")
+                .fetch_optional(pool)
+                .await
+                .map_err(unavailable)?;
+            Ok(row.map(|row| Recovery { since: Timestamp::from_micros(row.get(0)), reason: row.get(1) }))
+        }
+
+        pub(super) async fn hook(pool: &$pool, name: &str) -> Result<Option<Hook>, LedgerError> {
+            let row = sqlx::query("select cursor, disabled from hooks where name = $1")
+                .bind(name)
+                .fetch_optional(pool)
+                .await
+                .map_err(unavailable)?;
+            row.map(|row| Ok(Hook { cursor: parse_position(row.get(0))?, disabled: row.get(1) })).transpose()
+        }
+
+        pub(super) async fn next_due(pool: &$pool, name: &str) -> Result<Option<Timestamp>, LedgerError> {
+            const NEXT: &str = "select min(d.due_at) from deliveries d join hooks h on h.name = d.hook
+                where d.hook = $1 and not d.dead and h.disabled is null";
+            let due: Option<i64> =
+                sqlx::query_scalar(NEXT).bind(name).fetch_one(pool).await.map_err(unavailable)?;
+            Ok(due.map(Timestamp::from_micros))
+        }
+
+        pub(super) async fn waiting(pool: &$pool, name: &str) -> Result<Waiting, LedgerError> {
+            const COUNT: &str = "select (select count(*) from deliveries where hook = $1 and not dead),
+                (select count(*) from deliveries where hook = $1 and dead)";
+            let (waiting, dead): (i64, i64) =
+                sqlx::query_as(COUNT).bind(name).fetch_one(pool).await.map_err(unavailable)?;
+            Ok(Waiting { waiting: waiting.unsigned_abs(), dead: dead.unsigned_abs() })
+        }
+
+        fn entry(row: &$row) -> Result<Entry, LedgerError> {
+            Ok(Entry { intent: Arc::new(parse(row.get(0))?), state: parse(row.get(1))? })
+        }
+    };
+}
+pub(crate) use reads;
