@@ -1,5 +1,6 @@
 //! How many restores a second each store takes in, moves on and reads back, and what that costs
 //! in processor time (on Linux). The folder is where the SQLite file is put; its disk is measured.
+//! The store is `memory`, `sqlite` or the URL of an empty PostgreSQL database; without one the first two.
 //!
 //! `cargo run --release -p restore-ledger --example throughput -- [FOLDER] [CALLERS] [SECONDS] [STORE]`
 
@@ -22,12 +23,21 @@ async fn main() -> Outcome<()> {
     let seconds = arguments.next().map_or(Ok(5), |text| text.parse())?;
     let only = arguments.next();
     let folder = tempfile::TempDir::new_in(folder)?;
-    for url in [LedgerUrl::Memory, LedgerUrl::Sqlite(folder.path().join("ledger.db"))] {
-        let name = if url == LedgerUrl::Memory { "memory" } else { "sqlite" };
-        if only.as_ref().is_some_and(|only| only != name) {
-            continue;
-        }
+    let file = LedgerUrl::Sqlite(folder.path().join("ledger.db"));
+    let urls = match only.as_deref() {
+        None => vec![LedgerUrl::Memory, file],
+        Some("memory") => vec![LedgerUrl::Memory],
+        Some("sqlite") => vec![file],
+        Some(url) => vec![url.parse()?],
+    };
+    for url in urls {
+        let name = match url {
+            LedgerUrl::Memory => "memory",
+            LedgerUrl::Sqlite(_) => "sqlite",
+            LedgerUrl::Postgres(_) => "postgres",
+        };
         let ledger = restore_ledger::open(&url, OpenOptions::default()).await?;
+        let lease = ledger.lease();
         let (begin, cpu) = (Instant::now(), processor_time());
         let deadline = begin + Duration::from_secs(seconds);
         let tasks: Vec<_> = (0..callers)
@@ -44,6 +54,9 @@ async fn main() -> Outcome<()> {
                 println!(", {:.1} us of processor time each", (after - before) / f64::from(done) * 1e6);
             }
             None => println!(),
+        }
+        if !lease.is_current() {
+            return Err("the lease lapsed under load".into());
         }
         ledger.close().await;
     }

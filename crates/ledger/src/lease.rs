@@ -55,11 +55,11 @@ impl Term {
         term
     }
 
-    /// Moves its end; an end that was closed stays closed.
-    pub(crate) fn prolong(&self, asked: Instant, lasts: Duration) {
+    /// Moves its end. False when it is over for good, and stays so.
+    pub(crate) fn prolong(&self, asked: Instant, lasts: Duration) -> bool {
         let until = millis(asked.saturating_duration_since(self.began).saturating_add(lasts));
-        let later = |now: u64| (now != 0 && until > now).then_some(until);
-        let _earlier = self.until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        let later = |now: u64| (now != 0).then_some(now.max(until));
+        self.until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later).is_ok()
     }
 
     /// Ends it now and for good.
@@ -91,14 +91,14 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(!lease.is_current());
         // The database says that nobody came between: the same term goes on, from when it was asked.
-        term.prolong(asked, LASTS);
+        assert!(term.prolong(asked, LASTS));
         assert!(lease.is_current());
         tokio::time::advance(LASTS - Duration::from_secs(2)).await;
         assert!(!lease.is_current());
 
-        term.prolong(Instant::now(), LASTS);
+        assert!(term.prolong(Instant::now(), LASTS));
         term.end();
-        term.prolong(Instant::now(), LASTS);
+        assert!(!term.prolong(Instant::now(), LASTS));
         assert!(!lease.is_current(), "what is over for good does not come back");
         assert!(Lease::for_good().is_current());
     }

@@ -104,7 +104,7 @@ impl PostgresUrl {
         let mut url = Self {
             text: text.to_owned(),
             user: decode(user)?,
-            host: decode(host)?,
+            host: decode(host.trim_start_matches('[').trim_end_matches(']'))?,
             port,
             database: decode(database)?,
             tls: Tls::Prefer,
@@ -157,8 +157,8 @@ impl PostgresUrl {
     }
 
     fn is_local(&self) -> bool {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        self.is_socket() || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        let is_loopback = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.is_socket() || self.host == "localhost" || is_loopback(&self.host)
     }
 }
 
@@ -180,7 +180,7 @@ impl Tls {
     }
 }
 
-/// Host and port; an IPv6 address keeps its brackets.
+/// Host and port; an IPv6 address still in its brackets.
 fn split_address(address: &str) -> Result<(&str, u16), InvalidLedgerUrl> {
     const DEFAULT: u16 = 5432;
     let after_brackets = address.rfind(']').map_or(0, |end| end + 1);
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_postgres_url_is_taken_apart() {
         let url = postgres("postgres://g%40way@[::1]:6000/my%2Fledger?application_name=a+b");
-        assert_eq!((&*url.user, &*url.host, url.port, &*url.database), ("g@way", "[::1]", 6000, "my/ledger"));
+        assert_eq!((&*url.user, &*url.host, url.port, &*url.database), ("g@way", "::1", 6000, "my/ledger"));
         assert_eq!((url.application_name.as_deref(), url.tls), (Some("a b"), Tls::Prefer));
         let url = postgres("postgres://u@%2Frun%2Fpostgresql/db");
         assert_eq!((&*url.host, url.port, url.tls), ("/run/postgresql", 5432, Tls::Prefer));

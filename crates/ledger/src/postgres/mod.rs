@@ -91,7 +91,7 @@ impl PostgresLedger {
         let way = Way::to(url, options.password.as_ref()).for_reading();
         let open = async {
             let mut connection = way.connect().await?;
-            schema::check(&mut connection, schema::MIGRATIONS).await?;
+            schema::check(&mut connection).await?;
             let _leftover = connection.close().await;
             Ok(Self { queue: Queue::to_nowhere(), pool: way.pool(), tenure: None })
         };
@@ -113,7 +113,7 @@ pub async fn vacuum(url: &PostgresUrl, options: OpenOptions) -> Result<(), Ledge
     let vacuum = async {
         let mut connection: PgConnection =
             Way::to(url, options.password.as_ref()).connect_patiently().await?;
-        schema::check(&mut connection, schema::MIGRATIONS).await?;
+        schema::check(&mut connection).await?;
         connection.execute(TABLES).await.map_err(unavailable)?;
         connection.close().await.map_err(unavailable)
     };

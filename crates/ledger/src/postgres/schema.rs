@@ -20,12 +20,16 @@ pub(super) type Migration = (&'static str, i64);
 /// Every migration in order; the first one leads to version 1.
 pub(super) const MIGRATIONS: &[Migration] = &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1)];
 
+/// The version this program knows.
+const KNOWN: i64 = 1;
+const _: () = assert!(MIGRATIONS.len() == 1, "KNOWN is their number");
+
 /// `tx_offset` is added to the numbers of transactions; see [`keep_order`].
 const META: &str = "create table if not exists meta (name text primary key, value bigint not null);
   insert into meta values ('schema_version', 0), ('oldest_reader', 0), ('tx_offset', 0)
     on conflict do nothing";
 
-/// Nobody else's by chance: the first bytes of the SHA-256 of `restore-gateway`.
+/// Who is to come in waits for who changes the schema, and the other way round.
 const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('restore-gateway schema', 0))";
 
 const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
@@ -61,24 +65,40 @@ pub(super) async fn enter(
         .map_err(unavailable)?;
     }
     keep_order(&mut step).await?;
-    sqlx::query(
-        "insert into replicas (id, lease_until, schema_version) values ($1, clock_timestamp() + $2, $3)",
-    )
-    .bind(replica)
-    .bind(lease)
-    .bind(known)
-    .execute(&mut *step)
-    .await
-    .map_err(unavailable)?;
+    register(&mut step, replica, lease, known).await?;
     step.commit().await.map_err(unavailable)
 }
 
-/// Refuses a database that this program cannot read as it is.
-pub(super) async fn check(
+/// Registers this process again, after others found it silent. The schema may have changed meanwhile.
+///
+/// # Errors
+/// When only a newer program may work with it by now.
+pub(super) async fn enter_again(
     connection: &mut PgConnection,
-    migrations: &[Migration],
+    replica: &str,
+    lease: Duration,
 ) -> Result<(), LedgerError> {
-    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let mut step = connection.begin().await.map_err(unavailable)?;
+    step.execute(LOCK).await.map_err(unavailable)?;
+    version(&mut step, KNOWN).await?;
+    register(&mut step, replica, lease, KNOWN).await?;
+    step.commit().await.map_err(unavailable)
+}
+
+async fn register(
+    step: &mut PgConnection,
+    replica: &str,
+    lease: Duration,
+    known: i64,
+) -> Result<(), LedgerError> {
+    const REGISTER: &str = "insert into replicas (id, lease_until, schema_version)
+        values ($1, clock_timestamp() + $2, $3)";
+    sqlx::query(REGISTER).bind(replica).bind(lease).bind(known).execute(step).await.map_err(unavailable)?;
+    Ok(())
+}
+
+/// Refuses a database that this program cannot read as it is.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<(), LedgerError> {
     let there: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
         .fetch_one(&mut *connection)
         .await
@@ -86,7 +106,7 @@ pub(super) async fn check(
     if !there {
         return Err(LedgerError::Unavailable("there is no ledger in this database".to_owned()));
     }
-    if version(connection, known).await? < known {
+    if version(connection, KNOWN).await? < KNOWN {
         return Err(LedgerError::Unavailable(
             "its schema is older than this program; start the gateway once to bring it up to date".to_owned(),
         ));
@@ -101,13 +121,17 @@ async fn version(connection: &mut PgConnection, known: i64) -> Result<i64, Ledge
     Ok(version)
 }
 
-/// A living process whose program cannot work with the new schema must not wake up in it.
+/// A running program that cannot work with the new schema must not find itself in it. Whose lease
+/// is over is struck off, and will be asked again when it wants to come back.
 async fn nobody_is_left_behind(
     step: &mut Transaction<'_, Postgres>,
     oldest_reader: i64,
 ) -> Result<(), LedgerError> {
-    const OLDEST: &str = "select min(schema_version) from replicas where lease_until > clock_timestamp()";
-    let oldest: Option<i64> = sqlx::query_scalar(OLDEST).fetch_one(&mut **step).await.map_err(unavailable)?;
+    step.execute("delete from replicas where lease_until < clock_timestamp()").await.map_err(unavailable)?;
+    let oldest: Option<i64> = sqlx::query_scalar("select min(schema_version) from replicas")
+        .fetch_one(&mut **step)
+        .await
+        .map_err(unavailable)?;
     match oldest {
         Some(oldest) if oldest < oldest_reader => Err(LedgerError::Unavailable(format!(
             "its schema must be changed, and a gateway is running that knows only version {oldest} and \
@@ -168,7 +192,13 @@ mod tests {
 
         connection.execute("update replicas set lease_until = clock_timestamp()").await.unwrap();
         enter(&mut connection, &newest, "newest", LEASE).await.unwrap();
-        let refused = enter(&mut connection, &[first], "old", LEASE).await.unwrap_err().to_string();
-        assert!(refused.contains("version 3") && refused.contains("newer program"), "{refused}");
+        // Neither may one come in that is older, nor one come back.
+        for refused in [
+            enter(&mut connection, &[first], "older", LEASE).await,
+            enter_again(&mut connection, "old", LEASE).await,
+        ] {
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains("version 3") && why.contains("newer program"), "{why}");
+        }
     }
 }

@@ -190,7 +190,7 @@ async fn begin(connection: &mut PgConnection, tenure: &Tenure) -> Result<(), Fai
 /// Locks what the group's requests are about. By number and not by name, for the database has room
 /// for some thousands of locks and no more; that two names may share one only costs a wait.
 async fn lock_names(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Failed> {
-    const LOCK: &str = "select count(pg_advisory_xact_lock(1919251315, number)) from
+    const LOCK: &str = "select count(pg_advisory_xact_lock(1919251316, number)) from
         (select distinct (hashtextextended(name, 0) & 4095)::integer as number
            from unnest($1::text[]) name order by 1) numbers";
     let locks = wanted.locks.iter().map(|lock| format!("lock {lock}"));

@@ -45,32 +45,25 @@ impl Tenure {
     /// must be seen by others before this process acts on it.
     pub(super) async fn renew(&self, connection: &mut PgConnection) -> Result<(), LedgerError> {
         const RENEW: &str = "update replicas set lease_until = clock_timestamp() + $2 where id = $1";
-        const REGISTER: &str = "insert into replicas (id, lease_until, schema_version)
-            values ($1, clock_timestamp() + $2, $3)";
         let _one_at_a_time = self.renewing.lock().await;
-        let asked = Instant::now();
+        let mut asked = Instant::now();
         let renewed = sqlx::query(RENEW)
             .bind(&self.replica)
             .bind(self.lease)
             .execute(&mut *connection)
             .await
             .map_err(unavailable)?;
-        if renewed.rows_affected() == 1 {
-            self.term().prolong(asked, lasts(self.lease));
-            return Ok(());
+        if renewed.rows_affected() == 0 {
+            tracing::warn!("this process was silent for too long, and others may hold what it held");
+            // Ended before the next one can begin.
+            self.term().end();
+            asked = Instant::now();
+            schema::enter_again(connection, &self.replica, self.lease).await?;
         }
-        tracing::warn!("this process was silent for too long, and others may hold what it held");
-        // Ended before the next one can begin.
-        self.term().end();
-        let asked = Instant::now();
-        sqlx::query(REGISTER)
-            .bind(&self.replica)
-            .bind(self.lease)
-            .bind(i64::try_from(schema::MIGRATIONS.len()).unwrap_or(i64::MAX))
-            .execute(connection)
-            .await
-            .map_err(unavailable)?;
-        *self.term() = Arc::new(Term::new(asked, lasts(self.lease)));
+        let mut term = self.term();
+        if !term.prolong(asked, lasts(self.lease)) {
+            *term = Arc::new(Term::new(asked, lasts(self.lease)));
+        }
         Ok(())
     }
 

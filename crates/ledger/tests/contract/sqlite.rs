@@ -363,3 +363,21 @@ async fn a_full_disk_is_not_ready_until_there_is_room() {
     assert_eq!(kept, 0, "the proof is taken back");
     take(&ledger, ask("ann", None, volume("next"), 9999)).await;
 }
+
+#[tokio::test]
+async fn more_writes_than_may_wait_are_refused_at_once() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    let mut other = raw(folder.path()).await;
+    other.execute("begin immediate").await.unwrap();
+    let asks = (0..5000).map(|n| ledger.accept(ask("ann", None, volume(&format!("v{n}")), n)));
+    let (answers, ()) = tokio::join!(join_all(asks), async {
+        tokio::task::yield_now().await;
+        other.execute("rollback").await.unwrap();
+    });
+    let refused = answers.iter().filter_map(|answer| answer.as_ref().err()).map(ToString::to_string);
+    let refused: Vec<String> = refused.collect();
+    assert!(!refused.is_empty() && refused.len() < 1000, "{}", refused.len());
+    assert!(refused.iter().all(|why| why.contains("writes wait already")), "{}", refused[0]);
+    assert_eq!(unfinished(&ledger).await.len() + refused.len(), 5000);
+}
