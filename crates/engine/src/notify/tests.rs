@@ -1,13 +1,14 @@
 //! A relay over a ledger in memory, with a made-up receiver and a paused clock.
 
-use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{Accept, NewEntry, Outbox};
-use restore_model::{Cause, Event, Evidence, Intent, Problem, RoutePin, Strength};
+use restore_model::{Cause, Event, Evidence, Intent, Problem, RoutePin, Strength, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::post::LAST_WORDS;
 use super::*;
 
 const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -27,16 +28,18 @@ struct Receives {
     answers: Mutex<VecDeque<Receipt>>,
     got: Mutex<Vec<(Duration, Message)>>,
     begun: Mutex<Option<Instant>>,
-    slow: bool,
+    /// So many of the first messages are never answered.
+    slow: usize,
 }
 
 impl Carrier for Receives {
     fn carry(&self, message: Message) -> BoxFuture<'_, Receipt> {
         let since = self.begun.lock().unwrap().get_or_insert_with(Instant::now).elapsed();
+        let slow = self.got.lock().unwrap().len() < self.slow;
         self.got.lock().unwrap().push((since, message));
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Receipt::Delivered);
         Box::pin(async move {
-            if self.slow {
+            if slow {
                 std::future::pending::<()>().await;
             }
             answer
@@ -105,8 +108,8 @@ impl World {
             self.changed.subscribe(),
             self.stop.clone(),
         );
-        relay.standing().await.unwrap();
-        self.tally = Arc::clone(&relay.tally);
+        relay.post.standing().await.unwrap();
+        self.tally = Arc::clone(&relay.post.tally);
         (self, tokio::spawn(relay.run()))
     }
 
@@ -352,7 +355,7 @@ async fn f38_a_receiver_that_wants_no_more_is_told_no_more_by_any_process() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_an_attempt_a_moment_and_the_next_process_makes_it_again() {
-    let (world, task) = World::with(Receives { slow: true, ..Receives::default() }, |_| {}).await;
+    let (world, task) = World::with(Receives { slow: usize::MAX, ..Receives::default() }, |_| {}).await;
     world.accept(PROJECT).await;
     world.until(|world| world.receiver.words().len() == 1).await;
     let stopped = Instant::now();
@@ -367,11 +370,25 @@ async fn a_stop_gives_an_attempt_a_moment_and_the_next_process_makes_it_again() 
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_receiver_gets_a_few_at_once_and_nothing_waits_in_memory() {
-    let (world, _task) = World::with(Receives { slow: true, ..Receives::default() }, |_| {}).await;
+    let (world, _task) = World::with(Receives { slow: usize::MAX, ..Receives::default() }, |_| {}).await;
     for _ in 0..50 {
         world.accept(PROJECT).await;
     }
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert_eq!(world.receiver.words().len(), ABREAST);
     assert_eq!(world.ledger.waiting("ops").await.unwrap().waiting, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_hangs_holds_up_its_own_restore_alone() {
+    let (world, _task) = World::with(Receives { slow: 1, ..Receives::default() }, |_| {}).await;
+    let stuck = world.accept(PROJECT).await;
+    world.until(|world| world.receiver.words().len() == 1).await;
+    world.append(stuck, 3, started()).await;
+    for count in [2, 3, 4, 5, 6, 7] {
+        world.accept(PROJECT).await;
+        world.until(|world| world.receiver.words().len() == count).await;
+    }
+    assert!(world.receiver.seconds().iter().all(|at| *at < 5), "{:?}", world.receiver.seconds());
+    assert!(world.receiver.words().iter().all(|word| word == "accepted"));
 }

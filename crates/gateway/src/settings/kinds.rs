@@ -1,7 +1,7 @@
 //! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
 
 use http::Uri;
-use restore_ledger::LedgerUrl;
+use restore_ledger::{InvalidLedgerUrl, LedgerUrl};
 use serde_json::{Value, json};
 
 use super::faults::Code;
@@ -267,58 +267,33 @@ pub(super) fn has_user(url: &str) -> bool {
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
-/// Members of the query of a postgresql URL. Another could hold a password, or change what the ledger rests on.
-const POSTGRES_QUERY: &[&str] = &["sslmode", "sslrootcert", "sslcert", "sslkey"];
-const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
 fn check_ledger(text: &str) -> Result<Value, Wrong> {
-    let elsewhere = || {
-        let help = "write `sqlite:PATH`, `postgres://user@host:port/database` or `memory:`";
-        bad("this is not where a ledger can be".to_owned(), help)
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    // Looked for apart from the reading, which may find something else wrong first.
+    let holds_password = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| super::secrets::is_secret(&name));
+    let password = || Wrong {
+        code: Code::SecretInline,
+        message: "the url holds a password, which is not shown".to_owned(),
+        help: Some("leave it out of the url; `ledger.password` refers to it".to_owned()),
     };
-    if let Some(("postgres" | "postgresql", rest)) = text.split_once(':') {
-        check_postgres(rest)?;
+    if scheme.starts_with("postgres") && holds_password {
+        return Err(password());
     }
     // `sqlite://…` and `sqlite::memory:` are other tools' forms: they would become files of that name
     let foreign = text.starts_with("sqlite://") || text.starts_with("sqlite::");
     match text.parse::<LedgerUrl>() {
         Ok(_) if !foreign => Ok(text.into()),
-        _ => Err(elsewhere()),
-    }
-}
-
-/// Checks a postgresql URL from its `//` on.
-fn check_postgres(rest: &str) -> Result<(), Wrong> {
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // the last one: a password may hold another
-    let user = place.rsplit_once('@').map_or("", |(user, _)| user.trim_start_matches('/'));
-    let pairs = || form_urlencoded::parse(query.as_bytes());
-    if user.contains(':')
-        || rest.matches('@').count() > 1
-        || pairs().any(|(name, _)| super::secrets::is_secret(&name))
-    {
-        return Err(Wrong {
-            code: Code::SecretInline,
-            message: "the url holds a password, which is not shown".to_owned(),
-            help: Some("leave it out of the url; `ledger.password` refers to it".to_owned()),
-        });
-    }
-    for (name, value) in pairs() {
-        if !POSTGRES_QUERY.contains(&&*name) {
-            let help = format!("allowed: {}", POSTGRES_QUERY.join(", "));
-            return Err(bad("the query of the url has a member that is not known".to_owned(), &help));
+        Err(InvalidLedgerUrl::Password) => Err(password()),
+        Err(InvalidLedgerUrl::Postgres(why)) => {
+            let help = "write it as `postgres://user@host:port/database?sslmode=verify-full`";
+            Err(bad(format!("the url {why}"), help))
         }
-        if name == "sslmode" {
-            one_of(&value, SSL_MODES, "word")?;
+        _ => {
+            let help = "write `sqlite:PATH`, `postgres://user@host:port/database` or `memory:`";
+            Err(bad("this is not where a ledger can be".to_owned(), help))
         }
-    }
-    let uri = format!("postgres:{rest}").parse::<Uri>();
-    let whole = uri.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.path().len() > 1);
-    if whole {
-        Ok(())
-    } else {
-        let help = "write it as `postgres://user@host:port/database?sslmode=verify-full`";
-        Err(bad("the url names no host or no database".to_owned(), help))
     }
 }
 

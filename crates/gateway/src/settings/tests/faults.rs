@@ -172,6 +172,7 @@ fn no_secret_is_ever_shown() {
         format!("[ledger]\nurl = \"postgres://me:hunter2@half@db/restores\"\n{LEAST}"),
         format!("[ledger]\nurl = \"postgres://me:@hunter2/restores\"\n{LEAST}"),
         format!("[ledger]\nurl = \"postgresql://db/restores?user=me&password=hunter2\"\n{LEAST}"),
+        format!("[ledger]\nurl = \"postgres:me:hunter2@db/restores\"\n{LEAST}"),
         format!("[ledger]\npassword = \"hunter2\"\n{LEAST}"),
         format!("[ledger]\npassword = {{ env = \"A\", x = \"hunter2\" }}\n{LEAST}"),
         format!("[ledger]\npassword = [\"hunter2\"]\n{LEAST}"),

@@ -97,3 +97,15 @@ fn what_is_no_reference_may_be_the_secret_and_is_not_shown() {
         assert!(shown.contains("write `{ env = "), "{shown}");
     }
 }
+
+#[test]
+fn a_postgresql_url_names_a_user_and_no_password() {
+    for url in [
+        "postgres://me@db/restores",
+        "postgresql://me@db.internal:5433/restores?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
+        "postgres://me@[::1]:5432/restores",
+    ] {
+        let settings = clean(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"), &[]);
+        assert_eq!(settings.to_json()["ledger"]["url"], url);
+    }
+}

@@ -1,0 +1,213 @@
+//! A hook's way from outbox to receiver: a letter is made into a message, carried there, and what follows from the
+//! receipt is written down.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use restore_ledger::{Delivery, Hook as Standing, Ledger, LedgerError, Letter};
+use restore_model::{Clock, Restore, RestoreId, Timestamp};
+use restore_upstream::{Message, Receipt};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{Hook, Tally, occasion};
+
+/// Attempts of a message during which later ones of the same restore wait for it.
+const HELD_ATTEMPTS: u32 = 2;
+/// Restores whose messages are held back at most; beyond, order is not kept.
+const MAX_HELD: usize = 10_000;
+/// The longest a receiver can ask to be left alone.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+/// What an attempt under way is given to end when the gateway stops; it is made again by the next process.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What an attempt means for the letters after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The next one may go.
+    Next,
+    /// None goes: the receiver wants no more.
+    Gone,
+}
+
+/// A message that failed, and holds back the later ones of its restore.
+#[derive(Clone, Copy)]
+struct Held {
+    seq: u32,
+    until: Timestamp,
+}
+
+/// A hook's way from outbox to receiver.
+pub(super) struct Post {
+    pub(super) hook: Hook,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stop: CancellationToken,
+    pub(super) tally: Arc<Tally>,
+    held: Mutex<HashMap<RestoreId, Held>>,
+}
+
+impl Post {
+    pub(super) fn new(
+        hook: Hook,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { hook, ledger, clock, stop, tally: Arc::default(), held: Mutex::default() }
+    }
+
+    /// The hook's standing; a new one begins at the present end of the feed.
+    pub(super) async fn standing(&self) -> Result<Standing, LedgerError> {
+        let name = &self.hook.name;
+        loop {
+            if let Some(standing) = self.ledger.hook(name).await? {
+                return Ok(standing);
+            }
+            let here = self.ledger.position().await?;
+            self.ledger.post(name, None, here, Vec::new()).await?;
+        }
+    }
+
+    /// Attempts one letter, and writes down what became of it.
+    pub(super) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, LedgerError> {
+        let (name, letter) = (&self.hook.name, delivery.letter());
+        if let Some(until) = self.held_back(letter) {
+            let why = "an earlier message of the restore comes first".to_owned();
+            self.ledger.put_off(name, letter, delivery.attempts, until, why).await?;
+            return Ok(Outcome::Next);
+        }
+        let Some(message) = self.message(letter).await? else {
+            self.give_up(letter, "the restore is no longer kept".to_owned()).await?;
+            return Ok(Outcome::Next);
+        };
+        let receipt = tokio::select! {
+            biased;
+            () = self.cut_off() => None,
+            receipt = self.hook.carrier.carry(message) => Some(receipt),
+        };
+        match receipt {
+            None => {
+                let why = "the gateway stopped".to_owned();
+                self.ledger.put_off(name, letter, delivery.attempts, self.clock.now(), why).await?;
+            }
+            Some(Receipt::Delivered) => {
+                self.tally.delivered.fetch_add(1, Ordering::Relaxed);
+                self.held().remove(&letter.restore);
+                self.ledger.delivered(name, letter).await?;
+            }
+            Some(Receipt::Gone) => {
+                self.tally.disabled.store(true, Ordering::Relaxed);
+                tracing::warn!(
+                    webhook = name,
+                    "a receiver wants no more messages (410): the webhook is disabled"
+                );
+                let why = format!("the receiver answered 410 at {}", self.clock.now());
+                self.ledger.set_disabled(name, Some(why)).await?;
+                return Ok(Outcome::Gone);
+            }
+            Some(Receipt::Failed { why, retry_after }) => self.failed(delivery, why, retry_after).await?,
+        }
+        Ok(Outcome::Next)
+    }
+
+    /// Comes when the gateway stops and an attempt that is under way has had its time. One that is not, has none.
+    async fn cut_off(&self) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+
+    /// An attempt was in vain.
+    async fn failed(
+        &self,
+        delivery: Delivery,
+        why: String,
+        retry_after: Option<Duration>,
+    ) -> Result<(), LedgerError> {
+        self.tally.failed.fetch_add(1, Ordering::Relaxed);
+        let letter = delivery.letter();
+        let attempts = delivery.attempts + 1;
+        tracing::warn!(
+            webhook = self.hook.name,
+            restore.id = %letter.restore,
+            attempts,
+            why,
+            "a webhook message did not arrive",
+        );
+        let Some(wait) = self.hook.schedule.get(attempts as usize - 1) else {
+            return self.give_up(letter, why).await;
+        };
+        // From 90 to 110 hundredths, by a number that each restore has of its own.
+        let spread = *wait * (900 + u32::from(letter.restore.spread() % 201)) / 1_000;
+        // A receiver may ask for more time, not for less: its message would be given up the sooner.
+        let wait = spread.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
+        let until = self.clock.now().plus_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+        self.hold(letter, attempts, until);
+        self.ledger.put_off(&self.hook.name, letter, attempts, until, why).await
+    }
+
+    async fn give_up(&self, letter: Letter, why: String) -> Result<(), LedgerError> {
+        self.tally.given_up.fetch_add(1, Ordering::Relaxed);
+        self.held().remove(&letter.restore);
+        tracing::error!(
+            webhook = self.hook.name,
+            restore.id = %letter.restore,
+            why,
+            "a webhook message is given up",
+        );
+        self.ledger.give_up(&self.hook.name, letter, why).await
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<RestoreId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, letter: Letter, attempts: u32, until: Timestamp) {
+        let now = self.clock.now();
+        let mut held = self.held();
+        if attempts > HELD_ATTEMPTS {
+            held.remove(&letter.restore);
+            return;
+        }
+        if held.len() >= MAX_HELD {
+            held.retain(|_, held| held.until > now);
+        }
+        if held.len() < MAX_HELD {
+            held.insert(letter.restore, Held { seq: letter.seq, until });
+        }
+    }
+
+    /// Until when a letter waits for an earlier one of its restore, if it does.
+    fn held_back(&self, letter: Letter) -> Option<Timestamp> {
+        let held = self.held().get(&letter.restore).copied()?;
+        // Just after it, so that both are due together and in this order.
+        (letter.seq > held.seq && self.clock.now() < held.until).then(|| held.until.plus_micros(1))
+    }
+
+    /// A letter as it is sent: a CloudEvent with the event and the restore as it stands now. `None` when neither
+    /// is kept any more.
+    async fn message(&self, letter: Letter) -> Result<Option<Message>, LedgerError> {
+        let Letter { restore: id, seq } = letter;
+        let events = self.ledger.events(id).await?;
+        let event = events.into_iter().find(|event| event.seq == seq);
+        let (Some(event), Some(entry)) = (event, self.ledger.get(id).await?) else { return Ok(None) };
+        let word = occasion(&event.kind).unwrap_or(event.kind.as_str());
+        let message_id = format!("{id}.{seq}");
+        let body = json!({
+            "specversion": "1.0",
+            "id": message_id,
+            "source": format!("/api/v1/restores/{id}"),
+            "type": format!("io.restore-gateway.restore.{word}"),
+            "subject": id,
+            "time": event.at,
+            "datacontenttype": "application/json",
+            "data": { "restore": Restore::view(&entry.intent, &entry.state), "event": event },
+        });
+        Ok(Some(Message { id: message_id, at: self.clock.now(), body: body.to_string().into() }))
+    }
+}
