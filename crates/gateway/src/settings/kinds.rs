@@ -229,7 +229,7 @@ impl Kind {
             }
             Url => json!({"type": "string", "pattern": "^https?://[^/@?#]+(/[^?#]*)?$"}),
             LedgerAt => {
-                json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/])|postgres(ql)?://([^:/@?#]+@)?[^/@?#]+/[^/@?#]+(\\?[^@#]*)?$)"})
+                json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/])|postgres(ql)?://[^:/@?#]+@[^/@?#]*/[^/@?#]+(\\?[^@#]*)?$)"})
             }
             Secret => {
                 let reference = |place: &str| {

@@ -104,6 +104,7 @@ fn a_postgresql_url_names_a_user_and_no_password() {
         "postgres://me@db/restores",
         "postgresql://me@db.internal:5433/restores?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
         "postgres://me@[::1]:5432/restores",
+        "postgres://me@/restores?host=/run/postgresql",
     ] {
         let settings = clean(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"), &[]);
         assert_eq!(settings.to_json()["ledger"]["url"], url);
