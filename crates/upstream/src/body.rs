@@ -2,9 +2,12 @@
 //! for its bytes at the moment it is about to write the first of them. A process that was held up
 //! meanwhile (stopped, suspended, starved) learns there that its time is over, and nothing is
 //! written: not the head either, for hyper writes both at once.
+//!
+//! The same gate tells whoever gives a call up whether a byte of it can have been written.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,17 +16,48 @@ use http_body_util::Full;
 
 use crate::Journal;
 
+/// Whether the first byte of an attempt was let through.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(AtomicU8);
+
+impl Gate {
+    const ASKED_FOR_NOTHING: u8 = 0;
+    const OPENED: u8 = 1;
+    const SHUT: u8 = 2;
+
+    fn open(&self) -> bool {
+        self.leave(Self::OPENED)
+    }
+
+    /// Shuts it for good, unless it was opened before: whether no byte has been or will be written.
+    pub(crate) fn shut(&self) -> bool {
+        self.leave(Self::SHUT)
+    }
+
+    fn leave(&self, to: u8) -> bool {
+        let left = self.0.compare_exchange(Self::ASKED_FOR_NOTHING, to, Ordering::SeqCst, Ordering::SeqCst);
+        left.is_ok()
+    }
+}
+
 /// A body of known length, with a gate where the call restores.
 #[derive(Clone)]
 pub struct Sealed {
     bytes: Full<Bytes>,
-    gate: Option<Arc<dyn Journal>>,
+    /// Asked once, at the first byte.
+    journal: Option<Arc<dyn Journal>>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Sealed {
-    /// These bytes, given out only while `gate` allows it.
-    pub(crate) fn new(bytes: Bytes, gate: Option<Arc<dyn Journal>>) -> Self {
-        Self { bytes: Full::new(bytes), gate }
+    /// These bytes, given out only if `journal` allows it then.
+    pub(crate) fn new(bytes: Bytes, journal: Option<Arc<dyn Journal>>) -> Self {
+        Self { bytes: Full::new(bytes), journal, gate: None }
+    }
+
+    /// The same body behind the gate of one attempt.
+    pub(crate) fn behind(self, gate: Arc<Gate>) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 }
 
@@ -46,17 +80,22 @@ impl Body for Sealed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
-        if let Some(gate) = self.gate.take()
-            && let Err(why) = gate.may_write()
+        if let Some(journal) = self.journal.take()
+            && let Err(why) = journal.may_write()
         {
             return Poll::Ready(Some(Err(Closed(why))));
+        }
+        if let Some(gate) = self.gate.take()
+            && !gate.open()
+        {
+            return Poll::Ready(Some(Err(Closed("the call was given up before its first byte"))));
         }
         Pin::new(&mut self.bytes).poll_frame(context).map_err(|never| match never {})
     }
 
     fn is_end_stream(&self) -> bool {
         // The gate is asked even where there is nothing behind it.
-        self.gate.is_none() && self.bytes.is_end_stream()
+        self.journal.is_none() && self.gate.is_none() && self.bytes.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,7 +1,8 @@
 //! Deadline of one attempt, on the runtime's monotonic clock (invariant I9). When it passes, bytes
-//! may have been sent: the fault carries no proof. Connecting has its own, shorter time in the
-//! client, so that a peer that never accepts is known not to have got anything.
+//! may have been sent and the fault carries no proof, unless the gate in the body says that not one
+//! was asked for; then none ever will be. Connecting has its own, shorter time in the client.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tower::{Layer, Service};
 
 use super::Purpose;
+use crate::body::Gate;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
@@ -45,15 +47,24 @@ where
     }
 
     fn call(&mut self, request: Outbound) -> Self::Future {
-        let limit = request.extensions().get::<Purpose>().map_or(FALLBACK, |purpose| purpose.timeout);
+        let purpose = request.extensions().get::<Purpose>();
+        let limit = purpose.map_or(FALLBACK, |purpose| purpose.timeout);
+        let gate = purpose.is_some_and(|purpose| purpose.restores).then(Arc::<Gate>::default);
+        let request = match &gate {
+            Some(gate) => request.map(|body| body.behind(Arc::clone(gate))),
+            None => request,
+        };
         let call = self.inner.call(request);
         Box::pin(async move {
-            tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-                Err(Fault::unsure(
-                    FaultKind::Timeout,
-                    format!("no whole answer within {} s", limit.as_secs_f32()),
-                ))
-            })
+            let Ok(answer) = tokio::time::timeout(limit, call).await else {
+                let seconds = limit.as_secs_f32();
+                return Err(if gate.is_some_and(|gate| gate.shut()) {
+                    Fault::not_sent(FaultKind::Withheld, format!("not begun within {seconds} s"))
+                } else {
+                    Fault::unsure(FaultKind::Timeout, format!("no whole answer within {seconds} s"))
+                });
+            };
+            answer
         })
     }
 }
