@@ -1,8 +1,9 @@
-//! Named points at which a test can have the process killed: the moments between two commits at
-//! which a real crash would hurt most. A build with optimisations has none of them, and refuses to
-//! start when one is asked for.
+//! Named points at which a test can have the process killed, or stopped until it is told to go on:
+//! the moments between two commits at which that would hurt most. A build with optimisations has
+//! none of them, and refuses to start when one is asked for.
 
-/// The variable that names a point, and after a colon which time it is passed: `submitting:2`.
+/// The variable that names a point; after a colon which time it is passed, and after a slash the
+/// signal, which is KILL unless it is STOP: `submitting`, `submitting:2`, `first_byte/STOP`.
 pub const VARIABLE: &str = "RESTORE_GATEWAY_CRASH_AT";
 
 /// Every point, in the order in which a restore passes them.
@@ -34,40 +35,74 @@ pub fn check() -> Result<(), String> {
             "{VARIABLE} is set, and this is a build for service: it cannot be made to crash"
         ));
     }
-    let asked = asked.to_string_lossy();
-    let (name, count) = asked.split_once(':').unwrap_or((&asked, "1"));
-    if POINTS.contains(&name) && count.parse::<u32>().is_ok_and(|count| count > 0) {
-        Ok(())
-    } else {
-        Err(format!("{VARIABLE} is one of {}, perhaps with a count such as :2", POINTS.join(", ")))
+    match Plan::read(&asked.to_string_lossy()) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "{VARIABLE} is one of {}, perhaps with a count such as :2 and with /STOP",
+            POINTS.join(", ")
+        )),
     }
 }
 
-/// Ends the process here, as SIGKILL does, when the environment says so.
+/// Which point, which time, by which signal.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    point: String,
+    time: u32,
+    signal: &'static str,
+}
+
+impl Plan {
+    fn read(text: &str) -> Option<Self> {
+        let (place, signal) = text.split_once('/').unwrap_or((text, "KILL"));
+        let (point, time) = place.split_once(':').unwrap_or((place, "1"));
+        let signal = ["KILL", "STOP"].into_iter().find(|known| *known == signal)?;
+        let time = time.parse().ok().filter(|time| *time > 0)?;
+        POINTS.contains(&point).then(|| Self { point: point.to_owned(), time, signal })
+    }
+}
+
+/// Sends this process the signal when the environment says so: here it ends, or goes on once it is
+/// told to.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    static PLAN: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
-        let asked = std::env::var(VARIABLE).ok()?;
-        let (name, count) = asked.split_once(':').unwrap_or((&asked, "1"));
-        Some((name.to_owned(), AtomicU32::new(count.parse().ok()?)))
-    });
+    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| Plan::read(&std::env::var(VARIABLE).ok()?));
+    static PASSED: AtomicU32 = AtomicU32::new(0);
 
     debug_assert!(POINTS.contains(&name), "{name} is not in the list");
-    let Some((planned, left)) = &*PLAN else { return };
-    if planned != name || left.fetch_sub(1, Ordering::Relaxed) != 1 {
+    let Some(plan) = PLAN.as_ref().filter(|plan| plan.point == name) else { return };
+    if PASSED.fetch_add(1, Ordering::Relaxed) + 1 != plan.time {
         return;
     }
     let id = std::process::id().to_string();
-    let killed = std::process::Command::new("kill").args(["-s", "KILL", &id]).status();
-    // The signal is on its way; whoever came here goes no further.
-    assert!(killed.is_ok_and(|status| status.success()), "kill is there");
-    loop {
-        std::thread::park();
+    let sent = std::process::Command::new("kill").args(["-s", plan.signal, &id]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill is there");
+    if plan.signal == "KILL" {
+        // The signal is on its way; whoever came here goes no further.
+        loop {
+            std::thread::park();
+        }
     }
 }
 
 #[cfg(not(debug_assertions))]
 pub(crate) const fn point(_: &str) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_as_it_is_documented() {
+        let plan = |point: &str, time, signal| Some(Plan { point: point.to_owned(), time, signal });
+        assert_eq!(Plan::read("submitting"), plan("submitting", 1, "KILL"));
+        assert_eq!(Plan::read("submitting:2"), plan("submitting", 2, "KILL"));
+        assert_eq!(Plan::read("first_byte:3/STOP"), plan("first_byte", 3, "STOP"));
+        for wrong in ["", "somewhere", "submitting:0", "submitting:x", "submitting/HUP", "submitting/"] {
+            assert_eq!(Plan::read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -57,12 +57,12 @@ impl Engine {
         };
         let mut live = self.live();
         let known = live.entry(id).or_default();
-        let was_read = known.followed && known.token.is_some();
+        // It is being read already; a token that works is not given up for one that may not.
+        let (Some(first), false) = (first, known.followed && known.token.is_some()) else { return };
         if token.is_some() {
             known.token = token;
             known.tokens = known.tokens.wrapping_add(1);
         }
-        let (Some(first), false) = (first, was_read) else { return };
         known.intent = Some(Arc::clone(&entry.intent));
         let at = Instant::now() + first;
         // In its round it has no place on the agenda, and gets one at the end of that.

@@ -145,6 +145,10 @@ impl Engine {
         // What another replica is about to send is its to send.
         let ours = ours && (!replayed || self.held(id).await);
         let (Some(plan), true) = (plan, ours) else {
+            // Whoever asks again brings a token: what nobody could read is read with it.
+            if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
+                self.follow(&entry, Some(token));
+            }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
