@@ -12,6 +12,7 @@ mod life;
 mod main_job;
 mod once;
 mod operator;
+mod replicas;
 mod slow;
 mod streams;
 mod traces;

@@ -291,11 +291,15 @@ fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
         if written.dangerous_allow_private {
-            tracing::warn!(webhook = name, "dangerous_allow_private: this webhook may reach private addresses");
+            tracing::warn!(
+                webhook = name,
+                "dangerous_allow_private: this webhook may reach private addresses"
+            );
         }
         let receiver = Receiver {
             url: written.url.clone(),
-            key: SigningKey::parse(written.secret.expose()).map_err(|why| fault(&format!("the secret {why}")))?,
+            key: SigningKey::parse(written.secret.expose())
+                .map_err(|why| fault(&format!("the secret {why}")))?,
             timeout: written.timeout_seconds,
             allow_private: written.dangerous_allow_private,
         };

@@ -1,0 +1,113 @@
+//! `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`:
+//! plays schedules and prints what they came to; ends with failure at the first broken promise.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use restore_campaign::{Store, Tally, run};
+use restore_test_postgres::Postgres;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+struct Options {
+    schedules: u64,
+    seed: u64,
+    stores: Vec<Store>,
+    at_once: usize,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options =
+        Options { schedules: 250, seed: 1, stores: vec![Store::Sqlite, Store::Postgres], at_once: 4 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{word}: {value} is no number"));
+        match word.as_str() {
+            "--schedules" => options.schedules = number()?,
+            "--seed" => options.seed = number()?,
+            "--at-once" => options.at_once = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--store" => {
+                options.stores = match value.as_str() {
+                    "sqlite" => vec![Store::Sqlite],
+                    "postgres" => vec![Store::Postgres],
+                    "both" => vec![Store::Sqlite, Store::Postgres],
+                    _ => return Err(format!("no store is called {value}")),
+                }
+            }
+            _ => return Err(format!("no option is called {word}")),
+        }
+    }
+    Ok(options)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = false;
+    for store in &options.stores {
+        let begun = std::time::Instant::now();
+        match campaign(*store, &options).await {
+            Ok(tally) => println!(
+                "{}: {} schedules (seeds {} to {}) in {} s: {} restores accepted, {} applied, none twice; \
+                 {} kills, {} resolved by an operator; ends: {:?}",
+                store.as_str(),
+                tally.schedules,
+                options.seed,
+                options.seed + options.schedules - 1,
+                begun.elapsed().as_secs(),
+                tally.accepted,
+                tally.applied,
+                tally.killed,
+                tally.resolved,
+                tally.ends,
+            ),
+            Err(why) => {
+                eprintln!("{why}");
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Each worker has a database server of its own, because schedules make it go away.
+async fn campaign(store: Store, options: &Options) -> Result<Tally, String> {
+    let next = Arc::new(AtomicU64::new(options.seed));
+    let end = options.seed + options.schedules;
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let mut workers: JoinSet<Result<(), String>> = JoinSet::new();
+    for _ in 0..options.at_once {
+        let (next, tally) = (Arc::clone(&next), Arc::clone(&tally));
+        workers.spawn(async move {
+            let postgres = match store {
+                Store::Postgres => Some(Postgres::start()),
+                Store::Sqlite => None,
+            };
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    return Ok(());
+                }
+                let played = run(seed, store, postgres.as_ref()).await?;
+                let mut tally = tally.lock().await;
+                tally.add(&played);
+                if tally.schedules % 25 == 0 {
+                    println!("{}: {} schedules", store.as_str(), tally.schedules);
+                }
+            }
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker.map_err(|error| error.to_string())??;
+    }
+    let tally = tally.lock().await.clone();
+    Ok(tally)
+}
