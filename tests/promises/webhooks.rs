@@ -337,8 +337,21 @@ async fn f38_a_receiver_that_wants_no_more_gets_no_more() {
     until_figure(&world, "restore_gateway_webhook_disabled", "", 1).await;
     let restore = id(&world.submit(&requests::cbr_server()).await.json());
     world.until_status(&restore, "succeeded").await;
-    world.end().await;
     assert_eq!(receiver.seen().len(), 1);
+
+    // Until an operator says so; then it hears what it has missed.
+    receiver.always(Manner::Status(204));
+    let page = world.admin("/webhooks").await.json();
+    let hook = &page["webhooks"][0];
+    assert!(hook["disabled"].as_str().is_some_and(|why| why.contains("410")), "{page}");
+    let path = format!("/webhooks/{}/enablement", hook["name"].as_str().expect("a name"));
+    let said = json!({"by": "ada", "reason": "the receiver was mended"});
+    assert_eq!(world.decide("/webhooks/nobody/enablement", &said).await.status, 404);
+    let enabled = world.decide(&path, &said).await;
+    assert_eq!((enabled.status, &enabled.json()["webhooks"][0]["disabled"]), (200, &Value::Null));
+    let words: Vec<_> = receiver.until(5).await[1..].iter().map(Seen::word).collect();
+    assert_eq!(words.iter().filter(|word| *word == "succeeded").count(), 2, "{words:?}");
+    world.end().await;
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ impl Budget {
         if let Some(until) = state.quiet_until.filter(|until| *until > state.at) {
             return Some(until - state.at);
         }
-        let Some(rate) = self.rate else { return None };
+        let rate = self.rate?;
         if state.left >= 1.0 {
             state.left -= 1.0;
             return None;

@@ -2,6 +2,8 @@
 //! the moments between two commits at which that would hurt most. A build with optimisations has
 //! none of them, and refuses to start when one is asked for.
 
+use std::sync::OnceLock;
+
 /// The variable that names a point; after a colon which time it is passed, and after a slash the
 /// signal, which is KILL unless it is STOP: `submitting`, `submitting:2`, `first_byte/STOP`.
 pub const VARIABLE: &str = "RESTORE_GATEWAY_CRASH_AT";
@@ -24,24 +26,22 @@ pub const POINTS: [&str; 7] = [
     "observed",
 ];
 
-/// Whether what the environment asks for can be had.
+static PLAN: OnceLock<Plan> = OnceLock::new();
+
+/// Arms a point, once for the whole process.
 ///
 /// # Errors
 /// When this build has no such points, or none of that name.
-pub fn check() -> Result<(), String> {
-    let Some(asked) = std::env::var_os(VARIABLE) else { return Ok(()) };
+pub fn arm(asked: &str) -> Result<(), String> {
     if !cfg!(debug_assertions) {
         return Err(format!(
             "{VARIABLE} is set, and this is a build for service: it cannot be made to crash"
         ));
     }
-    match Plan::read(&asked.to_string_lossy()) {
-        Some(_) => Ok(()),
-        None => Err(format!(
-            "{VARIABLE} is one of {}, perhaps with a count such as :2 and with /STOP",
-            POINTS.join(", ")
-        )),
-    }
+    let plan = Plan::read(asked).ok_or_else(|| {
+        format!("{VARIABLE} is one of {}, perhaps with a count such as :2 and with /STOP", POINTS.join(", "))
+    })?;
+    PLAN.set(plan).map_err(|_| format!("{VARIABLE} was read before"))
 }
 
 /// Which point, which time, by which signal.
@@ -62,18 +62,15 @@ impl Plan {
     }
 }
 
-/// Sends this process the signal when the environment says so: here it ends, or goes on once it is
-/// told to.
+/// Sends this process the signal where it was armed: here it ends, or goes on once it is told to.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
-    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| Plan::read(&std::env::var(VARIABLE).ok()?));
     static PASSED: AtomicU32 = AtomicU32::new(0);
 
     debug_assert!(POINTS.contains(&name), "{name} is not in the list");
-    let Some(plan) = PLAN.as_ref().filter(|plan| plan.point == name) else { return };
+    let Some(plan) = PLAN.get().filter(|plan| plan.point == name) else { return };
     if PASSED.fetch_add(1, Ordering::Relaxed) + 1 != plan.time {
         return;
     }

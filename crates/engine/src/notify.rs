@@ -79,6 +79,8 @@ pub const fn occasion(event: &EventKind) -> Option<&'static str> {
     Some(match event {
         EventKind::Started { .. } => "running",
         EventKind::Unsure { .. } => "unknown",
+        EventKind::Resolved { applied: true, .. } => "succeeded",
+        EventKind::Resolved { applied: false, .. } => "not_applied",
         EventKind::Accepted
         | EventKind::NeedsOperator { .. }
         | EventKind::Overdue

@@ -1,9 +1,10 @@
 //! What only a person decides: the end of a restore that reads cannot settle, and that a ledger
-//! which may be an older copy of itself can be trusted again. Both are written down with who and why.
+//! which may be an older copy of itself can be trusted again, and that a receiver of webhooks which
+//! wanted no more is to be told again. The first is written down with who and why, the others logged.
 
 use std::sync::PoisonError;
 
-use restore_ledger::{Entry, LedgerError, Recovery};
+use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
 use restore_model::{Cause, Code, Effect, EventKind, Evidence, Problem, RestoreId, Strength, Timestamp};
 
 use crate::{Engine, unavailable};
@@ -78,6 +79,28 @@ impl Engine {
         self.0.ledger.set_recovery(None).await.map_err(unavailable)?;
         self.learn_of_recovery().await.map_err(unavailable)?;
         tracing::warn!(by, reason, "an operator has ended recovery mode");
+        Ok(())
+    }
+
+    /// How a webhook stands: what waits, what was given up, and why it is disabled, if it is.
+    ///
+    /// # Errors
+    /// [`Code::LedgerUnavailable`].
+    pub async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
+        let hook = self.0.ledger.hook(name).await.map_err(unavailable)?;
+        let waiting = self.0.ledger.waiting(name).await.map_err(unavailable)?;
+        Ok((waiting, hook.and_then(|hook| hook.disabled)))
+    }
+
+    /// Delivers to a disabled webhook again, beginning with what it has missed.
+    ///
+    /// # Errors
+    /// [`Code::LedgerUnavailable`].
+    pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
+        self.0.ledger.set_disabled(name, None).await.map_err(unavailable)?;
+        // Its relay looks at once, and not only when something happens.
+        self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+        tracing::warn!(webhook = name, by, reason, "an operator has enabled a webhook");
         Ok(())
     }
 

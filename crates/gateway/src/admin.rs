@@ -31,6 +31,8 @@ pub(crate) struct Admin {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
     pub(crate) settings: Value,
+    /// The names of the configured ones.
+    pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) loopback: bool,
 }
@@ -41,8 +43,10 @@ const BODY: usize = 16 * 1024;
 /// Restores on the page of those that need attention.
 const ATTENTION: usize = 1000;
 
-const PAGES: [&str; 6] = ["/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery"];
-const ACTIONS: [&str; 2] = ["/restores/{id}/resolution", "/recovery/confirmation"];
+const PAGES: [&str; 7] =
+    ["/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"];
+const ACTIONS: [&str; 3] =
+    ["/restores/{id}/resolution", "/recovery/confirmation", "/webhooks/{name}/enablement"];
 
 /// How a restore was resolved, as an operator writes it.
 #[derive(Deserialize)]
@@ -115,27 +119,36 @@ impl Admin {
             "/settings" => answer::json(StatusCode::OK, &self.settings),
             "/attention" => self.attention().await?,
             "/recovery" => self.recovery(),
-            "/recovery/confirmation" => return Err(other_method(path)),
-            _ if resolution_of(path).is_some() => return Err(other_method(path)),
-            _ => return Err(Problem::new(Code::NotFound, "GET / lists the pages").into()),
+            "/webhooks" => self.webhooks().await?,
+            _ => return Err(other_method(path)),
         })
     }
 
     async fn act(&self, path: &str, request: Request<Incoming>) -> Result<Answer, Failure> {
         if path == "/recovery/confirmation" {
             let ConfirmationBody { by, reason } = body(request).await?;
-            self.engine.end_recovery(&named(by, "by")?, &named(reason, "reason")?).await?;
+            self.engine.end_recovery(&named(&by, "by")?, &named(&reason, "reason")?).await?;
             return Ok(self.recovery());
         }
-        let Some(id) = resolution_of(path) else { return Err(other_method(path)) };
+        if let Some(name) = within(path, "/webhooks/", "/enablement") {
+            if !self.webhooks.iter().any(|known| known == name) {
+                return Err(Problem::new(Code::NotFound, "no webhook has this name").into());
+            }
+            let name = name.to_owned();
+            let ConfirmationBody { by, reason } = body(request).await?;
+            let (by, reason) = (named(&by, "by")?, named(&reason, "reason")?);
+            self.engine.enable_webhook(&name, &by, &reason).await?;
+            return self.webhooks().await.map_err(Failure::from);
+        }
+        let Some(id) = within(path, "/restores/", "/resolution") else { return Err(other_method(path)) };
         let id = id
             .parse()
             .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
         let ResolutionBody { r#as, by, reason } = body(request).await?;
         let word = Resolution {
             applied: matches!(r#as, Outcome::Applied),
-            by: named(by, "by")?,
-            reason: named(reason, "reason")?,
+            by: named(&by, "by")?,
+            reason: named(&reason, "reason")?,
         };
         let entry = self.engine.resolve(id, word).await.map_err(|p| Failure::from(p).about(Some(id)))?;
         Ok(answer::json(StatusCode::OK, &Restore::view(&entry.intent, &entry.state)))
@@ -187,6 +200,21 @@ impl Admin {
         ))
     }
 
+    /// How each webhook stands.
+    async fn webhooks(&self) -> Result<Answer, Problem> {
+        let mut shown = Vec::new();
+        for name in &self.webhooks {
+            let (letters, disabled) = self.engine.webhook(name).await?;
+            shown.push(json!({
+                "name": name,
+                "waiting": letters.waiting,
+                "dead": letters.dead,
+                "disabled": disabled,
+            }));
+        }
+        Ok(answer::json(StatusCode::OK, &json!({ "webhooks": shown })))
+    }
+
     fn recovery(&self) -> Answer {
         let recovery = self.engine.recovery();
         let reason = recovery.as_ref().map(|recovery| recovery.reason.as_str());
@@ -194,13 +222,19 @@ impl Admin {
     }
 }
 
-/// What stands for the id in `/restores/{id}/resolution`.
-fn resolution_of(path: &str) -> Option<&str> {
-    path.strip_prefix("/restores/")?.strip_suffix("/resolution").filter(|id| !id.contains('/'))
+/// What stands between two parts of a path.
+fn within<'a>(path: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    path.strip_prefix(before)?.strip_suffix(after).filter(|name| !name.contains('/'))
+}
+
+fn is_action(path: &str) -> bool {
+    path == "/recovery/confirmation"
+        || within(path, "/restores/", "/resolution").is_some()
+        || within(path, "/webhooks/", "/enablement").is_some()
 }
 
 fn other_method(path: &str) -> Failure {
-    let allow = if path == "/recovery/confirmation" || resolution_of(path).is_some() {
+    let allow = if is_action(path) {
         "POST"
     } else if path == "/" || PAGES.contains(&path) {
         "GET, HEAD"
@@ -234,7 +268,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A text that stands in the history for ever: there must be one, on one line, and not a long one.
-fn named(text: String, member: &str) -> Result<String, Problem> {
+fn named(text: &str, member: &str) -> Result<String, Problem> {
     let text = text.trim().to_owned();
     if text.is_empty() || text.chars().count() > 500 || text.chars().any(char::is_control) {
         let detail = format!("`{member}` has 1 to 500 characters, on one line");

@@ -200,6 +200,7 @@ impl Gateway {
             engine: engine.clone(),
             metrics,
             settings: settings.to_json(),
+            webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&stopping),
             loopback: settings.listen.admin.ip().is_loopback(),
         });

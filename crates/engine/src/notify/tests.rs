@@ -208,6 +208,11 @@ fn every_occasion_is_an_event() {
         EventKind::Expired,
     ];
     assert_eq!(events.iter().filter_map(occasion).collect::<Vec<_>>(), OCCASIONS);
+    let resolved = |applied| EventKind::Resolved { applied, by: String::new(), reason: String::new() };
+    assert_eq!(
+        [true, false].map(|applied| occasion(&resolved(applied))),
+        [Some("succeeded"), Some("not_applied")]
+    );
     for quiet in [EventKind::Checking, EventKind::Absent, EventKind::Submitting { attempt: 1 }] {
         assert_eq!(occasion(&quiet), None);
     }

@@ -13,10 +13,14 @@ pub(super) struct Options {
     /// `restore-gateway recovery confirm`
     #[arg(long, env = "RESTORE_GATEWAY_RECOVERY")]
     recovery: bool,
+    /// Of tests: where the process is to be killed
+    #[arg(long, env = restore_engine::crash::VARIABLE, hide = true)]
+    crash_at: Option<String>,
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
-    if let Err(why) = restore_engine::crash::check() {
+    let armed = options.crash_at.as_deref().map_or(Ok(()), restore_engine::crash::arm);
+    if let Err(why) = armed {
         eprintln!("error: {why}");
         return ExitCode::FAILURE;
     }
