@@ -247,6 +247,7 @@ impl Stage<'_> {
                     process.signal("CONT").await;
                 }
             }
+            Step::Thaw { replica } => self.thaw(*replica).await,
             Step::DatabaseAway { millis } => {
                 if let Some(postgres) = self.postgres {
                     postgres.kill();
@@ -299,6 +300,14 @@ impl Stage<'_> {
         self.killed += 1;
     }
 
+    async fn thaw(&mut self, replica: usize) {
+        if let Some(process) = &mut self.replicas[replica]
+            && process.is_running()
+        {
+            process.signal("CONT").await;
+        }
+    }
+
     /// Starts a gateway that is not there, or is dead; one that lives is left alone.
     async fn start(&mut self, replica: usize, crash: Option<&str>) {
         if self.replicas[replica].as_mut().is_some_and(Process::is_running) {
@@ -330,6 +339,9 @@ impl Stage<'_> {
     /// for until it is final or waits for a person.
     async fn rest(&mut self) -> Result<Vec<Told>, String> {
         self.control(Method::POST, "/_sim/faults", &json!({ "faults": [] })).await;
+        for replica in 0..self.replicas.len() {
+            self.thaw(replica).await;
+        }
         let mut told = Vec::new();
         for client in std::mem::take(&mut self.clients) {
             told.extend(client.await.map_err(|error| error.to_string())?);

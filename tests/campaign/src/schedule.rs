@@ -40,6 +40,8 @@ pub enum Step {
     Start { replica: usize, crash: Option<String> },
     /// SIGSTOP for so long; longer than its lease, sometimes.
     Freeze { replica: usize, millis: u64 },
+    /// SIGCONT, for one that stopped at a point.
+    Thaw { replica: usize },
     /// The database goes away for so long.
     DatabaseAway { millis: u64 },
     /// What the clouds play next.
@@ -56,7 +58,7 @@ pub fn draw(seed: u64, store: Store) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut submits = 0;
     for replica in 0..replicas {
-        steps.push(Step::Start { replica, crash: rng.bool().then(|| crash_point(&mut rng)) });
+        steps.push(Step::Start { replica, crash: rng.bool().then(|| crash_point(&mut rng, store)) });
     }
     if rng.u8(..) < 160 {
         steps.push(Step::Faults(faults(&mut rng)));
@@ -73,13 +75,14 @@ pub fn draw(seed: u64, store: Store) -> Vec<Step> {
             60..=63 => Step::Cancel { replica },
             64..=69 => Step::Kill { replica },
             70..=81 => {
-                let crash = (rng.u8(..) < 100).then(|| crash_point(&mut rng));
+                let crash = (rng.u8(..) < 100).then(|| crash_point(&mut rng, store));
                 Step::Start { replica, crash }
             }
             82..=85 if store == Store::Postgres => {
                 Step::Freeze { replica, millis: *rng.choice(&[200, 1_500, 5_000]).unwrap_or(&200) }
             }
             86..=87 if store == Store::Postgres => Step::DatabaseAway { millis: rng.u64(200..2_500) },
+            88..=92 if store == Store::Postgres => Step::Thaw { replica },
             82..=90 => Step::Faults(faults(&mut rng)),
             _ => Step::Wait { millis: rng.u64(10..800) },
         });
@@ -99,9 +102,11 @@ fn what(rng: &mut Rng) -> What {
     }
 }
 
-fn crash_point(rng: &mut Rng) -> String {
+fn crash_point(rng: &mut Rng, store: Store) -> String {
     let point = rng.choice(crash::POINTS).unwrap_or(crash::POINTS[0]);
-    format!("{point}:{}", rng.u8(1..4))
+    // Where another replica may take over meanwhile, one that only stops is worse than one that dies.
+    let signal = if store == Store::Postgres && rng.u8(..) < 100 { "/STOP" } else { "" };
+    format!("{point}:{}{signal}", rng.u8(1..4))
 }
 
 /// Faults of the restore calls, of the kinds that clients and balancers meet.
