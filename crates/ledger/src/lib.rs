@@ -215,6 +215,11 @@ pub trait Ledger: Outbox {
     /// Whether other processes may write this ledger as well.
     fn is_shared(&self) -> bool;
 
+    /// How many processes share the ledger at present, this one among them; 1 where it is not shared.
+    fn processes(&self) -> BoxFuture<'_, Result<usize, LedgerError>> {
+        Box::pin(std::future::ready(Ok(1)))
+    }
+
     /// Events of all restores in the order in which they were committed, after a position, at most
     /// `limit`. Whatever is committed later has a higher position than everything this has ever
     /// returned; in a shared ledger an event may be told a moment after its commit for that.

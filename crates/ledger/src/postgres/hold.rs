@@ -79,6 +79,13 @@ pub(super) async fn reserve_read(
     Ok(reserved.rows_affected() == 1)
 }
 
+/// How many are registered whose lease is not over, but at least this one.
+pub(super) async fn processes(pool: &PgPool) -> Result<usize, LedgerError> {
+    const COUNT: &str = "select count(*) from replicas where lease_until > clock_timestamp()";
+    let count: i64 = sqlx::query_scalar(COUNT).fetch_one(pool).await.map_err(unavailable)?;
+    Ok(usize::try_from(count).unwrap_or(1).max(1))
+}
+
 /// Begins a transaction in which this process stays registered, after those whose lease is over
 /// have been struck off.
 async fn begin(pool: &PgPool, tenure: &Tenure) -> Result<Transaction<'static, Postgres>, LedgerError> {

@@ -203,6 +203,10 @@ impl Ledger for PostgresLedger {
         true
     }
 
+    fn processes(&self) -> BoxFuture<'_, Result<usize, LedgerError>> {
+        Box::pin(hold::processes(&self.pool))
+    }
+
     fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
         Box::pin(read::feed(&self.pool, after, limit))
     }
