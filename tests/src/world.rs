@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use http::Method;
-use restore_gateway::Gateway;
 use restore_gateway::settings::{self, Environment, Source};
+use restore_gateway::{Gateway, Start};
 use restore_simulator::Simulator;
 use serde_json::{Value, json};
 
@@ -167,14 +167,23 @@ impl World {
         Self::with(Settings::default()).await
     }
 
-    /// Both, with other settings.
+    /// Both, with other settings; the gateway as a process of its own, its ledger in memory unless
+    /// told otherwise.
     ///
     /// # Panics
     /// When either does not start.
     pub async fn with(settings: Settings) -> Self {
+        Self::start(settings, &SERVED[1..], &[]).await
+    }
+
+    /// Both, the gateway within this process: for what can only be given to it there.
+    ///
+    /// # Panics
+    /// When either does not start.
+    pub async fn within(settings: Settings, start: Start) -> Self {
         let clouds = clouds().await;
         let toml = settings.toml(&clouds.url());
-        let gateway = Running::Here(Box::new(gateway(&toml).await));
+        let gateway = Running::Here(Box::new(gateway(&toml, start).await));
         Self { clouds, gateway, http: Http::default(), toml }
     }
 
@@ -191,9 +200,13 @@ impl World {
     /// # Panics
     /// When either does not start.
     pub async fn serve_with(settings: Settings, variables: &[(&str, &str)]) -> Self {
+        Self::start(settings, &SERVED, variables).await
+    }
+
+    async fn start(settings: Settings, served: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
         let clouds = clouds().await;
-        let served = SERVED.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let changes = served.into_iter().chain(settings.changes).collect();
+        let served = served.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let changes = served.chain(settings.changes).collect();
         let toml = Settings { changes, routes: settings.routes }.toml(&clouds.url());
         let folder = tempfile::tempdir().expect("a folder");
         let gateway = match Process::try_serve_in(folder, &toml, variables).await {
@@ -428,10 +441,10 @@ pub async fn clouds() -> Simulator {
 ///
 /// # Panics
 /// When they have a fault or the gateway does not start.
-pub async fn gateway(toml: &str) -> Gateway {
+pub async fn gateway(toml: &str, start: Start) -> Gateway {
     let source = Source::new("test", toml);
     let generations = ["csbs-v1", "cbr-v3", "vbs-v2"];
     let (settings, _) = settings::load(&source, &Environment::default(), &generations)
         .unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
-    Gateway::start(&settings).await.unwrap_or_else(|error| panic!("{error}"))
+    Gateway::start_with(&settings, start).await.unwrap_or_else(|error| panic!("{error}"))
 }
