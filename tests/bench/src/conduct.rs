@@ -1,7 +1,7 @@
 //! The conductor: starts upstream, bare proxy and gateways, lets the load run against each in turn,
 //! several rounds, and prints medians, ratios and their spread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,53 +29,87 @@ struct Sample {
     p99: f64,
 }
 
-/// Runs everything. Options: rounds, seconds per round, connections.
+/// A gateway under test: its name, its ledger (`sqlite` is a file of its own), its telemetry.
+type Setup = (&'static str, &'static str, &'static str);
+
+const MEMORY: Setup = ("memory", "memory:", "");
+const SQLITE: Setup = ("sqlite", "sqlite", "");
+const TRACED: [Setup; 2] = [
+    ("memory, traced 1 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 0.01"),
+    ("memory, traced 100 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 1.0"),
+];
+/// Connections of the comparison of ledgers.
+const CROWD: u32 = 128;
+
+/// Runs everything, or with `ledgers` first the comparison of ledgers alone. Options: rounds,
+/// seconds per round, connections.
 pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
+    let (only_ledgers, options) = match options {
+        ["ledgers", rest @ ..] => (true, rest),
+        all => (false, all),
+    };
     let number =
         |index: usize, default: u32| options.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
     let (rounds, seconds, connections) = (number(0, 7), number(1, 3), number(2, 32));
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = std::env::temp_dir().join(format!("restore-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let _upstream = pinned(1, &own, &["upstream", &UPSTREAM.to_string()])?;
+    if !only_ledgers {
+        let [one_percent, all] = TRACED;
+        let mut field = start(&own, &folder, &[MEMORY, one_percent, all, SQLITE]).await?;
+        println!("idle resident memory of a gateway: {:.1} MiB", resident(&field[1].child)?);
+        compete(&own, &mut field, rounds, connections, seconds).await?;
+        report(&field, connections, rounds);
+    }
+    // Started anew: what a ledger holds from before must not count.
+    let mut field = start(&own, &folder, &[MEMORY, SQLITE]).await?;
+    compete(&own, &mut field[1..], rounds, CROWD, seconds).await?;
+    report_ledgers(&field[1], &field[2], rounds);
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(())
+}
+
+/// Starts the bare proxy and these gateways.
+async fn start(own: &PathBuf, folder: &Path, setups: &[Setup]) -> Result<Vec<Contender>, String> {
     let gateway = own.with_file_name("restore-gateway");
     if !gateway.exists() {
         return Err(format!("{} is missing: build restore-gateway with the same profile", gateway.display()));
     }
-    let folder = std::env::temp_dir().join(format!("restore-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-
-    let _upstream = pinned(1, &own, &["upstream", &UPSTREAM.to_string()])?;
-    let bare = pinned(0, &own, &["passthrough", &BARE.to_string(), &UPSTREAM.to_string()])?;
-    let mut contenders = vec![Contender { name: "bare hyper", port: BARE, child: bare, samples: Vec::new() }];
-    let sqlite = format!("sqlite:{}", folder.join("bench.db").display());
-    for (index, (name, ledger, telemetry)) in [
-        ("memory", "memory:", ""),
-        ("memory, traced 1 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 0.01"),
-        ("memory, traced 100 %", "memory:", "otlp_endpoint = \"http://127.0.0.1:18900\"\nsample_ratio = 1.0"),
-        ("sqlite", &sqlite, ""),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let port = GATEWAY + 2 * u16::try_from(index).unwrap_or(0);
-        let config = settings(port, ledger, telemetry, &folder)?;
+    let bare = pinned(0, own, &["passthrough", &BARE.to_string(), &UPSTREAM.to_string()])?;
+    let mut field = vec![Contender { name: "bare hyper", port: BARE, child: bare, samples: Vec::new() }];
+    for (port, (name, ledger, telemetry)) in (GATEWAY..).step_by(2).zip(setups) {
+        let ledger = match *ledger {
+            "sqlite" => format!("sqlite:{}", folder.join(format!("{}.db", setups.len())).display()),
+            other => other.to_owned(),
+        };
+        let config = settings(port, &ledger, telemetry, folder)?;
         let child = pinned(0, &gateway, &["serve", "--config", &config.display().to_string()])?;
-        contenders.push(Contender { name, port, child, samples: Vec::new() });
+        field.push(Contender { name, port, child, samples: Vec::new() });
     }
-    for contender in &contenders {
+    for contender in &field {
         wait_for(contender.port).await?;
     }
-    println!("idle resident memory of a gateway: {:.1} MiB", resident(&contenders[1].child)?);
+    Ok(field)
+}
 
+/// Lets the load run against each in turn, so many rounds.
+async fn compete(
+    own: &PathBuf,
+    field: &mut [Contender],
+    rounds: u32,
+    connections: u32,
+    seconds: u32,
+) -> Result<(), String> {
     for round in 0..=rounds {
-        for contender in &mut contenders {
-            let sample = measure(&own, contender, connections, seconds).await?;
+        for contender in &mut *field {
+            let sample = measure(own, contender, connections, seconds).await?;
             // The first round warms up.
             if round > 0 {
                 contender.samples.push(sample);
             }
         }
     }
-    report(&contenders, connections, rounds);
-    let _ = std::fs::remove_dir_all(&folder);
     Ok(())
 }
 
@@ -102,6 +136,22 @@ async fn measure(
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [count, _, p99, took] = numbers.as_slice() else { return Err(format!("the load said {text:?}")) };
     Ok(Sample { cpu_micros: cpu * 1e6 / count, per_second: count / took, p99: *p99 })
+}
+
+/// The group commit's bar: at least half of what memory does.
+fn report_ledgers(memory: &Contender, sqlite: &Contender, rounds: u32) {
+    println!("\nthroughput at {CROWD} connections, {rounds} interleaved rounds; median (min to max)\n");
+    for contender in [memory, sqlite] {
+        let rate = spread(contender.samples.iter().map(|sample| sample.per_second));
+        let cpu = spread(contender.samples.iter().map(|sample| sample.cpu_micros));
+        println!(
+            "{:<8} {:>7.0} ({:>6.0} to {:>6.0}) restores/s {:>8.1} µs CPU/restore",
+            contender.name, rate.1, rate.0, rate.2, cpu.1
+        );
+    }
+    let pairs = sqlite.samples.iter().zip(&memory.samples);
+    let ratio = spread(pairs.map(|(sqlite, memory)| sqlite.per_second / memory.per_second));
+    println!("sqlite to memory: {:.2} ({:.2} to {:.2}); the bar is 0.5", ratio.1, ratio.0, ratio.2);
 }
 
 fn report(contenders: &[Contender], connections: u32, rounds: u32) {
@@ -132,7 +182,7 @@ fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
 }
 
-fn settings(port: u16, ledger: &str, telemetry: &str, folder: &std::path::Path) -> Result<PathBuf, String> {
+fn settings(port: u16, ledger: &str, telemetry: &str, folder: &Path) -> Result<PathBuf, String> {
     let text = format!(
         r#"
 [listen]
