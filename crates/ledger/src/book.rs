@@ -151,11 +151,47 @@ impl Book {
     pub(crate) fn load(&mut self, intent: Intent, state: State) -> RestoreId {
         let id = intent.id;
         let locks = locks(&intent);
-        if !state.status.is_final() {
+        if state.status.is_final() {
+            self.finished.push_back(id);
+        } else {
             self.locks.extend(locks.iter().map(|lock| (Arc::clone(lock), id)));
+            inner(&mut self.equals, &intent.caller).entry(intent.fingerprint.clone()).or_default().open =
+                Some(id);
         }
         self.rows.insert(id, Box::new(Row { intent: Arc::new(intent), state, events: Vec::new(), locks }));
         id
+    }
+
+    /// Enters a lock that was stored earlier; its restore may follow when it matters.
+    pub(crate) fn hold(&mut self, lock: &str, id: RestoreId) {
+        self.locks.insert(Arc::from(lock), id);
+    }
+
+    /// Who holds a lock.
+    pub(crate) fn holder(&self, lock: &str) -> Option<RestoreId> {
+        self.locks.get(lock).copied()
+    }
+
+    /// Whether it is known to whom a key belongs.
+    pub(crate) fn knows_key(&self, caller: &str, key: &str) -> bool {
+        self.keys.get(caller).is_some_and(|keys| keys.contains_key(key))
+    }
+
+    /// Whether an unfinished restore is known that answers for such requests.
+    pub(crate) fn knows_open(&self, caller: &str, fingerprint: &str) -> bool {
+        let equals = self.equals.get(caller).and_then(|equals| equals.get(fingerprint));
+        equals.is_some_and(|equals| equals.open.is_some())
+    }
+
+    /// What a book keeps that outlives a group of writes: of those `written` no history, and of the
+    /// finished nothing.
+    pub(crate) fn keep_unfinished(&mut self, written: impl IntoIterator<Item = RestoreId>) {
+        for id in written {
+            if let Some(row) = self.rows.get_mut(&id) {
+                row.events = Vec::new();
+            }
+        }
+        self.forget_beyond(0);
     }
 
     /// Says which restore a key belongs to.

@@ -2,7 +2,7 @@
 
 use restore_model::{Event, RestoreId, State};
 
-use crate::book::{Book, Row, lock_target};
+use crate::book::{Book, Row};
 use crate::group::Decided;
 
 #[derive(Default)]
@@ -10,12 +10,10 @@ pub(crate) struct Change<'a> {
     pub(crate) new: Vec<(RestoreId, &'a Row)>,
     pub(crate) moved: Vec<(RestoreId, &'a State)>,
     pub(crate) events: Vec<(RestoreId, &'a Event)>,
-    /// Locks to let go, before any is taken.
-    pub(crate) released: Vec<&'a str>,
-    pub(crate) taken: Vec<(&'a str, RestoreId)>,
+    /// Those that are over by now and were not before. They let go of their locks before any is taken.
+    pub(crate) ended: Vec<(RestoreId, &'a Row)>,
     /// Caller, key and restore; of two with one caller and key the later counts.
     pub(crate) keys: Vec<(&'a str, &'a str, RestoreId)>,
-    pub(crate) targets: Vec<(&'a str, RestoreId)>,
 }
 
 impl<'a> Change<'a> {
@@ -24,30 +22,38 @@ impl<'a> Change<'a> {
         for id in &decided.came {
             change.come(*id, &book.rows[id]);
         }
-        for id in &decided.moved {
-            change.shift(*id, &book.rows[id], decided.open_before.contains(id));
+        for (id, was_open) in &decided.moved {
+            change.shift(*id, &book.rows[id], *was_open);
         }
         change
     }
 
     fn come(&mut self, id: RestoreId, row: &'a Row) {
-        let Row { intent, state, events, locks } = row;
         self.new.push((id, row));
-        self.events.extend(events.iter().map(|event| (id, event)));
-        if !state.status.is_final() {
-            self.taken.extend(locks.iter().map(|lock| (&**lock, id)));
+        self.events.extend(row.events.iter().map(|event| (id, event)));
+        if row.state.status.is_final() {
+            self.ended.push((id, row));
         }
-        if let Some(key) = &intent.key {
-            self.keys.push((&intent.caller, key, id));
+        if let Some(key) = &row.intent.key {
+            self.keys.push((&row.intent.caller, key, id));
         }
-        self.targets.extend(locks.iter().map(|lock| (lock_target(lock), id)));
     }
 
     fn shift(&mut self, id: RestoreId, row: &'a Row, was_open: bool) {
         self.moved.push((id, &row.state));
         self.events.extend(row.events.iter().map(|event| (id, event)));
         if was_open && row.state.status.is_final() {
-            self.released.extend(row.locks.iter().map(|lock| &**lock));
+            self.ended.push((id, row));
         }
     }
+
+    /// New ones that are not over: they take their locks.
+    pub(crate) fn taking(&self) -> impl Iterator<Item = (RestoreId, &'a Row)> {
+        self.new.iter().copied().filter(|(_, row)| !row.state.status.is_final())
+    }
+}
+
+/// Every lock of these restores, held or not.
+pub(crate) fn locks<'a>(rows: impl Iterator<Item = (RestoreId, &'a Row)>) -> Vec<(&'a str, RestoreId)> {
+    rows.flat_map(|(id, row)| row.locks.iter().map(move |lock| (&**lock, id))).collect()
 }

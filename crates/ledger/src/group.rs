@@ -1,7 +1,7 @@
 //! A group of writes that become one transaction: what can be written, what must be read for it,
 //! and what the [`Book`] makes of it. Without I/O; each store brings its own SQL.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use restore_model::{Event, EventKind, RestoreId, Timestamp};
@@ -86,6 +86,22 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
+    /// What of it a book does not know that knows every lock, and of the unfinished what it came by.
+    pub(crate) fn beyond(mut self, book: &Book) -> Self {
+        self.moving.extend(self.locks.drain(..).filter_map(|lock| book.holder(lock)));
+        self.moving.retain(|id| !book.rows.contains_key(id));
+        self.coming.retain(|id| !book.rows.contains_key(id));
+        self.keys.retain(|(caller, key)| !book.knows_key(caller, key));
+        self.equals.retain(|(caller, fingerprint, _)| !book.knows_open(caller, fingerprint));
+        self
+    }
+
+    /// Whether nothing is wanted.
+    pub(crate) const fn is_empty(&self) -> bool {
+        let Self { moving, coming, keys, equals, locks } = self;
+        moving.is_empty() && coming.is_empty() && keys.is_empty() && equals.is_empty() && locks.is_empty()
+    }
+
     fn add(&mut self, new: &'a Coming) {
         let intent = &new.intent;
         self.coming.push(intent.id);
@@ -116,10 +132,8 @@ pub(crate) struct Decided<'a> {
     /// Restores that are new, in the order they came: of two that used one key in turn, the later
     /// keeps it.
     pub(crate) came: Vec<RestoreId>,
-    /// Older ones that got events.
-    pub(crate) moved: BTreeSet<RestoreId>,
-    /// Those that were open before.
-    pub(crate) open_before: HashSet<RestoreId>,
+    /// Older ones that got events, and whether they were open before.
+    pub(crate) moved: BTreeMap<RestoreId, bool>,
     pub(crate) touched: bool,
 }
 
@@ -127,12 +141,10 @@ impl<'a> Decided<'a> {
     /// Decides one write after another, each seeing those before it. `holds` says whether this
     /// process holds an older restore.
     pub(crate) fn of(book: &mut Book, group: &[&'a Write], holds: impl Fn(RestoreId) -> bool) -> Self {
-        let open = book.rows.iter().filter(|(_, row)| !row.state.status.is_final());
         let mut decided = Self {
             decisions: Vec::with_capacity(group.len()),
             came: Vec::new(),
-            moved: BTreeSet::new(),
-            open_before: open.map(|(id, _)| *id).collect(),
+            moved: BTreeMap::new(),
             touched: false,
         };
         for write in group {
@@ -178,9 +190,10 @@ impl<'a> Decided<'a> {
         if sends && !came && book.rows.contains_key(&id) && !holds(id) {
             return Err(LedgerError::NotHeld(id));
         }
+        let open = book.rows.get(&id).is_some_and(|row| !row.state.status.is_final());
         let entry = book.append(id, seen, events.to_vec())?;
         if !events.is_empty() && !came {
-            self.moved.insert(id);
+            self.moved.entry(id).or_insert(open);
         }
         Ok(Written::Append(entry))
     }

@@ -1,5 +1,7 @@
 //! What every database store reads alike: one text of each statement that both databases
-//! understand. A macro and no generic functions, whose bounds would be longer than they are.
+//! understand. A macro and no generic functions, whose bounds would be longer than they are. Where
+//! the two differ, the store that uses it says how: `OF_TARGET` asks for the ids of the restores of
+//! a target, whose name goes between its two halves.
 
 /// The reads, for a pool, its rows and their database.
 macro_rules! reads {
@@ -67,9 +69,7 @@ macro_rules! reads {
                 sql.push(")");
             }
             if let Some(target) = query.target {
-                sql.push(" and id in (select restore_id from targets where target = ")
-                    .push_bind(target)
-                    .push(")");
+                sql.push(" and id in (").push(OF_TARGET.0).push_bind(target).push(OF_TARGET.1).push(")");
             }
             if let Some(before) = query.before {
                 sql.push(" and id < ").push_bind(before.to_string());

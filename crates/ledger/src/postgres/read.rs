@@ -4,6 +4,8 @@ use sqlx::postgres::{PgPool, PgRow, Postgres};
 
 use crate::{Position, Record, Told};
 
+const OF_TARGET: (&str, &str) = ("select restore_id from targets where target = ", "");
+
 crate::read::reads!(PgPool, PgRow, Postgres);
 
 /// Only of transactions before the oldest that is still open: whatever commits from now on stands

@@ -5,7 +5,8 @@ use restore_model::Timestamp;
 use sqlx::postgres::PgConnection;
 
 use super::fail::{Failed, failed};
-use crate::change::Change;
+use crate::book::lock_target;
+use crate::change::{Change, locks};
 use crate::text::{handle_id, json};
 
 /// In a statement of its own: what is let go may be taken by another restore of the same group.
@@ -46,10 +47,12 @@ pub(super) async fn store(
     change: &Change<'_>,
     replica: &str,
 ) -> Result<(), Failed> {
-    if !change.released.is_empty() {
-        sqlx::query(RELEASE).bind(&change.released).execute(&mut *connection).await.map_err(failed)?;
+    let released = column(&locks(change.ended.iter().copied()), |(lock, _)| *lock);
+    if !released.is_empty() {
+        sqlx::query(RELEASE).bind(released).execute(&mut *connection).await.map_err(failed)?;
     }
-    let Change { new, moved, events, taken, keys, targets, .. } = change;
+    let Change { new, moved, events, keys, .. } = change;
+    let (taken, all) = (locks(change.taking()), locks(new.iter().copied()));
     let mut query = sqlx::query(STORE)
         .bind(column(moved, |(id, _)| id.to_string()))
         .bind(column(moved, |(_, state)| handle_id(state).as_deref().map(plain)))
@@ -73,13 +76,13 @@ pub(super) async fn store(
         .bind(column(events, |(_, event)| i64::from(event.seq)))
         .bind(column(events, |(_, event)| event.at.as_micros()))
         .bind(documents(events, |(_, event)| json(*event))?)
-        .bind(column(taken, |(lock, _)| *lock))
-        .bind(column(taken, |(_, id)| id.to_string()))
+        .bind(column(&taken, |(lock, _)| *lock))
+        .bind(column(&taken, |(_, id)| id.to_string()))
         .bind(column(keys, |(caller, ..)| *caller))
         .bind(column(keys, |(_, key, _)| *key))
         .bind(column(keys, |(.., id)| id.to_string()))
-        .bind(column(targets, |(target, _)| *target))
-        .bind(column(targets, |(_, id)| id.to_string()));
+        .bind(column(&all, |(lock, _)| lock_target(lock)))
+        .bind(column(&all, |(_, id)| id.to_string()));
     query.execute(connection).await.map_err(failed)?;
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! The first half of a group: the transaction begins and every row the group may depend on is read
-//! into a [`Book`], in one round trip. Sets of names travel as JSON arrays, which SQLite takes
-//! apart with `json_each`, so the statement is fixed and prepared once.
+//! The first half of a group: the transaction begins, and every row the group may depend on that is
+//! not in the [`Book`] is read into it, in one round trip. Sets of names travel as JSON arrays,
+//! which SQLite takes apart with `json_each`, so the statement is fixed and prepared once.
 
 use restore_model::RestoreId;
 use serde::Serialize;
-use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Executor as _, Row as _};
 
 use crate::LedgerError;
 use crate::book::Book;
@@ -17,11 +17,11 @@ mod found {
     pub(super) const ROW: i64 = 1;
     pub(super) const KEY: i64 = 2;
     pub(super) const EQUAL: i64 = 3;
-    pub(super) const HOLDER: i64 = 4;
 }
 
 /// Finished restores that had no effect do not answer for equal requests, nor do those that ended
-/// before the window; both are left out here so that the search stays short.
+/// before the window; both are left out here so that the search stays short. An equal request that
+/// is unfinished holds the very same locks, and is read with their holders.
 const BEGIN_AND_READ: &str = "begin immediate;
 select 1, '', '', r.id, r.intent, r.state
   from json_each($1) w join restores r on r.id = w.value
@@ -33,37 +33,45 @@ select 2, k.caller, k.key, r.id, r.intent, r.state
 union all
 select 3, '', '', r.id, r.intent, r.state
   from json_each($3) w
-  join restores r on r.id = coalesce(
-    (select o.id from restores o
-      where o.caller = w.value ->> 0 and o.fingerprint = w.value ->> 1 and o.finished_at is null
-      limit 1),
+  join restores r on r.id =
     (select e.id from restores e
       where e.caller = w.value ->> 0 and e.fingerprint = w.value ->> 1
         and e.finished_at >= w.value ->> 2 and e.status in ('succeeded', 'failed')
-      order by e.finished_at desc limit 1))
-union all
-select 4, '', '', r.id, r.intent, r.state
-  from json_each($4) w join locks l on l.lock = w.value join restores r on r.id = l.restore_id";
+      order by e.finished_at desc limit 1)";
+
+/// A book that knows every lock, and none of the restores yet: one that cannot be read must not
+/// keep the others from being written.
+pub(super) async fn open_book(connection: &mut SqliteConnection) -> Result<Book, Failure> {
+    const HELD: &str = "select l.restore_id, n.value from locks l, json_each(l.names) n";
+    let mut book = Book::default();
+    for row in sqlx::query(HELD).fetch_all(connection).await.map_err(failure)? {
+        book.hold(row.get(1), parse_id(row.get(0)).map_err(Failure::Within)?);
+    }
+    Ok(book)
+}
 
 /// When it fails, the transaction may be open all the same.
 pub(super) async fn begin_and_read(
     connection: &mut SqliteConnection,
     wanted: &Wanted<'_>,
-) -> Result<Book, Failure> {
+    book: &mut Book,
+) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        connection.execute("begin immediate").await.map_err(failure)?;
+        return Ok(());
+    }
     let ids: Vec<RestoreId> = wanted.coming.iter().chain(&wanted.moving).copied().collect();
     let rows = sqlx::query(BEGIN_AND_READ)
         .bind(json(&ids)?)
         .bind(json(&wanted.keys)?)
         .bind(json(&wanted.equals)?)
-        .bind(json(&wanted.locks)?)
         .fetch_all(connection)
         .await
         .map_err(failure)?;
-    let mut book = Book::default();
     for row in &rows {
-        enter(&mut book, row).map_err(Failure::Within)?;
+        enter(book, row).map_err(Failure::Within)?;
     }
-    Ok(book)
+    Ok(())
 }
 
 fn enter(book: &mut Book, row: &SqliteRow) -> Result<(), LedgerError> {
@@ -74,7 +82,7 @@ fn enter(book: &mut Book, row: &SqliteRow) -> Result<(), LedgerError> {
     match row.get::<i64, _>(0) {
         found::KEY => book.load_key(row.get(1), row.get(2), id),
         found::EQUAL => book.load_equal(id),
-        found::ROW | found::HOLDER => {}
+        found::ROW => {}
         kind => return Err(LedgerError::Corrupt(format!("a row of kind {kind}"))),
     }
     Ok(())

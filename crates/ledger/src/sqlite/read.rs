@@ -7,14 +7,22 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use crate::text::parse_id;
 use crate::{Position, Record, Told};
 
+/// The locks of the unfinished are looked through one by one, for they are few; an index of them would
+/// have to be written before each send.
+const OF_TARGET: (&str, &str) = (
+    "with wanted (target) as (select ",
+    ") select t.restore_id from targets t, wanted w where t.target = w.target
+       union all
+       select l.restore_id from locks l, json_each(l.names) n, wanted w
+        where substr(n.value, -length(w.target) - 1) = '/' || w.target",
+);
+
 crate::read::reads!(SqlitePool, SqliteRow, Sqlite);
 
 /// Those that nothing but its end releases, oldest first.
 pub(super) async fn unfinished(pool: &SqlitePool) -> Result<BTreeSet<RestoreId>, LedgerError> {
-    let ids: Vec<String> = sqlx::query_scalar("select distinct restore_id from locks")
-        .fetch_all(pool)
-        .await
-        .map_err(unavailable)?;
+    let ids: Vec<String> =
+        sqlx::query_scalar("select restore_id from locks").fetch_all(pool).await.map_err(unavailable)?;
     ids.iter().map(|id| parse_id(id)).collect()
 }
 
@@ -52,8 +60,7 @@ pub(super) async fn audit(
     const AUDIT: &str = "select r.intent, r.state,
         (select json_group_array(event) from
           (select event from events where restore_id = r.id order by seq)),
-        (select json_group_array(lock) from
-          (select lock from locks where restore_id = r.id order by lock))
+        coalesce((select names from locks where restore_id = r.id), '[]')
         from restores r where r.id > $1 order by r.id limit $2";
     let rows = sqlx::query(AUDIT)
         .bind(after.map_or_else(String::new, |id| id.to_string()))

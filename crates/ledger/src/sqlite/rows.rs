@@ -6,19 +6,23 @@
 
 use std::sync::LazyLock;
 
-use restore_model::Timestamp;
+use restore_model::{RestoreId, Timestamp};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::group::{failure, json};
-use crate::change::Change;
+use crate::book::lock_target;
+use crate::change::{Change, locks};
 use crate::group::Failure;
 use crate::text::handle_id;
 
 /// How many rows one statement has room for.
-const ROOM: [usize; 3] = [1, 8, 64];
+const ROOM: [usize; 5] = [1, 4, 16, 64, 256];
 
-static NEW: LazyLock<[String; 3]> = LazyLock::new(|| {
+/// One text for each [`ROOM`].
+type Texts = [String; ROOM.len()];
+
+static NEW: LazyLock<Texts> = LazyLock::new(|| {
     rows(
         "insert into restores
            (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
@@ -29,7 +33,7 @@ static NEW: LazyLock<[String; 3]> = LazyLock::new(|| {
     )
 });
 
-static MOVED: LazyLock<[String; 3]> = LazyLock::new(|| {
+static MOVED: LazyLock<Texts> = LazyLock::new(|| {
     rows(
         "update restores set handle_id = column2, status = column3, finished_at = column4, state = column5
          from",
@@ -38,23 +42,29 @@ static MOVED: LazyLock<[String; 3]> = LazyLock::new(|| {
     )
 });
 
-static EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+static EVENTS: LazyLock<Texts> = LazyLock::new(|| {
     rows("insert into events (restore_id, seq, at, event) select * from", 4, "where column1 is not null")
 });
 
-/// The rest is short names only, as JSON arrays.
+static LOCKS: LazyLock<Texts> = LazyLock::new(|| {
+    rows("insert into locks (restore_id, names) select * from", 2, "where column1 is not null")
+});
+
+static TARGETS: LazyLock<Texts> = LazyLock::new(|| {
+    rows("insert or ignore into targets (target, restore_id) select * from", 2, "where column1 is not null")
+});
+
+/// The rest is seldom much: short names, as JSON arrays.
 const REST_AND_COMMIT: &str = "
-delete from locks where lock in (select value from json_each($1));
-insert into locks (lock, restore_id) select value ->> 0, value ->> 1 from json_each($2);
+delete from locks where restore_id in (select value from json_each($1));
 insert or replace into keys (caller, key, restore_id)
-  select value ->> 0, value ->> 1, value ->> 2 from json_each($3);
-insert or ignore into targets (target, restore_id) select value ->> 0, value ->> 1 from json_each($4);
-update meta set value = value + 1 where name = 'writable' and $5;
+  select value ->> 0, value ->> 1, value ->> 2 from json_each($2);
+update meta set value = value + 1 where name = 'writable' and $3;
 commit";
 
 /// One statement for each [`ROOM`], around a list of so many rows. The places have no numbers: the
 /// driver looks each name up in a list, which for hundreds of them takes longer than to store them.
-fn rows(head: &str, columns: usize, tail: &str) -> [String; 3] {
+fn rows(head: &str, columns: usize, tail: &str) -> Texts {
     ROOM.map(|room| {
         let mut sql = format!("{head} (values");
         for place in 0..room * columns {
@@ -73,7 +83,7 @@ fn rows(head: &str, columns: usize, tail: &str) -> [String; 3] {
 
 type Bound = Query<'static, Sqlite, SqliteArguments>;
 
-/// Everything of a change but its names, which go with the commit.
+/// Nearly everything of a change; the rest goes with the commit.
 pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>) -> Result<(), Failure> {
     execute(connection, &NEW, &change.new, |query, (id, row)| {
         let (intent, state) = (&row.intent, &row.state);
@@ -104,20 +114,28 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
         Ok(query.bind(id.to_string()).bind(event.seq).bind(event.at.as_micros()).bind(json(event)?))
     })
     .await?;
-    Ok(())
+    let taking: Vec<_> = change.taking().collect();
+    execute(connection, &LOCKS, &taking, |query, (id, row)| {
+        let names: Vec<&str> = row.locks.iter().map(|lock| &**lock).collect();
+        Ok(query.bind(id.to_string()).bind(json(&names)?))
+    })
+    .await?;
+    execute(connection, &TARGETS, &locks(change.ended.iter().copied()), |query, (lock, id)| {
+        Ok(query.bind(lock_target(lock).to_owned()).bind(id.to_string()))
+    })
+    .await
 }
 
-/// The names of a change, the touch, and the commit.
+/// What is left of a change, the touch, and the commit.
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     change: &Change<'_>,
     touched: bool,
 ) -> Result<(), Failure> {
+    let ended: Vec<RestoreId> = change.ended.iter().map(|(id, _)| *id).collect();
     sqlx::query(REST_AND_COMMIT)
-        .bind(json(&change.released)?)
-        .bind(json(&change.taken)?)
+        .bind(json(&ended)?)
         .bind(json(&change.keys)?)
-        .bind(json(&change.targets)?)
         .bind(touched)
         .execute(connection)
         .await
@@ -128,12 +146,12 @@ pub(super) async fn commit(
 /// Stores `values` with as few statements as there is room for.
 async fn execute<T>(
     connection: &mut SqliteConnection,
-    statements: &'static [String; 3],
+    statements: &'static Texts,
     values: &[T],
     bind: impl Fn(Bound, &T) -> Result<Bound, Failure>,
 ) -> Result<(), Failure> {
-    for values in values.chunks(ROOM[2]) {
-        let room = ROOM.iter().position(|room| values.len() <= *room).unwrap_or(2);
+    for values in values.chunks(ROOM[ROOM.len() - 1]) {
+        let room = ROOM.iter().position(|room| values.len() <= *room).unwrap_or(ROOM.len() - 1);
         let query = values.iter().try_fold(sqlx::query(statements[room].as_str()), &bind)?;
         query.execute(&mut *connection).await.map_err(failure)?;
     }

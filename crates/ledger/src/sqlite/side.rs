@@ -1,12 +1,13 @@
 //! Writes that need no book: forgetting, recovery mode, the outbox.
 
-use restore_model::RestoreId;
+use restore_model::{Intent, RestoreId};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::group::{failure, json};
+use crate::book::lock_target;
 use crate::group::{Failure, Side, Written};
-use crate::text::{parse_id, size};
+use crate::text::{parse, parse_id, size};
 use crate::{Delivery, Letter, Position, Pruned};
 
 /// Every statement below is one of the group's transaction.
@@ -99,29 +100,40 @@ async fn forget_keys(connection: &mut SqliteConnection, before: i64, limit: usiz
 }
 
 /// A restore goes before its history, or the history could not go; whether all went is asked at the
-/// commit.
+/// commit. Targets are found by what was asked; those of an intent that cannot be read stay, and no
+/// list shows them.
 async fn forget_restores(
     connection: &mut SqliteConnection,
     before: i64,
     limit: usize,
 ) -> Result<usize, Failure> {
-    const OVER: &str = "select id from restores
+    const OVER: &str = "select id, intent from restores
         where finished_at < $1 and not exists (select 1 from keys where restore_id = restores.id)
         order by finished_at limit $2";
     const FORGET: &str = "pragma defer_foreign_keys = on;
         delete from restores where id in (select value from json_each($1));
         delete from events where restore_id in (select value from json_each($1));
-        delete from targets where restore_id in (select value from json_each($1));
+        delete from targets where (target, restore_id) in
+          (select value ->> 0, value ->> 1 from json_each($2));
         delete from deliveries where (hook, restore_id) in
           (select h.name, w.value from hooks h, json_each($1) w)";
-    let ids: Vec<String> = sqlx::query_scalar(OVER)
-        .bind(before)
-        .bind(size(limit))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failure)?;
+    let over = sqlx::query(OVER).bind(before).bind(size(limit));
+    let over = over.fetch_all(&mut *connection).await.map_err(failure)?;
+    let ids: Vec<&str> = over.iter().map(|row| row.get(0)).collect();
     if !ids.is_empty() {
-        sqlx::query(FORGET).bind(json(&ids)?).execute(connection).await.map_err(failure)?;
+        let intents = over.iter().filter_map(|row| parse::<Intent>(row.get(1)).ok());
+        let targets: Vec<(String, RestoreId)> = intents
+            .flat_map(|intent| {
+                let locks = intent.request.locks();
+                locks.into_iter().map(move |lock| (lock_target(&lock).to_owned(), intent.id))
+            })
+            .collect();
+        sqlx::query(FORGET)
+            .bind(json(&ids)?)
+            .bind(json(&targets)?)
+            .execute(connection)
+            .await
+            .map_err(failure)?;
     }
     Ok(ids.len())
 }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use restore_model::RestoreId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::time::Instant;
 
 use super::file::{LedgerFile, Note};
 use super::{group, rows, side};
+use crate::book::Book;
 use crate::change::Change;
 use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write};
 use crate::writer::Store;
@@ -28,6 +30,10 @@ pub(super) struct SqliteStore {
     options: SqliteConnectOptions,
     /// `None` after a failure, until it is opened anew.
     connection: Option<SqliteConnection>,
+    /// Every lock, and of the unfinished restores those that were written or asked for: what a group
+    /// then need not read, for nobody else writes the file. It is as of the last commit; `None` after
+    /// a failure, which may have left it elsewhere.
+    book: Option<Book>,
     /// Whether the last that is known of the file is that it could not be written.
     doubted: bool,
     note: Note,
@@ -42,7 +48,15 @@ impl SqliteStore {
         connection: SqliteConnection,
         note: Note,
     ) -> Self {
-        Self { file, options, connection: Some(connection), doubted: false, note, noted: Instant::now() }
+        Self {
+            file,
+            options,
+            connection: Some(connection),
+            book: None,
+            doubted: false,
+            note,
+            noted: Instant::now(),
+        }
     }
 
     async fn try_commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failure> {
@@ -51,13 +65,19 @@ impl SqliteStore {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await.map_err(|e| Failure::Down(e.to_string()))?),
         };
-        let mut book = group::begin_and_read(connection, &Wanted::by(writes)).await?;
+        let mut book = match self.book.take() {
+            Some(book) => book,
+            None => group::open_book(connection).await?,
+        };
+        let wanted = Wanted::by(writes).beyond(&book);
+        group::begin_and_read(connection, &wanted, &mut book).await?;
         let decided = Decided::of(&mut book, writes, |_| true);
         let (stored, touched) = (decided.stores(), decided.touched);
         let change = Change::of(&book, &decided);
         if stored {
             rows::store(connection, &change).await?;
         }
+        let written: Vec<RestoreId> = decided.came.iter().chain(decided.moved.keys()).copied().collect();
         let mut answers = Vec::with_capacity(writes.len());
         for decision in decided.decisions {
             answers.push(match decision {
@@ -74,6 +94,8 @@ impl SqliteStore {
             connection.execute(PROVE_ROOM).await.map_err(group::failure)?;
         }
         self.doubted &= !stored && !touched;
+        book.keep_unfinished(written);
+        self.book = Some(book);
         Ok(answers)
     }
 

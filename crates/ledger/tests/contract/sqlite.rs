@@ -136,7 +136,7 @@ async fn a_newer_schema_is_refused_unless_it_has_room_for_older_programs() {
         );
     }
     // Its programs left room for this one.
-    set(2).await;
+    set(3).await;
     let ledger = sqlite(folder.path()).await;
     let entry = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
     let reader = SqliteLedger::open_to_read(&path).await.unwrap();
@@ -241,6 +241,7 @@ async fn one_that_cannot_be_read_does_not_spoil_its_group() {
     let ledger = sqlite(folder.path()).await;
     let spoilt = take(&ledger, ask("ann", None, volume("v1"), 0)).await;
     let sound = take(&ledger, ask("ann", None, volume("v2"), 1)).await;
+    ledger.close().await;
     let mut other = raw(folder.path()).await;
     sqlx::query("update restores set state = '{}' where id = $1")
         .bind(spoilt.intent.id.to_string())
@@ -249,6 +250,7 @@ async fn one_that_cannot_be_read_does_not_spoil_its_group() {
         .unwrap();
     other.close().await.unwrap();
 
+    let ledger = sqlite(folder.path()).await;
     let submit = |id| ledger.append(id, 1, vec![event(2, at(2), EventKind::Submitting { attempt: 1 })]);
     let (spoilt, sound, new) = tokio::join!(
         submit(spoilt.intent.id),
@@ -256,6 +258,9 @@ async fn one_that_cannot_be_read_does_not_spoil_its_group() {
         ledger.accept(ask("ann", None, volume("v3"), 2))
     );
     assert!(matches!(spoilt, Err(LedgerError::Corrupt(_))), "{spoilt:?}");
+    // Whose it is cannot be read; that it is locked is known all the same.
+    let clash = ledger.accept(ask("ann", None, volume("v1"), 3)).await;
+    assert!(matches!(clash, Err(LedgerError::Corrupt(_))), "{clash:?}");
     assert_eq!(sound.unwrap().state.seq, 2);
     assert!(matches!(new, Ok(Accept::New(_))));
 }
@@ -298,7 +303,7 @@ async fn a_ledger_that_was_not_opened_holds_nothing() {
     let mut connection = raw(folder.path()).await;
     connection.execute(sqlx::AssertSqlSafe(set(99))).await.unwrap();
     SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err();
-    connection.execute(sqlx::AssertSqlSafe(set(2))).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(set(3))).await.unwrap();
     sqlite(folder.path()).await.ready().await.unwrap();
 }
 
