@@ -4,7 +4,7 @@ use restore_tests::{Settings, World, ids, requests};
 use serde_json::json;
 
 #[tokio::test]
-async fn one_key_is_one_restore_whatever_the_white_space() {
+async fn f33_one_key_is_one_restore_whatever_the_white_space() {
     let world = World::new().await;
     let key = [("idempotency-key", "\"one\"")];
     let first = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
@@ -38,7 +38,7 @@ async fn one_key_is_one_restore_whatever_the_white_space() {
 }
 
 #[tokio::test]
-async fn a_duplicate_without_a_key_gets_the_first_one_and_a_new_key_a_new_one() {
+async fn f31_f32_a_duplicate_without_a_key_gets_the_first_one_and_a_new_key_a_new_one() {
     let world = World::new().await;
     let first = world.submit(&requests::free_disk()).await.json();
     let id = first["id"].as_str().unwrap().to_owned();
@@ -77,7 +77,7 @@ async fn many_equal_requests_at_once_are_one_restore() {
 }
 
 #[tokio::test]
-async fn a_server_and_one_of_its_disks_exclude_each_other_over_generations() {
+async fn f11_a_server_and_one_of_its_disks_exclude_each_other_over_generations() {
     let world = World::new().await;
     world.behave(json!({"restore_seconds": 60})).await;
     let server = world.submit(&requests::csbs_server()).await;

@@ -72,7 +72,10 @@ impl Process {
     ) -> Result<Self, (tempfile::TempDir, String)> {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, toml).expect("settings are written");
-        let mut child = Command::new(binary())
+        // A file that may grow no further is an error then, as a full disk is, and not a signal.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(binary())
             .arg("serve")
             .arg("--config")
             .arg(&config)
@@ -133,6 +136,19 @@ impl Process {
         let id = self.child.id().expect("a running process").to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill runs");
         assert!(sent.success(), "kill -s {name} {id}");
+    }
+
+    /// Lets no file of the process grow beyond so many bytes; `None` lifts it. To the process it is as
+    /// if the disk were full.
+    ///
+    /// # Panics
+    /// When there is no such process any more.
+    pub async fn limit_files(&self, bytes: Option<u64>) {
+        let id = self.child.id().expect("a running process").to_string();
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let soft = format!("--fsize={limit}:");
+        let set = Command::new("prlimit").args(["--pid", &id, &soft]).status().await.expect("prlimit runs");
+        assert!(set.success(), "prlimit {soft} {id}");
     }
 
     /// Resident memory in KiB.
