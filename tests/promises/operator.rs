@@ -197,6 +197,21 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     let known = world.get(&format!("/api/v1/restores/{}", id(&first))).await;
     assert_eq!((known.status, &known.json()["status"]), (200, &json!("succeeded")));
 
+    // What the copy lacks, the cloud's own list has.
+    let admin = format!("http://{}", world.gateway.admin());
+    let here = world.process().folder().to_owned();
+    let survey = ["recovery", "survey", "--upstream", "cbr", "--project", ids::PROJECT];
+    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin", &admin];
+    let (code, out, error) = command(&here, &[&survey[..], &rest[..]].concat()).await;
+    assert_eq!(code, 0, "{error}");
+    let listed: Value = serde_json::from_str(&out).expect("JSON");
+    let listed = listed["unrecorded"].as_array().expect("a list");
+    assert_eq!((listed.len(), &listed[0]["target_id"]), (1, &json!(ids::SERVER)), "{out}");
+    assert_eq!(listed[0]["status"], "success");
+    let vbs = ["recovery", "survey", "--upstream", "vbs", "--project", ids::PROJECT];
+    let (code, _, error) = command(&here, &[&vbs[..], &rest[..]].concat()).await;
+    assert!(code == 3 && error.contains("has no list of restores"), "{error}");
+
     // A restart does not end it, and a person's word does.
     let (_, _, folder) = world.ended_by("TERM").await;
     world.again_in(folder).await;
@@ -208,6 +223,13 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     assert_eq!(world.admin("/readyz").await.status, 200);
     let again = world.submit(&requests::cbr_server()).await;
     assert_eq!(again.status, 202, "{}", again.text());
+    // What the ledger knows is not listed.
+    world.until(&id(&again.json()), |restore| restore["upstream"]["handle"].is_object()).await;
+    let admin = format!("http://{}", world.gateway.admin());
+    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin", &admin];
+    let here = world.process().folder().to_owned();
+    let (_, out, _) = command(&here, &[&survey[..], &rest[..]].concat()).await;
+    assert_eq!(out.matches("\"handle\"").count(), 1, "{out}");
     let (_, _, folder) = world.ended_by("TERM").await;
     world.again_in(folder).await;
     assert_eq!(world.admin("/recovery").await.json()["recovery"], false);

@@ -4,9 +4,14 @@
 
 use std::sync::PoisonError;
 
+use restore_generations::{Answer, Listed};
 use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
-use restore_model::{Cause, Code, Effect, EventKind, Evidence, Problem, RestoreId, Strength, Timestamp};
+use restore_model::{
+    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
+};
+use restore_upstream::{Token, With};
 
+use crate::replay::Reads;
 use crate::{Engine, unavailable};
 
 /// A person's word on a restore.
@@ -102,6 +107,41 @@ impl Engine {
         self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
         tracing::warn!(webhook = name, by, reason, "an operator has enabled a webhook");
         Ok(())
+    }
+
+    /// Restores that an upstream has begun in a project since a moment and that the ledger knows
+    /// nothing of: what happened after a copy of it was made, or what somebody did elsewhere.
+    ///
+    /// # Errors
+    /// When no route leads to the upstream, it has no list of restores, or it refuses to show it.
+    pub async fn unrecorded(
+        &self,
+        upstream: &str,
+        project: &ProjectId,
+        since: Timestamp,
+        token: Option<Token>,
+    ) -> Result<Vec<Listed>, Problem> {
+        let unknown = || Problem::new(Code::InvalidParameter, "no route leads to an upstream of this name");
+        let way = self.0.routes.upstream(upstream).ok_or_else(unknown)?;
+        let Some(token) = token else {
+            let detail = format!("upstream {upstream} is asked with a token of your own: send X-Auth-Token");
+            return Err(Problem::new(Code::CredentialMissing, detail));
+        };
+        let with = With { token: Some(token), ..With::default() };
+        let lane = self.lane(upstream);
+        let generation = way.generation();
+        let question = |answers: &[Answer]| generation.survey(project, since, answers);
+        let listed = Reads::counted(&lane.budget).until_done(&way, &with, question).await;
+        let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
+        let nobody = RestoreId::at(self.now());
+        let mut unrecorded = Vec::new();
+        for restore in listed.ok_or_else(endless)?? {
+            let known = self.0.ledger.handle_taken(upstream, &restore.handle.id, nobody).await;
+            if !known.map_err(unavailable)? {
+                unrecorded.push(restore);
+            }
+        }
+        Ok(unrecorded)
     }
 
     /// Reads from the ledger whether it is in recovery mode: another replica may have ended it.

@@ -17,8 +17,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use restore_engine::{Engine, Resolution};
 use restore_ledger::Query;
-use restore_model::{Code, Problem, Restore, Status, json};
-use restore_upstream::BreakerState;
+use restore_model::{Code, Problem, ProjectId, Restore, Status, Timestamp, json};
+use restore_upstream::{BreakerState, Token};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -45,8 +45,16 @@ const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
 const PAGE: usize = 500;
 
-const PAGES: [&str; 7] =
-    ["/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"];
+const PAGES: [&str; 8] = [
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/settings",
+    "/attention",
+    "/recovery",
+    "/recovery/unrecorded",
+    "/webhooks",
+];
 const ACTIONS: [&str; 3] =
     ["/restores/{id}/resolution", "/recovery/confirmation", "/webhooks/{name}/enablement"];
 
@@ -82,7 +90,9 @@ impl Admin {
         let path = request.uri().path().to_owned();
         let answered = match self.admitted(&request) {
             Err(failure) => Err(failure),
-            Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => self.page(&path).await,
+            Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                self.page(&path, &request).await
+            }
             Ok(()) if *request.method() == Method::POST => self.act(&path, request).await,
             Ok(()) => Err(other_method(&path)),
         };
@@ -112,7 +122,7 @@ impl Admin {
         Err(forbidden("the Origin header names another site"))
     }
 
-    async fn page(&self, path: &str) -> Result<Answer, Failure> {
+    async fn page(&self, path: &str, request: &Request<Incoming>) -> Result<Answer, Failure> {
         Ok(match path {
             "/" => answer::json(StatusCode::OK, &json!({ "pages": PAGES, "actions": ACTIONS })),
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
@@ -121,6 +131,7 @@ impl Admin {
             "/settings" => answer::json(StatusCode::OK, &self.settings),
             "/attention" => self.attention().await?,
             "/recovery" => self.recovery(),
+            "/recovery/unrecorded" => self.unrecorded(request).await?,
             "/webhooks" => self.webhooks().await?,
             _ => return Err(other_method(path)),
         })
@@ -207,6 +218,29 @@ impl Admin {
                 "recovery": self.engine.recovery().map(|recovery| recovery.reason),
             }),
         ))
+    }
+
+    /// What the cloud has restored and the ledger does not know.
+    async fn unrecorded(&self, request: &Request<Incoming>) -> Result<Answer, Failure> {
+        let mut upstream = None;
+        let mut project: Option<ProjectId> = None;
+        let mut since: Option<Timestamp> = None;
+        for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+            match &*name {
+                "upstream" => upstream = Some(value.into_owned()),
+                "project_id" => project = value.parse().ok(),
+                "since" => since = value.parse().ok(),
+                _ => upstream = None,
+            }
+        }
+        let (Some(upstream), Some(project), Some(since)) = (upstream, project, since) else {
+            let detail =
+                "query parameters are upstream, project_id and since, a time such as 2026-11-22T10:00:00Z";
+            return Err(Problem::new(Code::InvalidParameter, detail).into());
+        };
+        let token = request.headers().get("x-auth-token").and_then(Token::from_header);
+        let restores = self.engine.unrecorded(&upstream, &project, since, token).await?;
+        Ok(answer::json(StatusCode::OK, &json!({ "unrecorded": restores })))
     }
 
     /// How each webhook stands.

@@ -104,6 +104,33 @@ pub trait Generation: Send + Sync + 'static {
 
     /// The reads that answer whether a restore may be done.
     fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>>;
+
+    /// The reads that list every restore begun in a project since a moment, whoever asked for it;
+    /// for generations with such a list ([`Generation::lists_restores`]).
+    fn survey(
+        &self,
+        _project: &ProjectId,
+        _since: Timestamp,
+        _answers: &[Answer],
+    ) -> Step<Result<Vec<Listed>, Problem>> {
+        let detail = format!("{} has no list of restores", self.name());
+        Step::Done(Err(Problem::new(Code::NotExpressible, detail)))
+    }
+}
+
+/// A restore as an upstream's list tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    /// The upstream's name for it.
+    pub handle: Handle,
+    /// What was restored, where the list says so.
+    pub backup_id: Option<String>,
+    /// What was overwritten, where the list says so.
+    pub target_id: Option<String>,
+    /// The upstream's own word.
+    pub status: Option<String>,
+    /// When it began, by the upstream's clock.
+    pub begun: Option<Timestamp>,
 }
 
 /// One more read is wanted, or everything needed is there.

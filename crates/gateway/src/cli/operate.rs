@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Limited};
-use restore_model::RestoreId;
+use restore_model::{ProjectId, RestoreId, Timestamp};
 use serde_json::{Value, json};
 
 use super::print_text;
@@ -65,6 +65,23 @@ pub(super) enum Recovery {
         #[command(flatten)]
         at: At,
     },
+    /// List what a cloud has restored since a time and the ledger does not know
+    Survey {
+        /// An upstream of the settings, of a generation that lists restores
+        #[arg(long)]
+        upstream: String,
+        /// The cloud project
+        #[arg(long)]
+        project: ProjectId,
+        /// When the copy of the ledger was made, such as 2026-11-22T10:00:00Z
+        #[arg(long)]
+        since: Timestamp,
+        /// A token of the project
+        #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
+        token: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// End recovery mode: restores are sent again
     Confirm {
         #[command(flatten)]
@@ -97,6 +114,16 @@ pub(super) async fn resolve(options: Resolve) -> ExitCode {
 pub(super) async fn recovery(command: Recovery) -> ExitCode {
     match command {
         Recovery::Show { at } => say(&at, Method::GET, "/recovery", None).await,
+        Recovery::Survey { upstream, project, since, token, at } => {
+            let base = "/recovery/unrecorded?".to_owned();
+            let begin = base.len();
+            let path: String = form_urlencoded::Serializer::for_suffix(base, begin)
+                .append_pair("upstream", &upstream)
+                .append_pair("project_id", project.as_str())
+                .append_pair("since", &since.to_string())
+                .finish();
+            say_with(&at, Method::GET, &path, None, Some(&token)).await
+        }
         Recovery::Confirm { word, at } => {
             let body = json!({ "by": word.by, "reason": word.reason });
             say(&at, Method::POST, "/recovery/confirmation", Some(&body)).await
@@ -104,18 +131,28 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
     }
 }
 
-/// One exchange; prints the answer, and ends as it ended.
 async fn say(at: &At, method: Method, path: &str, body: Option<&Value>) -> ExitCode {
+    say_with(at, method, path, body, None).await
+}
+
+/// One exchange; prints the answer, and ends as it ended.
+async fn say_with(
+    at: &At,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    token: Option<&str>,
+) -> ExitCode {
     let exchange = async {
         let client = restore_upstream::plain_client(&at.admin, PATIENCE)?;
         let url = format!("{}{path}", at.admin.to_string().trim_end_matches('/'));
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header("content-type", "application/json")
-            .body(body.into())
-            .map_err(|error| error.to_string())?;
+        let mut request =
+            Request::builder().method(method).uri(url).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("x-auth-token", token);
+        }
+        let request = request.body(body.into()).map_err(|error| error.to_string())?;
         let answer = client.request(request).await.map_err(|error| with_causes(&error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER).collect().await.map_err(|error| error.to_string())?;

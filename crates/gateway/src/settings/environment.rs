@@ -15,6 +15,7 @@ const NOT_TWINS: &[&str] = &[
     "RESTORE_GATEWAY_CONFIG",
     "RESTORE_GATEWAY_ADMIN",
     "RESTORE_GATEWAY_RECOVERY",
+    "RESTORE_GATEWAY_TOKEN",
     restore_engine::crash::VARIABLE,
 ];
 

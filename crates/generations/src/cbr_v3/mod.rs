@@ -2,11 +2,11 @@
 //! resources. The restore call answers 202, usually with nothing; how a restore ends is read from
 //! the operation log, which is found by correlation ([`follow`], wire reference 2.3.1).
 
-use restore_model::{Problem, RestoreRequest, TargetKind};
+use restore_model::{Problem, ProjectId, RestoreRequest, TargetKind, Timestamp};
 
 use crate::{
-    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Schema, Step, Watch, schemas::schemas,
+    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Listed, Outcome, Prepare, Prepared,
+    Reading, Reply, Schema, Step, Watch, schemas::schemas,
 };
 
 mod check;
@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod follow;
 mod prepare;
+mod survey;
 mod wire;
 
 /// The generation.
@@ -87,5 +88,14 @@ impl Generation for CbrV3 {
 
     fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
         check::check(ask, answers)
+    }
+
+    fn survey(
+        &self,
+        project: &ProjectId,
+        since: Timestamp,
+        answers: &[Answer],
+    ) -> Step<Result<Vec<Listed>, Problem>> {
+        survey::survey(project, since, answers)
     }
 }
