@@ -216,3 +216,27 @@ async fn a_crash_point_that_does_not_exist_is_refused() {
     let Err((_, log)) = refused.await else { panic!("it came up") };
     assert!(log.contains("RESTORE_GATEWAY_CRASH_AT is one of before_accept, "), "{log}");
 }
+
+#[tokio::test]
+async fn what_was_not_sent_and_has_lost_its_route_expires_all_the_same() {
+    let settings = hasty().set("submit.duplicate_window_seconds", "2");
+    let mut world = World::serve_with(settings, &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;
+    let url = world.url("/api/v1/restores");
+    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json"), KEY[0]];
+    let body = requests::cbr_server().to_string();
+    assert!(world.http.try_send(Method::POST, &url, &headers, body).await.is_err());
+    let folder = world.crashed().await;
+    let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).expect("the settings");
+    let renamed = toml.replace("\"cbr\"", "\"renamed\"");
+    let Ok(process) = restore_tests::Process::try_serve_in(folder, &renamed, &[]).await else {
+        panic!("it does not come up")
+    };
+    world.gateway = restore_tests::world::Running::Process(Box::new(process));
+    let before = the_one(&world).await;
+    // Asked for again, it is the same one and cannot be sent.
+    let again = world.post_with("/api/v1/restores", &requests::cbr_server(), &KEY).await;
+    assert_eq!(again.json()["id"], before["id"], "{}", again.text());
+    world.until_status(&id(&before), "expired").await;
+    assert!(world.sent().await.is_empty());
+    world.end().await;
+}

@@ -133,8 +133,10 @@ impl Engine {
                 let reading = Reading::unreadable("no token to read it with", true, "credential");
                 self.settle(&entry, &reading).await?
             }
-            // Another replica has read it just now.
-            Some(_) if !self.0.ledger.reserve_read(id, interval / 10 * 9).await? => entry,
+            // Another replica has read it just now, perhaps without this token.
+            Some(_) if !self.0.ledger.reserve_read(id, interval / 10 * 9).await? => {
+                return Ok(Round::Again(interval));
+            }
             Some(token) => {
                 let lane = self.lane(&entry.intent.route.upstream);
                 self.observe(&entry, token, None, Reads::paid(&lane.budget)).await?

@@ -18,6 +18,7 @@
 //! process, and costs at worst a read or a wait.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -135,8 +136,8 @@ struct Shared {
     lanes: HashMap<String, Arc<Lane>>,
     /// Of upstreams that the settings no longer name, which nothing is read from.
     no_lane: Arc<Lane>,
-    /// Keys that each caller has, as counted a moment ago.
-    keys: Cache<String, usize>,
+    /// Keys that each caller has, as counted a moment ago, and those that came since.
+    keys: Cache<String, Arc<AtomicUsize>>,
     /// Set while the ledger may be an older copy of itself.
     recovery: Mutex<Option<Recovery>>,
     /// Counts commits, of this process and, with a shared ledger, of the others.

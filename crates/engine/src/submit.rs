@@ -2,6 +2,9 @@
 //! transaction, and only then send it; all in a task of its own, which lives on when the caller
 //! hangs up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use restore_generations::{Expressible, Known, Prepare, Step};
 use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
 use restore_model::{
@@ -141,9 +144,9 @@ impl Engine {
         let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
         let plan = if replayed { self.0.routes.pinned(&entry.intent.route) } else { Some(plan) };
         let id = entry.intent.id;
-        let ours = open && self.claim(id);
+        let plan = plan.filter(|_| open && self.claim(id));
         // What another replica is about to send is its to send.
-        let ours = ours && (!replayed || self.held(id).await);
+        let ours = plan.is_some() && (!replayed || self.held(id).await);
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
@@ -251,20 +254,30 @@ impl Engine {
         if let Accept::New(entry) = &accepted {
             crash::point("accepted");
             self.told(entry, &events);
+            if submission.key.is_some()
+                && let Some(count) = self.0.keys.get(&submission.caller).await
+            {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(accepted)
     }
 
-    /// Whether the caller may have one more key. Counted now and then: the bound is there so that
-    /// keys do not fill the disk, and one more or less does not matter.
+    /// Whether the caller may have one more key. Counted in the ledger now and then, and in memory
+    /// between: the bound is there so that keys do not fill the disk, and with several replicas a
+    /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
         let most = self.0.policy.keys_per_caller;
         if submission.key.is_none() {
             return Ok(true);
         }
-        let count = async { self.0.ledger.keys(&submission.caller, most).await };
+        let count = async {
+            let count = self.0.ledger.keys(&submission.caller, most).await?;
+            Ok::<_, LedgerError>(Arc::new(AtomicUsize::new(count)))
+        };
         let count = self.0.keys.try_get_with_by_ref(&submission.caller, count).await;
-        Ok(count.map_err(|error| unavailable(LedgerError::Unavailable(error.to_string())))? < most)
+        let count = count.map_err(|error| unavailable(LedgerError::Unavailable(error.to_string())))?;
+        Ok(count.load(Ordering::Relaxed) < most)
     }
 
     /// Waits until the upstream has answered a send that another request began, or the time for an
