@@ -58,7 +58,60 @@ impl From<jiff::Timestamp> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.to_jiff(), f)
+        match Written::of(*self) {
+            Some(written) => f.write_str(written.as_str()),
+            None => fmt::Display::fmt(&self.to_jiff(), f),
+        }
+    }
+}
+
+/// A moment from 1970 to 9999 as [`jiff`] writes it, in a tenth of the time: every restore is written
+/// down with a score of them.
+struct Written {
+    text: [u8; 27],
+    length: usize,
+}
+
+impl Written {
+    fn of(moment: Timestamp) -> Option<Self> {
+        const END: u64 = 253_402_207_200_000_000;
+        let micros = u64::try_from(moment.0).ok().filter(|micros| *micros < END)?;
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Days since 0000-03-01 in eras of 400 years; years begin in March, so that a leap day is a
+        // year's last.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        let year = era * 400 + year + later;
+
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let parts = [(0, 4, year), (5, 2, month), (8, 2, day), (11, 2, second / 3_600)];
+        let rest = [(14, 2, second / 60 % 60), (17, 2, second % 60), (20, 6, fraction)];
+        for (at, digits, mut number) in parts.into_iter().chain(rest) {
+            for digit in text[at..at + digits].iter_mut().rev() {
+                *digit = b"0123456789"[(number % 10) as usize];
+                number /= 10;
+            }
+        }
+        // No zeros at the end of a fraction, and no point without one.
+        let mut length = 26;
+        while text[length - 1] == b'0' && length > 20 {
+            length -= 1;
+        }
+        if length == 20 {
+            length = 19;
+        }
+        text[length] = b'Z';
+        Some(Self { text, length: length + 1 })
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
 }
 
@@ -78,7 +131,10 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match Written::of(*self) {
+            Some(written) => serializer.serialize_str(written.as_str()),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
@@ -103,5 +159,23 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the time is read")]
     fn now(&self) -> Timestamp {
         jiff::Timestamp::now().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_jiff_writes_it() {
+        const DAY: i64 = 86_400_000_000;
+        // Every day up to 2400 and the last ones there are, each at another time of the day.
+        let days = (0..157_100).chain(2_932_000..2_932_897);
+        let moments = days.map(|day| day * DAY + day * 7_654_321_987 % DAY);
+        let edges = [0, 1, 100, 1_000_000, 1_500_000, DAY - 1, DAY, -1, -DAY, 253_402_207_199_999_999];
+        for micros in moments.chain(edges).chain([253_402_207_200_000_000, i64::MAX, i64::MIN]) {
+            let moment = Timestamp::from_micros(micros);
+            assert_eq!(moment.to_string(), moment.to_jiff().to_string());
+        }
     }
 }
