@@ -2,7 +2,7 @@
 -- which lock is decided by the one gateway that has the file; here it is kept, one row for each
 -- unfinished restore with the names as a JSON array, which is also the list of the unfinished.
 create table locks_by_restore (
-  restore_id text primary key not null references restores (id),
+  restore_id text primary key not null references restores (id) deferrable initially deferred,
   names      text not null
 ) without rowid;
 insert into locks_by_restore (restore_id, names)

@@ -131,22 +131,29 @@ pub struct State {
     /// Reads can no longer tell; locks are kept until a person decides.
     pub needs_operator: bool,
     /// Since when what is shown could not be refreshed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
     /// Whether the next authorised caller's token would let it be refreshed.
     pub awaiting_credential: bool,
     /// Percent, where the upstream gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
     /// How often it was sent.
     pub attempts: u32,
     /// Proof that the last attempt was not applied; `None` while that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_proof: Option<Proof>,
     /// The upstream's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
     /// The upstream's own word, as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<String>,
     /// The upstream's request id of the submit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Upstream clock minus ours, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
     /// What the generation remembers of its reads.
     pub notes: Value,
@@ -157,14 +164,18 @@ pub struct State {
     /// What is shown rests on this: the last change of status, or a later reading.
     pub evidence: Evidence,
     /// Why it ended badly, or why it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
     /// When the last attempt was written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_at: Option<Timestamp>,
     /// When it became running or unknown first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
     /// When the last event was written.
     pub updated_at: Timestamp,
     /// When it became final.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// The number of the last event.
     pub seq: u32,

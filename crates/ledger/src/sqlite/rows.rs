@@ -2,7 +2,9 @@
 //!
 //! Rows that carry documents go in as bound values, several to a statement: taking JSON apart in
 //! SQL costs more than storing it. A statement exists for a few numbers of rows only, so that each
-//! is prepared once; places that are not needed stay unbound, and so null, and store nothing.
+//! is prepared once; places that are not needed stay unbound, and so null, and store nothing. `or
+//! fail` spares SQLite the copies of pages by which it could undo half a statement: whatever fails,
+//! the whole transaction is rolled back.
 
 use std::sync::LazyLock;
 
@@ -24,7 +26,7 @@ type Texts = [String; ROOM.len()];
 
 static NEW: LazyLock<Texts> = LazyLock::new(|| {
     rows(
-        "insert into restores
+        "insert or fail into restores
            (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
             intent, state)
          select * from",
@@ -35,7 +37,7 @@ static NEW: LazyLock<Texts> = LazyLock::new(|| {
 
 static MOVED: LazyLock<Texts> = LazyLock::new(|| {
     rows(
-        "update restores set handle_id = column2, status = column3, finished_at = column4, state = column5
+        "update or fail restores set handle_id = column2, status = column3, finished_at = column4, state = column5
          from",
         5,
         "where restores.id = column1",
@@ -43,11 +45,15 @@ static MOVED: LazyLock<Texts> = LazyLock::new(|| {
 });
 
 static EVENTS: LazyLock<Texts> = LazyLock::new(|| {
-    rows("insert into events (restore_id, seq, at, event) select * from", 4, "where column1 is not null")
+    rows(
+        "insert or fail into events (restore_id, seq, at, event) select * from",
+        4,
+        "where column1 is not null",
+    )
 });
 
 static LOCKS: LazyLock<Texts> = LazyLock::new(|| {
-    rows("insert into locks (restore_id, names) select * from", 2, "where column1 is not null")
+    rows("insert or fail into locks (restore_id, names) select * from", 2, "where column1 is not null")
 });
 
 static TARGETS: LazyLock<Texts> = LazyLock::new(|| {
