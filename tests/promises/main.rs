@@ -3,6 +3,7 @@
 mod canary;
 mod cases;
 mod crash;
+mod credentials;
 mod disk;
 mod documents;
 mod faults;

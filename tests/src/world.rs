@@ -1,6 +1,8 @@
 //! A gateway and its clouds, for one test.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -173,7 +175,7 @@ impl World {
     /// # Panics
     /// When either does not start.
     pub async fn with(settings: Settings) -> Self {
-        Self::start(settings, &SERVED[1..], &[]).await
+        Self::start(settings, &SERVED[1..], &[], &[]).await
     }
 
     /// Both, the gateway within this process: for what can only be given to it there.
@@ -200,15 +202,37 @@ impl World {
     /// # Panics
     /// When either does not start.
     pub async fn serve_with(settings: Settings, variables: &[(&str, &str)]) -> Self {
-        Self::start(settings, &SERVED, variables).await
+        Self::start(settings, &SERVED, variables, &[]).await
     }
 
-    async fn start(settings: Settings, served: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+    /// The same, with these secrets as files in the folder it runs in.
+    ///
+    /// # Panics
+    /// When either does not start.
+    pub async fn serve_beside(
+        settings: Settings,
+        variables: &[(&str, &str)],
+        secrets: &[(&str, &str)],
+    ) -> Self {
+        Self::start(settings, &SERVED, variables, secrets).await
+    }
+
+    async fn start(
+        settings: Settings,
+        served: &[(&str, &str)],
+        variables: &[(&str, &str)],
+        secrets: &[(&str, &str)],
+    ) -> Self {
         let clouds = clouds().await;
         let served = served.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let changes = served.chain(settings.changes).collect();
         let toml = Settings { changes, routes: settings.routes }.toml(&clouds.url());
         let folder = tempfile::tempdir().expect("a folder");
+        for (name, secret) in secrets {
+            let path = folder.path().join(name);
+            std::fs::write(&path, secret).expect("a secret is written");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("and kept");
+        }
         let gateway = match Process::try_serve_in(folder, &toml, variables).await {
             Ok(process) => Running::Process(Box::new(process)),
             Err((_, log)) => panic!("the gateway did not come up:\n{log}"),

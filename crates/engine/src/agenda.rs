@@ -147,7 +147,7 @@ impl Engine {
                 if known.due != Some(at) {
                     continue;
                 }
-                let intent = known.intent.as_ref().filter(|_| known.token.is_some());
+                let intent = known.intent.as_ref().filter(|_| known.access.is_some());
                 match intent {
                     Some(intent) => {
                         (Some(self.lane(&intent.route.upstream)), Some(intent.request.project_id.clone()))

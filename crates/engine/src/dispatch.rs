@@ -13,10 +13,11 @@ use restore_ledger::{Entry, Lease, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
 };
-use restore_upstream::{Fault, Journal, Token, TraceContext, With};
+use restore_upstream::{Fault, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::crash;
 use crate::replay::Reads;
 use crate::route::Plan;
@@ -41,12 +42,12 @@ impl Engine {
         &self,
         (entry, hold): (Entry, Hold),
         plan: &Plan,
-        token: Token,
+        access: Access,
         trace: Option<TraceContext>,
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
-        let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &token, trace)).catch_unwind();
+        let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &access, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
@@ -60,7 +61,7 @@ impl Engine {
                 // Whoever waits is not kept waiting for the ledger.
                 drop(answered);
                 let ended = self.settle_up(id, why).await;
-                self.release(id, ended, token);
+                self.release(id, ended, access);
                 return;
             }
             // The panic hook has said where.
@@ -69,7 +70,7 @@ impl Engine {
                 self.settle_up(id, why).await
             }
         };
-        self.release(id, ended.clone(), token);
+        self.release(id, ended.clone(), access);
         if let Some(entry) = ended {
             // Whoever waited may have gone meanwhile.
             let _ = answered.send(entry);
@@ -77,12 +78,12 @@ impl Engine {
     }
 
     /// Gives a claimed restore back: to the agenda as long as it is open.
-    fn release(&self, id: RestoreId, entry: Option<Entry>, token: Token) {
+    fn release(&self, id: RestoreId, entry: Option<Entry>, access: Access) {
         if let Some(known) = self.live().get_mut(&id) {
             known.dispatching = false;
         }
         match entry {
-            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, Some(token)),
+            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, Some(access)),
             _ => self.forget_if_idle(id),
         }
     }
@@ -129,11 +130,11 @@ impl Engine {
         &self,
         (entry, mut hold): (Entry, Hold),
         plan: &Plan,
-        token: &Token,
+        access: &Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
         let request = entry.intent.request.clone();
-        let with = With { token: Some(token.clone()), journal: None, trace: trace.clone() };
+        let with = access.with(trace.clone());
         let mut known = self.known(plan, &request).await;
 
         let mut entry = entry;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use restore_generations::{Reading, Watch};
+use restore_generations::{Found, Reading, Watch};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{Cause, Problem, RestoreId, State, Status};
-use restore_upstream::{Token, TraceContext, With};
+use restore_upstream::{Token, TraceContext};
 use tokio::time::Instant;
 
 use crate::Engine;
+use crate::access::Access;
 use crate::crash;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
@@ -46,9 +47,9 @@ enum Round {
 impl Engine {
     /// Puts a restore on the agenda, unless it stands there already. Without a token only its
     /// deadlines are watched.
-    pub(crate) fn follow(&self, entry: &Entry, token: Option<Token>) {
+    pub(crate) fn follow(&self, entry: &Entry, access: Option<Access>) {
         let id = entry.intent.id;
-        let first = match token {
+        let first = match access {
             // By the generation's rhythm the first look is early: a short restore that ends unseen
             // could not be told from none. An interval in the settings is taken at its word.
             Some(_) if self.0.policy.interval.is_none() => Some(self.interval(entry).min(FIRST_LOOK)),
@@ -58,10 +59,10 @@ impl Engine {
         let mut live = self.live();
         let known = live.entry(id).or_default();
         // It is being read already; a token that works is not given up for one that may not.
-        let (Some(first), false) = (first, known.followed && known.token.is_some()) else { return };
-        if token.is_some() {
-            known.token = token;
-            known.tokens = known.tokens.wrapping_add(1);
+        let (Some(first), false) = (first, known.followed && known.access.is_some()) else { return };
+        if access.is_some() {
+            known.access = access;
+            known.accesses = known.accesses.wrapping_add(1);
         }
         known.intent = Some(Arc::clone(&entry.intent));
         let at = Instant::now() + first;
@@ -74,24 +75,24 @@ impl Engine {
 
     /// One round of reads, and the next one on the agenda if there is to be one.
     pub(crate) async fn follow_once(&self, id: RestoreId) {
-        let (token, used) = {
+        let (access, used) = {
             let mut live = self.live();
             let Some(known) = live.get_mut(&id) else { return };
             known.due = None;
-            (known.token.clone(), known.tokens)
+            (known.access.clone(), known.accesses)
         };
-        let round = AssertUnwindSafe(self.round_of(id, token)).catch_unwind().await;
+        let round = AssertUnwindSafe(self.round_of(id, access)).catch_unwind().await;
         // After a fault of our own, which the panic hook has told, it is tried again later.
         let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
         let mut live = self.live();
         let Some(known) = live.get_mut(&id) else { return };
         // A token that came meanwhile is tried, whatever became of the one before.
-        let newer = known.tokens != used && known.token.is_some();
+        let newer = known.accesses != used && known.access.is_some();
         let next = match after {
             Round::Again(wait) => Some(wait),
             Round::Unread(_) | Round::Over if newer => Some(FIRST_LOOK),
             Round::Unread(deadline) => {
-                known.token = None;
+                known.access = None;
                 deadline
             }
             Round::Over => None,
@@ -103,15 +104,15 @@ impl Engine {
             return;
         }
         known.followed = false;
-        known.token = None;
+        known.access = None;
         known.intent = None;
         drop(live);
         self.forget_if_idle(id);
     }
 
     /// One round.
-    async fn round_of(&self, id: RestoreId, token: Option<Token>) -> Round {
-        match self.try_round_of(id, token).await {
+    async fn round_of(&self, id: RestoreId, access: Option<Access>) -> Round {
+        match self.try_round_of(id, access).await {
             Ok(round) => round,
             // Another replica, or a caller's own read, was first.
             Err(LedgerError::Stale(_)) => Round::Again(FIRST_LOOK),
@@ -122,13 +123,13 @@ impl Engine {
         }
     }
 
-    async fn try_round_of(&self, id: RestoreId, token: Option<Token>) -> Result<Round, LedgerError> {
+    async fn try_round_of(&self, id: RestoreId, access: Option<Access>) -> Result<Round, LedgerError> {
         let Some(entry) = self.0.ledger.get(id).await? else { return Ok(Round::Over) };
         if entry.state.status.is_final() {
             return Ok(Round::Over);
         }
         let interval = self.interval(&entry);
-        let entry = match token {
+        let entry = match access {
             None => {
                 let reading = Reading::unreadable("no token to read it with", true, "credential");
                 self.settle(&entry, &reading).await?
@@ -137,9 +138,9 @@ impl Engine {
             Some(_) if !self.0.ledger.reserve_read(id, interval / 10 * 9).await? => {
                 return Ok(Round::Again(interval));
             }
-            Some(token) => {
+            Some(access) => {
                 let lane = self.lane(&entry.intent.route.upstream);
-                self.observe(&entry, token, None, Reads::paid(&lane.budget)).await?
+                self.observe(&entry, access, None, Reads::paid(&lane.budget)).await?
             }
         };
         Ok(if entry.state.status.is_final() {
@@ -195,14 +196,15 @@ impl Engine {
         let busy = self
             .live()
             .get(&id)
-            .is_some_and(|live| live.dispatching || (live.followed && live.token.is_some()));
+            .is_some_and(|live| live.dispatching || (live.followed && live.access.is_some()));
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
-        let (Some(token), false, true) = (token, busy, readable) else { return Ok(entry) };
+        let access = self.access(&entry.intent.route, token);
+        let (Some(access), false, true) = (access, busy, readable) else { return Ok(entry) };
 
         // One flight per restore, and a short life of what it brought. In a task of its own: what was
         // read is written down although the caller who asked may have gone.
         let engine = self.clone();
-        let asked = token.clone();
+        let asked = access.clone();
         let flight = async move {
             let read = self.0.tasks.spawn(async move { engine.read_now(&entry, asked, trace).await });
             match read.await {
@@ -220,7 +222,7 @@ impl Engine {
             self.0.fresh.invalidate(&id).await;
         }
         if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
-            self.follow(&entry, Some(token));
+            self.follow(&entry, Some(access));
         }
         Ok(entry)
     }
@@ -230,7 +232,7 @@ impl Engine {
     async fn read_now(
         &self,
         entry: &Entry,
-        token: Token,
+        access: Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
         let lane = self.lane(&entry.intent.route.upstream);
@@ -241,18 +243,19 @@ impl Engine {
         if !free || !lane.budget.try_take() {
             return Ok(entry.clone());
         }
-        self.observe(entry, token, trace, Reads::paid(&lane.budget)).await
+        self.observe(entry, access, trace, Reads::paid(&lane.budget)).await
     }
 
     /// One round of reads, and what follows from it.
     async fn observe(
         &self,
         entry: &Entry,
-        token: Token,
+        access: Access,
         trace: Option<TraceContext>,
         reads: Reads<'_>,
     ) -> Result<Entry, LedgerError> {
-        let reading = match Box::pin(self.round(entry, token, trace, reads)).await? {
+        let held = access.is_held();
+        let mut reading = match Box::pin(self.round(entry, access, trace, reads)).await? {
             Some(reading) => reading,
             None => {
                 let name = &entry.intent.route.upstream;
@@ -266,6 +269,10 @@ impl Engine {
         if reading.no_restore_read {
             let mut known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             known.insert(entry.intent.route.upstream.clone());
+        }
+        // A credential of the gateway's own waits for nobody: it is tried again.
+        if held && let Found::Unreadable { credential, .. } = &mut reading.found {
+            *credential = false;
         }
         crash::point("observed");
         self.settle(entry, &reading).await
@@ -288,7 +295,7 @@ impl Engine {
     async fn round(
         &self,
         entry: &Entry,
-        token: Token,
+        access: Access,
         trace: Option<TraceContext>,
         mut reads: Reads<'_>,
     ) -> Result<Option<Reading>, LedgerError> {
@@ -300,7 +307,7 @@ impl Engine {
             let known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             known.contains(&route.upstream)
         };
-        let with = With { token: Some(token), journal: None, trace };
+        let with = access.with(trace);
         let mut taken: Vec<String> = Vec::new();
         loop {
             let told = reads

@@ -3,11 +3,12 @@
 
 use restore_generations::{Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
 use restore_model::{Code, Id, Problem, RestoreRequest, TargetKind};
-use restore_upstream::{Token, TraceContext, With};
+use restore_upstream::{Token, TraceContext};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
+use crate::access::Access;
 use crate::replay::Reads;
 use crate::route::Plan;
 
@@ -57,13 +58,13 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
         let plan = self.plan(request)?;
-        let Some(token) = token else {
+        let Some(access) = Access::to(&plan.upstream, token) else {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let known = self.known(&plan, request).await;
         let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
-        let with = With { token: Some(token), journal: None, trace };
+        let with = access.with(trace);
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut reads = Reads::counted(&lane.budget);

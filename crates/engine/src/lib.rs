@@ -28,12 +28,13 @@ use restore_model::{
     Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength,
     Timestamp,
 };
-use restore_upstream::{BreakerState, Token, TraceContext};
+use restore_upstream::{BreakerState, TraceContext};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod access;
 mod agenda;
 mod budget;
 pub mod crash;
@@ -48,6 +49,7 @@ pub mod route;
 mod settle;
 mod submit;
 
+use access::Access;
 use agenda::Lane;
 
 pub use inquire::{CheckReport, Preview};
@@ -106,9 +108,9 @@ struct Live {
     /// What it is about, while it is followed.
     intent: Option<Arc<Intent>>,
     /// With what it is read.
-    token: Option<Token>,
-    /// Counts the tokens it was given.
-    tokens: u32,
+    access: Option<Access>,
+    /// Counts the tokens it was given, and suchlike.
+    accesses: u32,
     /// When this process sent it, on the monotonic clock.
     sent: Option<Instant>,
     /// When this process first saw it unknown, on the monotonic clock.
@@ -321,7 +323,7 @@ impl Engine {
             }
             if entry.state.status.is_final() {
                 // The token of a finished restore is of no more use to anybody.
-                known.token = None;
+                known.access = None;
                 if known.changes.as_ref().is_none_or(watch::Sender::is_closed)
                     && !known.dispatching
                     && !known.followed
@@ -382,7 +384,7 @@ impl Engine {
                 known.changes = None;
             }
             let idle = known.changes.is_none() && !known.dispatching && !known.followed;
-            if idle && known.token.is_none() && known.unknown_since.is_none() {
+            if idle && known.access.is_none() && known.unknown_since.is_none() {
                 live.remove(&id);
             }
         }

@@ -9,8 +9,9 @@ use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
 };
-use restore_upstream::{Token, With};
+use restore_upstream::Token;
 
+use crate::access::Access;
 use crate::replay::Reads;
 use crate::{Engine, unavailable};
 
@@ -123,11 +124,11 @@ impl Engine {
     ) -> Result<Vec<Listed>, Problem> {
         let unknown = || Problem::new(Code::InvalidParameter, "no route leads to an upstream of this name");
         let way = self.0.routes.upstream(upstream).ok_or_else(unknown)?;
-        let Some(token) = token else {
+        let Some(access) = Access::to(&way, token) else {
             let detail = format!("upstream {upstream} is asked with a token of your own: send X-Auth-Token");
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
-        let with = With { token: Some(token), ..With::default() };
+        let with = access.with(None);
         let lane = self.lane(upstream);
         let generation = way.generation();
         let question = |answers: &[Answer]| generation.survey(project, since, answers);

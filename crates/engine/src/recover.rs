@@ -12,6 +12,9 @@ use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Engine;
+use crate::access::Access;
+use crate::dispatch::Hold;
+use crate::route::Plan;
 
 /// Restores taken over in one go.
 const HANDFUL: usize = 256;
@@ -65,13 +68,15 @@ impl Engine {
         if self.live().get(&id).is_some_and(|live| live.dispatching) {
             return Ok(());
         }
+        let access = self.access(&entry.intent.route, None);
         let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
         let unsure = |reason: &str, found: &str| {
             let reason = reason.to_owned();
-            vec![
-                (EventKind::Unsure { reason, problem: None }, evidence(found)),
-                (EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")),
-            ]
+            let mut kinds = vec![(EventKind::Unsure { reason, problem: None }, evidence(found))];
+            if access.is_none() {
+                kinds.push((EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")));
+            }
+            kinds
         };
         let kinds = if entry.state.is_unsent() && self.recovery().is_some() {
             unsure(
@@ -83,7 +88,7 @@ impl Engine {
                 "the gateway was restarted while the request may have been on the wire",
                 "found submitting",
             )
-        } else if entry.state.stale_since.is_none() {
+        } else if entry.state.stale_since.is_none() && access.is_none() {
             vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
         } else {
             Vec::new()
@@ -97,11 +102,29 @@ impl Engine {
             },
         };
         if entry.state.is_unsent() {
-            self.expire_later(id);
+            match self.0.routes.pinned(&entry.intent.route).zip(access) {
+                Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
+                    self.go_on(entry, plan, access);
+                }
+                _ => self.expire_later(id),
+            }
         } else if !entry.state.status.is_final() {
-            self.follow(&entry, None);
+            self.follow(&entry, access);
         }
         Ok(())
+    }
+
+    /// Sends what was accepted and could not be sent, with a credential of the gateway's own.
+    fn go_on(&self, entry: Entry, plan: Plan, access: Access) {
+        if !self.claim(entry.intent.id) {
+            return;
+        }
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            let hold = Hold { lease: engine.0.ledger.lease(), since: Instant::now() };
+            let (answered, _nobody_waits) = tokio::sync::oneshot::channel();
+            engine.carry_out((entry, hold), &plan, access, None, answered).await;
+        });
     }
 
     /// Looks for restores whose process has fallen silent.

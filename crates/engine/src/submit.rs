@@ -14,6 +14,7 @@ use restore_upstream::{Token, TraceContext};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::dispatch::Hold;
 use crate::route::{Idempotency, Plan};
 use crate::{Engine, crash, number, trace_ids, unavailable};
@@ -76,7 +77,7 @@ impl Engine {
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
-        let Some(token) = submission.token.clone() else {
+        let Some(access) = Access::to(&plan.upstream, submission.token.clone()) else {
             let detail = format!("upstream {} takes the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
@@ -94,7 +95,7 @@ impl Engine {
         let (taken, take) = oneshot::channel();
         let engine = self.clone();
         let until = Instant::now() + self.0.policy.answer;
-        self.0.tasks.spawn(async move { engine.take_in(submission, plan, token, taken).await });
+        self.0.tasks.spawn(async move { engine.take_in(submission, plan, access, taken).await });
         let lost =
             || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
         let Taken { entry, replayed, answer } = take.await.map_err(|_| lost())??;
@@ -128,12 +129,12 @@ impl Engine {
         self,
         submission: Submission,
         plan: Plan,
-        token: Token,
+        access: Access,
         taken: oneshot::Sender<Result<Taken, Refusal>>,
     ) {
         let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
         // Whoever waited may have gone at any point; what is to be done is done all the same.
-        let (entry, replayed) = match self.accept_unless_busy(&submission, &plan, &token).await {
+        let (entry, replayed) = match self.accept_unless_busy(&submission, &plan).await {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let _ = taken.send(Err(refusal));
@@ -150,14 +151,14 @@ impl Engine {
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, Some(token));
+                self.follow(&entry, self.access(&entry.intent.route, submission.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
         let (answered, answer) = oneshot::channel();
         let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
-        self.carry_out((entry, hold), &plan, token, submission.trace, answered).await;
+        self.carry_out((entry, hold), &plan, access, submission.trace, answered).await;
     }
 
     /// Whether a claimed restore is this process's; where not, the claim is given back.
@@ -176,12 +177,11 @@ impl Engine {
         &self,
         submission: &Submission,
         plan: &Plan,
-        token: &Token,
     ) -> Result<(Entry, bool), Refusal> {
         let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target.
-                let holder = Box::pin(self.refresh(holder.intent.id, Some(token.clone()), None)).await?;
+                let holder = Box::pin(self.refresh(holder.intent.id, submission.token.clone(), None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?
                 } else {

@@ -16,6 +16,7 @@ pub mod settings;
 mod telemetry;
 mod way_in;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,13 +29,13 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
 use restore_model::{Clock, SystemClock, TargetKind};
-use restore_upstream::{Courier, Receiver, SigningKey, Upstream};
+use restore_upstream::{Courier, Credential, Iam, IamOptions, IamProject, Receiver, SigningKey, Upstream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::settings::{IdempotencyKey, LogFormat, Settings, Target};
+use crate::settings::{CredentialKind, IdempotencyKey, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
@@ -316,8 +317,33 @@ fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
     settings.webhooks.iter().map(hook).collect()
 }
 
+/// The identities of the gateway's own, by name. All upstreams that use one share its token.
+fn identities(settings: &Settings) -> Result<HashMap<String, Arc<Iam>>, String> {
+    let identity = |written: &settings::Credential| {
+        let name = &written.name;
+        let fault = |why: &dyn std::fmt::Display| format!("credential {name}: {why}");
+        let CredentialKind::IamPassword = written.kind;
+        let project = match (&written.project, &written.project_id) {
+            (Some(project), _) => IamProject::Name(project.clone()),
+            (None, Some(id)) => IamProject::Id(id.parse().map_err(|why| fault(&why))?),
+            (None, None) => return Err(fault(&"it has no project")),
+        };
+        let options = IamOptions {
+            name: name.clone(),
+            endpoint: written.iam.clone(),
+            user: written.user.clone(),
+            domain: written.domain.clone(),
+            password: written.password.expose().to_owned().into(),
+            project,
+        };
+        Ok((name.clone(), Arc::new(Iam::new(options).map_err(|why| fault(&why))?)))
+    };
+    settings.credentials.iter().map(identity).collect()
+}
+
 /// The rules and their upstreams, each built once.
 fn routes(settings: &Settings) -> Result<Routes, String> {
+    let identities = identities(settings)?;
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
     for written in &settings.upstreams {
         let generation = restore_generations::by_name(&written.generation)
@@ -339,6 +365,10 @@ fn routes(settings: &Settings) -> Result<Routes, String> {
             deadline: settings.submit.deadline_seconds,
             retry_after_cap: settings.submit.retry_after_cap_seconds,
             reads_per_minute: written.reads_per_minute,
+            credential: match identities.get(&written.credential) {
+                Some(iam) => Credential::Iam(Arc::clone(iam)),
+                None => Credential::PassThrough,
+            },
         };
         let upstream =
             Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;

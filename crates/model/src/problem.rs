@@ -235,6 +235,8 @@ codes! {
     BadUpstream "bad_upstream" 502 Never "the upstream answered with something that is no answer" "Redirects are never followed; check the endpoint.";
     RouteMisconfigured "route_misconfigured" 502 Never "the upstream does not know this API" "The endpoint, its version prefix or its region is wrong in the settings.";
     Throttled "throttled" 429 Later "the upstream throttles" "Wait; the gateway already waited as long as its own limits allow.";
+    CredentialFailed "credential_failed" 503 Later "the gateway cannot log in to the cloud" "Nothing was sent. Check the user, the password and the project of the credential, and that IAM can be reached.";
+    OutOfScope "out_of_scope" 403 Never "the gateway's credential is for another project" "Nothing was sent. Route this project to an upstream whose credential is for it.";
     Unauthorized "unauthorized" 401 Never "the upstream refused the credentials" "Get a new token for this project. Nothing was started.";
     Forbidden "forbidden" 403 Never "the upstream does not allow this user to do that" "Ask for the permission that the upstream names. Nothing was started.";
     UpstreamUnavailable "upstream_unavailable" 503 Later "the upstream says it is unavailable" "Look at the restore itself: its status says what is known.";

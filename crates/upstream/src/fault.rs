@@ -14,6 +14,8 @@ pub enum FaultKind {
     NoEndpoint,
     /// There is no credential to call with.
     NoCredential,
+    /// The credential is for another project.
+    OutOfScope,
     /// Too many calls are under way.
     Overloaded,
     /// The breaker is open.
@@ -45,6 +47,7 @@ impl FaultKind {
         match self {
             Self::NoEndpoint => "no_endpoint",
             Self::NoCredential => "no_credential",
+            Self::OutOfScope => "out_of_scope",
             Self::Overloaded => "overloaded",
             Self::Breaker => "breaker_open",
             Self::Connect => "connect",
@@ -121,6 +124,7 @@ impl Fault {
         }
         let code = match self.kind {
             FaultKind::NoCredential => Code::CredentialMissing,
+            FaultKind::OutOfScope => Code::OutOfScope,
             FaultKind::Tls => Code::UpstreamTls,
             FaultKind::Withheld => Code::Withheld,
             FaultKind::Overloaded | FaultKind::Breaker => Code::UpstreamUnavailable,

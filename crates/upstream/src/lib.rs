@@ -21,6 +21,7 @@ mod body;
 mod client;
 mod courier;
 mod fault;
+mod iam;
 mod layers;
 mod stack;
 mod token;
@@ -30,6 +31,8 @@ pub use body::Sealed;
 pub use client::{Client, plain_client};
 pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
+pub use iam::{Iam, IamOptions, IamProject};
+pub use layers::authorise::Credential;
 pub use layers::breaker::BreakerState;
 pub use layers::trace::measure_with;
 pub use token::Token;
@@ -72,6 +75,8 @@ pub struct Options {
     pub deadline: Duration,
     /// Longest `Retry-After` that is waited for.
     pub retry_after_cap: Duration,
+    /// With what it is called.
+    pub credential: Credential,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
     pub reads_per_minute: u32,
 }
@@ -96,6 +101,7 @@ impl Options {
             sends: 3,
             deadline: Duration::from_secs(120),
             retry_after_cap: Duration::from_secs(30),
+            credential: Credential::PassThrough,
             reads_per_minute: 600,
         }
     }
@@ -156,6 +162,7 @@ impl Upstream {
             sends: options.sends,
             deadline: options.deadline,
             retry_after_cap: options.retry_after_cap,
+            renews: !matches!(options.credential, Credential::PassThrough),
         };
         let stack = stack::build(client, &options, breaker.clone(), limits);
         Ok(Self { options, generation, stack, breaker })
@@ -177,6 +184,12 @@ impl Upstream {
     #[must_use]
     pub fn reads_per_minute(&self) -> u32 {
         self.options.reads_per_minute
+    }
+
+    /// Whether the gateway has a credential of its own for it, so that it needs nobody's token.
+    #[must_use]
+    pub fn holds_credential(&self) -> bool {
+        !matches!(self.options.credential, Credential::PassThrough)
     }
 
     /// Whether the breaker lets calls through.

@@ -34,7 +34,7 @@ pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits:
         // One attempt's time.
         .layer(deadline::DeadlineLayer)
         // Innermost, so that every attempt carries credentials that are valid then.
-        .layer(authorise::AuthoriseLayer::new(authorise::Credential::PassThrough))
+        .layer(authorise::AuthoriseLayer::new(options.credential.clone()))
         .service(exchange::Exchange::new(client, options.body_bytes));
     BoxCloneSyncService::new(stack)
 }

@@ -29,6 +29,16 @@ impl Token {
         (!text.trim().is_empty()).then(|| Self(Arc::new(SecretString::from(text.trim().to_owned()))))
     }
 
+    /// Whether both are the same token.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+
+    /// A number that spreads tokens, and tells nothing of this one.
+    pub(crate) fn spread(&self) -> u8 {
+        self.0.expose_secret().bytes().fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte))
+    }
+
     /// The header it goes out in, marked so that nothing prints it.
     pub(crate) fn to_header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(self.0.expose_secret()).ok()?;

@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Text,
     /// A reference to a secret: the variable or the file it is in.
     Secret,
-    /// `passthrough`; whatever else stands here may be a secret and is never shown.
+    /// `passthrough` or the name of a credential; what is neither may be a secret and is never shown.
     CredentialName,
     /// One of the generations that are built in.
     Generation,
@@ -117,12 +117,10 @@ impl Kind {
                 }),
             },
             CredentialName => match value.as_str() {
-                Some("passthrough") => Ok(value.clone()),
+                Some(name) if is_name(name) => Ok(value.clone()),
                 _ => Err(Wrong {
                     code: Code::SecretInline,
-                    message:
-                        "the only credential of this version is `passthrough`; what stands here is not shown"
-                            .to_owned(),
+                    message: "this is not the name of a credential; what stands here is not shown".to_owned(),
                     help: Some(SECRET_HELP.to_owned()),
                 }),
             },
@@ -142,8 +140,7 @@ impl Kind {
             Url => check_url(text),
             LedgerAt => check_ledger(text),
             Name => {
-                let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-                if (1..=40).contains(&text.len()) && text.chars().all(legal) {
+                if is_name(text) {
                     Ok(text.into())
                 } else {
                     Err(bad(
@@ -203,7 +200,7 @@ impl Kind {
             Secret => "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned(),
             Name => "a name".to_owned(),
             Text => "text".to_owned(),
-            CredentialName => "`passthrough`".to_owned(),
+            CredentialName => "`passthrough` or the name of a credential".to_owned(),
             Generation => "the name of a generation".to_owned(),
             Word(words) => format!("one of {}", words.join(", ")),
             Words(words) => format!("a list of {}", words.join(", ")),
@@ -240,7 +237,7 @@ impl Kind {
             }
             Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Text | Generation => json!({"type": "string", "minLength": 1}),
-            CredentialName => json!({"enum": ["passthrough"]}),
+            CredentialName => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Word(words) => json!({"enum": words}),
             Words(words) => json!({"type": "array", "minItems": 1, "items": {"enum": words}}),
             Ids => {
@@ -250,6 +247,11 @@ impl Kind {
             OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=40).contains(&text.len()) && text.chars().all(legal)
 }
 
 /// A whole number without its `.0`.

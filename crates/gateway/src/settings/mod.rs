@@ -44,9 +44,9 @@ pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
-    Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream, Webhook,
+    Credential, Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream, Webhook,
 };
-pub use values::{Credential, IdempotencyKey, LogFormat, Secret, Target};
+pub use values::{CredentialKind, IdempotencyKey, LogFormat, Secret, Target};
 
 use reader::Reader;
 use report::{Origin, Report};

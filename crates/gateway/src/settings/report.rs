@@ -50,6 +50,13 @@ impl<'a> Report<'a> {
         self.secrets.push(span);
     }
 
+    /// Strikes out what was written at a path.
+    pub(super) fn strike_at(&mut self, path: &str) {
+        if let Some(Origin::File(span)) = self.origins.get(path) {
+            self.secrets.push(span.clone());
+        }
+    }
+
     pub(super) fn error(&mut self, path: &str, code: Code, message: impl Into<String>, help: Option<String>) {
         self.add(Severity::Error, path, code, message.into(), help);
     }

@@ -11,6 +11,7 @@ use super::faults::Code;
 use super::nearest::nearest;
 use super::report::Report;
 
+mod credentials;
 mod webhooks;
 
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.
@@ -20,6 +21,7 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     upstreams(tree, report);
     references(tree, report);
     reachable(tree, report);
+    credentials::check(tree, report);
     webhooks::check(tree, report);
     for (table, key) in ROUTE_DEFAULTS {
         let general = tree[table][key].clone();

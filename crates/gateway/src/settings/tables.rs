@@ -10,7 +10,7 @@ use restore_ledger::LedgerUrl;
 use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
 use super::kinds::Kind::*;
 use super::values;
-use super::values::{Credential, IdempotencyKey, LogFormat, Setting, Target};
+use super::values::{CredentialKind, IdempotencyKey, LogFormat, Setting, Target};
 
 /// The longest time that can be set anywhere, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;
@@ -35,6 +35,8 @@ tables! {
         telemetry: Telemetry = Table(Telemetry::KEYS) => absent;
         /// The clouds a restore can be sent to. At least one.
         upstreams: Vec<Upstream> = Tables(Upstream::KEYS) => absent;
+        /// Identities of the gateway's own. None = callers bring their tokens.
+        credentials: Vec<Credential> = Tables(Credential::KEYS) => absent;
         /// Who is told what becomes of restores, by signed messages. None = nobody.
         webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
         /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
@@ -167,8 +169,8 @@ tables! {
         endpoint: Uri = Url => required;
         /// Address of the same cloud's block storage API, read to check disks. Empty = those checks do not run.
         volumes_endpoint: Option<Uri> = OrNone(&Url) => "";
-        /// Whose token is used: `passthrough` is the caller's own, the only kind in this version.
-        credential: Credential = CredentialName => "passthrough";
+        /// Whose token is used: `passthrough` is the caller's own, anything else the name of a credential.
+        credential: String = CredentialName => "passthrough";
         /// Seconds to connect, TLS included.
         connect_seconds: Duration = Seconds(0.1, 300.0) => "5";
         /// Seconds for one restore call, from its first byte to the end of the answer.
@@ -189,6 +191,26 @@ tables! {
         ca_file: Option<PathBuf> = OrNone(&Text) => "";
         /// Whether HTTP/2 is spoken.
         http2: bool = Flag => "false";
+    }
+
+    /// One identity of the gateway's own, with which upstreams are called instead of with callers' tokens.
+    Credential {
+        /// What upstreams call it: lower-case letters, digits and dashes, 40 at most; not `passthrough`.
+        name: String = Name => required;
+        /// How it gets its token.
+        kind: CredentialKind = Word(&["iam-password"]) => required;
+        /// Address of IAM, without `/v3`.
+        iam: Uri = Url => required;
+        /// Name of the user.
+        user: String = Text => required;
+        /// Name of the user's domain.
+        domain: String = Text => required;
+        /// The user's password: where it is, never the password itself.
+        password: values::Secret = Secret => required;
+        /// Name of the project its tokens are for, such as `eu-de`. Absent = `project_id` says it.
+        project: Option<String> = Text => absent;
+        /// Id of that project, which counts before its name.
+        project_id: Option<String> = Text => absent;
     }
 
     /// One receiver of signed messages about restores, after <https://www.standardwebhooks.com>.

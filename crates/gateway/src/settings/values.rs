@@ -88,10 +88,10 @@ words! {
         Text = "text",
     }
 
-    /// Whose token is used at an upstream.
-    Credential {
-        /// The caller's own.
-        Passthrough = "passthrough",
+    /// How the gateway gets a token of its own.
+    CredentialKind {
+        /// A user of IAM logs in with a password.
+        IamPassword = "iam-password",
     }
 
     /// Whether a request must bring an `Idempotency-Key`.

@@ -1,39 +1,62 @@
 //! Credentials: puts them on each attempt, and takes them out of whatever comes back. Innermost, so
 //! that an attempt never goes out with what an earlier one found to be stale.
 //!
-//! This version passes the caller's own token through; other kinds become further variants of
+//! The caller's own token, or one of the gateway's; a further kind is a further variant of
 //! [`Credential`].
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tower::{Layer, Service};
 
 use super::Purpose;
 use crate::fault::{Fault, FaultKind};
+use crate::iam::Iam;
 use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// With what an upstream is called.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Credential {
+#[derive(Clone, Debug)]
+pub enum Credential {
     /// The caller's own `X-Auth-Token`.
     PassThrough,
+    /// A token of the gateway's own, for one project.
+    Iam(Arc<Iam>),
 }
 
 impl Credential {
-    fn apply(self, request: &mut Outbound) -> Result<Token, Fault> {
-        let Self::PassThrough = self;
-        let token = request.extensions().get::<Purpose>().and_then(|purpose| purpose.token.clone());
+    async fn apply(&self, request: &mut Outbound) -> Result<Token, Fault> {
         let missing =
             || Fault::not_sent(FaultKind::NoCredential, "there is no token to call the upstream with");
-        let token = token.ok_or_else(missing)?;
+        let token = match self {
+            Self::PassThrough => {
+                let purpose = request.extensions().get::<Purpose>();
+                purpose.and_then(|purpose| purpose.token.clone()).ok_or_else(missing)?
+            }
+            Self::Iam(iam) => {
+                let granted = iam.token().await?;
+                // Whoever asks may not reach into another project with it (confused deputy).
+                if !request.uri().path().split('/').any(|segment| segment == granted.project) {
+                    let detail = "the credential of this upstream is for another project";
+                    return Err(Fault::not_sent(FaultKind::OutOfScope, detail));
+                }
+                granted.token.clone()
+            }
+        };
         request.headers_mut().insert(X_AUTH_TOKEN, token.to_header().ok_or_else(missing)?);
         Ok(token)
+    }
+
+    /// Hears that the upstream refused a token.
+    async fn refused(&self, token: &Token) {
+        if let Self::Iam(iam) = self {
+            iam.refused(token).await;
+        }
     }
 }
 
@@ -51,7 +74,7 @@ impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorise<S>;
 
     fn layer(&self, inner: S) -> Authorise<S> {
-        Authorise { inner, credential: self.0 }
+        Authorise { inner, credential: self.0.clone() }
     }
 }
 
@@ -64,7 +87,7 @@ pub(crate) struct Authorise<S> {
 
 impl<S> Service<Outbound> for Authorise<S>
 where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send + 'static>,
+    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
 {
     type Response = Inbound;
     type Error = Fault;
@@ -75,10 +98,17 @@ where
     }
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
-        let call = self.credential.apply(&mut request).map(|token| (token, self.inner.call(request)));
+        let credential = self.credential.clone();
+        // The one that is ready goes; its clone stays.
+        let stays = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, stays);
         Box::pin(async move {
-            let (token, call) = call?;
-            Ok(masked(call.await?, &token))
+            let token = credential.apply(&mut request).await?;
+            let answer = inner.call(request).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                credential.refused(&token).await;
+            }
+            Ok(masked(answer, &token))
         })
     }
 }

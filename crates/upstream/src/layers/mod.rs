@@ -31,4 +31,6 @@ pub(crate) struct Purpose {
     pub(crate) trace: Option<TraceContext>,
     /// Which attempt this is, counted from 1.
     pub(crate) attempt: u32,
+    /// Whether an earlier attempt met a 401, after which the credential was renewed.
+    pub(crate) renewed: bool,
 }

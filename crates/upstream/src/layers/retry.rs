@@ -28,6 +28,8 @@ pub(crate) struct RetryLimits {
     pub(crate) sends: u32,
     pub(crate) deadline: Duration,
     pub(crate) retry_after_cap: Duration,
+    /// Whether the credential is renewed after a 401.
+    pub(crate) renews: bool,
 }
 
 /// The layer.
@@ -93,7 +95,8 @@ where
                     return Err(fault);
                 }
                 request = again;
-                request.extensions_mut().insert(Purpose { attempt: purpose.attempt + 1, ..purpose });
+                let renewed = purpose.renewed || proof == Proof::Unauthorized;
+                request.extensions_mut().insert(Purpose { attempt: purpose.attempt + 1, renewed, ..purpose });
                 inner.ready().await?;
             }
         })
@@ -109,6 +112,7 @@ fn purpose(request: &Outbound) -> Purpose {
         journal: None,
         trace: None,
         attempt: u32::MAX,
+        renewed: true,
     })
 }
 
@@ -124,7 +128,8 @@ fn repeatable(
             Err(fault) if purpose.attempt == 1 && fault.kind == FaultKind::NeverWritten => {
                 Some((Proof::NeverWritten, Duration::ZERO))
             }
-            _ => None,
+            Ok(answer) => unauthorized(answer, purpose, limits),
+            Err(_) => None,
         };
     }
     if purpose.journal.is_none() || purpose.attempt >= limits.sends {
@@ -142,8 +147,14 @@ fn repeatable(
             let wait = retry_after(response).unwrap_or(backoff * 2);
             Some((Proof::Throttled, wait.min(limits.retry_after_cap)))
         }
-        Ok(_) => None,
+        Ok(response) => unauthorized(response, purpose, limits),
     }
+}
+
+/// A 401 is repeated once, with a token that was fetched since: a token may be ended early.
+fn unauthorized(answer: &Inbound, purpose: &Purpose, limits: RetryLimits) -> Option<(Proof, Duration)> {
+    let again = answer.status() == StatusCode::UNAUTHORIZED && limits.renews && !purpose.renewed;
+    again.then_some((Proof::Unauthorized, Duration::ZERO))
 }
 
 pub(crate) fn retry_after<B>(response: &http::Response<B>) -> Option<Duration> {

@@ -43,6 +43,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
         journal: with.journal,
         trace: with.trace,
         attempt: 1,
+        renewed: false,
     };
     request
         .extension(purpose)

@@ -1,5 +1,5 @@
 use super::super::{Code, Severity};
-use super::{LEAST, faults, read};
+use super::{CREDENTIAL, LEAST, faults, read};
 
 const FIVE: &str = r#"[listen]
 api = 8080
@@ -166,8 +166,8 @@ fn no_secret_is_ever_shown() {
         LEAST.replace("name = \"a\"", "name = \"a\"\ncredential = \"hunter2\""),
         LEAST.replace("name = \"a\"", "name = \"a\"\ncredential = { password = \"hunter2\" }"),
         LEAST.replace("name = \"a\"", "name = \"a\"\napi-token = \"\"\"\nhunter2\n\"\"\""),
-        format!("{LEAST}\n[[credentials]]\nname = \"robot\"\npassword = \"hunter2\""),
-        format!("{LEAST}\n[[credentials]]\nname = \"robot\"\nx = {{ secret_key = [\"hunter2\"] }}"),
+        format!("{LEAST}{}", CREDENTIAL.replace("{ env = \"IAM_PASSWORD\" }", "\"hunter2\"")),
+        format!("{LEAST}{CREDENTIAL}x = {{ secret_key = [\"hunter2\"] }}"),
         format!("[ledger]\nurl = \"postgres://me:hunter2@db/restores\"\n{LEAST}"),
         format!("[ledger]\nurl = \"postgres://me:hunter2@half@db/restores\"\n{LEAST}"),
         format!("[ledger]\nurl = \"postgres://me:@hunter2/restores\"\n{LEAST}"),
@@ -194,7 +194,7 @@ fn no_secret_is_ever_shown() {
         assert!(shown.contains("syntax") && !shown.contains("hunter2"), "{shown}");
     }
     // a reference to a secret is not one
-    let reference = format!("{LEAST}\n[[credentials]]\npassword = {{ file = \"/run/secrets/iam\" }}");
+    let reference = format!("{LEAST}\n[[identities]]\npassword = {{ file = \"/run/secrets/iam\" }}");
     assert!(read(&reference, &[]).unwrap_err().iter().all(|fault| fault.code == Code::UnknownKey));
 }
 

@@ -1,6 +1,7 @@
 //! What the settings promise as a whole.
 
 mod bounds;
+mod credentials;
 mod environment;
 mod faults;
 mod rules;
@@ -35,8 +36,21 @@ url = "https://hooks.example.com/restores"
 secret = { env = "HOOK_SECRET" }
 "#;
 
+/// A credential to append to [`LEAST`].
+const CREDENTIAL: &str = r#"
+[[credentials]]
+name = "robot"
+kind = "iam-password"
+iam = "https://iam.eu-test-1.cloud.example"
+user = "restore-bot"
+domain = "OTC00000000001000012345"
+password = { env = "IAM_PASSWORD" }
+project = "eu-test-1"
+"#;
+
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Faults> {
-    let variables = variables.iter().copied().chain([("HOOK_SECRET", HOOK_SECRET)]);
+    let variables =
+        variables.iter().copied().chain([("HOOK_SECRET", HOOK_SECRET), ("IAM_PASSWORD", "example-only")]);
     load(&Source::new("gateway.toml", text), &Environment::new(variables), GENERATIONS)
 }
 

@@ -1,0 +1,46 @@
+//! With what an upstream is called for a restore: a credential of the gateway's own, which is always
+//! there, or a caller's token, which is kept in memory alone and for that caller's restores.
+
+use restore_model::RoutePin;
+use restore_upstream::{Token, TraceContext, Upstream, With};
+
+use crate::Engine;
+
+/// With what a restore's upstream is called.
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// The upstream's own credential.
+    Held,
+    /// A caller's token.
+    Token(Token),
+}
+
+impl Access {
+    /// The access to an upstream that a caller with this token has; none where it takes tokens and
+    /// there is none.
+    pub(crate) fn to(upstream: &Upstream, token: Option<Token>) -> Option<Self> {
+        if upstream.holds_credential() { Some(Self::Held) } else { token.map(Self::Token) }
+    }
+
+    /// For a call that is made with it.
+    pub(crate) fn with(&self, trace: Option<TraceContext>) -> With {
+        let token = match self {
+            Self::Held => None,
+            Self::Token(token) => Some(token.clone()),
+        };
+        With { token, journal: None, trace }
+    }
+
+    /// Whether it comes back by itself when it was refused.
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self, Self::Held)
+    }
+}
+
+impl Engine {
+    /// The access to the upstream of a pinned route.
+    pub(crate) fn access(&self, pin: &RoutePin, token: Option<Token>) -> Option<Access> {
+        let upstream = self.0.routes.upstream(&pin.upstream)?;
+        Access::to(&upstream, token)
+    }
+}
