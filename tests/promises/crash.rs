@@ -104,7 +104,7 @@ async fn f1_killed_before_it_was_accepted_nothing_exists_and_the_key_is_free() {
 
 #[tokio::test]
 async fn f2_killed_after_it_was_accepted_it_is_dispatched_once() {
-    for case in CASES.iter() {
+    for case in &CASES {
         let world = died_at("accepted", case).await;
         let before = the_one(&world).await;
         assert_eq!(before["status"], "checking", "{}", case.name);
