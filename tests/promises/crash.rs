@@ -23,39 +23,11 @@ const CASES: [Case; 3] = [
 
 /// Windows that a test can wait for, in the order of those of service.
 fn hasty() -> Settings {
-    let upstream = "send_seconds = 1\nvolumes_endpoint = \"{clouds}/evs\"";
     Settings::default()
         .set("follow.settle_seconds", "1")
         .set("follow.grace_seconds", "1")
         .set("follow.unknown_seconds", "6")
-        .routes(&format!(
-            r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{{clouds}}"
-{upstream}
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{{clouds}}"
-{upstream}
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{{clouds}}/vbs"
-{upstream}
-[[routes]]
-match = {{ backup_id = ["{}"] }}
-upstream = "csbs"
-[[routes]]
-match = {{ target = ["volume"] }}
-upstream = "vbs"
-[[routes]]
-upstream = "cbr"
-"#,
-            ids::CSBS_ITEM
-        ))
+        .each_upstream("send_seconds = 1")
 }
 
 /// A gateway that dies at a point, after a submit with a key; and the same ledger under a new one.

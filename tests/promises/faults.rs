@@ -11,35 +11,10 @@ const CBR_RESTORE: &str = "/v3/*/backups/*/restore";
 
 /// Short times, so that unknown outcomes settle within a test.
 fn hasty() -> Settings {
-    Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "5").routes(
-        r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-send_seconds = 1
-connect_seconds = 1
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{clouds}"
-send_seconds = 1
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
-send_seconds = 1
-[[routes]]
-match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
-upstream = "csbs"
-[[routes]]
-match = { target = ["volume"] }
-upstream = "vbs"
-[[routes]]
-upstream = "cbr"
-"#,
-    )
+    Settings::default()
+        .set("follow.settle_seconds", "1")
+        .set("follow.unknown_seconds", "5")
+        .each_upstream("send_seconds = 1\nconnect_seconds = 1")
 }
 
 fn id(restore: &Value) -> String {

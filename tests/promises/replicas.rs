@@ -25,34 +25,7 @@ fn shared(postgres: &Postgres) -> Settings {
         .set("follow.settle_seconds", "1")
         .set("follow.grace_seconds", "1")
         .set("follow.unknown_seconds", "30")
-        .routes(&format!(
-            r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{{clouds}}"
-send_seconds = 2
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{{clouds}}"
-send_seconds = 2
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{{clouds}}/vbs"
-send_seconds = 2
-[[routes]]
-match = {{ backup_id = ["{}"] }}
-upstream = "csbs"
-[[routes]]
-match = {{ target = ["volume"] }}
-upstream = "vbs"
-[[routes]]
-upstream = "cbr"
-"#,
-            ids::CSBS_ITEM
-        ))
+        .each_upstream("send_seconds = 2")
 }
 
 async fn ask(world: &World, api: SocketAddr, method: Method, path: &str, more: &[(&str, &str)]) -> Answer {

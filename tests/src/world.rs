@@ -43,6 +43,13 @@ impl Settings {
         self
     }
 
+    /// The same settings, these lines written into each of the usual upstreams.
+    #[must_use]
+    pub fn each_upstream(self, lines: &str) -> Self {
+        let routes = ROUTES.replace("\nendpoint", &format!("\n{lines}\nendpoint"));
+        self.routes(&routes)
+    }
+
     /// The file for clouds at `clouds`.
     #[must_use]
     pub fn toml(&self, clouds: &str) -> String {
