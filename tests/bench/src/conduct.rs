@@ -61,6 +61,10 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
         println!("idle resident memory of a gateway: {:.1} MiB", resident(&field[1].child)?);
         compete(&own, &mut field, rounds, connections, seconds).await?;
         report(&field, connections, rounds);
+        for contender in &mut field {
+            // Its port is needed again.
+            contender.child.kill().await.map_err(|error| error.to_string())?;
+        }
     }
     // Started anew: what a ledger holds from before must not count.
     let mut field = start(&own, &folder, &[MEMORY, SQLITE]).await?;
