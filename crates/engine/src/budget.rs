@@ -26,6 +26,8 @@ struct Rate {
     per_second: f64,
     /// As many reads may be made at once after a quiet time.
     most: f64,
+    /// Sends hold reads back for a minute at most: no minute after that sees them.
+    least: f64,
 }
 
 impl Rate {
@@ -34,8 +36,8 @@ impl Rate {
     fn of(per_minute: u32, processes: usize) -> Option<Self> {
         let calls = f64::from(per_minute) / f64::from(u32::try_from(processes).unwrap_or(u32::MAX).max(1));
         let most = (calls / 60.0).max(1.0);
-        let least = calls / 2.0;
-        (per_minute > 0).then(|| Self { per_second: (calls - most).max(least) / 60.0, most })
+        let per_second = (calls - most).max(calls / 2.0) / 60.0;
+        (per_minute > 0).then(|| Self { per_second, most, least: (most - calls).min(0.0) })
     }
 }
 
@@ -77,7 +79,16 @@ impl Budget {
 
     /// Counts a call that is made whatever is left.
     pub(crate) fn spend(&self) {
-        self.state().left -= 1.0;
+        let mut state = self.state();
+        let least = state.rate.map_or(0.0, |rate| rate.least);
+        state.left = (state.left - 1.0).max(least);
+    }
+
+    /// Takes back the count of a call that was never made.
+    pub(crate) fn give_back(&self) {
+        let mut state = self.state();
+        let most = state.rate.map_or(0.0, |rate| rate.most);
+        state.left = (state.left + 1.0).min(most);
     }
 
     /// Takes the right to one read, if there is one now.
@@ -193,6 +204,24 @@ mod tests {
         for _ in 0..10_000 {
             assert!(free.try_take());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_were_sent_reads_are_held_back_for_a_minute_at_most() {
+        let budget = Budget::per_minute(60);
+        for _ in 0..10_000 {
+            budget.spend();
+        }
+        let before = Instant::now();
+        budget.take().await;
+        assert_eq!(before.elapsed().as_secs(), 61);
+        // What was never made holds nothing back, and is not saved up either.
+        for _ in 0..10 {
+            budget.spend();
+            budget.give_back();
+        }
+        budget.give_back();
+        assert!(budget.try_take() && !budget.try_take());
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use restore_ledger::{Entry, Lease, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
 };
-use restore_upstream::{Fault, Journal, TraceContext, With};
+use restore_upstream::{Fault, FaultKind, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -180,8 +180,12 @@ impl Engine {
             kept: Mutex::new(Kept { entry, since: hold.since }),
         });
         let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
-        self.lane(&plan.pin.upstream).budget.spend();
+        let lane = self.lane(&plan.pin.upstream);
+        lane.budget.spend();
         let result = plan.upstream.send(&encoded.call, with).await;
+        if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Breaker) {
+            lane.budget.give_back();
+        }
         crash::point("answered");
         let entry = journal.kept().entry.clone();
         let kinds = self.outcome(plan, &request, result);

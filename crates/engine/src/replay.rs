@@ -51,8 +51,10 @@ impl<'a> Reads<'a> {
                 self.budget.spend();
             }
             let answer = upstream.send(&call, with.clone()).await;
-            if let Ok(reply) = &answer {
-                self.budget.heard(reply);
+            match &answer {
+                Ok(reply) => self.budget.heard(reply),
+                Err(fault) if fault.kind == FaultKind::Breaker => self.budget.give_back(),
+                Err(_) => {}
             }
             self.fault = answer.as_ref().err().cloned();
             self.answers.push(answer.map_err(|fault| unread(&fault)));
