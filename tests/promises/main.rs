@@ -20,6 +20,7 @@ mod slow;
 mod soak;
 mod streams;
 mod traces;
+mod upgrade;
 mod upstream_tls;
 mod upstream_trust;
 mod webhooks;

@@ -8,11 +8,13 @@ mod process;
 pub mod raw;
 mod receiver;
 pub mod world;
+mod wrong_clock;
 
 pub use http_client::{Answer, Http};
 pub use process::{Process, binary};
 pub use receiver::{Receiver, SpanSeen};
 pub use world::{Settings, World};
+pub use wrong_clock::WrongClock;
 
 /// The fictional ids that the simulated clouds begin with.
 pub mod ids {

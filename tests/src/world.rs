@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use crate::http_client::{Answer, Http};
 use crate::ids;
 use crate::process::Process;
+use crate::wrong_clock::WrongClock;
 
 /// Longest wait for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +50,13 @@ impl Settings {
     pub fn each_upstream(self, lines: &str) -> Self {
         let routes = ROUTES.replace("\nendpoint", &format!("\n{lines}\nendpoint"));
         self.routes(&routes)
+    }
+
+    /// With what a process has besides, wherever a test does not say otherwise.
+    fn served(mut self, served: &[(&str, &str)]) -> Self {
+        let served = served.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        self.changes.splice(0..0, served);
+        self
     }
 
     /// The file for clouds at `clouds`.
@@ -196,6 +205,11 @@ impl World {
         Self { clouds, gateway, http: Http::default(), toml }
     }
 
+    /// The same, by a clock of its own.
+    pub async fn by_clock(settings: Settings, clock: &WrongClock) -> Self {
+        Self::within(settings, Start::new().clock(Arc::new(clock.clone()))).await
+    }
+
     /// The gateway as a process of its own, with a ledger on disk, logging JSON.
     ///
     /// # Panics
@@ -231,9 +245,7 @@ impl World {
         secrets: &[(&str, &str)],
     ) -> Self {
         let clouds = clouds().await;
-        let served = served.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let changes = served.chain(settings.changes).collect();
-        let toml = Settings { changes, routes: settings.routes }.toml(&clouds.url());
+        let toml = settings.served(served).toml(&clouds.url());
         let folder = tempfile::tempdir().expect("a folder");
         for (name, secret) in secrets {
             let path = folder.path().join(name);
@@ -308,6 +320,12 @@ impl World {
     /// Starts the gateway again, with the same settings, where it ran before.
     pub async fn again_in(&mut self, folder: tempfile::TempDir) {
         self.gateway = Running::Process(Box::new(Process::serve_in(folder, &self.toml).await));
+    }
+
+    /// Starts the gateway again where it ran before, with other settings.
+    pub async fn again_as(&mut self, folder: tempfile::TempDir, settings: Settings) {
+        self.toml = settings.served(&SERVED).toml(&self.clouds.url());
+        self.again_in(folder).await;
     }
 
     /// A URL of the canonical API.

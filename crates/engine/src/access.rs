@@ -40,7 +40,10 @@ impl Access {
 impl Engine {
     /// The access to the upstream of a pinned route.
     pub(crate) fn access(&self, pin: &RoutePin, token: Option<Token>) -> Option<Access> {
-        let upstream = self.0.routes.upstream(&pin.upstream)?;
-        Access::to(&upstream, token)
+        match self.0.routes.upstream(&pin.upstream) {
+            Some(upstream) => Access::to(&upstream, token),
+            // Gone from the settings: no credential helps, and the attempt to read says so.
+            None => token.map(Access::Token),
+        }
     }
 }

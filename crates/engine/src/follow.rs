@@ -258,12 +258,11 @@ impl Engine {
         let mut reading = match Box::pin(self.round(entry, access, trace, reads)).await? {
             Some(reading) => reading,
             None => {
-                let name = &entry.intent.route.upstream;
-                Reading::unreadable(
-                    format!("the settings no longer name upstream {name:?}"),
-                    false,
-                    "settings",
-                )
+                let way = &entry.intent.route;
+                let (name, generation) = (&way.upstream, &way.generation);
+                let gone =
+                    format!("the settings no longer name upstream {name:?} of generation {generation}");
+                Reading::unreadable(gone, false, "settings")
             }
         };
         if reading.no_restore_read {

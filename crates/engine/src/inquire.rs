@@ -142,6 +142,7 @@ impl Engine {
             .0
             .routes
             .upstreams()
+            .filter(|upstream| self.0.routes.lead_to(upstream))
             .map(|upstream| {
                 let generation = upstream.generation();
                 let targets: Vec<Value> = TargetKind::ALL

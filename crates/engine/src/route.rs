@@ -50,9 +50,13 @@ pub struct Route {
     pub overdue: Duration,
 }
 
-/// All rules, in their order.
+/// All rules, in their order, and all upstreams: one that no rule leads to any more still has
+/// restores to be followed.
 #[derive(Clone, Default)]
-pub struct Routes(Vec<Route>);
+pub struct Routes {
+    rules: Vec<Route>,
+    upstreams: Vec<Arc<Upstream>>,
+}
 
 /// A request with its way.
 #[derive(Clone)]
@@ -72,8 +76,21 @@ pub struct Plan {
 impl Routes {
     /// The rules in the order in which they are tried.
     #[must_use]
-    pub fn new(routes: Vec<Route>) -> Self {
-        Self(routes)
+    pub fn new(rules: Vec<Route>) -> Self {
+        let mut all = Self { rules: Vec::new(), upstreams: Vec::new() };
+        for rule in &rules {
+            all = all.and(Arc::clone(&rule.upstream));
+        }
+        Self { rules, ..all }
+    }
+
+    /// Knows this upstream as well, whether or not a rule names it.
+    #[must_use]
+    pub fn and(mut self, upstream: Arc<Upstream>) -> Self {
+        if self.upstream(upstream.name()).is_none() {
+            self.upstreams.push(upstream);
+        }
+        self
     }
 
     /// The way of a request.
@@ -81,7 +98,7 @@ impl Routes {
     /// # Errors
     /// [`Code::NoRoute`] when no rule matches.
     pub fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
-        for (index, route) in self.0.iter().enumerate() {
+        for (index, route) in self.rules.iter().enumerate() {
             if let Some(why) = route.matches.why(request) {
                 return Ok(Plan {
                     upstream: Arc::clone(&route.upstream),
@@ -102,7 +119,7 @@ impl Routes {
             Code::NoRoute,
             format!(
                 "none of {} route(s) takes a {} of project {}",
-                self.0.len(),
+                self.rules.len(),
                 request.target.kind().as_str(),
                 request.project_id
             ),
@@ -124,22 +141,24 @@ impl Routes {
 
     /// The longest time for which any rule keeps a key after the end of its restore.
     pub(crate) fn longest_key_window(&self) -> Duration {
-        self.0.iter().map(|route| route.key_window).max().unwrap_or_default()
+        self.rules.iter().map(|route| route.key_window).max().unwrap_or_default()
     }
 
-    /// The upstream of this name, as long as a rule names it.
+    /// The upstream of this name.
     #[must_use]
     pub fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
-        self.upstreams().find(|upstream| upstream.name() == name)
+        self.upstreams.iter().find(|upstream| upstream.name() == name).cloned()
     }
 
-    /// Every upstream that a rule names, once, in the order of the rules.
+    /// Every upstream, once.
     pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> + '_ {
-        self.0.iter().enumerate().filter_map(|(index, route)| {
-            let named_before =
-                self.0[..index].iter().any(|earlier| earlier.upstream.name() == route.upstream.name());
-            (!named_before).then(|| Arc::clone(&route.upstream))
-        })
+        self.upstreams.iter().cloned()
+    }
+
+    /// Whether a rule leads to this upstream.
+    #[must_use]
+    pub fn lead_to(&self, upstream: &Upstream) -> bool {
+        self.rules.iter().any(|rule| rule.upstream.name() == upstream.name())
     }
 }
 

@@ -393,7 +393,7 @@ fn routes(settings: &Settings) -> Result<Routes, String> {
             overdue: written.overdue_seconds,
         });
     }
-    Ok(Routes::new(routes))
+    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and))
 }
 
 fn matches(written: &settings::Match) -> Result<Match, String> {
