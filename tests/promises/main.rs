@@ -6,6 +6,7 @@ mod crash;
 mod credentials;
 mod disk;
 mod documents;
+mod evidence;
 mod faults;
 mod first_minutes;
 mod framing;

@@ -25,6 +25,9 @@ use crate::{Engine, unavailable};
 
 /// How far the wall clock may be set forward during a send without its being withheld.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+/// From here on, a refused signature is put down to the clocks. The clouds allow for 15 minutes
+/// between them, the wait of a request in between included.
+const SKEW_MILLIS: u64 = 5 * 60 * 1_000;
 
 /// Events about to be written, each with its evidence.
 pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
@@ -236,7 +239,9 @@ impl Engine {
                 }
             }
             Outcome::Failed(problem) => EventKind::Failed { problem: Box::new(problem) },
-            Outcome::Refused(problem) => EventKind::Rejected { problem: Box::new(problem) },
+            Outcome::Refused(problem) => {
+                EventKind::Rejected { problem: Box::new(by_the_clock(problem, self.offset(&reply))) }
+            }
             Outcome::Unsure { reason, problem } => {
                 EventKind::Unsure { reason, problem: Some(Box::new(problem)) }
             }
@@ -301,7 +306,8 @@ impl Engine {
             return Err(Problem::new(Code::Internal, detail));
         };
         let offset = reads.answers.iter().rev().find_map(|answer| self.offset(answer.as_ref().ok()?));
-        done.map(|prepared| (prepared, offset)).map_err(|problem| because(problem, reads.fault))
+        done.map(|prepared| (prepared, offset))
+            .map_err(|problem| by_the_clock(because(problem, reads.fault), offset))
     }
 
     /// Upstream clock minus ours, in milliseconds.
@@ -329,6 +335,18 @@ fn because(problem: Problem, fault: Option<Fault>) -> Problem {
         Some(fault) => Problem { detail: problem.detail, ..fault.to_problem() },
         None => problem,
     }
+}
+
+/// A signature holds for minutes of the upstream's own clock; `offset` is that minus ours. One that
+/// is refused while the clocks differ is no matter of credentials.
+fn by_the_clock(problem: Problem, offset: Option<i64>) -> Problem {
+    let said = problem.upstream.as_ref().and_then(|upstream| upstream.message.as_deref()).unwrap_or_default();
+    let signature = problem.code == Code::Unauthorized && said.to_ascii_lowercase().contains("signature");
+    let Some(offset) = offset.filter(|offset| signature && offset.unsigned_abs() >= SKEW_MILLIS) else {
+        return problem;
+    };
+    let detail = format!("the upstream's clock is {} s from ours, and {}", offset / 1_000, problem.detail);
+    Problem { upstream: problem.upstream, ..Problem::new(Code::ClockSkew, detail) }
 }
 
 fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {

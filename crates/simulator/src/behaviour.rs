@@ -14,6 +14,8 @@ pub(crate) struct Behaviour {
     pub(crate) cbr_oplog_lag_seconds: u32,
     pub(crate) cbr_oplog_restore_block: bool,
     pub(crate) cbr_oplogs_hidden: bool,
+    /// Whether a log names a request id of its own instead of the restore call's: the documents leave it open.
+    pub(crate) cbr_oplog_own_request_id: bool,
     pub(crate) time_format: Times,
     pub(crate) csbs_answer: CsbsAnswer,
     pub(crate) csbs_restores_read: bool,
@@ -25,6 +27,8 @@ pub(crate) struct Behaviour {
     pub(crate) power_state: PowerState,
     pub(crate) vault_status: String,
     pub(crate) backup_status: String,
+    /// Backups that were deleted, by id. Restores from them that have begun go on.
+    pub(crate) deleted_backups: Vec<String>,
     pub(crate) volumes: BTreeMap<String, VolumeChange>,
     pub(crate) token_lifetime_seconds: u32,
     pub(crate) extra_disks: u32,
@@ -38,6 +42,7 @@ impl Default for Behaviour {
             cbr_oplog_lag_seconds: 0,
             cbr_oplog_restore_block: true,
             cbr_oplogs_hidden: false,
+            cbr_oplog_own_request_id: false,
             time_format: Times::Otc,
             csbs_answer: CsbsAnswer::InProgress,
             csbs_restores_read: false,
@@ -49,6 +54,7 @@ impl Default for Behaviour {
             power_state: PowerState::Active,
             vault_status: "available".to_owned(),
             backup_status: "available".to_owned(),
+            deleted_backups: Vec::new(),
             volumes: BTreeMap::new(),
             token_lifetime_seconds: 24 * 60 * 60,
             extra_disks: 0,
@@ -57,6 +63,11 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
+    /// Whether a backup is no longer there.
+    pub(crate) fn is_deleted(&self, backup_id: &str) -> bool {
+        self.deleted_backups.iter().any(|id| id.eq_ignore_ascii_case(backup_id))
+    }
+
     /// This behaviour with the members of `patch` laid over it; the fault names the member.
     pub(crate) fn patched(&self, patch: Value) -> Result<Self, String> {
         let Value::Object(patch) = patch else {

@@ -106,7 +106,7 @@ fn accept(call: &Call<'_>, world: &World) -> Result<Order, Answer> {
     }
     let Body { restore } = call.parse().map_err(|fault| malformed(&fault))?;
     let (target, mappings) = read(&restore)?;
-    let backup = Backup::find(world, call.project(), backup_id);
+    let backup = Backup::present(world, call.project(), backup_id);
     let backup = backup.ok_or(Refusal::missing("BackupService.6200", "The backup does not exist."));
     let backup = backup.map_err(Refusal::flat)?;
     judge(world, call, &backup, &target, &mappings).map_err(Refusal::flat)?;

@@ -47,6 +47,11 @@ impl<'w> Backup<'w> {
         Some(if disk.of_server { Backup::Child(disk) } else { Backup::Disk(disk) })
     }
 
+    /// The same, unless it was deleted.
+    pub(crate) fn present(world: &'w World, project: &str, id: &str) -> Option<Self> {
+        Self::find(world, project, id).filter(|backup| !world.behaviour.is_deleted(backup.id()))
+    }
+
     pub(crate) fn id(&self) -> &str {
         match self {
             Backup::Server => SERVER_BACKUP,
@@ -123,7 +128,7 @@ pub(crate) fn status(world: &World, backup: &Backup<'_>, now: Timestamp) -> Stri
 }
 
 pub(crate) fn show(call: &Call<'_>, world: &mut World) -> Answer {
-    match Backup::find(world, call.project(), call.param("id")) {
+    match Backup::present(world, call.project(), call.param("id")) {
         Some(backup) => Answer::ok(&json!({"backup": shape(world, &backup, call.now, true)})),
         None => Refusal::missing("BackupService.6200", "The backup does not exist.").flat(),
     }
@@ -157,7 +162,8 @@ pub(crate) fn list(call: &Call<'_>, world: &mut World) -> Answer {
 fn fits(call: &Call<'_>, world: &World, backup: &Backup<'_>) -> bool {
     let (resource_id, resource_name, resource_type, _) = backup.resource();
     let query = &call.query;
-    query.admits("status", &status(world, backup, call.now))
+    !world.behaviour.is_deleted(backup.id())
+        && query.admits("status", &status(world, backup, call.now))
         && query.admits_part("name", backup.name())
         && query.admits("resource_id", resource_id)
         && query.admits_part("resource_name", resource_name)

@@ -94,11 +94,13 @@ fn shape(world: &World, restore: &Restore, now: Timestamp) -> Value {
         Target::Resource(_) => DESKTOP_NAME.to_owned(),
         Target::Volume(id) => world.volume(id).map(|volume| volume.name).unwrap_or_default(),
     };
+    let request_id = match world.behaviour.cbr_oplog_own_request_id {
+        true => format!("req-{}", restore.id),
+        false => restore.request_id.clone(),
+    };
     let mut extra_info = json!({
         "resource": {"id": resource_id, "type": resource_type, "name": resource_name},
-        "common": {
-            "progress": restore.progress(now), "request_id": restore.request_id, "task_id": restore.id,
-        },
+        "common": {"progress": restore.progress(now), "request_id": request_id, "task_id": restore.id},
     });
     if world.behaviour.cbr_oplog_restore_block {
         extra_info["restore"] = json!({

@@ -252,7 +252,8 @@ fn judge(
     server_id: &str,
     volumes: &[Mapping],
 ) -> Result<(), Refusal> {
-    if !item_id.eq_ignore_ascii_case(CSBS_ITEM) || call.project() != PROJECT {
+    let is_it = item_id.eq_ignore_ascii_case(CSBS_ITEM) && !world.behaviour.is_deleted(CSBS_ITEM);
+    if !is_it || call.project() != PROJECT {
         return Err(Refusal::missing("CSBS.3001", "The checkpoint item does not exist."));
     }
     if !server_id.eq_ignore_ascii_case(SERVER) {

@@ -28,7 +28,8 @@ pub(crate) fn status(world: &World, now: Timestamp) -> String {
 }
 
 pub(crate) fn show(call: &Call<'_>, world: &mut World) -> Answer {
-    if call.project() != PROJECT || !call.param("id").eq_ignore_ascii_case(CSBS_ITEM) {
+    let is_it = call.param("id").eq_ignore_ascii_case(CSBS_ITEM) && !world.behaviour.is_deleted(CSBS_ITEM);
+    if call.project() != PROJECT || !is_it {
         return Refusal::missing("CSBS.3001", "The checkpoint item does not exist.").flat();
     }
     Answer::ok(&json!({"checkpoint_item": shape(world, call.now)}))
@@ -48,6 +49,7 @@ pub(crate) fn count(call: &Call<'_>, world: &mut World) -> Answer {
 fn wanted(call: &Call<'_>, world: &World) -> Vec<Value> {
     let query = &call.query;
     let fits = call.project() == PROJECT
+        && !world.behaviour.is_deleted(CSBS_ITEM)
         && query.get("marker").is_none()
         && query.admits("status", &status(world, call.now))
         && query.admits_part("name", NAME)

@@ -78,7 +78,8 @@ pub(crate) fn status(world: &World, backup: &DiskBackup, now: Timestamp) -> Stri
 
 fn show(call: &Call<'_>, world: &mut World) -> Answer {
     let id = call.param("id");
-    match world.disk_backup(id).filter(|_| call.project() == PROJECT) {
+    let there = call.project() == PROJECT && !world.behaviour.is_deleted(id);
+    match world.disk_backup(id).filter(|_| there) {
         Some(backup) => Answer::ok(&json!({"backup": shape(call, world, backup)})),
         None => Answer::fault(StatusCode::NOT_FOUND, &format!("Backup {id} could not be found.")),
     }
@@ -99,6 +100,7 @@ fn listing(call: &Call<'_>, world: &World, form: fn(Value) -> Value) -> Answer {
     };
     let fits = |backup: &&DiskBackup| {
         call.project() == PROJECT
+            && !world.behaviour.is_deleted(&backup.id)
             && call.query.admits("name", &backup.name)
             && call.query.admits("status", &status(world, backup, call.now))
             && call.query.admits("volume_id", &backup.volume_id)

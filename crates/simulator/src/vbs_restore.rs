@@ -93,7 +93,8 @@ fn order(call: &Call<'_>, world: &World, volume_id: Result<String, ()>) -> Resul
         return Err(Refusal::bad("VolumeBackup.0208", "the volume_id is incorrect"));
     }
     let missing = Refusal::missing("VolumeBackup.0111", "the disk or the backup does not exist");
-    let backup = world.disk_backup(backup_id).filter(|_| call.project() == PROJECT).ok_or(missing)?;
+    let there = call.project() == PROJECT && !world.behaviour.is_deleted(backup_id);
+    let backup = world.disk_backup(backup_id).filter(|_| there).ok_or(missing)?;
     let volume = world.volume(&volume_id).ok_or(missing)?;
     if vbs::status(world, backup, call.now) != "available" {
         return Err(Refusal::bad("VolumeBackup.0089", "the backup is not in a usable state"));

@@ -18,6 +18,9 @@ use crate::{Found, Reading, Step, Watch};
 const LOG: &str = "operation_log";
 /// By how much a log may seem to begin before the send: clocks differ.
 const SKEW_SECONDS: i64 = 600;
+/// A send of which no answer came is over within so many seconds. What begins later may be the
+/// restore of somebody else, at the console say.
+const SEND_SECONDS: i64 = 60;
 /// How long a log may take to appear before the backup is asked instead.
 const LOG_LAG_SECONDS: u64 = 300;
 /// Pages of logs read at most in one round.
@@ -104,6 +107,10 @@ fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
         notes = lenient::with(&notes, "binding", json!(strength));
     }
     reading.notes = Some(notes);
+    if strength == Strength::Ambiguous {
+        let what = "somebody else may have restored this backup onto this target; its log is taken for ours";
+        reading.anomaly.get_or_insert_with(|| what.to_owned());
+    }
     reading
 }
 
@@ -220,7 +227,8 @@ fn nearest<'a>(watch: &Watch<'_>, logs: &[&'a Log], single: Strength) -> Option<
     let sent = watch.sent_upstream();
     let distance = |log: &&&Log| log.begun.map_or(i64::MAX, |begun| begun.micros_since(sent).abs());
     let log = logs.iter().min_by_key(distance)?;
-    Some((log, if logs.len() == 1 { single } else { Strength::Ambiguous }))
+    let late = !watch.accepted && log.begun.is_some_and(|begun| begun > sent.plus_seconds(SEND_SECONDS));
+    Some((log, if logs.len() == 1 && !late { single } else { Strength::Ambiguous }))
 }
 
 /// What a log says of the restore.
