@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use restore_tests::{Settings, World, requests};
+use http::Method;
+use restore_tests::{Settings, World, ids, requests};
 use serde_json::{Value, json};
 
 /// A restore call of CBR, whatever the ids.
@@ -16,6 +17,17 @@ fn hasty() -> Settings {
         .set("follow.unknown_seconds", "5")
         .each_upstream("send_seconds = 1\nconnect_seconds = 1")
 }
+
+/// No reads before a send.
+const ONE_CALL: &str = r#"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+[[routes]]
+upstream = "vbs"
+baseline = false
+"#;
 
 fn id(restore: &Value) -> String {
     restore["id"].as_str().unwrap_or_else(|| panic!("no id in {restore}")).to_owned()
@@ -151,6 +163,39 @@ async fn f19_throttling_that_does_not_end_is_a_refusal() {
     );
     assert_eq!(world.sent().await.len(), 3, "three sends at most");
     assert!(world.applied().await.is_empty());
+    world.end().await;
+}
+
+/// In pass-through there is nothing to refresh a token with, which only credentials of the gateway's own
+/// have: who is refused learns it at once, and the cloud is not asked a second time.
+#[tokio::test]
+async fn f20_a_token_that_is_refused_costs_one_call_however_many_bring_it() {
+    const MANY: usize = 100;
+    let world = World::with(hasty().routes(ONE_CALL)).await;
+    world.behave(json!({"extra_disks": MANY})).await;
+    let request = |number: usize| {
+        let mut request = requests::free_disk();
+        request["source"]["backup_id"] = json!(format!("bac0bac0-0000-4000-8000-{number:012x}"));
+        request["target"]["volume_id"] = json!(format!("d15c0000-0000-4000-8000-{number:012x}"));
+        request.to_string()
+    };
+    let headers = [("x-auth-token", "expired"), ("content-type", "application/json")];
+    let url = world.url("/api/v1/restores");
+    let refused = (0..MANY).map(|number| world.http.send(Method::POST, &url, &headers, request(number)));
+    let refused = futures_util::future::join_all(refused).await;
+    for answer in &refused {
+        let problem = answer.json();
+        assert_eq!((answer.status, problem["code"].as_str()), (401, Some("unauthorized")), "{problem}");
+        assert_eq!((problem["effect"].as_str(), problem["retry"].as_str()), (Some("none"), Some("never")));
+    }
+    let restore = refused[0].json()["restore"].as_str().map(str::to_owned).expect("a link");
+    let restore = world.get(&restore).await.json();
+    assert_eq!((restore["status"].as_str(), restore["attempts"].as_u64()), (Some("rejected"), Some(1)));
+    assert_eq!((world.sent().await.len(), world.arrived().await.len()), (MANY, MANY), "one call each");
+    assert!(world.applied().await.is_empty());
+    // With a good one, it is done.
+    let good = [("x-auth-token", ids::TOKEN), headers[1]];
+    assert_eq!(world.http.send(Method::POST, &url, &good, request(0)).await.status, 202);
     world.end().await;
 }
 

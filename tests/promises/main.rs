@@ -20,6 +20,7 @@ mod schedule;
 mod slow;
 mod soak;
 mod streams;
+mod told;
 mod traces;
 mod upgrade;
 mod upstream_tls;

@@ -1,7 +1,7 @@
 //! At most once: keys, duplicates, locks.
 
-use restore_tests::{Settings, World, ids, requests};
-use serde_json::json;
+use restore_tests::{Settings, World, WrongClock, ids, requests};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn f33_one_key_is_one_restore_whatever_the_white_space() {
@@ -208,4 +208,123 @@ async fn a_key_whose_restore_was_refused_says_to_take_a_new_one() {
     assert_eq!(again.json()["retry"], "never");
     assert_eq!(world.sent().await.len(), 1);
     world.end().await;
+}
+
+/// The restore of an extra disk of the clouds' world.
+fn extra(number: usize) -> Value {
+    json!({
+        "project_id": ids::PROJECT,
+        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
+        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
+    })
+}
+
+#[tokio::test]
+async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_working() {
+    let world = World::with(Settings::default().set("submit.keys_per_caller", "2")).await;
+    world.behave(json!({"extra_disks": 4})).await;
+    let submit = async |number: usize, key: &str| {
+        world.post_with("/api/v1/restores", &extra(number), &[("idempotency-key", key)]).await
+    };
+    let first = submit(0, "k0").await;
+    assert_eq!((first.status, submit(1, "k1").await.status), (202, 202));
+    let refused = submit(2, "k2").await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("too_many_keys")));
+    assert_eq!(refused.json()["effect"], "none");
+    assert!(!refused.header("retry-after").is_empty());
+    // A key that is known is answered as ever, and without one nothing is counted.
+    let again = submit(0, "k0").await;
+    assert_eq!((&again.json()["id"], again.header("idempotency-replayed")), (&first.json()["id"], "true"));
+    assert_eq!(submit(3, "k0").await.json()["code"], "key_conflict");
+    assert_eq!(world.submit(&extra(3)).await.status, 202);
+    assert_eq!(world.sent().await.len(), 3);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn f32_each_route_has_windows_of_its_own_and_after_them_the_same_request_is_a_new_restore() {
+    let routes = format!(
+        r#"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{{clouds}}/vbs"
+[[routes]]
+match = {{ backup_id = ["{}"] }}
+upstream = "vbs"
+key_window_seconds = 60
+duplicate_window_seconds = 10
+[[routes]]
+upstream = "vbs"
+"#,
+        extra(0)["source"]["backup_id"].as_str().unwrap_or_default()
+    );
+    let clock = WrongClock::default();
+    let settings = Settings::default().set("submit.duplicate_window_seconds", "100").routes(&routes);
+    let world = World::by_clock(settings, &clock).await;
+    world.behave(json!({"extra_disks": 2, "restore_seconds": 0})).await;
+    // Whether it is a new restore; if so, it is let go to its end.
+    let is_new = async |number: usize, key: Option<&str>| {
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let answer = world.post_with("/api/v1/restores", &extra(number), &headers).await;
+        assert!(answer.status < 300, "{}", answer.text());
+        world.until_status(answer.json()["id"].as_str().unwrap_or_default(), "succeeded").await;
+        answer.header("idempotency-replayed").is_empty()
+    };
+    for (number, key) in [(0, "k0"), (1, "k1")] {
+        assert!(is_new(number, None).await && !is_new(number, None).await, "{number}");
+        assert!(is_new(number, Some(key)).await && !is_new(number, Some(key)).await, "{number}");
+    }
+    clock.set_on_by(11);
+    assert!(is_new(0, None).await && !is_new(1, None).await, "10 s against 100 s");
+    assert!(!is_new(0, Some("k0")).await && !is_new(1, Some("k1")).await);
+    clock.set_on_by(61);
+    assert!(is_new(0, Some("k0")).await && !is_new(1, Some("k1")).await, "60 s against a day");
+    assert!(!is_new(1, None).await);
+    clock.set_on_by(30);
+    assert!(is_new(1, None).await, "102 s after the end");
+    clock.set_on_by(24 * 60 * 60);
+    assert!(is_new(1, Some("k1")).await, "more than a day after the end");
+    assert_eq!((world.sent().await.len(), world.applied().await.len()), (8, 8));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_target_whose_holder_ended_unseen_is_free_for_the_next_who_asks_with_a_token() {
+    for (request, other) in [
+        (requests::free_disk as fn() -> Value, None),
+        // Another restore of one of the server's disks.
+        (requests::cbr_server, Some(ids::DATA)),
+    ] {
+        let mut world = World::serve(Settings::default()).await;
+        world.behave(json!({"restore_seconds": 60})).await;
+        let holder = world.submit(&request()).await.json();
+        assert_eq!(holder["status"], "running", "{holder}");
+        let path = format!("/api/v1/restores/{}", holder["id"].as_str().unwrap_or_default());
+        // The token that it was followed with is gone with the process; it ends, and nobody looks.
+        let (_, _, folder) = world.ended_by("KILL").await;
+        world.advance(61).await;
+        world.again_in(folder).await;
+        let stored = world.http.send(http::Method::GET, &world.url(&path), &[], "").await.json();
+        assert_eq!(
+            (&stored["status"], &stored["awaiting_credential"]),
+            (&json!("running"), &json!(true)),
+            "{stored}"
+        );
+
+        let mut next = request();
+        if let Some((backup, disk)) = other {
+            next["source"]["backup_id"] = json!(backup);
+            next["target"] = json!({"type": "volume", "volume_id": disk});
+            // A disk is detached before it is restored by itself.
+            world.behave(json!({"volumes": {disk: {"detached": true, "status": "available"}}})).await;
+        }
+        let next = world.post_with("/api/v1/restores", &next, &[("idempotency-key", "next")]).await;
+        assert_eq!((next.status, next.json()["status"].as_str()), (202, Some("running")), "{}", next.text());
+        assert_ne!(next.json()["id"], holder["id"]);
+        let ended = world.http.send(http::Method::GET, &world.url(&path), &[], "").await.json();
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        assert_eq!((world.sent().await.len(), world.applied().await.len()), (2, 2));
+        world.end().await;
+    }
 }

@@ -15,18 +15,18 @@ use tokio::time::Instant;
 
 /// Longest wait for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
-const LIST: &str = "/api/v1/restores";
+pub(crate) const LIST: &str = "/api/v1/restores";
 
 /// One event as it arrived.
 #[derive(Clone, Debug)]
-struct Told {
-    id: String,
-    word: String,
-    data: Value,
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) word: String,
+    pub(crate) data: Value,
 }
 
 /// A reader of a stream, on a connection of its own.
-struct Reader {
+pub(crate) struct Reader {
     status: u16,
     headers: HeaderMap,
     body: Incoming,
@@ -36,7 +36,7 @@ struct Reader {
 
 impl Reader {
     /// Asks for a stream, with the token, going on after `seen`.
-    async fn open(world: &World, path: &str, seen: Option<&str>) -> Self {
+    pub(crate) async fn open(world: &World, path: &str, seen: Option<&str>) -> Self {
         let socket = TcpStream::connect(world.gateway.api()).await.expect("a connection");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.expect("http");
@@ -74,7 +74,7 @@ impl Reader {
     }
 
     /// Its next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Told> {
+    pub(crate) async fn next(&mut self) -> Option<Told> {
         loop {
             let block = self.block().await?;
             let field = |name: &str| {
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     /// Goes away.
-    fn cut(self) {
+    pub(crate) fn cut(self) {
         self.connection.abort();
     }
 }

@@ -37,7 +37,7 @@ fn secret() -> String {
 
 /// A message as it arrived.
 #[derive(Clone, Debug)]
-struct Seen {
+pub(crate) struct Seen {
     path: String,
     headers: HeaderMap,
     body: Bytes,
@@ -48,7 +48,7 @@ impl Seen {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.header("webhook-id").to_owned()
     }
 
@@ -66,7 +66,7 @@ impl Seen {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    fn word(&self) -> String {
+    pub(crate) fn word(&self) -> String {
         self.verified()["type"].as_str().unwrap_or_default().rsplit('.').next().unwrap_or_default().to_owned()
     }
 }
@@ -80,7 +80,7 @@ enum Manner {
 }
 
 /// A receiver that answers as it is told to: first what is queued, then well.
-struct Receiver {
+pub(crate) struct Receiver {
     addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     manners: Arc<Mutex<VecDeque<Manner>>>,
@@ -89,7 +89,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
@@ -135,7 +135,7 @@ impl Receiver {
         Self { addr, seen, manners, otherwise: always, task }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hooks", self.addr)
     }
 
@@ -147,12 +147,12 @@ impl Receiver {
         *self.otherwise.lock().expect("a lock") = manner;
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("a lock").clone()
     }
 
     /// Waits for so many messages.
-    async fn until(&self, count: usize) -> Vec<Seen> {
+    pub(crate) async fn until(&self, count: usize) -> Vec<Seen> {
         let end = Instant::now() + DEADLINE;
         loop {
             let seen = self.seen();
@@ -182,7 +182,7 @@ fn secret_in(folder: &Path) -> String {
 }
 
 /// Settings with one webhook.
-fn hooked(url: &str, folder: &Path, more: &str) -> Settings {
+pub(crate) fn hooked(url: &str, folder: &Path, more: &str) -> Settings {
     let hook = format!(
         "[{{ name = \"ops\", url = {url:?}, secret = {{ file = {:?} }}, dangerous_allow_private = true{more} }}]",
         secret_in(folder)
