@@ -163,8 +163,17 @@ impl Book {
     }
 
     /// Enters a lock that was stored earlier; its restore may follow when it matters.
-    pub(crate) fn hold(&mut self, lock: &str, id: RestoreId) {
-        self.locks.insert(Arc::from(lock), id);
+    ///
+    /// # Errors
+    /// When another unfinished restore holds it as well (I3): then nothing must be decided on this
+    /// ledger.
+    pub(crate) fn hold(&mut self, lock: &str, id: RestoreId) -> Result<(), LedgerError> {
+        match self.locks.insert(Arc::from(lock), id) {
+            Some(other) if other != id => {
+                Err(LedgerError::Corrupt(format!("restores {other} and {id} hold {lock} both")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Who holds a lock.

@@ -45,7 +45,8 @@ pub(super) async fn open_book(connection: &mut SqliteConnection) -> Result<Book,
     const HELD: &str = "select l.restore_id, n.value from locks l, json_each(l.names) n";
     let mut book = Book::default();
     for row in sqlx::query(HELD).fetch_all(connection).await.map_err(failure)? {
-        book.hold(row.get(1), parse_id(row.get(0)).map_err(Failure::Within)?);
+        let id = parse_id(row.get(0)).map_err(Failure::Within)?;
+        book.hold(row.get(1), id).map_err(Failure::Within)?;
     }
     Ok(book)
 }

@@ -265,6 +265,54 @@ async fn one_that_cannot_be_read_does_not_spoil_its_group() {
     assert!(matches!(new, Ok(Accept::New(_))));
 }
 
+/// A file in which somebody has changed something behind the gateway's back.
+async fn tampered(statement: &'static str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+    take(&ledger, ask("ann", None, volume("v2"), 1)).await;
+    ledger.close().await;
+    let mut other = raw(folder.path()).await;
+    other.execute(statement).await.unwrap();
+    other.close().await.unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn i3_nothing_is_decided_on_a_file_in_which_two_hold_one_lock() {
+    let folder = tampered("update locks set names = (select min(names) from locks)").await;
+    let opened = SqliteLedger::open(&folder.path().join("ledger.db")).await;
+    let why = match opened {
+        Err(error) => error.to_string(),
+        Ok(ledger) => {
+            ledger.accept(ask("ann", None, volume("v3"), 2)).await.expect_err("a refusal").to_string()
+        }
+    };
+    assert!(why.contains("hold") && why.contains("both"), "{why}");
+}
+
+#[tokio::test]
+async fn i12_a_check_finds_what_does_not_follow_from_the_history() {
+    for (statement, word) in [
+        ("select 1", ""),
+        ("update restores set state = replace(state, 'accepted', 'running')", "folds to accepted"),
+        ("delete from locks where restore_id = (select min(id) from restores)", "holds 0 of 1 locks"),
+        (
+            "update restores set intent = replace(intent, '\"fingerprint\":\"', '\"fingerprint\":\"0')",
+            "fingerprint",
+        ),
+    ] {
+        let folder = tampered(statement).await;
+        let url = LedgerUrl::Sqlite(folder.path().join("ledger.db"));
+        let ledger = restore_ledger::open_to_read(&url, OpenOptions::default()).await.unwrap();
+        let mut faults = Vec::new();
+        let checked = restore_ledger::check(&*ledger, |fault| faults.push(fault)).await.unwrap();
+        assert_eq!((checked.restores, checked.faults), (2, faults.len()));
+        let found = faults.iter().any(|fault| fault.contains(word));
+        assert_eq!(found, !word.is_empty(), "{word}: {faults:?}");
+    }
+}
+
 #[tokio::test]
 async fn one_file_has_one_gateway() {
     let folder = TempDir::new().unwrap();
