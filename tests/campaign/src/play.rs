@@ -2,6 +2,7 @@
 //! is healthy again, and every restore is followed until it is final or waits for a person.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Stage<'a> {
     clients: Vec<JoinHandle<Option<Told>>>,
     latest: Arc<Mutex<Option<String>>>,
     postgres: Option<&'a Postgres>,
+    /// What callers bring.
+    token: Option<(&'static str, &'static str)>,
     killed: usize,
 }
 
@@ -97,7 +100,16 @@ pub async fn play(
             format!("sqlite:{}", folder.unwrap_or_default().display())
         }
     };
-    let toml = settings(&url).toml(&clouds.url());
+    // Of every two schedules one has a credential of the gateway's own, so that recovery goes on by
+    // itself, and one depends on its callers' tokens.
+    let held = seed.is_multiple_of(2);
+    for folder in folders.iter().flatten() {
+        let path = folder.path().join("password");
+        std::fs::write(&path, "example-only").map_err(|error| error.to_string())?;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).map_err(|error| error.to_string())?;
+    }
+    let toml = settings(&url, held).toml(&clouds.url());
     let mut stage = Stage {
         clouds,
         toml,
@@ -108,6 +120,7 @@ pub async fn play(
         clients: Vec::new(),
         latest: Arc::default(),
         postgres,
+        token: (!held).then_some(("x-auth-token", ids::TOKEN)),
         killed: 0,
     };
     for step in steps {
@@ -135,8 +148,11 @@ pub fn open_options() -> OpenOptions {
 }
 
 /// Everything that takes long in service is short here, in the same order of lengths.
-fn settings(ledger: &str) -> Settings {
-    let upstream = "connect_seconds = 1\nsend_seconds = 1\nread_seconds = 2\nbreaker_failures = 0";
+fn settings(ledger: &str, held: bool) -> Settings {
+    let credential = if held { "robot" } else { "passthrough" };
+    let upstream = format!(
+        "connect_seconds = 1\nsend_seconds = 1\nread_seconds = 2\nbreaker_failures = 0\ncredential = {credential:?}"
+    );
     let odd: Vec<String> =
         (0..DISKS).filter(|disk| disk % 2 == 1).map(|disk| format!("\"{}\"", disk_ids(disk).0)).collect();
     Settings::default()
@@ -153,6 +169,14 @@ fn settings(ledger: &str) -> Settings {
         .set("telemetry.log_format", "\"json\"")
         .routes(&format!(
             r#"
+[[credentials]]
+name = "robot"
+kind = "iam-password"
+iam = "{{clouds}}"
+user = "restore-bot"
+domain = "OTC00000000001000012345"
+password = {{ file = "password" }}
+project = "eu-test-1"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
@@ -219,11 +243,10 @@ impl Stage<'_> {
             }
             Step::Look { replica } => {
                 if let Some(api) = self.api(*replica) {
-                    let http = self.http.clone();
+                    let (http, token) = (self.http.clone(), self.token);
                     let look = async move {
                         let url = format!("http://{api}/api/v1/restores?limit=5");
-                        let _gone =
-                            http.try_send(Method::GET, &url, &[("x-auth-token", ids::TOKEN)], "").await;
+                        let _gone = http.try_send(Method::GET, &url, token.as_slice(), "").await;
                         None
                     };
                     self.clients.push(tokio::spawn(look));
@@ -269,12 +292,13 @@ impl Stage<'_> {
     /// A client that asks once and goes away when no answer comes.
     fn submit(&mut self, what: What, key: Option<u32>, replica: usize) {
         let Some(api) = self.api(replica) else { return };
-        let http = self.http.clone();
+        let (http, token) = (self.http.clone(), self.token);
         let latest = Arc::clone(&self.latest);
         self.clients.push(tokio::spawn(async move {
             // A key belongs to one content: that of another kind has another name.
             let key = key.map(|key| format!("{what:?}-{key}"));
-            let mut headers = vec![("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+            let mut headers = vec![("content-type", "application/json")];
+            headers.extend(token);
             headers.extend(key.as_deref().map(|key| ("idempotency-key", key)));
             let url = format!("http://{api}/api/v1/restores");
             let exchange = http.try_send(Method::POST, &url, &headers, request(what).to_string());
@@ -363,7 +387,7 @@ impl Stage<'_> {
                 } else {
                     let api = self.api(turn % self.replicas.len()).ok_or("a replica is gone")?;
                     let url = format!("http://{api}/api/v1/restores/{id}");
-                    self.http.send(Method::GET, &url, &[("x-auth-token", ids::TOKEN)], "").await;
+                    self.http.send(Method::GET, &url, self.token.as_slice(), "").await;
                     open.insert(id, restore.to_string());
                 }
             }
