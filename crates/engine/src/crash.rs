@@ -77,6 +77,8 @@ pub(crate) fn point(name: &str) {
     let id = std::process::id().to_string();
     let sent = std::process::Command::new("kill").args(["-s", plan.signal, &id]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill is there");
+    // A process stops a moment after it was told to, thread by thread; nobody must slip through.
+    std::thread::sleep(std::time::Duration::from_millis(200));
     if plan.signal == "KILL" {
         // The signal is on its way; whoever came here goes no further.
         loop {
