@@ -426,3 +426,38 @@ async fn the_gateways_own_answer_is_never_a_504() {
         }
     }
 }
+
+/// Whether the peer's end of the connection is noticed before the first byte is for the kernel to
+/// say. If it is, another connection is taken; if not, nobody knows. Twice it is never sent.
+#[tokio::test]
+async fn f16_a_pooled_connection_that_the_peer_has_closed_doubles_no_restore() {
+    const RESTORES: usize = 20;
+    let world = World::with(hasty()).await;
+    world.behave(json!({"restore_seconds": 60, "extra_disks": RESTORES})).await;
+    // The read before each restore is the last that its connection is good for, without a word.
+    world.faults(json!([{"match": {"method": "GET"}, "times": 0, "close_idle": true}])).await;
+    let mut running = 0;
+    for number in 0..RESTORES {
+        let answer = world
+            .submit(&json!({
+                "project_id": restore_tests::ids::PROJECT,
+                "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
+                "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
+            }))
+            .await;
+        let restore = answer.json();
+        // The read before it met two dead connections in a row: nothing was sent.
+        if answer.status == 503 && restore["effect"] == "none" {
+            continue;
+        }
+        assert_eq!(answer.status, 202, "{restore}");
+        assert!(restore["status"] == "running" || restore["error"]["code"] == "outcome_unknown", "{restore}");
+        running += usize::from(restore["status"] == "running");
+        let sends = world.history(&id(&restore)).await.iter().filter(|word| *word == "not_sent").count();
+        let attempts = restore["attempts"].as_u64().unwrap_or_default();
+        assert_eq!(attempts, sends as u64 + 1, "each further one on a proof: {restore}");
+    }
+    assert!(running > 0, "none came through");
+    assert_eq!((world.sent().await.len(), world.applied().await.len()), (running, running));
+    world.end().await;
+}

@@ -16,6 +16,7 @@ mod main_job;
 mod once;
 mod operator;
 mod replicas;
+mod rows;
 mod schedule;
 mod slow;
 mod soak;

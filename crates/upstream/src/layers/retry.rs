@@ -2,8 +2,8 @@
 //! last attempt was not applied, at most so often, within one deadline, each repetition written
 //! down before it is made. `Retry-After` is honoured and capped.
 //!
-//! A read may be repeated freely, and is, once, when its connection proved dead; more would only
-//! be noise, for whoever wanted it will come again.
+//! A read may be repeated freely, and is, once, when its connection proved dead before or while it
+//! was written; more would only be noise, for whoever wanted it will come again.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -125,7 +125,10 @@ fn repeatable(
     let backoff = FIRST_WAIT * 2_u32.saturating_pow(purpose.attempt.saturating_sub(1).min(8));
     if !purpose.restores {
         return match result {
-            Err(fault) if purpose.attempt == 1 && fault.kind == FaultKind::NeverWritten => {
+            Err(fault)
+                if purpose.attempt == 1
+                    && matches!(fault.kind, FaultKind::NeverWritten | FaultKind::Broken) =>
+            {
                 Some((Proof::NeverWritten, Duration::ZERO))
             }
             Ok(answer) => unauthorized(answer, purpose, limits),
