@@ -128,7 +128,7 @@ async fn the_command_line_says_it_as_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
-    assert!(code == 0 && out.contains(&id(&restore)), "{out}");
+    assert!(code == 1 && out.contains(&id(&restore)), "{out}");
     let resolve = ["resolve", &id(&restore), "--as", "not-applied", "--by", "ada", "--reason", "no job"];
     let (code, out, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
     assert_eq!(code, 0, "{error}");
@@ -136,6 +136,8 @@ async fn the_command_line_says_it_as_well() {
     let (code, _, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("does not wait for an operator"), "{error}");
+    let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
+    assert_eq!(code, 0, "nothing waits any more: {out}");
     let (code, _, error) = command(here, &["attention", "--admin", "http://127.0.0.1:9"]).await;
     assert!(code == 1 && error.contains("--admin"), "{error}");
     world.ended_by("TERM").await;

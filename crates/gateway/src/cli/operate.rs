@@ -97,8 +97,17 @@ pub(super) struct Attention {
     at: At,
 }
 
+/// Ends with failure when there is anything to attend to, so that a watchdog can call it.
 pub(super) async fn attention(options: Attention) -> ExitCode {
-    say(&options.at, Method::GET, "/attention", None).await
+    match ask(&options.at, Method::GET, "/attention", None, None).await {
+        Err(code) => code,
+        Ok(found) => {
+            let printed = print(&found);
+            let quiet = |list: &str| found[list].as_array().is_some_and(Vec::is_empty);
+            let all_quiet = quiet("needs_operator") && quiet("overdue") && found["recovery"].is_null();
+            if all_quiet { printed } else { ExitCode::FAILURE }
+        }
+    }
 }
 
 pub(super) async fn resolve(options: Resolve) -> ExitCode {
@@ -122,7 +131,8 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
                 .append_pair("project_id", project.as_str())
                 .append_pair("since", &since.to_string())
                 .finish();
-            say_with(&at, Method::GET, &path, None, Some(&token)).await
+            let asked = ask(&at, Method::GET, &path, None, Some(&token)).await;
+            asked.map_or_else(|code| code, |answer| print(&answer))
         }
         Recovery::Confirm { word, at } => {
             let body = json!({ "by": word.by, "reason": word.reason });
@@ -131,18 +141,23 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
     }
 }
 
+/// Says one thing, prints the answer, and ends as it ended.
 async fn say(at: &At, method: Method, path: &str, body: Option<&Value>) -> ExitCode {
-    say_with(at, method, path, body, None).await
+    ask(at, method, path, body, None).await.map_or_else(|code| code, |answer| print(&answer))
 }
 
-/// One exchange; prints the answer, and ends as it ended.
-async fn say_with(
+fn print(answer: &Value) -> ExitCode {
+    print_text(&serde_json::to_string_pretty(answer).unwrap_or_default())
+}
+
+/// One exchange; what went wrong is printed here.
+async fn ask(
     at: &At,
     method: Method,
     path: &str,
     body: Option<&Value>,
     token: Option<&str>,
-) -> ExitCode {
+) -> Result<Value, ExitCode> {
     let exchange = async {
         let client = restore_upstream::plain_client(&at.admin, PATIENCE)?;
         let url = format!("{}{path}", at.admin.to_string().trim_end_matches('/'));
@@ -167,12 +182,12 @@ async fn say_with(
         Err(why) => {
             eprintln!("error: {}: {why}", at.admin);
             eprintln!("help: --admin or RESTORE_GATEWAY_ADMIN says where the admin listener is");
-            return ExitCode::FAILURE;
+            return Err(ExitCode::FAILURE);
         }
     };
     let value: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status.is_success() {
-        return print_text(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        return Ok(value);
     }
     eprintln!("error: {}", value["title"].as_str().unwrap_or(status.as_str()));
     for member in ["detail", "restore"] {
@@ -180,7 +195,7 @@ async fn say_with(
             eprintln!("{member}: {text}");
         }
     }
-    ExitCode::from(REFUSED)
+    Err(ExitCode::from(REFUSED))
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
