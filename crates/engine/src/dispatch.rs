@@ -270,8 +270,7 @@ impl Engine {
                     Ok(Some(now)) => {
                         let open = now.state.status == Status::Unknown && now.state.attempts == attempts;
                         if !(open && tells) {
-                            tracing::warn!(restore.id = %id, "an answer comes too late to be written down");
-                            return Ok(now);
+                            return Ok(self.too_late(now, &kinds).await);
                         }
                         entry = now;
                         continue;
@@ -285,6 +284,48 @@ impl Engine {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(5));
         }
+    }
+
+    /// An answer that came after the restore was ended without it, by a person say. It changes
+    /// nothing any more (I5); that it contradicts is kept, for disks may have been overwritten.
+    async fn too_late(&self, mut entry: Entry, kinds: &Kinds) -> Entry {
+        let id = entry.intent.id;
+        let Some((answer, evidence)) = kinds.first() else { return entry };
+        for _ in 0..4 {
+            let status = entry.state.status;
+            let took_place = matches!(answer, EventKind::Started { .. } | EventKind::Failed { .. });
+            let contradicts = took_place
+                && matches!(
+                    status,
+                    Status::NotApplied | Status::Rejected | Status::Cancelled | Status::Expired
+                );
+            if !contradicts {
+                break;
+            }
+            let handle = match answer {
+                EventKind::Started { handle: Some(handle), .. } => format!(", {} {}", handle.kind, handle.id),
+                _ => String::new(),
+            };
+            let said = evidence.detail.as_deref().unwrap_or(answer.as_str());
+            let what = format!(
+                "after {} the answer to its send came and says it began: {said}{handle}",
+                status.as_str()
+            );
+            tracing::error!(restore.id = %id, what, "a restore that was ended has taken place after all");
+            let kind = EventKind::Anomaly { what };
+            match self.write(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
+                Ok(entry) => return entry,
+                Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
+                    Ok(Some(now)) => entry = now,
+                    _ => break,
+                },
+                Err(error) => {
+                    tracing::error!(restore.id = %id, error = %error, "and that could not be written down");
+                    break;
+                }
+            }
+        }
+        entry
     }
 
     /// The reads before a send.

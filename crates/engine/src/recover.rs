@@ -20,6 +20,8 @@ use crate::route::Plan;
 const HANDFUL: usize = 256;
 /// How often it is looked for what other replicas have written.
 const LISTEN: Duration = Duration::from_millis(250);
+/// The longest window of a key that settings can ask for.
+const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two rounds of forgetting, and how much each step forgets.
 const TIDY: Duration = Duration::from_secs(600);
 const TIDY_STEP: usize = 500;
@@ -88,6 +90,9 @@ impl Engine {
                 "the gateway was restarted while the request may have been on the wire",
                 "found submitting",
             )
+        } else if self.0.routes.pinned(&entry.intent.route).is_none() {
+            let gone = "the settings of this process do not name its upstream";
+            vec![(EventKind::Stale { awaiting_credential: false }, evidence(gone))]
         } else if entry.state.stale_since.is_none() && access.is_none() {
             vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
         } else {
@@ -159,6 +164,10 @@ impl Engine {
                 () = self.0.stop.cancelled() => return,
                 _ = rounds.tick() => {}
             }
+            // Begun at one replica, recovery mode is everybody's at once.
+            if let Err(error) = self.learn_of_recovery().await {
+                tracing::debug!(error = %error, "whether there is recovery mode cannot be read");
+            }
             // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
             while let Ok(news) = self.0.ledger.feed(position, HANDFUL).await {
                 let Some(last) = news.last() else { break };
@@ -199,7 +208,9 @@ impl Engine {
             self.now().plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };
         let restores = self.0.policy.retention.map(ago);
-        let keys = ago(self.0.routes.longest_key_window());
+        // Other replicas may have other windows, and this one had others before: no key is forgotten
+        // that any settings could still honour.
+        let keys = ago(self.0.routes.longest_key_window().max(LONGEST_KEY_WINDOW));
         loop {
             let pruned = self.0.ledger.prune(restores, keys, TIDY_STEP).await?;
             if pruned.restores > 0 || pruned.keys > 0 {

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
@@ -40,6 +41,8 @@ pub(crate) struct Admin {
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// Largest body of a POST.
 const BODY: usize = 16 * 1024;
+/// Longest time for that body.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// Restores on the page of those that need attention, more or less: enough to know that it is bad.
 const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
@@ -108,6 +111,11 @@ impl Admin {
     /// A page on the web must neither read the admin pages through a name that it makes point here
     /// nor post to them.
     fn admitted(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+        let once = |name| request.headers().get_all(name).iter().count() <= 1;
+        if !once(HOST) || !once(ORIGIN) {
+            let detail = "Host and Origin may stand in a request once";
+            return Err(Problem::new(Code::MalformedRequest, detail).into());
+        }
         let host = host(request);
         let forbidden = |detail: &str| Failure::from(Problem::new(Code::Forbidden, detail));
         if self.loopback && !host.as_ref().is_some_and(names_loopback) {
@@ -293,9 +301,11 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fail
     if !is_json(request.headers()) {
         return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json").into());
     }
-    let body: Bytes = Limited::new(request.into_body(), BODY)
-        .collect()
+    let read = Limited::new(request.into_body(), BODY).collect();
+    let late = || Problem::new(Code::RequestTimeout, "the body did not arrive in time; nothing was changed");
+    let body: Bytes = tokio::time::timeout(BODY_TIME, read)
         .await
+        .map_err(|_| late())?
         .map_err(|_| Problem::new(Code::BodyTooLarge, format!("more than {BODY} bytes, or cut off")))?
         .to_bytes();
     let value = json::read(&body).map_err(|fault| Problem::new(Code::InvalidJson, fault.to_string()))?;

@@ -51,6 +51,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
             problem.detail.push_str("; ask again with a new Idempotency-Key");
             if submitted.replayed {
                 problem.retry = Retry::Never;
+                problem.retry_after = None;
             }
         }
         let mut failure = Failure::from(problem).about(Some(entry.intent.id));

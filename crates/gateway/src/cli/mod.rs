@@ -25,7 +25,12 @@ const DEFAULT_PATH: &str = "restore-gateway.toml";
 
 /// One restore request, three generations of backup API, at most once.
 #[derive(Parser)]
-#[command(name = "restore-gateway", version, about, arg_required_else_help = true)]
+#[command(
+    name = "restore-gateway",
+    version,
+    about = "One restore request, three generations of backup API, at most once",
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -76,9 +76,9 @@ pub(super) enum Recovery {
         /// When the copy of the ledger was made, such as 2026-11-22T10:00:00Z
         #[arg(long)]
         since: Timestamp,
-        /// A token of the project
+        /// A token of the project, where the gateway has no credential of its own for the upstream
         #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
-        token: String,
+        token: Option<String>,
         #[command(flatten)]
         at: At,
     },
@@ -131,7 +131,7 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
                 .append_pair("project_id", project.as_str())
                 .append_pair("since", &since.to_string())
                 .finish();
-            let asked = ask(&at, Method::GET, &path, None, Some(&token)).await;
+            let asked = ask(&at, Method::GET, &path, None, token.as_deref()).await;
             asked.map_or_else(|code| code, |answer| print(&answer))
         }
         Recovery::Confirm { word, at } => {
