@@ -219,6 +219,38 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
 }
 
 #[tokio::test]
+async fn f41_an_older_copy_beside_the_log_of_the_file_before_it_is_refused() {
+    let mut world = World::serve(hasty()).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let first = world.submit(&requests::free_disk()).await.json();
+    world.until_status(&id(&first), "succeeded").await;
+    let (_, _, folder) = world.ended_by("TERM").await;
+    let ledger = folder.path().join("ledger.db");
+    let copy = std::fs::read(&ledger).expect("the ledger");
+    world.again_in(folder).await;
+    let second = world.submit(&requests::cbr_server()).await.json();
+    world.until_status(&id(&second), "succeeded").await;
+    // Killed, it leaves its log behind; and it starts with that as it should.
+    let (_, _, folder) = world.ended_by("KILL").await;
+    world.again_in(folder).await;
+    assert_eq!(world.admin("/recovery").await.json()["recovery"], false);
+    let (_, _, folder) = world.ended_by("KILL").await;
+    assert!(folder.path().join("ledger.db-wal").exists());
+    std::fs::write(&ledger, copy).expect("the copy is put back");
+
+    let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).expect("the settings");
+    let started = restore_tests::Process::try_serve_in(folder, &toml, &[]).await;
+    let Err((folder, log)) = started else { panic!("two files were made into one") };
+    assert!(log.contains("ledger.db-wal") && log.contains("was left beside it"), "{log}");
+    for rest in ["ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(folder.path().join(rest)).expect("taken away as it says");
+    }
+    world.again_in(folder).await;
+    assert_eq!(world.admin("/recovery").await.json()["recovery"], true);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn f41_in_recovery_what_a_copy_calls_unsent_is_unknown_until_reads_tell() {
     // Two that were accepted and not sent when the copy was made; one of them was sent after that.
     let mut world = World::serve_with(hasty(), &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;

@@ -65,6 +65,7 @@ pub(super) async fn enter(
         .map_err(unavailable)?;
     }
     keep_order(&mut step).await?;
+    know_the_place(&mut step).await?;
     register(&mut step, replica, lease, known).await?;
     step.commit().await.map_err(unavailable)
 }
@@ -148,17 +149,42 @@ async fn nobody_is_left_behind(
 async fn keep_order(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
     const BEHIND: &str = "select max(tx) + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
          - (select value from meta where name = 'tx_offset') from events";
-    const REASON: &str = "the ledger was put into this database from a dump of another one. What that one \
-         wrote after the dump is missing: restores may have been sent that this one does not know or \
-         holds to be unsent";
     let behind: Option<i64> = sqlx::query_scalar(BEHIND).fetch_one(&mut **step).await.map_err(unavailable)?;
     let Some(behind) = behind.filter(|behind| *behind > 0) else { return Ok(()) };
-    tracing::error!(reason = REASON, "the ledger is in recovery mode");
     sqlx::query("update meta set value = value + $1 where name = 'tx_offset'")
         .bind(behind)
         .execute(&mut **step)
         .await
         .map_err(unavailable)?;
+    begin_recovery(step).await
+}
+
+/// A ledger that finds itself in another database, or in another cluster, than it was written in was
+/// put there from a copy, however the numbers of transactions compare.
+async fn know_the_place(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
+    const PLACE: &str = "select (select system_identifier from pg_control_system()),
+        (select oid::bigint from pg_database where datname = current_database())";
+    const KNOWN: &str = "select (select value from meta where name = 'cluster'),
+        (select value from meta where name = 'database')";
+    const KEEP: &str = "insert into meta values ('cluster', $1), ('database', $2)
+        on conflict (name) do update set value = excluded.value";
+    let place: (i64, i64) = sqlx::query_as(PLACE).fetch_one(&mut **step).await.map_err(unavailable)?;
+    let known: (Option<i64>, Option<i64>) =
+        sqlx::query_as(KNOWN).fetch_one(&mut **step).await.map_err(unavailable)?;
+    let elsewhere = known.0.is_some_and(|cluster| cluster != place.0)
+        || known.1.is_some_and(|database| database != place.1);
+    if elsewhere {
+        begin_recovery(step).await?;
+    }
+    sqlx::query(KEEP).bind(place.0).bind(place.1).execute(&mut **step).await.map_err(unavailable)?;
+    Ok(())
+}
+
+async fn begin_recovery(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
+    const REASON: &str = "the ledger was put into this database from a copy of another one. What that one \
+         wrote after the copy is missing: restores may have been sent that this one does not know or \
+         holds to be unsent";
+    tracing::error!(reason = REASON, "the ledger is in recovery mode");
     sqlx::query("insert into recovery (since, reason) values (0, $1) on conflict do nothing")
         .bind(REASON)
         .execute(&mut **step)

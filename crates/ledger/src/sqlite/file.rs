@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct LedgerFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// When the file itself was last written, as it was noted last; its log is another file.
+    written: i64,
     /// Of `PATH.lock`, which stays where it is: a lock on a file that has lost its name keeps nobody out.
     lock: File,
 }
@@ -46,7 +48,34 @@ impl LedgerFile {
         let path = path.canonicalize().map_err(|error| error.to_string())?;
         let lock = lock(&path).await?;
         let identity = identity(&path).map_err(|error| error.to_string())?;
-        Ok(Self { path, identity, lock })
+        let mut file = Self { written: written(&path), path, identity, lock };
+        file.belongs_to_its_log()?;
+        Ok(file)
+    }
+
+    /// SQLite brings home whatever log it finds beside a file: one that another file left there
+    /// would make a ruin of both. A log is left when a gateway is killed; whether the file was
+    /// written since by anybody else is told by its time.
+    fn belongs_to_its_log(&mut self) -> Result<(), String> {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let left = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+        let noted = self.noted_time();
+        if left && noted.is_some_and(|noted| noted != self.written) {
+            return Err(format!(
+                "it was replaced while the log of the file before it, {}, was left beside it. Take that \
+                 log and the -shm file away, and start again; the gateway then tells whether the file is an \
+                 older copy",
+                Path::new(&log).display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the file itself was written since that was noted, which happens when its log is
+    /// brought home.
+    pub(super) fn is_to_be_noted(&self) -> bool {
+        written(&self.path) != self.written
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -78,14 +107,32 @@ impl LedgerFile {
         Some(Note { ledger: next()?, opens: next()?, position: next()? })
     }
 
+    /// When the file itself was last written, as far as its lock tells.
+    fn noted_time(&mut self) -> Option<i64> {
+        let mut text = String::new();
+        self.lock.rewind().ok()?;
+        (&self.lock).take(256).read_to_string(&mut text).ok()?;
+        text.split_whitespace().nth(3)?.parse().ok()
+    }
+
     /// Notes how much the file knows by now. Without a sync: the note may fall behind the file, and
     /// must only never be ahead of it.
     pub(super) fn note(&mut self, note: Note) -> io::Result<()> {
         let Note { ledger, opens, position } = note;
+        self.written = written(&self.path);
+        let written = self.written;
         self.lock.rewind()?;
         // Always of one length, so that nothing of an earlier one is left.
-        self.lock.write_all(format!("{ledger:>20} {opens:>20} {position:>20}\n").as_bytes())
+        let line = format!("{ledger:>20} {opens:>20} {position:>20} {written:>20}\n");
+        self.lock.write_all(line.as_bytes())
     }
+}
+
+/// When a file was last written, in nanoseconds; 0 where that is not known.
+fn written(path: &Path) -> i64 {
+    let time = std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 /// An existing file is not even opened: closing a second handle on it would drop the locks SQLite

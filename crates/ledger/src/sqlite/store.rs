@@ -125,7 +125,7 @@ impl Store for SqliteStore {
             {
                 self.connection = None;
             }
-        } else if self.noted.elapsed() >= NOTE_EVERY {
+        } else if self.noted.elapsed() >= NOTE_EVERY || self.file.is_to_be_noted() {
             self.note().await;
         }
         outcome
@@ -136,6 +136,8 @@ impl Store for SqliteStore {
         if let Some(connection) = self.connection.take() {
             let _leftover = connection.close().await;
         }
+        // The last to close brings the log home, which writes the file once more.
+        let _hard_to_tell_then = self.file.note(self.note);
         // The file is let go here: whoever closed it may open it again at once.
     }
 }
