@@ -301,6 +301,54 @@ async fn f8_killed_while_the_database_is_away_it_is_unknown_until_reads_tell() {
 }
 
 #[tokio::test]
+async fn an_answer_that_contradicts_a_persons_word_is_kept_in_the_history() {
+    let postgres = Postgres::start();
+    let pause = [("RESTORE_GATEWAY_CRASH_AT", "answered/STOP")];
+    let settings = shared(&postgres).set("follow.unknown_seconds", "1");
+    let world = World::serve_with(settings, &pause).await;
+    let other = world.another().await;
+    let request = requests::free_disk();
+    // It stops with the cloud's acceptance in hand.
+    let held_up = submit(&world, world.gateway.api(), &request, &[]);
+    let resolved = async {
+        world.until_sent(1).await;
+        let list = format!("http://{}/api/v1/restores", other.api);
+        let list = world.http.send(Method::GET, &list, &[], "").await.json();
+        let id = id(&list["restores"][0]);
+        let end = Instant::now() + DEADLINE;
+        while glance(&world, other.api, &id).await["needs_operator"] != true {
+            assert!(Instant::now() < end, "it never needs anybody");
+            tokio::time::sleep(LOOK).await;
+        }
+        let url = format!("http://{}/restores/{id}/resolution", other.admin);
+        let said = json!({"as": "not_applied", "by": "ada", "reason": "saw nothing"}).to_string();
+        let headers = [("content-type", "application/json")];
+        let ended = world.http.send(Method::POST, &url, &headers, said).await;
+        assert_eq!(ended.status, 200, "{}", ended.text());
+        world.process().signal("CONT").await;
+        id
+    };
+    let (_, id) = tokio::join!(held_up, resolved);
+    let path = format!("/api/v1/restores/{id}/events");
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let events = ask(&world, other.api, Method::GET, &path, &[]).await.json();
+        let last = events["events"].as_array().and_then(|events| events.last()).cloned().unwrap_or_default();
+        if last["event"] == "anomaly" {
+            assert!(last["what"].as_str().is_some_and(|what| what.contains("job")), "{last}");
+            break;
+        }
+        assert!(Instant::now() < end, "the contradiction is lost: {events}");
+        tokio::time::sleep(LOOK).await;
+    }
+    // What is final stays so.
+    assert_eq!(glance(&world, other.api, &id).await["status"], "not_applied");
+    assert_eq!(world.applied().await.len(), 1);
+    stop(other).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn f35_a_stop_finishes_its_sends_and_another_replica_goes_on_with_the_rest() {
     const RUNNING: usize = 50;
     const SENDING: usize = 3;

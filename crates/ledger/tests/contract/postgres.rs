@@ -263,3 +263,21 @@ async fn out_of_a_dump_it_is_an_older_copy_whose_feed_goes_on() {
     assert_eq!(ledger.recovery().await.unwrap(), None);
     assert_eq!(unfinished(&*ledger).await.len(), 2);
 }
+
+#[tokio::test]
+async fn in_another_place_it_is_a_copy_however_far_that_has_counted() {
+    for name in ["cluster", "database"] {
+        let url = new_database(server_of_all());
+        open(&url, OpenOptions::default()).await.unwrap().close().await;
+        let ledger = open(&url, OpenOptions::default()).await.unwrap();
+        assert_eq!(ledger.recovery().await.unwrap(), None, "in its own place it is itself");
+        ledger.close().await;
+        let mut connection = raw(&url).await;
+        let moved = format!("update meta set value = value + 1 where name = '{name}'");
+        connection.execute(sqlx::AssertSqlSafe(moved)).await.unwrap();
+        let ledger = open(&url, OpenOptions::default()).await.unwrap();
+        let reason = ledger.recovery().await.unwrap().unwrap().reason;
+        assert!(reason.contains("copy"), "{reason}");
+        ledger.close().await;
+    }
+}
