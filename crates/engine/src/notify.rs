@@ -6,7 +6,8 @@
 //! dead costs a task of its own and no more. Delivery is at least once: a message keeps its name (`webhook-id`)
 //! however often it is sent, and receivers tell repetitions by it.
 //!
-//! A few restores' messages are under way at once, and those of one restore go one after the other. One that fails
+//! A few restores' messages are under way at once, and those of one restore go one after the other; of several
+//! processes that share a ledger each does so, and receivers order by the event's number. One that fails
 //! holds the later ones back for its first attempts, which gets a short absence over in order; after that they pass
 //! it, for a message that a receiver never takes must not hide how the restore ended.
 

@@ -188,6 +188,7 @@ pub async fn vacuum(path: &Path) -> Result<(), LedgerError> {
         }
         let file = LedgerFile::hold(path).await.map_err(LedgerError::Unavailable)?;
         let mut connection = at(file.path()).connect().await.map_err(unavailable)?;
+        schema::check(&mut connection).await?;
         connection.execute("vacuum").await.map_err(unavailable)?;
         connection.close().await.map_err(unavailable)
     };

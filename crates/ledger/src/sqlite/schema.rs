@@ -34,12 +34,20 @@ const META: &str = "create table if not exists meta (name text primary key not n
 const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
        coalesce((select value from meta where name = 'oldest_reader'), 0)";
 
+/// Whether there are tables and none of them is ours.
+const STRANGE: &str =
+    "select exists (select 1 from sqlite_schema where type = 'table' and name not like 'sqlite_%')
+  and not exists (select 1 from sqlite_schema where type = 'table' and name = 'meta')";
+
 /// Brings the file to the version this program knows, each step in a transaction of its own. A file
 /// of a newer version is left as it is where this program may work with it.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     loop {
         // Read inside the transaction: another process may be migrating as well.
         let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
+        if sqlx::query_scalar(STRANGE).fetch_one(&mut *step).await.map_err(unavailable)? {
+            return Err(LedgerError::Unavailable("it is another program's database".to_owned()));
+        }
         step.execute(sqlx::raw_sql(META)).await.map_err(unavailable)?;
         let version = version(&mut step).await?;
         let Some((migration, oldest_reader)) =

@@ -434,3 +434,27 @@ async fn more_writes_than_may_wait_are_refused_at_once() {
     assert!(refused.iter().all(|why| why.contains("writes wait already")), "{}", refused[0]);
     assert_eq!(unfinished(&ledger).await.len() + refused.len(), 5000);
 }
+
+#[tokio::test]
+async fn what_is_not_ours_or_too_new_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let mut other = SqliteConnectOptions::new()
+        .filename(folder.path().join("ledger.db"))
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap();
+    other.execute("create table shopping (item text)").await.unwrap();
+    other.close().await.unwrap();
+    let path = folder.path().join("ledger.db");
+    let url = LedgerUrl::Sqlite(path.clone());
+    let why = SqliteLedger::open(&path).await.unwrap_err().to_string();
+    assert!(why.contains("another program"), "{why}");
+    assert!(restore_ledger::vacuum(&url, OpenOptions::default()).await.is_err());
+
+    let newer =
+        tampered("update meta set value = 99 where name in ('schema_version', 'oldest_reader')").await;
+    let url = LedgerUrl::Sqlite(newer.path().join("ledger.db"));
+    let why = restore_ledger::vacuum(&url, OpenOptions::default()).await.unwrap_err().to_string();
+    assert!(why.contains("99"), "{why}");
+}
