@@ -117,7 +117,8 @@ tables! {
         duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
         /// Seconds during which an idempotency key stands for its restore.
         key_window_seconds: Duration = Seconds(60.0, LONGEST) => "86400";
-        /// Idempotency keys of one caller that are remembered at most.
+        /// Idempotency keys of one caller that are remembered at most. Each is remembered for 30 days after the end of
+        /// its restore, whatever the window; several replicas may exceed it by a few.
         keys_per_caller: usize = Whole(1, 10_000_000) => "100000";
     }
 
