@@ -37,6 +37,11 @@ impl Access {
     }
 }
 
+/// Why a restore cannot be read by a process whose settings lack its upstream.
+pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
+    format!("the settings no longer name upstream {:?} of generation {}", pin.upstream, pin.generation)
+}
+
 impl Engine {
     /// The access to the upstream of a pinned route.
     pub(crate) fn access(&self, pin: &RoutePin, token: Option<Token>) -> Option<Access> {

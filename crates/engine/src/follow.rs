@@ -15,7 +15,7 @@ use restore_upstream::{Token, TraceContext};
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::access::Access;
+use crate::access::{Access, no_longer_named};
 use crate::crash;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
@@ -257,13 +257,7 @@ impl Engine {
         let held = access.is_held();
         let mut reading = match Box::pin(self.round(entry, access, trace, reads)).await? {
             Some(reading) => reading,
-            None => {
-                let way = &entry.intent.route;
-                let (name, generation) = (&way.upstream, &way.generation);
-                let gone =
-                    format!("the settings no longer name upstream {name:?} of generation {generation}");
-                Reading::unreadable(gone, false, "settings")
-            }
+            None => Reading::unreadable(no_longer_named(&entry.intent.route), false, "settings"),
         };
         if reading.no_restore_read {
             let mut known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

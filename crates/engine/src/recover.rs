@@ -12,7 +12,7 @@ use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Engine;
-use crate::access::Access;
+use crate::access::{Access, no_longer_named};
 use crate::dispatch::Hold;
 use crate::route::Plan;
 
@@ -91,8 +91,10 @@ impl Engine {
                 "found submitting",
             )
         } else if self.0.routes.pinned(&entry.intent.route).is_none() {
-            let gone = "the settings of this process do not name its upstream";
-            vec![(EventKind::Stale { awaiting_credential: false }, evidence(gone))]
+            // No token would help; said once.
+            let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
+            let stale = EventKind::Stale { awaiting_credential: false };
+            if said { Vec::new() } else { vec![(stale, evidence(&no_longer_named(&entry.intent.route)))] }
         } else if entry.state.stale_since.is_none() && access.is_none() {
             vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
         } else {
