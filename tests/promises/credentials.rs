@@ -2,7 +2,7 @@
 //! restore is followed, and gone on with, by itself.
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, Settings, World, requests};
 use serde_json::{Value, json};
 
 /// A CBR that is called with tokens of the gateway's own.
@@ -78,11 +78,7 @@ async fn a_restore_needs_nobodys_token_and_one_login_serves_all() {
     let world = world(held(), "example-only", &[]).await;
     world.behave(json!({"restore_seconds": 2, "extra_disks": 20})).await;
     let asked = (0..20).map(|number| {
-        let request = json!({
-            "project_id": ids::PROJECT,
-            "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-            "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-        });
+        let request = requests::extra_disk(number);
         let world = &world;
         async move { submit(world, &request).await }
     });

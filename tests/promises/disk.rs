@@ -1,25 +1,17 @@
 //! F6: the disk under the ledger is full. Nothing is sent that could not be written down first, the
 //! gateway says so, and it goes on by itself when there is room again.
 
-use restore_tests::{Settings, World, ids};
-use serde_json::{Value, json};
+use restore_tests::{Settings, World, requests};
+use serde_json::json;
 
 /// Extra disks of the clouds' world: as many restores fit side by side.
 const DISKS: usize = 400;
-
-fn extra(number: usize) -> Value {
-    json!({
-        "project_id": ids::PROJECT,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
-}
 
 #[tokio::test]
 async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
     let world = World::serve(Settings::default()).await;
     world.behave(json!({"restore_seconds": 1, "extra_disks": DISKS})).await;
-    let first = world.submit(&extra(0)).await.json();
+    let first = world.submit(&requests::extra_disk(0)).await.json();
     world.until_status(first["id"].as_str().expect("an id"), "succeeded").await;
 
     // The log beside the file may still take a few restores.
@@ -28,7 +20,7 @@ async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
     world.process().limit_files(Some(size + 64 * 1024)).await;
     let mut accepted = 1;
     let refused = loop {
-        let answer = world.submit(&extra(accepted)).await;
+        let answer = world.submit(&requests::extra_disk(accepted)).await;
         if answer.status == 503 {
             break answer;
         }
@@ -41,7 +33,7 @@ async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
     assert!(!refused.header("retry-after").is_empty());
     let sent = world.sent().await.len();
     for number in accepted..accepted + 5 {
-        assert_eq!(world.submit(&extra(number)).await.status, 503);
+        assert_eq!(world.submit(&requests::extra_disk(number)).await.status, 503);
     }
     assert_eq!(world.sent().await.len(), sent, "nothing more was sent");
     assert!(sent <= accepted, "{sent} sent, {accepted} accepted");
@@ -63,7 +55,7 @@ async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
         path = format!("/api/v1/restores?limit=100&cursor={next}");
     }
     assert_eq!(succeeded, world.applied().await.len(), "what took place is what was applied");
-    let again = world.submit(&extra(DISKS - 1)).await;
+    let again = world.submit(&requests::extra_disk(DISKS - 1)).await;
     assert_eq!(again.status, 202, "{}", again.text());
     assert_eq!(world.admin("/readyz").await.status, 200);
     world.end().await;

@@ -173,12 +173,7 @@ async fn f20_a_token_that_is_refused_costs_one_call_however_many_bring_it() {
     const MANY: usize = 100;
     let world = World::with(hasty().routes(ONE_CALL)).await;
     world.behave(json!({"extra_disks": MANY})).await;
-    let request = |number: usize| {
-        let mut request = requests::free_disk();
-        request["source"]["backup_id"] = json!(format!("bac0bac0-0000-4000-8000-{number:012x}"));
-        request["target"]["volume_id"] = json!(format!("d15c0000-0000-4000-8000-{number:012x}"));
-        request.to_string()
-    };
+    let request = |number| requests::extra_disk(number).to_string();
     let headers = [("x-auth-token", "expired"), ("content-type", "application/json")];
     let url = world.url("/api/v1/restores");
     let refused = (0..MANY).map(|number| world.http.send(Method::POST, &url, &headers, request(number)));
@@ -438,13 +433,7 @@ async fn f16_a_pooled_connection_that_the_peer_has_closed_doubles_no_restore() {
     world.faults(json!([{"match": {"method": "GET"}, "times": 0, "close_idle": true}])).await;
     let mut running = 0;
     for number in 0..RESTORES {
-        let answer = world
-            .submit(&json!({
-                "project_id": restore_tests::ids::PROJECT,
-                "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-                "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-            }))
-            .await;
+        let answer = world.submit(&requests::extra_disk(number)).await;
         let restore = answer.json();
         // The read before it met two dead connections in a row: nothing was sent.
         if answer.status == 503 && restore["effect"] == "none" {

@@ -317,12 +317,7 @@ async fn s38_a_list_comes_in_pages_that_miss_and_repeat_nothing() {
     world.behave(json!({"extra_disks": 8})).await;
     let mut all = Vec::new();
     for n in 0..8 {
-        let disk = json!({
-            "project_id": ids::PROJECT,
-            "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{n:012x}")},
-            "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{n:012x}")},
-        });
-        all.push(id(&world.submit(&disk).await.json()));
+        all.push(id(&world.submit(&requests::extra_disk(n)).await.json()));
     }
     all.reverse();
     for limit in ["", "&limit=2", "&limit=1000000000"] {

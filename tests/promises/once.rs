@@ -210,21 +210,12 @@ async fn a_key_whose_restore_was_refused_says_to_take_a_new_one() {
     world.end().await;
 }
 
-/// The restore of an extra disk of the clouds' world.
-fn extra(number: usize) -> Value {
-    json!({
-        "project_id": ids::PROJECT,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
-}
-
 #[tokio::test]
 async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_working() {
     let world = World::with(Settings::default().set("submit.keys_per_caller", "2")).await;
     world.behave(json!({"extra_disks": 4})).await;
     let submit = async |number: usize, key: &str| {
-        world.post_with("/api/v1/restores", &extra(number), &[("idempotency-key", key)]).await
+        world.post_with("/api/v1/restores", &requests::extra_disk(number), &[("idempotency-key", key)]).await
     };
     let first = submit(0, "k0").await;
     assert_eq!((first.status, submit(1, "k1").await.status), (202, 202));
@@ -236,7 +227,7 @@ async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_workin
     let again = submit(0, "k0").await;
     assert_eq!((&again.json()["id"], again.header("idempotency-replayed")), (&first.json()["id"], "true"));
     assert_eq!(submit(3, "k0").await.json()["code"], "key_conflict");
-    assert_eq!(world.submit(&extra(3)).await.status, 202);
+    assert_eq!(world.submit(&requests::extra_disk(3)).await.status, 202);
     assert_eq!(world.sent().await.len(), 3);
     world.end().await;
 }
@@ -257,7 +248,7 @@ duplicate_window_seconds = 10
 [[routes]]
 upstream = "vbs"
 "#,
-        extra(0)["source"]["backup_id"].as_str().unwrap_or_default()
+        requests::extra_disk(0)["source"]["backup_id"].as_str().unwrap_or_default()
     );
     let clock = WrongClock::default();
     let settings = Settings::default().set("submit.duplicate_window_seconds", "100").routes(&routes);
@@ -266,7 +257,7 @@ upstream = "vbs"
     // Whether it is a new restore; if so, it is let go to its end.
     let is_new = async |number: usize, key: Option<&str>| {
         let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
-        let answer = world.post_with("/api/v1/restores", &extra(number), &headers).await;
+        let answer = world.post_with("/api/v1/restores", &requests::extra_disk(number), &headers).await;
         assert!(answer.status < 300, "{}", answer.text());
         world.until_status(answer.json()["id"].as_str().unwrap_or_default(), "succeeded").await;
         answer.header("idempotency-replayed").is_empty()

@@ -144,22 +144,26 @@ async fn the_command_line_says_it_as_well() {
     world.end().await;
 }
 
-#[tokio::test]
-async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_person_confirms() {
+/// A gateway with a restore that a copy of its ledger has and one that it has not; the first restore
+/// and the copy.
+async fn gone_on_after_a_copy() -> (World, Value, Vec<u8>) {
     let mut world = World::serve(hasty()).await;
     world.behave(json!({"restore_seconds": 1})).await;
     let first = world.submit(&requests::free_disk()).await.json();
     world.until_status(&id(&first), "succeeded").await;
     let (_, _, folder) = world.ended_by("TERM").await;
-    let ledger = folder.path().join("ledger.db");
-    let copy = std::fs::read(&ledger).expect("the ledger");
-
-    // What happens after the copy was made.
+    let copy = std::fs::read(folder.path().join("ledger.db")).expect("the ledger");
     world.again_in(folder).await;
     let second = world.submit(&requests::cbr_server()).await.json();
     world.until_status(&id(&second), "succeeded").await;
+    (world, first, copy)
+}
+
+#[tokio::test]
+async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_person_confirms() {
+    let (mut world, first, copy) = gone_on_after_a_copy().await;
     let (_, _, folder) = world.ended_by("TERM").await;
-    std::fs::write(&ledger, copy).expect("the copy is put back");
+    std::fs::write(folder.path().join("ledger.db"), copy).expect("the copy is put back");
     for rest in ["ledger.db-wal", "ledger.db-shm"] {
         let _gone_already = std::fs::remove_file(folder.path().join(rest));
     }
@@ -220,23 +224,14 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
 
 #[tokio::test]
 async fn f41_an_older_copy_beside_the_log_of_the_file_before_it_is_refused() {
-    let mut world = World::serve(hasty()).await;
-    world.behave(json!({"restore_seconds": 1})).await;
-    let first = world.submit(&requests::free_disk()).await.json();
-    world.until_status(&id(&first), "succeeded").await;
-    let (_, _, folder) = world.ended_by("TERM").await;
-    let ledger = folder.path().join("ledger.db");
-    let copy = std::fs::read(&ledger).expect("the ledger");
-    world.again_in(folder).await;
-    let second = world.submit(&requests::cbr_server()).await.json();
-    world.until_status(&id(&second), "succeeded").await;
+    let (mut world, _, copy) = gone_on_after_a_copy().await;
     // Killed, it leaves its log behind; and it starts with that as it should.
     let (_, _, folder) = world.ended_by("KILL").await;
     world.again_in(folder).await;
     assert_eq!(world.admin("/recovery").await.json()["recovery"], false);
     let (_, _, folder) = world.ended_by("KILL").await;
     assert!(folder.path().join("ledger.db-wal").exists());
-    std::fs::write(&ledger, copy).expect("the copy is put back");
+    std::fs::write(folder.path().join("ledger.db"), copy).expect("the copy is put back");
 
     let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).expect("the settings");
     let started = restore_tests::Process::try_serve_in(folder, &toml, &[]).await;

@@ -73,15 +73,6 @@ fn id(restore: &Value) -> String {
     restore["id"].as_str().expect("an id").to_owned()
 }
 
-/// A restore of an extra disk of the clouds' world.
-fn extra(number: usize) -> Value {
-    json!({
-        "project_id": ids::PROJECT,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
-}
-
 async fn stop(process: Process) {
     process.signal("TERM").await;
     let (status, log, _) = process.ended().await;
@@ -142,9 +133,9 @@ async fn f10_f11_targets_exclude_each_other_over_replicas_and_generations() {
 
     // Two different backups for one disk, at two replicas at once.
     world.behave(json!({"restore_seconds": 60, "extra_disks": 2})).await;
-    let one = extra(0);
-    let mut another = extra(0);
-    another["source"] = extra(1)["source"].clone();
+    let one = requests::extra_disk(0);
+    let mut another = requests::extra_disk(0);
+    another["source"] = requests::extra_disk(1)["source"].clone();
     let (a, b) = tokio::join!(
         submit(&world, world.gateway.api(), &one, &[]),
         submit(&world, other.api, &another, &[]),
@@ -359,7 +350,7 @@ async fn f35_a_stop_finishes_its_sends_and_another_replica_goes_on_with_the_rest
     let api = world.gateway.api();
     let mut all = Vec::new();
     for number in 0..RUNNING {
-        let answer = submit(&world, api, &extra(number), &[]).await;
+        let answer = submit(&world, api, &requests::extra_disk(number), &[]).await;
         assert_eq!(answer.json()["status"], "running", "{}", answer.text());
         all.push(id(&answer.json()));
     }
@@ -369,7 +360,7 @@ async fn f35_a_stop_finishes_its_sends_and_another_replica_goes_on_with_the_rest
         )
         .await;
     let sending = (RUNNING..RUNNING + SENDING).map(|number| {
-        let (http, request) = (world.http.clone(), extra(number));
+        let (http, request) = (world.http.clone(), requests::extra_disk(number));
         tokio::spawn(async move {
             let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
             http.try_send(
@@ -429,7 +420,7 @@ async fn a_replica_that_dies_under_load_takes_nothing_with_it() {
                 async move {
                     let key = format!("{disk}-{round}");
                     let headers = [("idempotency-key", key.as_str()), ("prefer", "wait=30")];
-                    try_submit(http, api, &extra(disk), &headers).await
+                    try_submit(http, api, &requests::extra_disk(disk), &headers).await
                 }
             });
             futures_util::future::join_all(asked).await

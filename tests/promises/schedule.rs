@@ -33,11 +33,9 @@ baseline = false
 }
 
 fn disk(project: &str, number: usize) -> Value {
-    json!({
-        "project_id": project,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
+    let mut request = requests::extra_disk(number);
+    request["project_id"] = json!(project);
+    request
 }
 
 fn id(restore: &Value) -> String {

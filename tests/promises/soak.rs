@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{Answer, Settings, World, ids};
-use serde_json::{Value, json};
+use restore_tests::{Answer, Settings, World, ids, requests};
+use serde_json::json;
 use tokio::time::Instant;
 
 /// How long each run lasts in the suite, after its warm-up of a third of that.
@@ -52,14 +52,6 @@ async fn over(postgres: &Postgres) -> World {
     world
 }
 
-fn disk(number: usize) -> Value {
-    json!({
-        "project_id": ids::PROJECT,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
-}
-
 fn new_key() -> String {
     static KEYS: AtomicUsize = AtomicUsize::new(0);
     KEYS.fetch_add(1, Ordering::Relaxed).to_string()
@@ -78,7 +70,7 @@ async fn hammer(world: &World, lasts: Duration) -> BTreeMap<String, usize> {
                 ("content-type", "application/json"),
                 ("idempotency-key", key.as_str()),
             ];
-            let body = disk(number % DISKS).to_string();
+            let body = requests::extra_disk(number % DISKS).to_string();
             let answer = world.http.send(Method::POST, &world.url("/api/v1/restores"), &headers, body).await;
             *answers.entry(kind(&answer)).or_default() += 1;
             number += CONNECTIONS;
@@ -122,7 +114,7 @@ async fn comes_back(world: &World) {
     let end = Instant::now() + DEADLINE;
     let taken = loop {
         let key = new_key();
-        let wanted = disk(DISKS);
+        let wanted = requests::extra_disk(DISKS);
         let answer = world.post_with("/api/v1/restores", &wanted, &[("idempotency-key", &key)]).await;
         if answer.status == 202 && answer.json()["status"] == "running" {
             break answer.json();

@@ -2,7 +2,7 @@
 //! them, in order.
 
 use restore_test_postgres::Postgres;
-use restore_tests::{Process, Settings, World};
+use restore_tests::{Process, Settings, World, requests};
 use serde_json::{Value, json};
 
 use crate::streams::{LIST, Reader};
@@ -33,14 +33,6 @@ async fn two(settings: Settings) -> (World, Process) {
     (world, other)
 }
 
-fn disk(number: usize) -> Value {
-    json!({
-        "project_id": restore_tests::ids::PROJECT,
-        "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
-        "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
-    })
-}
-
 fn id(restore: &Value) -> String {
     restore["id"].as_str().unwrap_or_else(|| panic!("no id in {restore}")).to_owned()
 }
@@ -53,7 +45,7 @@ async fn submit_in_turns(
 ) -> (World, Process, Vec<String>) {
     let mut restores = Vec::new();
     for number in range {
-        let answer = world.submit(&disk(number)).await;
+        let answer = world.submit(&requests::extra_disk(number)).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         restores.push(id(&answer.json()));
         other = world.turn_to(other);
@@ -122,7 +114,7 @@ async fn a_stream_at_one_replica_tells_what_happens_at_the_other_in_order_and_go
     let reading_at = world.turn_to(other);
     let mut restores = Vec::new();
     for number in 0..3 {
-        restores.push(id(&world.submit(&disk(number)).await.json()));
+        restores.push(id(&world.submit(&requests::extra_disk(number)).await.json()));
     }
     let mut told = Vec::new();
     for _ in 0..4 {

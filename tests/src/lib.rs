@@ -69,6 +69,16 @@ pub mod requests {
         server(ids::CSBS_ITEM)
     }
 
+    /// An extra disk of the clouds' world, by its number.
+    #[must_use]
+    pub fn extra_disk(number: usize) -> Value {
+        json!({
+            "project_id": ids::PROJECT,
+            "source": {"backup_id": format!("bac0bac0-0000-4000-8000-{number:012x}")},
+            "target": {"type": "volume", "volume_id": format!("d15c0000-0000-4000-8000-{number:012x}")},
+        })
+    }
+
     /// The detached disk.
     #[must_use]
     pub fn free_disk() -> Value {

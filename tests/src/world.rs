@@ -198,7 +198,7 @@ impl World {
     ///
     /// # Panics
     /// When either does not start.
-    pub async fn within(settings: Settings, start: Start) -> Self {
+    async fn within(settings: Settings, start: Start) -> Self {
         let clouds = clouds().await;
         let toml = settings.toml(&clouds.url());
         let gateway = Running::Here(Box::new(gateway(&toml, start).await));

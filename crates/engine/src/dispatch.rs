@@ -82,13 +82,18 @@ impl Engine {
 
     /// Gives a claimed restore back: to the agenda as long as it is open.
     fn release(&self, id: RestoreId, entry: Option<Entry>, access: Access) {
+        if let Some(entry) = entry.filter(|entry| !entry.state.status.is_final()) {
+            self.follow(&entry, Some(access));
+        }
+        self.unclaim(id);
+    }
+
+    /// Gives the claim on a restore back.
+    pub(crate) fn unclaim(&self, id: RestoreId) {
         if let Some(known) = self.live().get_mut(&id) {
             known.dispatching = false;
         }
-        match entry {
-            Some(entry) if !entry.state.status.is_final() => self.follow(&entry, Some(access)),
-            _ => self.forget_if_idle(id),
-        }
+        self.forget_if_idle(id);
     }
 
     /// Ends what was not sent, and makes unknown what may have been, after a fault of our own or of

@@ -121,17 +121,14 @@ impl Iam {
             Ok(outcome) => outcome,
             Err(_) => Err("IAM did not answer in time".to_owned()),
         };
-        let failed = outcome.as_ref().err().map(|why| {
-            let detail = format!("credential {}: {why}; nothing was sent", self.options.name);
+        let outcome = outcome.map(Arc::new).map_err(|why| {
             tracing::warn!(credential = self.options.name, why, "no token from IAM");
-            (Instant::now(), Problem::new(Code::CredentialFailed, detail).after(10))
+            let detail = format!("credential {}: {why}; nothing was sent", self.options.name);
+            Problem::new(Code::CredentialFailed, detail).after(10)
         });
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed.clone();
-        match (outcome, failed) {
-            (Ok(granted), _) => Ok(Arc::new(granted)),
-            (Err(_), Some((_, problem))) => Err(problem),
-            (Err(why), None) => Err(Problem::new(Code::CredentialFailed, why)),
-        }
+        let failed = outcome.as_ref().err().map(|problem| (Instant::now(), problem.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        outcome
     }
 
     async fn exchange(&self) -> Result<Granted, String> {

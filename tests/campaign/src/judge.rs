@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use restore_ledger::Record;
+use restore_ledger::{OpenOptions, Record};
 use restore_model::Status;
 use restore_tests::Http;
 use restore_tests::world::is_restore_call;
 use serde_json::{Value, json};
 
 use crate::Tally;
-use crate::play::{Played, open_options, target_of, truth_target_of};
+use crate::play::{Played, target_of, truth_target_of};
 
 /// Judges one schedule.
 ///
@@ -95,8 +95,9 @@ pub async fn judge(played: Played) -> Result<Tally, String> {
 
 /// Everything in the ledger, after it was checked by itself.
 async fn records(played: &Played) -> Result<Vec<Record>, String> {
-    let ledger =
-        restore_ledger::open_to_read(&played.ledger, open_options()).await.map_err(|e| e.to_string())?;
+    let ledger = restore_ledger::open_to_read(&played.ledger, OpenOptions::default())
+        .await
+        .map_err(|e| e.to_string())?;
     let mut faults = Vec::new();
     restore_ledger::check(&*ledger, |fault| faults.push(fault)).await.map_err(|error| error.to_string())?;
     if !faults.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use restore_ledger::{LedgerUrl, OpenOptions};
+use restore_ledger::LedgerUrl;
 use restore_simulator::Simulator;
 use restore_test_postgres::Postgres;
 use restore_tests::{Http, Process, Settings, ids, requests};
@@ -141,20 +141,16 @@ pub async fn play(
     Ok(Played { clouds: stage.clouds, ledger, told, resolved, killed: stage.killed, folders })
 }
 
-/// How the judge opens the ledger.
-#[must_use]
-pub fn open_options() -> OpenOptions {
-    OpenOptions::default()
-}
-
 /// Everything that takes long in service is short here, in the same order of lengths.
 fn settings(ledger: &str, held: bool) -> Settings {
     let credential = if held { "robot" } else { "passthrough" };
     let upstream = format!(
         "connect_seconds = 1\nsend_seconds = 1\nread_seconds = 2\nbreaker_failures = 0\ncredential = {credential:?}"
     );
-    let odd: Vec<String> =
-        (0..DISKS).filter(|disk| disk % 2 == 1).map(|disk| format!("\"{}\"", disk_ids(disk).0)).collect();
+    let odd: Vec<String> = (0..DISKS)
+        .filter(|disk| disk % 2 == 1)
+        .map(|disk| requests::extra_disk(disk as usize)["source"]["backup_id"].to_string())
+        .collect();
     Settings::default()
         .set("ledger.url", &format!("{ledger:?}"))
         .set("ledger.lease_seconds", "3")
@@ -209,24 +205,12 @@ upstream = "cbr"
         ))
 }
 
-/// Backup and disk of an extra disk of the clouds' world.
-fn disk_ids(number: u32) -> (String, String) {
-    (format!("bac0bac0-0000-4000-8000-{number:012x}"), format!("d15c0000-0000-4000-8000-{number:012x}"))
-}
-
 fn request(what: What) -> Value {
     match what {
         What::CbrServer => requests::cbr_server(),
         What::CsbsServer => requests::csbs_server(),
         What::VbsDisk => requests::free_disk(),
-        What::Disk(number) => {
-            let (backup, disk) = disk_ids(number);
-            json!({
-                "project_id": ids::PROJECT,
-                "source": {"backup_id": backup},
-                "target": {"type": "volume", "volume_id": disk},
-            })
-        }
+        What::Disk(number) => requests::extra_disk(number as usize),
     }
 }
 

@@ -99,20 +99,21 @@ impl LedgerFile {
     /// What was noted last, by this process or by one before it; `None` for a new lock or one that
     /// is not readable as a note.
     pub(super) fn noted(&mut self) -> Option<Note> {
-        let mut text = String::new();
-        self.lock.rewind().ok()?;
-        (&self.lock).take(256).read_to_string(&mut text).ok()?;
-        let mut numbers = text.split_whitespace().map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        Some(Note { ledger: next()?, opens: next()?, position: next()? })
+        let [ledger, opens, position, ..] = self.noted_numbers()?[..] else { return None };
+        Some(Note { ledger, opens, position })
     }
 
     /// When the file itself was last written, as far as its lock tells.
     fn noted_time(&mut self) -> Option<i64> {
+        self.noted_numbers()?.get(3).copied()
+    }
+
+    /// What [`LedgerFile::note`] wrote; an earlier program wrote no time.
+    fn noted_numbers(&mut self) -> Option<Vec<i64>> {
         let mut text = String::new();
         self.lock.rewind().ok()?;
         (&self.lock).take(256).read_to_string(&mut text).ok()?;
-        text.split_whitespace().nth(3)?.parse().ok()
+        text.split_whitespace().map(|number| number.parse().ok()).collect()
     }
 
     /// Notes how much the file knows by now. Without a sync: the note may fall behind the file, and

@@ -4,7 +4,7 @@
 use restore_model::ProjectId;
 use serde_json::Value;
 
-use super::rows;
+use super::{is_remote_cleartext, rows};
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
 
@@ -18,9 +18,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "give each credential its own name; `passthrough` is the caller's token".to_owned();
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
-        if credential["iam"].as_str().is_some_and(|iam| iam.starts_with("http://"))
-            && !local(&credential["iam"])
-        {
+        if credential["iam"].as_str().is_some_and(is_remote_cleartext) {
             let help = "the password would travel in clear: use https".to_owned();
             report.error(&path("iam"), Code::Cleartext, "http without tls", Some(help));
         }
@@ -58,12 +56,4 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             Some("listen on loopback alone, or let callers bring their own tokens (`passthrough`)".to_owned()),
         );
     }
-}
-
-fn local(url: &Value) -> bool {
-    let host = url.as_str().and_then(|url| url.parse::<http::Uri>().ok());
-    let host = host.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
-    host.is_some_and(|host| {
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    })
 }
