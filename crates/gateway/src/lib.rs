@@ -11,6 +11,7 @@ pub mod cli;
 mod connection;
 mod layers;
 mod listener;
+pub mod rotation;
 mod routes;
 pub mod settings;
 mod telemetry;
