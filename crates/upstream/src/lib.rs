@@ -23,6 +23,7 @@ mod courier;
 mod fault;
 mod iam;
 mod layers;
+pub mod signing;
 mod stack;
 mod token;
 mod trace_context;
