@@ -9,6 +9,7 @@ mod answer;
 mod api;
 pub mod cli;
 mod connection;
+mod credentials;
 mod layers;
 mod listener;
 pub mod rotation;
@@ -17,7 +18,6 @@ pub mod settings;
 mod telemetry;
 mod way_in;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,13 +30,14 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
 use restore_model::{Clock, SystemClock, TargetKind};
-use restore_upstream::{Courier, Credential, Iam, IamOptions, IamProject, Receiver, SigningKey, Upstream};
+use restore_upstream::{Courier, Credential, Endpoint, Receiver, Upstream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::settings::{CredentialKind, IdempotencyKey, LogFormat, Settings, Target};
+use crate::rotation::Rotation;
+use crate::settings::{IdempotencyKey, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
@@ -146,7 +147,8 @@ impl Gateway {
         let ledger = restore_ledger::open(&settings.ledger.url, ledger_options(settings))
             .await
             .map_err(ledger_fault)?;
-        let routes = routes(settings).map_err(StartError::Setup)?;
+        let mut rotation = Rotation::new();
+        let routes = routes(settings, &start.clock, &mut rotation).map_err(StartError::Setup)?;
         let now = start.clock.now();
         let engine = Engine::new(ledger, routes, policy(settings), start.clock, Arc::new(metrics.restores()));
         if start.recovery {
@@ -155,13 +157,14 @@ impl Gateway {
         }
         // Before anything happens that they are to be told.
         let mut tallies = Vec::new();
-        for hook in hooks(settings).map_err(StartError::Setup)? {
+        for hook in hooks(settings, &mut rotation).map_err(StartError::Setup)? {
             tallies.push((hook.name.clone(), engine.notify(hook).await.map_err(ledger_fault)?));
         }
         metrics.observe_webhooks(tallies);
         let unfinished = engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
         metrics.observe_losses(losses);
+        metrics.observe_rotation(rotation.counts());
 
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
@@ -209,6 +212,7 @@ impl Gateway {
         let listeners = vec![
             tokio::spawn(listener::serve(api, way_in, options, stop.clone())),
             tokio::spawn(serve_admin(admin, pages, stop.clone())),
+            tokio::spawn(rotation.run(stop.clone())),
         ];
         tracing::info!(
             api = %api_address,
@@ -289,7 +293,7 @@ fn traces(settings: &Settings, losses: &Arc<Losses>) -> Result<Option<SdkTracerP
 }
 
 /// The receivers of webhooks.
-fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
+fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, String> {
     let hook = |written: &settings::Webhook| {
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
@@ -301,8 +305,7 @@ fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
         }
         let receiver = Receiver {
             url: written.url.clone(),
-            key: SigningKey::parse(written.secret.expose())
-                .map_err(|why| fault(&format!("the secret {why}")))?,
+            key: credentials::signing_key(written, rotation).map_err(|why| fault(&why))?,
             timeout: written.timeout_seconds,
             allow_private: written.dangerous_allow_private,
         };
@@ -318,41 +321,19 @@ fn hooks(settings: &Settings) -> Result<Vec<Hook>, String> {
     settings.webhooks.iter().map(hook).collect()
 }
 
-/// The identities of the gateway's own, by name. All upstreams that use one share its token.
-fn identities(settings: &Settings) -> Result<HashMap<String, Arc<Iam>>, String> {
-    let identity = |written: &settings::Credential| {
-        let name = &written.name;
-        let fault = |why: &dyn std::fmt::Display| format!("credential {name}: {why}");
-        let CredentialKind::IamPassword = written.kind;
-        let project = match (&written.project, &written.project_id) {
-            (Some(project), _) => IamProject::Name(project.clone()),
-            (None, Some(id)) => IamProject::Id(id.parse().map_err(|why| fault(&why))?),
-            (None, None) => return Err(fault(&"it has no project")),
-        };
-        let options = IamOptions {
-            name: name.clone(),
-            endpoint: written.iam.clone(),
-            user: written.user.clone(),
-            domain: written.domain.clone(),
-            password: written.password.expose().to_owned().into(),
-            project,
-        };
-        Ok((name.clone(), Arc::new(Iam::new(options).map_err(|why| fault(&why))?)))
-    };
-    settings.credentials.iter().map(identity).collect()
-}
-
 /// The rules and their upstreams, each built once.
-fn routes(settings: &Settings) -> Result<Routes, String> {
-    let identities = identities(settings)?;
+fn routes(settings: &Settings, clock: &Arc<dyn Clock>, rotation: &mut Rotation) -> Result<Routes, String> {
+    let held = credentials::held(settings, rotation)?;
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
     for written in &settings.upstreams {
         let generation = restore_generations::by_name(&written.generation)
             .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
         let options = restore_upstream::Options {
             name: written.name.clone(),
-            endpoint: written.endpoint.clone(),
-            volumes_endpoint: written.volumes_endpoint.clone(),
+            endpoint: match &written.endpoint {
+                Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
+                None => Endpoint::Catalog(written.region.clone()),
+            },
             connect: written.connect_seconds,
             send: written.send_seconds,
             read: written.read_seconds,
@@ -361,15 +342,15 @@ fn routes(settings: &Settings) -> Result<Routes, String> {
             breaker_failures: written.breaker_failures,
             breaker_open: written.breaker_seconds,
             ca_file: written.ca_file.clone(),
+            identity: credentials::client_identity(written, rotation)
+                .map_err(|why| format!("upstream {}: {why}", written.name))?,
+            clock: Arc::clone(clock),
             http2: written.http2,
             sends: settings.submit.sends,
             deadline: settings.submit.deadline_seconds,
             retry_after_cap: settings.submit.retry_after_cap_seconds,
             reads_per_minute: written.reads_per_minute,
-            credential: match identities.get(&written.credential) {
-                Some(iam) => Credential::Iam(Arc::clone(iam)),
-                None => Credential::PassThrough,
-            },
+            credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
         };
         let upstream =
             Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;

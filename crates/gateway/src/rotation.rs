@@ -91,6 +91,9 @@ impl Rotation {
         take: impl FnMut() -> Result<(), String> + Send + 'static,
     ) {
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
+        if paths.is_empty() {
+            return;
+        }
         let seen = look(&self.hasher, &paths);
         self.watches.push(Watch { name: name.into(), paths, take: Box::new(take), settled: None, seen });
     }

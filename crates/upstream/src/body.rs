@@ -44,6 +44,8 @@ impl Gate {
 #[derive(Clone)]
 pub struct Sealed {
     bytes: Full<Bytes>,
+    /// The same once more: what is signed is what is sent.
+    whole: Bytes,
     /// Asked once, at the first byte.
     journal: Option<Arc<dyn Journal>>,
     gate: Option<Arc<Gate>>,
@@ -52,7 +54,12 @@ pub struct Sealed {
 impl Sealed {
     /// These bytes, given out only if `journal` allows it then.
     pub(crate) fn new(bytes: Bytes, journal: Option<Arc<dyn Journal>>) -> Self {
-        Self { bytes: Full::new(bytes), journal, gate: None }
+        Self { bytes: Full::new(bytes.clone()), whole: bytes, journal, gate: None }
+    }
+
+    /// All that will be sent.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.whole.clone()
     }
 
     /// The same body behind the gate of one attempt.

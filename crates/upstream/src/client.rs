@@ -78,7 +78,11 @@ pub(crate) fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig
                 .map_err(|error| format!("ca_file {shown} cannot be used: {error}"))?
         }
     };
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(match &options.identity {
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(identity.clone())),
+        None => builder.with_no_client_auth(),
+    })
 }
 
 /// A client for the gateway's own needs (exporting telemetry): same TLS, no upstream.

@@ -88,6 +88,12 @@ impl Fault {
         Self { kind, proof: Some(proof), detail: detail.into(), problem: None }
     }
 
+    /// A fault of the gateway's own credential, before anything was sent.
+    pub(crate) fn of_credential(problem: Problem) -> Self {
+        let fault = Self::not_sent(FaultKind::NoCredential, problem.detail.clone());
+        Self { problem: Some(Box::new(problem)), ..fault }
+    }
+
     /// A fault after which nobody can say.
     pub(crate) fn unsure(kind: FaultKind, detail: impl Into<String>) -> Self {
         Self { kind, proof: None, detail: detail.into(), problem: None }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use restore_generations::{Call, Generation, Host, Reply};
-use restore_model::{Problem, Proof};
+use restore_model::{Clock, Problem, Proof, SystemClock};
 use tower::{Service, ServiceExt};
 
 mod body;
@@ -22,7 +22,10 @@ mod client;
 mod courier;
 mod fault;
 mod iam;
+mod identity;
+mod keys;
 mod layers;
+mod secret;
 pub mod signing;
 mod stack;
 mod token;
@@ -32,10 +35,13 @@ pub use body::Sealed;
 pub use client::{Client, plain_client};
 pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
-pub use iam::{Iam, IamOptions, IamProject};
+pub use iam::{Iam, IamLogin, IamOptions, IamProject, IamUser};
+pub use identity::ClientIdentity;
+pub use keys::{AccessKey, Keys};
 pub use layers::authorise::Credential;
 pub use layers::breaker::BreakerState;
 pub use layers::trace::measure_with;
+pub use secret::SecretCell;
 pub use token::Token;
 pub use trace_context::TraceContext;
 
@@ -43,15 +49,27 @@ use layers::breaker::Breaker;
 use layers::retry::RetryLimits;
 use stack::Stack;
 
-/// How one upstream is reached.
+/// Where an upstream is.
 #[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// At this base URL of the backup service, and this of block storage, where checks may read the state of disks.
+    At(Uri, Option<Uri>),
+    /// Where the catalog of the credential's token says, in this region if it has several.
+    Catalog(Option<String>),
+}
+
+/// What a preview shows in the place of a base URL that only the catalog tells.
+const DISCOVERED: &str = "https://{discovered}";
+/// Block storage in catalogs; its calls are of version 2.
+const VOLUMES: &[&str] = &["volumev2", "volumev3"];
+
+/// How one upstream is reached.
+#[derive(Clone)]
 pub struct Options {
     /// Its name in the settings.
     pub name: String,
-    /// Base URL of the backup service.
-    pub endpoint: Uri,
-    /// Base URL of the block storage service, where checks may read the state of disks.
-    pub volumes_endpoint: Option<Uri>,
+    /// Where it is.
+    pub endpoint: Endpoint,
     /// Longest time for a connection, TLS included.
     pub connect: Duration,
     /// Longest time for the restore call, from its first byte to the last of its answer.
@@ -68,6 +86,8 @@ pub struct Options {
     pub breaker_open: Duration,
     /// Certificates of further roots, PEM.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that is shown to it.
+    pub identity: Option<ClientIdentity>,
     /// Whether HTTP/2 may be agreed upon by ALPN.
     pub http2: bool,
     /// How often and how long a restore may be sent.
@@ -78,6 +98,8 @@ pub struct Options {
     pub retry_after_cap: Duration,
     /// With what it is called.
     pub credential: Credential,
+    /// What the time is here, for signatures.
+    pub clock: Arc<dyn Clock>,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
     pub reads_per_minute: u32,
 }
@@ -88,8 +110,7 @@ impl Options {
     pub fn to(name: &str, endpoint: Uri) -> Self {
         Self {
             name: name.to_owned(),
-            endpoint,
-            volumes_endpoint: None,
+            endpoint: Endpoint::At(endpoint, None),
             connect: Duration::from_secs(5),
             send: Duration::from_secs(30),
             read: Duration::from_secs(15),
@@ -98,11 +119,13 @@ impl Options {
             breaker_failures: 5,
             breaker_open: Duration::from_secs(10),
             ca_file: None,
+            identity: None,
             http2: false,
             sends: 3,
             deadline: Duration::from_secs(120),
             retry_after_cap: Duration::from_secs(30),
             credential: Credential::PassThrough,
+            clock: Arc::new(SystemClock),
             reads_per_minute: 600,
         }
     }
@@ -153,17 +176,18 @@ impl Upstream {
     /// # Errors
     /// When the roots of trust cannot be loaded; the text says which file.
     pub fn new(options: Options, generation: &'static dyn Generation) -> Result<Self, String> {
-        let tls = [Some(&options.endpoint), options.volumes_endpoint.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|endpoint| endpoint.scheme_str() == Some("https"));
+        let secure = |uri: &Uri| uri.scheme_str() == Some("https");
+        let tls = match &options.endpoint {
+            Endpoint::At(backup, volumes) => secure(backup) || volumes.as_ref().is_some_and(secure),
+            Endpoint::Catalog(_) => true,
+        };
         let client = client::build(&options, tls)?;
         let breaker = Breaker::new(options.breaker_failures, options.breaker_open);
         let limits = RetryLimits {
             sends: options.sends,
             deadline: options.deadline,
             retry_after_cap: options.retry_after_cap,
-            renews: !matches!(options.credential, Credential::PassThrough),
+            renews: options.credential.renews(),
         };
         let stack = stack::build(client, &options, breaker.clone(), limits);
         Ok(Self { options, generation, stack, breaker })
@@ -199,31 +223,49 @@ impl Upstream {
         self.breaker.state()
     }
 
-    /// The absolute URL of a call; `None` when the settings name no endpoint for its service.
+    /// The absolute URL of a call, for people; `None` when the settings name no endpoint for its service. A base URL
+    /// that only the catalog tells is shown as `https://{discovered}`.
     #[must_use]
     pub fn url(&self, call: &Call) -> Option<String> {
-        let endpoint = match call.host {
-            Host::Backup => &self.options.endpoint,
-            Host::Volumes => self.options.volumes_endpoint.as_ref()?,
+        let base = match &self.options.endpoint {
+            Endpoint::At(backup, volumes) => base(backup, volumes.as_ref(), call.host)?,
+            Endpoint::Catalog(_) => DISCOVERED.to_owned(),
         };
-        let authority = endpoint.authority()?;
-        let scheme = endpoint.scheme_str()?;
-        let prefix = endpoint.path().trim_end_matches('/');
-        Some(format!("{scheme}://{authority}{prefix}{}", call.path))
+        Some(format!("{base}{}", call.path))
+    }
+
+    /// The absolute URL that a call is sent to.
+    async fn resolve(&self, call: &Call) -> Result<String, Fault> {
+        let none = || Fault::not_sent(FaultKind::NoEndpoint, "no such endpoint");
+        let base = match (&self.options.endpoint, &self.options.credential) {
+            (Endpoint::At(backup, volumes), _) => {
+                base(backup, volumes.as_ref(), call.host).ok_or_else(none)?
+            }
+            (Endpoint::Catalog(region), Credential::Iam(iam)) => {
+                let services = match call.host {
+                    Host::Backup => self.generation.services(),
+                    Host::Volumes => VOLUMES,
+                };
+                iam.base(services, region.as_deref()).await?
+            }
+            (Endpoint::Catalog(_), _) => return Err(none()),
+        };
+        Ok(format!("{base}{}", call.path))
     }
 
     /// The headers a call is sent with, in their order; a credential is shown as `[redacted]`.
     #[must_use]
     pub fn headers(&self, call: &Call) -> Vec<(String, String)> {
-        let url = self.url(call).unwrap_or_default();
-        let Ok(request) = layers::translate::request(call, &url, self.options.send, With::default()) else {
+        // Where it goes changes nothing about them.
+        let Ok(request) = layers::translate::request(call, "/", self.options.send, With::default()) else {
             return Vec::new();
         };
         let shown = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
         };
         let mut headers: Vec<_> = request.headers().iter().map(shown).collect();
-        headers.push(("x-auth-token".to_owned(), "[redacted]".to_owned()));
+        let added = self.options.credential.headers().iter();
+        headers.extend(added.map(|name| ((*name).to_owned(), "[redacted]".to_owned())));
         headers
     }
 
@@ -232,11 +274,21 @@ impl Upstream {
     /// # Errors
     /// A [`Fault`] when no answer came or it could not be read whole.
     pub async fn send(&self, call: &Call, with: With) -> Result<Reply, Fault> {
-        let url = self.url(call).ok_or_else(|| Fault::not_sent(FaultKind::NoEndpoint, "no such endpoint"))?;
+        let url = self.resolve(call).await?;
         let timeout = if call.restores { self.options.send } else { self.options.read };
         let request = layers::translate::request(call, &url, timeout, with)?;
         let mut stack = self.stack.clone();
         let response = stack.ready().await?.call(request).await?;
         Ok(layers::translate::reply(response))
     }
+}
+
+/// The base URL of one of the services, without a slash at its end.
+fn base(backup: &Uri, volumes: Option<&Uri>, host: Host) -> Option<String> {
+    let endpoint = match host {
+        Host::Backup => backup,
+        Host::Volumes => volumes?,
+    };
+    let (scheme, authority) = (endpoint.scheme_str()?, endpoint.authority()?);
+    Some(format!("{scheme}://{authority}{}", endpoint.path().trim_end_matches('/')))
 }

@@ -1,5 +1,7 @@
 //! The way out, listed in the order a call meets its layers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
@@ -34,7 +36,7 @@ pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits:
         // One attempt's time.
         .layer(deadline::DeadlineLayer)
         // Innermost, so that every attempt carries credentials that are valid then.
-        .layer(authorise::AuthoriseLayer::new(options.credential.clone()))
+        .layer(authorise::AuthoriseLayer::new(options.credential.clone(), Arc::clone(&options.clock)))
         .service(exchange::Exchange::new(client, options.body_bytes));
     BoxCloneSyncService::new(stack)
 }

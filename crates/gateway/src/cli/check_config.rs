@@ -1,8 +1,12 @@
 //! `check-config`: every fault of a settings file at once. Nothing is started, nothing is dialled.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use restore_model::{Clock, SystemClock};
 
 use super::{CONFIG, SettingsFile, print_text};
+use crate::rotation::Rotation;
 use crate::settings;
 
 #[derive(clap::Args)]
@@ -36,8 +40,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
     };
     let loaded = settings::load(&source, &settings::read_environment(), &restore_generations::names());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (faults, refused) = match loaded {
-        Ok((settings, warnings)) => match crate::routes(&settings) {
+        Ok((settings, warnings)) => match crate::routes(&settings, &clock, &mut Rotation::new()) {
             Ok(_) => {
                 let refused = options.deny_warnings && !warnings.is_empty();
                 (warnings, refused)

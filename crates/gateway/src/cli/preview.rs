@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use restore_engine::{Engine, Witness};
 use restore_ledger::{Entry, LedgerUrl};
-use restore_model::{Event, Problem, SystemClock, json, schema};
+use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
 
 use super::{SettingsFile, print_text};
+use crate::rotation::Rotation;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -41,7 +42,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let routes = match crate::routes(&settings) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let routes = match crate::routes(&settings, &clock, &mut Rotation::new()) {
         Ok(routes) => routes,
         Err(why) => {
             eprintln!("error: {why}");

@@ -46,7 +46,7 @@ pub use schema::{explain, nearest_key, schema};
 pub use tables::{
     Credential, Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream, Webhook,
 };
-pub use values::{CredentialKind, IdempotencyKey, LogFormat, Secret, Target};
+pub use values::{AgencyMember, CredentialKind, IdempotencyKey, LogFormat, Secret, Target};
 
 use reader::Reader;
 use report::{Origin, Report};
@@ -97,10 +97,10 @@ pub fn load(
     let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
     rules::check(&mut tree, &mut report);
     let faults = report.finish();
-    if faults.has_errors() {
-        return Err(faults);
-    }
-    match Settings::read(&tree) {
+    let settings = if faults.has_errors() { None } else { Some(Settings::read(&tree)) };
+    secrets::wipe(&mut tree);
+    let Some(settings) = settings else { return Err(faults) };
+    match settings {
         Some(settings) => Ok((settings, faults)),
         None => unreachable!("a checked value has the type of its key: the tests read every key and bound"),
     }

@@ -149,7 +149,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             // it may begin as our own do
             self.used.insert(name.to_owned());
         }
-        reference.resolve(self.environment).map(Value::String)
+        reference.resolve(self.environment)
     }
 
     fn unknown_keys(&mut self, keys: &[Key], written: &DeTable<'_>, path: &str) {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
+use secrecy::zeroize::Zeroize;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -12,6 +13,7 @@ use toml::de::DeValue;
 use super::environment::Environment;
 use super::faults::Code;
 use super::kinds::Wrong;
+use super::values::Secret;
 
 /// The largest file that is taken for a secret, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -38,25 +40,38 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The secret itself. A line feed at the end of a file is an editor's, and no part of it.
-    pub(super) fn resolve(self, environment: &Environment) -> Result<String, Wrong> {
-        let secret = match self {
+    /// The secret itself, as it stands in a tree of checked values.
+    pub(super) fn resolve(self, environment: &Environment) -> Result<Value, Wrong> {
+        match self {
             Self::Variable(name) => match environment.variable(name) {
-                Some(text) => text.to_owned(),
-                None => return Err(missing(format!("the variable {name} is not set"))),
+                Some("") => Err(missing("the secret is empty".to_owned())),
+                Some(text) => Ok(Secret::in_tree(text.to_owned(), None)),
+                None => Err(missing(format!("the variable {name} is not set"))),
             },
-            Self::File(path) => {
-                let mut text = of_file(Path::new(path))?;
-                if text.ends_with('\n') {
-                    text.pop();
-                    if text.ends_with('\r') {
-                        text.pop();
-                    }
-                }
-                text
-            }
-        };
-        if secret.is_empty() { Err(missing("the secret is empty".to_owned())) } else { Ok(secret) }
+            Self::File(path) => Ok(Secret::in_tree(read_file(Path::new(path))?, Some(path))),
+        }
+    }
+}
+
+/// The secret in a file. A line feed at the end is an editor's, and no part of it.
+pub(super) fn read_file(path: &Path) -> Result<String, Wrong> {
+    let mut text = of_file(path)?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() { Err(missing("the secret is empty".to_owned())) } else { Ok(text) }
+}
+
+/// Wipes every text of a tree that held secrets.
+pub(super) fn wipe(tree: &mut Value) {
+    match tree {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
     }
 }
 
@@ -74,7 +89,8 @@ fn of_file(path: &Path) -> Result<String, Wrong> {
     }
     let file = std::fs::File::open(path).map_err(unreadable)?;
     guarded(&file.metadata().map_err(unreadable)?, path)?;
-    let mut text = String::new();
+    // As large as it is from the beginning: a text that grows leaves copies behind.
+    let mut text = String::with_capacity(usize::try_from(meta.len().min(LARGEST)).unwrap_or(0) + 1);
     file.take(LARGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > LARGEST {
         return Err(missing(format!("the file {shown} has more than {LARGEST} bytes")));

@@ -10,7 +10,7 @@ use restore_ledger::LedgerUrl;
 use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
 use super::kinds::Kind::*;
 use super::values;
-use super::values::{CredentialKind, IdempotencyKey, LogFormat, Setting, Target};
+use super::values::{AgencyMember, CredentialKind, IdempotencyKey, LogFormat, Setting, Target};
 
 /// The longest time that can be set anywhere, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;
@@ -166,8 +166,11 @@ tables! {
         name: String = Name => required;
         /// Which API it speaks.
         generation: String = Generation => required;
-        /// Its address, with or without a path in front of the API's own.
-        endpoint: Uri = Url => required;
+        /// Its address, with or without a path in front of the API's own. Absent = where the catalog of its credential's
+        /// token says, block storage too; only a credential of IAM has a catalog.
+        endpoint: Option<Uri> = Url => absent;
+        /// Region in the catalog, where `endpoint` is absent. Absent = the only one that there is.
+        region: Option<String> = Text => absent;
         /// Address of the same cloud's block storage API, read to check disks. Empty = those checks do not run.
         volumes_endpoint: Option<Uri> = OrNone(&Url) => "";
         /// Whose token is used: `passthrough` is the caller's own, anything else the name of a credential.
@@ -190,27 +193,48 @@ tables! {
         breaker_seconds: Duration = Seconds(0.1, 3600.0) => "10";
         /// PEM file of certificate authorities to trust besides the system's. Empty = none.
         ca_file: Option<PathBuf> = OrNone(&Text) => "";
+        /// PEM file of the certificate that is shown to it, those that issued it after it. Empty = none.
+        client_certificate: Option<PathBuf> = OrNone(&Text) => "";
+        /// The key of that certificate, PEM: where it is.
+        client_key: Option<values::Secret> = Secret => absent;
         /// Whether HTTP/2 is spoken.
         http2: bool = Flag => "false";
     }
 
-    /// One identity of the gateway's own, with which upstreams are called instead of with callers' tokens.
+    /// One identity of the gateway's own, with which upstreams are called instead of with callers' tokens. Which keys it
+    /// has depends on its kind.
     Credential {
         /// What upstreams call it: lower-case letters, digits and dashes, 40 at most; not `passthrough`.
         name: String = Name => required;
-        /// How it gets its token.
-        kind: CredentialKind = Word(&["iam-password"]) => required;
-        /// Address of IAM, without `/v3`.
-        iam: Uri = Url => required;
-        /// Name of the user.
-        user: String = Text => required;
-        /// Name of the user's domain.
-        domain: String = Text => required;
-        /// The user's password: where it is, never the password itself.
-        password: values::Secret = Secret => required;
-        /// Name of the project its tokens are for, such as `eu-de`. Absent = `project_id` says it.
+        /// How it proves who it is: a user's password, an agency that such a user assumes, a token that is scoped anew, or
+        /// an access key that calls are signed with.
+        kind: CredentialKind = Word(&["iam-password", "iam-agency", "iam-token", "aksk"]) => required;
+        /// Address of IAM, without `/v3`. Of every kind but `aksk`.
+        iam: Option<Uri> = Url => absent;
+        /// Name of the user. Of `iam-password` and `iam-agency`.
+        user: Option<String> = Text => absent;
+        /// Name of the user's domain. Of `iam-password` and `iam-agency`.
+        domain: Option<String> = Text => absent;
+        /// The user's password: where it is, never the password itself. Of `iam-password` and `iam-agency`.
+        password: Option<values::Secret> = Secret => absent;
+        /// Name of the agency. Of `iam-agency`.
+        agency_name: Option<String> = Text => absent;
+        /// Name of the domain that created the agency. Of `iam-agency`.
+        agency_domain: Option<String> = Text => absent;
+        /// What the agency's name is called in the request: `agency_name`, or `xrole_name` for an IAM that wants that.
+        /// Absent = `agency_name`. Of `iam-agency`.
+        agency_member: Option<AgencyMember> = Word(&["agency_name", "xrole_name"]) => absent;
+        /// The token that is scoped to the project: where it is. Of `iam-token`.
+        token: Option<values::Secret> = Secret => absent;
+        /// The access key: where it is. Of `aksk`.
+        access_key: Option<values::Secret> = Secret => absent;
+        /// The secret key: where it is. Of `aksk`.
+        secret_key: Option<values::Secret> = Secret => absent;
+        /// The security token of a temporary access key: where it is. Of `aksk`. Absent = the key is permanent.
+        security_token: Option<values::Secret> = Secret => absent;
+        /// Name of the project it is for, such as `eu-de`. Absent = `project_id` says it. Not of `aksk`.
         project: Option<String> = Text => absent;
-        /// Id of that project, which counts before its name.
+        /// Id of that project, which counts before its name. `aksk` must have it.
         project_id: Option<String> = Text => absent;
     }
 

@@ -4,7 +4,7 @@
 //! [`super::kinds::Kind`] alone, and here it only takes its shape.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
@@ -20,14 +20,48 @@ pub(super) trait Setting: Sized {
     fn show(&self) -> Value;
 }
 
-/// A secret that a setting refers to. It is shown nowhere.
+/// A secret that a setting refers to. It is shown nowhere, and wiped when nobody has it any more. (One that came from
+/// a variable stays in the environment of the process besides, which no other process inherits: the gateway starts
+/// none.)
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret {
+    text: SecretString,
+    /// Where it is, if in a file.
+    file: Option<PathBuf>,
+}
 
 impl Secret {
-    /// The secret, for the one who uses it.
+    /// The secret, as it was when the settings were read.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.text.expose_secret()
+    }
+
+    /// The file it is in, if it is in one: what stands there may change.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The secret as it is now, by the rules by which it was read first. One from a variable does not change.
+    ///
+    /// # Errors
+    /// Why it cannot be used, without any of it.
+    pub fn reread(&self) -> Result<SecretString, String> {
+        match &self.file {
+            Some(path) => super::secrets::read_file(path).map(Into::into).map_err(|wrong| wrong.message),
+            None => Ok(self.text.clone()),
+        }
+    }
+
+    /// As it stands in a tree of checked values.
+    pub(super) fn in_tree(text: String, file: Option<&str>) -> Value {
+        // Moved and not copied: what is left behind would not be wiped.
+        let members = [("secret", Value::String(text)), ("file", file.into())];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The text of a secret in a tree of checked values.
+    pub(super) fn text_of(value: &Value) -> Option<&str> {
+        value["secret"].as_str()
     }
 }
 
@@ -88,10 +122,24 @@ words! {
         Text = "text",
     }
 
-    /// How the gateway gets a token of its own.
+    /// How the gateway proves who it is.
     CredentialKind {
         /// A user of IAM logs in with a password.
         IamPassword = "iam-password",
+        /// A user of IAM logs in with a password and assumes an agency of another account.
+        IamAgency = "iam-agency",
+        /// A token that is there already is scoped to the project.
+        IamToken = "iam-token",
+        /// Calls are signed with an access key.
+        Aksk = "aksk",
+    }
+
+    /// What the name of an agency is called in a request.
+    AgencyMember {
+        /// As the table of the documentation has it.
+        AgencyName = "agency_name",
+        /// As an example of the documentation has it.
+        XroleName = "xrole_name",
     }
 
     /// Whether a request must bring an `Idempotency-Key`.
@@ -136,13 +184,18 @@ settings_of! {
     usize: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();
     f64: Value::as_f64, |number| (*number).into();
     String: |value| value.as_str().map(str::to_owned), |text| text.as_str().into();
-    Secret: |value| Some(Self(value.as_str()?.to_owned().into())), |_| REDACTED.into();
+    Secret: secret, |_| REDACTED.into();
     PathBuf: |value| value.as_str().map(Self::from), |path| path.display().to_string().into();
     Uri: |value| value.as_str()?.parse().ok(), |uri| uri.to_string().trim_end_matches('/').into();
     SocketAddr: |value| value.as_str()?.parse().ok(), |address| address.to_string().into();
     LedgerUrl: |value| value.as_str()?.parse().ok(), |url| url.to_string().into();
     tracing::Level: |value| value.as_str()?.parse().ok(), |level| level.as_str().to_ascii_lowercase().into();
     Duration: |value| Self::try_from_secs_f64(value.as_f64()?).ok(), seconds;
+}
+
+fn secret(value: &Value) -> Option<Secret> {
+    let text = Secret::text_of(value)?.to_owned().into();
+    Some(Secret { text, file: value["file"].as_str().map(PathBuf::from) })
 }
 
 /// Whole seconds as a whole number.

@@ -152,6 +152,21 @@ impl Metrics {
         });
     }
 
+    /// Shows what became of files that were rotated.
+    pub(crate) fn observe_rotation(&self, counts: Arc<crate::rotation::Counts>) {
+        self.meter
+            .u64_observable_counter("restore_gateway.rotation.files")
+            .with_description(
+                "changes of watched files by what became of them: taken, refused (the old one stays)",
+            )
+            .with_callback(move |counter| {
+                for (outcome, count) in [("taken", counts.taken()), ("refused", counts.refused())] {
+                    counter.observe(count, &[KeyValue::new("outcome", outcome)]);
+                }
+            })
+            .build();
+    }
+
     /// Shows what became of spans.
     pub(crate) fn observe_losses(&self, losses: Arc<Losses>) {
         self.meter

@@ -25,6 +25,10 @@ impl Generation for CbrV3 {
         "cbr-v3"
     }
 
+    fn services(&self) -> &'static [&'static str] {
+        &["cbr"]
+    }
+
     fn capability(&self, target: TargetKind) -> Capability {
         let lost: &[&str] = &["source.checkpoint_id: the call has no place for it"];
         match target {

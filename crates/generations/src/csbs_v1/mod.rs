@@ -24,6 +24,10 @@ impl Generation for CsbsV1 {
         "csbs-v1"
     }
 
+    fn services(&self) -> &'static [&'static str] {
+        &["data-protect"]
+    }
+
     fn capability(&self, target: TargetKind) -> Capability {
         match target {
             TargetKind::Server => Capability {

@@ -23,6 +23,10 @@ impl Generation for VbsV2 {
         "vbs-v2"
     }
 
+    fn services(&self) -> &'static [&'static str] {
+        &["vbs", "vbsv2"]
+    }
+
     fn capability(&self, target: TargetKind) -> Capability {
         match target {
             TargetKind::Volume => Capability {

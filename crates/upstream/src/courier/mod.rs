@@ -27,10 +27,10 @@ mod signing;
 pub use address::{is_public, literal_address};
 pub use signing::SigningKey;
 
-use crate::Options;
 use crate::client::tls_config;
 use crate::fault::chain;
 use crate::layers::retry::retry_after;
+use crate::{Options, SecretCell};
 use connect::Pinned;
 
 /// How much of an answer is read: it says nothing, but a receiver may want to have said it.
@@ -43,7 +43,7 @@ pub struct Receiver {
     /// Where messages are posted to.
     pub url: Uri,
     /// What they are signed with.
-    pub key: SigningKey,
+    pub key: SecretCell<SigningKey>,
     /// For one delivery, from the look-up of the name to the end of the answer.
     pub timeout: Duration,
     /// Whether the receiver may be on an address that is not public.
@@ -142,7 +142,7 @@ impl Courier {
             .header(header::USER_AGENT, USER_AGENT)
             .header("webhook-id", &message.id)
             .header("webhook-timestamp", seconds)
-            .header("webhook-signature", key.sign(&message.id, seconds, &message.body))
+            .header("webhook-signature", key.current().sign(&message.id, seconds, &message.body))
             .body(Full::<Bytes>::new(message.body))
             .map_err(|error| error.to_string())?;
         let connector = HttpsConnectorBuilder::new()
@@ -182,7 +182,7 @@ mod tests {
     fn courier(url: &str, allow_private: bool) -> Courier {
         let receiver = Receiver {
             url: url.parse().unwrap(),
-            key: SigningKey::parse(SECRET).unwrap(),
+            key: SecretCell::new(SigningKey::parse(SECRET).unwrap()),
             timeout: Duration::from_secs(20),
             allow_private,
         };

@@ -1,24 +1,31 @@
 //! Credentials: puts them on each attempt, and takes them out of whatever comes back. Innermost, so
 //! that an attempt never goes out with what an earlier one found to be stale.
 //!
-//! The caller's own token, or one of the gateway's; a further kind is a further variant of
-//! [`Credential`].
+//! The caller's own token, one of the gateway's, or a signature made with a key of the gateway's; a further kind is a
+//! further variant of [`Credential`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use restore_model::{Clock, Timestamp};
 use tower::{Layer, Service};
 
 use super::Purpose;
+use super::translate::http_date;
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
+use crate::keys::Keys;
+use crate::signing::WINDOW_SECONDS;
 use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// What the API gateways of the clouds say where a token or a signature is not accepted (wire reference 1.8).
+const REFUSED: [&[u8]; 2] = [b"APIGW.0301", b"APIG.0301"];
 
 /// With what an upstream is called.
 #[derive(Clone, Debug)]
@@ -27,10 +34,46 @@ pub enum Credential {
     PassThrough,
     /// A token of the gateway's own, for one project.
     Iam(Arc<Iam>),
+    /// A key of the gateway's own, for one project: calls are signed.
+    Keys(Arc<Keys>),
+}
+
+/// What an attempt was sent with.
+enum Shown {
+    Token(Token),
+    Signature {
+        secrets: Vec<Token>,
+        version: u64,
+        /// When it was signed, by the upstream's clock as far as it is known.
+        at: Timestamp,
+    },
+}
+
+impl Shown {
+    fn secrets(&self) -> &[Token] {
+        match self {
+            Self::Token(token) => std::slice::from_ref(token),
+            Self::Signature { secrets, .. } => secrets,
+        }
+    }
 }
 
 impl Credential {
-    async fn apply(&self, request: &mut Outbound) -> Result<Token, Fault> {
+    /// The headers that it adds, in the order of a request.
+    pub(crate) const fn headers(&self) -> &'static [&'static str] {
+        match self {
+            Self::PassThrough | Self::Iam(_) => &["x-auth-token"],
+            Self::Keys(_) => &["x-sdk-date", "x-project-id", "authorization"],
+        }
+    }
+
+    /// Whether a call that was refused with 401 may be made once more: with a token that was fetched since, and never
+    /// with the same key.
+    pub(crate) const fn renews(&self) -> bool {
+        matches!(self, Self::Iam(_))
+    }
+
+    async fn apply(&self, request: &mut Outbound, now: Timestamp) -> Result<Shown, Fault> {
         let missing =
             || Fault::not_sent(FaultKind::NoCredential, "there is no token to call the upstream with");
         let token = match self {
@@ -47,26 +90,74 @@ impl Credential {
                 }
                 granted.token.clone()
             }
+            Self::Keys(keys) => {
+                let signature = keys.sign(request, now)?;
+                return Ok(Shown::Signature {
+                    secrets: signature.secrets,
+                    version: signature.version,
+                    at: now,
+                });
+            }
         };
         request.headers_mut().insert(X_AUTH_TOKEN, token.to_header().ok_or_else(missing)?);
-        Ok(token)
+        Ok(Shown::Token(token))
     }
 
-    /// Hears that the upstream refused a token.
-    async fn refused(&self, token: &Token) {
-        if let Self::Iam(iam) = self {
-            iam.refused(token).await;
+    /// Hears what the upstream said; `date` is its own time.
+    async fn heard(&self, shown: &Shown, answer: &Inbound, date: Option<Timestamp>) {
+        let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
+        match (self, shown) {
+            (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
+            (Self::Keys(keys), Shown::Signature { version, at, .. }) if unauthorized || names_it(answer) => {
+                // One that was only late is made with the right time from now on.
+                let late = date.is_some_and(|date| seconds(date, *at).abs() > WINDOW_SECONDS);
+                if !late {
+                    keys.refused(*version);
+                }
+            }
+            _ => {}
         }
     }
 }
 
+fn names_it(answer: &Inbound) -> bool {
+    answer.status() == StatusCode::FORBIDDEN
+        && REFUSED.iter().any(|code| memchr::memmem::find(answer.body(), code).is_some())
+}
+
+fn seconds(later: Timestamp, earlier: Timestamp) -> i64 {
+    later.micros_since(earlier) / 1_000_000
+}
+
+/// The upstream's time: ours, corrected by what its `Date` said last. A signature counts by the upstream's clock, and
+/// ours may be wrong (F30).
+#[derive(Clone)]
+struct TheirTime {
+    ours: Arc<dyn Clock>,
+    /// Theirs minus ours.
+    ahead_seconds: Arc<AtomicI64>,
+}
+
+impl TheirTime {
+    fn now(&self) -> Timestamp {
+        self.ours.now().plus_seconds(self.ahead_seconds.load(Ordering::Relaxed))
+    }
+
+    fn hear(&self, date: Timestamp) {
+        self.ahead_seconds.store(seconds(date, self.ours.now()), Ordering::Relaxed);
+    }
+}
+
 /// The layer.
-pub(crate) struct AuthoriseLayer(Credential);
+pub(crate) struct AuthoriseLayer {
+    credential: Credential,
+    time: TheirTime,
+}
 
 impl AuthoriseLayer {
     /// Authorises with this credential.
-    pub(crate) const fn new(credential: Credential) -> Self {
-        Self(credential)
+    pub(crate) fn new(credential: Credential, clock: Arc<dyn Clock>) -> Self {
+        Self { credential, time: TheirTime { ours: clock, ahead_seconds: Arc::default() } }
     }
 }
 
@@ -74,7 +165,7 @@ impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorise<S>;
 
     fn layer(&self, inner: S) -> Authorise<S> {
-        Authorise { inner, credential: self.0.clone() }
+        Authorise { inner, credential: self.credential.clone(), time: self.time.clone() }
     }
 }
 
@@ -83,6 +174,7 @@ impl<S> Layer<S> for AuthoriseLayer {
 pub(crate) struct Authorise<S> {
     inner: S,
     credential: Credential,
+    time: TheirTime,
 }
 
 impl<S> Service<Outbound> for Authorise<S>
@@ -98,22 +190,22 @@ where
     }
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
-        let credential = self.credential.clone();
+        let (credential, time) = (self.credential.clone(), self.time.clone());
         // The one that is ready goes; its clone stays.
         let stays = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, stays);
         Box::pin(async move {
-            let token = credential.apply(&mut request).await?;
+            let shown = credential.apply(&mut request, time.now()).await?;
             let answer = inner.call(request).await?;
-            if answer.status() == StatusCode::UNAUTHORIZED {
-                credential.refused(&token).await;
-            }
-            Ok(masked(answer, &token))
+            let date = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
+            date.inspect(|date| time.hear(*date));
+            credential.heard(&shown, &answer, date).await;
+            Ok(shown.secrets().iter().fold(answer, masked))
         })
     }
 }
 
-/// An upstream that repeats the token in an error must not get it into the ledger or a log.
+/// An upstream that repeats a secret in an error must not get it into the ledger or a log.
 fn masked(response: Inbound, token: &Token) -> Inbound {
     let (mut head, body) = response.into_parts();
     for value in head.headers.values_mut() {

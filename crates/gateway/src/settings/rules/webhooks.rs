@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::rows;
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
+use crate::settings::values::Secret;
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     let rows = rows(tree, "webhooks");
@@ -27,7 +28,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             );
         }
         if !report.is_faulty(&path("secret"))
-            && let Some(secret) = webhook["secret"].as_str()
+            && let Some(secret) = Secret::text_of(&webhook["secret"])
             && let Err(why) = SigningKey::parse(secret)
         {
             let help = "generate one with: echo whsec_$(openssl rand -base64 32)".to_owned();

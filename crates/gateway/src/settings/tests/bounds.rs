@@ -107,7 +107,7 @@ fn values_of_other_kinds_are_checked() {
 #[test]
 fn values_resolve_to_types() {
     let settings = clean(LEAST, &[("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT", "https://host:8443/prefix/")]);
-    assert_eq!(settings.upstreams[0].endpoint.path(), "/prefix/");
+    assert_eq!(settings.upstreams[0].endpoint.as_ref().unwrap().path(), "/prefix/");
     assert_eq!(settings.upstreams[0].volumes_endpoint, None);
     assert_eq!(settings.follow.interval_seconds, None);
     assert_eq!(settings.telemetry.otlp_endpoint, None);

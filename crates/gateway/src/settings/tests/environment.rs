@@ -2,6 +2,7 @@ use super::super::environment::{paths, twin};
 use super::super::keys::{Key, Preset};
 use super::super::kinds::Kind;
 use super::super::{DEFAULT_TOML, Settings};
+use super::credentials::KINDS;
 use super::{CREDENTIAL, HOOK, LEAST, clean, faults};
 
 /// A value that differs from the default of a kind, as the environment and as the tree have it.
@@ -51,6 +52,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
     for (path, key) in leaves {
         let (text, value) = match path.as_str() {
             "credentials[0].project_id" => ("0".repeat(32), "0".repeat(32).into()),
+            "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),
         };
         let variable = twin(&path);
@@ -61,13 +63,41 @@ fn the_twin_of_every_key_wins_over_the_file() {
         if path == "routes[0].upstream" {
             variables.extend([("RESTORE_GATEWAY_UPSTREAMS_0_NAME", "other")]);
         }
+        match path.as_str() {
+            "upstreams[0].client_certificate" => {
+                variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_KEY", "env:IAM_PASSWORD"));
+            }
+            "upstreams[0].client_key" => {
+                variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_CERTIFICATE", "gateway.pem"));
+            }
+            _ => {}
+        }
         let contradicts = path.ends_with("match.volume_id");
         let text = if contradicts { LEAST } else { MATCHING };
-        let tree = clean(&format!("{text}{HOOK}{CREDENTIAL}"), &variables).to_json();
+        let text = match path.as_str() {
+            "upstreams[0].region" => text.replace(ENDPOINT, "credential = \"robot\""),
+            _ => text.to_owned(),
+        };
+        let tree = clean(&format!("{text}{HOOK}{}", credential(&path)), &variables).to_json();
         let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
         assert_eq!(tree.pointer(&pointer), Some(&value), "{variable}");
     }
 }
+
+/// A credential that may have the key of a path: which it may have depends on its kind.
+fn credential(path: &str) -> String {
+    let lines = |kind: &str| KINDS.iter().find(|(name, _)| *name == kind).unwrap().1;
+    let (kind, lines) = match path.strip_prefix("credentials[0].") {
+        Some("kind") => ("iam-password", lines("iam-agency")),
+        Some("agency_name" | "agency_domain" | "agency_member") => ("iam-agency", lines("iam-agency")),
+        Some("token") => ("iam-token", lines("iam-token")),
+        Some("access_key" | "secret_key" | "security_token") => ("aksk", lines("aksk")),
+        _ => return CREDENTIAL.to_owned(),
+    };
+    format!("\n[[credentials]]\nname = \"robot\"\nkind = \"{kind}\"\n{lines}\n")
+}
+
+const ENDPOINT: &str = "endpoint = \"https://cbr.eu-test-1.cloud.example\"";
 
 /// A file that has a table of every kind.
 const MATCHING: &str = r#"

@@ -127,8 +127,8 @@ fn nothing_at_all_says_what_is_missing() {
         [
             "1:1 missing-key upstreams[0].name: `name` is missing",
             "1:1 missing-key upstreams[0].generation: `generation` is missing",
-            "1:1 missing-key upstreams[0].endpoint: `endpoint` is missing",
             "1:1 missing-key routes: no route: every restore would be refused",
+            "1:1 missing-key upstreams[0].endpoint: `endpoint` is missing",
         ]
     );
 }

@@ -1,0 +1,175 @@
+//! From settings to what proves who the gateway is: identities of IAM, access keys, client certificates. Whatever is
+//! in a file is watched, and replaced while it is in use.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use restore_upstream::{
+    AccessKey, ClientIdentity, Credential, Iam, IamLogin, IamOptions, IamProject, IamUser, Keys, SecretCell,
+    SigningKey,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::rotation::Rotation;
+use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
+
+/// The credentials of the gateway's own, by name. All upstreams that use one share its token.
+pub(crate) fn held(
+    settings: &Settings,
+    rotation: &mut Rotation,
+) -> Result<HashMap<String, Credential>, String> {
+    // Its answer is long: it is asked for only where an endpoint depends on it.
+    let discovering: BTreeSet<&str> = settings
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.endpoint.is_none())
+        .map(|upstream| upstream.credential.as_str())
+        .collect();
+    let credential = |written: &settings::Credential| {
+        let name = written.name.clone();
+        let made = match written.kind {
+            CredentialKind::Aksk => keys(written, rotation).map(|keys| Credential::Keys(Arc::new(keys))),
+            _ => iam(written, discovering.contains(name.as_str()), rotation)
+                .and_then(Iam::new)
+                .map(|iam| Credential::Iam(Arc::new(iam))),
+        };
+        made.map(|made| (name.clone(), made)).map_err(|why| format!("credential {name}: {why}"))
+    };
+    settings.credentials.iter().map(credential).collect()
+}
+
+fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -> Result<IamOptions, String> {
+    let user = |rotation: &mut Rotation| {
+        Ok::<_, String>(IamUser {
+            name: there(&written.user, "user")?.clone(),
+            domain: there(&written.domain, "domain")?.clone(),
+            password: watched(written, "password", there(&written.password, "password")?, rotation),
+        })
+    };
+    let login = match written.kind {
+        CredentialKind::IamPassword => IamLogin::Password(user(rotation)?),
+        CredentialKind::IamAgency => IamLogin::Agency {
+            user: user(rotation)?,
+            agency: there(&written.agency_name, "agency_name")?.clone(),
+            domain: there(&written.agency_domain, "agency_domain")?.clone(),
+            member: written.agency_member.unwrap_or(AgencyMember::AgencyName).as_str(),
+        },
+        CredentialKind::IamToken => {
+            IamLogin::Token(watched(written, "token", there(&written.token, "token")?, rotation))
+        }
+        CredentialKind::Aksk => return Err("an access key needs no IAM".to_owned()),
+    };
+    let project = match (&written.project_id, &written.project) {
+        (Some(id), _) => IamProject::Id(id.parse().map_err(|why| format!("project_id: {why}"))?),
+        (None, Some(name)) => IamProject::Name(name.clone()),
+        (None, None) => return Err("it has no project".to_owned()),
+    };
+    Ok(IamOptions {
+        name: written.name.clone(),
+        endpoint: there(&written.iam, "iam")?.clone(),
+        login,
+        project,
+        catalog,
+    })
+}
+
+fn keys(written: &settings::Credential, rotation: &mut Rotation) -> Result<Keys, String> {
+    let access_key = there(&written.access_key, "access_key")?.clone();
+    let secret_key = there(&written.secret_key, "secret_key")?.clone();
+    let security_token = written.security_token.clone();
+    let project = there(&written.project_id, "project_id")?;
+    let project = project.parse().map_err(|why| format!("project_id: {why}"))?;
+    let first = AccessKey {
+        access_key: access_key.expose().to_owned().into(),
+        secret_key: secret_key.expose().to_owned().into(),
+        security_token: security_token.as_ref().map(|token| token.expose().to_owned().into()),
+    };
+    let cell = SecretCell::new(first);
+    let parts = [Some(&access_key), Some(&secret_key), security_token.as_ref()];
+    let files: Vec<_> =
+        parts.into_iter().flatten().filter_map(|part| part.file().map(Path::to_owned)).collect();
+    let into = cell.clone();
+    rotation.watch(format!("credentials.{}", written.name), files, move || {
+        let next = AccessKey {
+            access_key: access_key.reread()?,
+            secret_key: secret_key.reread()?,
+            security_token: security_token.as_ref().map(Secret::reread).transpose()?,
+        };
+        into.replace_if(next, |old, new| {
+            let token = |key: &AccessKey| key.security_token.clone().unwrap_or_default();
+            differ(&old.access_key, &new.access_key)
+                || differ(&old.secret_key, &new.secret_key)
+                || differ(&token(old), &token(new))
+        });
+        Ok(())
+    });
+    Ok(Keys::new(&written.name, project, cell))
+}
+
+/// The certificate that an upstream is shown, if it is shown one.
+pub(crate) fn client_identity(
+    written: &settings::Upstream,
+    rotation: &mut Rotation,
+) -> Result<Option<ClientIdentity>, String> {
+    let (Some(path), Some(key)) = (written.client_certificate.clone(), written.client_key.clone()) else {
+        return Ok(None);
+    };
+    let read = {
+        let path = path.clone();
+        move || {
+            let shown = path.display();
+            std::fs::read(&path)
+                .map_err(|error| format!("client_certificate {shown} cannot be read: {error}"))
+        }
+    };
+    let identity = ClientIdentity::from_pem(&read()?, key.expose())?;
+    let files: Vec<_> = std::iter::once(path).chain(key.file().map(Path::to_owned)).collect();
+    let into = identity.clone();
+    rotation.watch(format!("upstreams.{}.client_certificate", written.name), files, move || {
+        into.replace(&read()?, key.reread()?.expose_secret())
+    });
+    Ok(Some(identity))
+}
+
+/// What messages to a receiver are signed with.
+pub(crate) fn signing_key(
+    written: &settings::Webhook,
+    rotation: &mut Rotation,
+) -> Result<SecretCell<SigningKey>, String> {
+    let parse = |secret: &str| SigningKey::parse(secret).map_err(|why| format!("the secret {why}"));
+    let cell = SecretCell::new(parse(written.secret.expose())?);
+    let (into, secret) = (cell.clone(), written.secret.clone());
+    let file = written.secret.file().map(Path::to_owned);
+    rotation.watch(format!("webhooks.{}.secret", written.name), file, move || {
+        into.replace(parse(secret.reread()?.expose_secret())?);
+        Ok(())
+    });
+    Ok(cell)
+}
+
+/// A secret that is one by itself.
+fn watched(
+    written: &settings::Credential,
+    key: &str,
+    secret: &Secret,
+    rotation: &mut Rotation,
+) -> SecretCell {
+    let cell = SecretCell::from(secret.expose().to_owned());
+    let (into, from) = (cell.clone(), secret.clone());
+    let file = secret.file().map(Path::to_owned);
+    rotation.watch(format!("credentials.{}.{key}", written.name), file, move || {
+        into.replace_if(from.reread()?, differ);
+        Ok(())
+    });
+    cell
+}
+
+fn differ(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() != other.expose_secret()
+}
+
+/// What the rules of the settings have seen to.
+fn there<'s, T>(value: &'s Option<T>, key: &str) -> Result<&'s T, String> {
+    value.as_ref().ok_or_else(|| format!("it has no `{key}`"))
+}

@@ -1,0 +1,222 @@
+//! Tokens of the gateway's own, for one project (wire reference 5.1): by a user's password, by an agency that a user
+//! assumes, or by re-scoping a token. A token is kept until shortly before its end, fetched by one login however many
+//! calls need it at once, and dropped when an upstream refuses it. The catalog comes with it, where it is asked for.
+
+mod catalog;
+mod exchange;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use moka::Expiry;
+use moka::future::Cache;
+use restore_model::{Code, Problem, ProjectId};
+
+use crate::fault::{Fault, FaultKind};
+use crate::{Client, SecretCell, Token, plain_client};
+use catalog::Catalog;
+
+/// Longest time for one login.
+const LOGIN: Duration = Duration::from_secs(15);
+/// A token is renewed so long before its end, but never before four fifths of its life are over.
+const MARGIN: Duration = Duration::from_secs(30 * 60);
+/// After a login that failed nobody tries again for so long: five wrong passwords lock a user out. A rotated secret is
+/// tried at once.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// An identity of IAM, and the project it acts in.
+pub struct IamOptions {
+    /// What the settings call it.
+    pub name: String,
+    /// Base URL of IAM, without `/v3`.
+    pub endpoint: Uri,
+    /// How it proves who it is.
+    pub login: IamLogin,
+    /// The project.
+    pub project: IamProject,
+    /// Whether the catalog of services is wanted, for upstreams whose endpoint is not in the settings.
+    pub catalog: bool,
+}
+
+/// A user of IAM.
+#[derive(Clone, Debug)]
+pub struct IamUser {
+    /// The user's name.
+    pub name: String,
+    /// The name of the user's domain.
+    pub domain: String,
+    /// The password.
+    pub password: SecretCell,
+}
+
+/// How an identity proves who it is.
+#[derive(Clone, Debug)]
+pub enum IamLogin {
+    /// A user logs in.
+    Password(IamUser),
+    /// A user logs in, and then acts for another account that has entrusted an agency to the user's.
+    Agency {
+        /// Of the account that was entrusted.
+        user: IamUser,
+        /// The agency's name.
+        agency: String,
+        /// Name of the domain that created it.
+        domain: String,
+        /// What the agency's name is called in the request: the table of the documentation says `agency_name`, one
+        /// example of it says `xrole_name`.
+        member: &'static str,
+    },
+    /// Somebody else's token is scoped to the project.
+    Token(SecretCell),
+}
+
+impl IamLogin {
+    /// The one secret in it.
+    fn secret(&self) -> &SecretCell {
+        match self {
+            Self::Password(user) | Self::Agency { user, .. } => &user.password,
+            Self::Token(token) => token,
+        }
+    }
+}
+
+/// How a project is named.
+#[derive(Clone, Debug)]
+pub enum IamProject {
+    /// By its id.
+    Id(ProjectId),
+    /// By its name within the user's domain, such as `eu-de`.
+    Name(String),
+}
+
+/// One identity. All upstreams that use it share its token.
+pub struct Iam {
+    options: IamOptions,
+    client: Client,
+    /// By the version of the secret that each was got with: what is rotated is used at once.
+    granted: Cache<u64, Arc<Granted>>,
+    /// Why the last login failed, when, and with which version of the secret.
+    failed: Mutex<Option<(Instant, u64, Problem)>>,
+}
+
+/// A token and what it is good for.
+pub(crate) struct Granted {
+    pub(crate) token: Token,
+    /// The only project whose paths it opens.
+    pub(crate) project: String,
+    catalog: Option<Catalog>,
+    lasts: Duration,
+}
+
+/// Keeps a token until it should be renewed.
+struct UntilRenewal;
+
+impl Expiry<u64, Arc<Granted>> for UntilRenewal {
+    fn expire_after_create(&self, _: &u64, granted: &Arc<Granted>, _: Instant) -> Option<Duration> {
+        Some(granted.lasts)
+    }
+}
+
+impl std::fmt::Debug for Iam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Iam").field("name", &self.options.name).finish_non_exhaustive()
+    }
+}
+
+impl Iam {
+    /// An identity that has not logged in yet.
+    ///
+    /// # Errors
+    /// When TLS is needed and the roots of trust cannot be loaded.
+    pub fn new(options: IamOptions) -> Result<Self, String> {
+        let client = plain_client(&options.endpoint, LOGIN)?;
+        // Of two versions of the secret, the one that is rotated out counts until the new one has.
+        let granted = Cache::builder().max_capacity(2).expire_after(UntilRenewal).build();
+        Ok(Self { options, client, granted, failed: Mutex::default() })
+    }
+
+    /// A token that is good now.
+    pub(crate) async fn token(&self) -> Result<Arc<Granted>, Fault> {
+        let (version, _) = self.options.login.secret().versioned();
+        match self.granted.try_get_with(version, self.log_in(version)).await {
+            Ok(granted) => Ok(granted),
+            Err(problem) => match self.granted.get(&version.wrapping_sub(1)).await {
+                // The secret is rotated here before it is there: what the old one got still serves.
+                Some(older) => Ok(older),
+                None => Err(Fault::of_credential((*problem).clone())),
+            },
+        }
+    }
+
+    /// The base URL of the first of these services that the catalog has, where `region` leaves one.
+    pub(crate) async fn base(&self, services: &[&str], region: Option<&str>) -> Result<String, Fault> {
+        let granted = self.token().await?;
+        let found = match &granted.catalog {
+            Some(catalog) => catalog.base(services, region),
+            None => Err("it was not asked for the catalog".to_owned()),
+        };
+        found.map_err(|why| {
+            let name = &self.options.name;
+            let detail =
+                format!("the catalog of credential {name} tells no endpoint: {why}; nothing was sent");
+            Fault::not_sent(FaultKind::NoEndpoint, detail)
+        })
+    }
+
+    /// The upstream refused this one. A newer one is left alone: another call was faster.
+    pub(crate) async fn refused(&self, token: &Token) {
+        let (version, _) = self.options.login.secret().versioned();
+        for version in [version, version.wrapping_sub(1)] {
+            if self.granted.get(&version).await.is_some_and(|granted| granted.token.is(token)) {
+                self.granted.invalidate(&version).await;
+            }
+        }
+    }
+
+    async fn log_in(&self, version: u64) -> Result<Arc<Granted>, Problem> {
+        if let Some((at, tried, problem)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+            && *tried == version
+            && at.elapsed() < PAUSE
+        {
+            return Err(problem.clone());
+        }
+        let outcome = match tokio::time::timeout(LOGIN, exchange::grant(&self.client, &self.options)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("IAM did not answer in time".to_owned()),
+        };
+        let outcome = outcome.map(Arc::new).map_err(|why| {
+            tracing::warn!(credential = self.options.name, why, "no token from IAM");
+            let detail = format!("credential {}: {why}; nothing was sent", self.options.name);
+            Problem::new(Code::CredentialFailed, detail).after(10)
+        });
+        let failed = outcome.as_ref().err().map(|problem| (Instant::now(), version, problem.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        outcome
+    }
+}
+
+/// How long a token that lives for `life` is used: to some time before its end, spread by up to a
+/// tenth so that many gateways do not log in together.
+fn until_renewal(life: Duration, spread: u8) -> Duration {
+    let used = life.saturating_sub(MARGIN.min(life / 5));
+    used - used / 10 * u32::from(spread) / 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_before_its_end_and_a_short_one_still_used() {
+        let seconds = Duration::from_secs;
+        assert_eq!(until_renewal(seconds(86_400), 0), seconds(84_600));
+        assert_eq!(until_renewal(seconds(10), 0), seconds(8));
+        for life in [10, 600, 86_400] {
+            for spread in [1, 128, 255] {
+                let used = until_renewal(seconds(life), spread);
+                assert!(used >= seconds(life) * 7 / 10 && used < seconds(life), "{life} {spread}");
+            }
+        }
+    }
+}
