@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::Engine;
 use crate::access::{Access, no_longer_named};
+use crate::caller::Caller;
 use crate::crash;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
@@ -392,15 +393,16 @@ impl Engine {
     /// Refreshes, then waits until the restore is final or `until` has come.
     ///
     /// # Errors
-    /// As [`Engine::get`].
+    /// As [`Engine::look`].
     pub async fn refresh_and_wait(
         &self,
         id: RestoreId,
-        token: Option<Token>,
+        caller: &Caller,
         trace: Option<TraceContext>,
         until: Option<Instant>,
     ) -> Result<Entry, Problem> {
-        let entry = self.refresh(id, token, trace).await?;
+        self.look(id, caller).await?;
+        let entry = self.refresh(id, caller.token.clone(), trace).await?;
         match until {
             Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
             _ => Ok(entry),

@@ -3,12 +3,13 @@
 
 use restore_generations::{Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
 use restore_model::{Code, Id, Problem, RestoreRequest, TargetKind};
-use restore_upstream::{Token, TraceContext};
+use restore_upstream::TraceContext;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
 use crate::access::Access;
+use crate::caller::{Action, Caller};
 use crate::replay::Reads;
 use crate::route::Plan;
 
@@ -50,15 +51,15 @@ impl Engine {
     /// Asks whether a restore may be done.
     ///
     /// # Errors
-    /// When no route takes it, its generation cannot express it, or there is no token to ask with.
+    /// When the caller may not ask, no route takes it, its generation cannot express it, or there is no token to ask with.
     pub async fn check(
         &self,
         request: &RestoreRequest,
-        token: Option<Token>,
+        caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
-        let plan = self.plan(request)?;
-        let Some(access) = Access::to(&plan.upstream, token) else {
+        let plan = self.permitted_plan(caller, Action::Check, request)?;
+        let Some(access) = Access::to(&plan.upstream, caller.token.clone()) else {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
@@ -92,9 +93,9 @@ impl Engine {
     /// the real call would fail before its first byte.
     ///
     /// # Errors
-    /// When no route takes it or its generation cannot express it.
-    pub async fn preview(&self, request: &RestoreRequest) -> Result<Preview, Problem> {
-        let plan = self.plan(request)?;
+    /// When the caller may not ask, no route takes it or its generation cannot express it.
+    pub async fn preview(&self, request: &RestoreRequest, caller: &Caller) -> Result<Preview, Problem> {
+        let plan = self.permitted_plan(caller, Action::Preview, request)?;
         let mut known = self.known(&plan, request).await;
         let reads = self.first_reads(&plan, request, &known);
         // What only a read could tell stands as a placeholder; the real call reads it first.

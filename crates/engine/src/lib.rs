@@ -3,6 +3,7 @@
 //!
 //! | module | verb |
 //! |---|---|
+//! | `caller` | who asks, and what they may |
 //! | [`route`] | which upstream does it, and why |
 //! | `submit` | take a restore in, once |
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 mod access;
 mod agenda;
 mod budget;
+mod caller;
 pub mod crash;
 mod dispatch;
 mod follow;
@@ -52,6 +54,7 @@ mod submit;
 use access::Access;
 use agenda::Lane;
 
+pub use caller::{Action, Caller, Decision, Grant, Identity};
 pub use inquire::{CheckReport, Preview};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
@@ -59,6 +62,8 @@ pub use submit::{Refusal, Submission, Submitted};
 
 /// How long a count of a caller's keys is believed.
 const KEY_COUNT: Duration = Duration::from_secs(30);
+/// Pages of the ledger that are looked through for one page of a list.
+const PAGES: usize = 10;
 
 /// How the engine goes about its work.
 #[derive(Clone, Debug)]
@@ -92,6 +97,9 @@ pub struct Policy {
 pub trait Witness: Send + Sync + 'static {
     /// Called after the commit, once per event, with the state it led to.
     fn witness(&self, entry: &Entry, event: &Event);
+
+    /// Called with every decision on what a known caller may do.
+    fn decided(&self, decision: &Decision<'_>);
 }
 
 /// What is kept in memory of a restore that is not final.
@@ -115,6 +123,15 @@ struct Live {
     sent: Option<Instant>,
     /// When this process first saw it unknown, on the monotonic clock.
     unknown_since: Option<Instant>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins: before this one. None on the last page.
+    pub next: Option<RestoreId>,
 }
 
 /// The engine. Cheap to clone; all clones are one.
@@ -197,7 +214,15 @@ impl Engine {
         self.0.ledger.get(id).await.map_err(unavailable)?.ok_or_else(|| not_found(id))
     }
 
-    /// Its history.
+    /// One restore as it is stored, if this caller may see it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]; one that may not be seen is not found.
+    pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.shown(caller, self.get(id).await?)
+    }
+
+    /// The history of a restore that the asker may see.
     ///
     /// # Errors
     /// As [`Engine::get`].
@@ -206,20 +231,44 @@ impl Engine {
         if events.is_empty() { Err(not_found(id)) } else { Ok(events) }
     }
 
-    /// A page of restores, newest first.
+    /// A page of the restores that a caller may see, newest first.
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn list(&self, query: Query) -> Result<Vec<Entry>, Problem> {
-        self.0.ledger.list(query).await.map_err(unavailable)
+    pub async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
+        if !caller.sees_others() {
+            query.caller = caller.name().map(str::to_owned);
+        }
+        let limit = query.limit;
+        // One more than asked for tells whether there is a next page.
+        query.limit = limit + 1;
+        let mut entries: Vec<Entry> = Vec::new();
+        // A caller who may see little of much gets a short page and a place to go on from.
+        for _ in 0..PAGES {
+            let found = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
+            let more = found.len() > limit;
+            query.before = found.last().map(|entry| entry.intent.id);
+            entries.extend(found.into_iter().filter(|entry| caller.sees(entry)));
+            if entries.len() > limit {
+                entries.truncate(limit);
+                let next = entries.last().map(|entry| entry.intent.id);
+                return Ok(Page { entries, next });
+            }
+            if !more {
+                return Ok(Page { entries, next: None });
+            }
+        }
+        Ok(Page { entries, next: query.before })
     }
 
     /// Calls a restore off, which is possible only before it is sent.
     ///
     /// # Errors
-    /// [`Code::NotCancellable`] once it may have been sent; else as [`Engine::get`].
-    pub async fn cancel(&self, id: RestoreId) -> Result<Entry, Problem> {
+    /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
+    /// did not submit it; else as [`Engine::look`].
+    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
         use restore_model::Status::{Accepted, Checking};
+        self.permit_own(caller, Action::Restore, &self.look(id, caller).await?)?;
         // Somebody else may write in between; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
             let entry = self.get(id).await?;
@@ -280,6 +329,12 @@ impl Engine {
     /// The lane of an upstream.
     fn lane(&self, upstream: &str) -> Arc<Lane> {
         Arc::clone(self.0.lanes.get(upstream).unwrap_or(&self.0.no_lane))
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
     }
 
     fn now(&self) -> Timestamp {

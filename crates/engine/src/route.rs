@@ -163,6 +163,11 @@ impl Routes {
 }
 
 impl Match {
+    /// Whether it takes this request.
+    pub(crate) fn takes(&self, request: &RestoreRequest) -> bool {
+        self.why(request).is_some()
+    }
+
     /// What matched, in words; `None` when the rule does not match.
     fn why(&self, request: &RestoreRequest) -> Option<String> {
         let mut reasons = Vec::new();

@@ -10,11 +10,12 @@ use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
 };
-use restore_upstream::{Token, TraceContext};
+use restore_upstream::TraceContext;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::caller::{Action, Caller};
 use crate::dispatch::Hold;
 use crate::route::{Idempotency, Plan};
 use crate::{Engine, crash, number, trace_ids, unavailable};
@@ -25,11 +26,9 @@ pub struct Submission {
     /// What is to be restored.
     pub request: RestoreRequest,
     /// Who asks.
-    pub caller: String,
+    pub caller: Caller,
     /// The `Idempotency-Key`.
     pub key: Option<String>,
-    /// The caller's token.
-    pub token: Option<Token>,
     /// The trace of the request.
     pub trace: Option<TraceContext>,
 }
@@ -73,11 +72,11 @@ impl Engine {
     /// Every refusal before anything is sent. What the upstream refuses is not an error here: the
     /// restore then exists and is `rejected`.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
-        let plan = self.plan(&submission.request)?;
+        let plan = self.permitted_plan(&submission.caller, Action::Restore, &submission.request)?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
-        let Some(access) = Access::to(&plan.upstream, submission.token.clone()) else {
+        let Some(access) = Access::to(&plan.upstream, submission.caller.token.clone()) else {
             let detail = format!("upstream {} takes the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
@@ -151,7 +150,7 @@ impl Engine {
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, self.access(&entry.intent.route, submission.token));
+                self.follow(&entry, self.access(&entry.intent.route, submission.caller.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
@@ -165,10 +164,7 @@ impl Engine {
     async fn held(&self, id: RestoreId) -> bool {
         let held = matches!(self.0.ledger.take(id).await, Ok(true));
         if !held {
-            if let Some(known) = self.live().get_mut(&id) {
-                known.dispatching = false;
-            }
-            self.forget_if_idle(id);
+            self.unclaim(id);
         }
         held
     }
@@ -181,7 +177,8 @@ impl Engine {
         let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target.
-                let holder = Box::pin(self.refresh(holder.intent.id, submission.token.clone(), None)).await?;
+                let holder =
+                    Box::pin(self.refresh(holder.intent.id, submission.caller.token.clone(), None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?
                 } else {
@@ -206,8 +203,22 @@ impl Engine {
         }
     }
 
+    /// The way of a request that this caller may send it, once it is known that it may.
+    pub(crate) fn permitted_plan(
+        &self,
+        caller: &Caller,
+        action: Action,
+        request: &RestoreRequest,
+    ) -> Result<Plan, Problem> {
+        let plan = self.plan(request);
+        let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
+        // Who may not ask is not told either that no route would take it.
+        self.permit(caller, action, request, upstream)?;
+        plan
+    }
+
     /// The way of a request that its generation can express.
-    pub(crate) fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
+    fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
         let plan = self.0.routes.plan(request)?;
         let generation = plan.upstream.generation();
         if generation.capability(request.target.kind()).verdict == Expressible::Impossible {
@@ -233,7 +244,7 @@ impl Engine {
         let events = number(0, now, Cause::Caller, &trace_id, kinds);
         let intent = Intent {
             id: RestoreId::at(now),
-            caller: submission.caller.clone(),
+            caller: submission.caller.account(request),
             fingerprint: request.fingerprint(),
             request: request.clone(),
             key: submission.key.clone(),
@@ -255,7 +266,7 @@ impl Engine {
             crash::point("accepted");
             self.told(entry, &events);
             if submission.key.is_some()
-                && let Some(count) = self.0.keys.get(&submission.caller).await
+                && let Some(count) = self.0.keys.get(&entry.intent.caller).await
             {
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -271,11 +282,12 @@ impl Engine {
         if submission.key.is_none() {
             return Ok(true);
         }
+        let account = submission.caller.account(&submission.request);
         let count = async {
-            let count = self.0.ledger.keys(&submission.caller, most).await?;
+            let count = self.0.ledger.keys(&account, most).await?;
             Ok::<_, LedgerError>(Arc::new(AtomicUsize::new(count)))
         };
-        let count = self.0.keys.try_get_with_by_ref(&submission.caller, count).await;
+        let count = self.0.keys.try_get_with_by_ref(&account, count).await;
         let count = count.map_err(|error| unavailable(LedgerError::Unavailable(error.to_string())))?;
         Ok(count.load(Ordering::Relaxed) < most)
     }
@@ -290,9 +302,9 @@ impl Engine {
     }
 }
 
-fn busy(holder: &Entry, caller: &str) -> Refusal {
+fn busy(holder: &Entry, caller: &Caller) -> Refusal {
     // Only who may see the holder is told its name.
-    let visible = holder.intent.caller == caller;
+    let visible = caller.sees(holder);
     let detail = if visible {
         format!("restore {} is {}", holder.intent.id, holder.state.status.as_str())
     } else {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes, Submission, Witness};
+use restore_engine::{
+    Caller, Decision, Engine, Idempotency, Match, Policy, Route, Routes, Submission, Witness,
+};
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{
     Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
@@ -102,6 +104,7 @@ struct Nobody;
 
 impl Witness for Nobody {
     fn witness(&self, _: &Entry, _: &Event) {}
+    fn decided(&self, _: &Decision<'_>) {}
 }
 
 struct Bench {
@@ -153,9 +156,8 @@ fn submission() -> Submission {
     });
     Submission {
         request: restore_model::schema::parse_restore(request).expect("a request"),
-        caller: "test".to_owned(),
+        caller: Caller::anyone(Token::from_header(&http::HeaderValue::from_static("demo-token"))),
         key: None,
-        token: Token::from_header(&http::HeaderValue::from_static("demo-token")),
         trace: None,
     }
 }

@@ -1,8 +1,11 @@
 //! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
 //! for a person; and the two things that only a person decides. On loopback unless told otherwise.
 //!
-//! Whoever reaches this listener is an operator. A page on the web that an operator has open is not:
-//! `Host` and `Origin` are checked, and what changes anything is a POST of JSON.
+//! Where the settings name callers for this listener, who asks is one of them, and what changes
+//! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
+//! to everybody. Without callers, whoever reaches this listener is an operator. A page on the web
+//! that an operator has open is not: `Host` and `Origin` are checked, and what changes anything is a
+//! POST of JSON.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -16,8 +19,8 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use restore_engine::{Engine, Resolution};
-use restore_ledger::Query;
+use restore_engine::{Caller, Engine, Page, Resolution};
+use restore_ledger::{Entry, Query};
 use restore_model::{Code, Problem, ProjectId, Restore, Status, Timestamp, json};
 use restore_upstream::{BreakerState, Token};
 use serde::Deserialize;
@@ -25,6 +28,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Failure};
+use crate::callers::{Callers, Certificate, Presented};
+use crate::connection::Peer;
+use crate::layers::well_formed::Framing;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin pages show.
@@ -36,6 +42,7 @@ pub(crate) struct Admin {
     pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) loopback: bool,
+    pub(crate) callers: Callers,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -58,6 +65,8 @@ const PAGES: [&str; 8] = [
     "/recovery/unrecorded",
     "/webhooks",
 ];
+/// Told to everybody: orchestrators ask without a credential.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
 const ACTIONS: [&str; 3] =
     ["/restores/{id}/resolution", "/recovery/confirmation", "/webhooks/{name}/enablement"];
 
@@ -88,16 +97,16 @@ impl Admin {
     /// Answers one request.
     pub(crate) async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<answer::Body>, Infallible> {
         let path = request.uri().path().to_owned();
-        let answered = match self.admitted(&request) {
+        let answered = match self.admitted(&mut request).await {
             Err(failure) => Err(failure),
-            Ok(()) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-                self.page(&path, &request).await
+            Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                self.page(&path, &request, &caller).await
             }
-            Ok(()) if *request.method() == Method::POST => self.act(&path, request).await,
-            Ok(()) => Err(other_method(&path)),
+            Ok(caller) if *request.method() == Method::POST => self.act(&path, request, &caller).await,
+            Ok(_) => Err(other_method(&path)),
         };
         Ok(answered.unwrap_or_else(|failure| {
             let mut answer = answer::failure(&failure, &path);
@@ -108,16 +117,38 @@ impl Admin {
         }))
     }
 
+    /// Who asks, if it may ask here at all.
+    async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
+        self.from_here(request)?;
+        if let Some(Framing { verdict: Err(why), .. }) = request.extensions().get::<Framing>() {
+            return Err(Failure::from(Problem::new(Code::MalformedRequest, *why)).closing());
+        }
+        if self.callers.is_empty() || OPEN.contains(&request.uri().path()) {
+            let token = request.headers_mut().remove("x-auth-token");
+            return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
+        }
+        let certificate = request.extensions().get::<Arc<Certificate>>().cloned();
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), peer).await;
+        match presented.map_err(|problem| Failure::from(problem).closing())? {
+            Presented::Known(caller) => Ok(caller),
+            // The settings permit no such callers here.
+            Presented::Signed(_) => {
+                Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
+            }
+        }
+    }
+
     /// A page on the web must neither read the admin pages through a name that it makes point here
     /// nor post to them.
-    fn admitted(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+    fn from_here(&self, request: &Request<Incoming>) -> Result<(), Failure> {
         let once = |name| request.headers().get_all(name).iter().count() <= 1;
         if !once(HOST) || !once(ORIGIN) {
             let detail = "Host and Origin may stand in a request once";
             return Err(Problem::new(Code::MalformedRequest, detail).into());
         }
         let host = host(request);
-        let forbidden = |detail: &str| Failure::from(Problem::new(Code::Forbidden, detail));
+        let forbidden = |detail: &str| Failure::from(Problem::new(Code::ForeignOrigin, detail));
         if self.loopback && !host.as_ref().is_some_and(names_loopback) {
             return Err(forbidden("the Host header does not name this machine"));
         }
@@ -130,34 +161,41 @@ impl Admin {
         Err(forbidden("the Origin header names another site"))
     }
 
-    async fn page(&self, path: &str, request: &Request<Incoming>) -> Result<Answer, Failure> {
+    async fn page(
+        &self,
+        path: &str,
+        request: &Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Answer, Failure> {
         Ok(match path {
             "/" => answer::json(StatusCode::OK, &json!({ "pages": PAGES, "actions": ACTIONS })),
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
             "/readyz" => self.ready().await,
             "/metrics" => answer::typed(StatusCode::OK, TEXT, self.metrics.page()),
             "/settings" => answer::json(StatusCode::OK, &self.settings),
-            "/attention" => self.attention().await?,
+            "/attention" => self.attention(caller).await?,
             "/recovery" => self.recovery(),
-            "/recovery/unrecorded" => self.unrecorded(request).await?,
+            "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
             "/webhooks" => self.webhooks().await?,
             _ => return Err(other_method(path)),
         })
     }
 
-    async fn act(&self, path: &str, request: Request<Incoming>) -> Result<Answer, Failure> {
+    async fn act(&self, path: &str, request: Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
         if path == "/recovery/confirmation" {
+            self.engine.permit_operator(caller)?;
             let ConfirmationBody { by, reason } = body(request).await?;
-            self.engine.end_recovery(&named(&by, "by")?, &named(&reason, "reason")?).await?;
+            self.engine.end_recovery(&person(&by, caller)?, &named(&reason, "reason")?).await?;
             return Ok(self.recovery());
         }
         if let Some(name) = within(path, "/webhooks/", "/enablement") {
             if !self.webhooks.iter().any(|known| known == name) {
                 return Err(Problem::new(Code::NotFound, "no webhook has this name").into());
             }
+            self.engine.permit_operator(caller)?;
             let name = name.to_owned();
             let ConfirmationBody { by, reason } = body(request).await?;
-            let (by, reason) = (named(&by, "by")?, named(&reason, "reason")?);
+            let (by, reason) = (person(&by, caller)?, named(&reason, "reason")?);
             self.engine.enable_webhook(&name, &by, &reason).await?;
             return self.webhooks().await.map_err(Failure::from);
         }
@@ -168,10 +206,11 @@ impl Admin {
         let ResolutionBody { r#as, by, reason } = body(request).await?;
         let word = Resolution {
             applied: matches!(r#as, Outcome::Applied),
-            by: named(&by, "by")?,
+            by: person(&by, caller)?,
             reason: named(&reason, "reason")?,
         };
-        let entry = self.engine.resolve(id, word).await.map_err(|p| Failure::from(p).about(Some(id)))?;
+        let entry =
+            self.engine.resolve(id, word, caller).await.map_err(|p| Failure::from(p).about(Some(id)))?;
         Ok(answer::json(StatusCode::OK, &Restore::view(&entry.intent, &entry.state)))
     }
 
@@ -203,16 +242,19 @@ impl Admin {
     }
 
     /// What a person should look at: restores that wait for a decision, and those that take too long.
-    async fn attention(&self) -> Result<Answer, Failure> {
+    async fn attention(&self, caller: &Caller) -> Result<Answer, Failure> {
         let mut shown = Vec::new();
         let mut before = None;
         while shown.len() < ATTENTION {
             let status = vec![Status::Running, Status::Unknown];
             let query = Query { status, before, limit: PAGE, ..Query::default() };
-            let open = self.engine.list(query).await?;
-            let Some(last) = open.last() else { break };
-            before = Some(last.intent.id);
-            shown.extend(open.into_iter().filter(|entry| entry.state.needs_operator || entry.state.overdue));
+            let Page { entries, next } = self.engine.list(query, caller).await?;
+            let waits = |entry: &Entry| entry.state.needs_operator || entry.state.overdue;
+            shown.extend(entries.into_iter().filter(waits));
+            before = next;
+            if before.is_none() {
+                break;
+            }
         }
         let view = |wanted: fn(&Restore<'_>) -> bool| -> Vec<Value> {
             let all = shown.iter().map(|entry| Restore::view(&entry.intent, &entry.state));
@@ -229,7 +271,8 @@ impl Admin {
     }
 
     /// What the cloud has restored and the ledger does not know.
-    async fn unrecorded(&self, request: &Request<Incoming>) -> Result<Answer, Failure> {
+    async fn unrecorded(&self, request: &Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
+        self.engine.permit_operator(caller)?;
         let mut upstream = None;
         let mut project: Option<ProjectId> = None;
         let mut since: Option<Timestamp> = None;
@@ -246,8 +289,7 @@ impl Admin {
                 "query parameters are upstream, project_id and since, a time such as 2026-11-22T10:00:00Z";
             return Err(Problem::new(Code::InvalidParameter, detail).into());
         };
-        let token = request.headers().get("x-auth-token").and_then(Token::from_header);
-        let restores = self.engine.unrecorded(&upstream, &project, since, token).await?;
+        let restores = self.engine.unrecorded(&upstream, &project, since, caller.token.clone()).await?;
         Ok(answer::json(StatusCode::OK, &json!({ "unrecorded": restores })))
     }
 
@@ -328,6 +370,12 @@ fn named(text: &str, member: &str) -> Result<String, Problem> {
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
     Ok(text)
+}
+
+/// Who decides: the name that was given, and the caller's where it is known.
+fn person(by: &str, caller: &Caller) -> Result<String, Problem> {
+    let by = named(by, "by")?;
+    Ok(caller.name().map_or_else(|| by.clone(), |caller| format!("{by} (caller {caller})")))
 }
 
 /// Whom a request is addressed to.

@@ -6,13 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
-use restore_model::{Problem, RestoreId};
+use restore_model::{Code, Problem, RestoreId};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::layers::rate::Standing;
 
 /// The body of every answer.
 pub(crate) enum Body {
@@ -72,11 +74,20 @@ pub(crate) struct Failure {
     pub(crate) close: bool,
     /// Whether an earlier, equal request had this very answer.
     pub(crate) replayed: bool,
+    /// Where a caller with a rate stands.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), restore: None, allow: None, close: false, replayed: false }
+        Self {
+            problem: Box::new(problem),
+            restore: None,
+            allow: None,
+            close: false,
+            replayed: false,
+            standing: None,
+        }
     }
 }
 
@@ -171,6 +182,12 @@ pub(crate) fn failure(failure: &Failure, instance: &str) -> Answer {
     }
     if failure.replayed {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    if problem.code == Code::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(standing) = &failure.standing {
+        standing.tell(headers);
     }
     answer
 }

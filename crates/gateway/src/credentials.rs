@@ -75,11 +75,25 @@ fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -
 }
 
 fn keys(written: &settings::Credential, rotation: &mut Rotation) -> Result<Keys, String> {
-    let access_key = there(&written.access_key, "access_key")?.clone();
-    let secret_key = there(&written.secret_key, "secret_key")?.clone();
-    let security_token = written.security_token.clone();
+    let access_key = there(&written.access_key, "access_key")?;
+    let secret_key = there(&written.secret_key, "secret_key")?;
     let project = there(&written.project_id, "project_id")?;
     let project = project.parse().map_err(|why| format!("project_id: {why}"))?;
+    let watched = format!("credentials.{}", written.name);
+    let cell = access_key_cell(watched, access_key, secret_key, written.security_token.as_ref(), rotation);
+    Ok(Keys::new(&written.name, project, cell))
+}
+
+/// An access key whose parts are replaced together. `watched` is what the log calls it.
+pub(crate) fn access_key_cell(
+    watched: String,
+    access_key: &Secret,
+    secret_key: &Secret,
+    security_token: Option<&Secret>,
+    rotation: &mut Rotation,
+) -> SecretCell<AccessKey> {
+    let (access_key, secret_key) = (access_key.clone(), secret_key.clone());
+    let security_token = security_token.cloned();
     let first = AccessKey {
         access_key: access_key.expose().to_owned().into(),
         secret_key: secret_key.expose().to_owned().into(),
@@ -90,7 +104,7 @@ fn keys(written: &settings::Credential, rotation: &mut Rotation) -> Result<Keys,
     let files: Vec<_> =
         parts.into_iter().flatten().filter_map(|part| part.file().map(Path::to_owned)).collect();
     let into = cell.clone();
-    rotation.watch(format!("credentials.{}", written.name), files, move || {
+    rotation.watch(watched, files, move || {
         let next = AccessKey {
             access_key: access_key.reread()?,
             secret_key: secret_key.reread()?,
@@ -104,7 +118,7 @@ fn keys(written: &settings::Credential, rotation: &mut Rotation) -> Result<Keys,
         });
         Ok(())
     });
-    Ok(Keys::new(&written.name, project, cell))
+    cell
 }
 
 /// The certificate that an upstream is shown, if it is shown one.

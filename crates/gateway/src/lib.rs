@@ -4,9 +4,11 @@
 //! This module alone joins the settings with everything else: layers, engine and telemetry take
 //! plain values. A [`Gateway`] is one running instance; tests start several in one process.
 
+mod access;
 mod admin;
 mod answer;
 mod api;
+mod callers;
 pub mod cli;
 mod connection;
 mod credentials;
@@ -16,16 +18,14 @@ pub mod rotation;
 mod routes;
 pub mod settings;
 mod telemetry;
+mod tls;
 mod way_in;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
@@ -37,13 +37,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::rotation::Rotation;
-use crate::settings::{IdempotencyKey, LogFormat, Settings, Target};
+use crate::settings::{IdempotencyKey, Listener, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Connections of operators, probes and scrapers open at once.
+const ADMIN_CONNECTIONS: usize = 256;
+/// How long they have to end when the gateway stops.
+const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +171,13 @@ impl Gateway {
         metrics.observe_losses(losses);
         metrics.observe_rotation(rotation.counts());
 
+        let tls = access::tls(settings, &mut rotation).map_err(StartError::Setup)?;
+        let mut callers = |listener| {
+            access::callers(settings, listener, engine.clock(), metrics.refusals(), &mut rotation)
+                .map_err(StartError::Setup)
+        };
+        let (api_callers, admin_callers) = (callers(Listener::Api)?, callers(Listener::Admin)?);
+
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
@@ -182,6 +194,8 @@ impl Gateway {
                 traces.is_some(),
                 settings.telemetry.access_log,
             ),
+            &Arc::new(api_callers),
+            access::rates(settings),
             api::Dispatch(Arc::new(api::App {
                 engine: engine.clone(),
                 wait_cap: settings.limits.wait_seconds,
@@ -200,6 +214,13 @@ impl Gateway {
             write: settings.limits.write_seconds,
             drain: settings.limits.drain_seconds,
             metrics: metrics.connections(),
+            tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
+        };
+        let admin_options = listener::Options {
+            connections: ADMIN_CONNECTIONS,
+            drain: ADMIN_DRAIN,
+            tls: tls.filter(|_| settings.tls.listener.contains(&Listener::Admin)),
+            ..options.clone()
         };
         let pages = Arc::new(Admin {
             engine: engine.clone(),
@@ -208,10 +229,15 @@ impl Gateway {
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&stopping),
             loopback: settings.listen.admin.ip().is_loopback(),
+            callers: admin_callers,
+        });
+        let pages = tower::service_fn(move |request| {
+            let pages = Arc::clone(&pages);
+            async move { pages.answer(request).await }
         });
         let listeners = vec![
             tokio::spawn(listener::serve(api, way_in, options, stop.clone())),
-            tokio::spawn(serve_admin(admin, pages, stop.clone())),
+            tokio::spawn(listener::serve(admin, pages, admin_options, stop.clone())),
             tokio::spawn(rotation.run(stop.clone())),
         ];
         tracing::info!(
@@ -427,35 +453,4 @@ fn policy(settings: &Settings) -> Policy {
         // Absence counts from the end of the longest send any upstream may take.
         send: settings.upstreams.iter().map(|upstream| upstream.send_seconds).max().unwrap_or_default(),
     }
-}
-
-/// The admin pages need none of the layers: they are few, small and on loopback.
-async fn serve_admin(listener: TcpListener, pages: Arc<Admin>, stop: CancellationToken) {
-    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    loop {
-        let socket = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let pages = Arc::clone(&pages);
-        let handler = service_fn(move |request| {
-            let pages = Arc::clone(&pages);
-            async move { pages.answer(request).await }
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), handler).into_owned());
-        tokio::spawn(async move {
-            let ended: Result<(), _> = connection.await;
-            drop(ended);
-            Ok::<_, Infallible>(())
-        });
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(2), graceful.shutdown()).await;
 }

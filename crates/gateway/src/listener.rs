@@ -1,26 +1,31 @@
-//! The listener: accepts connections, guards them, serves HTTP/1.1 and HTTP/2, and lets requests
-//! under way finish when it is told to stop.
+//! The listener: accepts connections, with TLS or without, guards them, serves HTTP/1.1 and HTTP/2,
+//! and lets requests under way finish when it is told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{BoxError, Service};
 
+use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
 use crate::layers::well_formed::Framing;
 use crate::telemetry::metrics::Connections;
-use crate::way_in::WayIn;
+use crate::tls::Tls;
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(120);
@@ -36,10 +41,17 @@ pub(crate) struct Options {
     pub(crate) write: Duration,
     pub(crate) drain: Duration,
     pub(crate) metrics: Connections,
+    /// None is plain HTTP.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Accepts until `stop`, then drains.
-pub(crate) async fn serve(listener: TcpListener, service: WayIn, options: Options, stop: CancellationToken) {
+pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, options: Options, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(options.connections));
     let graceful = GracefulShutdown::new();
     let builder = protocol(&options);
@@ -58,34 +70,19 @@ pub(crate) async fn serve(listener: TcpListener, service: WayIn, options: Option
         };
         // Small answers, each wanted at once.
         let _ = socket.set_nodelay(true);
-        let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
-        let (guarded, shared) = Guarded::new(socket, terms);
-        let service = service.clone();
-        let handler = service_fn(move |mut request: Request<Incoming>| {
-            let verdict = shared.begin(request.method(), request.headers().len());
-            let framing = Framing { verdict, connection: Arc::clone(&shared) };
-            if hyper::body::Body::is_end_stream(request.body()) {
-                shared.body_read();
-            }
-            request.extensions_mut().insert(framing);
-            request.extensions_mut().insert(Peer(peer));
-            let shared = Arc::clone(&shared);
-            let answer = service.clone().call(request);
-            async move {
-                let mut answer = answer.await?;
-                if !shared.end() {
-                    // The rest of an unread body would be taken for the next request.
-                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, std::convert::Infallible>(answer)
-            }
-        });
-        let connection = builder.serve_connection(TokioIo::new(guarded), handler).into_owned();
-        let connection = graceful.watch(connection);
-        let open = options.metrics.opened();
+        let (service, options) = (service.clone(), options.clone());
+        let (builder, watcher) = (builder.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "a connection ended early");
+            let open = options.metrics.opened();
+            match &options.tls {
+                None => talk(socket, None, peer, service, &options, builder, watcher).await,
+                Some(tls) => match shake_hands(tls, socket, options.head).await {
+                    Ok((socket, certificate)) => {
+                        talk(socket, certificate, peer, service, &options, builder, watcher).await;
+                    }
+                    // Whose fault it is cannot be told from here; a scanner must not fill the log.
+                    Err(error) => tracing::debug!(error = %error, "a TLS handshake failed"),
+                },
             }
             drop((place, open));
         });
@@ -93,6 +90,68 @@ pub(crate) async fn serve(listener: TcpListener, service: WayIn, options: Option
     drop(listener);
     if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain");
+    }
+}
+
+/// TLS, and whose certificate the peer has shown.
+async fn shake_hands(
+    tls: &Tls,
+    socket: TcpStream,
+    patience: Duration,
+) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Certificate>>)> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long");
+    let socket =
+        tokio::time::timeout(patience, tls.acceptor().accept(socket)).await.map_err(|_| late())??;
+    let shown = socket.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let certificate = shown.and_then(|shown| Certificate::read(shown)).map(Arc::new);
+    if shown.is_some() && certificate.is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the certificate cannot be read"));
+    }
+    Ok((socket, certificate))
+}
+
+/// Serves one connection to its end.
+async fn talk<I, S, B>(
+    socket: I,
+    certificate: Option<Arc<Certificate>>,
+    peer: SocketAddr,
+    service: S,
+    options: &Options,
+    builder: auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
+    let (guarded, shared) = Guarded::new(socket, terms);
+    let handler = service_fn(move |mut request: Request<Incoming>| {
+        let verdict = shared.begin(request.method(), request.headers().len());
+        let framing = Framing { verdict, connection: Arc::clone(&shared) };
+        if request.body().is_end_stream() {
+            shared.body_read();
+        }
+        request.extensions_mut().insert(framing);
+        request.extensions_mut().insert(Peer(peer));
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
+        }
+        let shared = Arc::clone(&shared);
+        let answer = service.clone().call(request);
+        async move {
+            let mut answer = answer.await?;
+            if !shared.end() {
+                // The rest of an unread body would be taken for the next request.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(guarded), handler).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error = %error, "a connection ended early");
     }
 }
 

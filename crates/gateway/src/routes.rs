@@ -50,6 +50,14 @@ pub(crate) enum Found {
 }
 
 impl Found {
+    /// Whether it is a document that says nothing of anybody's restores.
+    pub(crate) const fn is_public(&self) -> bool {
+        matches!(
+            self,
+            Self::Route { action: Action::OpenApi | Action::Docs | Action::Schema | Action::ProblemPage, .. }
+        )
+    }
+
     /// The path with its placeholder; empty where there is no such path.
     pub(crate) fn template(&self) -> &'static str {
         match self {

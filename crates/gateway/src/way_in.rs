@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, header};
@@ -17,7 +18,8 @@ use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 
 use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
-use crate::layers::{body, caller, deadline, errors, rate, shed, trace, well_formed};
+use crate::callers::Callers;
+use crate::layers::{body, caller, deadline, errors, rate, shed, signature, trace, well_formed};
 use crate::settings::Limits;
 
 /// The way in behind one short name. Built once; cloned per connection.
@@ -27,7 +29,13 @@ pub(crate) type WayIn =
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts the layers together.
-pub(crate) fn build(limits: &Limits, trace: trace::TraceLayer, dispatch: Dispatch) -> WayIn {
+pub(crate) fn build(
+    limits: &Limits,
+    trace: trace::TraceLayer,
+    callers: &Arc<Callers>,
+    rate: rate::RateLayer,
+    dispatch: Dispatch,
+) -> WayIn {
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // First of all: what two readers could read differently is read by nobody.
@@ -36,12 +44,14 @@ pub(crate) fn build(limits: &Limits, trace: trace::TraceLayer, dispatch: Dispatc
         .layer(deadline::DeadlineLayer(limits.request_seconds))
         // Turned away before a body is read.
         .layer(shed::ShedLayer::new(limits.in_flight))
-        // A caller that is too fast does not get its body read either.
-        .layer(rate::RateLayer::new(limits.rate_per_second, limits.rate_burst))
+        // Who asks; the credentials end here.
+        .layer(caller::CallerLayer::new(callers))
+        // A caller that is too fast, like one that is not known, does not get its body read.
+        .layer(rate)
         // From here on a request is in memory, and small.
         .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
-        // Takes the token out of the headers.
-        .layer(caller::CallerLayer)
+        // Who asks, where only the whole request says it.
+        .layer(signature::SignatureLayer::new(callers))
         .service(dispatch);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);
@@ -71,7 +81,8 @@ pub(crate) fn build(limits: &Limits, trace: trace::TraceLayer, dispatch: Dispatc
 }
 
 /// Headers that no log may show.
-const SECRETS: [HeaderName; 6] = [
+const SECRETS: [HeaderName; 7] = [
+    HeaderName::from_static("x-api-key"),
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,

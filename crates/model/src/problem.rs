@@ -212,6 +212,10 @@ codes! {
     DeadlineExceeded "deadline_exceeded" 503 Later "the gateway did not finish in its own time" "Nothing is resent by itself. List the restores of the target before asking again.";
     // Who asks, and how often.
     CredentialMissing "credential_missing" 401 Never "no X-Auth-Token came with the request" "This upstream takes the caller's own token: send it in X-Auth-Token.";
+    Unauthenticated "unauthenticated" 401 Never "this listener does not know who asks" "Send the credential that the gateway's operator gave you. Nothing was started.";
+    IdentityUnavailable "identity_unavailable" 503 Later "who asks cannot be found out now" "IAM or the issuer of the token cannot be asked; wait as long as Retry-After says. Nothing was started.";
+    NotAllowed "not_allowed" 403 Never "this caller may not do that" "A [[policies]] entry of the gateway allows a caller what it may do, and on what. Nothing was started.";
+    ForeignOrigin "foreign_origin" 403 Never "this request was made by another site, or through another name" "Call the admin listener by the name of its machine, and not from a page of another site. Nothing was changed.";
     RateLimited "rate_limited" 429 Later "this caller sends faster than it may" "Wait as long as Retry-After says.";
     Overloaded "overloaded" 503 Later "the gateway has more work than it takes on" "Wait as long as Retry-After says; nothing was started.";
     ShuttingDown "shutting_down" 503 Later "the gateway is stopping" "Ask another replica, or wait until it is back; nothing was started.";

@@ -1,6 +1,7 @@
 //! The hyper client at the end of the way out: connections, TLS, pool. It never repeats a request
 //! by itself and never follows a redirect.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +91,18 @@ pub(crate) fn tls_config(options: &Options, needed: bool) -> Result<ClientConfig
 /// # Errors
 /// When TLS is needed and the roots of trust cannot be loaded.
 pub fn plain_client(endpoint: &http::Uri, connect: Duration) -> Result<Client, String> {
-    let options = Options { connect, concurrency: 2, ..Options::to("", endpoint.clone()) };
+    client_to(endpoint, connect, None)
+}
+
+/// As [`plain_client`], trusting the authorities of a PEM file besides the system's.
+///
+/// # Errors
+/// As [`plain_client`].
+pub fn client_to(
+    endpoint: &http::Uri,
+    connect: Duration,
+    ca_file: Option<PathBuf>,
+) -> Result<Client, String> {
+    let options = Options { connect, concurrency: 2, ca_file, ..Options::to("", endpoint.clone()) };
     build(&options, endpoint.scheme_str() == Some("https"))
 }

@@ -30,9 +30,10 @@ pub mod signing;
 mod stack;
 mod token;
 mod trace_context;
+mod vouch;
 
 pub use body::Sealed;
-pub use client::{Client, plain_client};
+pub use client::{Client, client_to, plain_client};
 pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
 pub use iam::{Iam, IamLogin, IamOptions, IamProject, IamUser};
@@ -44,6 +45,7 @@ pub use layers::trace::measure_with;
 pub use secret::SecretCell;
 pub use token::Token;
 pub use trace_context::TraceContext;
+pub use vouch::{KeySource, TokenJudge, Vouched};
 
 use layers::breaker::Breaker;
 use layers::retry::RetryLimits;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 /// How much of a token an echo must share to be masked.
 const ECHO_LENGTH: usize = 16;
@@ -32,6 +33,12 @@ impl Token {
     /// Whether both are the same token.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
+    }
+
+    /// What stands for the token where it must not be kept itself.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.0.expose_secret().as_bytes()).into()
     }
 
     /// A number that spreads tokens, and tells nothing of this one.

@@ -11,7 +11,7 @@ use crate::answer::{self, Answer, Failure};
 /// `POST /api/v1/restore-checks`.
 pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request()?;
-    let report = app.engine.check(&request, asked.token, asked.trace).await?;
+    let report = app.engine.check(&request, &asked.caller, asked.trace).await?;
     let checks: Vec<Value> = report.checks.iter().map(check_body).collect();
     Ok(answer::json(
         StatusCode::OK,
@@ -38,7 +38,7 @@ fn check_body(check: &Check) -> Value {
 /// `POST /api/v1/restore-previews`.
 pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request()?;
-    let preview = app.engine.preview(&request).await?;
+    let preview = app.engine.preview(&request, &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &preview_body(&preview)))
 }
 

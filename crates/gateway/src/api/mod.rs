@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
-use restore_engine::Engine;
+use restore_engine::{Caller, Engine};
 use restore_model::{Code, Problem, RestoreId, RestoreRequest, json, schema};
-use restore_upstream::{Token, TraceContext};
+use restore_upstream::TraceContext;
 use tower::Service;
 
 use crate::answer::{Answer, Failure};
 use crate::layers::Future;
-use crate::layers::caller::Caller;
 use crate::layers::shed::Place;
 use crate::routes::{Action, Found};
 
@@ -48,7 +47,7 @@ pub(crate) struct Asked {
     query: Option<String>,
     body: Bytes,
     parameter: Option<String>,
-    token: Option<Token>,
+    caller: Caller,
     trace: Option<TraceContext>,
     place: Option<Place>,
 }
@@ -84,7 +83,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 headers: head.headers,
                 body,
                 parameter,
-                token: head.extensions.remove::<Caller>().and_then(|caller| caller.token),
+                caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
             };

@@ -19,14 +19,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let wait = preferences::wait(&asked.headers, app.wait_cap);
     let request = asked.restore_request()?;
     let until = wait.map(|wait| Instant::now() + wait);
-    let submission = Submission {
-        // Without callers of its own the gateway knows a caller by the project it names.
-        caller: request.project_id.as_str().to_owned(),
-        request,
-        key,
-        token: asked.token,
-        trace: asked.trace,
-    };
+    let submission = Submission { caller: asked.caller, request, key, trace: asked.trace };
     let submitted = app
         .engine
         .submit(submission)
@@ -76,7 +69,7 @@ pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
     if until.is_some() {
         drop(asked.place);
     }
-    let entry = app.engine.refresh_and_wait(id, asked.token, asked.trace, until).await?;
+    let entry = app.engine.refresh_and_wait(id, &asked.caller, asked.trace, until).await?;
     link_to_submit(&entry.intent);
     let tag = etag(&entry);
     let known = asked.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -93,14 +86,8 @@ pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
 
 /// `GET /api/v1/restores`.
 pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let mut query = preferences::list(asked.query.as_deref(), app.page_size)?;
-    let limit = query.limit;
-    // One more than asked for tells whether there is a next page.
-    query.limit = limit + 1;
-    let mut entries = app.engine.list(query).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|entry| entry.intent.id);
+    let query = preferences::list(asked.query.as_deref(), app.page_size)?;
+    let restore_engine::Page { entries, next } = app.engine.list(query, &asked.caller).await?;
     let restores: Vec<Restore<'_>> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
     Ok(answer::json(StatusCode::OK, &Page { restores, next }))
 }
@@ -114,14 +101,16 @@ struct Page<'a> {
 
 /// `GET /api/v1/restores/{id}/events`.
 pub(super) async fn events(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let events = app.engine.events(asked.restore_id()?).await?;
+    let id = asked.restore_id()?;
+    app.engine.look(id, &asked.caller).await?;
+    let events = app.engine.events(id).await?;
     Ok(answer::json(StatusCode::OK, &json!({ "events": events })))
 }
 
 /// `DELETE /api/v1/restores/{id}`.
 pub(super) async fn cancel(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let id = asked.restore_id()?;
-    let entry = app.engine.cancel(id).await.map_err(|problem: Problem| {
+    let entry = app.engine.cancel(id, &asked.caller).await.map_err(|problem: Problem| {
         let named = problem.code != restore_model::Code::RestoreNotFound;
         Failure::from(problem).about(named.then_some(id))
     })?;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use restore_engine::Engine;
+use restore_engine::{Caller, Engine};
 use restore_ledger::{Entry, Position, Query};
 use restore_model::{Code, Event, Problem, Restore, RestoreId};
 use serde::Serialize;
@@ -106,7 +106,7 @@ pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let id = asked.restore_id()?;
     let seen: Option<u32> = last_seen(&asked.headers)?;
     // As a GET does: where nobody follows the restore, this caller's token lets it be followed.
-    let entry = app.engine.refresh_and_wait(id, asked.token, asked.trace, None).await?;
+    let entry = app.engine.refresh_and_wait(id, &asked.caller, asked.trace, None).await?;
     link_to_submit(&entry.intent);
     if entry.state.status.is_final() && seen.is_some_and(|seen| seen >= entry.state.seq) {
         // What tells a browser not to come back.
@@ -173,13 +173,15 @@ pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
         None => app.engine.position().await?,
     };
     // The place goes first, so that whoever is cut off before the first event misses none.
-    let all = All { engine: app.engine.clone(), query, at, changed, terms };
+    let caller = asked.caller.clone();
+    let all = All { engine: app.engine.clone(), caller, query, at, changed, terms };
     Ok(streamed(format!("{BEGINNING}id: {at}\n\n"), all, All::next))
 }
 
 /// The stream of a list.
 struct All {
     engine: Engine,
+    caller: Caller,
     query: Query,
     at: Position,
     changed: watch::Receiver<u64>,
@@ -195,7 +197,7 @@ impl All {
             let mut text = String::new();
             for told in &told {
                 self.at = told.position;
-                if shows(&self.query, &told.entry) {
+                if self.caller.sees(&told.entry) && shows(&self.query, &told.entry) {
                     tell(&mut text, told.position, &told.entry, &told.event);
                 }
             }

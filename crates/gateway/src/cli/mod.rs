@@ -55,6 +55,8 @@ enum Command {
     /// Whether nothing is sent because the ledger may be an old copy, and the end of that
     #[command(subcommand)]
     Recovery(operate::Recovery),
+    /// Make an API key for a caller: the key for its holder, its hash for the settings
+    ApiKey,
     /// Look at a ledger: export, check, vacuum
     Ledger(ledger::Options),
     /// Print a JSON Schema: of the API, or of the settings
@@ -129,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Attention(options) => with_runtime(operate::attention(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),
+        Command::ApiKey => api_key(),
         Command::Ledger(options) => with_runtime(ledger::run(options)),
         Command::Schema { name } => schema(name.as_deref()),
         Command::Openapi => print_text(crate::api::OPENAPI),
@@ -167,6 +170,17 @@ fn print_text(text: &str) -> ExitCode {
         .write_all(text.as_bytes())
         .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     ExitCode::SUCCESS
+}
+
+/// The key is shown once and is nowhere kept.
+fn api_key() -> ExitCode {
+    match crate::callers::new_key() {
+        Ok((key, hash)) => print_text(&format!("key  = {key}\nhash = \"{hash}\"")),
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn schema(name: Option<&str>) -> ExitCode {

@@ -1,5 +1,6 @@
 //! `attention`, `resolve` and `recovery`: what only a person decides, said to a running gateway's admin listener.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ pub(super) struct At {
     /// URL of the gateway's admin listener
     #[arg(long, env = "RESTORE_GATEWAY_ADMIN", default_value = "http://127.0.0.1:8081")]
     admin: Uri,
+    /// API key of a caller of the admin listener, where it has callers
+    #[arg(long, env = "RESTORE_GATEWAY_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// PEM file of authorities to trust, besides the system's, where the listener speaks TLS
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
 }
 
 /// Who decides, and why; kept for ever.
@@ -159,13 +166,16 @@ async fn ask(
     token: Option<&str>,
 ) -> Result<Value, ExitCode> {
     let exchange = async {
-        let client = restore_upstream::plain_client(&at.admin, PATIENCE)?;
+        let client = restore_upstream::client_to(&at.admin, PATIENCE, at.ca_file.clone())?;
         let url = format!("{}{path}", at.admin.to_string().trim_end_matches('/'));
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let mut request =
             Request::builder().method(method).uri(url).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("x-auth-token", token);
+        }
+        if let Some(key) = &at.api_key {
+            request = request.header("x-api-key", key);
         }
         let request = request.body(body.into()).map_err(|error| error.to_string())?;
         let answer = client.request(request).await.map_err(|error| with_causes(&error))?;

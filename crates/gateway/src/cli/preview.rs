@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use restore_engine::{Engine, Witness};
+use restore_engine::{Decision, Engine, Witness};
 use restore_ledger::{Entry, LedgerUrl};
 use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
 
@@ -28,6 +28,7 @@ struct Nobody;
 
 impl Witness for Nobody {
     fn witness(&self, _: &Entry, _: &Event) {}
+    fn decided(&self, _: &Decision<'_>) {}
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
@@ -64,7 +65,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Err(fault) => Err(Problem::new(restore_model::Code::InvalidJson, fault.to_string())),
         Ok(value) => match schema::parse_restore(value) {
             Err(problem) => Err(problem),
-            Ok(request) => engine.preview(&request).await,
+            Ok(request) => engine.preview(&request, &restore_engine::Caller::anyone(None)).await,
         },
     };
     match previewed {

@@ -1,55 +1,99 @@
-//! Caller: takes the token out of the request's headers, so that nothing below can print or pass
-//! it on by accident. Who may do what is decided by the token's own rights in the cloud: this
-//! version has no callers of its own, and listens on loopback unless told otherwise.
+//! Caller: finds out who asks, before a body is read, and takes what shows it out of the request's
+//! headers, so that nothing below can print or pass it on by accident. What a caller may do is the
+//! engine's to decide, where it is known what is asked for.
+//!
+//! Who signs a request is known only once its body has been read: `signature` ends what begins here.
+//!
+//! On a listener without callers nobody is asked: the token's own rights in the cloud decide.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
+use restore_engine::Caller;
+use restore_model::Code;
 use restore_upstream::Token;
 use tower::{Layer, Service};
 
 use super::Future;
 use crate::answer::{Answer, Failure};
-
-/// Who asks.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    /// The token that came along.
-    pub(crate) token: Option<Token>,
-}
+use crate::callers::{Callers, Certificate, Presented};
+use crate::connection::Peer;
+use crate::routes::Found;
 
 /// The layer.
-#[derive(Clone, Copy)]
-pub(crate) struct CallerLayer;
+#[derive(Clone)]
+pub(crate) struct CallerLayer(Option<Arc<Callers>>);
+
+impl CallerLayer {
+    /// Lets in whom these know; whoever comes, where there are none.
+    pub(crate) fn new(callers: &Arc<Callers>) -> Self {
+        Self(Some(Arc::clone(callers)).filter(|callers| !callers.is_empty()))
+    }
+}
 
 impl<S> Layer<S> for CallerLayer {
     type Service = Identify<S>;
 
     fn layer(&self, inner: S) -> Identify<S> {
-        Identify(inner)
+        Identify { inner, callers: self.0.clone() }
     }
 }
 
 /// The service.
 #[derive(Clone)]
-pub(crate) struct Identify<S>(S);
+pub(crate) struct Identify<S> {
+    inner: S,
+    callers: Option<Arc<Callers>>,
+}
 
 impl<S, B> Service<Request<B>> for Identify<S>
 where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static,
+    B: Send + 'static,
 {
     type Response = Answer;
     type Error = Failure;
     type Future = Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Future {
-        let token = request.headers_mut().remove("x-auth-token");
-        let token = token.as_ref().and_then(Token::from_header);
-        request.extensions_mut().insert(Caller { token });
-        self.0.call(request)
+        let public = request.extensions().get::<Found>().is_some_and(Found::is_public);
+        let Some(callers) = self.callers.clone().filter(|_| !public) else {
+            let token = request.headers_mut().remove("x-auth-token");
+            let token = token.as_ref().and_then(Token::from_header);
+            request.extensions_mut().insert(Caller::anyone(token));
+            return self.inner.call(request);
+        };
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let certificate = head.extensions.get::<Arc<Certificate>>().cloned();
+            let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
+            let presented = callers.identify(&mut head.headers, certificate.as_deref(), peer).await;
+            // The body stays unread.
+            let token = match presented.map_err(|problem| Failure::from(problem).closing())? {
+                Presented::Known(caller) => {
+                    let token = caller.token.clone();
+                    head.extensions.insert(caller);
+                    token
+                }
+                Presented::Signed(claim) => {
+                    head.extensions.insert(claim);
+                    None
+                }
+            };
+            let answer = inner.call(Request::from_parts(head, body)).await;
+            if let (Err(failure), Some(token)) = (&answer, &token)
+                && failure.problem.code == Code::Unauthorized
+            {
+                callers.doubt(token);
+            }
+            answer
+        })
     }
 }

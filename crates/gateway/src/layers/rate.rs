@@ -1,6 +1,12 @@
-//! Rate limit per caller, where the settings ask for one. A caller is told apart by its token, and
-//! without one by its address; behind a sidecar's loopback all callers without a token are one.
+//! Rate limit per caller, where the settings ask for one. A caller that is known is told apart by
+//! its name, whoever else by its token, and without one by its address; behind a sidecar's loopback
+//! all callers without a token are one.
+//!
+//! Every answer of a limited caller says where it stands, by `RateLimit-Policy` and `RateLimit`
+//! (draft-ietf-httpapi-ratelimit-headers-10): the policy's quota `q` of requests in a window of `w`
+//! seconds; `r` requests that remain, and `t` seconds until all of them are there again.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,8 +14,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http::{HeaderMap, Request};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use restore_engine::Caller;
 use restore_model::{Code, Problem};
 use tower::{Layer, Service};
 
@@ -20,68 +29,135 @@ use crate::connection::Peer;
 /// Callers that are remembered before those that have been quiet are forgotten.
 const MAX_CALLERS: usize = 10_000;
 
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// How fast a caller may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Requests per second; 0 is no limit.
+    pub(crate) per_second: u32,
+    /// Requests at once.
+    pub(crate) burst: u32,
+}
+
 /// The layer.
 #[derive(Clone)]
-pub(crate) struct RateLayer(Option<Arc<Limits>>);
+pub(crate) struct RateLayer(Arc<Limits>);
 
 struct Limits {
-    limiter: DefaultKeyedRateLimiter<u64>,
-    clock: DefaultClock,
+    general: Option<Limit>,
+    /// By the name of the caller in the settings.
+    own: HashMap<String, Limit>,
     hash: RandomState,
 }
 
+type Limiter = RateLimiter<u64, DefaultKeyedStateStore<u64>, DefaultClock, StateInformationMiddleware>;
+
+struct Limit {
+    rate: NonZeroU32,
+    burst: NonZeroU32,
+    limiter: Limiter,
+    clock: DefaultClock,
+    policy: HeaderValue,
+}
+
+/// Where a caller stands, for the headers of its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    policy: HeaderValue,
+    state: HeaderValue,
+}
+
+impl Standing {
+    /// Says it in an answer.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        headers.insert(POLICY, self.policy.clone());
+        headers.insert(STATE, self.state.clone());
+    }
+}
+
 impl RateLayer {
-    /// `per_second` requests, `burst` at once; 0 per second is no limit.
-    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        Self(NonZeroU32::new(per_second).map(|rate| {
-            let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-            let quota = Quota::per_second(rate).allow_burst(burst);
-            let limiter = RateLimiter::keyed(quota);
-            Arc::new(Limits { limiter, clock: DefaultClock::default(), hash: RandomState::new() })
-        }))
+    /// The rate of everybody, and of those who have one of their own.
+    pub(crate) fn new(general: Rate, own: impl IntoIterator<Item = (String, Rate)>) -> Self {
+        let own = own.into_iter().filter_map(|(name, rate)| Some((name, Limit::new(rate)?))).collect();
+        Self(Arc::new(Limits { general: Limit::new(general), own, hash: RandomState::new() }))
+    }
+}
+
+impl Limit {
+    fn new(rate: Rate) -> Option<Self> {
+        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+        let rate = NonZeroU32::new(rate.per_second)?;
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        let window = burst.get().div_ceil(rate.get());
+        let policy = HeaderValue::try_from(format!("\"caller\";q={burst};w={window}")).ok()?;
+        let limiter = RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
+        Some(Self { rate, burst, limiter, clock: DefaultClock::default(), policy })
+    }
+
+    fn standing(&self, remaining: u32) -> Standing {
+        let used = self.burst.get().saturating_sub(remaining);
+        let text = format!("\"caller\";r={remaining};t={}", used.div_ceil(self.rate.get()));
+        let state = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"caller\""));
+        Standing { policy: self.policy.clone(), state }
+    }
+
+    fn admit(&self, key: u64) -> Result<Standing, Failure> {
+        if self.limiter.len() > MAX_CALLERS {
+            self.limiter.retain_recent();
+        }
+        match self.limiter.check_key(&key) {
+            Ok(state) => Ok(self.standing(state.remaining_burst_capacity())),
+            Err(refused) => {
+                let wait = refused.wait_time_from(self.clock.now()).as_secs_f32().ceil();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a few seconds, never negative"
+                )]
+                let wait = (wait as u32).max(1);
+                let detail = "this caller sends faster than its rate allows; nothing was sent";
+                let mut failure = Failure::from(Problem::new(Code::RateLimited, detail).after(wait));
+                failure.standing = Some(self.standing(0));
+                Err(failure)
+            }
+        }
     }
 }
 
 impl Limits {
-    fn admit(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<(), Failure> {
-        let key = match headers.get("x-auth-token") {
-            Some(token) => self.hash.hash_one(token.as_bytes()),
-            None => self.hash.hash_one(address),
+    fn admit(&self, caller: Option<&Caller>, address: Option<IpAddr>) -> Result<Option<Standing>, Failure> {
+        let name = caller.and_then(Caller::name);
+        // All callers that one entry of the settings stands for have its rate, each for itself.
+        let own = name.and_then(|name| self.own.get(name.split('/').next().unwrap_or_default()));
+        let Some(limit) = own.or(self.general.as_ref()) else { return Ok(None) };
+        let token = caller.and_then(|caller| caller.token.as_ref());
+        let key = match (name, token) {
+            (Some(name), _) => self.hash.hash_one(name),
+            (None, Some(token)) => self.hash.hash_one(token.digest()),
+            (None, None) => self.hash.hash_one(address),
         };
-        if self.limiter.len() > MAX_CALLERS {
-            self.limiter.retain_recent();
-        }
-        self.limiter.check_key(&key).map_err(|refused| {
-            let wait = refused.wait_time_from(self.clock.now()).as_secs_f32().ceil();
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a few seconds, never negative"
-            )]
-            let wait = (wait as u32).max(1);
-            Problem::new(Code::RateLimited, "this caller sends faster than limits.rate_per_second")
-                .after(wait)
-                .into()
-        })
+        limit.admit(key).map(Some)
     }
 }
 
 impl<S> Layer<S> for RateLayer {
-    type Service = Rate<S>;
+    type Service = Limited<S>;
 
-    fn layer(&self, inner: S) -> Rate<S> {
-        Rate { inner, limits: self.0.clone() }
+    fn layer(&self, inner: S) -> Limited<S> {
+        Limited { inner, limits: Arc::clone(&self.0) }
     }
 }
 
 /// The service.
 #[derive(Clone)]
-pub(crate) struct Rate<S> {
+pub(crate) struct Limited<S> {
     inner: S,
-    limits: Option<Arc<Limits>>,
+    limits: Arc<Limits>,
 }
 
-impl<S, B> Service<Request<B>> for Rate<S>
+impl<S, B> Service<Request<B>> for Limited<S>
 where
     S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
 {
@@ -94,12 +170,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Future {
-        if let Some(limits) = &self.limits {
-            let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-            if let Err(failure) = limits.admit(request.headers(), address) {
-                return Box::pin(std::future::ready(Err(failure.closing())));
+        if self.limits.general.is_none() && self.limits.own.is_empty() {
+            return self.inner.call(request);
+        }
+        let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        match self.limits.admit(request.extensions().get::<Caller>(), address) {
+            Err(failure) => Box::pin(std::future::ready(Err(failure.closing()))),
+            Ok(None) => self.inner.call(request),
+            Ok(Some(standing)) => {
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    match answer.await {
+                        Ok(mut answer) => {
+                            standing.tell(answer.headers_mut());
+                            Ok(answer)
+                        }
+                        Err(mut failure) => {
+                            failure.standing = Some(standing);
+                            Err(failure)
+                        }
+                    }
+                })
             }
         }
-        self.inner.call(request)
     }
 }

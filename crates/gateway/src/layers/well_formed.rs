@@ -14,7 +14,8 @@ use crate::answer::{Answer, Failure};
 use crate::connection::Shared;
 
 /// Headers of which a second one would be a contradiction.
-const SINGLE: [&str; 8] = [
+const SINGLE: [&str; 9] = [
+    "x-api-key",
     "x-auth-token",
     "authorization",
     "x-security-token",

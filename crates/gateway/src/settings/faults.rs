@@ -53,6 +53,8 @@ pub enum Code {
     UnreachableRoute,
     /// An upstream that no route leads to.
     UnusedUpstream,
+    /// A caller that no policy allows anything.
+    UselessCaller,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
 }
@@ -77,6 +79,7 @@ impl Code {
             Self::Conflict => "conflict",
             Self::UnreachableRoute => "unreachable-route",
             Self::UnusedUpstream => "unused-upstream",
+            Self::UselessCaller => "useless-caller",
             Self::Cleartext => "cleartext",
         }
     }

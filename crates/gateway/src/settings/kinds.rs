@@ -43,8 +43,12 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
     /// A list of these words.
     Words(&'static [&'static str]),
+    /// The hash of an API key.
+    KeyHash,
     /// A list of ids.
     Ids,
+    /// A list of texts.
+    Texts,
     /// The empty value (`""` or `0`), which means none, or this kind.
     OrNone(&'static Kind),
 }
@@ -66,7 +70,9 @@ impl Kind {
         match self {
             Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
             Whole(..) | Seconds(..) | Ratio => number(),
-            Words(_) | Ids => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+            Words(_) | Ids | Texts => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            }
             Secret => match text.split_once(':') {
                 Some((place @ ("env" | "file"), name)) => json!({ place: name }),
                 _ => text.into(),
@@ -106,7 +112,7 @@ impl Kind {
             }
             OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
-            Words(_) | Ids => self.check_list(value.as_array().ok_or_else(mistyped)?),
+            Words(_) | Ids | Texts => self.check_list(value.as_array().ok_or_else(mistyped)?),
             Secret => match super::secrets::Reference::read(value) {
                 Some(_) => Ok(value.clone()),
                 None => Err(Wrong {
@@ -149,6 +155,15 @@ impl Kind {
                     ))
                 }
             }
+            KeyHash => match text.strip_prefix("sha256:").map(hex::decode) {
+                Some(Ok(hash)) if hash.len() == 32 => Ok(text.into()),
+                // A key itself may stand here by mistake.
+                _ => Err(Wrong {
+                    code: Code::SecretInline,
+                    message: "this is not the hash of a key; what stands here is not shown".to_owned(),
+                    help: Some("`restore-gateway api-key` makes a key and its hash".to_owned()),
+                }),
+            },
             Generation => one_of(text, generations, "generation"),
             Word(words) => one_of(text, words, "word"),
             _ if text.trim().is_empty() => {
@@ -166,6 +181,13 @@ impl Kind {
         for item in items {
             match (self, item.as_str()) {
                 (Words(words), Some(word)) => one_of(word, words, "word").map(drop)?,
+                (Texts, Some(text)) if text.trim() == text && !text.is_empty() => {}
+                (Texts, Some(_)) => {
+                    return Err(bad(
+                        "a text in it is blank, or begins or ends with a blank".to_owned(),
+                        "write it exactly",
+                    ));
+                }
                 (_, Some(id)) if (1..=64).contains(&id.len()) && id.chars().all(legal) => {}
                 (_, Some(id)) => {
                     return Err(bad(
@@ -204,7 +226,9 @@ impl Kind {
             Generation => "the name of a generation".to_owned(),
             Word(words) => format!("one of {}", words.join(", ")),
             Words(words) => format!("a list of {}", words.join(", ")),
+            KeyHash => "`sha256:` and 64 hexadecimal digits".to_owned(),
             Ids => "a list of ids".to_owned(),
+            Texts => "a list of texts".to_owned(),
             OrNone(kind @ (Whole(..) | Seconds(..))) => format!("0, or {}", kind.describe()),
             OrNone(kind) => format!("empty text, or {}", kind.describe()),
         }
@@ -243,6 +267,8 @@ impl Kind {
             Ids => {
                 json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}})
             }
+            KeyHash => json!({"type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$"}),
+            Texts => json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
             OrNone(kind @ (Whole(..) | Seconds(..))) => json!({"anyOf": [{"const": 0}, kind.schema()]}),
             OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
         }

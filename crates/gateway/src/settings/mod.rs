@@ -44,9 +44,12 @@ pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
-    Credential, Follow, Ledger, Limits, Listen, Match, Route, Settings, Submit, Telemetry, Upstream, Webhook,
+    Caller, Credential, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit, Telemetry,
+    Tls, Upstream, Webhook,
 };
-pub use values::{AgencyMember, CredentialKind, IdempotencyKey, LogFormat, Secret, Target};
+pub use values::{
+    AgencyMember, CallerKind, ClientAuth, CredentialKind, IdempotencyKey, Listener, LogFormat, Secret, Target,
+};
 
 use reader::Reader;
 use report::{Origin, Report};

@@ -11,6 +11,7 @@ use super::faults::Code;
 use super::nearest::nearest;
 use super::report::Report;
 
+mod callers;
 mod credentials;
 mod webhooks;
 
@@ -21,6 +22,7 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     upstreams(tree, report);
     references(tree, report);
     reachable(tree, report);
+    callers::check(tree, report);
     credentials::check(tree, report);
     webhooks::check(tree, report);
     for (table, key) in ROUTE_DEFAULTS {
@@ -44,18 +46,6 @@ fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
 fn listeners(tree: &Value, report: &mut Report<'_>) {
     let listen = &tree["listen"];
     let address = |key: &str| listen[key].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
-    for key in ["api", "admin"] {
-        if let (Some(address), Some(false)) = (address(key), listen["dangerous_allow_remote"].as_bool())
-            && !address.ip().is_loopback()
-        {
-            report.error(
-                &format!("listen.{key}"),
-                Code::RemoteListen,
-                format!("other machines can reach {address}, and this version does not authenticate callers"),
-                Some(REMOTE_HELP.to_owned()),
-            );
-        }
-    }
     if let (Some(api), Some(admin)) = (address("api"), address("admin"))
         && api == admin
         && api.port() != 0
@@ -65,9 +55,6 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
         report.error(path, Code::Conflict, format!("both listeners have the address {api}"), Some(help));
     }
 }
-
-const REMOTE_HELP: &str =
-    "listen on 127.0.0.1, or set `listen.dangerous_allow_remote = true` behind something that authenticates";
 
 fn times(tree: &Value, report: &mut Report<'_>) {
     const REQUEST: &str = "limits.request_seconds";

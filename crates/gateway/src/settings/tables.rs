@@ -10,11 +10,21 @@ use restore_ledger::LedgerUrl;
 use super::keys::{Key, Preset, bare, preset, preset_doc, tables};
 use super::kinds::Kind::*;
 use super::values;
-use super::values::{AgencyMember, CredentialKind, IdempotencyKey, LogFormat, Setting, Target};
+use super::values::{
+    AgencyMember, CallerKind, ClientAuth, CredentialKind, IdempotencyKey, Listener, LogFormat, Setting,
+    Target,
+};
 
+/// What can be listened on.
+const LISTENERS: &[&str] = &["api", "admin"];
 /// The longest time that can be set anywhere, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;
 const MEBIBYTE: u64 = 1_048_576;
+/// What a caller can be allowed.
+const ACTIONS: &[&str] = restore_engine::Action::WORDS;
+/// Signatures of tokens that can be checked.
+const ALGORITHMS: &[&str] =
+    &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 /// What a webhook can be told.
 const OCCASIONS: &[&str] = restore_engine::notify::OCCASIONS;
 
@@ -23,6 +33,8 @@ tables! {
     Settings {
         /// Where the gateway listens.
         listen: Listen = Table(Listen::KEYS) => absent;
+        /// TLS for those who call the gateway.
+        tls: Tls = Table(Tls::KEYS) => absent;
         /// What one caller, and all of them together, may take.
         limits: Limits = Table(Limits::KEYS) => absent;
         /// Where restores are recorded.
@@ -37,6 +49,10 @@ tables! {
         upstreams: Vec<Upstream> = Tables(Upstream::KEYS) => absent;
         /// Identities of the gateway's own. None = callers bring their tokens.
         credentials: Vec<Credential> = Tables(Credential::KEYS) => absent;
+        /// Who may talk to the gateway. None = whoever reaches it, which then only this machine can.
+        callers: Vec<Caller> = Tables(Caller::KEYS) => absent;
+        /// What callers may do. Once there are callers, what no policy allows is denied.
+        policies: Vec<Policy> = Tables(Policy::KEYS) => absent;
         /// Who is told what becomes of restores, by signed messages. None = nobody.
         webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
         /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
@@ -49,9 +65,25 @@ tables! {
         api: SocketAddr = Address => "127.0.0.1:8080";
         /// Address and port of the admin pages: health, metrics, settings, operator actions.
         admin: SocketAddr = Address => "127.0.0.1:8081";
-        /// Permits addresses that other machines can reach. This version does not authenticate callers: whoever
-        /// reaches the port can restore with the token they bring.
+        /// Permits addresses that other machines can reach on a listener without `callers`: whoever reaches it can
+        /// restore with the token they bring.
         dangerous_allow_remote: bool = Flag => "false";
+    }
+
+    /// TLS for those who call the gateway: 1.2 and 1.3, HTTP/2 by ALPN. Files are read again when they change.
+    Tls {
+        /// PEM file of the certificate chain. Absent = no TLS.
+        certificate: Option<PathBuf> = Text => absent;
+        /// PEM of its private key: where it is.
+        key: Option<values::Secret> = Secret => absent;
+        /// PEM file of the authorities that sign client certificates. Absent = none are asked for.
+        client_ca: Option<PathBuf> = Text => absent;
+        /// PEM file of their revocation lists. Absent = none are looked at.
+        client_crl: Option<PathBuf> = Text => absent;
+        /// Whether a client without a certificate gets a connection.
+        client_auth: ClientAuth = Word(&["optional", "required"]) => "optional";
+        /// Which listeners speak TLS.
+        listener: Vec<Listener> = Words(LISTENERS) => "api";
     }
 
     /// What one caller, and all of them together, may take.
@@ -238,6 +270,64 @@ tables! {
         project_id: Option<String> = Text => absent;
     }
 
+    /// One caller, or one kind of callers, that the gateway knows.
+    Caller {
+        /// What policies and the log call it: lower-case letters, digits and dashes, 40 at most.
+        name: String = Name => required;
+        /// How it shows who it is.
+        kind: CallerKind = Word(&["api-key", "jwt", "mtls", "iam-token", "aksk"]) => required;
+        /// On which listeners.
+        listener: Vec<Listener> = Words(LISTENERS) => "api";
+        /// api-key: `sha256:` and the hexadecimal hash of the key; `restore-gateway api-key` makes both.
+        hash: Option<String> = KeyHash => absent;
+        /// api-key: the hash of the key before, while it is still good.
+        previous_hash: Option<String> = KeyHash => absent;
+        /// jwt: the `iss` that its tokens have.
+        issuer: Option<String> = Text => absent;
+        /// jwt: the `aud` that its tokens have.
+        audience: Option<String> = Text => absent;
+        /// jwt: address of the issuer's keys (JWKS).
+        jwks: Option<Uri> = Url => absent;
+        /// jwt: file of the issuer's keys, instead of an address. Read again when it changes.
+        jwks_file: Option<PathBuf> = Text => absent;
+        /// jwt: the algorithms that are taken. Absent = RS256 and ES256.
+        algorithms: Option<Vec<String>> = Words(ALGORITHMS) => absent;
+        /// jwt: the `sub` that are taken; mtls: the subject of the certificate, such as `CN=nightly,O=Example`.
+        /// Absent = any of jwt, none of mtls.
+        subject: Option<Vec<String>> = Texts => absent;
+        /// mtls: alternative names of the certificate that are taken: `dns:`, `uri:`, `email:` or `ip:` and the name.
+        san: Option<Vec<String>> = Texts => absent;
+        /// iam-token: address of IAM, without `/v3`.
+        iam: Option<Uri> = Url => absent;
+        /// iam-token: names of the domains whose tokens are taken. Absent = `project_id` says it.
+        domain: Option<Vec<String>> = Texts => absent;
+        /// iam-token: the projects whose tokens are taken. aksk: the projects of the key.
+        project_id: Option<Vec<String>> = Ids => absent;
+        /// aksk: the access key: where it is.
+        access_key: Option<values::Secret> = Secret => absent;
+        /// aksk: the secret key: where it is.
+        secret_key: Option<values::Secret> = Secret => absent;
+        /// jwt, iam-token: PEM file of certificate authorities to trust, besides the system's, for the issuer or IAM.
+        ca_file: Option<PathBuf> = Text => absent;
+        /// Requests per second of one such caller. Absent = `limits.rate_per_second`.
+        rate_per_second: Option<u32> = Whole(1, 1_000_000) => absent;
+        /// Requests one such caller may make at once before the rate counts. Absent = `limits.rate_burst`.
+        rate_burst: Option<u32> = Whole(1, 1_000_000) => absent;
+    }
+
+    /// What some callers may do.
+    Policy {
+        /// Names of callers.
+        callers: Vec<String> = Texts => required;
+        /// What they may do: submit and call off `restore`s, `read` their own, `read-any` restore, `check`,
+        /// `preview`, and, on the admin listener, `resolve`.
+        allow: Vec<String> = Words(ACTIONS) => required;
+        /// Through which upstreams. Absent = any.
+        upstreams: Option<Vec<String>> = Texts => absent;
+        /// On what. Absent = on anything.
+        r#match: Match = Table(Match::KEYS) => absent;
+    }
+
     /// One receiver of signed messages about restores, after <https://www.standardwebhooks.com>.
     Webhook {
         /// What logs and metrics call it, and what the ledger keeps its messages under: lower-case letters, digits
@@ -277,7 +367,7 @@ tables! {
         duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
     }
 
-    /// What a restore must be to take a route: every list that is present must hold it.
+    /// What a restore must be for a route or a policy: every list that is present must hold it.
     Match {
         /// Projects. Absent = any.
         project_id: Option<Vec<String>> = Ids => absent;

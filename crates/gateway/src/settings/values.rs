@@ -142,6 +142,36 @@ words! {
         XroleName = "xrole_name",
     }
 
+    /// How a caller shows who it is.
+    CallerKind {
+        /// A key that the operator gave it.
+        ApiKey = "api-key",
+        /// A token that an issuer signed.
+        Jwt = "jwt",
+        /// A client certificate.
+        Mtls = "mtls",
+        /// Its `X-Auth-Token`, as IAM confirms it.
+        IamToken = "iam-token",
+        /// A signature with an access key.
+        Aksk = "aksk",
+    }
+
+    /// A listener.
+    Listener {
+        /// The API.
+        Api = "api",
+        /// The admin pages.
+        Admin = "admin",
+    }
+
+    /// Whether every caller must bring a client certificate.
+    ClientAuth {
+        /// Who brings none may show in another way who it is.
+        Optional = "optional",
+        /// Who brings none gets no connection.
+        Required = "required",
+    }
+
     /// Whether a request must bring an `Idempotency-Key`.
     IdempotencyKey {
         /// It may.

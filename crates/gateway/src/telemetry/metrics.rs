@@ -10,7 +10,7 @@ use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCou
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 use restore_engine::notify::Tally;
-use restore_engine::{Engine, Witness};
+use restore_engine::{Decision, Engine, Witness};
 use restore_ledger::Entry;
 use restore_model::{Event, EventKind};
 use restore_upstream::BreakerState;
@@ -81,6 +81,16 @@ impl Metrics {
         Connections { open }
     }
 
+    /// Counts callers that are not known.
+    pub(crate) fn refusals(&self) -> Refusals {
+        let refusals = self
+            .meter
+            .u64_counter("restore_gateway.caller.refusals")
+            .with_description("requests whose caller is not known, by the way it showed who it is")
+            .build();
+        Refusals(refusals)
+    }
+
     /// Counts what happens to restores.
     pub(crate) fn restores(&self) -> Restores {
         let events = self
@@ -88,7 +98,12 @@ impl Metrics {
             .u64_counter("restore_gateway.restore.events")
             .with_description("events of restores, by event and generation")
             .build();
-        Restores { events }
+        let decisions = self
+            .meter
+            .u64_counter("restore_gateway.caller.decisions")
+            .with_description("what known callers asked for, by action and decision")
+            .build();
+        Restores { events, decisions }
     }
 
     /// Shows the breakers of an engine.
@@ -219,6 +234,17 @@ impl Connections {
     }
 }
 
+/// Counts requests of callers that nobody knows.
+#[derive(Clone)]
+pub(crate) struct Refusals(Counter<u64>);
+
+impl Refusals {
+    /// One more, by the way in which it showed who it is.
+    pub(crate) fn count(&self, way: &'static str) {
+        self.0.add(1, &[KeyValue::new("way", way)]);
+    }
+}
+
 /// An open connection.
 pub(crate) struct OpenConnection(UpDownCounter<i64>);
 
@@ -232,6 +258,7 @@ impl Drop for OpenConnection {
 #[derive(Clone)]
 pub(crate) struct Restores {
     events: Counter<u64>,
+    decisions: Counter<u64>,
 }
 
 impl Witness for Restores {
@@ -272,5 +299,25 @@ impl Witness for Restores {
             }
             _ => line!(info),
         }
+    }
+
+    fn decided(&self, decision: &Decision<'_>) {
+        let Decision { caller, action, request, allowed } = *decision;
+        let (action, decision) = (action.as_str(), if allowed { "allow" } else { "deny" });
+        self.decisions.add(1, &[KeyValue::new("action", action), KeyValue::new("decision", decision)]);
+        // For auditors: each decision, in one form, under one target, without a secret.
+        tracing::info!(
+            target: "restore_gateway::audit",
+            {
+                caller,
+                action,
+                decision,
+                project = request.map(|request| request.project_id.as_str()),
+                target.kind = request.map(|request| request.target.kind().as_str()),
+                target.id = request.map(|request| request.target.id().as_str()),
+                backup = request.map(|request| request.source.backup_id.as_str()),
+            },
+            "decision",
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! Rules for credentials of the gateway's own: each has what its kind needs and nothing else, and one project;
-//! upstreams name what is there; and nobody from outside may use them unasked.
+//! upstreams name what is there. Who may use them is for `callers`.
 
 use restore_model::ProjectId;
 use serde_json::Value;
@@ -57,11 +57,9 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             _ => {}
         }
     }
-    let mut held = false;
     for (index, upstream) in super::rows(tree, "upstreams").iter().enumerate() {
         let name = upstream["credential"].as_str();
         let found = rows.iter().find(|row| row["name"].as_str() == name);
-        held |= name.is_some_and(|name| name != "passthrough");
         if name.is_some_and(|name| name != "passthrough") && found.is_none() && !names.contains(&None) {
             let path = format!("upstreams[{index}].credential");
             let message = "no credential has this name; what stands here is not shown";
@@ -71,14 +69,6 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         } else {
             endpoint(upstream, found, &|key| format!("upstreams[{index}].{key}"), report);
         }
-    }
-    if held && tree["listen"]["dangerous_allow_remote"].as_bool() == Some(true) {
-        report.error(
-            "listen.dangerous_allow_remote",
-            Code::RemoteListen,
-            "other machines could restore with the gateway's own credentials, for callers are not authenticated",
-            Some("listen on loopback alone, or let callers bring their own tokens (`passthrough`)".to_owned()),
-        );
     }
 }
 

@@ -1,7 +1,7 @@
 use super::super::Settings;
 use super::super::keys::{Key, Preset};
 use super::super::kinds::Kind;
-use super::{HOOK, LEAST, clean, faults};
+use super::{HOOK, LEAST, caller, clean, faults};
 
 /// Every key with bounds, with its least and most.
 fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> {
@@ -24,7 +24,7 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
 
 #[test]
 fn each_bound_holds() {
-    let text = &format!("{LEAST}{HOOK}");
+    let text = &format!("{LEAST}{HOOK}{}", caller("api-key"));
     for (path, least, most) in bounded(Settings::KEYS, "") {
         let variable = super::super::environment::twin(&path);
         for inside in [&least, &most] {

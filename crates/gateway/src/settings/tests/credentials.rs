@@ -39,13 +39,6 @@ fn a_credential_has_one_project_and_its_own_name_and_travels_in_no_clear() {
     assert!(shown(&twice).contains("this name is taken"));
 }
 
-#[test]
-fn what_the_gateway_holds_is_not_for_strangers() {
-    let text = format!("[listen]\ndangerous_allow_remote = true\n{}{CREDENTIAL}", held());
-    let found = shown(&text);
-    assert!(found.contains("with the gateway's own credentials"), "{found}");
-}
-
 /// A whole credential of each kind.
 pub(super) const KINDS: [(&str, &str); 4] = [
     (

@@ -3,7 +3,7 @@ use super::super::keys::{Key, Preset};
 use super::super::kinds::Kind;
 use super::super::{DEFAULT_TOML, Settings};
 use super::credentials::KINDS;
-use super::{CREDENTIAL, HOOK, LEAST, clean, faults};
+use super::{CREDENTIAL, HOOK, LEAST, caller, clean, faults};
 
 /// A value that differs from the default of a kind, as the environment and as the tree have it.
 fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
@@ -13,6 +13,9 @@ fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
             let number: u64 = text.parse().unwrap();
             (if number < *most { number + 1 } else { *least }).to_string()
         }
+        (Kind::Whole(least, _), _) => (least + 1).to_string(),
+        (Kind::KeyHash, _) => format!("sha256:{}", "1".repeat(64)),
+        (Kind::Texts, _) => return ("one, two".to_owned(), vec!["one", "two"].into()),
         (Kind::Seconds(..), Preset::Value(text)) => (text.parse::<u64>().unwrap() + 1).to_string(),
         (Kind::OrNone(Kind::Seconds(..)), _) => "7".to_owned(),
         (Kind::Seconds(..), _) => "77".to_owned(),
@@ -52,6 +55,10 @@ fn the_twin_of_every_key_wins_over_the_file() {
     for (path, key) in leaves {
         let (text, value) = match path.as_str() {
             "credentials[0].project_id" => ("0".repeat(32), "0".repeat(32).into()),
+            "callers[0].project_id" => ("0".repeat(32), vec!["0".repeat(32)].into()),
+            "policies[0].callers" => ("job".to_owned(), vec!["job"].into()),
+            "policies[0].upstreams" => ("a".to_owned(), vec!["a"].into()),
+            "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),
         };
@@ -70,6 +77,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "upstreams[0].client_key" => {
                 variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_CERTIFICATE", "gateway.pem"));
             }
+            "callers[0].name" => variables.push(("RESTORE_GATEWAY_POLICIES_0_CALLERS", "other")),
             _ => {}
         }
         let contradicts = path.ends_with("match.volume_id");
@@ -78,7 +86,15 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "upstreams[0].region" => text.replace(ENDPOINT, "credential = \"robot\""),
             _ => text.to_owned(),
         };
-        let tree = clean(&format!("{text}{HOOK}{}", credential(&path)), &variables).to_json();
+        // A key of one kind of callers is a fault of another.
+        let kind = match path.strip_prefix("callers[0].").or(path.strip_prefix("tls.")).unwrap_or_default() {
+            "issuer" | "audience" | "jwks" | "jwks_file" | "algorithms" | "subject" | "ca_file" => "jwt",
+            "iam" | "domain" | "project_id" => "iam-token",
+            "access_key" | "secret_key" => "aksk",
+            "san" | "certificate" | "key" | "client_ca" | "client_crl" | "client_auth" => "mtls",
+            _ => "api-key",
+        };
+        let tree = clean(&format!("{text}{HOOK}{}{}", credential(&path), caller(kind)), &variables).to_json();
         let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
         assert_eq!(tree.pointer(&pointer), Some(&value), "{variable}");
     }

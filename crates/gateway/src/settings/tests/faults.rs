@@ -154,7 +154,7 @@ fn a_key_in_the_wrong_table_is_shown_home() {
     };
     assert!(help("page_size = 5\n").starts_with("did you mean `limits.page_size`? allowed here: listen,"));
     assert!(help("[limits]\nbaseline = true\n").starts_with("did you mean `routes[].baseline`? "));
-    assert_eq!(help("[[callers]]\nname = \"x\"\n"), "`callers` is not in this version");
+    assert_eq!(help("[[doors]]\nname = \"x\"\n"), "`doors` is not in this version");
     assert!(help("[limits]\ncolour = 1\n").starts_with("allowed here: connections,"));
 }
 

@@ -1,6 +1,7 @@
 //! What the settings promise as a whole.
 
 mod bounds;
+mod callers;
 mod credentials;
 mod environment;
 mod faults;
@@ -48,9 +49,40 @@ password = { env = "IAM_PASSWORD" }
 project = "eu-test-1"
 "#;
 
+/// A caller of each kind, with what else it needs.
+const CALLERS: [(&str, &str); 5] = [
+    ("api-key", "hash = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
+    (
+        "jwt",
+        "issuer = \"https://login.example\"\naudience = \"gateway\"\njwks = \"https://login.example/keys\"",
+    ),
+    ("mtls", "san = [\"dns:nightly.example\"]"),
+    ("iam-token", "iam = \"https://iam.cloud.example\"\ndomain = [\"OTC00000000001000012345\"]"),
+    ("aksk", "access_key = { env = \"AK\" }\nsecret_key = { env = \"SK\" }"),
+];
+
+/// A caller of a kind and its policy, to append to [`LEAST`].
+fn caller(kind: &str) -> String {
+    let (_, keys) = CALLERS.iter().find(|(name, _)| *name == kind).unwrap();
+    let tls = match kind {
+        "mtls" => {
+            "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\nclient_ca = \"ca.crt\"\n"
+        }
+        _ => "",
+    };
+    format!(
+        "{tls}[[callers]]\nname = \"job\"\nkind = \"{kind}\"\n{keys}\n\
+         [[policies]]\ncallers = [\"job\"]\nallow = [\"restore\"]\n"
+    )
+}
+
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Faults> {
-    let variables =
-        variables.iter().copied().chain([("HOOK_SECRET", HOOK_SECRET), ("IAM_PASSWORD", "example-only")]);
+    let variables = variables.iter().copied().chain([
+        ("HOOK_SECRET", HOOK_SECRET),
+        ("IAM_PASSWORD", "example-only"),
+        ("AK", "RGTESTACCESSKEY00001"),
+        ("SK", "rgTestSecretKey/000000000000000000000001"),
+    ]);
     load(&Source::new("gateway.toml", text), &Environment::new(variables), GENERATIONS)
 }
 

@@ -10,8 +10,8 @@ fn an_address_others_can_reach_must_be_meant() {
     assert_eq!(
         with(open),
         [
-            "10:7 remote-listen listen.api: other machines can reach 0.0.0.0:8080, and this version does not authenticate callers",
-            "11:9 remote-listen listen.admin: other machines can reach [::]:8081, and this version does not authenticate callers",
+            "10:7 remote-listen listen.api: other machines can reach 0.0.0.0:8080, and it has no callers",
+            "11:9 remote-listen listen.admin: other machines can reach [::]:8081, and it has no callers",
         ]
     );
     assert!(with(&format!("{open}dangerous_allow_remote = true\n")).is_empty());

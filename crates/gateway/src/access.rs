@@ -1,0 +1,144 @@
+//! Callers, policies and TLS of the settings, joined with what they mean: the second half of the
+//! composition in the crate's root.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use restore_engine::{Action, Grant};
+use restore_model::{Clock, ProjectId};
+use restore_upstream::{KeySource, TokenJudge};
+
+use crate::callers::{Callers, IamTokens, Issuer, IssuerOptions, Row, Source};
+use crate::credentials;
+use crate::layers::rate::{Rate, RateLayer};
+use crate::rotation::Rotation;
+use crate::settings::{self, CallerKind, ClientAuth, Listener, Settings};
+use crate::telemetry::metrics::Refusals;
+use crate::tls::{self, Tls};
+
+/// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
+/// that should be had.
+const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
+
+/// Who may talk to this listener.
+pub(crate) fn callers(
+    settings: &Settings,
+    listener: Listener,
+    clock: &Arc<dyn Clock>,
+    refusals: Refusals,
+    rotation: &mut Rotation,
+) -> Result<Callers, String> {
+    let mut callers = Callers { refusals: Some(refusals), ..Callers::default() };
+    for written in settings.callers.iter().filter(|caller| caller.listener.contains(&listener)) {
+        add(&mut callers, written, grants(settings, &written.name)?, clock, rotation)
+            .map_err(|why| format!("caller {}: {why}", written.name))?;
+    }
+    Ok(callers)
+}
+
+fn add(
+    callers: &mut Callers,
+    written: &settings::Caller,
+    grants: Arc<[Grant]>,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<(), String> {
+    let row = Row { name: written.name.as_str().into(), grants };
+    let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+    let needed = |name: &str| format!("{name} is missing");
+    match written.kind {
+        CallerKind::ApiKey => {
+            let hash = written.hash.as_ref().ok_or_else(|| needed("hash"))?;
+            callers.keys.add(hash, row.clone())?;
+            if let Some(previous) = &written.previous_hash {
+                callers.keys.add(previous, row)?;
+            }
+        }
+        CallerKind::Jwt => {
+            let source = match (&written.jwks, &written.jwks_file) {
+                (Some(address), _) => {
+                    Source::Address(KeySource::new(address.clone(), written.ca_file.clone())?)
+                }
+                (None, Some(file)) => Source::File(file.clone()),
+                (None, None) => return Err(needed("jwks")),
+            };
+            let named = written.algorithms.clone();
+            let options = IssuerOptions {
+                issuer: written.issuer.clone().ok_or_else(|| needed("issuer"))?,
+                audience: written.audience.clone().ok_or_else(|| needed("audience"))?,
+                algorithms: named.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
+                subjects: list(&written.subject),
+                source,
+            };
+            callers.issuers.push(Issuer::new(options, row)?);
+        }
+        CallerKind::Mtls => callers.certificates.add(list(&written.subject), list(&written.san), row),
+        CallerKind::IamToken => {
+            let iam = written.iam.as_ref().ok_or_else(|| needed("iam"))?;
+            let judge = TokenJudge::new(iam, written.ca_file.clone())?;
+            let domains = list(&written.domain);
+            callers.iam.push(IamTokens::new(judge, domains, projects(written)?, row, Arc::clone(clock)));
+        }
+        CallerKind::Aksk => {
+            let access_key = written.access_key.as_ref().ok_or_else(|| needed("access_key"))?;
+            let secret_key = written.secret_key.as_ref().ok_or_else(|| needed("secret_key"))?;
+            let watched = format!("callers.{}", written.name);
+            let key = credentials::access_key_cell(watched, access_key, secret_key, None, rotation);
+            callers.signers.add(key, projects(written)?, row, Arc::clone(clock));
+        }
+    }
+    Ok(())
+}
+
+fn projects(written: &settings::Caller) -> Result<Vec<ProjectId>, String> {
+    let ids = written.project_id.iter().flatten();
+    ids.map(|id| id.parse().map_err(|_| format!("project_id: {id} is no id of a project"))).collect()
+}
+
+/// What the policies allow a caller.
+fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
+    let own = settings.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
+    own.map(|policy| {
+        Ok(Grant {
+            allow: policy.allow.iter().filter_map(|word| Action::parse(word)).collect(),
+            upstreams: policy.upstreams.clone().unwrap_or_default(),
+            matches: crate::matches(&policy.r#match)?,
+        })
+    })
+    .collect()
+}
+
+/// How fast callers may be.
+pub(crate) fn rates(settings: &Settings) -> RateLayer {
+    let general = Rate { per_second: settings.limits.rate_per_second, burst: settings.limits.rate_burst };
+    let own = settings
+        .callers
+        .iter()
+        .filter(|caller| caller.rate_per_second.is_some() || caller.rate_burst.is_some());
+    let own = own.map(|caller| {
+        let per_second = caller.rate_per_second.unwrap_or(general.per_second);
+        let rate = Rate { per_second, burst: caller.rate_burst.unwrap_or(general.burst) };
+        (caller.name.clone(), rate)
+    });
+    RateLayer::new(general, own.collect::<Vec<_>>())
+}
+
+/// The TLS of all listeners that speak it; none where the settings have no certificate.
+pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, String> {
+    let written = &settings.tls;
+    let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
+    let secret = key.clone();
+    let options = tls::Options {
+        certificate: certificate.clone(),
+        key: Arc::new(move || secret.reread()),
+        client_ca: written.client_ca.clone(),
+        client_crl: written.client_crl.clone(),
+        client_required: written.client_auth == ClientAuth::Required,
+    };
+    let tls = Arc::new(Tls::new(options)?);
+    let renewed = Arc::clone(&tls);
+    let key = key.file().map(Path::to_owned);
+    let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
+    rotation.watch("tls", files.into_iter().flatten(), move || renewed.renew());
+    Ok(Some(tls))
+}

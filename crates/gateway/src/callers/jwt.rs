@@ -1,0 +1,222 @@
+//! Tokens that an issuer signed (JWT, RFC 7519), checked against the keys it publishes (JWKS).
+//!
+//! Pinned are issuer, audience and algorithms; a token says none of them for itself, and nothing it
+//! points to is fetched. Keys are fetched by one flight at a time, again when a token names a key
+//! that is not there, but not more often than every few seconds; when the issuer is away, the keys
+//! it had go on counting for a day.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use restore_engine::Identity;
+use restore_upstream::KeySource;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::{Row, Unknown, provider};
+
+/// Between two fetches, whatever the tokens name.
+const PAUSE: Duration = Duration::from_secs(10);
+/// After so long keys are fetched anew, so that a withdrawn one ends.
+const FRESH: Duration = Duration::from_secs(600);
+/// After so long without a fetch that succeeded, keys no longer count.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Clocks of issuer and gateway may differ by so many seconds.
+const LEEWAY: u64 = 30;
+/// Keys that are tried for a token that names none.
+const TRIES: usize = 4;
+/// Largest file of keys.
+const FILE: usize = 512 * 1024;
+
+/// What an issuer's tokens must be.
+pub(crate) struct IssuerOptions {
+    /// `iss`.
+    pub(crate) issuer: String,
+    /// `aud`.
+    pub(crate) audience: String,
+    /// Names of algorithms, such as `RS256`.
+    pub(crate) algorithms: Vec<String>,
+    /// `sub`; empty is any.
+    pub(crate) subjects: Vec<String>,
+    /// Where the keys are.
+    pub(crate) source: Source,
+}
+
+/// Where an issuer's keys are.
+pub(crate) enum Source {
+    /// At an address.
+    Address(KeySource),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// One issuer.
+pub(crate) struct Issuer {
+    validation: Validation,
+    subjects: Vec<String>,
+    source: Source,
+    row: Row,
+    held: RwLock<Held>,
+    /// When the last fetch began; held while one is under way.
+    fetching: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Default)]
+struct Held {
+    keys: Arc<Vec<Jwk>>,
+    since: Option<Instant>,
+}
+
+impl Held {
+    fn age(&self) -> Duration {
+        self.since.map_or(Duration::MAX, |since| since.elapsed())
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+}
+
+impl Issuer {
+    /// An issuer whose keys are fetched when the first token comes.
+    ///
+    /// # Errors
+    /// When an algorithm is not known.
+    pub(crate) fn new(options: IssuerOptions, row: Row) -> Result<Self, String> {
+        provider::install();
+        let parse = |name: &String| name.parse::<Algorithm>().map_err(|_| format!("no algorithm {name}"));
+        let algorithms = options.algorithms.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let first = *algorithms.first().ok_or("no algorithm")?;
+        let mut validation = Validation::new(first);
+        validation.algorithms = algorithms;
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[options.issuer]);
+        validation.set_audience(&[options.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        Ok(Self {
+            validation,
+            subjects: options.subjects,
+            source: options.source,
+            row,
+            held: RwLock::default(),
+            fetching: Mutex::default(),
+        })
+    }
+
+    pub(super) async fn identify(&self, token: &str) -> Result<Identity, Unknown> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Unknown::Refused("no token"))?;
+        if !self.validation.algorithms.contains(&header.alg) {
+            return Err(Unknown::Refused("an algorithm that is not taken"));
+        }
+        let keys = self.keys(header.kid.as_deref(), header.alg).await?;
+        let mut why = "a key that the issuer does not have";
+        for key in keys.iter().take(TRIES) {
+            match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+                Ok(token) => {
+                    let subject = token.claims.sub;
+                    if !self.subjects.is_empty() && !self.subjects.contains(&subject) {
+                        return Err(Unknown::Refused("a subject that is not taken"));
+                    }
+                    if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
+                        return Err(Unknown::Refused("a subject that is no name"));
+                    }
+                    return Ok(self.row.one_of(&subject, None));
+                }
+                Err(error) => why = reason(&error),
+            }
+        }
+        Err(Unknown::Refused(why))
+    }
+
+    /// The keys a token with this header may be signed with.
+    async fn keys(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Unknown> {
+        let held = self.held();
+        let found = fitting(&held.keys, kid, algorithm);
+        if !found.is_empty() && held.age() < FRESH {
+            return Ok(found);
+        }
+        // While one request fetches, the others go on with what there is; who has nothing waits.
+        let mut last = match self.fetching.try_lock() {
+            Ok(last) => last,
+            Err(_) if !found.is_empty() && held.age() < STALE => return Ok(found),
+            Err(_) => self.fetching.lock().await,
+        };
+        let mut failed = None;
+        if last.is_none_or(|last| last.elapsed() >= PAUSE) {
+            *last = Some(Instant::now());
+            failed = self.fetch().await.err();
+        }
+        drop(last);
+        if let Some(why) = &failed {
+            tracing::warn!(caller = &*self.row.name, why, "the issuer's keys could not be fetched");
+        }
+        let held = self.held();
+        if held.age() >= STALE {
+            let why =
+                failed.unwrap_or_else(|| "the issuer's keys could not be fetched a moment ago".to_owned());
+            return Err(Unknown::Unavailable(why));
+        }
+        Ok(fitting(&held.keys, kid, algorithm))
+    }
+
+    fn held(&self) -> Held {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn fetch(&self) -> Result<(), String> {
+        let text = match &self.source {
+            Source::Address(source) => source.fetch().await?.to_vec(),
+            Source::File(path) => {
+                let text = tokio::fs::read(path).await.map_err(|error| error.to_string())?;
+                if text.len() > FILE {
+                    return Err(format!("the file has more than {FILE} bytes"));
+                }
+                text
+            }
+        };
+        let set: JwkSet = serde_json::from_slice(&text).map_err(|_| "this is no set of keys")?;
+        let keys: Vec<Jwk> = set.keys.into_iter().filter(signs).collect();
+        if keys.is_empty() {
+            return Err("there is no key in it that signs".to_owned());
+        }
+        let held = Held { keys: Arc::new(keys), since: Some(Instant::now()) };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(())
+    }
+}
+
+/// Whether a key is for signatures that only its owner can make.
+fn signs(key: &Jwk) -> bool {
+    !matches!(key.algorithm, AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_))
+        && key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
+}
+
+/// Those a token may be signed with: the one it names, or, where it names none, all of its kind.
+fn fitting(keys: &[Jwk], kid: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
+    let named = |key: &&Jwk| kid.is_none() || key.common.key_id.as_deref() == kid;
+    let same = |key: &&Jwk| {
+        let own = key.common.key_algorithm.as_ref().map(ToString::to_string);
+        own.is_none_or(|own| own == format!("{algorithm:?}"))
+    };
+    let keys = keys.iter().filter(named).filter(same).filter_map(|key| DecodingKey::from_jwk(key).ok());
+    keys.filter(|key| key.family() == algorithm.family()).collect()
+}
+
+fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::ExpiredSignature => "expired",
+        ErrorKind::ImmatureSignature => "not in force yet",
+        ErrorKind::InvalidIssuer => "another issuer's",
+        ErrorKind::InvalidAudience => "for another audience",
+        ErrorKind::MissingRequiredClaim(_) => "a claim is missing",
+        ErrorKind::InvalidSignature => "a signature that is not right",
+        _ => "it cannot be read",
+    }
+}

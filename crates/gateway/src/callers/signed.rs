@@ -1,0 +1,113 @@
+//! Requests signed with an access key (SDK-HMAC-SHA256, wire reference 5.4 and 5.5), as SDKs of the
+//! clouds send them. A signature covers the body, so it is checked in two steps: whose key it is said
+//! to be from the head, and whether that is so once the body has been read.
+//!
+//! A signature is good for a quarter of an hour and for whoever repeats it: that one request is one
+//! restore is seen to by the rule for duplicates, which knows equal requests of one caller. So a
+//! header that would make a repetition count as something new must be signed as well.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderValue, request};
+use restore_engine::{Caller, Identity};
+use restore_model::{Clock, ProjectId};
+use restore_upstream::signing::{SignatureError, Signed};
+use restore_upstream::{AccessKey, SecretCell};
+use secrecy::ExposeSecret;
+
+use super::{Row, Unknown, X_AUTH_TOKEN};
+
+/// What must not be added to somebody's signed request.
+const COVERED: &str = "idempotency-key";
+
+/// The access keys of one listener.
+#[derive(Default)]
+pub(crate) struct AccessKeys(Vec<Holder>);
+
+struct Holder {
+    key: SecretCell<AccessKey>,
+    projects: Option<Arc<[ProjectId]>>,
+    row: Row,
+    clock: Arc<dyn Clock>,
+}
+
+/// Whose signature a request is said to have.
+#[derive(Clone)]
+pub(crate) struct Claim(Arc<Signed>);
+
+impl AccessKeys {
+    /// Takes in a key. Empty `projects` is whatever the policies allow.
+    pub(crate) fn add(
+        &mut self,
+        key: SecretCell<AccessKey>,
+        projects: Vec<ProjectId>,
+        row: Row,
+        clock: Arc<dyn Clock>,
+    ) {
+        let projects = (!projects.is_empty()).then(|| projects.into());
+        self.0.push(Holder { key, projects, row, clock });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Who has this access key now, and the key.
+    fn holder(&self, access_key: &str) -> Result<(&Holder, Arc<AccessKey>), Unknown> {
+        let current = |holder: &'_ Holder| holder.key.current();
+        let mut holders = self.0.iter().map(|holder| (holder, current(holder)));
+        let found = holders.find(|(_, key)| key.access_key.expose_secret() == access_key);
+        found.ok_or(Unknown::Refused("an access key that nobody has"))
+    }
+
+    /// Whose key a request is said to be signed with; none where it is not signed.
+    pub(super) fn claimed(&self, headers: &HeaderMap) -> Result<Option<Claim>, Unknown> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let signed = Signed::parse(headers).map_err(|error| Unknown::Refused(reason(error)))?;
+        let Some(signed) = signed else { return Ok(None) };
+        self.holder(signed.access_key())?;
+        if headers.contains_key(COVERED) && !signed.covers(COVERED) {
+            return Err(Unknown::Refused("an Idempotency-Key that is not signed"));
+        }
+        Ok(Some(Claim(Arc::new(signed))))
+    }
+
+    /// Who signed, if the signature counts. Takes it out of the headers, and a token beside it: a
+    /// request that is signed goes by its signature alone.
+    pub(super) fn verify(
+        &self,
+        claim: &Claim,
+        head: &mut request::Parts,
+        body: &[u8],
+    ) -> Result<Caller, Unknown> {
+        let signed = &claim.0;
+        let (holder, key) = self.holder(signed.access_key())?;
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        // HTTP/2 has the host elsewhere.
+        if !head.headers.contains_key(HOST)
+            && let Some(host) =
+                head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+        {
+            head.headers.insert(HOST, host);
+        }
+        let now = holder.clock.now();
+        signed
+            .verify(key.secret_key.expose_secret(), (&head.method, target), &head.headers, body, now)
+            .map_err(|error| Unknown::Refused(reason(error)))?;
+        head.headers.remove(AUTHORIZATION);
+        head.headers.remove(X_AUTH_TOKEN);
+        let identity = Identity { scope: holder.projects.clone(), ..holder.row.caller() };
+        Ok(Caller::known(identity, None))
+    }
+}
+
+fn reason(error: SignatureError) -> &'static str {
+    match error {
+        SignatureError::Malformed(why) | SignatureError::Incomplete(why) => why,
+        SignatureError::Clock(_) => "signed at another time: the clocks differ, or it is a repetition",
+        _ => "a signature that is not right",
+    }
+}

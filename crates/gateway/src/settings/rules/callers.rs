@@ -1,0 +1,209 @@
+//! Rules for who may talk to the gateway and what they may: each caller has the keys of its kind,
+//! policies name what is there, and no listener that others can reach lets in just anybody.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::{is_remote_cleartext, rows};
+use crate::settings::faults::Code;
+use crate::settings::nearest::nearest;
+use crate::settings::report::Report;
+
+/// Of each kind: the keys it needs, in sets of which one is enough, and those it may have.
+const KINDS: [(&str, &[&[&str]], &[&str]); 5] = [
+    ("api-key", &[&["hash"]], &["previous_hash"]),
+    ("jwt", &[&["issuer"], &["audience"], &["jwks", "jwks_file"]], &["algorithms", "subject", "ca_file"]),
+    ("mtls", &[&["san", "subject"]], &[]),
+    ("iam-token", &[&["iam"], &["domain", "project_id"]], &["ca_file"]),
+    ("aksk", &[&["access_key"], &["secret_key"]], &["project_id"]),
+];
+/// Keys that every kind has.
+const COMMON: [&str; 5] = ["name", "kind", "listener", "rate_per_second", "rate_burst"];
+
+pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
+    listeners(tree, report);
+    tls(tree, report);
+    let names: Vec<Option<&str>> = rows(tree, "callers").iter().map(|row| row["name"].as_str()).collect();
+    for (index, caller) in rows(tree, "callers").iter().enumerate() {
+        let path = |key: &str| format!("callers[{index}].{key}");
+        if names[index].is_some() && names[..index].contains(&names[index]) {
+            let help = "policies tell callers apart by name: give each its own".to_owned();
+            report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
+        }
+        keys(caller, index, report);
+        for (key, what) in
+            [("jwks", "the keys could be exchanged on the way"), ("iam", "tokens would travel in clear")]
+        {
+            if caller[key].as_str().is_some_and(is_remote_cleartext) {
+                report.error(
+                    &path(key),
+                    Code::Cleartext,
+                    "http without tls",
+                    Some(format!("{what}: use https")),
+                );
+            }
+        }
+        let on_admin = caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == "admin"));
+        if caller["kind"] == "aksk" && on_admin {
+            let message = "the admin listener takes no signed requests";
+            let help = "give operators another kind of caller".to_owned();
+            report.error(&path("listener"), Code::Conflict, message, Some(help));
+        }
+        if caller["kind"] == "mtls" && tree["tls"]["client_ca"].is_null() && !report.is_faulty("tls") {
+            let help = "`tls.client_ca` names who signs client certificates".to_owned();
+            let message = "no client certificate is ever asked for";
+            report.error(&path("kind"), Code::MissingKey, message, Some(help));
+        }
+    }
+    policies(tree, &names, report);
+}
+
+/// What a caller of its kind must have, and what it cannot have.
+fn keys(caller: &Value, index: usize, report: &mut Report<'_>) {
+    let Some((kind, needed, optional)) =
+        caller["kind"].as_str().and_then(|kind| KINDS.iter().find(|(name, ..)| *name == kind))
+    else {
+        return;
+    };
+    let path = |key: &str| format!("callers[{index}].{key}");
+    // A key that is there and wrong has its own fault already.
+    let present = |key: &str| !caller[key].is_null() || report.is_faulty(&path(key));
+    let missing: Vec<&&[&str]> = needed.iter().filter(|set| !set.iter().any(|key| present(key))).collect();
+    let foreign: Vec<String> = caller
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| {
+            let key = key.as_str();
+            !value.is_null()
+                && !COMMON.contains(&key)
+                && !optional.contains(&key)
+                && !needed.iter().any(|set| set.contains(&key))
+        })
+        .map(|(key, _)| key.clone())
+        .collect();
+    for set in missing {
+        let message = format!("a caller of kind {kind} needs {}", set.join(" or "));
+        report.error(&path(set[0]), Code::MissingKey, message, None);
+    }
+    for key in foreign {
+        let message = format!("a caller of kind {kind} has no {key}");
+        report.error(
+            &path(&key),
+            Code::Conflict,
+            message,
+            Some("take it out, or write another kind".to_owned()),
+        );
+    }
+}
+
+fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
+    let upstreams: Vec<Option<&str>> =
+        rows(tree, "upstreams").iter().map(|row| row["name"].as_str()).collect();
+    let mut known = Vec::new();
+    for (index, policy) in rows(tree, "policies").iter().enumerate() {
+        for (key, there, what) in [("callers", callers, "caller"), ("upstreams", &upstreams[..], "upstream")]
+        {
+            for name in policy[key].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if key == "callers" {
+                    known.push(name);
+                }
+                // A name that could not be read may be the one.
+                if there.contains(&Some(name)) || there.contains(&None) {
+                    continue;
+                }
+                let all = there.iter().flatten().copied();
+                let help = match nearest(name, all.clone()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are: {}", all.collect::<Vec<_>>().join(", ")),
+                };
+                let path = format!("policies[{index}].{key}");
+                let message = format!("no {what} is named `{name}`");
+                report.error(&path, Code::DanglingReference, message, Some(help));
+            }
+        }
+    }
+    for (index, name) in callers.iter().enumerate() {
+        if name.is_some_and(|name| !known.contains(&name)) {
+            let help = "add a `[[policies]]` entry that names it: what none allows is denied".to_owned();
+            let message = "no policy names this caller, so it may do nothing";
+            report.warning(&format!("callers[{index}]"), Code::UselessCaller, message, Some(help));
+        }
+    }
+}
+
+/// Whether a listener knows its callers.
+fn knows_callers(tree: &Value, listener: &str) -> bool {
+    let on = |caller: &Value| {
+        caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
+    };
+    rows(tree, "callers").iter().any(on)
+}
+
+fn listeners(tree: &Value, report: &mut Report<'_>) {
+    let listen = &tree["listen"];
+    let allowed = listen["dangerous_allow_remote"].as_bool();
+    let held = rows(tree, "upstreams")
+        .iter()
+        .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
+    for key in ["api", "admin"] {
+        let Some(address) = listen[key].as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+            continue;
+        };
+        let path = format!("listen.{key}");
+        let known = knows_callers(tree, key);
+        if address.ip().is_loopback() {
+            continue;
+        }
+        if !known && allowed == Some(false) {
+            report.error(
+                &path,
+                Code::RemoteListen,
+                format!("other machines can reach {address}, and it has no callers"),
+                Some(format!(
+                    "listen on 127.0.0.1, or say with `[[callers]]` and `listener = [\"{key}\"]` who may talk to it"
+                )),
+            );
+        } else if !known && key == "api" && held {
+            report.error(
+                "listen.dangerous_allow_remote",
+                Code::RemoteListen,
+                "other machines could restore with the gateway's own credentials, for nobody is asked who they are",
+                Some("add `[[callers]]`, listen on loopback alone, or let callers bring their own tokens (`passthrough`)".to_owned()),
+            );
+        }
+        let speaks_tls = tree["tls"]["certificate"].is_string()
+            && tree["tls"]["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == key));
+        if known && !speaks_tls {
+            let help = "keys and tokens travel in clear to this address: add `[tls]`, or put what ends TLS before it";
+            report.warning(&path, Code::Cleartext, "http without tls", Some(help.to_owned()));
+        }
+    }
+}
+
+fn tls(tree: &Value, report: &mut Report<'_>) {
+    let tls = &tree["tls"];
+    let there = |key: &str| !tls[key].is_null();
+    let needs = [
+        ("certificate", "key"),
+        ("key", "certificate"),
+        ("client_ca", "certificate"),
+        ("client_crl", "client_ca"),
+    ];
+    for (has, needed) in needs {
+        if there(has) && !there(needed) && !report.is_faulty(&format!("tls.{needed}")) {
+            let message = format!("`tls.{has}` needs `tls.{needed}`");
+            report.error(&format!("tls.{needed}"), Code::MissingKey, message, None);
+        }
+    }
+    if tls["client_auth"] == "required" && !there("client_ca") && !report.is_faulty("tls.client_ca") {
+        let message = "client certificates are required, and nobody signs them";
+        report.error(
+            "tls.client_auth",
+            Code::Conflict,
+            message,
+            Some("`tls.client_ca` names who does".to_owned()),
+        );
+    }
+}

@@ -1,0 +1,91 @@
+use super::super::Source;
+use super::{CALLERS, CREDENTIAL, Environment, GENERATIONS, LEAST, caller, clean, faults, load};
+
+fn shown(text: &str) -> String {
+    faults(text, &[]).join("\n")
+}
+
+#[test]
+fn each_kind_has_its_keys_and_no_other() {
+    for (kind, keys) in CALLERS {
+        let text = format!("{LEAST}{}", caller(kind));
+        assert_eq!(clean(&text, &[]).callers[0].kind.as_str(), kind);
+        for key in keys.lines() {
+            let name = key.split(' ').next().unwrap();
+            let found = shown(&text.replace(key, ""));
+            assert!(
+                found.contains(" missing-key callers[0].") && found.contains(name),
+                "{kind} {name}: {found}"
+            );
+        }
+        let foreign = if kind == "mtls" { "hash = \"sha256:0\"" } else { "san = [\"dns:x\"]" };
+        let found = shown(&text.replace(keys, &format!("{keys}\n{foreign}")));
+        assert!(found.contains("callers[0].hash") || found.contains("has no san"), "{kind}: {found}");
+    }
+    let both = caller("api-key").replace("kind = \"api-key\"", "kind = \"api-key\"\nsan = [\"dns:x\"]");
+    assert_eq!(
+        shown(&format!("{LEAST}{both}")),
+        "12:7 conflict callers[0].san: a caller of kind api-key has no san"
+    );
+}
+
+#[test]
+fn policies_name_what_is_there() {
+    let text = format!("{LEAST}{}", caller("api-key"));
+    let found = shown(&text.replace("callers = [\"job\"]", "callers = [\"jobb\"]"));
+    assert!(found.contains("no caller is named `jobb`"), "{found}");
+    assert!(found.contains("useless-caller callers[0]: no policy names this caller"), "{found}");
+    let found = shown(&format!("{text}upstreams = [\"b\"]\n"));
+    assert!(found.contains("no upstream is named `b`"), "{found}");
+    let found = shown(&text.replace("\"restore\"", "\"restores\""));
+    assert!(found.contains("`restores` is not allowed here"), "{found}");
+    assert!(shown(&format!("{text}{}", caller("api-key"))).contains("this name is taken"));
+}
+
+#[test]
+fn what_is_no_hash_may_be_the_key_and_is_not_shown() {
+    let text = caller("api-key").replace("sha256:", "rgk_hunter2");
+    let source = Source::new("gateway.toml", format!("{LEAST}{text}"));
+    let none: [(&str, &str); 0] = [];
+    let faults = load(&source, &Environment::new(none), GENERATIONS).unwrap_err().render_human(false);
+    assert!(faults.contains("secret-inline") && !faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn a_listener_that_others_can_reach_knows_its_callers() {
+    let remote = "[listen]\napi = \"0.0.0.0:8080\"\n";
+    let known = format!("{remote}{LEAST}{}", caller("api-key"));
+    assert_eq!(shown(&known), "2:7 cleartext listen.api: http without tls");
+    let found = shown(&known.replace("kind =", "listener = [\"admin\"]\nkind ="));
+    assert!(found.contains("other machines can reach 0.0.0.0:8080, and it has no callers"), "{found}");
+    let tls = "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\n";
+    clean(&format!("{known}{tls}"), &[]);
+}
+
+#[test]
+fn what_the_gateway_holds_is_not_for_strangers() {
+    let held = LEAST.replace("generation =", "credential = \"robot\"\ngeneration =");
+    let remote = "[listen]\napi = \"0.0.0.0:8080\"\ndangerous_allow_remote = true\n";
+    let found = shown(&format!("{remote}{held}{CREDENTIAL}"));
+    assert!(found.contains("with the gateway's own credentials"), "{found}");
+    let found = shown(&format!("{remote}{held}{CREDENTIAL}{}", caller("api-key")));
+    assert_eq!(found, "2:7 cleartext listen.api: http without tls");
+}
+
+#[test]
+fn tls_is_whole_or_not_there() {
+    for (tls, why) in [
+        ("certificate = \"tls.crt\"", "`tls.certificate` needs `tls.key`"),
+        ("key = { env = \"HOOK_SECRET\" }", "`tls.key` needs `tls.certificate`"),
+        ("client_crl = \"clients.crl\"", "`tls.client_crl` needs `tls.client_ca`"),
+        ("client_auth = \"required\"", "client certificates are required, and nobody signs them"),
+    ] {
+        let found = shown(&format!("[tls]\n{tls}\n{LEAST}"));
+        assert!(found.contains(why), "{found}");
+    }
+    let mtls = caller("mtls");
+    let bare = &mtls[mtls.find("[[callers]]").unwrap()..];
+    assert!(shown(&format!("{LEAST}{bare}")).contains("no client certificate is ever asked for"));
+    let clear = caller("jwt").replace("https://login.example/keys", "http://login.example/keys");
+    assert!(shown(&format!("{LEAST}{clear}")).contains("cleartext callers[0].jwks: http without tls"));
+}
