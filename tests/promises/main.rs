@@ -1,5 +1,6 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod callers;
 mod canary;
 mod cases;
 mod crash;
@@ -21,6 +22,8 @@ mod schedule;
 mod slow;
 mod soak;
 mod streams;
+mod tls;
+mod tokens;
 mod told;
 mod traces;
 mod upgrade;

@@ -1,21 +1,25 @@
-//! A plain HTTP client for tests: keep-alive, no retries of its own, whole bodies.
+//! An HTTP client for tests, over TLS too: keep-alive, no retries of its own, whole bodies.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use serde_json::Value;
+
+use crate::authority::Authority;
 
 /// The longest any single exchange of a test may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A client.
 #[derive(Clone)]
-pub struct Http(Client<HttpConnector, Full<Bytes>>);
+pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 /// One answer, read whole.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// Whether it came over HTTP/2.
+    pub http2: bool,
 }
 
 impl Answer {
@@ -53,16 +59,22 @@ impl Answer {
 
 impl Default for Http {
     fn default() -> Self {
-        Self(
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .retry_canceled_requests(false)
-                .build_http(),
-        )
+        Self::over(Authority::nobody(), false)
     }
 }
 
 impl Http {
+    /// A client with this side of TLS, that may speak HTTP/2 over it.
+    #[must_use]
+    pub fn over(tls: ClientConfig, http2: bool) -> Self {
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let connector =
+            if http2 { builder.enable_all_versions().build() } else { builder.enable_http1().build() };
+        let mut client = Client::builder(TokioExecutor::new());
+        client.pool_timer(TokioTimer::new()).retry_canceled_requests(false);
+        Self(client.build(connector))
+    }
+
     /// One exchange.
     ///
     /// # Panics
@@ -97,7 +109,8 @@ impl Http {
             let answer = self.0.request(request).await.map_err(|error| format!("{error:?}"))?;
             let (head, body) = answer.into_parts();
             let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+            let http2 = head.version == http::Version::HTTP_2;
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body, http2 })
         };
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| "no answer in time".to_owned())?
     }

@@ -3,14 +3,18 @@
 //! [`World`] owns both and speaks to them as their users do. Nothing here reaches into the gateway:
 //! what cannot be seen over HTTP, in the ledger file, or in the clouds' own truth is no promise.
 
+pub mod authority;
 mod http_client;
+pub mod issuer;
 mod process;
 pub mod raw;
 mod receiver;
 pub mod world;
 mod wrong_clock;
 
+pub use authority::Authority;
 pub use http_client::{Answer, Http};
+pub use issuer::Issuer;
 pub use process::{Process, binary};
 pub use receiver::{Receiver, SpanSeen};
 pub use world::{Settings, World};

@@ -28,9 +28,17 @@ const LOOK: Duration = Duration::from_millis(40);
 pub struct Settings {
     changes: Vec<(String, String)>,
     routes: Option<String>,
+    tables: String,
 }
 
 impl Settings {
+    /// The same settings with more tables, after everything else; `{clouds}` stands for the clouds' URL.
+    #[must_use]
+    pub fn and(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self
+    }
+
     /// The same settings with another value, written as in TOML: `set("follow.settle_seconds", "1")`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
@@ -78,7 +86,7 @@ impl Settings {
             at.insert(last.to_owned(), value["value"].clone());
         }
         let routes = self.routes.clone().unwrap_or_else(|| ROUTES.to_owned());
-        format!("{table}\n{}", routes.replace("{clouds}", clouds))
+        format!("{table}\n{routes}\n{}", self.tables).replace("{clouds}", clouds)
     }
 }
 

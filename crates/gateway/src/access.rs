@@ -57,7 +57,7 @@ fn add(
         CallerKind::Jwt => {
             let source = match (&written.jwks, &written.jwks_file) {
                 (Some(address), _) => {
-                    Source::Address(KeySource::new(address.clone(), written.ca_file.clone())?)
+                    Source::Address(Box::new(KeySource::new(address.clone(), written.ca_file.clone())?))
                 }
                 (None, Some(file)) => Source::File(file.clone()),
                 (None, None) => return Err(needed("jwks")),

@@ -119,7 +119,7 @@ impl Admin {
 
     /// Who asks, if it may ask here at all.
     async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
-        self.from_here(request)?;
+        self.same_site(request)?;
         if let Some(Framing { verdict: Err(why), .. }) = request.extensions().get::<Framing>() {
             return Err(Failure::from(Problem::new(Code::MalformedRequest, *why)).closing());
         }
@@ -141,7 +141,7 @@ impl Admin {
 
     /// A page on the web must neither read the admin pages through a name that it makes point here
     /// nor post to them.
-    fn from_here(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+    fn same_site(&self, request: &Request<Incoming>) -> Result<(), Failure> {
         let once = |name| request.headers().get_all(name).iter().count() <= 1;
         if !once(HOST) || !once(ORIGIN) {
             let detail = "Host and Origin may stand in a request once";

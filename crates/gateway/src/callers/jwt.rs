@@ -49,7 +49,7 @@ pub(crate) struct IssuerOptions {
 /// Where an issuer's keys are.
 pub(crate) enum Source {
     /// At an address.
-    Address(KeySource),
+    Address(Box<KeySource>),
     /// In a file.
     File(PathBuf),
 }
@@ -114,10 +114,12 @@ impl Issuer {
         if !self.validation.algorithms.contains(&header.alg) {
             return Err(Unknown::Refused("an algorithm that is not taken"));
         }
+        // The library wants all algorithms to be of the key's family, and the token has one.
+        let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
         let keys = self.keys(header.kid.as_deref(), header.alg).await?;
         let mut why = "a key that the issuer does not have";
         for key in keys.iter().take(TRIES) {
-            match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+            match jsonwebtoken::decode::<Claims>(token, key, &validation) {
                 Ok(token) => {
                     let subject = token.claims.sub;
                     if !self.subjects.is_empty() && !self.subjects.contains(&subject) {

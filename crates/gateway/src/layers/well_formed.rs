@@ -26,6 +26,20 @@ const SINGLE: [&str; 9] = [
     "traceparent",
 ];
 
+/// Names of credentials, in lower case and without separators.
+const CREDENTIALS: [&str; 10] = [
+    "apikey",
+    "accesskey",
+    "accesstoken",
+    "authorization",
+    "authtoken",
+    "password",
+    "secretkey",
+    "token",
+    "xapikey",
+    "xauthtoken",
+];
+
 /// What the connection found out about the head of this request.
 #[derive(Clone)]
 pub(crate) struct Framing {
@@ -67,8 +81,23 @@ where
             let failure = Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
             return Box::pin(std::future::ready(Result::Err(failure)));
         }
+        if request.uri().query().is_some_and(names_credential) {
+            let detail =
+                "a credential in the query is refused: send it in a header, and change it, for it was seen";
+            let failure = Failure::from(Problem::new(Code::MalformedRequest, detail)).closing();
+            return Box::pin(std::future::ready(Result::Err(failure)));
+        }
         self.0.call(request)
     }
+}
+
+/// Whether a query names what looks like a credential. Queries are written down by proxies, browsers
+/// and logs on the way, so one that came that way must never begin to work (S24).
+fn names_credential(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
+        let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+        CREDENTIALS.contains(&name.as_str())
+    })
 }
 
 fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {

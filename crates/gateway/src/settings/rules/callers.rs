@@ -10,13 +10,25 @@ use crate::settings::faults::Code;
 use crate::settings::nearest::nearest;
 use crate::settings::report::Report;
 
-/// Of each kind: the keys it needs, in sets of which one is enough, and those it may have.
-const KINDS: [(&str, &[&[&str]], &[&str]); 5] = [
-    ("api-key", &[&["hash"]], &["previous_hash"]),
-    ("jwt", &[&["issuer"], &["audience"], &["jwks", "jwks_file"]], &["algorithms", "subject", "ca_file"]),
-    ("mtls", &[&["san", "subject"]], &[]),
-    ("iam-token", &[&["iam"], &["domain", "project_id"]], &["ca_file"]),
-    ("aksk", &[&["access_key"], &["secret_key"]], &["project_id"]),
+/// The keys of one kind of callers.
+struct Shape {
+    kind: &'static str,
+    /// Those it needs, in sets of which one is enough.
+    needed: &'static [&'static [&'static str]],
+    /// Those it may have.
+    optional: &'static [&'static str],
+}
+
+const SHAPES: [Shape; 5] = [
+    Shape { kind: "api-key", needed: &[&["hash"]], optional: &["previous_hash"] },
+    Shape {
+        kind: "jwt",
+        needed: &[&["issuer"], &["audience"], &["jwks", "jwks_file"]],
+        optional: &["algorithms", "subject", "ca_file"],
+    },
+    Shape { kind: "mtls", needed: &[&["san", "subject"]], optional: &[] },
+    Shape { kind: "iam-token", needed: &[&["iam"], &["domain", "project_id"]], optional: &["ca_file"] },
+    Shape { kind: "aksk", needed: &[&["access_key"], &["secret_key"]], optional: &["project_id"] },
 ];
 /// Keys that every kind has.
 const COMMON: [&str; 5] = ["name", "kind", "listener", "rate_per_second", "rate_burst"];
@@ -61,11 +73,8 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
 
 /// What a caller of its kind must have, and what it cannot have.
 fn keys(caller: &Value, index: usize, report: &mut Report<'_>) {
-    let Some((kind, needed, optional)) =
-        caller["kind"].as_str().and_then(|kind| KINDS.iter().find(|(name, ..)| *name == kind))
-    else {
-        return;
-    };
+    let shape = SHAPES.iter().find(|shape| caller["kind"] == shape.kind);
+    let Some(Shape { kind, needed, optional }) = shape else { return };
     let path = |key: &str| format!("callers[{index}].{key}");
     // A key that is there and wrong has its own fault already.
     let present = |key: &str| !caller[key].is_null() || report.is_faulty(&path(key));

@@ -1,0 +1,446 @@
+//! Callers that others vouch for: tokens of an issuer, tokens of IAM, signatures of access keys.
+
+use http::Method;
+use restore_tests::issuer::part;
+use restore_tests::{Answer, Issuer, Settings, World, ids, requests};
+use serde_json::{Value, json};
+
+/// The clouds' other project.
+pub(crate) const OTHER: &str = "1b2c3d4e5f60718293a4b5c6d7e8f90a";
+
+const POLICY: &str = r#"
+[[policies]]
+callers = ["them"]
+allow = ["restore", "read"]
+"#;
+
+fn of_issuer(issuer: &Issuer) -> Settings {
+    Settings::default().and(&format!(
+        r#"
+[[callers]]
+name = "them"
+kind = "jwt"
+issuer = "https://login.example"
+audience = "restore-gateway"
+jwks = "http://{}/keys"
+{POLICY}"#,
+        issuer.addr
+    ))
+}
+
+async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
+    world.http.send(Method::GET, &world.url("/api/v1/restores"), headers, "").await
+}
+
+async fn with_token(world: &World, token: &str) -> Answer {
+    list(world, &[("authorization", &format!("Bearer {token}"))]).await
+}
+
+#[tokio::test]
+async fn s29_a_token_counts_only_as_its_issuer_meant_it() {
+    let issuer = Issuer::start().await;
+    let world = World::with(of_issuer(&issuer)).await;
+    let good = issuer.claims();
+    assert_eq!(with_token(&world, &issuer.token("one", &good)).await.status, 200);
+
+    let changed = |member: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[member] = value;
+        claims
+    };
+    let now = restore_tests::issuer::now();
+    let without = |member: &str| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(member);
+        claims
+    };
+    let mut bad: Vec<(String, String)> = [
+        ("expired", changed("exp", json!(now - 120))),
+        ("not yet", changed("nbf", json!(now + 300))),
+        ("another audience", changed("aud", json!("somebody-else"))),
+        ("another issuer", changed("iss", json!("https://login.evil"))),
+        ("no end", without("exp")),
+        ("no audience", without("aud")),
+        ("no issuer", without("iss")),
+        ("no subject", without("sub")),
+        ("a subject of two lines", changed("sub", json!("a\nb"))),
+    ]
+    .into_iter()
+    .map(|(why, claims)| (why.to_owned(), issuer.token("one", &claims)))
+    .collect();
+    let token = issuer.token("one", &good);
+    let parts: Vec<&str> = token.split('.').collect();
+    let none = part(&json!({"alg": "none", "kid": "one"}));
+    bad.push(("alg none".into(), format!("{none}.{}.", parts[1])));
+    bad.push(("alg none, signed".into(), format!("{none}.{}.{}", parts[1], parts[2])));
+    // The public key taken for a secret that both share.
+    for key in [issuer.public("one"), part(&json!("x")).into_bytes()] {
+        let head = part(&json!({"alg": "HS256", "kid": "one"}));
+        let signed = format!("{head}.{}", parts[1]);
+        bad.push(("HMAC with the public key".into(), format!("{signed}.{}", hmac(&key, &signed))));
+    }
+    bad.push((
+        "RS256 by name".into(),
+        format!("{}.{}.{}", part(&json!({"alg": "RS256", "kid": "one"})), parts[1], parts[2]),
+    ));
+    bad.push(("another key".into(), {
+        let stranger = Issuer::start().await;
+        stranger.token("one", &good)
+    }));
+    bad.push((
+        "other claims".into(),
+        format!("{}.{}.{}", parts[0], part(&changed("sub", json!("root"))), parts[2]),
+    ));
+    bad.push(("cut".into(), format!("{}.{}", parts[0], parts[1])));
+    bad.push(("nothing".into(), "..".into()));
+    let jku = part(&json!({"alg": "ES256", "kid": "evil", "jku": "http://127.0.0.1:1/keys"}));
+    bad.push(("its own keys".into(), format!("{jku}.{}.{}", parts[1], parts[2])));
+    for (why, token) in bad {
+        let answer = with_token(&world, &token).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("unauthenticated")), "{why}");
+    }
+    world.end().await;
+}
+
+fn hmac(key: &[u8], text: &str) -> String {
+    use base64::Engine as _;
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("a key");
+    mac.update(text.as_bytes());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
+#[tokio::test]
+async fn s29_keys_are_fetched_once_and_outlive_their_issuer() {
+    let issuer = Issuer::start().await;
+    let world = World::with(of_issuer(&issuer)).await;
+    let token = issuer.token("one", &issuer.claims());
+    let all = futures_util::future::join_all((0..50).map(|_| with_token(&world, &token))).await;
+    assert!(all.iter().all(|answer| answer.status == 200));
+    assert_eq!(issuer.asked(), 1, "fifty callers are one fetch");
+
+    // A key that is not there: made up by whoever likes to, and fetched for at most now and then.
+    issuer.add_key("two");
+    let unknown = issuer.token("two", &issuer.claims());
+    for _ in 0..20 {
+        assert_eq!(with_token(&world, &unknown).await.status, 401);
+    }
+    assert_eq!(issuer.asked(), 1, "the keys were fetched a moment ago");
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while with_token(&world, &unknown).await.status != 200 {
+        assert!(tokio::time::Instant::now() < end, "a new key is taken without a restart");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(issuer.asked(), 2);
+
+    issuer.away(true);
+    assert_eq!(with_token(&world, &token).await.status, 200, "the keys are known");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s29_without_any_keys_nobody_is_let_in_and_it_is_said_that_it_will_pass() {
+    let issuer = Issuer::start().await;
+    issuer.away(true);
+    let world = World::with(of_issuer(&issuer)).await;
+    let answer = with_token(&world, &issuer.token("one", &issuer.claims())).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("identity_unavailable")));
+    assert!(!answer.header("retry-after").is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn each_subject_of_an_issuer_is_a_caller_of_its_own() {
+    let issuer = Issuer::start().await;
+    let world = World::with(of_issuer(&issuer)).await;
+    world.behave(json!({"restore_seconds": 20})).await;
+    let of = |subject: &str| {
+        let mut claims = issuer.claims();
+        claims["sub"] = json!(subject);
+        format!("Bearer {}", issuer.token("one", &claims))
+    };
+    let (one, two) = (of("one"), of("two"));
+    let headers =
+        [("authorization", one.as_str()), ("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+    let request = requests::free_disk().to_string();
+    let submitted = world.http.send(Method::POST, &world.url("/api/v1/restores"), &headers, request).await;
+    assert_eq!(submitted.status, 202, "{}", submitted.text());
+    let path = format!("/api/v1/restores/{}", submitted.json()["id"].as_str().unwrap());
+    let get = |authorization: &str| {
+        let (url, http, value) = (world.url(&path), world.http.clone(), authorization.to_owned());
+        async move { http.send(Method::GET, &url, &[("authorization", value.as_str())], "").await.status }
+    };
+    assert_eq!((get(&one).await, get(&two).await), (200, 404));
+    world.end().await;
+}
+
+/// Callers are known by their tokens for the cloud.
+fn of_iam(more: &str) -> Settings {
+    Settings::default().set("follow.interval_seconds", "1").and(&format!(
+        r#"
+[[callers]]
+name = "them"
+kind = "iam-token"
+iam = "{{clouds}}"
+{more}
+{POLICY}"#
+    ))
+}
+
+async fn login(world: &World, project: &str) -> String {
+    let body = json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": {
+            "name": "restore-bot", "password": "example-only", "domain": {"name": "OTC00000000001000012345"}}}},
+        "scope": {"project": {"id": project}},
+    }});
+    let url = format!("{}/v3/auth/tokens", world.clouds.url());
+    let headers = [("content-type", "application/json")];
+    let answer = world.http.send(Method::POST, &url, &headers, body.to_string()).await;
+    answer.header("x-subject-token").to_owned()
+}
+
+async fn submit_as(world: &World, token: &str, request: &Value) -> Answer {
+    let headers = [("x-auth-token", token), ("content-type", "application/json")];
+    world.http.send(Method::POST, &world.url("/api/v1/restores"), &headers, request.to_string()).await
+}
+
+async fn validations(world: &World) -> usize {
+    let arrived = world.arrived().await;
+    let is_one = |request: &&Value| {
+        request["method"] == "GET"
+            && request["path"].as_str().is_some_and(|path| path.contains("/v3/auth/tokens"))
+    };
+    arrived.iter().filter(is_one).count()
+}
+
+#[tokio::test]
+async fn s32_a_token_of_iam_opens_its_own_project_and_no_other() {
+    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let (ours, theirs) = (login(&world, ids::PROJECT).await, login(&world, OTHER).await);
+    world.behave(json!({"restore_seconds": 20})).await;
+    // The same user in both projects.
+    let crossed = submit_as(&world, &theirs, &requests::free_disk()).await;
+    assert_eq!((crossed.status, &crossed.json()["code"]), (403, &json!("not_allowed")), "{}", crossed.text());
+    assert!(world.sent().await.is_empty());
+    let good = submit_as(&world, &ours, &requests::free_disk()).await;
+    assert_eq!(good.status, 202, "{}", good.text());
+    let path = format!("/api/v1/restores/{}", good.json()["id"].as_str().unwrap());
+    let get = |token: &str| {
+        let (url, http, token) = (world.url(&path), world.http.clone(), token.to_owned());
+        async move { http.send(Method::GET, &url, &[("x-auth-token", token.as_str())], "").await.status }
+    };
+    // Neither is taken for the other, in whatever order they come.
+    assert_eq!((get(&theirs).await, get(&ours).await, get(&theirs).await), (404, 200, 404));
+    assert_eq!(list(&world, &[("x-auth-token", "made-up")]).await.status, 401);
+    assert_eq!(list(&world, &[]).await.status, 401);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_good_token_of_a_stranger_is_no_callers() {
+    let world = World::with(of_iam("domain = [\"OTC-somebody-else\"]")).await;
+    let token = login(&world, ids::PROJECT).await;
+    assert_eq!(list(&world, &[("x-auth-token", &token)]).await.status, 401, "IAM knows it, and we do not");
+    world.end().await;
+    let world = World::with(of_iam(&format!("project_id = [\"{OTHER}\"]"))).await;
+    let (ours, theirs) = (login(&world, ids::PROJECT).await, login(&world, OTHER).await);
+    assert_eq!(list(&world, &[("x-auth-token", &ours)]).await.status, 401);
+    assert_eq!(list(&world, &[("x-auth-token", &theirs)]).await.status, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s31_iams_word_is_asked_once_and_taken_back_when_the_cloud_refuses() {
+    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let token = login(&world, ids::PROJECT).await;
+    let one = || async { list(&world, &[("x-auth-token", &token)]).await };
+    let all = futures_util::future::join_all((0..30).map(|_| one())).await;
+    assert!(all.iter().all(|answer| answer.status == 200));
+    assert_eq!(validations(&world).await, 1, "thirty callers are one question");
+
+    // Revoked behind the gateway's back: the cloud's refusal is what tells.
+    let url = format!("{}/v3/auth/tokens", world.clouds.url());
+    let headers = [("x-auth-token", "demo-token"), ("x-subject-token", token.as_str())];
+    let revoked = world.http.send(Method::DELETE, &url, &headers, "").await;
+    assert_eq!(revoked.status, 204, "{}", revoked.text());
+    let refused = submit_as(&world, &token, &requests::free_disk()).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (401, &json!("unauthorized")),
+        "{}",
+        refused.text()
+    );
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+    while list(&world, &[("x-auth-token", &token)]).await.status != 401 {
+        assert!(tokio::time::Instant::now() < end, "its word is forgotten at once, and not after a minute");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.applied().await.len(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_makes_tokens_up_does_not_have_iam_flooded() {
+    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let good = login(&world, ids::PROJECT).await;
+    assert_eq!(list(&world, &[("x-auth-token", &good)]).await.status, 200);
+    let begun = std::time::Instant::now();
+    let tokens: Vec<String> = (0..300).map(|number| format!("made-up-{number}")).collect();
+    let all =
+        tokens.iter().map(|token| async { list(&world, &[("x-auth-token", token.as_str())]).await.status });
+    let all = futures_util::future::join_all(all).await;
+    let asked = validations(&world).await as f64;
+    let bound = 51.0 + 10.0 * begun.elapsed().as_secs_f64() + 1.0;
+    assert!(asked <= bound, "{asked} questions, and {bound} are allowed");
+    assert!(all.iter().all(|status| matches!(status, 401 | 503)) && all.contains(&503));
+    // Who is known goes on.
+    assert_eq!(list(&world, &[("x-auth-token", &good)]).await.status, 200);
+    world.end().await;
+}
+
+/// An access key of a caller, and a credential of the gateway's own for the cloud.
+fn of_keys() -> Settings {
+    Settings::default().routes(
+        r#"
+[[credentials]]
+name = "robot"
+kind = "iam-password"
+iam = "{clouds}"
+user = "restore-bot"
+domain = "OTC00000000001000012345"
+password = { file = "password" }
+project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+credential = "robot"
+[[routes]]
+upstream = "vbs"
+[[callers]]
+name = "sdk"
+kind = "aksk"
+access_key = { file = "ak" }
+secret_key = { file = "sk" }
+project_id = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
+[[policies]]
+callers = ["sdk"]
+allow = ["restore", "read"]
+"#,
+    )
+}
+
+const AK: &str = "RGTESTACCESSKEY00009";
+const SK: &str = "rgTestSecretKey/000000000000000000000009";
+
+/// A request as an SDK would sign it.
+struct Request<'a> {
+    method: Method,
+    path: &'a str,
+    body: String,
+    secret: &'a str,
+    date: String,
+    key: Option<&'a str>,
+    sign_key: bool,
+}
+
+fn sdk_date(offset: i64) -> String {
+    let now = i64::try_from(restore_tests::issuer::now()).expect("a time") + offset;
+    let at = restore_model::Timestamp::from_micros(now * 1_000_000).to_string();
+    let seconds = at.split(['.', 'Z']).next().unwrap_or_default();
+    seconds.replace(['-', ':'], "") + "Z"
+}
+
+impl<'a> Request<'a> {
+    fn submit(request: &Value) -> Self {
+        Self {
+            method: Method::POST,
+            path: "/api/v1/restores",
+            body: request.to_string(),
+            secret: SK,
+            date: sdk_date(0),
+            key: None,
+            sign_key: true,
+        }
+    }
+
+    /// Signs, and sends `body` in the place of what was signed if there is one.
+    async fn send(&self, world: &World, body: Option<&str>) -> Answer {
+        let host = world.gateway.api().to_string();
+        let mut signed = vec![("content-type", "application/json"), ("host", host.as_str())];
+        if let (Some(key), true) = (self.key, self.sign_key) {
+            signed.push(("idempotency-key", key));
+        }
+        signed.push(("x-sdk-date", &self.date));
+        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+        let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(self.body.as_bytes()));
+        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let names = names.join(";");
+        let canonical = format!("{}\n{}/\n\n{lines}\n{names}\n{hash}", self.method, self.path);
+        let canonical = hex(&<sha2::Sha256 as sha2::Digest>::digest(canonical.as_bytes()));
+        let text = format!("SDK-HMAC-SHA256\n{}\n{canonical}", self.date);
+        let signature = {
+            use hmac::{Hmac, KeyInit, Mac};
+            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key");
+            mac.update(text.as_bytes());
+            hex(&mac.finalize().into_bytes())
+        };
+        let authorization =
+            format!("SDK-HMAC-SHA256 Access={AK}, SignedHeaders={names}, Signature={signature}");
+        let mut headers = vec![
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+            ("x-sdk-date", self.date.as_str()),
+        ];
+        headers.extend(self.key.map(|key| ("idempotency-key", key)));
+        let body = body.unwrap_or(&self.body).to_owned();
+        world.http.send(self.method.clone(), &world.url(self.path), &headers, body).await
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn s30_a_signed_request_counts_while_it_is_fresh_and_whole() {
+    let secrets = [("password", "example-only"), ("ak", AK), ("sk", SK)];
+    let world = World::serve_beside(of_keys(), &[], &secrets).await;
+    world.behave(json!({"restore_seconds": 1, "extra_disks": 4})).await;
+    let good = Request::submit(&requests::extra_disk(0));
+    let first = good.send(&world, None).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    // The very same request once more, within its quarter of an hour: the very same restore.
+    let again = good.send(&world, None).await;
+    assert_eq!(again.json()["id"], first.json()["id"], "{}", again.text());
+    assert!(matches!(again.status, 200 | 202));
+
+    // A repetition that wants to count as something new cannot be made without the key.
+    let added =
+        Request { key: Some("another"), sign_key: false, ..Request::submit(&requests::extra_disk(0)) };
+    let mut refused = vec![added.send(&world, None).await];
+    let other = requests::extra_disk(1);
+    refused.push(Request::submit(&requests::extra_disk(0)).send(&world, Some(&other.to_string())).await);
+    refused.push(Request { secret: "wrong", ..Request::submit(&other) }.send(&world, None).await);
+    for offset in [-16 * 60, 16 * 60] {
+        refused.push(Request { date: sdk_date(offset), ..Request::submit(&other) }.send(&world, None).await);
+    }
+    for answer in &refused {
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (401, &json!("unauthenticated")),
+            "{}",
+            answer.text()
+        );
+    }
+    // Another project than the key's.
+    let mut foreign = requests::extra_disk(1);
+    foreign["project_id"] = json!(OTHER);
+    assert_eq!(Request::submit(&foreign).send(&world, None).await.status, 403);
+    // One that is signed whole, key and all.
+    let keyed = Request { key: Some("mine"), ..Request::submit(&other) };
+    let keyed = keyed.send(&world, None).await;
+    assert_eq!(keyed.status, 202, "{}", keyed.text());
+    assert_eq!(world.applied().await.len(), 2);
+    world.end().await;
+}
