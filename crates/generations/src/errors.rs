@@ -7,10 +7,8 @@ use serde_json::Value;
 
 use crate::call::Reply;
 use crate::codes::{self, Hint};
-use crate::lenient::as_text;
+use crate::lenient::{as_text, cut};
 
-/// Longest text of an upstream that is kept, in characters.
-const MAX_MESSAGE: usize = 512;
 /// Longest wait that is passed on to a caller, in seconds.
 const MAX_RETRY_AFTER: u32 = 3_600;
 /// How deeply a fault may be wrapped.
@@ -113,14 +111,13 @@ const fn by_status(status: u16) -> (Code, Hint) {
 
 /// Shapes E1 to E9 in the order that tells them apart.
 fn read_json(value: &Value) -> Option<UpstreamError> {
-    if let Value::String(message) = value {
-        let message = as_text(value).map(|_| cut(message));
-        return Some(UpstreamError { message, ..UpstreamError::default() });
+    if value.is_string() {
+        return Some(UpstreamError { message: as_text(value), ..UpstreamError::default() });
     }
     wrapped(value, 0).or_else(|| {
         let message =
             ["error_msg", "message", "msg", "detail"].iter().find_map(|name| as_text(value.get(name)?))?;
-        Some(UpstreamError { message: Some(cut(&message)), ..UpstreamError::default() })
+        Some(UpstreamError { message: Some(message), ..UpstreamError::default() })
     })
 }
 
@@ -129,9 +126,9 @@ fn wrapped(value: &Value, depth: usize) -> Option<UpstreamError> {
     let member = |name: &str| object.get(name).and_then(as_text);
     let found = |code: Option<String>, message: Option<String>| UpstreamError {
         status: None,
-        code: code.map(|code| cut(&code)),
-        message: message.map(|message| cut(&message)),
-        request_id: member("request_id").map(|id| cut(&id)),
+        code,
+        message,
+        request_id: member("request_id"),
     };
     if let Some(code) = member("error_code") {
         return Some(found(Some(code), member("error_msg")));
@@ -173,12 +170,6 @@ fn plain_text(body: &[u8]) -> Option<String> {
     }
     let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     (!plain.is_empty()).then(|| cut(&plain))
-}
-
-/// At most [`MAX_MESSAGE`] characters, control characters replaced: what an upstream sends must
-/// not break a line of a log or the layout of a page.
-fn cut(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -318,7 +309,7 @@ mod tests {
     fn what_an_upstream_says_is_cut_and_cleaned() {
         let long = format!(r#"{{"error_code":"X","error_msg":"{}\n\u001b[31m"}}"#, "é".repeat(2_000));
         let error = read(&reply(400, &long));
-        assert_eq!(error.message.unwrap().chars().count(), MAX_MESSAGE);
+        assert_eq!(error.message.unwrap().chars().count(), crate::lenient::MAX_TEXT);
         let short = read(&reply(400, r#"{"error_code":"X","error_msg":"a\r\nb"}"#));
         assert_eq!(short.message.as_deref(), Some("a  b"));
     }

@@ -16,10 +16,19 @@ pub(crate) fn text(value: &Value, path: &[&str]) -> Option<String> {
     as_text(at(value, path)?)
 }
 
-/// A text or number as text; anything else, and the empty text, is absent.
+/// Longest text of an upstream that is kept, in characters.
+pub(crate) const MAX_TEXT: usize = 512;
+
+/// At most [`MAX_TEXT`] characters, control characters replaced: what an upstream sends must not fill the ledger,
+/// break a line of a log or the layout of a page.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
+}
+
+/// A text or number as text, [`cut`]; anything else, and the empty text, is absent.
 pub(crate) fn as_text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::String(text) if !text.trim().is_empty() => Some(cut(text.trim())),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -119,5 +128,12 @@ mod tests {
         assert_eq!(text(&value, &["blank"]), None);
         assert_eq!(word(&value, &["w"]).as_deref(), Some("error_deleting"));
         assert!(items(&value, &["blank"]).is_empty());
+    }
+
+    #[test]
+    fn texts_come_without_end_and_are_kept_with_one() {
+        let value = json!({"status": "é".repeat(2_000), "id": "a\r\nb"});
+        assert_eq!(text(&value, &["status"]).unwrap().chars().count(), MAX_TEXT);
+        assert_eq!(text(&value, &["id"]).as_deref(), Some("a  b"));
     }
 }

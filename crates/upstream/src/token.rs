@@ -55,7 +55,8 @@ impl Token {
 
     /// Replaces the token, and any beginning of it of 16 characters or more, wherever it stands in
     /// `text`, as it is or escaped as in JSON and URLs. `None` when it stands nowhere.
-    pub(crate) fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
         let secret = self.0.expose_secret().as_bytes();
         let first = *secret.first()?;
         let mut masked = Vec::new();
