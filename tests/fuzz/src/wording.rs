@@ -1,0 +1,118 @@
+//! What holds of every text and path that comes out, whatever went in.
+
+use restore_generations::{Call, Check, CheckResult, Found, Outcome, Reading, codes};
+use restore_model::{Effect, Id, Problem, Retry};
+
+/// Longest text that is made out of what a cloud says, in characters: a sentence around a few texts of 512.
+const MAX_TEXT: usize = 8 * 1024;
+/// Longest text of a cloud that is kept as it is.
+const MAX_SAID: usize = 512;
+
+/// A text that goes into ledger, logs and answers: bounded, and without anything that breaks a line.
+pub(crate) fn clean(text: &str) {
+    assert!(text.chars().count() <= MAX_TEXT, "{} characters", text.chars().count());
+    assert!(!text.chars().any(char::is_control), "a control character in {text:?}");
+}
+
+/// What a cloud said, word for word.
+pub(crate) fn said(text: &str) {
+    assert!(text.chars().count() <= MAX_SAID, "{} characters of a cloud", text.chars().count());
+    clean(text);
+}
+
+/// A problem made of what a cloud said.
+pub(crate) fn problem(problem: &Problem) {
+    clean(&problem.detail);
+    assert!(problem.errors.is_empty(), "a cloud knows no pointers of ours: {problem:?}");
+    if let Some(upstream) = &problem.upstream {
+        for text in [&upstream.code, &upstream.message, &upstream.request_id].into_iter().flatten() {
+            said(text);
+        }
+    }
+}
+
+/// A path of a call: the template with safe characters in its placeholders, and nothing that leads elsewhere.
+pub(crate) fn safe_path(call: &Call) {
+    let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
+    assert!(path.starts_with('/') && path.bytes().all(allowed), "{path}");
+    assert!(!path.contains("//"), "{path}");
+    let (segments, template) = (path.split('/'), call.template.split('/'));
+    assert_eq!(segments.clone().count(), template.clone().count(), "{path} is no {}", call.template);
+    for (segment, template) in segments.zip(template) {
+        assert!(template.starts_with('{') || segment == template, "{path} is no {}", call.template);
+    }
+    // Queries are ours but for a time and a number.
+    assert!(query.bytes().all(|b| b.is_ascii_alphanumeric() || b"=&_:-".contains(&b)), "{query}");
+    if let Some(body) = &call.body {
+        assert!(serde_json::from_slice::<serde_json::Value>(body).is_ok(), "a body that is no JSON");
+    }
+}
+
+/// Whether the rules let an answer of this status, with this code, count as a refusal. Written from the rule and
+/// not from the code: a refusal is a catalogued code that says so, or a 4xx that is none of the balancers'.
+pub(crate) fn may_refuse(status: u16, code: Option<&str>) -> bool {
+    match code.and_then(|code| codes::find(code, status)) {
+        Some(row) => row.hint != codes::Hint::Ambiguous,
+        None => (400..500).contains(&status) && status != 408 || matches!(status, 301 | 307 | 308),
+    }
+}
+
+/// What an answer to a restore call was taken for.
+pub(crate) fn outcome(status: u16, outcome: &Outcome) {
+    let success = (200..300).contains(&status);
+    match outcome {
+        Outcome::Started { handle, status: word, anomaly } => {
+            assert!(success, "{status} started a restore");
+            if let Some(handle) = handle {
+                assert!(handle.id.parse::<Id>().is_ok(), "{handle:?}");
+            }
+            word.iter().for_each(|word| said(word));
+            anomaly.iter().for_each(|anomaly| clean(anomaly));
+        }
+        Outcome::Failed(why) => {
+            assert!(success, "{status} told of a restore that failed");
+            assert_ne!(why.effect, Effect::None, "it was accepted: {why:?}");
+            problem(why);
+        }
+        Outcome::Refused(why) => {
+            let code = why.upstream.as_ref().and_then(|said| said.code.as_deref());
+            assert!(may_refuse(status, code), "{status} {code:?} is no refusal");
+            assert_eq!(why.effect, Effect::None);
+            assert_ne!(why.retry, Retry::Now);
+            problem(why);
+        }
+        Outcome::Unsure { reason, problem: why } => {
+            assert_eq!((why.effect, why.retry), (Effect::Possible, Retry::Never), "{why:?}");
+            clean(reason);
+            problem(why);
+        }
+    }
+}
+
+/// What a round of reads was taken for.
+pub(crate) fn reading(reading: &Reading) {
+    match &reading.found {
+        Found::Failed(why) => problem(why),
+        Found::Lost(why) | Found::Unreadable { reason: why, .. } => clean(why),
+        Found::Running | Found::Succeeded | Found::Absent | Found::Nothing => {}
+    }
+    if let Some(handle) = &reading.handle {
+        assert!(handle.id.parse::<Id>().is_ok(), "{handle:?}");
+    }
+    reading.status.iter().for_each(|status| said(status));
+    reading.anomaly.iter().for_each(|anomaly| clean(anomaly));
+    assert!(reading.progress.is_none_or(|progress| progress <= 100), "{:?}", reading.progress);
+    assert!(!reading.evidence.is_empty());
+}
+
+/// The answers to "may this restore be done?".
+pub(crate) fn checks(checks: &[Check]) {
+    assert!(!checks.is_empty(), "a check that asks nothing");
+    for check in checks {
+        assert!(!check.name.is_empty());
+        assert!(check.result != CheckResult::Passed || check.detail.is_none(), "{check:?}");
+        check.detail.iter().for_each(|detail| clean(detail));
+        check.upstream_code.iter().for_each(|code| said(code));
+    }
+}
