@@ -1,7 +1,4 @@
-//! Who may call: the token check that the API gateway does in front of every service.
-//!
-//! Signed requests (AK/SK) are recognised and refused: verification of signatures is not there yet. It belongs into
-//! `Presented::scope`, beside the tokens, and needs nothing else changed.
+//! Who may call: the check of tokens and signatures that the API gateway does in front of every service.
 
 use std::collections::HashMap;
 
@@ -85,30 +82,31 @@ impl<'a> Presented<'a> {
     }
 
     /// The project that the caller has shown to be in.
-    fn scope(self, world: &World, now: Timestamp) -> Result<Option<String>, &'static str> {
+    fn scope(self, world: &mut World, call: &Call<'_>) -> Result<Option<String>, String> {
         match self {
             Presented::Token(token) => world
                 .tokens
-                .good(token, now)
+                .good(token, call.now)
                 .map(|grant| grant.project_id.clone())
-                .ok_or("Incorrect IAM authentication information: token expires or decrypt token failed"),
-            Presented::Signature => {
-                Err("Incorrect IAM authentication information: verify aksk signature fail")
-            }
-            Presented::Nothing => Err("Incorrect IAM authentication information: x-auth-token not found"),
+                .ok_or_else(|| "token expires or decrypt token failed".to_owned()),
+            Presented::Signature => world.keys.verify(call).map(Some),
+            Presented::Nothing => Err("x-auth-token not found".to_owned()),
         }
     }
 }
 
 /// Lets a call through, or says why not: as the API gateway, or as Keystone where identity itself is asked.
-pub(crate) fn admit(world: &World, call: &Call<'_>, access: Access, cloud: Cloud) -> Result<(), Answer> {
+pub(crate) fn admit(world: &mut World, call: &Call<'_>, access: Access, cloud: Cloud) -> Result<(), Answer> {
     if access == Access::Open {
         return Ok(());
     }
-    let scope = Presented::of(call).scope(world, call.now);
-    let scope = scope.map_err(|why| match cloud {
-        Cloud::Iam => Answer::keystone(StatusCode::UNAUTHORIZED, why),
-        _ => Answer::gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", why),
+    let scope = Presented::of(call).scope(world, call);
+    let scope = scope.map_err(|why| {
+        let why = format!("Incorrect IAM authentication information: {why}");
+        match cloud {
+            Cloud::Iam => Answer::keystone(StatusCode::UNAUTHORIZED, &why),
+            _ => Answer::gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", &why),
+        }
     })?;
     if access == Access::Project && scope.as_deref() != Some(call.project()) {
         let why = "The token is not scoped to the project of the request.";

@@ -47,6 +47,8 @@ pub(crate) struct Call<'a> {
     pub(crate) method: &'a Method,
     /// Without the cloud's prefix, without the query.
     pub(crate) path: &'a str,
+    /// Path and query as they came.
+    pub(crate) target: &'a str,
     pub(crate) params: Vec<(String, String)>,
     pub(crate) query: Query,
     pub(crate) headers: &'a HeaderMap,

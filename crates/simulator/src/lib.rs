@@ -4,11 +4,12 @@
 //! documented shapes, computes every refusal from the state of one small world, and keeps the truth of what was
 //! really applied. It imports nothing of ours, on purpose: shared types would share their mistakes.
 //!
-//! One request goes through, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens) →
+//! One request goes through, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens, and `aksk`: signatures) →
 //! `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `evs`, `iam`) → `world` and `restores` (state,
 //! computed from clock readings, never by polling). `control` is the way in for people and tests: `/_sim/*`.
 
 mod access;
+mod aksk;
 mod answer;
 mod behaviour;
 mod call;

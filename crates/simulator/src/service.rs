@@ -167,6 +167,7 @@ impl Clouds {
         let call = Call {
             method: &head.method,
             path: found.path,
+            target: head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
             params: found.params,
             query: Query::parse(head.uri.query().unwrap_or_default()),
             headers: &head.headers,
@@ -175,7 +176,7 @@ impl Clouds {
             request_id,
             base_url: &format!("http://{host}"),
         };
-        match admit(&world, &call, route.access, cloud) {
+        match admit(&mut world, &call, route.access, cloud) {
             Ok(()) => (route.handle)(&call, &mut world),
             Err(answer) => answer,
         }

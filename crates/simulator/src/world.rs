@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::access::Tokens;
+use crate::aksk::Keys;
 use crate::behaviour::{Behaviour, PowerState};
 use crate::restores::{Restore, Target};
 
@@ -70,6 +71,7 @@ pub(crate) struct World {
     pub(crate) restores: Vec<Restore>,
     pub(crate) behaviour: Behaviour,
     pub(crate) tokens: Tokens,
+    pub(crate) keys: Keys,
     /// CSBS restores that were answered with `fail` and never began.
     pub(crate) stillborn: Vec<(String, Value)>,
 }
@@ -82,6 +84,7 @@ impl World {
             restores: Vec::new(),
             behaviour: Behaviour::default(),
             tokens: Tokens::new(),
+            keys: Keys::new(),
             stillborn: Vec::new(),
         };
         world.attached(0, "sys", 40, 8192, "36f520e1-d2ea-4907-956a-3d9cd53e2d38", 30.0);

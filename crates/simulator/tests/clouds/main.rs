@@ -1,8 +1,9 @@
 //! The pretend clouds over real sockets: documented requests, refusals, state machines, faults, strictness.
 
 #[cfg(test)]
-mod cbr;
+mod aksk;
 #[cfg(test)]
+mod cbr;
 mod client;
 #[cfg(test)]
 mod control;
