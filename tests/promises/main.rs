@@ -13,6 +13,7 @@ mod first_minutes;
 mod framing;
 mod hostile_input;
 mod life;
+mod limits;
 mod main_job;
 mod once;
 mod operator;

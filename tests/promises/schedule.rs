@@ -219,7 +219,7 @@ async fn f40_a_thousand_who_wait_for_one_restore_cost_one_read_an_interval() {
 /// Connections that are open at the gateway, by its own count; each of those who wait has one.
 async fn waiters(world: &World) -> usize {
     let page = world.admin("/metrics").await.text();
-    let line = page.lines().find(|line| line.starts_with("restore_gateway_connections"));
+    let line = page.lines().find(|line| line.starts_with("restore_gateway_connections{listener=\"api\"}"));
     let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<f64>().ok());
     value.map_or(0, |value| value as usize)
 }

@@ -87,7 +87,8 @@ async fn s16_a_reader_that_does_not_read_is_closed() {
     let end = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let page = world.admin("/metrics").await.text();
-        let open = page.lines().find_map(|line| line.strip_prefix("restore_gateway_connections "));
+        let open =
+            page.lines().find_map(|line| line.strip_prefix("restore_gateway_connections{listener=\"api\"} "));
         // What is left are the connections of the test's own client.
         if open == Some("1") {
             break;

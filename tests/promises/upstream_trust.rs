@@ -334,13 +334,13 @@ async fn a_caller_without_a_token_sends_nothing() {
             "{token:?}"
         );
     }
-    // S24: a token in the query is not one.
+    // A token in the query is not one.
     let url = world.url(&format!("/api/v1/restores?x-auth-token={}", ids::TOKEN));
     let answer = world
         .http
         .send(Method::POST, &url, &[("content-type", "application/json")], requests::free_disk().to_string())
         .await;
-    assert_eq!(answer.status, 401);
+    assert_eq!(answer.status, 400);
     assert!(world.arrived().await.is_empty());
     world.end().await;
 }

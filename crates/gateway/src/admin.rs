@@ -31,6 +31,7 @@ use crate::answer::{self, Answer, Failure};
 use crate::callers::{Callers, Certificate, Presented};
 use crate::connection::Peer;
 use crate::layers::well_formed::Framing;
+use crate::memory::Memory;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin pages show.
@@ -43,6 +44,7 @@ pub(crate) struct Admin {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) loopback: bool,
     pub(crate) callers: Callers,
+    pub(crate) memory: Memory,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -218,6 +220,7 @@ impl Admin {
     /// make the gateway unready: others may be up, and restores can still be looked at.
     async fn ready(&self) -> Answer {
         let mut reasons = self.engine.not_ready().await;
+        reasons.extend(self.memory.reason());
         if self.stopping.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping".to_owned());
         }

@@ -76,6 +76,8 @@ pub(crate) struct Failure {
     pub(crate) replayed: bool,
     /// Where a caller with a rate stands.
     pub(crate) standing: Option<Standing>,
+    /// The key of `limits` that was reached, to be counted.
+    pub(crate) limit: Option<&'static str>,
 }
 
 impl From<Problem> for Failure {
@@ -87,6 +89,7 @@ impl From<Problem> for Failure {
             close: false,
             replayed: false,
             standing: None,
+            limit: None,
         }
     }
 }
@@ -95,6 +98,12 @@ impl Failure {
     /// The same failure, after which the connection is closed.
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
+        self
+    }
+
+    /// The same failure, for a limit of the settings that was reached.
+    pub(crate) fn at_limit(mut self, key: &'static str) -> Self {
+        self.limit = Some(key);
         self
     }
 

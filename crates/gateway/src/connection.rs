@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(crate) struct Terms {
 pub(crate) struct Shared {
     head: Mutex<Head>,
     body_open: AtomicBool,
+    limit: OnceLock<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +90,11 @@ impl Shared {
         verdict
     }
 
+    /// The key of `limits` that ended the connection, if one did.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.limit.get().copied()
+    }
+
     /// The body of the present request was read to its end.
     pub(crate) fn body_read(&self) {
         self.body_open.store(false, Ordering::Relaxed);
@@ -119,6 +125,10 @@ impl Shared {
         }
         let room = (terms.head_bytes + PREFACE.len()).saturating_sub(head.bytes.len());
         head.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // hyper has no more room for it, answers 431 and ends the connection.
+        if head.bytes.len() >= terms.head_bytes && !head.bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+            let _ = self.limit.set("header_bytes");
+        }
         if head.bytes.starts_with(PREFACE) {
             *head = Head { bytes: Vec::new(), phase: Phase::Multiplexed, deadline: None };
         }
@@ -219,6 +229,7 @@ impl<S> Guarded<S> {
         let patience = self.terms.write;
         let timer = self.writing.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(timer.as_mut().poll(context));
+        let _ = self.shared.limit.set("write_seconds");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -243,6 +254,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             this.reading.as_mut().reset(deadline);
         }
         ready!(this.reading.as_mut().poll(context));
+        let _ = this.shared.limit.set("header_seconds");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head takes too long")))
     }
 }

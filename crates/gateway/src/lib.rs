@@ -14,6 +14,7 @@ mod connection;
 mod credentials;
 mod layers;
 mod listener;
+mod memory;
 pub mod rotation;
 mod routes;
 pub mod settings;
@@ -36,6 +37,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::memory::Memory;
 use crate::rotation::Rotation;
 use crate::settings::{IdempotencyKey, Listener, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
@@ -183,6 +185,8 @@ impl Gateway {
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
         let stopping = Arc::new(AtomicBool::new(false));
+        let memory = Memory::new(settings.limits.memory_bytes);
+        metrics.observe_memory(memory.clone());
 
         let way_in = way_in::build(
             &settings.limits,
@@ -196,9 +200,12 @@ impl Gateway {
             ),
             &Arc::new(api_callers),
             access::rates(settings),
+            memory.clone(),
+            metrics.limits(),
             api::Dispatch(Arc::new(api::App {
                 engine: engine.clone(),
                 wait_cap: settings.limits.wait_seconds,
+                json_depth: settings.limits.json_depth,
                 page_size: settings.limits.page_size,
                 streams: api::streams::Streams::new(
                     settings.limits.streams,
@@ -213,12 +220,17 @@ impl Gateway {
             head: settings.limits.header_seconds,
             write: settings.limits.write_seconds,
             drain: settings.limits.drain_seconds,
-            metrics: metrics.connections(),
+            metrics: metrics.connections("api"),
+            reached: metrics.limits(),
+            memory: memory.clone(),
             tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
         };
         let admin_options = listener::Options {
             connections: ADMIN_CONNECTIONS,
+            metrics: metrics.connections("admin"),
             drain: ADMIN_DRAIN,
+            // Whoever finds out why nothing is taken in must get in.
+            memory: Memory::default(),
             tls: tls.filter(|_| settings.tls.listener.contains(&Listener::Admin)),
             ..options.clone()
         };
@@ -230,6 +242,7 @@ impl Gateway {
             stopping: Arc::clone(&stopping),
             loopback: settings.listen.admin.ip().is_loopback(),
             callers: admin_callers,
+            memory: memory.clone(),
         });
         let pages = tower::service_fn(move |request| {
             let pages = Arc::clone(&pages);
@@ -239,6 +252,7 @@ impl Gateway {
             tokio::spawn(listener::serve(api, way_in, options, stop.clone())),
             tokio::spawn(listener::serve(admin, pages, admin_options, stop.clone())),
             tokio::spawn(rotation.run(stop.clone())),
+            tokio::spawn(memory.watch(stop.clone())),
         ];
         tracing::info!(
             api = %api_address,

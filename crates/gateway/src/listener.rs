@@ -24,7 +24,8 @@ use tower::{BoxError, Service};
 use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
 use crate::layers::well_formed::Framing;
-use crate::telemetry::metrics::Connections;
+use crate::memory::{LOOK, Memory};
+use crate::telemetry::metrics::{Connections, LimitsReached};
 use crate::tls::Tls;
 
 /// How long an idle connection is kept.
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) write: Duration,
     pub(crate) drain: Duration,
     pub(crate) metrics: Connections,
+    pub(crate) reached: LimitsReached,
+    pub(crate) memory: Memory,
     /// None is plain HTTP.
     pub(crate) tls: Option<Arc<Tls>>,
 }
@@ -58,7 +61,7 @@ where
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &options) => accepted,
         };
         let (socket, peer, place) = match accepted {
             Ok(accepted) => accepted,
@@ -81,7 +84,12 @@ where
                         talk(socket, certificate, peer, service, &options, builder, watcher).await;
                     }
                     // Whose fault it is cannot be told from here; a scanner must not fill the log.
-                    Err(error) => tracing::debug!(error = %error, "a TLS handshake failed"),
+                    Err(error) => {
+                        if error.kind() == io::ErrorKind::TimedOut {
+                            options.reached.count("header_seconds");
+                        }
+                        tracing::debug!(error = %error, "a TLS handshake failed");
+                    }
                 },
             }
             drop((place, open));
@@ -127,6 +135,7 @@ async fn talk<I, S, B>(
 {
     let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
     let (guarded, shared) = Guarded::new(socket, terms);
+    let guard = Arc::clone(&shared);
     let handler = service_fn(move |mut request: Request<Incoming>| {
         let verdict = shared.begin(request.method(), request.headers().len());
         let framing = Framing { verdict, connection: Arc::clone(&shared) };
@@ -153,13 +162,25 @@ async fn talk<I, S, B>(
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(error = %error, "a connection ended early");
     }
+    if let Some(limit) = guard.limit() {
+        options.reached.count(limit);
+    }
 }
 
-/// Waits for a place before it accepts: what is over the cap waits in the kernel's queue.
+/// Waits for a place before it accepts: what is over the cap waits in the kernel's queue. While the
+/// process holds more memory than it may, so few are accepted that they can still be told to wait.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    options: &Options,
 ) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    if options.memory.is_over() {
+        options.reached.count("memory_bytes");
+        tokio::time::sleep(LOOK).await;
+    }
+    if places.available_permits() == 0 {
+        options.reached.count("connections");
+    }
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (socket, peer) = listener.accept().await?;
     Ok((socket, peer, place))

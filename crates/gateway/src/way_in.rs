@@ -20,7 +20,9 @@ use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
 use crate::callers::Callers;
 use crate::layers::{body, caller, deadline, errors, rate, shed, signature, trace, well_formed};
+use crate::memory::Memory;
 use crate::settings::Limits;
+use crate::telemetry::metrics::LimitsReached;
 
 /// The way in behind one short name. Built once; cloned per connection.
 pub(crate) type WayIn =
@@ -34,6 +36,8 @@ pub(crate) fn build(
     trace: trace::TraceLayer,
     callers: &Arc<Callers>,
     rate: rate::RateLayer,
+    memory: Memory,
+    reached: LimitsReached,
     dispatch: Dispatch,
 ) -> WayIn {
     // Below the seam: what may fail.
@@ -43,7 +47,7 @@ pub(crate) fn build(
         // Everything below ends in this time.
         .layer(deadline::DeadlineLayer(limits.request_seconds))
         // Turned away before a body is read.
-        .layer(shed::ShedLayer::new(limits.in_flight))
+        .layer(shed::ShedLayer::new(limits.in_flight, memory))
         // Who asks; the credentials end here.
         .layer(caller::CallerLayer::new(callers))
         // A caller that is too fast, like one that is not known, does not get its body read.
@@ -75,7 +79,7 @@ pub(crate) fn build(
         .layer(trace)
         .layer(CatchPanicLayer::custom(panicked))
         // The one place where a failure becomes an answer.
-        .layer(errors::ErrorsLayer)
+        .layer(errors::ErrorsLayer::new(reached))
         .service(inner);
     BoxCloneSyncService::new(outer)
 }

@@ -23,6 +23,8 @@ pub struct InvalidJson {
     pub line: usize,
     /// Column of the fault in bytes, counted from 1.
     pub column: usize,
+    /// Whether it is good JSON that is nested too deeply.
+    pub too_deep: bool,
 }
 
 /// Reads one JSON value.
@@ -31,8 +33,16 @@ pub struct InvalidJson {
 /// On anything but exactly one value: invalid UTF-8 or JSON, a byte order mark, trailing bytes, a
 /// duplicate member, a number that no `f64` holds, a lone surrogate, or depth beyond [`MAX_DEPTH`].
 pub fn read(bytes: &[u8]) -> Result<Value, InvalidJson> {
+    read_within(bytes, MAX_DEPTH)
+}
+
+/// As [`read`], with another depth; no more than 127, which is serde's own bound.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(bytes: &[u8], depth: usize) -> Result<Value, InvalidJson> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut deserializer).map_err(fault)?;
+    let value = Strict { left: depth, depth }.deserialize(&mut deserializer).map_err(fault)?;
     deserializer.end().map_err(fault)?;
     Ok(value)
 }
@@ -41,20 +51,24 @@ pub fn read(bytes: &[u8]) -> Result<Value, InvalidJson> {
 fn fault(error: serde_json::Error) -> InvalidJson {
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    InvalidJson { message: message.to_owned(), line: error.line(), column: error.column() }
+    let too_deep = message.starts_with(TOO_DEEP) || message.starts_with("recursion limit");
+    InvalidJson { message: message.to_owned(), line: error.line(), column: error.column(), too_deep }
 }
 
 #[derive(Clone, Copy)]
 struct Strict {
+    left: usize,
     depth: usize,
 }
 
+const TOO_DEEP: &str = "nested deeper than";
+
 impl Strict {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH}")));
+        match self.left.checked_sub(1) {
+            Some(left) => Ok(Self { left, ..self }),
+            None => Err(E::custom(format_args!("{TOO_DEEP} {}", self.depth))),
         }
-        Ok(Self { depth: self.depth + 1 })
     }
 }
 

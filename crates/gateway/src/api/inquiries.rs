@@ -10,7 +10,7 @@ use crate::answer::{self, Answer, Failure};
 
 /// `POST /api/v1/restore-checks`.
 pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
-    let request = asked.restore_request()?;
+    let request = asked.restore_request(app)?;
     let report = app.engine.check(&request, &asked.caller, asked.trace).await?;
     let checks: Vec<Value> = report.checks.iter().map(check_body).collect();
     Ok(answer::json(
@@ -37,7 +37,7 @@ fn check_body(check: &Check) -> Value {
 
 /// `POST /api/v1/restore-previews`.
 pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let request = asked.restore_request()?;
+    let request = asked.restore_request(app)?;
     let preview = app.engine.preview(&request, &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &preview_body(&preview)))
 }

@@ -31,6 +31,8 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     /// Longest wait that a caller may ask for.
     pub(crate) wait_cap: Duration,
+    /// How deeply JSON may nest.
+    pub(crate) json_depth: usize,
     /// Largest page of a list.
     pub(crate) page_size: usize,
     /// The streams of events that are open.
@@ -109,10 +111,13 @@ impl Service<Request<Bytes>> for Dispatch {
 
 impl Asked {
     /// The canonical request in the body.
-    fn restore_request(&self) -> Result<RestoreRequest, Problem> {
-        let value = json::read(&self.body)
-            .map_err(|fault| Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent")))?;
-        schema::parse_restore(value)
+    fn restore_request(&self, app: &App) -> Result<RestoreRequest, Failure> {
+        let value = json::read_within(&self.body, app.json_depth).map_err(|fault| {
+            let problem = Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent"));
+            let failure = Failure::from(problem);
+            if fault.too_deep { failure.at_limit("json_depth") } else { failure }
+        })?;
+        Ok(schema::parse_restore(value)?)
     }
 
     /// The restore that the path names.

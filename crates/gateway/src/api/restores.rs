@@ -17,7 +17,7 @@ use crate::telemetry::links::link_to_submit;
 pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let key = preferences::idempotency_key(&asked.headers)?;
     let wait = preferences::wait(&asked.headers, app.wait_cap);
-    let request = asked.restore_request()?;
+    let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
     let submission = Submission { caller: asked.caller, request, key, trace: asked.trace };
     let submitted = app

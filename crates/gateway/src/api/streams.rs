@@ -50,13 +50,13 @@ impl Streams {
         Self { places: Arc::new(Semaphore::new(most)), lifetime, stop }
     }
 
-    fn open(&self) -> Result<Terms, Problem> {
+    fn open(&self) -> Result<Terms, Failure> {
         if self.stop.is_cancelled() {
-            return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5));
+            return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            Problem::new(Code::Overloaded, "as many streams of events are open as limits.streams allows")
-                .after(5)
+            let detail = "as many streams of events are open as limits.streams allows";
+            Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("streams")
         })?;
         Ok(Terms { place, end: Instant::now() + self.lifetime, stop: self.stop.clone() })
     }

@@ -51,7 +51,8 @@ where
             tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
                 let detail = format!("no answer within {} s", limit.as_secs_f32());
                 let effect = if submits { Effect::Possible } else { Effect::None };
-                Err(Problem::new(Code::DeadlineExceeded, detail).effect(effect).after(5).into())
+                let problem = Problem::new(Code::DeadlineExceeded, detail).effect(effect).after(5);
+                Err(Failure::from(problem).at_limit("request_seconds"))
             })
         })
     }

@@ -10,22 +10,33 @@ use http::Request;
 use tower::{Layer, Service};
 
 use crate::answer::{self, Answer, Failure};
+use crate::telemetry::metrics::LimitsReached;
 
 /// The layer.
-#[derive(Clone, Copy)]
-pub(crate) struct ErrorsLayer;
+#[derive(Clone)]
+pub(crate) struct ErrorsLayer(LimitsReached);
+
+impl ErrorsLayer {
+    /// Counts the limits that were reached.
+    pub(crate) const fn new(reached: LimitsReached) -> Self {
+        Self(reached)
+    }
+}
 
 impl<S> Layer<S> for ErrorsLayer {
     type Service = Errors<S>;
 
     fn layer(&self, inner: S) -> Errors<S> {
-        Errors(inner)
+        Errors { inner, reached: self.0.clone() }
     }
 }
 
 /// The service.
 #[derive(Clone)]
-pub(crate) struct Errors<S>(S);
+pub(crate) struct Errors<S> {
+    inner: S,
+    reached: LimitsReached,
+}
 
 impl<S, B> Service<Request<B>> for Errors<S>
 where
@@ -38,17 +49,21 @@ where
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // No layer below is ever unready; a failure here would be one of the call.
-        let _ = self.0.poll_ready(context);
+        let _ = self.inner.poll_ready(context);
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let uri = request.uri().clone();
-        let call = self.0.call(request);
+        let call = self.inner.call(request);
+        let reached = self.reached.clone();
         Box::pin(async move {
             Ok(match call.await {
                 Ok(answer) => answer,
                 Err(failure) => {
+                    if let Some(limit) = failure.limit {
+                        reached.count(limit);
+                    }
                     let instance: String = uri.path().chars().take(256).collect();
                     answer::failure(&failure, &instance)
                 }

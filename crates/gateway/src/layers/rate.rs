@@ -120,7 +120,7 @@ impl Limit {
                 let detail = "this caller sends faster than its rate allows; nothing was sent";
                 let mut failure = Failure::from(Problem::new(Code::RateLimited, detail).after(wait));
                 failure.standing = Some(self.standing(0));
-                Err(failure)
+                Err(failure.at_limit("rate_per_second"))
             }
         }
     }

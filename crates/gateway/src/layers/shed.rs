@@ -1,6 +1,6 @@
 //! Load shedding: so many requests are worked on at once, one more is turned away at once with
-//! `Retry-After`, before its body is read. Without it memory would grow with the impatience of
-//! callers.
+//! `Retry-After`, before its body is read, and so is one that brings a body while the process holds
+//! as much memory as it may. Without it memory would grow with the impatience of callers.
 //!
 //! Not tower's own pair of limit and shed: a request that only waits for a restore to end works on
 //! nothing, and hands its [`Place`] back while it waits.
@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
+use http_body::Body;
 use restore_model::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::Future;
 use crate::answer::{Answer, Failure};
+use crate::memory::Memory;
 
 /// A request's place among those worked on; given back when the last clone is dropped.
 #[derive(Clone)]
@@ -25,12 +27,15 @@ pub(crate) struct Place {
 
 /// The layer.
 #[derive(Clone)]
-pub(crate) struct ShedLayer(Arc<Semaphore>);
+pub(crate) struct ShedLayer {
+    places: Arc<Semaphore>,
+    memory: Memory,
+}
 
 impl ShedLayer {
-    /// At most `most` requests at once, over all connections.
-    pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most)))
+    /// At most `most` requests at once, over all connections, and no body above the ceiling.
+    pub(crate) fn new(most: usize, memory: Memory) -> Self {
+        Self { places: Arc::new(Semaphore::new(most)), memory }
     }
 }
 
@@ -38,7 +43,7 @@ impl<S> Layer<S> for ShedLayer {
     type Service = Shed<S>;
 
     fn layer(&self, inner: S) -> Shed<S> {
-        Shed { inner, places: Arc::clone(&self.0) }
+        Shed { inner, places: Arc::clone(&self.places), memory: self.memory.clone() }
     }
 }
 
@@ -47,9 +52,10 @@ impl<S> Layer<S> for ShedLayer {
 pub(crate) struct Shed<S> {
     inner: S,
     places: Arc<Semaphore>,
+    memory: Memory,
 }
 
-impl<S, B> Service<Request<B>> for Shed<S>
+impl<S, B: Body> Service<Request<B>> for Shed<S>
 where
     S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
 {
@@ -62,9 +68,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Future {
+        if self.memory.is_over() && !request.body().is_end_stream() {
+            let detail = "the gateway holds as much memory as it may; nothing was started";
+            let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(5)).closing();
+            return Box::pin(std::future::ready(Err(failure.at_limit("memory_bytes"))));
+        }
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
             let problem = Problem::new(Code::Overloaded, "too many requests are being worked on").after(1);
-            return Box::pin(std::future::ready(Err(Failure::from(problem).closing())));
+            return Box::pin(std::future::ready(Err(Failure::from(problem).closing().at_limit("in_flight"))));
         };
         request.extensions_mut().insert(Place { permit: Arc::new(permit) });
         self.inner.call(request)

@@ -103,6 +103,11 @@ tables! {
         /// Seconds for a whole request, from its first byte to the answer. Longer than `wait_seconds` and
         /// `submit.answer_seconds`.
         request_seconds: Duration = Seconds(0.1, 3600.0) => "90";
+        /// How deeply JSON may nest.
+        json_depth: usize = Whole(8, 120) => "32";
+        /// Bytes of memory the process may hold; above that, what brings a body is turned away with 503 and connections
+        /// are accepted slowly. Linux only. 0 = no ceiling.
+        memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
         /// Requests worked on at once; more are turned away with 503.
         in_flight: usize = Whole(1, 1_000_000) => "1024";
         /// Seconds that `Prefer: wait` can ask for at most.

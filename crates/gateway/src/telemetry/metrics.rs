@@ -16,6 +16,7 @@ use restore_model::{Event, EventKind};
 use restore_upstream::BreakerState;
 
 use super::traces::Losses;
+use crate::memory::Memory;
 
 /// Bounds of a request's time, in seconds; a restore call waits for the cloud.
 const SECONDS: [f64; 14] =
@@ -71,14 +72,34 @@ impl Metrics {
         Requests { duration }
     }
 
-    /// Counts connections.
-    pub(crate) fn connections(&self) -> Connections {
+    /// Counts the connections of a listener.
+    pub(crate) fn connections(&self, listener: &'static str) -> Connections {
         let open = self
             .meter
             .i64_up_down_counter("restore_gateway.connections")
-            .with_description("connections that are open")
+            .with_description("connections that are open, by listener")
             .build();
-        Connections { open }
+        Connections { open, label: [KeyValue::new("listener", listener)].into() }
+    }
+
+    /// Counts limits that are reached.
+    pub(crate) fn limits(&self) -> LimitsReached {
+        let reached = self
+            .meter
+            .u64_counter("restore_gateway.limits.reached")
+            .with_description("requests and connections ended or turned away, by the key of limits")
+            .build();
+        LimitsReached(reached)
+    }
+
+    /// Shows how much memory is held.
+    pub(crate) fn observe_memory(&self, memory: Memory) {
+        self.meter
+            .u64_observable_gauge("restore_gateway.memory.resident")
+            .with_unit("By")
+            .with_description("memory that the process holds")
+            .with_callback(move |gauge| gauge.observe(memory.resident(), &[]))
+            .build();
     }
 
     /// Counts callers that are not known.
@@ -224,13 +245,25 @@ impl Requests {
 #[derive(Clone)]
 pub(crate) struct Connections {
     open: UpDownCounter<i64>,
+    label: Arc<[KeyValue]>,
 }
 
 impl Connections {
     /// One more is open, until the guard is dropped.
     pub(crate) fn opened(&self) -> OpenConnection {
-        self.open.add(1, &[]);
-        OpenConnection(self.open.clone())
+        self.open.add(1, &self.label);
+        OpenConnection(self.clone())
+    }
+}
+
+/// Counts the limits that were reached.
+#[derive(Clone)]
+pub(crate) struct LimitsReached(Counter<u64>);
+
+impl LimitsReached {
+    /// One request or connection more that was ended or turned away, by the key of `limits`.
+    pub(crate) fn count(&self, limit: &'static str) {
+        self.0.add(1, &[KeyValue::new("limit", limit)]);
     }
 }
 
@@ -246,11 +279,11 @@ impl Refusals {
 }
 
 /// An open connection.
-pub(crate) struct OpenConnection(UpDownCounter<i64>);
+pub(crate) struct OpenConnection(Connections);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.add(-1, &[]);
+        self.0.open.add(-1, &self.0.label);
     }
 }
 

@@ -80,6 +80,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Fa
     let variables = variables.iter().copied().chain([
         ("HOOK_SECRET", HOOK_SECRET),
         ("IAM_PASSWORD", "example-only"),
+        ("TLS_KEY", "example-only"),
         ("AK", "RGTESTACCESSKEY00001"),
         ("SK", "rgTestSecretKey/000000000000000000000001"),
     ]);

@@ -1,0 +1,184 @@
+//! Every limit of the settings: what is over it is ended or turned away, says so where it can, and is
+//! counted under the limit's own name.
+
+use std::time::Duration;
+
+use http::Method;
+use restore_tests::raw::Raw;
+use restore_tests::{Settings, World, requests};
+use tokio::time::Instant;
+
+/// Waits until the limit has been counted.
+async fn counted(world: &World, limit: &str) {
+    let line = format!("restore_gateway_limits_reached_total{{limit=\"{limit}\"}}");
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let page = world.admin("/metrics").await.text();
+        let others = page.lines().filter(|line| line.starts_with("restore_gateway_limits_reached_total"));
+        let others: Vec<&str> = others.filter(|other| !other.starts_with(&line)).collect();
+        assert!(others.is_empty(), "{limit} is counted as {others:?}");
+        if page.contains(&line) {
+            return;
+        }
+        assert!(Instant::now() < end, "{limit} is not counted: {page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn world(key: &str, value: &str) -> World {
+    World::with(Settings::default().set(&format!("limits.{key}"), value)).await
+}
+
+/// The head of a submit that promises a body and does not send it.
+fn head(length: usize) -> String {
+    format!(
+        "POST /api/v1/restores HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_or_too_slow() {
+    let large = world("header_bytes", "8192").await;
+    let mut raw = Raw::open(large.gateway.api()).await;
+    raw.send(format!("GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000))).await;
+    let status = raw.answer().await.map(|answer| answer.status);
+    assert!(matches!(status, Some(431) | None), "{status:?}");
+    counted(&large, "header_bytes").await;
+    large.end().await;
+
+    let slow = world("header_seconds", "0.3").await;
+    let mut raw = Raw::open(slow.gateway.api()).await;
+    raw.send("GET /api/v1/restores HT").await;
+    assert!(raw.closed().await);
+    counted(&slow, "header_seconds").await;
+    slow.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_too_slow_or_too_deep() {
+    let large = world("body_bytes", "1024").await;
+    let answer = large.post("/api/v1/restores", &"x".repeat(2000).into()).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
+    counted(&large, "body_bytes").await;
+    large.end().await;
+
+    let slow = world("body_seconds", "0.3").await;
+    let mut raw = Raw::open(slow.gateway.api()).await;
+    raw.send(head(100)).await;
+    assert_eq!(raw.answer().await.map(|answer| answer.status), Some(408));
+    counted(&slow, "body_seconds").await;
+    slow.end().await;
+
+    let deep = world("json_depth", "8").await;
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let send = |body: String| {
+        let (http, url) = (deep.http.clone(), deep.url("/api/v1/restore-previews"));
+        async move { http.send(Method::POST, &url, &[("content-type", "application/json")], body).await }
+    };
+    assert_eq!(send(nested(8)).await.json()["code"], "invalid_request", "JSON it is");
+    let answer = send(nested(9)).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("invalid_json")));
+    assert!(answer.text().contains("nested deeper than 8"), "{}", answer.text());
+    counted(&deep, "json_depth").await;
+    deep.end().await;
+}
+
+#[tokio::test]
+async fn more_at_once_than_there_is_room_for() {
+    let busy = world("in_flight", "1").await;
+    let mut raw = Raw::open(busy.gateway.api()).await;
+    raw.send(head(100)).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        let answer = busy.get("/api/v1/restores").await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(Instant::now() < end, "the first one never takes its place");
+    };
+    assert_eq!((refused.json()["code"].as_str(), refused.header("retry-after")), (Some("overloaded"), "1"));
+    counted(&busy, "in_flight").await;
+    drop(raw);
+    busy.end().await;
+
+    let full = world("connections", "2").await;
+    let (one, two) = (Raw::open(full.gateway.api()).await, Raw::open(full.gateway.api()).await);
+    counted(&full, "connections").await;
+    let mut waiting = Raw::open(full.gateway.api()).await;
+    waiting.send("GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    drop((one, two));
+    assert_eq!(waiting.answer().await.map(|answer| answer.status), Some(200), "it waited for a place");
+    full.end().await;
+
+    let streams = world("streams", "1").await;
+    let stream = b"GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+    let mut first = Raw::open(streams.gateway.api()).await;
+    first.send(stream).await;
+    let accept = [("accept", "text/event-stream")];
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let url = streams.url("/api/v1/restores");
+        let second = tokio::time::timeout(
+            Duration::from_millis(300),
+            streams.http.send(Method::GET, &url, &accept, ""),
+        );
+        if let Ok(answer) = second.await {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            break;
+        }
+        assert!(Instant::now() < end, "the first stream never opens");
+    }
+    counted(&streams, "streams").await;
+    streams.end().await;
+}
+
+#[tokio::test]
+async fn more_memory_than_the_process_may_hold() {
+    let world = world("memory_bytes", "1").await;
+    let refused = world.submit(&requests::free_disk()).await;
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (503, Some("overloaded")),
+        "{}",
+        refused.text()
+    );
+    assert!(!refused.header("retry-after").is_empty());
+    // What is there already can be looked at, and why is told.
+    assert_eq!(world.get("/api/v1/restores").await.status, 200);
+    let ready = world.admin("/readyz").await;
+    assert!(ready.status == 503 && ready.text().contains("limits.memory_bytes is 1"), "{}", ready.text());
+    assert!(world.sent().await.is_empty());
+    let resident = world.admin("/metrics").await.text();
+    let resident = resident.lines().find(|line| line.starts_with("restore_gateway_memory_resident_bytes "));
+    let bytes: f64 = resident.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("it is shown");
+    assert!(bytes > 1e6, "{bytes}");
+    counted(&world, "memory_bytes").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_is_too_fast_and_a_request_that_takes_too_long() {
+    let fast =
+        World::with(Settings::default().set("limits.rate_per_second", "1").set("limits.rate_burst", "2"))
+            .await;
+    let end = Instant::now() + Duration::from_secs(20);
+    while fast.get("/api/v1/restores").await.status != 429 {
+        assert!(Instant::now() < end, "it is never too fast");
+    }
+    counted(&fast, "rate_per_second").await;
+    fast.end().await;
+
+    let long = World::with(
+        Settings::default()
+            .set("limits.request_seconds", "0.4")
+            .set("limits.wait_seconds", "0.3")
+            .set("submit.answer_seconds", "0.3"),
+    )
+    .await;
+    let mut raw = Raw::open(long.gateway.api()).await;
+    raw.send(head(100)).await;
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("deadline_exceeded")));
+    counted(&long, "request_seconds").await;
+    long.end().await;
+}
