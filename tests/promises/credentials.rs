@@ -1,8 +1,10 @@
-//! A credential of the gateway's own: callers bring no token, one login serves many calls, and a
+//! Credentials of the gateway's own, of every kind: callers bring no token, one login serves many calls, and a
 //! restore is followed, and gone on with, by itself.
 
+use std::os::unix::fs::PermissionsExt;
+
 use http::Method;
-use restore_tests::{Answer, Settings, World, requests};
+use restore_tests::{Answer, Settings, World, WrongClock, requests};
 use serde_json::{Value, json};
 
 /// A CBR that is called with tokens of the gateway's own.
@@ -206,5 +208,247 @@ async fn a_wrong_password_sends_nothing_and_is_not_tried_again_and_again() {
     let ledger = std::fs::read(world.process().folder().join("ledger.db")).expect("the ledger");
     let (_, log, _folder) = world.ended_by("TERM").await;
     assert!(!format!("{shown}{log}{}", String::from_utf8_lossy(&ledger)).contains("hunter2"));
+    world.end().await;
+}
+
+/// A CBR and a VBS that are called with this credential.
+fn with(credential: &str, endpoints: [&str; 2]) -> Settings {
+    let [cbr, vbs] = endpoints;
+    let routes = format!(
+        r#"
+[[credentials]]
+name = "robot"
+project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+{credential}
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+credential = "robot"
+{cbr}
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+credential = "robot"
+{vbs}
+[[routes]]
+match = {{ target = ["volume"] }}
+upstream = "vbs"
+[[routes]]
+upstream = "cbr"
+"#
+    );
+    Settings::default().routes(&routes)
+}
+
+const WRITTEN: [&str; 2] = ["endpoint = \"{clouds}\"", "endpoint = \"{clouds}/vbs\""];
+
+const USER: &str = r#"
+iam = "{clouds}"
+user = "restore-bot"
+domain = "OTC00000000001000012345"
+password = { file = "password" }
+"#;
+
+const KEYS: &str = r#"
+kind = "aksk"
+access_key = { file = "access" }
+secret_key = { file = "secret" }
+"#;
+
+const PERMANENT: [(&str, &str); 2] =
+    [("access", "RGTESTACCESSKEY00001"), ("secret", "rgTestSecretKey/000000000000000000000001")];
+
+/// A server and a disk, restored to their end without anybody's token; what the restore calls carried.
+async fn both_restored(world: &World) -> Vec<Value> {
+    for request in [requests::cbr_server(), requests::free_disk()] {
+        let answer = submit(world, &request).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let done = until(world, &id(&answer.json()), |restore| restore["finished_at"].is_string()).await;
+        assert_eq!((&done["status"], &done["attempts"]), (&json!("succeeded"), &json!(1)), "{done}");
+    }
+    let sent = world.sent().await;
+    assert_eq!((sent.len(), world.applied().await.len()), (2, 2));
+    sent.into_iter().map(|mut sent| sent["headers"].take()).collect()
+}
+
+#[tokio::test]
+async fn an_agency_is_assumed_whatever_its_name_is_called() {
+    let agency = format!(
+        "kind = \"iam-agency\"{USER}agency_name = \"restore-agency\"\nagency_domain = \"customer-domain\""
+    );
+    for (lines, member) in
+        [(agency.clone(), "agency_name"), (agency + "\nagency_member = \"xrole_name\"", "xrole_name")]
+    {
+        let world = world(with(&lines, WRITTEN), "example-only", &[]).await;
+        both_restored(&world).await;
+        let arrived = world.arrived().await;
+        let asked: Vec<&Value> = arrived
+            .iter()
+            .filter(|seen| seen["path"].as_str().is_some_and(|path| path.contains("/auth/tokens")))
+            .map(|seen| &seen["body"]["auth"])
+            .collect();
+        assert_eq!(asked.len(), 2, "the user's own, and the agency's");
+        let role = json!({"domain_name": "customer-domain", member: "restore-agency"});
+        assert_eq!(asked[1]["identity"]["assume_role"], role);
+        world.end().await;
+    }
+    // Of an agency that there is not, IAM's refusal is told.
+    let other =
+        format!("kind = \"iam-agency\"{USER}agency_name = \"other\"\nagency_domain = \"customer-domain\"");
+    let world = world(with(&other, WRITTEN), "example-only", &[]).await;
+    let refused = submit(&world, &requests::free_disk()).await.json();
+    assert_eq!(refused["code"], "credential_failed");
+    assert!(
+        refused["detail"].as_str().is_some_and(|why| why.contains("the agency: IAM answered 403")),
+        "{refused}"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_token_is_scoped_anew() {
+    let token = "kind = \"iam-token\"\niam = \"{clouds}\"\ntoken = { file = \"token\" }";
+    let world = World::serve_beside(with(token, WRITTEN), &[], &[("token", "demo-token")]).await;
+    for headers in both_restored(&world).await {
+        let sent = headers["x-auth-token"].as_str().expect("a token");
+        assert!(sent.starts_with("MIISIM"), "its own, and not the one it was given: {sent}");
+    }
+    assert_eq!(logins(&world).await, 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn calls_are_signed_with_an_access_key() {
+    let world = World::serve_beside(with(KEYS, WRITTEN), &[], &PERMANENT).await;
+    for headers in both_restored(&world).await {
+        let signed = headers["authorization"].as_str().expect("a signature");
+        let names = "SignedHeaders=content-type;host;x-project-id;x-sdk-date, ";
+        assert!(signed.starts_with("SDK-HMAC-SHA256 Access=RGTEST") && signed.contains(names), "{signed}");
+        assert_eq!((&headers["x-auth-token"], &headers["x-security-token"]), (&Value::Null, &Value::Null));
+    }
+    assert_eq!(logins(&world).await, 0);
+    let preview = world
+        .http
+        .send(
+            Method::POST,
+            &world.url("/api/v1/restore-previews"),
+            &[("content-type", "application/json")],
+            requests::free_disk().to_string(),
+        )
+        .await;
+    let preview = preview.text();
+    assert!(preview.contains("authorization") && !preview.contains("RGTEST"), "{preview}");
+    let mut elsewhere = requests::cbr_server();
+    elsewhere["project_id"] = json!("1b2c3d4e5f60718293a4b5c6d7e8f90a");
+    assert_eq!(submit(&world, &elsewhere).await.json()["code"], "out_of_scope");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_temporary_key_brings_its_token() {
+    // As these clouds issue their first one, a moment later.
+    let temporary = [
+        ("access", "RGTESTTEMPACCESS0001"),
+        ("secret", "rgTestTempSecret/0000000000000000000000002"),
+        ("token", "gQpldS10ZXN0LTGIREDACTEDTOKEN=="),
+    ];
+    let keys = KEYS.to_owned() + "security_token = { file = \"token\" }";
+    let world = World::serve_beside(with(&keys, WRITTEN), &[], &temporary).await;
+    let ask = json!({"auth": {"identity": {"methods": ["token"], "token": {"duration_seconds": 900}}}});
+    let url = format!("{}/v3.0/OS-CREDENTIAL/securitytokens", world.clouds.url());
+    let headers = [("content-type", "application/json"), ("x-auth-token", "demo-token")];
+    let issued = world.http.send(Method::POST, &url, &headers, ask.to_string()).await.json();
+    assert_eq!(issued["credential"]["access"], temporary[0].1);
+    for headers in both_restored(&world).await {
+        assert_eq!(headers["x-security-token"], temporary[2].1);
+        assert!(headers["authorization"].as_str().is_some_and(|signed| signed.contains("x-security-token")));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn f30_a_wrong_clock_is_named_and_signed_around() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut keys = KEYS.to_owned();
+    for (name, secret) in PERMANENT {
+        let path = folder.path().join(name);
+        std::fs::write(&path, secret).expect("a secret is written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("and kept");
+        keys = keys.replace(&format!("\"{name}\""), &format!("{path:?}"));
+    }
+    for seconds in [3_600, -3_600] {
+        let clock = WrongClock::by_seconds(seconds);
+        let world = World::by_clock(with(&keys, WRITTEN), &clock).await;
+        let refused = submit(&world, &requests::cbr_server()).await;
+        let problem = refused.json();
+        assert_eq!((refused.status, &problem["code"]), (502, &json!("clock_skew")), "{problem}");
+        let near = ["3600 s", "3599 s", "3601 s"].map(|near| near.to_owned());
+        let told = problem["detail"].as_str().unwrap_or_default();
+        assert!(near.iter().any(|near| told.contains(near)), "how far is told: {problem}");
+        assert_eq!((world.sent().await.len(), world.arrived().await.len()), (0, 1), "one bad signature");
+        // From then on the clouds' own clock is gone by.
+        both_restored(&world).await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_ten_seconds_are_no_login_per_call() {
+    let world = world(held(), "example-only", &[]).await;
+    world.behave(json!({"token_lifetime_seconds": 10, "restore_seconds": 11, "extra_disks": 8})).await;
+    let begun = tokio::time::Instant::now();
+    let mut all = Vec::new();
+    for number in 0..8 {
+        all.push(id(&submit(&world, &requests::extra_disk(number)).await.json()));
+    }
+    for id in &all {
+        let done = until(&world, id, |restore| restore["finished_at"].is_string()).await;
+        assert_eq!((&done["status"], &done["attempts"]), (&json!("succeeded"), &json!(1)));
+    }
+    // One is used for seven of its ten seconds at the least.
+    let (logins, most) =
+        (logins(&world).await, 2 + usize::try_from(begun.elapsed().as_secs() / 7).expect("few"));
+    assert!((2..=most).contains(&logins), "{logins} of at most {most}");
+    let refused = world.arrived().await.iter().filter(|seen| seen["status"] == 401).count();
+    assert_eq!(refused, 0, "each was renewed before its end");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_is_found_in_the_catalog() {
+    let user = format!("kind = \"iam-password\"{USER}");
+    let world = world(with(&user, ["region = \"eu-test-1\"", ""]), "example-only", &[]).await;
+    let preview = world
+        .http
+        .send(
+            Method::POST,
+            &world.url("/api/v1/restore-previews"),
+            &[("content-type", "application/json")],
+            requests::free_disk().to_string(),
+        )
+        .await;
+    assert!(preview.text().contains("https://{discovered}/v2/"), "nothing is asked: {}", preview.text());
+    assert!(world.arrived().await.is_empty());
+    both_restored(&world).await;
+    let sent: Vec<String> =
+        world.sent().await.iter().map(|sent| sent["path"].as_str().unwrap_or_default().to_owned()).collect();
+    assert!(sent[0].starts_with("/cbr/v3/0a1b") && sent[1].starts_with("/vbs/v2/0a1b"), "{sent:?}");
+    assert_eq!(logins(&world).await, 1, "the catalog came with the token");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_region_that_the_catalog_has_not_is_told() {
+    let user = format!("kind = \"iam-password\"{USER}");
+    let world = world(with(&user, ["region = \"eu-test-2\"", ""]), "example-only", &[]).await;
+    let refused = submit(&world, &requests::cbr_server()).await.json();
+    assert_eq!(
+        (&refused["code"], &refused["effect"]),
+        (&json!("route_misconfigured"), &json!("none")),
+        "{refused}"
+    );
+    let why = "no public endpoint of cbr in region eu-test-2";
+    assert!(refused["detail"].as_str().is_some_and(|told| told.contains(why)), "{refused}");
+    assert!(world.sent().await.is_empty());
     world.end().await;
 }

@@ -18,6 +18,7 @@ mod main_job;
 mod once;
 mod operator;
 mod replicas;
+mod rotation;
 mod rows;
 mod schedule;
 mod slow;

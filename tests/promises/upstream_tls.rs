@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use restore_tests::{Settings, World, requests};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -28,16 +29,37 @@ struct Server {
 
 /// A TLS server in front of `clouds`, and how many handshakes it finished.
 async fn front(ca: &Ca, server: Server, clouds: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    front_for(ca, server, clouds, None).await
+}
+
+/// The same; with `clients`, for those alone who show a certificate of it.
+async fn front_for(
+    ca: &Ca,
+    server: Server,
+    clouds: SocketAddr,
+    clients: Option<&Ca>,
+) -> (SocketAddr, Arc<AtomicUsize>) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec![server.name.to_owned()]).expect("parameters");
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(if server.expired { 2021 } else { 2090 }, 1, 1);
     let certificate = params.signed_by(&key, ca).expect("a certificate");
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(clients) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(clients.der().clone()).expect("a root");
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .expect("a verifier")
+        }
+    };
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate.der().clone()], key)
         .expect("a configuration");
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -129,5 +151,50 @@ async fn s27_with_its_authority_in_ca_file_the_same_upstream_is_good() {
         world.until_status(restore["id"].as_str().expect("an id"), "succeeded").await;
         world.end().await;
     }
+    clouds.stop().await;
+}
+
+/// A certificate of a client and its key, PEM.
+fn client(ca: &Ca) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["gateway".to_owned()]).expect("parameters");
+    (params.signed_by(&key, ca).expect("a certificate").pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn an_upstream_that_wants_a_certificate_is_shown_it_and_the_rotated_one() {
+    let (ours, theirs, other) = (ca(), ca(), ca());
+    let clouds = restore_tests::world::clouds().await;
+    let server = Server { name: "localhost", expired: false };
+    let (addr, handshakes) = front_for(&ours, server, clouds.addr(), Some(&theirs)).await;
+    let routes = format!(
+        "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"https://localhost:{}\"\nca_file = \"ca.pem\"\n\
+         client_certificate = \"gateway.pem\"\nclient_key = {{ file = \"gateway.key\" }}\n[[routes]]\nupstream = \"u\"\n",
+        addr.port(),
+    );
+    let (certificate, key) = client(&other);
+    let (root, settings) = (ours.pem(), Settings::default().routes(&routes));
+    let beside = [("ca.pem", root.as_str()), ("gateway.pem", &certificate), ("gateway.key", &key)];
+    let world = World::serve_beside(settings, &[], &beside).await;
+    // Only reads: whether the refusal or the end of the connection is seen first is chance.
+    let url = world.url("/api/v1/restore-checks");
+    let headers = [("content-type", "application/json"), ("x-auth-token", restore_tests::ids::TOKEN)];
+    let check = world.http.send(http::Method::POST, &url, &headers, requests::cbr_server().to_string()).await;
+    assert!(!check.text().contains("\"passed\""), "{}", check.text());
+    assert_eq!(handshakes.load(Ordering::SeqCst), 0, "of another authority");
+    let (certificate, key) = client(&theirs);
+    let folder = world.process().folder();
+    std::fs::write(folder.join("gateway.pem"), certificate).expect("written");
+    std::fs::write(folder.join("gateway.key"), key).expect("written");
+    let taken = "restore_gateway_rotation_files_total{outcome=\"taken\"} 1";
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !world.admin("/metrics").await.text().contains(taken) {
+        assert!(tokio::time::Instant::now() < end, "the new certificate is not taken");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let answer = world.submit(&requests::cbr_server()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    world.until_status(answer.json()["id"].as_str().expect("an id"), "succeeded").await;
+    world.end().await;
     clouds.stop().await;
 }

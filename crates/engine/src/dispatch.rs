@@ -378,6 +378,8 @@ impl Engine {
 /// only knows that no answer came.
 fn because(problem: Problem, fault: Option<Fault>) -> Problem {
     match fault.filter(|fault| fault.proof.is_some() && problem.code == Code::UpstreamUnavailable) {
+        // What a credential lacks it says best itself.
+        Some(fault) if fault.problem.is_some() => fault.to_problem(),
         Some(fault) => Problem { detail: problem.detail, ..fault.to_problem() },
         None => problem,
     }
@@ -387,7 +389,9 @@ fn because(problem: Problem, fault: Option<Fault>) -> Problem {
 /// is refused while the clocks differ is no matter of credentials.
 fn by_the_clock(problem: Problem, offset: Option<i64>) -> Problem {
     let said = problem.upstream.as_ref().and_then(|upstream| upstream.message.as_deref()).unwrap_or_default();
-    let signature = problem.code == Code::Unauthorized && said.to_ascii_lowercase().contains("signature");
+    let said = said.to_ascii_lowercase();
+    let of_signature = ["signature", "aksk", "x-sdk-date"].iter().any(|word| said.contains(word));
+    let signature = problem.code == Code::Unauthorized && of_signature;
     let Some(offset) = offset.filter(|offset| signature && offset.unsigned_abs() >= SKEW_MILLIS) else {
         return problem;
     };

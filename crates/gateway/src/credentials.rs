@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use restore_model::Clock;
 use restore_upstream::{
     AccessKey, ClientIdentity, Credential, Iam, IamLogin, IamOptions, IamProject, IamUser, Keys, SecretCell,
     SigningKey,
@@ -17,6 +18,7 @@ use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
 /// The credentials of the gateway's own, by name. All upstreams that use one share its token.
 pub(crate) fn held(
     settings: &Settings,
+    clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
 ) -> Result<HashMap<String, Credential>, String> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
@@ -29,7 +31,9 @@ pub(crate) fn held(
     let credential = |written: &settings::Credential| {
         let name = written.name.clone();
         let made = match written.kind {
-            CredentialKind::Aksk => keys(written, rotation).map(|keys| Credential::Keys(Arc::new(keys))),
+            CredentialKind::Aksk => {
+                keys(written, Arc::clone(clock), rotation).map(|keys| Credential::Keys(Arc::new(keys)))
+            }
             _ => iam(written, discovering.contains(name.as_str()), rotation)
                 .and_then(Iam::new)
                 .map(|iam| Credential::Iam(Arc::new(iam))),
@@ -74,14 +78,18 @@ fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -
     })
 }
 
-fn keys(written: &settings::Credential, rotation: &mut Rotation) -> Result<Keys, String> {
+fn keys(
+    written: &settings::Credential,
+    clock: Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<Keys, String> {
     let access_key = there(&written.access_key, "access_key")?;
     let secret_key = there(&written.secret_key, "secret_key")?;
     let project = there(&written.project_id, "project_id")?;
     let project = project.parse().map_err(|why| format!("project_id: {why}"))?;
     let watched = format!("credentials.{}", written.name);
     let cell = access_key_cell(watched, access_key, secret_key, written.security_token.as_ref(), rotation);
-    Ok(Keys::new(&written.name, project, cell))
+    Ok(Keys::new(&written.name, project, cell, clock))
 }
 
 /// An access key whose parts are replaced together. `watched` is what the log calls it.

@@ -363,7 +363,7 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
 
 /// The rules and their upstreams, each built once.
 fn routes(settings: &Settings, clock: &Arc<dyn Clock>, rotation: &mut Rotation) -> Result<Routes, String> {
-    let held = credentials::held(settings, rotation)?;
+    let held = credentials::held(settings, clock, rotation)?;
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
     for written in &settings.upstreams {
         let generation = restore_generations::by_name(&written.generation)
@@ -384,7 +384,6 @@ fn routes(settings: &Settings, clock: &Arc<dyn Clock>, rotation: &mut Rotation) 
             ca_file: written.ca_file.clone(),
             identity: credentials::client_identity(written, rotation)
                 .map_err(|why| format!("upstream {}: {why}", written.name))?,
-            clock: Arc::clone(clock),
             http2: written.http2,
             sends: settings.submit.sends,
             deadline: settings.submit.deadline_seconds,

@@ -60,6 +60,8 @@ struct Watch {
     name: String,
     paths: Vec<PathBuf>,
     take: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// What was there when it was registered.
+    begun: u64,
     /// What was last taken, or refused: neither is tried again until the files change.
     settled: Option<u64>,
     /// What the last look saw.
@@ -95,7 +97,14 @@ impl Rotation {
             return;
         }
         let seen = look(&self.hasher, &paths);
-        self.watches.push(Watch { name: name.into(), paths, take: Box::new(take), settled: None, seen });
+        self.watches.push(Watch {
+            name: name.into(),
+            paths,
+            take: Box::new(take),
+            begun: seen,
+            settled: None,
+            seen,
+        });
     }
 
     /// What became of changed files, to be shown.
@@ -133,7 +142,7 @@ impl Rotation {
             if watch.settled == Some(now) || !steady {
                 continue;
             }
-            let first = watch.settled.replace(now).is_none();
+            let first = watch.settled.replace(now).is_none() && now == watch.begun;
             match (watch.take)() {
                 Ok(()) if first => {}
                 Ok(()) => {

@@ -110,6 +110,9 @@ impl Fault {
             let tls = sources(error).any(|source| source.downcast_ref::<rustls::Error>().is_some());
             return Self::not_sent(if tls { FaultKind::Tls } else { FaultKind::Connect }, detail);
         }
+        if sources(error).filter_map(|source| source.downcast_ref()).any(refuses_certificate) {
+            return Self::not_sent(FaultKind::Tls, detail);
+        }
         if let Some(closed) = sources(error).find_map(|source| source.downcast_ref::<Closed>()) {
             return Self::not_sent(FaultKind::Withheld, closed.to_string());
         }
@@ -155,6 +158,29 @@ impl fmt::Display for Fault {
 
 impl StdError for Fault {}
 
+/// Whether the peer ended the handshake because of the certificate it was shown, or not shown. In TLS 1.3 that is only
+/// heard when the request is under way already; but a server reads nothing of it before it has verified the
+/// certificate (RFC 8446, 4.4.2.4 and 4.4.3), and there is no other handshake later.
+fn refuses_certificate(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{
+        BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
+        DecryptError, UnknownCA, UnsupportedCertificate,
+    };
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            BadCertificate
+                | UnsupportedCertificate
+                | CertificateRevoked
+                | CertificateExpired
+                | CertificateUnknown
+                | UnknownCA
+                | DecryptError
+                | CertificateRequired
+        )
+    )
+}
+
 /// An error and what caused it. An I/O error hides the error it carries from `source()`, and may
 /// carry another I/O error.
 fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -176,4 +202,22 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
         }
     }
     texts.join(": ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(512).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_told_from_other_ends() {
+        use rustls::AlertDescription as Alert;
+        let heard = |alert| refuses_certificate(&rustls::Error::AlertReceived(alert));
+        for alert in [Alert::CertificateRequired, Alert::UnknownCA, Alert::DecryptError] {
+            assert!(heard(alert), "{alert:?}");
+        }
+        for alert in [Alert::CloseNotify, Alert::InternalError, Alert::BadRecordMac, Alert::AccessDenied] {
+            assert!(!heard(alert), "{alert:?}");
+        }
+        assert!(!refuses_certificate(&rustls::Error::DecryptError));
+    }
 }

@@ -3,15 +3,16 @@
 //! A signature that is refused is never made again at once: five of them block a key for five minutes, and then for
 //! everybody who has it (wire reference 5.4).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, header};
-use restore_model::{Code, Problem, ProjectId, Timestamp};
+use restore_model::{Clock, Code, Problem, ProjectId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::fault::{Fault, FaultKind};
-use crate::signing::{X_SDK_DATE, sdk_date, sign};
+use crate::signing::{WINDOW_SECONDS, X_SDK_DATE, sdk_date, sign};
 use crate::stack::Outbound;
 use crate::{SecretCell, Token};
 
@@ -43,6 +44,10 @@ pub struct Keys {
     name: String,
     project: ProjectId,
     key: SecretCell<AccessKey>,
+    clock: Arc<dyn Clock>,
+    /// The clouds' time minus ours, by their last `Date`: a signature counts by their clock, and ours may be wrong
+    /// (F30). Of all upstreams together, so that a wrong clock costs one bad signature and not one each.
+    ahead_seconds: AtomicI64,
     /// When a signature was refused last, and of which version of the key.
     refused: Mutex<Option<(Instant, u64)>>,
 }
@@ -58,18 +63,22 @@ pub(crate) struct Signature {
     /// What an echo must not show: whoever has the signature can send the same request again.
     pub(crate) secrets: Vec<Token>,
     /// The version of the key.
-    pub(crate) version: u64,
+    version: u64,
+    /// When it was made, by the clouds' time.
+    at: Timestamp,
 }
 
 impl Keys {
-    /// A key under the name of the settings, for a project.
+    /// A key under the name of the settings, for a project; the time is that of `clock` until the clouds tell theirs.
     #[must_use]
-    pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>) -> Self {
-        Self { name: name.to_owned(), project, key, refused: Mutex::default() }
+    pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>, clock: Arc<dyn Clock>) -> Self {
+        let (ahead_seconds, refused) = (AtomicI64::new(0), Mutex::default());
+        Self { name: name.to_owned(), project, key, clock, ahead_seconds, refused }
     }
 
-    /// Signs a request as of `now`, which is the upstream's time.
-    pub(crate) fn sign(&self, request: &mut Outbound, now: Timestamp) -> Result<Signature, Fault> {
+    /// Signs a request.
+    pub(crate) fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
+        let now = self.clock.now().plus_seconds(self.ahead_seconds.load(Ordering::Relaxed));
         let (version, key) = self.key.versioned();
         self.check_pause(version)?;
         if !request.uri().path().split('/').any(|segment| segment == self.project.as_str()) {
@@ -100,13 +109,24 @@ impl Keys {
         let mut value = HeaderValue::from_str(&value).map_err(|_| illegible())?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
-        Ok(Signature { secrets: secrets.into_iter().flatten().collect(), version })
+        Ok(Signature { secrets: secrets.into_iter().flatten().collect(), version, at: now })
     }
 
-    /// The upstream refused a signature that was made at the right time.
-    pub(crate) fn refused(&self, version: u64) {
-        tracing::warn!(credential = self.name, "the upstream refused a signature");
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), version));
+    /// Hears what became of a signature: the upstream's own time, if it told it, and whether it refused.
+    pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, refused: bool) {
+        let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
+        if let Some(date) = date {
+            self.ahead_seconds.store(seconds(date, self.clock.now()), Ordering::Relaxed);
+        }
+        // One that only came at the wrong time is made at the right one from now on.
+        let untimely = date.is_some_and(|date| seconds(date, signature.at).abs() > WINDOW_SECONDS);
+        if refused {
+            tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
+        }
+        if refused && !untimely {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((Instant::now(), signature.version));
+        }
     }
 
     fn check_pause(&self, version: u64) -> Result<(), Fault> {
@@ -153,6 +173,15 @@ mod tests {
 
     const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
+    /// A clock that stands still.
+    struct At(&'static str);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            read_sdk_date(self.0).unwrap()
+        }
+    }
+
     fn keys(security_token: Option<&str>) -> Keys {
         let secret = |text: &str| SecretString::from(text.to_owned());
         let key = AccessKey {
@@ -160,7 +189,8 @@ mod tests {
             secret_key: secret("rgTestSecretKey/000000000000000000000001"),
             security_token: security_token.map(secret),
         };
-        Keys::new("robot", PROJECT.parse().unwrap(), SecretCell::new(key))
+        let clock = Arc::new(At("20261122T101501Z"));
+        Keys::new("robot", PROJECT.parse().unwrap(), SecretCell::new(key), clock)
     }
 
     fn request(url: &str) -> Outbound {
@@ -177,7 +207,7 @@ mod tests {
             ("http://127.0.0.1:9000/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9", "127.0.0.1:9000"),
         ] {
             let mut request = request(url);
-            let made = keys(Some("gQpldS10ZXN0LTGIREDACTEDTOKEN==")).sign(&mut request, now).unwrap();
+            let made = keys(Some("gQpldS10ZXN0LTGIREDACTEDTOKEN==")).sign(&mut request).unwrap();
             assert_eq!(made.secrets.len(), 3);
             let headers = request.headers();
             assert_eq!(headers["host"], host);
@@ -201,11 +231,10 @@ mod tests {
 
     #[test]
     fn a_refused_key_rests_until_it_is_rotated() {
-        let now = read_sdk_date("20261122T101501Z").unwrap();
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
-        let made = keys.sign(&mut request(&url), now).unwrap();
-        keys.refused(made.version);
-        let fault = keys.sign(&mut request(&url), now).err().unwrap();
+        let made = keys.sign(&mut request(&url)).unwrap();
+        keys.heard(&made, None, true);
+        let fault = keys.sign(&mut request(&url)).err().unwrap();
         assert_eq!((fault.kind, fault.to_problem().code), (FaultKind::NoCredential, Code::CredentialFailed));
         assert!(fault.to_problem().detail.contains("until it is rotated"));
         keys.key.replace(AccessKey {
@@ -213,14 +242,27 @@ mod tests {
             secret_key: "another".to_owned().into(),
             security_token: None,
         });
-        assert!(keys.sign(&mut request(&url), now).is_ok());
+        assert!(keys.sign(&mut request(&url)).is_ok());
     }
 
     #[test]
     fn another_project_is_not_signed_for() {
         let mut request = request("https://cbr.example/v3/1b2c3d4e5f60718293a4b5c6d7e8f90a/backups");
-        let fault = keys(None).sign(&mut request, Timestamp::from_micros(0)).err().unwrap();
+        let fault = keys(None).sign(&mut request).err().unwrap();
         assert_eq!(fault.kind, FaultKind::OutOfScope);
         assert!(!request.headers().contains_key("authorization"));
+    }
+
+    #[test]
+    fn a_wrong_clock_costs_one_signature_and_the_key_does_not_rest() {
+        let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
+        let date = |request: &Outbound| request.headers()["x-sdk-date"].to_str().unwrap().to_owned();
+        let mut first = request(&url);
+        let made = keys.sign(&mut first).unwrap();
+        assert_eq!(date(&first), "20261122T101501Z");
+        keys.heard(&made, read_sdk_date("20261122T111501Z"), true);
+        let mut second = request(&url);
+        keys.sign(&mut second).unwrap();
+        assert_eq!(date(&second), "20261122T111501Z", "by the clouds' own clock");
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use restore_generations::{Call, Generation, Host, Reply};
-use restore_model::{Clock, Problem, Proof, SystemClock};
+use restore_model::{Problem, Proof};
 use tower::{Service, ServiceExt};
 
 mod body;
@@ -66,7 +66,7 @@ const DISCOVERED: &str = "https://{discovered}";
 const VOLUMES: &[&str] = &["volumev2", "volumev3"];
 
 /// How one upstream is reached.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Its name in the settings.
     pub name: String,
@@ -100,8 +100,6 @@ pub struct Options {
     pub retry_after_cap: Duration,
     /// With what it is called.
     pub credential: Credential,
-    /// What the time is here, for signatures.
-    pub clock: Arc<dyn Clock>,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
     pub reads_per_minute: u32,
 }
@@ -127,7 +125,6 @@ impl Options {
             deadline: Duration::from_secs(120),
             retry_after_cap: Duration::from_secs(30),
             credential: Credential::PassThrough,
-            clock: Arc::new(SystemClock),
             reads_per_minute: 600,
         }
     }

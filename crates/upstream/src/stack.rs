@@ -1,7 +1,5 @@
 //! The way out, listed in the order a call meets its layers.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
@@ -36,7 +34,7 @@ pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits:
         // One attempt's time.
         .layer(deadline::DeadlineLayer)
         // Innermost, so that every attempt carries credentials that are valid then.
-        .layer(authorise::AuthoriseLayer::new(options.credential.clone(), Arc::clone(&options.clock)))
+        .layer(authorise::AuthoriseLayer::new(options.credential.clone()))
         .service(exchange::Exchange::new(client, options.body_bytes));
     BoxCloneSyncService::new(stack)
 }

@@ -4,6 +4,7 @@
 mod aksk;
 #[cfg(test)]
 mod cbr;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod control;

@@ -5,21 +5,19 @@
 //! further variant of [`Credential`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use restore_model::{Clock, Timestamp};
+use restore_model::Timestamp;
 use tower::{Layer, Service};
 
 use super::Purpose;
 use super::translate::http_date;
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
-use crate::keys::Keys;
-use crate::signing::WINDOW_SECONDS;
+use crate::keys::{Keys, Signature};
 use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
@@ -41,19 +39,14 @@ pub enum Credential {
 /// What an attempt was sent with.
 enum Shown {
     Token(Token),
-    Signature {
-        secrets: Vec<Token>,
-        version: u64,
-        /// When it was signed, by the upstream's clock as far as it is known.
-        at: Timestamp,
-    },
+    Signature(Signature),
 }
 
 impl Shown {
     fn secrets(&self) -> &[Token] {
         match self {
             Self::Token(token) => std::slice::from_ref(token),
-            Self::Signature { secrets, .. } => secrets,
+            Self::Signature(signature) => &signature.secrets,
         }
     }
 }
@@ -73,7 +66,7 @@ impl Credential {
         matches!(self, Self::Iam(_))
     }
 
-    async fn apply(&self, request: &mut Outbound, now: Timestamp) -> Result<Shown, Fault> {
+    async fn apply(&self, request: &mut Outbound) -> Result<Shown, Fault> {
         let missing =
             || Fault::not_sent(FaultKind::NoCredential, "there is no token to call the upstream with");
         let token = match self {
@@ -90,14 +83,7 @@ impl Credential {
                 }
                 granted.token.clone()
             }
-            Self::Keys(keys) => {
-                let signature = keys.sign(request, now)?;
-                return Ok(Shown::Signature {
-                    secrets: signature.secrets,
-                    version: signature.version,
-                    at: now,
-                });
-            }
+            Self::Keys(keys) => return keys.sign(request).map(Shown::Signature),
         };
         request.headers_mut().insert(X_AUTH_TOKEN, token.to_header().ok_or_else(missing)?);
         Ok(Shown::Token(token))
@@ -108,12 +94,8 @@ impl Credential {
         let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
         match (self, shown) {
             (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
-            (Self::Keys(keys), Shown::Signature { version, at, .. }) if unauthorized || names_it(answer) => {
-                // One that was only late is made with the right time from now on.
-                let late = date.is_some_and(|date| seconds(date, *at).abs() > WINDOW_SECONDS);
-                if !late {
-                    keys.refused(*version);
-                }
+            (Self::Keys(keys), Shown::Signature(signature)) => {
+                keys.heard(signature, date, unauthorized || names_it(answer));
             }
             _ => {}
         }
@@ -125,39 +107,13 @@ fn names_it(answer: &Inbound) -> bool {
         && REFUSED.iter().any(|code| memchr::memmem::find(answer.body(), code).is_some())
 }
 
-fn seconds(later: Timestamp, earlier: Timestamp) -> i64 {
-    later.micros_since(earlier) / 1_000_000
-}
-
-/// The upstream's time: ours, corrected by what its `Date` said last. A signature counts by the upstream's clock, and
-/// ours may be wrong (F30).
-#[derive(Clone)]
-struct TheirTime {
-    ours: Arc<dyn Clock>,
-    /// Theirs minus ours.
-    ahead_seconds: Arc<AtomicI64>,
-}
-
-impl TheirTime {
-    fn now(&self) -> Timestamp {
-        self.ours.now().plus_seconds(self.ahead_seconds.load(Ordering::Relaxed))
-    }
-
-    fn hear(&self, date: Timestamp) {
-        self.ahead_seconds.store(seconds(date, self.ours.now()), Ordering::Relaxed);
-    }
-}
-
 /// The layer.
-pub(crate) struct AuthoriseLayer {
-    credential: Credential,
-    time: TheirTime,
-}
+pub(crate) struct AuthoriseLayer(Credential);
 
 impl AuthoriseLayer {
     /// Authorises with this credential.
-    pub(crate) fn new(credential: Credential, clock: Arc<dyn Clock>) -> Self {
-        Self { credential, time: TheirTime { ours: clock, ahead_seconds: Arc::default() } }
+    pub(crate) const fn new(credential: Credential) -> Self {
+        Self(credential)
     }
 }
 
@@ -165,7 +121,7 @@ impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorise<S>;
 
     fn layer(&self, inner: S) -> Authorise<S> {
-        Authorise { inner, credential: self.credential.clone(), time: self.time.clone() }
+        Authorise { inner, credential: self.0.clone() }
     }
 }
 
@@ -174,7 +130,6 @@ impl<S> Layer<S> for AuthoriseLayer {
 pub(crate) struct Authorise<S> {
     inner: S,
     credential: Credential,
-    time: TheirTime,
 }
 
 impl<S> Service<Outbound> for Authorise<S>
@@ -190,15 +145,14 @@ where
     }
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
-        let (credential, time) = (self.credential.clone(), self.time.clone());
+        let credential = self.credential.clone();
         // The one that is ready goes; its clone stays.
         let stays = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, stays);
         Box::pin(async move {
-            let shown = credential.apply(&mut request, time.now()).await?;
+            let shown = credential.apply(&mut request).await?;
             let answer = inner.call(request).await?;
             let date = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
-            date.inspect(|date| time.hear(*date));
             credential.heard(&shown, &answer, date).await;
             Ok(shown.secrets().iter().fold(answer, masked))
         })

@@ -31,7 +31,7 @@ fn each_example_loads_without_fault() {
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["migration.toml", "replicas.toml", "service.toml", "sidecar.toml"]);
+    assert_eq!(names, ["held.toml", "migration.toml", "replicas.toml", "service.toml", "sidecar.toml"]);
 }
 
 /// The default file with the tables that it shows in comments: a line that begins with `#` and no blank.
