@@ -15,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
         Err(fault) => refused(data, &fault),
         Ok(value) => {
             assert_eq!(serde_json::from_slice::<Value>(data).ok().as_ref(), Some(&value), "two readers disagree");
-            checked(data.len(), value);
+            checked(data.len(), &value);
         }
     }
 }
@@ -33,17 +33,17 @@ fn refused(data: &[u8], fault: &json::InvalidJson) {
     }
 }
 
-fn checked(length: usize, value: Value) {
+fn checked(length: usize, value: &Value) {
     let request = match schema::parse_restore(value.clone()) {
         Ok(request) => request,
         Err(problem) => {
             assert_eq!((problem.code, problem.status(), problem.effect), (Code::InvalidRequest, 422, Effect::None));
             assert!((1..=MAX_FAULTS).contains(&problem.errors.len()), "{} faults", problem.errors.len());
             for fault in &problem.errors {
-                assert!(points_into(&value, &fault.pointer), "{} leads nowhere", fault.pointer);
+                assert!(points_into(value, &fault.pointer), "{} leads nowhere", fault.pointer);
                 assert!(!fault.detail.contains("schema and type disagree"), "{}", fault.detail);
                 assert!(fault.detail.chars().count() <= 1_024, "{}", fault.detail.len());
-                no_value_repeated(&value, &fault.detail);
+                no_value_repeated(value, &fault.detail);
             }
             let written = serde_json::to_vec(&problem).unwrap_or_default().len();
             assert!(written <= BESIDES + PER_BYTE * length, "{written} bytes for {length}");
@@ -52,7 +52,7 @@ fn checked(length: usize, value: Value) {
     };
     // Nothing was lost, added or changed.
     let written = serde_json::to_value(&request).unwrap_or_default();
-    assert_eq!(written, value);
+    assert_eq!(written, *value);
     let again = schema::parse_restore(written).unwrap_or_else(|why| panic!("not read again: {why:?}"));
     assert_eq!(again, request);
     assert_eq!(again.fingerprint(), request.fingerprint());

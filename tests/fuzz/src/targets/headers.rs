@@ -79,7 +79,7 @@ fn ledger(text: &str) {
             if let LedgerUrl::Postgres(_) = url {
                 // Who is shown a URL is shown no password: a user is all that stands before the host.
                 let place = text.split(['?', '#']).next().unwrap_or_default();
-                let authority = place.splitn(4, '/').nth(2).unwrap_or_default();
+                let authority = place.split('/').nth(2).unwrap_or_default();
                 let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
                 assert!(!user.contains(':'), "{text}");
             }
