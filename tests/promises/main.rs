@@ -3,6 +3,7 @@
 mod callers;
 mod canary;
 mod cases;
+mod contract;
 mod crash;
 mod credentials;
 mod disk;

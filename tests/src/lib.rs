@@ -4,6 +4,7 @@
 //! what cannot be seen over HTTP, in the ledger file, or in the clouds' own truth is no promise.
 
 pub mod authority;
+mod contract;
 mod http_client;
 pub mod issuer;
 mod process;
@@ -13,6 +14,7 @@ pub mod world;
 mod wrong_clock;
 
 pub use authority::Authority;
+pub use contract::Contract;
 pub use http_client::{Answer, Http};
 pub use issuer::Issuer;
 pub use process::{Process, binary};

@@ -99,6 +99,7 @@ fn docs_body() -> String {
             }
             body.push_str("<table>");
             for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+                let answer = resolved(&contract, answer);
                 let _ = write!(
                     body,
                     "<tr><td><code>{}</code></td><td>{}</td></tr>",
@@ -125,6 +126,12 @@ fn docs_body() -> String {
     }
     body.push_str("</table>");
     body
+}
+
+/// What a reference within the contract stands for; anything else stands for itself.
+fn resolved<'a>(contract: &'a Value, value: &'a Value) -> &'a Value {
+    let pointer = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    pointer.and_then(|pointer| contract.pointer(pointer)).unwrap_or(value)
 }
 
 fn page(title: &str, body: &str) -> Answer {
