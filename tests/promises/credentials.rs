@@ -382,7 +382,7 @@ async fn f30_a_wrong_clock_is_named_and_signed_around() {
         let refused = submit(&world, &requests::cbr_server()).await;
         let problem = refused.json();
         assert_eq!((refused.status, &problem["code"]), (502, &json!("clock_skew")), "{problem}");
-        let near = ["3600 s", "3599 s", "3601 s"].map(|near| near.to_owned());
+        let near = ["3600 s", "3599 s", "3601 s"].map(str::to_owned);
         let told = problem["detail"].as_str().unwrap_or_default();
         assert!(near.iter().any(|near| told.contains(near)), "how far is told: {problem}");
         assert_eq!((world.sent().await.len(), world.arrived().await.len()), (0, 1), "one bad signature");

@@ -8,9 +8,6 @@ use serde_json::Value;
 use crate::http_client::Answer;
 use crate::world::World;
 
-/// Headers of which the document says when they are there.
-const SOMETIMES: [&str; 3] = ["Idempotency-Replayed", "Retry-After", "Allow"];
-
 /// The document, with every schema it names.
 pub struct Contract {
     /// As served.
@@ -101,10 +98,11 @@ impl Contract {
         }
         for (name, header) in response["headers"].as_object().into_iter().flatten() {
             let value = answer.header(name);
-            if value.is_empty() && !SOMETIMES.contains(&name.as_str()) {
+            let header = self.resolved(header);
+            if value.is_empty() && header["required"] == true {
                 return Err(format!("{what}: no {name}"));
             }
-            let number = self.resolved(header)["schema"]["type"] == "integer";
+            let number = header["schema"]["type"] == "integer";
             if number && !value.is_empty() && value.parse::<u64>().is_err() {
                 return Err(format!("{what}: {name} is no number: {value:?}"));
             }
