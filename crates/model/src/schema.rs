@@ -16,6 +16,9 @@ use crate::request::RestoreRequest;
 /// Faults that are listed for one request; there is no use in more, and an answer stays small.
 pub const MAX_FAULTS: usize = 100;
 
+/// The longest list that the schema of a request allows: the mappings of a server.
+const MAX_ITEMS: usize = 128;
+
 macro_rules! schemas {
     ($($name:literal),* $(,)?) => {
         /// Every schema: its name in `/schemas/{name}` and its text.
@@ -69,8 +72,9 @@ pub fn warm_up() {
 ///
 /// # Errors
 /// [`Code::InvalidRequest`] with a JSON Pointer for every fault, at most [`MAX_FAULTS`].
-pub fn parse_restore(value: Value) -> Result<RestoreRequest, Problem> {
+pub fn parse_restore(mut value: Value) -> Result<RestoreRequest, Problem> {
     if !RESTORE_REQUEST.is_valid(&value) {
+        shorten(&mut value);
         return Err(invalid(faults(&RESTORE_REQUEST, &value)));
     }
     let request: RestoreRequest = serde_json::from_value(value)
@@ -79,7 +83,21 @@ pub fn parse_restore(value: Value) -> Result<RestoreRequest, Problem> {
     if faults.is_empty() { Ok(request) } else { Err(invalid(faults)) }
 }
 
-fn invalid(faults: Vec<Fault>) -> Problem {
+/// Cuts lists to one item more than any list may have. Whatever stands behind that adds nothing to what is told, and
+/// the validator makes all faults of a list, at some hundred bytes each, before it hands out the first.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.truncate(MAX_ITEMS + 1);
+            items.iter_mut().for_each(shorten);
+        }
+        Value::Object(members) => members.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+fn invalid(mut faults: Vec<Fault>) -> Problem {
+    faults.truncate(MAX_FAULTS);
     let count = faults.len();
     let count = if count >= MAX_FAULTS { format!("at least {MAX_FAULTS}") } else { count.to_string() };
     let detail = format!("{count} fault(s) in the request; nothing was sent");
@@ -228,5 +246,25 @@ mod tests {
         let mut value = server();
         value["target"]["volumes"] = Value::Array(vec![json!({}); 100_000]);
         assert_eq!(parse_restore(value).unwrap_err().errors.len(), MAX_FAULTS);
+
+        // Faults that no schema can say count as well.
+        let mut value = server();
+        let mapping = json!({"backup_id": "a", "volume_id": "a"});
+        value["target"]["volumes"] = Value::Array(vec![mapping; MAX_ITEMS]);
+        let problem = parse_restore(value).unwrap_err();
+        assert_eq!(problem.errors.len(), MAX_FAULTS);
+        assert!(problem.detail.starts_with("at least 100 fault(s)"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn the_end_of_a_list_that_is_too_long_is_not_looked_at_and_the_length_is_told() {
+        let schema: Value = serde_json::from_str(text("restore-request").unwrap()).unwrap();
+        assert_eq!(schema["$defs"]["server"]["properties"]["volumes"]["maxItems"], MAX_ITEMS);
+        let mut value = server();
+        let mapping = |n: usize| json!({"backup_id": format!("b{n}"), "volume_id": format!("v{n}")});
+        let mut volumes: Vec<_> = (0..1_000).map(mapping).collect();
+        volumes[900] = json!("../..");
+        value["target"]["volumes"] = Value::Array(volumes);
+        assert_eq!(pointers(value), ["/target/volumes"]);
     }
 }
