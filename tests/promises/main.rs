@@ -1,5 +1,6 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod amplification;
 mod callers;
 mod canary;
 mod cases;
