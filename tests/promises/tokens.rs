@@ -320,6 +320,8 @@ upstream = "vbs"
 [[callers]]
 name = "sdk"
 kind = "aksk"
+rate_per_second = 1000
+rate_burst = 2000
 access_key = { file = "ak" }
 secret_key = { file = "sk" }
 project_id = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
@@ -410,6 +412,7 @@ async fn s30_a_signed_request_counts_while_it_is_fresh_and_whole() {
     let good = Request::submit(&requests::extra_disk(0));
     let first = good.send(&world, None).await;
     assert_eq!(first.status, 202, "{}", first.text());
+    assert_eq!(first.header("ratelimit-policy"), "\"caller\";q=2000;w=2");
     // The very same request once more, within its quarter of an hour: the very same restore.
     let again = good.send(&world, None).await;
     assert_eq!(again.json()["id"], first.json()["id"], "{}", again.text());
@@ -432,6 +435,8 @@ async fn s30_a_signed_request_counts_while_it_is_fresh_and_whole() {
             "{}",
             answer.text()
         );
+        // Nobody uses up somebody's rate with the name of its key.
+        assert!(answer.header("ratelimit").is_empty());
     }
     // Another project than the key's.
     let mut foreign = requests::extra_disk(1);

@@ -199,7 +199,7 @@ impl Gateway {
                 settings.telemetry.access_log,
             ),
             &Arc::new(api_callers),
-            access::rates(settings),
+            &access::rates(settings),
             memory.clone(),
             metrics.limits(),
             api::Dispatch(Arc::new(api::App {

@@ -35,7 +35,7 @@ pub(crate) fn build(
     limits: &Limits,
     trace: trace::TraceLayer,
     callers: &Arc<Callers>,
-    rate: rate::RateLayer,
+    rate: &rate::RateLayer,
     memory: Memory,
     reached: LimitsReached,
     dispatch: Dispatch,
@@ -51,11 +51,12 @@ pub(crate) fn build(
         // Who asks; the credentials end here.
         .layer(caller::CallerLayer::new(callers))
         // A caller that is too fast, like one that is not known, does not get its body read.
-        .layer(rate)
+        .layer(rate.clone())
         // From here on a request is in memory, and small.
         .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
         // Who asks, where only the whole request says it.
         .layer(signature::SignatureLayer::new(callers))
+        .layer(rate.for_signed())
         .service(dispatch);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);

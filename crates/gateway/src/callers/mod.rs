@@ -109,6 +109,9 @@ impl Callers {
     ) -> Result<Presented, Problem> {
         match self.signers.claimed(headers) {
             Ok(None) => {}
+            Ok(Some(_)) if headers.contains_key(X_API_KEY) => {
+                return Err(self.refuse("two", &Unknown::Refused("both a signature and X-Api-Key"), peer));
+            }
             Ok(Some(claim)) => return Ok(Presented::Signed(claim)),
             Err(unknown) => return Err(self.refuse("aksk", &unknown, peer)),
         }

@@ -1,6 +1,8 @@
 //! Rate limit per caller, where the settings ask for one. A caller that is known is told apart by
 //! its name, whoever else by its token, and without one by its address; behind a sidecar's loopback
-//! all callers without a token are one.
+//! all callers without a token are one. Who signs a request counts once the signature is found to be
+//! good, so that nobody can use up another's rate by its access key alone: the layer stands in the
+//! line twice, and each request is counted in one of them.
 //!
 //! Every answer of a limited caller says where it stands, by `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-10): the policy's quota `q` of requests in a window of `w`
@@ -24,6 +26,7 @@ use tower::{Layer, Service};
 
 use super::Future;
 use crate::answer::{Answer, Failure};
+use crate::callers::Claim;
 use crate::connection::Peer;
 
 /// Callers that are remembered before those that have been quiet are forgotten.
@@ -43,7 +46,11 @@ pub(crate) struct Rate {
 
 /// The layer.
 #[derive(Clone)]
-pub(crate) struct RateLayer(Arc<Limits>);
+pub(crate) struct RateLayer {
+    limits: Arc<Limits>,
+    /// Whether it counts those who sign, or all others.
+    signed: bool,
+}
 
 struct Limits {
     general: Option<Limit>,
@@ -81,7 +88,13 @@ impl RateLayer {
     /// The rate of everybody, and of those who have one of their own.
     pub(crate) fn new(general: Rate, own: impl IntoIterator<Item = (String, Rate)>) -> Self {
         let own = own.into_iter().filter_map(|(name, rate)| Some((name, Limit::new(rate)?))).collect();
-        Self(Arc::new(Limits { general: Limit::new(general), own, hash: RandomState::new() }))
+        let limits = Limits { general: Limit::new(general), own, hash: RandomState::new() };
+        Self { limits: Arc::new(limits), signed: false }
+    }
+
+    /// The same limits, for those who sign.
+    pub(crate) fn for_signed(&self) -> Self {
+        Self { limits: Arc::clone(&self.limits), signed: true }
     }
 }
 
@@ -146,7 +159,7 @@ impl<S> Layer<S> for RateLayer {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited { inner, limits: Arc::clone(&self.0) }
+        Limited { inner, limits: Arc::clone(&self.limits), signed: self.signed }
     }
 }
 
@@ -155,6 +168,7 @@ impl<S> Layer<S> for RateLayer {
 pub(crate) struct Limited<S> {
     inner: S,
     limits: Arc<Limits>,
+    signed: bool,
 }
 
 impl<S, B> Service<Request<B>> for Limited<S>
@@ -170,7 +184,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Future {
-        if self.limits.general.is_none() && self.limits.own.is_empty() {
+        let unlimited = self.limits.general.is_none() && self.limits.own.is_empty();
+        if unlimited || request.extensions().get::<Claim>().is_some() != self.signed {
             return self.inner.call(request);
         }
         let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip());

@@ -52,8 +52,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Bytes>) -> Future {
-        let Some(claim) = request.extensions_mut().remove::<Claim>() else {
+    fn call(&mut self, request: Request<Bytes>) -> Future {
+        let Some(claim) = request.extensions().get::<Claim>().cloned() else {
             return self.inner.call(request);
         };
         let (mut head, body) = request.into_parts();
