@@ -78,8 +78,8 @@ fn id(restore: &Value) -> String {
 #[tokio::test]
 async fn a_restore_needs_nobodys_token_and_one_login_serves_all() {
     let world = world(held(), "example-only", &[]).await;
-    world.behave(json!({"restore_seconds": 2, "extra_disks": 20})).await;
-    let asked = (0..20).map(|number| {
+    world.behave(json!({"restore_seconds": 2, "extra_disks": 100})).await;
+    let asked = (0..100).map(|number| {
         let request = requests::extra_disk(number);
         let world = &world;
         async move { submit(world, &request).await }
@@ -94,7 +94,7 @@ async fn a_restore_needs_nobodys_token_and_one_login_serves_all() {
         let done = until(&world, &id(&answer.json()), |restore| restore["finished_at"].is_string()).await;
         assert_eq!(done["status"], "succeeded");
     }
-    assert_eq!((logins(&world).await, world.applied().await.len()), (1, 20));
+    assert_eq!((logins(&world).await, world.applied().await.len()), (1, 100));
     world.end().await;
 }
 

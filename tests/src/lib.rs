@@ -10,6 +10,7 @@ pub mod issuer;
 mod process;
 pub mod raw;
 mod receiver;
+mod settings;
 pub mod world;
 mod wrong_clock;
 
@@ -19,7 +20,8 @@ pub use http_client::{Answer, Http};
 pub use issuer::Issuer;
 pub use process::{Process, binary};
 pub use receiver::{Receiver, SpanSeen};
-pub use world::{Settings, World};
+pub use settings::Settings;
+pub use world::World;
 pub use wrong_clock::WrongClock;
 
 /// The fictional ids that the simulated clouds begin with.

@@ -16,127 +16,13 @@ use serde_json::{Value, json};
 use crate::http_client::{Answer, Http};
 use crate::ids;
 use crate::process::Process;
+use crate::settings::{SERVED, Settings};
 use crate::wrong_clock::WrongClock;
 
 /// Longest wait for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(40);
-
-/// Settings of a test's gateway: the default of a test with changes by dotted path.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    changes: Vec<(String, String)>,
-    routes: Option<String>,
-    tables: String,
-}
-
-impl Settings {
-    /// The same settings with more tables, after everything else; `{clouds}` stands for the clouds' URL.
-    #[must_use]
-    pub fn and(mut self, toml: &str) -> Self {
-        self.tables.push_str(toml);
-        self
-    }
-
-    /// The same settings with another value, written as in TOML: `set("follow.settle_seconds", "1")`.
-    #[must_use]
-    pub fn set(mut self, key: &str, value: &str) -> Self {
-        self.changes.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The same settings with other upstreams and routes; `{clouds}` stands for the clouds' URL.
-    #[must_use]
-    pub fn routes(mut self, toml: &str) -> Self {
-        self.routes = Some(toml.to_owned());
-        self
-    }
-
-    /// The same settings, these lines written into each of the usual upstreams.
-    #[must_use]
-    pub fn each_upstream(self, lines: &str) -> Self {
-        let routes = ROUTES.replace("\nendpoint", &format!("\n{lines}\nendpoint"));
-        self.routes(&routes)
-    }
-
-    /// With what a process has besides, wherever a test does not say otherwise.
-    fn served(mut self, served: &[(&str, &str)]) -> Self {
-        let served = served.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        self.changes.splice(0..0, served);
-        self
-    }
-
-    /// The file for clouds at `clouds`.
-    #[must_use]
-    pub fn toml(&self, clouds: &str) -> String {
-        let mut table: toml::Table = BASE.parse().expect("the base settings");
-        for (key, value) in &self.changes {
-            let value: toml::Table = format!("value = {value}").parse().expect(value);
-            let mut at = &mut table;
-            let mut parts: Vec<&str> = key.split('.').collect();
-            let last = parts.pop().expect("a key");
-            for part in parts {
-                at = at
-                    .entry(part)
-                    .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-                    .as_table_mut()
-                    .expect("a table");
-            }
-            at.insert(last.to_owned(), value["value"].clone());
-        }
-        let routes = self.routes.clone().unwrap_or_else(|| ROUTES.to_owned());
-        format!("{table}\n{routes}\n{}", self.tables).replace("{clouds}", clouds)
-    }
-}
-
-/// Quick, quiet, in memory.
-const BASE: &str = r#"
-[listen]
-api = "127.0.0.1:0"
-admin = "127.0.0.1:0"
-[ledger]
-url = "memory:"
-[follow]
-interval_seconds = 0.5
-status_cache_seconds = 0.2
-[telemetry]
-log_level = "error"
-log_format = "text"
-"#;
-
-/// What a process has besides.
-const SERVED: [(&str, &str); 3] = [
-    ("ledger.url", "\"sqlite:ledger.db\""),
-    ("telemetry.log_level", "\"info\""),
-    ("telemetry.log_format", "\"json\""),
-];
-
-/// CSBS by backup, VBS for disks, CBR for all else.
-const ROUTES: &str = r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{clouds}"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
-[[routes]]
-match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
-upstream = "csbs"
-[[routes]]
-match = { target = ["volume"] }
-upstream = "vbs"
-[[routes]]
-upstream = "cbr"
-"#;
 
 /// A gateway, within this process or as one of its own.
 pub enum Running {

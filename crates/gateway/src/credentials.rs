@@ -75,6 +75,7 @@ fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -
         login,
         project,
         catalog,
+        ca_file: written.ca_file.clone(),
     })
 }
 

@@ -13,6 +13,7 @@ use super::report::Report;
 
 mod callers;
 mod credentials;
+mod shape;
 mod webhooks;
 
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.

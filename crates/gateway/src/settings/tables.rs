@@ -248,6 +248,8 @@ tables! {
         kind: CredentialKind = Word(&["iam-password", "iam-agency", "iam-token", "aksk"]) => required;
         /// Address of IAM, without `/v3`. Of every kind but `aksk`.
         iam: Option<Uri> = Url => absent;
+        /// PEM file of certificate authorities to trust, besides the system's, for IAM. Absent = none. Not of `aksk`.
+        ca_file: Option<PathBuf> = Text => absent;
         /// Name of the user. Of `iam-password` and `iam-agency`.
         user: Option<String> = Text => absent;
         /// Name of the user's domain. Of `iam-password` and `iam-agency`.

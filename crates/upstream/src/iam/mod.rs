@@ -5,6 +5,7 @@
 mod catalog;
 mod exchange;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use moka::future::Cache;
 use restore_model::{Code, Problem, ProjectId};
 
 use crate::fault::{Fault, FaultKind};
-use crate::{Client, SecretCell, Token, plain_client};
+use crate::{Client, SecretCell, Token, client_to};
 use catalog::Catalog;
 
 /// Longest time for one login.
@@ -37,6 +38,8 @@ pub struct IamOptions {
     pub project: IamProject,
     /// Whether the catalog of services is wanted, for upstreams whose endpoint is not in the settings.
     pub catalog: bool,
+    /// Certificates of further roots to trust for IAM, PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A user of IAM.
@@ -130,7 +133,7 @@ impl Iam {
     /// # Errors
     /// When TLS is needed and the roots of trust cannot be loaded.
     pub fn new(options: IamOptions) -> Result<Self, String> {
-        let client = plain_client(&options.endpoint, LOGIN)?;
+        let client = client_to(&options.endpoint, LOGIN, options.ca_file.clone())?;
         // Of two versions of the secret, the one that is rotated out counts until the new one has.
         let granted = Cache::builder().max_capacity(2).expire_after(UntilRenewal).build();
         Ok(Self { options, client, granted, failed: Mutex::default() })

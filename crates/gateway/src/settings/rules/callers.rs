@@ -5,19 +5,11 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use super::shape::{self, Shape};
 use super::{is_remote_cleartext, rows};
 use crate::settings::faults::Code;
 use crate::settings::nearest::nearest;
 use crate::settings::report::Report;
-
-/// The keys of one kind of callers.
-struct Shape {
-    kind: &'static str,
-    /// Those it needs, in sets of which one is enough.
-    needed: &'static [&'static [&'static str]],
-    /// Those it may have.
-    optional: &'static [&'static str],
-}
 
 const SHAPES: [Shape; 5] = [
     Shape { kind: "api-key", needed: &[&["hash"]], optional: &["previous_hash"] },
@@ -30,8 +22,6 @@ const SHAPES: [Shape; 5] = [
     Shape { kind: "iam-token", needed: &[&["iam"], &["domain", "project_id"]], optional: &["ca_file"] },
     Shape { kind: "aksk", needed: &[&["access_key"], &["secret_key"]], optional: &["project_id"] },
 ];
-/// Keys that every kind has.
-const COMMON: [&str; 5] = ["name", "kind", "listener", "rate_per_second", "rate_burst"];
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     listeners(tree, report);
@@ -43,7 +33,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "policies tell callers apart by name: give each its own".to_owned();
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
-        keys(caller, index, report);
+        shape::check(caller, "caller", &SHAPES, &path, report);
         for (key, what) in
             [("jwks", "the keys could be exchanged on the way"), ("iam", "tokens would travel in clear")]
         {
@@ -69,42 +59,6 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         }
     }
     policies(tree, &names, report);
-}
-
-/// What a caller of its kind must have, and what it cannot have.
-fn keys(caller: &Value, index: usize, report: &mut Report<'_>) {
-    let shape = SHAPES.iter().find(|shape| caller["kind"] == shape.kind);
-    let Some(Shape { kind, needed, optional }) = shape else { return };
-    let path = |key: &str| format!("callers[{index}].{key}");
-    // A key that is there and wrong has its own fault already.
-    let present = |key: &str| !caller[key].is_null() || report.is_faulty(&path(key));
-    let missing: Vec<&&[&str]> = needed.iter().filter(|set| !set.iter().any(|key| present(key))).collect();
-    let foreign: Vec<String> = caller
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, value)| {
-            let key = key.as_str();
-            !value.is_null()
-                && !COMMON.contains(&key)
-                && !optional.contains(&key)
-                && !needed.iter().any(|set| set.contains(&key))
-        })
-        .map(|(key, _)| key.clone())
-        .collect();
-    for set in missing {
-        let message = format!("a caller of kind {kind} needs {}", set.join(" or "));
-        report.error(&path(set[0]), Code::MissingKey, message, None);
-    }
-    for key in foreign {
-        let message = format!("a caller of kind {kind} has no {key}");
-        report.error(
-            &path(&key),
-            Code::Conflict,
-            message,
-            Some("take it out, or write another kind".to_owned()),
-        );
-    }
 }
 
 fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {

@@ -4,30 +4,32 @@
 use restore_model::ProjectId;
 use serde_json::Value;
 
+use super::shape::{self, Shape};
 use super::{is_remote_cleartext, rows};
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
 
-/// What a kind must have, and what it may have, besides name, kind and project.
-struct Needs {
-    kind: &'static str,
-    must: &'static [&'static str],
-    may: &'static [&'static str],
-}
-
-const NEEDS: [Needs; 4] = [
-    Needs {
+const SHAPES: [Shape; 4] = [
+    Shape {
         kind: "iam-password",
-        must: &["iam", "user", "domain", "password"],
-        may: &["project", "project_id"],
+        needed: &[&["iam"], &["user"], &["domain"], &["password"]],
+        optional: &["project", "project_id", "ca_file"],
     },
-    Needs {
+    Shape {
         kind: "iam-agency",
-        must: &["iam", "user", "domain", "password", "agency_name", "agency_domain"],
-        may: &["agency_member", "project", "project_id"],
+        needed: &[&["iam"], &["user"], &["domain"], &["password"], &["agency_name"], &["agency_domain"]],
+        optional: &["agency_member", "project", "project_id", "ca_file"],
     },
-    Needs { kind: "iam-token", must: &["iam", "token"], may: &["project", "project_id"] },
-    Needs { kind: "aksk", must: &["access_key", "secret_key", "project_id"], may: &["security_token"] },
+    Shape {
+        kind: "iam-token",
+        needed: &[&["iam"], &["token"]],
+        optional: &["project", "project_id", "ca_file"],
+    },
+    Shape {
+        kind: "aksk",
+        needed: &[&["access_key"], &["secret_key"], &["project_id"]],
+        optional: &["security_token"],
+    },
 ];
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
@@ -40,7 +42,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "give each credential its own name; `passthrough` is the caller's token".to_owned();
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
-        needs(credential, &path, report);
+        shape::check(credential, "credential", &SHAPES, &path, report);
         if credential["iam"].as_str().is_some_and(is_remote_cleartext) {
             let help = "its secret would travel in clear: use https".to_owned();
             report.error(&path("iam"), Code::Cleartext, "http without tls", Some(help));
@@ -70,43 +72,6 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             endpoint(upstream, found, &|key| format!("upstreams[{index}].{key}"), report);
         }
     }
-}
-
-/// Each kind has exactly what it needs: a key that does nothing is a misunderstanding.
-fn needs(credential: &Value, path: &dyn Fn(&str) -> String, report: &mut Report<'_>) {
-    let Some(needs) = NEEDS.iter().find(|needs| credential["kind"] == needs.kind) else { return };
-    let kind = needs.kind;
-    for key in needs.must {
-        let path = path(key);
-        if credential[key].is_null() && !report.is_faulty(&path) {
-            let help = format!("a credential of kind `{kind}` has {}", list(needs.must));
-            report.error(&path, Code::MissingKey, format!("`{key}` is missing"), Some(help));
-        }
-    }
-    for key in NEEDS
-        .iter()
-        .flat_map(|needs| needs.must.iter().chain(needs.may))
-        .collect::<std::collections::BTreeSet<_>>()
-    {
-        if !credential[key].is_null() && !needs.must.contains(key) && !needs.may.contains(key) {
-            let of: Vec<_> = NEEDS
-                .iter()
-                .filter(|other| other.must.contains(key) || other.may.contains(key))
-                .map(|other| other.kind)
-                .collect();
-            let help = format!(
-                "it belongs to {}; a credential of kind `{kind}` has {}",
-                list(&of),
-                list(needs.must)
-            );
-            let message = format!("`{key}` means nothing to a credential of kind `{kind}`");
-            report.error(&path(key), Code::Conflict, message, Some(help));
-        }
-    }
-}
-
-fn list(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Only IAM has a catalog to find an endpoint in; and a certificate has a key.

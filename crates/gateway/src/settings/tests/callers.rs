@@ -20,12 +20,15 @@ fn each_kind_has_its_keys_and_no_other() {
         }
         let foreign = if kind == "mtls" { "hash = \"sha256:0\"" } else { "san = [\"dns:x\"]" };
         let found = shown(&text.replace(keys, &format!("{keys}\n{foreign}")));
-        assert!(found.contains("callers[0].hash") || found.contains("has no san"), "{kind}: {found}");
+        assert!(
+            found.contains("callers[0].hash") || found.contains("`san` means nothing"),
+            "{kind}: {found}"
+        );
     }
     let both = caller("api-key").replace("kind = \"api-key\"", "kind = \"api-key\"\nsan = [\"dns:x\"]");
     assert_eq!(
         shown(&format!("{LEAST}{both}")),
-        "12:7 conflict callers[0].san: a caller of kind api-key has no san"
+        "12:7 conflict callers[0].san: `san` means nothing to a caller of kind `api-key`"
     );
 }
 

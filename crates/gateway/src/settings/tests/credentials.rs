@@ -74,7 +74,11 @@ project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9""#,
 ];
 
 /// Every key that not all kinds have.
-const OPTIONAL: [&str; 2] = ["agency_member = \"xrole_name\"", "security_token = { env = \"IAM_PASSWORD\" }"];
+const OPTIONAL: [&str; 3] = [
+    "agency_member = \"xrole_name\"",
+    "security_token = { env = \"IAM_PASSWORD\" }",
+    "ca_file = \"private-ca.pem\"",
+];
 
 fn of_kind(kind: &str, lines: &str) -> String {
     format!("{LEAST}\n[[credentials]]\nname = \"robot\"\nkind = \"{kind}\"\n{lines}\n")
@@ -105,7 +109,7 @@ fn each_kind_has_exactly_what_it_needs() {
             let name = name_of(line);
             let has = lines.lines().any(|line| name_of(line) == name);
             let may = match name {
-                "project" | "project_id" => kind != "aksk",
+                "project" | "project_id" | "ca_file" => kind != "aksk",
                 "agency_member" => kind == "iam-agency",
                 "security_token" => kind == "aksk",
                 _ => false,
