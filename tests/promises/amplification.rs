@@ -130,7 +130,8 @@ async fn s14_no_request_takes_a_hundred_times_its_bytes_of_memory() {
         let (before, sent) = (peak(), u64::try_from(TOGETHER * body.len()).unwrap_or(u64::MAX));
         let all = futures_util::future::join_all((0..TOGETHER).map(|_| send(body.clone()))).await;
         assert!(all.iter().all(|status| (400..500).contains(status)), "{what}: {all:?}");
-        let taken = peak() - before;
+        // The kernel counts by threads and may seem to go back a little.
+        let taken = peak().saturating_sub(before);
         // Half of what is promised: so much is what the allocator may keep.
         assert!(taken <= 50 * sent, "{what}: {taken} bytes of memory for {sent}");
     }
