@@ -170,6 +170,15 @@ async fn s24_a_credential_in_the_query_is_refused_even_a_good_one() {
     world.end().await;
 }
 
+/// One more caller, who may restore and see nothing.
+fn settings_of_a_blind_one() -> Settings {
+    settings().and(&format!(
+        "[[callers]]\nname = \"blind\"\nkind = \"api-key\"\nhash = \"{}\"\n\
+         [[policies]]\ncallers = [\"blind\"]\nallow = [\"restore\"]\n",
+        hash("rgk_blind")
+    ))
+}
+
 #[tokio::test]
 async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
     let mut world = World::serve(settings()).await;
@@ -195,6 +204,15 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
         assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("not_allowed")), "{path} {key}");
     }
     assert!(world.arrived().await.is_empty(), "no cloud was asked");
+    // Who may see nothing is told that, and not that there is nothing.
+    let blind = settings_of_a_blind_one();
+    let other = World::with(blind).await;
+    let list = ask(&other, "rgk_blind", Method::GET, "/api/v1/restores", &Value::Null).await;
+    assert_eq!((list.status, &list.json()["code"]), (403, &json!("not_allowed")), "{}", list.text());
+    let stream = [("x-api-key", "rgk_blind"), ("accept", "text/event-stream")];
+    let stream = ask_with(&other, &stream, Method::GET, "/api/v1/restores", &Value::Null).await;
+    assert_eq!(stream.status, 403);
+    other.end().await;
     // What is wrong with a request is told before who may make it: nothing is learnt from that.
     let broken = ask(&world, FOREIGN, Method::POST, "/api/v1/restores", &json!({})).await;
     assert_eq!(broken.status, 422);
@@ -259,12 +277,7 @@ async fn s4_s5_what_belongs_to_another_caller_looks_like_nothing() {
 
 #[tokio::test]
 async fn s5_a_lock_of_another_caller_tells_no_ids() {
-    let blind = settings().and(&format!(
-        "[[callers]]\nname = \"blind\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"blind\"]\nallow = [\"restore\", \"read\"]\n",
-        hash("rgk_blind")
-    ));
-    let world = World::with(blind).await;
+    let world = World::with(settings_of_a_blind_one()).await;
     world.behave(json!({"restore_seconds": 20})).await;
     let mine = submit(&world, NIGHTLY, &requests::free_disk()).await;
     let busy = submit(&world, "rgk_blind", &requests::free_disk()).await;

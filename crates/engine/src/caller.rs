@@ -143,11 +143,10 @@ impl Caller {
         may(Action::ReadAny) || (*intent.caller == *identity.name && may(Action::Read))
     }
 
-    /// Whether it may see anything but what it submitted itself.
-    pub(crate) fn sees_others(&self) -> bool {
-        self.identity
-            .as_ref()
-            .is_none_or(|identity| identity.grants.iter().any(|grant| grant.allow.contains(&Action::ReadAny)))
+    /// Whether it may do this to anything.
+    pub(crate) fn may_at_all(&self, action: Action) -> bool {
+        let identity = self.identity.as_ref();
+        identity.is_none_or(|identity| identity.grants.iter().any(|grant| grant.allow.contains(&action)))
     }
 }
 
@@ -187,11 +186,21 @@ impl Engine {
     /// # Errors
     /// [`Code::NotAllowed`].
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
-        let may =
-            |identity: &Identity| identity.grants.iter().any(|grant| grant.allow.contains(&Action::Resolve));
-        let allowed = caller.identity.as_ref().is_none_or(may);
-        self.decided(caller, Action::Resolve, None, allowed);
-        if allowed { Ok(()) } else { Err(denied(Action::Resolve)) }
+        self.permit_at_all(caller, Action::Resolve, caller.may_at_all(Action::Resolve))
+    }
+
+    /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`].
+    pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
+        let allowed = caller.may_at_all(Action::Read) || caller.may_at_all(Action::ReadAny);
+        self.permit_at_all(caller, Action::Read, allowed)
+    }
+
+    fn permit_at_all(&self, caller: &Caller, action: Action, allowed: bool) -> Result<(), Problem> {
+        self.decided(caller, action, None, allowed);
+        if allowed { Ok(()) } else { Err(denied(action)) }
     }
 
     /// Tells of a decision; of nobody in particular there is none.
@@ -250,7 +259,7 @@ mod tests {
         assert!(!job.may(Action::Restore, &request(OURS), Some("green")), "another upstream");
         assert!(!job.may(Action::Restore, &request(THEIRS), Some("blue")), "another project");
         assert!(!job.may(Action::Preview, &request(OURS), Some("blue")), "another action");
-        assert!(!job.sees_others());
+        assert!(job.may_at_all(Action::Restore) && !job.may_at_all(Action::ReadAny));
         assert!(Caller::anyone(None).may(Action::Restore, &request(THEIRS), Some("green")));
     }
 

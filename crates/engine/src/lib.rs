@@ -234,9 +234,10 @@ impl Engine {
     /// A page of the restores that a caller may see, newest first.
     ///
     /// # Errors
-    /// [`Code::LedgerUnavailable`].
+    /// [`Code::LedgerUnavailable`]; [`Code::NotAllowed`] for who may see nothing at all.
     pub async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
-        if !caller.sees_others() {
+        self.permit_list(caller)?;
+        if !caller.may_at_all(Action::ReadAny) {
             query.caller = caller.name().map(str::to_owned);
         }
         let limit = query.limit;

@@ -166,6 +166,7 @@ pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
         return Err(Problem::new(Code::InvalidParameter, detail).into());
     }
     let seen: Option<Position> = last_seen(&asked.headers)?;
+    app.engine.permit_list(&asked.caller)?;
     let terms = app.streams.open()?;
     let changed = app.engine.changed();
     let at = match seen {
