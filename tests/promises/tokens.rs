@@ -139,6 +139,41 @@ async fn s29_keys_are_fetched_once_and_outlive_their_issuer() {
 }
 
 #[tokio::test]
+async fn s29_a_key_that_is_withdrawn_from_a_file_ends_without_a_restart() {
+    let issuer = Issuer::start().await;
+    issuer.add_key("two");
+    let settings = Settings::default().and(&format!(
+        "[[callers]]\nname = \"them\"\nkind = \"jwt\"\nissuer = \"https://login.example\"\n\
+         audience = \"restore-gateway\"\njwks_file = \"keys.json\"\n{POLICY}"
+    ));
+    let world = World::serve_beside(settings, &[], &[("keys.json", &issuer.published())]).await;
+    let (one, two) = (issuer.token("one", &issuer.claims()), issuer.token("two", &issuer.claims()));
+    assert_eq!((with_token(&world, &one).await.status, with_token(&world, &two).await.status), (200, 200));
+    issuer.withdraw("one");
+    std::fs::write(world.process().folder().join("keys.json"), issuer.published()).expect("it is written");
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while with_token(&world, &one).await.status != 401 {
+        assert!(tokio::time::Instant::now() < end, "it is withdrawn within a minute");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(with_token(&world, &two).await.status, 200);
+    // A file that holds no keys takes none away.
+    std::fs::write(world.process().folder().join("keys.json"), "{}").expect("it is written");
+    let refused = |page: &str| {
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("restore_gateway_rotation_files_total{outcome=\"refused\"}"));
+        line.is_some_and(|line| line.ends_with(" 1"))
+    };
+    while !refused(&world.admin("/metrics").await.text()) {
+        assert!(tokio::time::Instant::now() < end, "it is refused, and counted");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(with_token(&world, &two).await.status, 200);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn s29_without_any_keys_nobody_is_let_in_and_it_is_said_that_it_will_pass() {
     let issuer = Issuer::start().await;
     issuer.away(true);

@@ -28,6 +28,7 @@ pub struct Issuer {
 #[derive(Default)]
 struct Shared {
     keys: Mutex<BTreeMap<String, EcdsaKeyPair>>,
+    withdrawn: Mutex<Vec<String>>,
     asked: AtomicUsize,
     away: AtomicBool,
 }
@@ -68,6 +69,20 @@ impl Issuer {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
         let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).expect("a key");
         self.shared.keys.lock().expect("the keys").insert(name.to_owned(), key);
+    }
+
+    /// Withdraws a key; it can still sign until the issuer is dropped, as a stolen one could.
+    ///
+    /// # Panics
+    /// When a test has panicked while it held the keys.
+    pub fn withdraw(&self, name: &str) {
+        self.shared.withdrawn.lock().expect("the names").push(name.to_owned());
+    }
+
+    /// What it publishes.
+    #[must_use]
+    pub fn published(&self) -> String {
+        self.shared.set().to_string()
     }
 
     /// Answers nobody any more, or again.
@@ -124,7 +139,8 @@ impl Shared {
 
     fn set(&self) -> Value {
         let keys = self.keys.lock().expect("the keys");
-        let shown = keys.iter().map(|(name, key)| {
+        let withdrawn = self.withdrawn.lock().expect("the names");
+        let shown = keys.iter().filter(|(name, _)| !withdrawn.contains(name)).map(|(name, key)| {
             let point = key.public_key().as_ref();
             let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
             json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": name,

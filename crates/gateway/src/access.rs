@@ -70,7 +70,11 @@ fn add(
                 subjects: list(&written.subject),
                 source,
             };
-            callers.issuers.push(Issuer::new(options, row)?);
+            let issuer = Arc::new(Issuer::new(options, row)?);
+            let renewed = Arc::clone(&issuer);
+            let watched = format!("callers.{}.jwks_file", written.name);
+            rotation.watch(watched, written.jwks_file.clone(), move || renewed.renew());
+            callers.issuers.push(issuer);
         }
         CallerKind::Mtls => callers.certificates.add(list(&written.subject), list(&written.san), row),
         CallerKind::IamToken => {

@@ -172,17 +172,27 @@ impl Issuer {
     }
 
     async fn fetch(&self) -> Result<(), String> {
-        let text = match &self.source {
-            Source::Address(source) => source.fetch().await?.to_vec(),
-            Source::File(path) => {
-                let text = tokio::fs::read(path).await.map_err(|error| error.to_string())?;
-                if text.len() > FILE {
-                    return Err(format!("the file has more than {FILE} bytes"));
-                }
-                text
-            }
-        };
-        let set: JwkSet = serde_json::from_slice(&text).map_err(|_| "this is no set of keys")?;
+        match &self.source {
+            Source::Address(source) => self.take(&source.fetch().await?),
+            Source::File(_) => self.renew(),
+        }
+    }
+
+    /// Reads the keys of a file again, so that a withdrawn one ends at once.
+    ///
+    /// # Errors
+    /// Why they cannot be used; those that were there stay.
+    pub(crate) fn renew(&self) -> Result<(), String> {
+        let Source::File(path) = &self.source else { return Ok(()) };
+        let text = std::fs::read(path).map_err(|error| error.to_string())?;
+        if text.len() > FILE {
+            return Err(format!("the file has more than {FILE} bytes"));
+        }
+        self.take(&text)
+    }
+
+    fn take(&self, text: &[u8]) -> Result<(), String> {
+        let set: JwkSet = serde_json::from_slice(text).map_err(|_| "this is no set of keys")?;
         let keys: Vec<Jwk> = set.keys.into_iter().filter(signs).collect();
         if keys.is_empty() {
             return Err("there is no key in it that signs".to_owned());

@@ -78,7 +78,7 @@ pub(crate) enum Presented {
 #[derive(Default)]
 pub(crate) struct Callers {
     pub(crate) keys: Keys,
-    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) issuers: Vec<Arc<Issuer>>,
     pub(crate) certificates: Certificates,
     pub(crate) iam: Vec<IamTokens>,
     pub(crate) signers: AccessKeys,

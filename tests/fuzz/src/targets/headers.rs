@@ -9,6 +9,10 @@ use restore_upstream::{SigningKey, TraceContext, is_public, literal_address, ret
 
 pub(crate) const MAX_LEN: usize = 512;
 
+/// Written behind what may be a secret: a fault that repeats any of it repeats this. Pieces of the
+/// faults' own texts, which the fuzzer finds, would otherwise look like a repetition.
+const MARK: &str = "zq7Xcanary";
+
 pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
@@ -17,8 +21,8 @@ pub(crate) fn run(data: &[u8]) {
     moment(data, first);
     ledger(first);
     address(first);
-    if let Err(why) = SigningKey::parse(first) {
-        assert!(first.len() < 32 || !why.contains(first));
+    if let Err(why) = SigningKey::parse(&format!("{first}{MARK}")) {
+        assert!(!why.contains(MARK), "{why}");
     }
     if let Ok(id) = first.parse::<RestoreId>() {
         assert_eq!(id.to_string().parse(), Ok(id));
@@ -84,7 +88,10 @@ fn ledger(text: &str) {
                 assert!(!user.contains(':'), "{text}");
             }
         }
-        Err(why) => assert!(text.len() < 24 || !why.to_string().contains(text), "{why}"),
+        Err(_) => {}
+    }
+    if let Err(why) = format!("{text}{MARK}").parse::<LedgerUrl>() {
+        assert!(!why.to_string().contains(MARK), "{why}");
     }
 }
 
