@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -110,13 +110,17 @@ impl Admin {
             Ok(caller) if *request.method() == Method::POST => self.act(&path, request, &caller).await,
             Ok(_) => Err(other_method(&path)),
         };
-        Ok(answered.unwrap_or_else(|failure| {
+        let mut answer = answered.unwrap_or_else(|failure| {
             let mut answer = answer::failure(&failure, &path);
             if let Some(allow) = failure.allow {
                 answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             }
             answer
-        }))
+        });
+        // As on the API: words of strangers are among these, and an operator may look at them with a browser.
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        Ok(answer)
     }
 
     /// Who asks, if it may ask here at all.

@@ -15,6 +15,7 @@ mod demo;
 mod ledger;
 mod operate;
 mod preview;
+mod private;
 mod serve;
 mod simulate;
 

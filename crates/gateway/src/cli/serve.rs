@@ -24,6 +24,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
         eprintln!("error: {why}");
         return ExitCode::FAILURE;
     }
+    // Before the first secret is read.
+    super::private::keep_memory_private();
     let settings = match options.file.load() {
         Ok(settings) => settings,
         Err(code) => return code,
