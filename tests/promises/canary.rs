@@ -47,14 +47,14 @@ upstream = "cbr"
 
 /// Everything that was said, in words to search.
 #[derive(Default)]
-struct Said(Vec<(String, Vec<u8>)>);
+pub(crate) struct Said(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Said {
-    fn answer(&mut self, what: &str, answer: &Answer) {
+    pub(crate) fn answer(&mut self, what: &str, answer: &Answer) {
         self.0.push((what.to_owned(), format!("{:?}\n{}", answer.headers, answer.text()).into_bytes()));
     }
 
-    fn folder(&mut self, folder: &Path) {
+    pub(crate) fn folder(&mut self, folder: &Path) {
         let entries =
             std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
         let mut files = 0;
@@ -65,7 +65,7 @@ impl Said {
         assert!(files > 0, "there is a ledger");
     }
 
-    fn search(&self, secrets: &[&str]) {
+    pub(crate) fn search(&self, secrets: &[&str]) {
         for (what, bytes) in &self.0 {
             for secret in secrets {
                 // The beginning is enough to use a token's other half for.

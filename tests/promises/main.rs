@@ -1,9 +1,12 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
 mod amplification;
+mod browser;
 mod callers;
 mod canary;
+mod canary_callers;
 mod cases;
+mod confinement;
 mod contract;
 mod crash;
 mod credentials;
@@ -12,17 +15,21 @@ mod documents;
 mod evidence;
 mod faults;
 mod first_minutes;
+mod floods;
 mod framing;
 mod hostile_input;
+mod hostile_load;
 mod life;
 mod limits;
 mod main_job;
 mod once;
 mod operator;
+mod patterns;
 mod replicas;
 mod rotation;
 mod rows;
 mod schedule;
+mod shipped;
 mod slow;
 mod soak;
 mod streams;

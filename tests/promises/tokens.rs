@@ -367,18 +367,18 @@ allow = ["restore", "read"]
     )
 }
 
-const AK: &str = "RGTESTACCESSKEY00009";
-const SK: &str = "rgTestSecretKey/000000000000000000000009";
+pub(crate) const AK: &str = "RGTESTACCESSKEY00009";
+pub(crate) const SK: &str = "rgTestSecretKey/000000000000000000000009";
 
 /// A request as an SDK would sign it.
-struct Request<'a> {
-    method: Method,
-    path: &'a str,
-    body: String,
-    secret: &'a str,
-    date: String,
-    key: Option<&'a str>,
-    sign_key: bool,
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) body: String,
+    pub(crate) secret: &'a str,
+    pub(crate) date: String,
+    pub(crate) key: Option<&'a str>,
+    pub(crate) sign_key: bool,
 }
 
 fn sdk_date(offset: i64) -> String {
@@ -389,7 +389,7 @@ fn sdk_date(offset: i64) -> String {
 }
 
 impl<'a> Request<'a> {
-    fn submit(request: &Value) -> Self {
+    pub(crate) fn submit(request: &Value) -> Self {
         Self {
             method: Method::POST,
             path: "/api/v1/restores",
@@ -402,7 +402,7 @@ impl<'a> Request<'a> {
     }
 
     /// Signs, and sends `body` in the place of what was signed if there is one.
-    async fn send(&self, world: &World, body: Option<&str>) -> Answer {
+    pub(crate) async fn send(&self, world: &World, body: Option<&str>) -> Answer {
         let host = world.gateway.api().to_string();
         let mut signed = vec![("content-type", "application/json"), ("host", host.as_str())];
         if let (Some(key), true) = (self.key, self.sign_key) {

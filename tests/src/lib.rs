@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod contract;
+pub mod h2;
 mod http_client;
 pub mod issuer;
 mod process;

@@ -73,7 +73,7 @@ impl Process {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, toml).expect("settings are written");
         // A file that may grow no further is an error then, as a full disk is, and not a signal.
-        let mut child = Command::new("sh")
+        let child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(binary())
             .arg("serve")
@@ -87,6 +87,21 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .expect("the gateway runs");
+        Self::of(child, folder).await
+    }
+
+    /// One that a test has started by itself, with the log on a pipe; gives the folder and the log back when it ends
+    /// before it is up.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    ///
+    /// # Panics
+    /// When its log is on no pipe.
+    pub async fn of(
+        mut child: Child,
+        folder: tempfile::TempDir,
+    ) -> Result<Self, (tempfile::TempDir, String)> {
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let mut before = String::new();
         let up = async {
@@ -115,6 +130,16 @@ impl Process {
             log
         });
         Ok(Self { child, api, admin, log, folder })
+    }
+
+    /// What the kernel tells of it: a file below `/proc/<pid>`.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn proc(&self, name: &str) -> PathBuf {
+        let id = self.child.id().expect("a running process");
+        PathBuf::from(format!("/proc/{id}/{name}"))
     }
 
     /// Whether it has not ended yet.
@@ -170,8 +195,7 @@ impl Process {
     }
 
     fn memory(&self, what: &str) -> u64 {
-        let id = self.child.id().expect("a running process");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("procfs");
+        let status = std::fs::read_to_string(self.proc("status")).expect("procfs");
         let line = status.lines().find(|line| line.starts_with(what)).expect(what);
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }

@@ -70,7 +70,8 @@ pub struct World {
     pub gateway: Running,
     /// A client.
     pub http: Http,
-    toml: String,
+    /// What it was started with.
+    pub toml: String,
 }
 
 impl World {

@@ -170,10 +170,10 @@ mod tests {
         }
     }
 
-    /// S33: whoever writes a pattern, no text can make it take more than linear time, because an
+    /// Whoever writes a pattern, no text can make it take more than linear time, because an
     /// expression that needs backtracking is not taken in the first place.
     #[test]
-    fn only_linear_patterns_compile() {
+    fn s33_only_linear_patterns_compile() {
         for pattern in ["(?=a)a", "(a)\\\\1", "(?<!b)a"] {
             let schema = format!(r#"{{"type": "string", "pattern": "{pattern}"}}"#);
             assert!(compile(&schema).is_err(), "{pattern} needs backtracking");

@@ -1,0 +1,151 @@
+//! What a browser could be made to do with the gateway: nothing. Words of strangers are never HTML (S39), and no page of
+//! another origin may read an answer (S40).
+
+use http::Method;
+use restore_tests::{Answer, Settings, World, ids, requests};
+use serde_json::{Value, json};
+
+const SCRIPT: &str = "<script src=https://evil.example/x.js></script><img src=x onerror=alert(1)>\"'&";
+
+/// What is told as HTML; everything else a browser is told not to take for HTML.
+fn is_page(answer: &Answer, what: &str) -> bool {
+    let kind = answer.header("content-type");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}: {kind}");
+    kind.starts_with("text/html")
+}
+
+/// A page is made of nothing that it brings from elsewhere and nothing that runs.
+fn is_harmless(answer: &Answer, what: &str) {
+    let policy = answer.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none';"), "{what}: {policy:?}");
+    for part in ["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{what}: {policy}");
+    }
+    assert!(!policy.contains("script-src") && !policy.contains("http"), "{what}: {policy}");
+    let text = answer.text().to_lowercase();
+    for word in ["<script", "<img", "<iframe", "<link", "<object", " src=", "onerror", "javascript:", "evil"]
+    {
+        assert!(!text.contains(word), "{what}: {word}");
+    }
+    for link in text.split("href=\"").skip(1) {
+        assert!(link.starts_with('/'), "{what} leads elsewhere: {}", &link[..link.len().min(60)]);
+    }
+}
+
+async fn pages(world: &World) -> Vec<(String, Answer)> {
+    let contract = world.get("/openapi.json").await.json();
+    assert!(contract["paths"].is_object());
+    let mut pages = vec![("/docs".to_owned(), world.get("/docs").await)];
+    let text = pages[0].1.text();
+    for code in text.split("href=\"/problems/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let path = format!("/problems/{code}");
+        pages.push((path.clone(), world.get(&path).await));
+    }
+    assert!(pages.len() > 20, "every problem has its page: {}", pages.len());
+    pages
+}
+
+#[tokio::test]
+async fn s39_words_of_strangers_are_never_html() {
+    let settings = Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "1");
+    let world = World::with(settings).await;
+    world.behave(json!({"extra_disks": 3})).await;
+    let before = pages(&world).await;
+    for (path, page) in &before {
+        assert!(page.status == 200 && is_page(page, path), "{path}");
+        is_harmless(page, path);
+    }
+
+    // Upstream's words, and the caller's own, in every place that repeats them.
+    let refusal = json!({"match": {"method": "POST", "path": "*/restore"}, "times": 2, "answer": {"status": 409,
+        "headers": {"x-request-id": SCRIPT, "content-type": "text/html"},
+        "body": {"error_code": SCRIPT, "error_msg": SCRIPT}}});
+    let garbage = json!({"match": {"method": "POST", "path": "*/restore"}, "answer": {"status": 202,
+        "headers": {"content-type": "text/html"}, "body_raw": format!("<html>{SCRIPT}</html>")}});
+    world.faults(json!([refusal, garbage])).await;
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        answers.push(("submit".to_owned(), world.submit(&requests::extra_disk(number)).await));
+    }
+    let hostile = [
+        json!({"project_id": SCRIPT}),
+        json!({SCRIPT: 1}),
+        json!({"project_id": ids::PROJECT, "source": {"backup_id": SCRIPT}, "target": {"type": SCRIPT}}),
+        json!(SCRIPT),
+    ];
+    for body in &hostile {
+        for path in ["/api/v1/restores", "/api/v1/restore-previews", "/api/v1/restore-checks"] {
+            answers.push((path.to_owned(), world.post(path, body).await));
+        }
+    }
+    let escaped = SCRIPT.replace('<', "%3C").replace('>', "%3E").replace('"', "%22").replace(' ', "%20");
+    for path in ["/", "/problems/", "/schemas/", "/docs/", "/api/v1/restores/", "/api/v1/restores?status="] {
+        let path = format!("{path}{escaped}");
+        answers.push((path.clone(), world.get(&path).await));
+    }
+    let list = world.get("/api/v1/restores").await;
+    for restore in list.json()["restores"].as_array().expect("restores") {
+        let path = format!("/api/v1/restores/{}", restore["id"].as_str().expect("an id"));
+        answers.push((path.clone(), world.get(&path).await));
+        answers.push((path.clone(), world.get(&format!("{path}/events")).await));
+    }
+    answers.push(("the list".to_owned(), list));
+    let admin = ["/", "/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"];
+    for path in admin.map(str::to_owned).into_iter().chain([format!("/{escaped}")]) {
+        answers.push((path.clone(), world.admin(&path).await));
+    }
+    for (what, answer) in &answers {
+        assert!(!is_page(answer, what), "{what}: {}", answer.text());
+    }
+    // The words did come that far.
+    let told = |word: &str| answers.iter().any(|(_, answer)| answer.text().contains(word));
+    assert!(told("evil.example") && told("onerror"), "nothing was repeated");
+
+    // And no page has learnt anything from all that.
+    for ((path, page), (_, now)) in before.iter().zip(pages(&world).await) {
+        assert_eq!(page.body, now.body, "{path}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s40_no_page_of_another_origin_may_read_an_answer() {
+    let world = World::new().await;
+    let admin = format!("http://{}", world.gateway.admin());
+    let api = world.url("");
+    let paths: Vec<String> =
+        ["/docs", "/openapi.json", "/api/v1/restores", "/api/v1/capabilities", "/nowhere"]
+            .map(|path| format!("{api}{path}"))
+            .into_iter()
+            .chain(["/livez", "/metrics", "/settings", "/attention"].map(|path| format!("{admin}{path}")))
+            .collect();
+    let origins = ["https://evil.example", "null", api.as_str(), "http://localhost:8080"];
+    let body = requests::free_disk().to_string();
+    for url in &paths {
+        for origin in origins {
+            for method in [Method::OPTIONS, Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+                let headers = [
+                    ("origin", origin),
+                    ("access-control-request-method", "POST"),
+                    ("access-control-request-headers", "x-auth-token, content-type"),
+                    ("access-control-request-private-network", "true"),
+                    // What a page may send without asking first.
+                    ("content-type", "text/plain"),
+                ];
+                let body = if method == Method::POST { body.as_str() } else { "" };
+                let answer = world.http.send(method.clone(), url, &headers, body.to_owned()).await;
+                let names = answer.headers.keys().map(http::HeaderName::as_str);
+                let given: Vec<&str> = names.filter(|name| name.starts_with("access-control-")).collect();
+                assert!(given.is_empty(), "{method} {url} of {origin}: {given:?}");
+                if method == Method::OPTIONS {
+                    assert!((400..500).contains(&answer.status), "{url} of {origin}: {}", answer.status);
+                }
+                if method == Method::POST {
+                    assert!((400..500).contains(&answer.status), "{url} of {origin}: {}", answer.status);
+                }
+            }
+        }
+    }
+    assert_eq!(world.arrived().await, Vec::<Value>::new(), "no cloud was asked");
+    world.end().await;
+}
