@@ -1,21 +1,72 @@
-//! The list of faults that the project promises to get over, F1 to F41, against the tests there are:
-//! a row is shown by tests that carry its number in their name.
+//! The lists of what the project promises, F1 to F41 and S1 to S45, against the tests there are: a row is shown by
+//! tests that carry its number in their name. And the threat model against both.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-#[test]
-fn every_row_of_the_list_of_faults_is_shown() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("promises");
-    let mut shown = BTreeSet::new();
-    for file in std::fs::read_dir(folder).expect("the tests") {
-        let text = std::fs::read_to_string(file.expect("a file").path()).expect("its text");
-        let names = text.split("async fn ").skip(1).filter_map(|rest| rest.split('(').next());
-        for name in names {
-            let rows = name.split('_').map_while(|word| word.strip_prefix('f')?.parse::<u32>().ok());
-            shown.extend(rows);
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// The names of all functions that are tests, below a folder.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(path).expect("its text");
+            for mark in ["#[test]", "#[tokio::test"] {
+                for marked in text.split(mark).skip(1) {
+                    let name = marked.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+                    found.extend(name.map(str::to_owned));
+                }
+            }
         }
     }
-    let missing: Vec<u32> = (1..=41).filter(|row| !shown.contains(row)).collect();
-    assert!(missing.is_empty(), "no test shows the rows {missing:?}");
+}
+
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for folder in ["crates", "tests"] {
+        tests_below(&top().join(folder), &mut found);
+    }
+    found
+}
+
+/// The rows of a list that a name begins with, such as 4 and 5 of `s4_s5_what_…`.
+fn rows(list: char, name: &str) -> impl Iterator<Item = u32> {
+    name.split('_').map_while(move |word| word.strip_prefix(list)?.parse().ok())
+}
+
+#[test]
+fn every_row_of_both_lists_is_shown() {
+    let tests = tests();
+    assert!(tests.len() > 400, "{}", tests.len());
+    for (list, last) in [('f', 41), ('s', 45)] {
+        let shown: BTreeSet<u32> = tests.iter().flat_map(|name| rows(list, name)).collect();
+        let missing: Vec<u32> = (1..=last).filter(|row| !shown.contains(row)).collect();
+        assert!(missing.is_empty(), "no test shows the rows {missing:?} of {list}");
+    }
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist_and_every_row() {
+    let text = std::fs::read_to_string(top().join("THREAT-MODEL.md")).expect("the threat model");
+    let tests = tests();
+    // A name of a test is the one thing written as code there that has this many words.
+    let is_name = |word: &&str| {
+        word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && word.matches('_').count() > 2
+    };
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 60, "{}", named.len());
+    let unknown: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(unknown.is_empty(), "there are no tests {unknown:#?}");
+
+    let told: BTreeSet<u32> = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter_map(|word| word.strip_prefix('S')?.parse().ok())
+        .collect();
+    let missing: Vec<u32> = (1..=45).filter(|row| !told.contains(row)).collect();
+    assert!(missing.is_empty(), "the threat model says nothing of {missing:?}");
 }
