@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use crate::hostile;
+
 const UPSTREAM: u16 = 18_900;
 const BARE: u16 = 18_901;
 const GATEWAY: u16 = 18_910;
@@ -41,12 +43,12 @@ const TRACED: [Setup; 2] = [
 /// Connections of the comparison of ledgers.
 const CROWD: u32 = 128;
 
-/// Runs everything, or with `ledgers` first the comparison of ledgers alone. Options: rounds,
-/// seconds per round, connections.
+/// Runs everything, or with `ledgers` first the comparison of ledgers alone, with `hostile` what a hostile crowd does to
+/// good callers. Options: rounds, seconds per round, connections.
 pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
-    let (only_ledgers, options) = match options {
-        ["ledgers", rest @ ..] => (true, rest),
-        all => (false, all),
+    let (part, options) = match options {
+        [part @ ("ledgers" | "hostile"), rest @ ..] => (*part, rest),
+        all => ("", all),
     };
     let number =
         |index: usize, default: u32| options.get(index).and_then(|word| word.parse().ok()).unwrap_or(default);
@@ -55,7 +57,16 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
     let folder = std::env::temp_dir().join(format!("restore-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let _upstream = pinned(1, &own, &["upstream", &UPSTREAM.to_string()])?;
-    if !only_ledgers {
+    if part == "hostile" {
+        let (rounds, seconds) = (number(0, 7), number(1, 5));
+        let field = start(&own, &folder, &[MEMORY, SQLITE]).await?;
+        for contender in &field[1..] {
+            beside_a_crowd(&own, contender, rounds, seconds).await?;
+        }
+        let _ = std::fs::remove_dir_all(&folder);
+        return Ok(());
+    }
+    if part.is_empty() {
         let [one_percent, all] = TRACED;
         let mut field = start(&own, &folder, &[MEMORY, one_percent, all, SQLITE]).await?;
         println!("idle resident memory of a gateway: {:.1} MiB", resident(&field[1].child)?);
@@ -128,7 +139,7 @@ async fn measure(
     let output = Command::new("taskset")
         .args(["-c", "1"])
         .arg(own)
-        .args(["load", &target, &connections.to_string(), &seconds.to_string()])
+        .args(["load", &target, &connections.to_string(), &seconds.to_string(), "0"])
         .output()
         .await
         .map_err(|error| format!("taskset: {error}"))?;
@@ -140,6 +151,30 @@ async fn measure(
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [count, _, p99, took] = numbers.as_slice() else { return Err(format!("the load said {text:?}")) };
     Ok(Sample { cpu_micros: cpu * 1e6 / count, per_second: count / took, p99: *p99 })
+}
+
+/// The bar of hostile load: the good ones' p99 at most doubles.
+async fn beside_a_crowd(own: &Path, contender: &Contender, rounds: u32, seconds: u32) -> Result<(), String> {
+    let mut ratios = Vec::new();
+    for round in 0..=rounds {
+        let alone = hostile::good(own, contender.port, seconds, false).await?;
+        let beside = hostile::good(own, contender.port, seconds, true).await?;
+        println!(
+            "{}: {} restores, p50 {} µs, p99 {} µs alone; {}, {}, {} beside the crowd",
+            contender.name, alone.0, alone.1, alone.2, beside.0, beside.1, beside.2
+        );
+        // The first round warms up.
+        if round > 0 {
+            ratios.push(beside.2 / alone.2);
+        }
+    }
+    let ratio = spread(ratios.into_iter());
+    let held = resident(&contender.child)?;
+    println!(
+        "{}: p99 beside a hostile crowd to p99 alone: {:.2} ({:.2} to {:.2}); the bar is 2; {held:.0} MiB held\n",
+        contender.name, ratio.1, ratio.0, ratio.2
+    );
+    Ok(())
 }
 
 /// The group commit's bar: at least half of what memory does.

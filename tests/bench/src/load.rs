@@ -1,5 +1,5 @@
 //! The load: canonical restores of single disks over keep-alive connections, each of another disk,
-//! one after the other on each connection. Prints count, p50 and p99 in microseconds.
+//! one after the other on each connection, with a pause between or none. Prints count, p50 and p99 in microseconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// Sends for so many seconds.
-pub(crate) async fn run(target: &str, connections: &str, seconds: &str) -> Result<(), String> {
+pub(crate) async fn run(target: &str, connections: &str, seconds: &str, pause: &str) -> Result<(), String> {
+    let pause = Duration::from_millis(pause.parse().map_err(|_| "pause")?);
     let connections: u64 = connections.parse().map_err(|_| "connections")?;
     let seconds: f64 = seconds.parse().map_err(|_| "seconds")?;
     let begun = Instant::now();
@@ -23,7 +24,7 @@ pub(crate) async fn run(target: &str, connections: &str, seconds: &str) -> Resul
     let mut workers = Vec::new();
     for _ in 0..connections {
         let (target, next) = (target.to_owned(), Arc::clone(&next));
-        workers.push(tokio::spawn(async move { one(&target, &next, first, end).await }));
+        workers.push(tokio::spawn(async move { one(&target, &next, first, end, pause).await }));
     }
     let mut times = Vec::new();
     for worker in workers {
@@ -36,7 +37,13 @@ pub(crate) async fn run(target: &str, connections: &str, seconds: &str) -> Resul
     Ok(())
 }
 
-async fn one(target: &str, next: &AtomicU64, first: u32, end: Instant) -> Result<Vec<u64>, String> {
+async fn one(
+    target: &str,
+    next: &AtomicU64,
+    first: u32,
+    end: Instant,
+    pause: Duration,
+) -> Result<Vec<u64>, String> {
     let socket = TcpStream::connect(target).await.map_err(|error| error.to_string())?;
     let _ = socket.set_nodelay(true);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
@@ -45,6 +52,9 @@ async fn one(target: &str, next: &AtomicU64, first: u32, end: Instant) -> Result
     tokio::spawn(connection);
     let mut times = Vec::new();
     while Instant::now() < end {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let number = next.fetch_add(1, Ordering::Relaxed);
         let body = body(first, number);
         let request = Request::post("/api/v1/restores")

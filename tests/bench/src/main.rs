@@ -7,6 +7,7 @@
 //! conducts.
 
 mod conduct;
+mod hostile;
 mod load;
 mod serve;
 
@@ -19,7 +20,10 @@ fn main() -> std::process::ExitCode {
         match words.as_slice() {
             ["upstream", port] => serve::upstream(port).await,
             ["passthrough", port, upstream] => serve::passthrough(port, upstream).await,
-            ["load", target, connections, seconds] => load::run(target, connections, seconds).await,
+            ["load", target, connections, seconds, pause] => {
+                load::run(target, connections, seconds, pause).await
+            }
+            ["crowd", target, seconds] => hostile::crowd(target, seconds).await,
             options => conduct::run(options).await,
         }
     });
