@@ -46,6 +46,32 @@ async fn pages(world: &World) -> Vec<(String, Answer)> {
 }
 
 #[tokio::test]
+async fn a_page_reaches_loopback_by_no_name_of_its_own() {
+    let world = World::new().await;
+    let send = |headers: Vec<(&'static str, &'static str)>| {
+        let (http, url) = (world.http.clone(), world.url("/api/v1/restores"));
+        async move {
+            let mut all = vec![("content-type", "application/json"), ("x-auth-token", ids::TOKEN)];
+            all.extend(headers);
+            http.send(Method::POST, &url, &all, requests::free_disk().to_string()).await
+        }
+    };
+    for foreign in [
+        vec![("host", "evil.example")],
+        vec![("host", "evil.example:8080"), ("origin", "http://evil.example:8080")],
+        vec![("host", "127.0.0.1.evil.example")],
+        vec![("origin", "http://evil.example")],
+        vec![("origin", "null")],
+    ] {
+        let answer = send(foreign.clone()).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("foreign_origin")), "{foreign:?}");
+    }
+    assert!(world.arrived().await.is_empty());
+    assert_eq!(send(vec![]).await.status, 202);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn s39_words_of_strangers_are_never_html() {
     let settings = Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "1");
     let world = World::with(settings).await;

@@ -288,6 +288,41 @@ async fn s5_a_lock_of_another_caller_tells_no_ids() {
 }
 
 #[tokio::test]
+async fn who_may_restore_may_call_off_what_it_cannot_see() {
+    let mut world = World::serve(settings_of_a_blind_one().set("telemetry.log_level", "\"error\"")).await;
+    world.faults(json!([{"match": {"method": "GET"}, "delay_ms": 3000, "times": 0}])).await;
+    let headers = [("x-api-key", "rgk_blind"), ("x-auth-token", ids::TOKEN)];
+    let request = requests::csbs_server();
+    let asked = ask_with(&world, &headers, Method::POST, "/api/v1/restores", &request);
+    let called_off = async {
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let all = ask(&world, AUDIT, Method::GET, "/api/v1/restores", &Value::Null).await.json();
+            if let Some(id) = all["restores"][0]["id"].as_str() {
+                let path = format!("/api/v1/restores/{id}");
+                return ask(&world, "rgk_blind", Method::DELETE, &path, &Value::Null).await;
+            }
+            assert!(tokio::time::Instant::now() < end, "it is never written down");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let (_, called_off) = tokio::join!(asked, called_off);
+    assert_eq!(
+        (called_off.status, &called_off.json()["status"]),
+        (200, &json!("cancelled")),
+        "{}",
+        called_off.text()
+    );
+    assert!(world.sent().await.is_empty());
+    // At a level at which nothing else is told, who did what still is.
+    let (_, log, _) = world.ended_by("TERM").await;
+    let audit = log.lines().filter(|line| line.contains("restore_gateway::audit"));
+    assert!(audit.clone().any(|line| line.contains("\"caller\":\"blind\"")), "{log}");
+    assert_eq!(audit.count(), log.lines().count(), "and nothing else: {log}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn s36_keys_and_duplicates_are_each_callers_own() {
     let both = settings().and(&format!(
         "[[callers]]\nname = \"twin\"\nkind = \"api-key\"\nhash = \"{}\"\n\
@@ -355,7 +390,11 @@ async fn a_caller_has_a_rate_of_its_own_and_is_told_where_it_stands() {
 
 #[tokio::test]
 async fn s20_the_admin_listener_knows_its_operators_too() {
-    let world = World::with(settings()).await;
+    let looker = format!(
+        "[[callers]]\nname = \"looker\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{}\"\n",
+        hash("rgk_looker")
+    );
+    let world = World::with(settings().and(&looker)).await;
     let admin = |key: Option<&'static str>, method: Method, path: &str, body: &Value| {
         let url = format!("http://{}{path}", world.gateway.admin());
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -388,6 +427,13 @@ async fn s20_the_admin_listener_knows_its_operators_too() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let resolution = format!("/restores/{}/resolution", id(&lost));
+    // Who is known and no operator sees no page of operators.
+    assert_eq!(admin(Some("rgk_looker"), Method::GET, "/settings", &Value::Null).await.status, 403);
+    let twice = [("x-api-key", OPERATOR), ("x-api-key", OPERATOR)];
+    let url = format!("http://{}/settings", world.gateway.admin());
+    assert_eq!(world.http.send(Method::GET, &url, &twice, "").await.status, 400);
+    let url = format!("{url}?api_key={OPERATOR}");
+    assert_eq!(world.http.send(Method::GET, &url, &[("x-api-key", OPERATOR)], "").await.status, 400);
     let word = json!({"as": "not_applied", "by": "Jane Doe", "reason": "the disk is as it was"});
     assert_eq!(admin(None, Method::POST, &resolution, &word).await.status, 401);
     let ended = admin(Some(OPERATOR), Method::POST, &resolution, &word).await;

@@ -189,6 +189,15 @@ async fn s3_a_credential_opens_its_own_project_alone() {
         refused.text()
     );
     assert_eq!(refused.json()["effect"], "none");
+    // Nor by an id that looks like the project: a path is of the project in its own place.
+    elsewhere["source"]["backup_id"] = json!("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
+    let refused = submit(&world, &elsewhere).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (403, &json!("out_of_scope")),
+        "{}",
+        refused.text()
+    );
     let reached = world.arrived().await;
     let of_elsewhere = |request: &&Value| request["path"].as_str().is_some_and(|p| p.contains("1b2c3d4e5f"));
     assert_eq!(reached.iter().filter(of_elsewhere).count(), 0);

@@ -171,7 +171,12 @@ async fn every_example_of_settings_is_good() {
             continue;
         }
         count += 1;
-        let output = run(Command::new(binary()).arg("check-config").arg("--config").arg(&path)).await;
+        let output = run(Command::new(binary())
+            .arg("check-config")
+            .arg("--config")
+            .arg(&path)
+            .env("TLS_KEY", "a key"))
+        .await;
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{}: {told}", path.display());
     }

@@ -482,5 +482,18 @@ async fn s30_a_signed_request_counts_while_it_is_fresh_and_whole() {
     let keyed = keyed.send(&world, None).await;
     assert_eq!(keyed.status, 202, "{}", keyed.text());
     assert_eq!(world.applied().await.len(), 2);
+    // What the cloud refused is not done by who sends the same bytes when it no longer would.
+    let busy =
+        json!({"match": {"method": "POST"}, "answer": {"status": 403, "body": {"error_code": "X.403"}}});
+    world.faults(json!([busy])).await;
+    let third = Request::submit(&requests::extra_disk(2));
+    let refused = third.send(&world, None).await;
+    let again = third.send(&world, None).await;
+    assert_eq!((refused.status, again.status), (403, 403), "{}", again.text());
+    assert_eq!(
+        (refused.header("location"), again.header("idempotency-replayed")),
+        (again.header("location"), "true")
+    );
+    assert_eq!(world.applied().await.len(), 2);
     world.end().await;
 }

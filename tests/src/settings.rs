@@ -72,6 +72,7 @@ const BASE: &str = r#"
 [listen]
 api = "127.0.0.1:0"
 admin = "127.0.0.1:0"
+names = ["gateway", "x", "a", "other"]
 [ledger]
 url = "memory:"
 [follow]

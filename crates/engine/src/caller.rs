@@ -5,6 +5,7 @@
 //! token could do in the cloud. Every [`Decision`] is told to the [`Witness`](crate::Witness).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use restore_ledger::Entry;
 use restore_model::{Code, Problem, ProjectId, RestoreRequest};
@@ -65,7 +66,9 @@ impl Grant {
     fn allows(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
         let through =
             |upstream| self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream);
-        self.allow.contains(&action) && upstream.is_none_or(through) && self.matches.takes(request)
+        self.allow.contains(&action)
+            && upstream.map_or(self.upstreams.is_empty(), through)
+            && self.matches.takes(request)
     }
 }
 
@@ -76,6 +79,9 @@ pub struct Identity {
     pub name: Arc<str>,
     /// What it may.
     pub grants: Arc<[Grant]>,
+    /// How long whoever has seen a request of this caller can send it again and be taken for it: an equal
+    /// request counts as the same one for at least that long.
+    pub repeatable: Duration,
     /// The only projects it may touch, where its own token or key is for them alone.
     pub scope: Option<Arc<[ProjectId]>>,
 }
@@ -121,12 +127,18 @@ impl Caller {
         self.identity.as_ref().map(|identity| &*identity.name)
     }
 
+    /// As in [`Identity`].
+    pub(crate) fn repeatable(&self) -> Duration {
+        self.identity.as_ref().map_or(Duration::ZERO, |identity| identity.repeatable)
+    }
+
     /// The name that a request of this caller is kept under.
     pub(crate) fn account(&self, request: &RestoreRequest) -> String {
         self.name().unwrap_or(request.project_id.as_str()).to_owned()
     }
 
-    /// Whether it may do this; `upstream` is left out where no route takes the request.
+    /// Whether it may do this; `upstream` is left out where no route takes the request, and then only who
+    /// is bound to no upstream may know.
     fn may(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.as_ref().is_none_or(|scope| scope.contains(&request.project_id))
@@ -172,10 +184,13 @@ impl Engine {
         if allowed { Ok(entry) } else { Err(crate::not_found(entry.intent.id)) }
     }
 
-    /// Refuses to call off what somebody else submitted.
+    /// Refuses to call off what somebody else submitted; whose end is not to be seen is not found.
     pub(crate) fn permit_own(&self, caller: &Caller, action: Action, entry: &Entry) -> Result<(), Problem> {
         let intent = &entry.intent;
         let own = caller.name().is_none_or(|name| *name == intent.caller);
+        if !own {
+            self.shown(caller, entry.clone())?;
+        }
         let allowed = own && caller.may(action, &intent.request, Some(&intent.route.upstream));
         self.decided(caller, action, Some(&intent.request), allowed);
         if allowed { Ok(()) } else { Err(denied(action)) }
@@ -187,6 +202,15 @@ impl Engine {
     /// [`Code::NotAllowed`].
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
         self.permit_at_all(caller, Action::Resolve, caller.may_at_all(Action::Resolve))
+    }
+
+    /// Refuses the pages of operators to who is none.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`].
+    pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
+        let allowed = caller.may_at_all(Action::ReadAny) || caller.may_at_all(Action::Resolve);
+        self.permit_at_all(caller, Action::ReadAny, allowed)
     }
 
     /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
@@ -249,7 +273,10 @@ mod tests {
             matches: Match { project_id: vec![OURS.parse().unwrap()], ..Match::default() },
         };
         let scope = scope.map(|scope| [scope.parse().unwrap()].into());
-        Caller::known(Identity { name: "job".into(), grants: [grant].into(), scope }, None)
+        Caller::known(
+            Identity { name: "job".into(), grants: [grant].into(), repeatable: Duration::ZERO, scope },
+            None,
+        )
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Engine {
             intent,
             events: events.clone(),
             key_window_seconds: plan.key_window.as_secs(),
-            duplicate_window_seconds: plan.duplicate_window.as_secs(),
+            duplicate_window_seconds: plan.duplicate_window.max(submission.caller.repeatable()).as_secs(),
             may_keep_key: self.may_keep_key(submission).await?,
         };
         crash::point("before_accept");

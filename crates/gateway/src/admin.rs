@@ -8,14 +8,12 @@
 //! POST of JSON.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
-use http::uri::Authority;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -30,8 +28,9 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer, Failure};
 use crate::callers::{Callers, Certificate, Presented};
 use crate::connection::Peer;
-use crate::layers::well_formed::Framing;
+use crate::layers::well_formed::{self, Framing};
 use crate::memory::Memory;
+use crate::same_site::SameSite;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin pages show.
@@ -42,7 +41,7 @@ pub(crate) struct Admin {
     /// The names of the configured ones.
     pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
-    pub(crate) loopback: bool,
+    pub(crate) same_site: SameSite,
     pub(crate) callers: Callers,
     pub(crate) memory: Memory,
 }
@@ -125,7 +124,13 @@ impl Admin {
 
     /// Who asks, if it may ask here at all.
     async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
-        self.same_site(request)?;
+        self.same_site.check(request.headers(), request.uri())?;
+        well_formed::headers(request.headers(), request.version())
+            .map_err(|why| Failure::from(Problem::new(Code::MalformedRequest, why)).closing())?;
+        if request.uri().query().is_some_and(well_formed::names_credential) {
+            let problem = Problem::new(Code::MalformedRequest, well_formed::IN_QUERY);
+            return Err(Failure::from(problem).closing());
+        }
         if let Some(Framing { verdict: Err(why), .. }) = request.extensions().get::<Framing>() {
             return Err(Failure::from(Problem::new(Code::MalformedRequest, *why)).closing());
         }
@@ -137,34 +142,15 @@ impl Admin {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), peer).await;
         match presented.map_err(|problem| Failure::from(problem).closing())? {
-            Presented::Known(caller) => Ok(caller),
+            Presented::Known(caller) => {
+                self.engine.permit_watch(&caller)?;
+                Ok(caller)
+            }
             // The settings permit no such callers here.
             Presented::Signed(_) => {
                 Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
             }
         }
-    }
-
-    /// A page on the web must neither read the admin pages through a name that it makes point here
-    /// nor post to them.
-    fn same_site(&self, request: &Request<Incoming>) -> Result<(), Failure> {
-        let once = |name| request.headers().get_all(name).iter().count() <= 1;
-        if !once(HOST) || !once(ORIGIN) {
-            let detail = "Host and Origin may stand in a request once";
-            return Err(Problem::new(Code::MalformedRequest, detail).into());
-        }
-        let host = host(request);
-        let forbidden = |detail: &str| Failure::from(Problem::new(Code::ForeignOrigin, detail));
-        if self.loopback && !host.as_ref().is_some_and(names_loopback) {
-            return Err(forbidden("the Host header does not name this machine"));
-        }
-        let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
-        if origin.is_some() && origin == host {
-            return Ok(());
-        }
-        Err(forbidden("the Origin header names another site"))
     }
 
     async fn page(
@@ -383,16 +369,4 @@ fn named(text: &str, member: &str) -> Result<String, Problem> {
 fn person(by: &str, caller: &Caller) -> Result<String, Problem> {
     let by = named(by, "by")?;
     Ok(caller.name().map_or_else(|| by.clone(), |caller| format!("{by} (caller {caller})")))
-}
-
-/// Whom a request is addressed to.
-fn host(request: &Request<Incoming>) -> Option<Authority> {
-    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    named.or_else(|| request.uri().authority().map(Authority::as_str))?.parse().ok()
-}
-
-fn names_loopback(authority: &Authority) -> bool {
-    let name = authority.host().trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -17,6 +17,7 @@ mod listener;
 mod memory;
 pub mod rotation;
 mod routes;
+mod same_site;
 pub mod settings;
 mod telemetry;
 mod tls;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use moka::future::Cache;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
@@ -39,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::memory::Memory;
 use crate::rotation::Rotation;
+use crate::same_site::SameSite;
 use crate::settings::{IdempotencyKey, Listener, LogFormat, Settings, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
@@ -47,6 +50,8 @@ use crate::telemetry::traces::Losses;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Signed requests whose restores are remembered.
+const SIGNATURES: u64 = 100_000;
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
 /// How long they have to end when the gateway stops.
@@ -180,6 +185,9 @@ impl Gateway {
         };
         let (api_callers, admin_callers) = (callers(Listener::Api)?, callers(Listener::Admin)?);
 
+        let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
+        let same_site = SameSite { local: false, names: names.collect() };
+
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
@@ -188,9 +196,13 @@ impl Gateway {
         let memory = Memory::new(settings.limits.memory_bytes);
         metrics.observe_memory(memory.clone());
 
-        let way_in = way_in::build(
-            &settings.limits,
-            layers::trace::TraceLayer::new(
+        let parts = way_in::Parts {
+            // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
+            same_site: SameSite {
+                local: settings.listen.api.ip().is_loopback() && api_callers.is_empty(),
+                ..same_site.clone()
+            },
+            trace: layers::trace::TraceLayer::new(
                 routes::Router::new(),
                 metrics.requests(),
                 settings.telemetry.sample_ratio,
@@ -198,13 +210,18 @@ impl Gateway {
                 traces.is_some(),
                 settings.telemetry.access_log,
             ),
-            &Arc::new(api_callers),
-            &access::rates(settings),
-            memory.clone(),
-            metrics.limits(),
+            callers: Arc::new(api_callers),
+            rate: access::rates(settings),
+            memory: memory.clone(),
+            reached: metrics.limits(),
+        };
+        let way_in = way_in::build(
+            &settings.limits,
+            parts,
             api::Dispatch(Arc::new(api::App {
                 engine: engine.clone(),
                 wait_cap: settings.limits.wait_seconds,
+                signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
                 json_depth: settings.limits.json_depth,
                 page_size: settings.limits.page_size,
                 streams: api::streams::Streams::new(
@@ -240,7 +257,7 @@ impl Gateway {
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&stopping),
-            loopback: settings.listen.admin.ip().is_loopback(),
+            same_site: SameSite { local: settings.listen.admin.ip().is_loopback(), ..same_site },
             callers: admin_callers,
             memory: memory.clone(),
         });

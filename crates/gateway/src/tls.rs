@@ -92,6 +92,11 @@ fn config(options: &Options) -> Result<ServerConfig, String> {
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| format!("tls.certificate and tls.key do not belong together: {error}"))?;
+    if options.client_ca.is_some() {
+        // A session that is resumed is not checked again: who was withdrawn meanwhile would get in.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -21,6 +21,7 @@ use crate::api::Dispatch;
 use crate::callers::Callers;
 use crate::layers::{body, caller, deadline, errors, rate, shed, signature, trace, well_formed};
 use crate::memory::Memory;
+use crate::same_site::SameSite;
 use crate::settings::Limits;
 use crate::telemetry::metrics::LimitsReached;
 
@@ -30,32 +31,35 @@ pub(crate) type WayIn =
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the layers are made of, besides the limits.
+pub(crate) struct Parts {
+    pub(crate) same_site: SameSite,
+    pub(crate) trace: trace::TraceLayer,
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) rate: rate::RateLayer,
+    pub(crate) memory: Memory,
+    pub(crate) reached: LimitsReached,
+}
+
 /// Puts the layers together.
-pub(crate) fn build(
-    limits: &Limits,
-    trace: trace::TraceLayer,
-    callers: &Arc<Callers>,
-    rate: &rate::RateLayer,
-    memory: Memory,
-    reached: LimitsReached,
-    dispatch: Dispatch,
-) -> WayIn {
+pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn {
+    let Parts { same_site, trace, callers, rate, memory, reached } = parts;
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // First of all: what two readers could read differently is read by nobody.
-        .layer(well_formed::WellFormedLayer)
+        .layer(well_formed::WellFormedLayer(same_site))
         // Everything below ends in this time.
         .layer(deadline::DeadlineLayer(limits.request_seconds))
         // Turned away before a body is read.
         .layer(shed::ShedLayer::new(limits.in_flight, memory))
         // Who asks; the credentials end here.
-        .layer(caller::CallerLayer::new(callers))
+        .layer(caller::CallerLayer::new(&callers))
         // A caller that is too fast, like one that is not known, does not get its body read.
         .layer(rate.clone())
         // From here on a request is in memory, and small.
         .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
         // Who asks, where only the whole request says it.
-        .layer(signature::SignatureLayer::new(callers))
+        .layer(signature::SignatureLayer::new(&callers))
         .layer(rate.for_signed())
         .service(dispatch);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =

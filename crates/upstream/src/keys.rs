@@ -12,6 +12,7 @@ use restore_model::{Clock, Code, Problem, ProjectId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::fault::{Fault, FaultKind};
+use crate::layers::authorise::is_of;
 use crate::signing::{WINDOW_SECONDS, X_SDK_DATE, sdk_date, sign};
 use crate::stack::Outbound;
 use crate::{SecretCell, Token};
@@ -81,7 +82,7 @@ impl Keys {
         let now = self.clock.now().plus_seconds(self.ahead_seconds.load(Ordering::Relaxed));
         let (version, key) = self.key.versioned();
         self.check_pause(version)?;
-        if !request.uri().path().split('/').any(|segment| segment == self.project.as_str()) {
+        if !is_of(request, self.project.as_str()) {
             let detail = "the credential of this upstream is for another project";
             return Err(Fault::not_sent(FaultKind::OutOfScope, detail));
         }
@@ -194,7 +195,9 @@ mod tests {
     }
 
     fn request(url: &str) -> Outbound {
+        let project = url.split('/').find(|segment| *segment == PROJECT).unwrap_or("another");
         let request = http::Request::post(url).header("content-type", "application/json");
+        let request = request.extension(crate::layers::Purpose::of(project));
         request.body(bytes::Bytes::from_static(b"{\"a\": 1}").into()).unwrap()
     }
 

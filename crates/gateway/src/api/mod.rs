@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
+use moka::future::Cache;
 use restore_engine::{Caller, Engine};
 use restore_model::{Code, Problem, RestoreId, RestoreRequest, json, schema};
 use restore_upstream::TraceContext;
 use tower::Service;
 
 use crate::answer::{Answer, Failure};
+use crate::callers::Claim;
 use crate::layers::Future;
 use crate::layers::shed::Place;
 use crate::routes::{Action, Found};
@@ -31,6 +33,8 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     /// Longest wait that a caller may ask for.
     pub(crate) wait_cap: Duration,
+    /// Which restore came of a signed request, as long as its signature is good.
+    pub(crate) signed: Cache<[u8; 32], RestoreId>,
     /// How deeply JSON may nest.
     pub(crate) json_depth: usize,
     /// Largest page of a list.
@@ -50,6 +54,8 @@ pub(crate) struct Asked {
     body: Bytes,
     parameter: Option<String>,
     caller: Caller,
+    /// What stands for the signature of a signed request.
+    signature: Option<[u8; 32]>,
     trace: Option<TraceContext>,
     place: Option<Place>,
 }
@@ -85,6 +91,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 headers: head.headers,
                 body,
                 parameter,
+                signature: head.extensions.get::<Claim>().map(Claim::digest),
                 caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),

@@ -2,7 +2,7 @@
 
 use http::header::{ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use restore_engine::Submission;
+use restore_engine::{Submission, Submitted};
 use restore_ledger::Entry;
 use restore_model::{Problem, Restore, RestoreId, Retry, Status};
 use serde::Serialize;
@@ -20,11 +20,22 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
     let submission = Submission { caller: asked.caller, request, key, trace: asked.trace };
-    let submitted = app
-        .engine
-        .submit(submission)
-        .await
-        .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?;
+    // The very same request, byte for byte: whatever came of it then, it is that restore.
+    let known = match asked.signature {
+        Some(signature) => app.signed.get(&signature).await,
+        None => None,
+    };
+    let submitted = match known {
+        Some(id) => Submitted { entry: app.engine.get(id).await?, replayed: true },
+        None => app
+            .engine
+            .submit(submission)
+            .await
+            .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?,
+    };
+    if let Some(signature) = asked.signature {
+        app.signed.insert(signature, submitted.entry.intent.id).await;
+    }
     let mut entry = submitted.entry;
     link_to_submit(&entry.intent);
     if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {

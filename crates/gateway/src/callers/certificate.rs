@@ -43,14 +43,16 @@ fn alternative(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Such as `CN=nightly,O=Example`, in the order of the certificate. A comma, plus or backslash within
+/// Such as `CN=nightly,O=Example`, in the order of the certificate; parts that belong together have a
+/// plus between them. A comma, plus or backslash within
 /// a value has a backslash before it, so that no value can look like two.
 fn subject(name: &X509Name<'_>) -> Option<String> {
     let mut text = String::new();
-    for attribute in name.iter_attributes() {
+    let parts = name.iter_rdn().flat_map(|rdn| rdn.iter().enumerate());
+    for (number, attribute) in parts {
         let kind = oid2abbrev(attribute.attr_type(), oid_registry()).ok()?;
         if !text.is_empty() {
-            text.push(',');
+            text.push(if number == 0 { ',' } else { '+' });
         }
         text.push_str(kind);
         text.push('=');

@@ -18,10 +18,12 @@ use super::{Row, Unknown};
 const GOOD: Duration = Duration::from_secs(60);
 /// How long its word on a bad one is.
 const BAD: Duration = Duration::from_secs(5);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Tokens that are remembered.
 const TOKENS: u64 = 10_000;
 /// Questions to IAM per second, and at once. A token that is remembered asks none, so that whoever
-/// makes tokens up cannot have IAM flooded.
+/// makes tokens up cannot have IAM flooded; those that were good within the hour have a share of
+/// their own, which made-up ones cannot use up.
 const QUESTIONS: (NonZeroU32, NonZeroU32) = (NonZeroU32::new(10).unwrap(), NonZeroU32::new(50).unwrap());
 
 /// The callers whose tokens one IAM knows.
@@ -33,6 +35,9 @@ pub(crate) struct IamTokens {
     clock: Arc<dyn Clock>,
     words: Cache<[u8; 32], Word>,
     questions: DefaultDirectRateLimiter,
+    /// Tokens that were good within the hour, and their share.
+    once_good: Cache<[u8; 32], ()>,
+    reserved: DefaultDirectRateLimiter,
 }
 
 /// What IAM said.
@@ -60,8 +65,10 @@ impl IamTokens {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let words = Cache::builder().max_capacity(TOKENS).expire_after(ForAsLong).build();
-        let questions = RateLimiter::direct(Quota::per_second(QUESTIONS.0).allow_burst(QUESTIONS.1));
-        Self { judge, domains, projects, row, clock, words, questions }
+        let share = || RateLimiter::direct(Quota::per_second(QUESTIONS.0).allow_burst(QUESTIONS.1));
+        let once_good = Cache::builder().max_capacity(TOKENS).time_to_live(HOUR).build();
+        let (questions, reserved) = (share(), share());
+        Self { judge, domains, projects, row, clock, words, questions, once_good, reserved }
     }
 
     pub(super) async fn identify(&self, token: &Token) -> Result<Identity, Unknown> {
@@ -79,11 +86,16 @@ impl IamTokens {
     }
 
     async fn ask(&self, token: &Token) -> Result<Word, String> {
-        if self.questions.check().is_err() {
+        let known = self.once_good.contains_key(&token.digest());
+        let share = if known { &self.reserved } else { &self.questions };
+        if share.check().is_err() {
             return Err("IAM is being asked about too many tokens".to_owned());
         }
         let vouched = self.judge.judge(token).await?.map(Arc::new);
         let lasts = if vouched.is_some() { GOOD } else { BAD };
+        if vouched.is_some() {
+            self.once_good.insert(token.digest(), ()).await;
+        }
         Ok(Word { vouched, lasts })
     }
 

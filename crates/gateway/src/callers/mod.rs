@@ -18,6 +18,7 @@ mod signed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, request};
@@ -29,7 +30,7 @@ pub(crate) use api_key::{Keys, new_key};
 pub(crate) use certificate::{Certificate, Certificates};
 pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};
-pub(crate) use signed::{AccessKeys, Claim};
+pub(crate) use signed::{AccessKeys, Claim, LIFE};
 
 use crate::telemetry::metrics::Refusals;
 
@@ -48,12 +49,16 @@ pub(crate) struct Row {
 impl Row {
     /// The caller of this name.
     fn caller(&self) -> Identity {
-        Identity { name: Arc::clone(&self.name), grants: Arc::clone(&self.grants), scope: None }
+        self.named(Arc::clone(&self.name), None)
     }
 
     /// One of the callers of this name, told apart by who vouched for it.
     fn one_of(&self, subject: &str, scope: Option<Arc<[ProjectId]>>) -> Identity {
-        Identity { name: format!("{}/{subject}", self.name).into(), grants: Arc::clone(&self.grants), scope }
+        self.named(format!("{}/{subject}", self.name).into(), scope)
+    }
+
+    fn named(&self, name: Arc<str>, scope: Option<Arc<[ProjectId]>>) -> Identity {
+        Identity { name, grants: Arc::clone(&self.grants), repeatable: Duration::ZERO, scope }
     }
 }
 
@@ -158,7 +163,7 @@ impl Callers {
             return ("api-key", self.keys.identify(credential));
         }
         let mut last = Unknown::Refused("no issuer's");
-        for issuer in &self.issuers {
+        for issuer in self.issuers.iter().filter(|issuer| issuer.is_named_by(credential)) {
             match issuer.identify(credential).await {
                 Ok(identity) => return ("jwt", Ok(identity)),
                 // That one issuer cannot be asked must not hide that no other knows the token.

@@ -2,19 +2,23 @@
 //! clouds send them. A signature covers the body, so it is checked in two steps: whose key it is said
 //! to be from the head, and whether that is so once the body has been read.
 //!
-//! A signature is good for a quarter of an hour and for whoever repeats it: that one request is one
-//! restore is seen to by the rule for duplicates, which knows equal requests of one caller. So a
-//! header that would make a repetition count as something new must be signed as well.
+//! A signature is good for a quarter of an hour either way of its date, and for whoever repeats it.
+//! That one request is one restore is seen to thrice: this process knows which restore came of a
+//! signature, however it ended; an equal request of one caller is the same one for at least as long
+//! as a signature is good; and a header that would make a repetition count as something new must be
+//! signed as well.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, request};
 use restore_engine::{Caller, Identity};
 use restore_model::{Clock, ProjectId};
-use restore_upstream::signing::{SignatureError, Signed};
+use restore_upstream::signing::{SignatureError, Signed, WINDOW_SECONDS};
 use restore_upstream::{AccessKey, SecretCell};
 use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use super::{Row, Unknown, X_AUTH_TOKEN};
 
@@ -32,9 +36,19 @@ struct Holder {
     clock: Arc<dyn Clock>,
 }
 
+/// For how long a signature is good at most: from the beginning of its window to the end.
+pub(crate) const LIFE: Duration = Duration::from_secs(2 * WINDOW_SECONDS.unsigned_abs() + 60);
+
 /// Whose signature a request is said to have.
 #[derive(Clone)]
-pub(crate) struct Claim(Arc<Signed>);
+pub(crate) struct Claim(Arc<Signed>, [u8; 32]);
+
+impl Claim {
+    /// What stands for the signature.
+    pub(crate) const fn digest(&self) -> [u8; 32] {
+        self.1
+    }
+}
 
 impl AccessKeys {
     /// Takes in a key. Empty `projects` is whatever the policies allow.
@@ -72,7 +86,8 @@ impl AccessKeys {
         if headers.contains_key(COVERED) && !signed.covers(COVERED) {
             return Err(Unknown::Refused("an Idempotency-Key that is not signed"));
         }
-        Ok(Some(Claim(Arc::new(signed))))
+        let digest = headers.get(AUTHORIZATION).map(|value| Sha256::digest(value.as_bytes()).into());
+        Ok(Some(Claim(Arc::new(signed), digest.unwrap_or_default())))
     }
 
     /// Who signed, if the signature counts. Takes it out of the headers, and a token beside it: a
@@ -99,7 +114,7 @@ impl AccessKeys {
             .map_err(|error| Unknown::Refused(reason(error)))?;
         head.headers.remove(AUTHORIZATION);
         head.headers.remove(X_AUTH_TOKEN);
-        let identity = Identity { scope: holder.projects.clone(), ..holder.row.caller() };
+        let identity = Identity { scope: holder.projects.clone(), repeatable: LIFE, ..holder.row.caller() };
         Ok(Caller::known(identity, None))
     }
 }

@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 use super::{Future, Result};
 use crate::answer::{Answer, Failure};
 use crate::connection::Shared;
+use crate::same_site::SameSite;
 
 /// Headers of which a second one would be a contradiction.
 const SINGLE: [&str; 9] = [
@@ -25,6 +26,10 @@ const SINGLE: [&str; 9] = [
     "content-encoding",
     "traceparent",
 ];
+
+/// What is said of a credential in the query.
+pub(crate) const IN_QUERY: &str =
+    "a credential in the query is refused: send it in a header, and change it, for it was seen";
 
 /// Names of credentials, in lower case and without separators.
 const CREDENTIALS: [&str; 10] = [
@@ -48,20 +53,23 @@ pub(crate) struct Framing {
 }
 
 /// The layer.
-#[derive(Clone, Copy)]
-pub(crate) struct WellFormedLayer;
+#[derive(Clone)]
+pub(crate) struct WellFormedLayer(pub(crate) SameSite);
 
 impl<S> Layer<S> for WellFormedLayer {
     type Service = WellFormed<S>;
 
     fn layer(&self, inner: S) -> WellFormed<S> {
-        WellFormed(inner)
+        WellFormed { inner, same_site: self.0.clone() }
     }
 }
 
 /// The service.
 #[derive(Clone)]
-pub(crate) struct WellFormed<S>(S);
+pub(crate) struct WellFormed<S> {
+    inner: S,
+    same_site: SameSite,
+}
 
 impl<S, B> Service<Request<B>> for WellFormed<S>
 where
@@ -72,7 +80,7 @@ where
     type Future = Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Failure>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Future {
@@ -82,25 +90,27 @@ where
             return Box::pin(std::future::ready(Result::Err(failure)));
         }
         if request.uri().query().is_some_and(names_credential) {
-            let detail =
-                "a credential in the query is refused: send it in a header, and change it, for it was seen";
-            let failure = Failure::from(Problem::new(Code::MalformedRequest, detail)).closing();
+            let failure = Failure::from(Problem::new(Code::MalformedRequest, IN_QUERY)).closing();
             return Box::pin(std::future::ready(Result::Err(failure)));
         }
-        self.0.call(request)
+        if let Err(problem) = self.same_site.check(request.headers(), request.uri()) {
+            return Box::pin(std::future::ready(Result::Err(Failure::from(problem).closing())));
+        }
+        self.inner.call(request)
     }
 }
 
 /// Whether a query names what looks like a credential. Queries are written down by proxies, browsers
 /// and logs on the way, so one that came that way must never begin to work (S24).
-fn names_credential(query: &str) -> bool {
+pub(crate) fn names_credential(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace(['-', '_'], "");
         CREDENTIALS.contains(&name.as_str())
     })
 }
 
-fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
+/// What is wrong with these headers, if anything.
+pub(crate) fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
     if headers.keys().any(|name| name.as_str().contains('_')) {
         return Err("a header name has an underscore");
     }

@@ -17,6 +17,8 @@ use crate::{Client, Token};
 
 /// Largest answer that is read: a catalog may be long where `nocatalog` is not known.
 const ANSWER: usize = 512 * 1024;
+/// What is said where IAM does not take the secret.
+pub(super) const REFUSED: &str = "IAM answered 401: the secret, the user or the project is wrong";
 /// Where tokens are issued.
 const TOKENS: &str = "/v3/auth/tokens";
 
@@ -103,6 +105,9 @@ async fn ask(
     let answer = client.request(request).await.map_err(|error| Fault::from_client(&error).detail)?;
     let (head, body) = answer.into_parts();
     if head.status != StatusCode::CREATED {
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(REFUSED.to_owned());
+        }
         return Err(format!("IAM answered {}", head.status.as_u16()));
     }
     let token = head.headers.get("x-subject-token").and_then(Token::from_header);

@@ -22,9 +22,10 @@ use catalog::Catalog;
 const LOGIN: Duration = Duration::from_secs(15);
 /// A token is renewed so long before its end, but never before four fifths of its life are over.
 const MARGIN: Duration = Duration::from_secs(30 * 60);
-/// After a login that failed nobody tries again for so long: five wrong passwords lock a user out. A rotated secret is
-/// tried at once.
+/// After a login that failed nobody tries again for so long.
 const PAUSE: Duration = Duration::from_secs(10);
+/// After one that IAM refused, for so long: five wrong passwords lock a user out. A rotated secret is tried at once.
+const LOCKOUT: Duration = Duration::from_secs(5 * 60);
 
 /// An identity of IAM, and the project it acts in.
 pub struct IamOptions {
@@ -100,7 +101,7 @@ pub struct Iam {
     /// By the version of the secret that each was got with: what is rotated is used at once.
     granted: Cache<u64, Arc<Granted>>,
     /// Why the last login failed, when, and with which version of the secret.
-    failed: Mutex<Option<(Instant, u64, Problem)>>,
+    failed: Mutex<Option<Failed>>,
 }
 
 /// A token and what it is good for.
@@ -120,6 +121,9 @@ impl Expiry<u64, Arc<Granted>> for UntilRenewal {
         Some(granted.lasts)
     }
 }
+
+/// When a login failed, with which version of the secret, whether IAM refused that, and what is said of it.
+type Failed = (Instant, u64, bool, Problem);
 
 impl std::fmt::Debug for Iam {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -178,9 +182,10 @@ impl Iam {
     }
 
     async fn log_in(&self, version: u64) -> Result<Arc<Granted>, Problem> {
-        if let Some((at, tried, problem)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some((at, tried, refused, problem)) =
+            &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
             && *tried == version
-            && at.elapsed() < PAUSE
+            && at.elapsed() < if *refused { LOCKOUT } else { PAUSE }
         {
             return Err(problem.clone());
         }
@@ -188,12 +193,15 @@ impl Iam {
             Ok(outcome) => outcome,
             Err(_) => Err("IAM did not answer in time".to_owned()),
         };
+        let refused = outcome.as_ref().is_err_and(|why| why.ends_with(exchange::REFUSED));
         let outcome = outcome.map(Arc::new).map_err(|why| {
             tracing::warn!(credential = self.options.name, why, "no token from IAM");
             let detail = format!("credential {}: {why}; nothing was sent", self.options.name);
-            Problem::new(Code::CredentialFailed, detail).after(10)
+            let again = if refused { LOCKOUT } else { PAUSE };
+            Problem::new(Code::CredentialFailed, detail).after(u32::try_from(again.as_secs()).unwrap_or(10))
         });
-        let failed = outcome.as_ref().err().map(|problem| (Instant::now(), version, problem.clone()));
+        let failed =
+            outcome.as_ref().err().map(|problem| (Instant::now(), version, refused, problem.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         outcome
     }

@@ -77,7 +77,7 @@ impl Credential {
             Self::Iam(iam) => {
                 let granted = iam.token().await?;
                 // Whoever asks may not reach into another project with it (confused deputy).
-                if !request.uri().path().split('/').any(|segment| segment == granted.project) {
+                if !is_of(request, &granted.project) {
                     let detail = "the credential of this upstream is for another project";
                     return Err(Fault::not_sent(FaultKind::OutOfScope, detail));
                 }
@@ -100,6 +100,12 @@ impl Credential {
             _ => {}
         }
     }
+}
+
+/// Whether the path of a call is of this project: in its own place, and not anywhere, for an id of a
+/// caller's may look like a project.
+pub(crate) fn is_of(request: &Outbound, project: &str) -> bool {
+    request.extensions().get::<Purpose>().is_some_and(|purpose| purpose.project == project)
 }
 
 fn names_it(answer: &Inbound) -> bool {

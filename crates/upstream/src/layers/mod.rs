@@ -21,6 +21,8 @@ pub(crate) struct Purpose {
     pub(crate) restores: bool,
     /// The path with placeholders, for span names and metrics.
     pub(crate) template: &'static str,
+    /// The project that the path is of.
+    pub(crate) project: String,
     /// Longest time of one attempt.
     pub(crate) timeout: Duration,
     /// The caller's token.
@@ -33,4 +35,21 @@ pub(crate) struct Purpose {
     pub(crate) attempt: u32,
     /// Whether an earlier attempt met a 401, after which the credential was renewed.
     pub(crate) renewed: bool,
+}
+
+impl Purpose {
+    /// A call of this project of which nothing else is known: it may restore, so it is never repeated.
+    pub(crate) fn of(project: &str) -> Self {
+        Self {
+            project: project.to_owned(),
+            restores: true,
+            template: "",
+            timeout: Duration::from_secs(30),
+            token: None,
+            journal: None,
+            trace: None,
+            attempt: u32::MAX,
+            renewed: true,
+        }
+    }
 }

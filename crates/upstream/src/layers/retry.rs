@@ -104,16 +104,7 @@ where
 }
 
 fn purpose(request: &Outbound) -> Purpose {
-    request.extensions().get::<Purpose>().cloned().unwrap_or_else(|| Purpose {
-        restores: true,
-        template: "",
-        timeout: Duration::from_secs(30),
-        token: None,
-        journal: None,
-        trace: None,
-        attempt: u32::MAX,
-        renewed: true,
-    })
+    request.extensions().get::<Purpose>().cloned().unwrap_or_else(|| Purpose::of(""))
 }
 
 /// The proof that allows a repetition, and how long to wait before it.

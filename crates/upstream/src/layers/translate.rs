@@ -38,6 +38,8 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
     let purpose = Purpose {
         restores: call.restores,
         template: call.template,
+        // Every path of the three APIs is `/version/project/…` (wire reference 1.1).
+        project: call.path.split('/').nth(2).unwrap_or_default().to_owned(),
         timeout,
         token: with.token,
         journal: with.journal,

@@ -76,8 +76,7 @@ fn moment(data: &[u8], text: &str) {
 }
 
 fn ledger(text: &str) {
-    match text.parse::<LedgerUrl>() {
-        Ok(url) => {
+    if let Ok(url) = text.parse::<LedgerUrl>() {
             assert_eq!(url.to_string().parse(), Ok(url.clone()), "{text}");
             assert_eq!(url.to_string(), text);
             if let LedgerUrl::Postgres(_) = url {
@@ -88,8 +87,6 @@ fn ledger(text: &str) {
                 assert!(!user.contains(':'), "{text}");
             }
         }
-        Err(_) => {}
-    }
     if let Err(why) = format!("{text}{MARK}").parse::<LedgerUrl>() {
         assert!(!why.to_string().contains(MARK), "{why}");
     }

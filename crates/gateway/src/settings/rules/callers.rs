@@ -33,6 +33,16 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "policies tell callers apart by name: give each its own".to_owned();
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
+        for key in ["hash", "previous_hash", "access_key"] {
+            let shared = |other: &Value| {
+                let same = |theirs: &str| !other[theirs].is_null() && other[theirs] == caller[key];
+                same(key) || (key != "access_key" && (same("hash") || same("previous_hash")))
+            };
+            if rows(tree, "callers")[..index].iter().any(shared) {
+                let help = "whoever holds it would be either: give each caller its own".to_owned();
+                report.error(&path(key), Code::Conflict, "another caller has the same key", Some(help));
+            }
+        }
         shape::check(caller, "caller", &SHAPES, &path, report);
         for (key, what) in
             [("jwks", "the keys could be exchanged on the way"), ("iam", "tokens would travel in clear")]

@@ -46,6 +46,15 @@ fn policies_name_what_is_there() {
 }
 
 #[test]
+fn one_key_is_one_callers() {
+    for kind in ["api-key", "aksk"] {
+        let other = caller(kind).replace("\"job\"", "\"other\"");
+        let found = shown(&format!("{LEAST}{}{other}", caller(kind)));
+        assert!(found.contains("another caller has the same key"), "{kind}: {found}");
+    }
+}
+
+#[test]
 fn what_is_no_hash_may_be_the_key_and_is_not_shown() {
     let text = caller("api-key").replace("sha256:", "rgk_hunter2");
     let source = Source::new("gateway.toml", format!("{LEAST}{text}"));
