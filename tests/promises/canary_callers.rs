@@ -32,14 +32,6 @@ name = "ops"
 url = "http://{}/hook"
 secret = {{ file = "hook" }}
 dangerous_allow_private = true
-[[credentials]]
-name = "robot"
-kind = "iam-password"
-iam = "{{clouds}}"
-user = "restore-bot"
-domain = "OTC00000000001000012345"
-password = {{ file = "password" }}
-project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
@@ -75,6 +67,7 @@ allow = ["read-any"]
         issuer.addr
     );
     Settings::default()
+        .robot()
         .set("telemetry.log_level", "\"trace\"")
         .set("telemetry.access_log", "true")
         .set("telemetry.sample_ratio", "1.0")

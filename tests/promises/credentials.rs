@@ -9,16 +9,8 @@ use serde_json::{Value, json};
 
 /// A CBR that is called with tokens of the gateway's own.
 fn held() -> Settings {
-    Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "20").routes(
+    Settings::default().robot().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "20").routes(
         r#"
-[[credentials]]
-name = "robot"
-kind = "iam-password"
-iam = "{clouds}"
-user = "restore-bot"
-domain = "OTC00000000001000012345"
-password = { file = "password" }
-project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"

@@ -175,7 +175,8 @@ async fn every_example_of_settings_is_good() {
             .arg("check-config")
             .arg("--config")
             .arg(&path)
-            .env("TLS_KEY", "a key"))
+            .env("TLS_KEY", "a key")
+            .env("IAM_PASSWORD", "a password"))
         .await;
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{}: {told}", path.display());

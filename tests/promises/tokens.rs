@@ -335,16 +335,8 @@ async fn who_makes_tokens_up_does_not_have_iam_flooded() {
 
 /// An access key of a caller, and a credential of the gateway's own for the cloud.
 fn of_keys() -> Settings {
-    Settings::default().routes(
+    Settings::default().robot().routes(
         r#"
-[[credentials]]
-name = "robot"
-kind = "iam-password"
-iam = "{clouds}"
-user = "restore-bot"
-domain = "OTC00000000001000012345"
-password = { file = "password" }
-project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"

@@ -9,6 +9,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same settings with the credential `robot`: the clouds' own user, its password in the file `password`.
+    #[must_use]
+    pub fn robot(self) -> Self {
+        self.and(ROBOT)
+    }
+
     /// The same settings with more tables, after everything else; `{clouds}` stands for the clouds' URL.
     #[must_use]
     pub fn and(mut self, toml: &str) -> Self {
@@ -114,4 +120,15 @@ match = { target = ["volume"] }
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
+"#;
+
+const ROBOT: &str = r#"
+[[credentials]]
+name = "robot"
+kind = "iam-password"
+iam = "{clouds}"
+user = "restore-bot"
+domain = "OTC00000000001000012345"
+password = { file = "password" }
+project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 "#;

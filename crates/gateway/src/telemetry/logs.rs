@@ -30,14 +30,8 @@ pub(crate) struct Options {
 /// one process (tests run several gateways) changes nothing.
 pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) {
     let level = options.level;
-    let wanted = filter_fn(move |meta: &Metadata<'_>| {
-        // Who was let do what is told at every level.
-        if meta.target() == AUDIT && meta.is_event() {
-            return true;
-        }
-        let own = !NOISY.iter().any(|noisy| meta.target().starts_with(noisy));
-        meta.is_event() && *meta.level() <= if own { level } else { level.min(Level::WARN) }
-    });
+    let wanted =
+        filter_fn(move |meta: &Metadata<'_>| meta.is_event() && is_told(meta.target(), *meta.level(), level));
     // The hints let a line below the level cost a comparison and no more.
     let wanted = wanted.with_max_level_hint(level.max(Level::INFO));
     let spans =
@@ -64,4 +58,28 @@ pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) {
             .with_filter(spans)
     });
     let _ = tracing_subscriber::registry().with(fmt).with(otel).try_init();
+}
+
+/// Whether a line is told where lines of `level` are.
+fn is_told(target: &str, line: Level, level: Level) -> bool {
+    // Who was let do what is told at every level.
+    if target == AUDIT {
+        return true;
+    }
+    let own = !NOISY.iter().any(|noisy| target.starts_with(noisy));
+    line <= if own { level } else { level.min(Level::WARN) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_told_at_every_level_and_the_noise_of_others_at_none() {
+        for level in [Level::ERROR, Level::INFO, Level::TRACE] {
+            assert!(is_told(AUDIT, Level::INFO, level));
+            assert!(!is_told("hyper::proto", Level::INFO, level) && is_told("x", level, level));
+        }
+        assert!(!is_told("restore_gateway", Level::INFO, Level::WARN));
+    }
 }
