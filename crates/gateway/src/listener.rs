@@ -75,8 +75,9 @@ where
         let _ = socket.set_nodelay(true);
         let (service, options) = (service.clone(), options.clone());
         let (builder, watcher) = (builder.clone(), graceful.watcher());
+        // Before its task runs: what is accepted is open.
+        let open = options.metrics.opened();
         tokio::spawn(async move {
-            let open = options.metrics.opened();
             match &options.tls {
                 None => talk(socket, None, peer, service, &options, builder, watcher).await,
                 Some(tls) => match shake_hands(tls, socket, options.head).await {
