@@ -172,16 +172,14 @@ impl Engine {
         request: &RestoreRequest,
         upstream: Option<&str>,
     ) -> Result<(), Problem> {
-        let allowed = caller.may(action, request, upstream);
-        self.decided(caller, action, Some(request), allowed);
-        if allowed { Ok(()) } else { Err(denied(action)) }
+        self.decide(caller, action, Some(request), caller.may(action, request, upstream))
     }
 
     /// Refuses to show a restore that a caller may not see; the answer is that of one that is not.
-    pub(crate) fn shown(&self, caller: &Caller, entry: Entry) -> Result<Entry, Problem> {
-        let allowed = caller.sees(&entry);
-        self.decided(caller, Action::Read, Some(&entry.intent.request), allowed);
-        if allowed { Ok(entry) } else { Err(crate::not_found(entry.intent.id)) }
+    pub(crate) fn show(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
+        let intent = &entry.intent;
+        self.decide(caller, Action::Read, Some(&intent.request), caller.sees(entry))
+            .map_err(|_| crate::not_found(intent.id))
     }
 
     /// Refuses to call off what somebody else submitted; whose end is not to be seen is not found.
@@ -189,11 +187,10 @@ impl Engine {
         let intent = &entry.intent;
         let own = caller.name().is_none_or(|name| *name == intent.caller);
         if !own {
-            self.shown(caller, entry.clone())?;
+            self.show(caller, entry)?;
         }
         let allowed = own && caller.may(action, &intent.request, Some(&intent.route.upstream));
-        self.decided(caller, action, Some(&intent.request), allowed);
-        if allowed { Ok(()) } else { Err(denied(action)) }
+        self.decide(caller, action, Some(&intent.request), allowed)
     }
 
     /// Refuses what an operator does on no restore in particular.
@@ -201,7 +198,7 @@ impl Engine {
     /// # Errors
     /// [`Code::NotAllowed`].
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
-        self.permit_at_all(caller, Action::Resolve, caller.may_at_all(Action::Resolve))
+        self.decide(caller, Action::Resolve, None, caller.may_at_all(Action::Resolve))
     }
 
     /// Refuses the pages of operators to who is none.
@@ -210,7 +207,7 @@ impl Engine {
     /// [`Code::NotAllowed`].
     pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::ReadAny) || caller.may_at_all(Action::Resolve);
-        self.permit_at_all(caller, Action::ReadAny, allowed)
+        self.decide(caller, Action::ReadAny, None, allowed)
     }
 
     /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
@@ -219,34 +216,27 @@ impl Engine {
     /// [`Code::NotAllowed`].
     pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::Read) || caller.may_at_all(Action::ReadAny);
-        self.permit_at_all(caller, Action::Read, allowed)
+        self.decide(caller, Action::Read, None, allowed)
     }
 
-    fn permit_at_all(&self, caller: &Caller, action: Action, allowed: bool) -> Result<(), Problem> {
-        self.decided(caller, action, None, allowed);
-        if allowed { Ok(()) } else { Err(denied(action)) }
-    }
-
-    /// Tells of a decision; of nobody in particular there is none.
-    fn decided(&self, caller: &Caller, action: Action, request: Option<&RestoreRequest>, allowed: bool) {
+    /// Tells of a decision, which of nobody in particular is none, and answers with it.
+    fn decide(
+        &self,
+        caller: &Caller,
+        action: Action,
+        request: Option<&RestoreRequest>,
+        allowed: bool,
+    ) -> Result<(), Problem> {
         if let Some(caller) = caller.name() {
             self.0.witness.decided(&Decision { caller, action, request, allowed });
         }
+        if allowed { Ok(()) } else { Err(denied(action)) }
     }
 }
 
 fn denied(action: Action) -> Problem {
-    let detail = format!("no policy allows this caller to {} this; nothing was sent", action.verb());
-    Problem::new(Code::NotAllowed, detail)
-}
-
-impl Action {
-    const fn verb(self) -> &'static str {
-        match self {
-            Self::ReadAny => "read",
-            other => other.as_str(),
-        }
-    }
+    let verb = if action == Action::ReadAny { Action::Read } else { action }.as_str();
+    Problem::new(Code::NotAllowed, format!("no policy allows this caller to {verb} this; nothing was sent"))
 }
 
 #[cfg(test)]

@@ -189,11 +189,11 @@ impl Engine {
     /// fails is no fault: the restore then says `stale_since`.
     pub(crate) async fn refresh(
         &self,
-        id: RestoreId,
+        entry: Entry,
         token: Option<Token>,
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
-        let entry = self.get(id).await?;
+        let id = entry.intent.id;
         let busy = self
             .live()
             .get(&id)
@@ -401,8 +401,8 @@ impl Engine {
         trace: Option<TraceContext>,
         until: Option<Instant>,
     ) -> Result<Entry, Problem> {
-        self.look(id, caller).await?;
-        let entry = self.refresh(id, caller.token.clone(), trace).await?;
+        let entry = self.look(id, caller).await?;
+        let entry = self.refresh(entry, caller.token.clone(), trace).await?;
         match until {
             Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
             _ => Ok(entry),

@@ -219,7 +219,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`]; one that may not be seen is not found.
     pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        self.shown(caller, self.get(id).await?)
+        let entry = self.get(id).await?;
+        self.show(caller, &entry)?;
+        Ok(entry)
     }
 
     /// The history of a restore that the asker may see.

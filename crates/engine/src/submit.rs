@@ -177,8 +177,7 @@ impl Engine {
         let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target.
-                let holder =
-                    Box::pin(self.refresh(holder.intent.id, submission.caller.token.clone(), None)).await?;
+                let holder = Box::pin(self.refresh(holder, submission.caller.token.clone(), None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?
                 } else {

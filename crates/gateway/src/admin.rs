@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer, Failure};
 use crate::callers::{Callers, Certificate, Presented};
 use crate::connection::Peer;
-use crate::layers::well_formed::{self, Framing};
+use crate::layers::well_formed;
 use crate::memory::Memory;
 use crate::same_site::SameSite;
 use crate::telemetry::metrics::Metrics;
@@ -124,16 +124,7 @@ impl Admin {
 
     /// Who asks, if it may ask here at all.
     async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
-        self.same_site.check(request.headers(), request.uri())?;
-        well_formed::headers(request.headers(), request.version())
-            .map_err(|why| Failure::from(Problem::new(Code::MalformedRequest, why)).closing())?;
-        if request.uri().query().is_some_and(well_formed::names_credential) {
-            let problem = Problem::new(Code::MalformedRequest, well_formed::IN_QUERY);
-            return Err(Failure::from(problem).closing());
-        }
-        if let Some(Framing { verdict: Err(why), .. }) = request.extensions().get::<Framing>() {
-            return Err(Failure::from(Problem::new(Code::MalformedRequest, *why)).closing());
-        }
+        well_formed::check(request, &self.same_site)?;
         if self.callers.is_empty() || OPEN.contains(&request.uri().path()) {
             let token = request.headers_mut().remove("x-auth-token");
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));

@@ -36,6 +36,7 @@ pub use body::Sealed;
 pub use client::{Client, client_to, plain_client};
 pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
+pub use iam::catalog::is_loopback;
 pub use iam::{Iam, IamLogin, IamOptions, IamProject, IamUser};
 pub use identity::ClientIdentity;
 pub use keys::{AccessKey, Keys};

@@ -69,8 +69,7 @@ impl AccessKeys {
 
     /// Who has this access key now, and the key.
     fn holder(&self, access_key: &str) -> Result<(&Holder, Arc<AccessKey>), Unknown> {
-        let current = |holder: &'_ Holder| holder.key.current();
-        let mut holders = self.0.iter().map(|holder| (holder, current(holder)));
+        let mut holders = self.0.iter().map(|holder| (holder, holder.key.current()));
         let found = holders.find(|(_, key)| key.access_key.expose_secret() == access_key);
         found.ok_or(Unknown::Refused("an access key that nobody has"))
     }

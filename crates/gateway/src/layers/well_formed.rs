@@ -27,8 +27,21 @@ const SINGLE: [&str; 9] = [
     "traceparent",
 ];
 
+/// Refuses a head that is not well-formed, or that another site has sent; both listeners ask this first.
+pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::result::Result<(), Failure> {
+    let malformed = |why: &str| Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
+    let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
+    framing.map_err(malformed)?;
+    headers(request.headers(), request.version()).map_err(malformed)?;
+    if request.uri().query().is_some_and(names_credential) {
+        return Err(malformed(IN_QUERY));
+    }
+    let from_here = same_site.check(request.headers(), request.uri());
+    from_here.map_err(|problem| Failure::from(problem).closing())
+}
+
 /// What is said of a credential in the query.
-pub(crate) const IN_QUERY: &str =
+const IN_QUERY: &str =
     "a credential in the query is refused: send it in a header, and change it, for it was seen";
 
 /// Names of credentials, in lower case and without separators.
@@ -84,17 +97,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Future {
-        let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
-        if let Err(why) = framing.and_then(|()| headers(request.headers(), request.version())) {
-            let failure = Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
+        if let Err(failure) = check(&request, &self.same_site) {
             return Box::pin(std::future::ready(Result::Err(failure)));
-        }
-        if request.uri().query().is_some_and(names_credential) {
-            let failure = Failure::from(Problem::new(Code::MalformedRequest, IN_QUERY)).closing();
-            return Box::pin(std::future::ready(Result::Err(failure)));
-        }
-        if let Err(problem) = self.same_site.check(request.headers(), request.uri()) {
-            return Box::pin(std::future::ready(Result::Err(Failure::from(problem).closing())));
         }
         self.inner.call(request)
     }
@@ -102,7 +106,7 @@ where
 
 /// Whether a query names what looks like a credential. Queries are written down by proxies, browsers
 /// and logs on the way, so one that came that way must never begin to work (S24).
-pub(crate) fn names_credential(query: &str) -> bool {
+fn names_credential(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace(['-', '_'], "");
         CREDENTIALS.contains(&name.as_str())
@@ -110,7 +114,7 @@ pub(crate) fn names_credential(query: &str) -> bool {
 }
 
 /// What is wrong with these headers, if anything.
-pub(crate) fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
+fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
     if headers.keys().any(|name| name.as_str().contains('_')) {
         return Err("a header name has an underscore");
     }

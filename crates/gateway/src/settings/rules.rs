@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use restore_upstream::is_loopback;
 use serde_json::Value;
 
 use super::faults::Code;
@@ -123,10 +124,7 @@ fn upstreams(tree: &Value, report: &mut Report<'_>) {
 
 /// Whether a URL is plain http to another machine.
 fn is_remote_cleartext(url: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    uri.scheme_str() == Some("http") && !loopback
+    url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && !is_loopback(&uri))
 }
 
 fn references(tree: &Value, report: &mut Report<'_>) {

@@ -70,7 +70,9 @@ impl Catalog {
     }
 }
 
-fn is_loopback(uri: &Uri) -> bool {
+/// Whether a URL leads to this machine, by the words it is written in.
+#[must_use]
+pub fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

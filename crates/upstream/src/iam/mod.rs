@@ -2,7 +2,7 @@
 //! assumes, or by re-scoping a token. A token is kept until shortly before its end, fetched by one login however many
 //! calls need it at once, and dropped when an upstream refuses it. The catalog comes with it, where it is asked for.
 
-mod catalog;
+pub(crate) mod catalog;
 mod exchange;
 
 use std::path::PathBuf;
