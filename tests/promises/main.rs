@@ -12,6 +12,7 @@ mod crash;
 mod credentials;
 mod disk;
 mod documents;
+mod doors;
 mod evidence;
 mod faults;
 mod first_minutes;

@@ -64,11 +64,13 @@ pub struct Grant {
 
 impl Grant {
     fn allows(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
-        let through =
-            |upstream| self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream);
         self.allow.contains(&action)
-            && upstream.map_or(self.upstreams.is_empty(), through)
+            && upstream.map_or(self.upstreams.is_empty(), |upstream| self.goes_through(upstream))
             && self.matches.takes(request)
+    }
+
+    fn goes_through(&self, upstream: &str) -> bool {
+        self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream)
     }
 }
 
@@ -155,6 +157,19 @@ impl Caller {
         may(Action::ReadAny) || (*intent.caller == *identity.name && may(Action::Read))
     }
 
+    /// Whether it may read whatever a project has at an upstream. A grant for certain backups, servers or disks is
+    /// none for all that a project has.
+    fn reads_project(&self, project: &ProjectId, upstream: &str) -> bool {
+        self.identity.as_ref().is_none_or(|identity| {
+            identity.scope.as_ref().is_none_or(|scope| scope.contains(project))
+                && identity.grants.iter().any(|grant| {
+                    let reads =
+                        [Action::Read, Action::ReadAny].iter().any(|action| grant.allow.contains(action));
+                    reads && grant.goes_through(upstream) && grant.matches.takes_all_of(project)
+                })
+        })
+    }
+
     /// Whether it may do this to anything.
     pub(crate) fn may_at_all(&self, action: Action) -> bool {
         let identity = self.identity.as_ref();
@@ -191,6 +206,16 @@ impl Engine {
         }
         let allowed = own && caller.may(action, &intent.request, Some(&intent.route.upstream));
         self.decide(caller, action, Some(&intent.request), allowed)
+    }
+
+    /// Refuses to read what a project has at an upstream.
+    pub(crate) fn permit_project(
+        &self,
+        caller: &Caller,
+        project: &ProjectId,
+        upstream: &str,
+    ) -> Result<(), Problem> {
+        self.decide(caller, Action::Read, None, caller.reads_project(project, upstream))
     }
 
     /// Refuses what an operator does on no restore in particular.

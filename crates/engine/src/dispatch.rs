@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::crash;
+use crate::names::Named;
 use crate::replay::Reads;
 use crate::route::Plan;
 use crate::{Engine, unavailable};
@@ -141,30 +142,45 @@ impl Engine {
         access: &Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let request = entry.intent.request.clone();
+        let mut request = entry.state.request(&entry.intent).clone();
         let with = access.with(trace.clone());
-        let mut known = self.known(plan, &request).await;
 
         let mut entry = entry;
         let mut first: Kinds = Vec::new();
+        let mut checkpoint_id = None;
         if matches!(entry.state.status, Status::Accepted | Status::Checking) {
             if entry.state.status == Status::Accepted {
                 let evidence = Evidence::new("gateway", Strength::Strong, self.now());
                 entry = self.write(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)]).await?;
             }
+            let seen = Evidence::new("preflight", Strength::Strong, self.now());
+            let (seen, sent_as) =
+                match Box::pin(self.own_names(&request, entry.intent.origin.as_ref(), plan, access, &with))
+                    .await
+                {
+                    Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
+                    Ok(None) => (seen, None),
+                    Ok(Some(Named { request: named, evidence })) => {
+                        request = named.clone();
+                        (seen.detail(evidence), Some(Box::new(named)))
+                    }
+                };
+            let known = self.known(plan, &request).await;
             match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
                 Err(problem) => return self.reject(&entry, Cause::Upstream, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
                     if let Some(checkpoint) = prepared.checkpoint_id {
                         self.learn(plan, &request, checkpoint.clone()).await;
-                        known.checkpoint_id = Some(checkpoint);
+                        checkpoint_id = Some(checkpoint);
                     }
-                    let seen = Evidence::new("preflight", Strength::Strong, self.now());
-                    first.push((EventKind::Checked { notes: prepared.notes, clock_offset_ms }, seen));
+                    let notes = prepared.notes;
+                    first.push((EventKind::Checked { notes, clock_offset_ms, sent_as }, seen));
                 }
             }
         }
 
+        let mut known = self.known(plan, &request).await;
+        known.checkpoint_id = checkpoint_id.or(known.checkpoint_id);
         let encoded = match plan.upstream.generation().encode(&request, &known) {
             Ok(encoded) => encoded,
             Err(problem) => return self.reject(&entry, Cause::Gateway, "translation", problem).await,

@@ -306,7 +306,8 @@ impl Engine {
         loop {
             let told = reads
                 .until_done(&upstream, &with, |answers| {
-                    let watch = self.watch(&entry.intent.request, entry, &taken, no_restore_read);
+                    let watch =
+                        self.watch(entry.state.request(&entry.intent), entry, &taken, no_restore_read);
                     generation.follow(&watch, answers)
                 })
                 .await;

@@ -2,7 +2,7 @@
 //! upstream express.
 
 use restore_generations::{Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
-use restore_model::{Code, Id, Problem, RestoreRequest, TargetKind};
+use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -48,24 +48,27 @@ pub struct Preview {
 }
 
 impl Engine {
-    /// Asks whether a restore may be done.
+    /// Asks whether a restore may be done; `origin` is the native door that the question came through.
     ///
     /// # Errors
     /// When the caller may not ask, no route takes it, its generation cannot express it, or there is no token to ask with.
     pub async fn check(
         &self,
         request: &RestoreRequest,
+        origin: Option<&Origin>,
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
-        let plan = self.permitted_plan(caller, Action::Check, request)?;
+        let plan = self.permitted_plan(caller, Action::Check, request, origin)?;
         let Some(access) = Access::to(&plan.upstream, caller.token.clone()) else {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
+        let with = access.with(trace);
+        let named = Box::pin(self.own_names(request, origin, &plan, &access, &with)).await?;
+        let request = named.as_ref().map_or(request, |named| &named.request);
         let known = self.known(&plan, request).await;
         let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
-        let with = access.with(trace);
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut reads = Reads::counted(&lane.budget);
@@ -95,7 +98,7 @@ impl Engine {
     /// # Errors
     /// When the caller may not ask, no route takes it or its generation cannot express it.
     pub async fn preview(&self, request: &RestoreRequest, caller: &Caller) -> Result<Preview, Problem> {
-        let plan = self.permitted_plan(caller, Action::Preview, request)?;
+        let plan = self.permitted_plan(caller, Action::Preview, request, None)?;
         let mut known = self.known(&plan, request).await;
         let reads = self.first_reads(&plan, request, &known);
         // What only a read could tell stands as a placeholder; the real call reads it first.

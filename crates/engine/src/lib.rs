@@ -7,10 +7,12 @@
 //! | [`route`] | which upstream does it, and why |
 //! | `submit` | take a restore in, once |
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
+//! | `names` | what another generation's request is called by the one that carries it out |
 //! | `settle` | what a reading means for a state: a pure function |
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
 //! | `recover` | take up what an earlier or another process left, and keep the ledger small |
+//! | `pass_on` | what only the cloud knows, for native doors |
 //! | `operate` | what only a person decides |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
@@ -43,8 +45,10 @@ pub mod crash;
 mod dispatch;
 mod follow;
 mod inquire;
+mod names;
 pub mod notify;
 mod operate;
+mod pass_on;
 mod recover;
 mod replay;
 pub mod route;

@@ -7,6 +7,9 @@ use std::time::Duration;
 use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 
+/// The word for what came through no native door.
+pub const CANONICAL: &str = "canonical";
+
 /// What a rule asks of a request. Empty lists ask nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Match {
@@ -36,6 +39,8 @@ pub enum Idempotency {
 pub struct Route {
     /// What it asks.
     pub matches: Match,
+    /// Through a native door of one of these dialects, [`CANONICAL`] being the API itself; none is through any.
+    pub dialect: Vec<String>,
     /// Who does it.
     pub upstream: Arc<Upstream>,
     /// Whether reads come before the send, to compare later ones with.
@@ -93,13 +98,18 @@ impl Routes {
         self
     }
 
-    /// The way of a request.
+    /// The way of a request, which came through a native door of this dialect or none.
     ///
     /// # Errors
     /// [`Code::NoRoute`] when no rule matches.
-    pub fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
+    pub fn plan(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<Plan, Problem> {
         for (index, route) in self.rules.iter().enumerate() {
+            let through = dialect.unwrap_or(CANONICAL);
+            if !route.dialect.is_empty() && !route.dialect.iter().any(|listed| listed == through) {
+                continue;
+            }
             if let Some(why) = route.matches.why(request) {
+                let why = if route.dialect.is_empty() { why } else { format!("{why}, through {through}") };
                 return Ok(Plan {
                     upstream: Arc::clone(&route.upstream),
                     pin: RoutePin {
@@ -166,6 +176,12 @@ impl Match {
     /// Whether it takes this request.
     pub(crate) fn takes(&self, request: &RestoreRequest) -> bool {
         self.why(request).is_some()
+    }
+
+    /// Whether it takes whatever there is in a project.
+    pub(crate) fn takes_all_of(&self, project: &ProjectId) -> bool {
+        let projects = self.project_id.is_empty() || self.project_id.contains(project);
+        projects && self.backup_id.is_empty() && self.server_id.is_empty() && self.volume_id.is_empty()
     }
 
     /// What matched, in words; `None` when the rule does not match.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use restore_generations::{Expressible, Known, Prepare, Step};
 use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
 use restore_model::{
-    Cause, Code, Effect, EventKind, Evidence, Intent, Problem, RestoreId, RestoreRequest, Status, Strength,
+    Cause, Code, Effect, EventKind, Evidence, Intent, Origin, Problem, RestoreId, RestoreRequest, Status,
+    Strength,
 };
 use restore_upstream::TraceContext;
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use crate::access::Access;
 use crate::caller::{Action, Caller};
 use crate::dispatch::Hold;
 use crate::route::{Idempotency, Plan};
-use crate::{Engine, crash, number, trace_ids, unavailable};
+use crate::{Engine, crash, names, number, trace_ids, unavailable};
 
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Submission {
     pub caller: Caller,
     /// The `Idempotency-Key`.
     pub key: Option<String>,
+    /// The native door it came through; none for the canonical API.
+    pub origin: Option<Origin>,
     /// The trace of the request.
     pub trace: Option<TraceContext>,
 }
@@ -72,7 +75,8 @@ impl Engine {
     /// Every refusal before anything is sent. What the upstream refuses is not an error here: the
     /// restore then exists and is `rejected`.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
-        let plan = self.permitted_plan(&submission.caller, Action::Restore, &submission.request)?;
+        let Submission { request, caller, origin, .. } = &submission;
+        let plan = self.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
@@ -208,8 +212,9 @@ impl Engine {
         caller: &Caller,
         action: Action,
         request: &RestoreRequest,
+        origin: Option<&Origin>,
     ) -> Result<Plan, Problem> {
-        let plan = self.plan(request);
+        let plan = self.plan(request, origin);
         let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
         // Who may not ask is not told either that no route would take it.
         self.permit(caller, action, request, upstream)?;
@@ -217,8 +222,8 @@ impl Engine {
     }
 
     /// The way of a request that its generation can express.
-    fn plan(&self, request: &RestoreRequest) -> Result<Plan, Problem> {
-        let plan = self.0.routes.plan(request)?;
+    fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
+        let plan = self.0.routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
         if generation.capability(request.target.kind()).verdict == Expressible::Impossible {
             generation.encode(request, &Known::default())?;
@@ -234,8 +239,10 @@ impl Engine {
         let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, now };
         // Where nothing is to be read first, the first send is written with the acceptance.
         let next = match plan.upstream.generation().prepare(&ask, &[]) {
-            Step::Ask(_) => EventKind::Checking,
-            Step::Done(_) => EventKind::Submitting { attempt: 1 },
+            Step::Done(_) if !names::differ(submission.origin.as_ref(), plan) => {
+                EventKind::Submitting { attempt: 1 }
+            }
+            _ => EventKind::Checking,
         };
         let asked = Evidence::new("request", Strength::Strong, now);
         let kinds =
@@ -247,6 +254,7 @@ impl Engine {
             fingerprint: request.fingerprint(),
             request: request.clone(),
             key: submission.key.clone(),
+            origin: submission.origin.clone(),
             route: plan.pin.clone(),
             created_at: now,
             trace_id,

@@ -121,6 +121,7 @@ async fn bench() -> Bench {
     let upstream = Arc::new(Upstream::new(options, generation).expect("an upstream"));
     let routes = Routes::new(vec![Route {
         matches: Match::default(),
+        dialect: Vec::new(),
         upstream,
         baseline: true,
         idempotency: Idempotency::Optional,
@@ -157,6 +158,7 @@ fn submission() -> Submission {
     Submission {
         request: restore_model::schema::parse_restore(request).expect("a request"),
         caller: Caller::anyone(Token::from_header(&http::HeaderValue::from_static("demo-token"))),
+        origin: None,
         key: None,
         trace: None,
     }

@@ -106,7 +106,7 @@ fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
         Ok(Grant {
             allow: policy.allow.iter().filter_map(|word| Action::parse(word)).collect(),
             upstreams: policy.upstreams.clone().unwrap_or_default(),
-            matches: crate::matches(&policy.r#match)?,
+            matches: crate::upstreams::matches(&policy.r#match)?,
         })
     })
     .collect()

@@ -10,10 +10,12 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
+use restore_generations::door::{Native, Refusal};
 use restore_model::{Code, Problem, RestoreId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::doors::AtDoor;
 use crate::layers::rate::Standing;
 
 /// The body of every answer.
@@ -78,6 +80,8 @@ pub(crate) struct Failure {
     pub(crate) standing: Option<Standing>,
     /// The key of `limits` that was reached, to be counted.
     pub(crate) limit: Option<&'static str>,
+    /// Whether the restore that it refuses has gone to a cloud.
+    pub(crate) sent: bool,
 }
 
 impl From<Problem> for Failure {
@@ -90,6 +94,7 @@ impl From<Problem> for Failure {
             replayed: false,
             standing: None,
             limit: None,
+            sent: false,
         }
     }
 }
@@ -176,15 +181,41 @@ pub(crate) fn failure(failure: &Failure, instance: &str) -> Answer {
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = problem_body(problem, instance, failure.restore);
     let mut answer = typed(status, PROBLEM, serde_json::to_vec(&body).unwrap_or_default());
+    if let Some(Ok(location)) = failure.restore.map(|id| HeaderValue::try_from(restore_path(id))) {
+        answer.headers_mut().insert(http::header::LOCATION, location);
+    }
+    finish(answer, failure)
+}
+
+/// The answer that a failure becomes at a native door.
+pub(crate) fn native_failure(failure: &Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
+    let refusal =
+        Refusal { problem: &failure.problem, restores: at.restores(), sent: failure.sent, request_id };
+    finish(native(at.door.door.refuse(&refusal)), failure)
+}
+
+/// An answer in a native dialect.
+pub(crate) fn native(native: Native) -> Answer {
+    let status = StatusCode::from_u16(native.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    match native.body {
+        Some(body) => json(status, &body),
+        None => {
+            let mut answer = Response::new(Body::Whole(Full::default()));
+            *answer.status_mut() = status;
+            answer
+        }
+    }
+}
+
+/// What headers say of a failure, whatever its body is like.
+fn finish(mut answer: Answer, failure: &Failure) -> Answer {
+    let problem = &failure.problem;
     let headers = answer.headers_mut();
     if let Some(seconds) = problem.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let Some(allow) = failure.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
-    }
-    if let Some(Ok(location)) = failure.restore.map(|id| HeaderValue::try_from(restore_path(id))) {
-        headers.insert(http::header::LOCATION, location);
     }
     if failure.close {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));

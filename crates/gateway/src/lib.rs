@@ -12,6 +12,7 @@ mod callers;
 pub mod cli;
 mod connection;
 mod credentials;
+mod doors;
 mod layers;
 mod listener;
 mod memory;
@@ -21,6 +22,7 @@ mod same_site;
 pub mod settings;
 mod telemetry;
 mod tls;
+mod upstreams;
 mod way_in;
 
 use std::net::SocketAddr;
@@ -31,18 +33,19 @@ use std::time::Duration;
 use moka::future::Cache;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
-use restore_engine::{Engine, Idempotency, Match, Policy, Route, Routes};
-use restore_model::{Clock, SystemClock, TargetKind};
-use restore_upstream::{Courier, Credential, Endpoint, Receiver, Upstream};
+use restore_engine::{Engine, Policy};
+use restore_model::{Clock, SystemClock};
+use restore_upstream::{Courier, Receiver};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
+use crate::doors::Doors;
 use crate::memory::Memory;
 use crate::rotation::Rotation;
 use crate::same_site::SameSite;
-use crate::settings::{IdempotencyKey, Listener, LogFormat, Settings, Target};
+use crate::settings::{Listener, LogFormat, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
@@ -120,6 +123,7 @@ impl Default for Start {
 pub struct Gateway {
     api: SocketAddr,
     admin: SocketAddr,
+    doors: Vec<(&'static str, SocketAddr)>,
     engine: Engine,
     stopping: Arc<AtomicBool>,
     stop: CancellationToken,
@@ -160,7 +164,7 @@ impl Gateway {
             .await
             .map_err(ledger_fault)?;
         let mut rotation = Rotation::new();
-        let routes = routes(settings, &start.clock, &mut rotation).map_err(StartError::Setup)?;
+        let routes = upstreams::routes(settings, &start.clock, &mut rotation).map_err(StartError::Setup)?;
         let now = start.clock.now();
         let engine = Engine::new(ledger, routes, policy(settings), start.clock, Arc::new(metrics.restores()));
         if start.recovery {
@@ -196,41 +200,51 @@ impl Gateway {
         let memory = Memory::new(settings.limits.memory_bytes);
         metrics.observe_memory(memory.clone());
 
-        let parts = way_in::Parts {
-            // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
-            same_site: SameSite {
-                local: settings.listen.api.ip().is_loopback() && api_callers.is_empty(),
-                ..same_site.clone()
-            },
-            trace: layers::trace::TraceLayer::new(
-                routes::Router::new(),
-                metrics.requests(),
-                settings.telemetry.sample_ratio,
-                settings.telemetry.trust_parent,
-                traces.is_some(),
-                settings.telemetry.access_log,
+        let callers = Arc::new(api_callers);
+        let rate = access::rates(settings);
+        let app = Arc::new(api::App {
+            engine: engine.clone(),
+            wait_cap: settings.limits.wait_seconds,
+            signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
+            json_depth: settings.limits.json_depth,
+            page_size: settings.limits.page_size,
+            streams: api::streams::Streams::new(
+                settings.limits.streams,
+                settings.limits.stream_seconds,
+                stop.clone(),
             ),
-            callers: Arc::new(api_callers),
-            rate: access::rates(settings),
-            memory: memory.clone(),
-            reached: metrics.limits(),
-        };
-        let way_in = way_in::build(
-            &settings.limits,
-            parts,
-            api::Dispatch(Arc::new(api::App {
-                engine: engine.clone(),
-                wait_cap: settings.limits.wait_seconds,
-                signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
-                json_depth: settings.limits.json_depth,
-                page_size: settings.limits.page_size,
-                streams: api::streams::Streams::new(
-                    settings.limits.streams,
-                    settings.limits.stream_seconds,
-                    stop.clone(),
+        });
+        let way_in = |doors: Doors, address: SocketAddr| {
+            let parts = way_in::Parts {
+                // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
+                same_site: SameSite {
+                    local: address.ip().is_loopback() && callers.is_empty(),
+                    names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
+                },
+                trace: layers::trace::TraceLayer::new(
+                    routes::Router::new(doors),
+                    metrics.requests(),
+                    settings.telemetry.sample_ratio,
+                    settings.telemetry.trust_parent,
+                    traces.is_some(),
+                    settings.telemetry.access_log,
                 ),
-            })),
-        );
+                callers: Arc::clone(&callers),
+                rate: rate.clone(),
+                memory: memory.clone(),
+                reached: metrics.limits(),
+            };
+            way_in::build(&settings.limits, parts, api::Dispatch(Arc::clone(&app)))
+        };
+        let doors = doors::open(settings).map_err(StartError::Setup)?;
+        let api_way_in = way_in(doors.beside_the_api, settings.listen.api);
+        let mut at_doors = Vec::new();
+        for (door, at) in doors.apart {
+            let dialect = door.door.dialect();
+            let way_in = way_in(Doors::only(door), at);
+            let listener = listen(at).await?;
+            at_doors.push((dialect, address(&listener), listener, way_in));
+        }
         let options = listener::Options {
             connections: settings.limits.connections,
             head_bytes: settings.limits.header_bytes,
@@ -265,12 +279,18 @@ impl Gateway {
             let pages = Arc::clone(&pages);
             async move { pages.answer(request).await }
         });
-        let listeners = vec![
-            tokio::spawn(listener::serve(api, way_in, options, stop.clone())),
+        let mut listeners = vec![
+            tokio::spawn(listener::serve(api, api_way_in, options.clone(), stop.clone())),
             tokio::spawn(listener::serve(admin, pages, admin_options, stop.clone())),
             tokio::spawn(rotation.run(stop.clone())),
             tokio::spawn(memory.watch(stop.clone())),
         ];
+        let mut doors = Vec::new();
+        for (dialect, address, listener, way_in) in at_doors {
+            tracing::info!(dialect, address = %address, "a native door is open");
+            listeners.push(tokio::spawn(listener::serve(listener, way_in, options.clone(), stop.clone())));
+            doors.push((dialect, address));
+        }
         tracing::info!(
             api = %api_address,
             admin = %admin_address,
@@ -281,6 +301,7 @@ impl Gateway {
         Ok(Self {
             api: api_address,
             admin: admin_address,
+            doors,
             engine,
             stopping,
             stop,
@@ -300,6 +321,12 @@ impl Gateway {
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The native doors that have a listener of their own: the dialect of each, and where it listens.
+    #[must_use]
+    pub fn doors(&self) -> &[(&'static str, SocketAddr)] {
+        &self.doors
     }
 
     /// Drains: takes nothing more in, lets what is under way finish and be written down, flushes
@@ -376,86 +403,6 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
         })
     };
     settings.webhooks.iter().map(hook).collect()
-}
-
-/// The rules and their upstreams, each built once.
-fn routes(settings: &Settings, clock: &Arc<dyn Clock>, rotation: &mut Rotation) -> Result<Routes, String> {
-    let held = credentials::held(settings, clock, rotation)?;
-    let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
-    for written in &settings.upstreams {
-        let generation = restore_generations::by_name(&written.generation)
-            .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
-        let options = restore_upstream::Options {
-            name: written.name.clone(),
-            endpoint: match &written.endpoint {
-                Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
-                None => Endpoint::Catalog(written.region.clone()),
-            },
-            connect: written.connect_seconds,
-            send: written.send_seconds,
-            read: written.read_seconds,
-            concurrency: written.concurrency,
-            body_bytes: written.body_bytes,
-            breaker_failures: written.breaker_failures,
-            breaker_open: written.breaker_seconds,
-            ca_file: written.ca_file.clone(),
-            identity: credentials::client_identity(written, rotation)
-                .map_err(|why| format!("upstream {}: {why}", written.name))?,
-            http2: written.http2,
-            sends: settings.submit.sends,
-            deadline: settings.submit.deadline_seconds,
-            retry_after_cap: settings.submit.retry_after_cap_seconds,
-            reads_per_minute: written.reads_per_minute,
-            credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
-        };
-        let upstream =
-            Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;
-        upstreams.push(Arc::new(upstream));
-    }
-    let mut routes = Vec::new();
-    for written in &settings.routes {
-        let upstream = upstreams
-            .iter()
-            .find(|upstream| upstream.name() == written.upstream)
-            .ok_or_else(|| format!("no upstream is called {}", written.upstream))?;
-        routes.push(Route {
-            matches: matches(&written.r#match)?,
-            upstream: Arc::clone(upstream),
-            baseline: written.baseline,
-            idempotency: match written.idempotency_key {
-                IdempotencyKey::Optional => Idempotency::Optional,
-                IdempotencyKey::Required => Idempotency::Required,
-            },
-            key_window: written.key_window_seconds,
-            duplicate_window: written.duplicate_window_seconds,
-            overdue: written.overdue_seconds,
-        });
-    }
-    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and))
-}
-
-fn matches(written: &settings::Match) -> Result<Match, String> {
-    fn ids<T: std::str::FromStr<Err: std::fmt::Display>>(
-        list: Option<&Vec<String>>,
-    ) -> Result<Vec<T>, String> {
-        list.into_iter().flatten().map(|id| id.parse().map_err(|error: T::Err| error.to_string())).collect()
-    }
-    Ok(Match {
-        project_id: ids(written.project_id.as_ref())?,
-        target: written
-            .target
-            .iter()
-            .flatten()
-            .map(|target| match target {
-                Target::Server => TargetKind::Server,
-                Target::Volume => TargetKind::Volume,
-                Target::Resource => TargetKind::Resource,
-            })
-            .collect(),
-        backup_id: ids(written.backup_id.as_ref())?,
-        server_id: ids(written.server_id.as_ref())?,
-        volume_id: ids(written.volume_id.as_ref())?,
-    })
 }
 
 /// How the ledger of these settings is opened.

@@ -1,9 +1,11 @@
-//! The table of routes: the one place that knows paths. A test holds it against `openapi.json`;
-//! metrics and spans use its templates, never a path as it came.
+//! The table of routes: the one place that knows the paths of the API. A test holds it against `openapi.json`; metrics
+//! and spans use its templates, never a path as it came. What is for a native door is known by that ([`crate::doors`]).
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, Method, Uri};
+
+use crate::doors::{AtDoor, Doors};
 
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,31 +47,48 @@ pub(crate) enum Found {
     Route { template: &'static str, action: Action, parameter: Option<String> },
     /// A path whose routes take other methods.
     OtherMethod { template: &'static str, allow: &'static str },
+    /// A native door.
+    Door(AtDoor),
     /// No such path.
     Nothing,
 }
 
 impl Found {
     /// Whether it is a document that says nothing of anybody's restores.
-    pub(crate) const fn is_public(&self) -> bool {
-        matches!(
-            self,
-            Self::Route { action: Action::OpenApi | Action::Docs | Action::Schema | Action::ProblemPage, .. }
-        )
+    pub(crate) fn is_public(&self) -> bool {
+        match self {
+            Self::Route { action, .. } => {
+                matches!(action, Action::OpenApi | Action::Docs | Action::Schema | Action::ProblemPage)
+            }
+            Self::Door(at) => at.is_public(),
+            Self::OtherMethod { .. } | Self::Nothing => false,
+        }
     }
 
     /// The path with its placeholder; empty where there is no such path.
     pub(crate) fn template(&self) -> &'static str {
         match self {
             Self::Route { template, .. } | Self::OtherMethod { template, .. } => template,
+            Self::Door(at) => at.template(),
             Self::Nothing => "",
+        }
+    }
+
+    /// The native door it is at.
+    pub(crate) fn at_door(&self) -> Option<&AtDoor> {
+        match self {
+            Self::Door(at) => Some(at),
+            Self::Route { .. } | Self::OtherMethod { .. } | Self::Nothing => None,
         }
     }
 }
 
 /// Finds routes. Built once, shared.
 #[derive(Clone)]
-pub(crate) struct Router(Arc<matchit::Router<Path>>);
+pub(crate) struct Router {
+    paths: Arc<matchit::Router<Path>>,
+    doors: Doors,
+}
 
 struct Path {
     template: &'static str,
@@ -78,8 +97,8 @@ struct Path {
 }
 
 impl Router {
-    /// The table as a router.
-    pub(crate) fn new() -> Self {
+    /// The table as a router, with the doors of its listener.
+    pub(crate) fn new(doors: Doors) -> Self {
         let mut router = matchit::Router::new();
         for (index, (_, template, _)) in ROUTES.iter().enumerate() {
             if ROUTES[..index].iter().any(|(_, earlier, _)| earlier == template) {
@@ -98,12 +117,20 @@ impl Router {
                 panic!("route {template}: {error}");
             }
         }
-        Self(Arc::new(router))
+        Self { paths: Arc::new(router), doors }
+    }
+
+    /// What a request is for.
+    pub(crate) fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Found {
+        match self.doors.find(method, uri, headers) {
+            Some(at) => Found::Door(at),
+            None => self.find_path(method, uri.path()),
+        }
     }
 
     /// What the table says of a method and a path.
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Found {
-        let Ok(found) = self.0.at(path) else { return Found::Nothing };
+    fn find_path(&self, method: &Method, path: &str) -> Found {
+        let Ok(found) = self.paths.at(path) else { return Found::Nothing };
         let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
         let Path { template, methods, allow } = found.value;
         match methods.iter().find(|(method, _)| *method == asked) {
@@ -139,8 +166,8 @@ mod tests {
 
     #[test]
     fn methods_and_paths_are_told_apart() {
-        let router = Router::new();
-        let find = |method: Method, path| router.find(&method, path);
+        let router = Router::new(Doors::default());
+        let find = |method: Method, path| router.find_path(&method, path);
         assert!(matches!(find(Method::GET, "/api/v1/restores"), Found::Route { .. }));
         assert!(matches!(find(Method::HEAD, "/api/v1/restores/x"), Found::Route { .. }));
         assert!(matches!(

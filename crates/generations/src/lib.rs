@@ -11,6 +11,7 @@
 //! | `prepare.rs` | reads before the send → notes, or a refusal |
 //! | `follow.rs` | reads after the send → [`Reading`] |
 //! | `check.rs` | reads that answer "may this restore be done?" |
+//! | `door.rs` | its native API as clients know it, both ways ([`door`]) |
 //! | `schemas/` | JSON Schemas of its bodies |
 //!
 //! Reads are asked for by *replaying*: a function is given all answers so far and either asks for
@@ -25,8 +26,10 @@ use restore_model::{
 };
 use serde_json::Value;
 
+pub mod backup;
 pub mod call;
 pub mod codes;
+pub mod door;
 pub mod errors;
 mod lenient;
 pub mod schemas;
@@ -36,7 +39,9 @@ mod cbr_v3;
 mod csbs_v1;
 mod vbs_v2;
 
+pub use backup::{Backup, DiskBackup};
 pub use call::{Answer, Call, Host, Method, Reply, Unread};
+pub use door::Door;
 pub use errors::{Verdict, classify};
 pub use schemas::Schema;
 

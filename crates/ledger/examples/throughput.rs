@@ -110,6 +110,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
             fingerprint: request.fingerprint(),
             request,
             key: Some(format!("{caller}-{turn}")),
+            origin: None,
             route: RoutePin {
                 upstream: "eu-de-cbr".to_owned(),
                 generation: "cbr-v3".to_owned(),

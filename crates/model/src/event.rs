@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::problem::Problem;
+use crate::request::RestoreRequest;
 
 /// One thing that happened, in the order of `seq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ pub enum EventKind {
         /// Upstream clock minus ours in milliseconds, where the upstream told its time.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         clock_offset_ms: Option<i64>,
+        /// The request in the upstream's own names, where it came in those of another generation.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        sent_as: Option<Box<RestoreRequest>>,
     },
     /// Written before the first byte of a send (invariant I1).
     Submitting {

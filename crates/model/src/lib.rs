@@ -29,5 +29,5 @@ pub use event::{Cause, Event, EventKind, Evidence, Handle, Proof, Strength};
 pub use id::{Id, InvalidId, ProjectId, RestoreId};
 pub use problem::{Code, Effect, Fault, Problem, Retry, UpstreamError};
 pub use request::{Mapping, RestoreRequest, Source, Target, TargetKind};
-pub use restore::{Intent, Restore, RoutePin};
+pub use restore::{Intent, Origin, Restore, RoutePin};
 pub use state::{IllegalMove, State, Status};

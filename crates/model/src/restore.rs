@@ -3,6 +3,7 @@
 //! every call that answers with a restore answers with this one shape.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::{Evidence, Handle};
@@ -25,6 +26,9 @@ pub struct Intent {
     /// The caller's `Idempotency-Key`, where one came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
+    /// The native door it came through; none for the canonical API.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<Origin>,
     /// The route as it was when the restore was accepted; a reload does not change it.
     pub route: RoutePin,
     /// When it was accepted.
@@ -33,6 +37,21 @@ pub struct Intent {
     pub trace_id: String,
     /// The span of the submit: 16 hexadecimal digits.
     pub span_id: String,
+}
+
+/// The native door that a restore came through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The dialect of the door, such as `csbs-v1`.
+    pub dialect: String,
+    /// The generation whose names the request has for backups.
+    pub generation: String,
+    /// The upstream of that generation that the door passes reads on to, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream: Option<String>,
+    /// What the canonical request has no place for and the door's answers repeat.
+    #[serde(skip_serializing_if = "Value::is_null", default)]
+    pub echo: Value,
 }
 
 /// The route a restore was accepted under.
@@ -69,6 +88,9 @@ pub struct Restore<'a> {
     pub source: &'a Source,
     /// What is overwritten.
     pub target: &'a Target,
+    /// The dialect of the native door it came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<&'a str>,
     /// Who does it, and under which name.
     pub upstream: UpstreamView<'a>,
     /// What the status rests on.
@@ -121,6 +143,7 @@ impl<'a> Restore<'a> {
             project_id: &intent.request.project_id,
             source: &intent.request.source,
             target: &intent.request.target,
+            dialect: intent.origin.as_ref().map(|origin| &*origin.dialect),
             upstream: UpstreamView {
                 name: &intent.route.upstream,
                 generation: &intent.route.generation,

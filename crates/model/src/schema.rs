@@ -6,8 +6,10 @@
 
 use std::sync::LazyLock;
 
+use jsonschema::PatternOptions;
+pub use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, Validator};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::problem::{Code, Fault, Problem};
@@ -72,15 +74,40 @@ pub fn warm_up() {
 ///
 /// # Errors
 /// [`Code::InvalidRequest`] with a JSON Pointer for every fault, at most [`MAX_FAULTS`].
-pub fn parse_restore(mut value: Value) -> Result<RestoreRequest, Problem> {
-    if !RESTORE_REQUEST.is_valid(&value) {
-        shorten(&mut value);
-        return Err(invalid(faults(&RESTORE_REQUEST, &value)));
-    }
-    let request: RestoreRequest = serde_json::from_value(value)
-        .map_err(|error| invalid(vec![Fault::at("", format!("schema and type disagree: {error}"))]))?;
+pub fn parse_restore(value: Value) -> Result<RestoreRequest, Problem> {
+    let request: RestoreRequest = parse(&RESTORE_REQUEST, value)?;
     let faults = request.faults();
     if faults.is_empty() { Ok(request) } else { Err(invalid(faults)) }
+}
+
+/// Makes a type out of a JSON value that follows a schema; the native doors read their bodies so.
+///
+/// # Errors
+/// As [`parse_restore`].
+pub fn parse<T: DeserializeOwned>(validator: &Validator, mut value: Value) -> Result<T, Problem> {
+    if !validator.is_valid(&value) {
+        shorten(&mut value);
+        return Err(invalid(faults(validator, &value)));
+    }
+    serde_json::from_value(value)
+        .map_err(|error| invalid(vec![Fault::at("", format!("schema and type disagree: {error}"))]))
+}
+
+/// A request that was made out of another's words, if it says what a schema cannot: each disk once.
+/// `place` is where those words have their list of disks, as a JSON Pointer.
+///
+/// # Errors
+/// As [`parse_restore`].
+pub fn consistent(request: RestoreRequest, place: &str) -> Result<RestoreRequest, Problem> {
+    let mut faults = request.faults();
+    if faults.is_empty() {
+        return Ok(request);
+    }
+    for fault in &mut faults {
+        fault.pointer = fault.pointer.replacen("/target/volumes", place, 1);
+        fault.detail = fault.detail.replacen("/target/volumes", place, 1);
+    }
+    Err(invalid(faults))
 }
 
 /// Cuts lists to one item more than any list may have. Whatever stands behind that adds nothing to what is told, and

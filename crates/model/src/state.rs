@@ -20,6 +20,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof};
 use crate::problem::{Code, Effect, Problem, Retry};
+use crate::request::RestoreRequest;
+use crate::restore::Intent;
 
 /// How often one restore may be sent, each time but the first on a proof.
 pub const MAX_SENDS: u32 = 3;
@@ -155,6 +157,9 @@ pub struct State {
     /// Upstream clock minus ours, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+    /// The request in the upstream's own names, where it came in those of another generation.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sent_as: Option<Box<RestoreRequest>>,
     /// What the generation remembers of its reads.
     pub notes: Value,
     /// Whether the target was ever seen in transition; then it is never called not applied.
@@ -182,6 +187,12 @@ pub struct State {
 }
 
 impl State {
+    /// What the upstream is asked for: the request as it came, or in the upstream's own names.
+    #[must_use]
+    pub fn request<'a>(&'a self, intent: &'a Intent) -> &'a RestoreRequest {
+        self.sent_as.as_deref().unwrap_or(&intent.request)
+    }
+
     /// The state after all `events`, in their order.
     ///
     /// # Errors
@@ -220,6 +231,7 @@ impl State {
             upstream_status: None,
             request_id: None,
             clock_offset_ms: None,
+            sent_as: None,
             notes: Value::Null,
             seen_moving: false,
             absent_reads: 0,
@@ -252,8 +264,9 @@ impl State {
             _ if from.is_final() => return Err(illegal("a final state is final")),
 
             (S::Accepted, E::Checking) => self.move_to(S::Checking, event),
-            (S::Checking, E::Checked { notes, clock_offset_ms }) => {
+            (S::Checking, E::Checked { notes, clock_offset_ms, sent_as }) => {
                 self.notes = notes.clone();
+                self.sent_as = sent_as.clone();
                 self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
 

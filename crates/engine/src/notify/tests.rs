@@ -135,6 +135,7 @@ impl World {
             fingerprint: request.fingerprint(),
             request,
             key: None,
+            origin: None,
             route: RoutePin {
                 upstream: "u".to_owned(),
                 generation: "vbs-v2".to_owned(),

@@ -11,7 +11,7 @@ use crate::answer::{self, Answer, Failure};
 /// `POST /api/v1/restore-checks`.
 pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request(app)?;
-    let report = app.engine.check(&request, &asked.caller, asked.trace).await?;
+    let report = app.engine.check(&request, None, &asked.caller, asked.trace).await?;
     let checks: Vec<Value> = report.checks.iter().map(check_body).collect();
     Ok(answer::json(
         StatusCode::OK,

@@ -14,6 +14,7 @@ use tower::Service;
 
 use crate::answer::{Answer, Failure};
 use crate::callers::Claim;
+use crate::doors::serve::{self, Call};
 use crate::layers::Future;
 use crate::layers::shed::Place;
 use crate::routes::{Action, Found};
@@ -21,7 +22,7 @@ use crate::routes::{Action, Found};
 mod documents;
 pub(crate) mod inquiries;
 mod preferences;
-mod restores;
+pub(crate) mod restores;
 pub(crate) mod streams;
 
 pub(crate) use documents::OPENAPI;
@@ -75,6 +76,10 @@ impl Service<Request<Bytes>> for Dispatch {
             let (mut head, body) = request.into_parts();
             let (action, parameter) = match head.extensions.remove::<Found>() {
                 Some(Found::Route { action, parameter, .. }) => (action, parameter),
+                Some(Found::Door(at)) => {
+                    let call = Call::new(head, body);
+                    return Box::pin(serve::answer(&app, &at, call)).await;
+                }
                 Some(Found::OtherMethod { allow, .. }) => {
                     let problem = Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}"));
                     let mut failure = Failure::from(problem);

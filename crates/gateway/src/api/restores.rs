@@ -19,25 +19,9 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let wait = preferences::wait(&asked.headers, app.wait_cap);
     let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
-    let submission = Submission { caller: asked.caller, request, key, trace: asked.trace };
-    // The very same request, byte for byte: whatever came of it then, it is that restore.
-    let known = match asked.signature {
-        Some(signature) => app.signed.get(&signature).await,
-        None => None,
-    };
-    let submitted = match known {
-        Some(id) => Submitted { entry: app.engine.get(id).await?, replayed: true },
-        None => app
-            .engine
-            .submit(submission)
-            .await
-            .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?,
-    };
-    if let Some(signature) = asked.signature {
-        app.signed.insert(signature, submitted.entry.intent.id).await;
-    }
+    let submission = Submission { caller: asked.caller, request, key, origin: None, trace: asked.trace };
+    let submitted = take_in(app, submission, asked.signature).await?;
     let mut entry = submitted.entry;
-    link_to_submit(&entry.intent);
     if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {
         // Waiting is no work: the place is somebody else's meanwhile.
         drop(asked.place);
@@ -71,6 +55,32 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(answer)
+}
+
+/// Submits, once for one signature.
+pub(crate) async fn take_in(
+    app: &App,
+    submission: Submission,
+    signature: Option<[u8; 32]>,
+) -> Result<Submitted, Failure> {
+    // The very same request, byte for byte: whatever came of it then, it is that restore.
+    let known = match signature {
+        Some(signature) => app.signed.get(&signature).await,
+        None => None,
+    };
+    let submitted = match known {
+        Some(id) => Submitted { entry: app.engine.get(id).await?, replayed: true },
+        None => app
+            .engine
+            .submit(submission)
+            .await
+            .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?,
+    };
+    if let Some(signature) = signature {
+        app.signed.insert(signature, submitted.entry.intent.id).await;
+    }
+    link_to_submit(&submitted.entry.intent);
+    Ok(submitted)
 }
 
 /// `GET /api/v1/restores/{id}`.

@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let loaded = settings::load(&source, &settings::read_environment(), &restore_generations::names());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (faults, refused) = match loaded {
-        Ok((settings, warnings)) => match crate::routes(&settings, &clock, &mut Rotation::new()) {
+        Ok((settings, warnings)) => match crate::upstreams::routes(&settings, &clock, &mut Rotation::new()) {
             Ok(_) => {
                 let refused = options.deny_warnings && !warnings.is_empty();
                 (warnings, refused)

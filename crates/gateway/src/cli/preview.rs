@@ -44,7 +44,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         }
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let routes = match crate::routes(&settings, &clock, &mut Rotation::new()) {
+    let routes = match crate::upstreams::routes(&settings, &clock, &mut Rotation::new()) {
         Ok(routes) => routes,
         Err(why) => {
             eprintln!("error: {why}");

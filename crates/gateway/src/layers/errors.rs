@@ -1,5 +1,5 @@
-//! Errors to HTTP: every failure from below becomes an answer here and nowhere else. Above this
-//! layer nothing fails any more.
+//! Errors to HTTP: every failure from below becomes an answer here and nowhere else, in the words of the native door
+//! where the request came through one. Above this layer nothing fails any more.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,6 +10,7 @@ use http::Request;
 use tower::{Layer, Service};
 
 use crate::answer::{self, Answer, Failure};
+use crate::routes::Found;
 use crate::telemetry::metrics::LimitsReached;
 
 /// The layer.
@@ -55,6 +56,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let uri = request.uri().clone();
+        let door = request.extensions().get::<Found>().and_then(Found::at_door).cloned();
+        let id = request.headers().get("x-request-id").cloned();
         let call = self.inner.call(request);
         let reached = self.reached.clone();
         Box::pin(async move {
@@ -63,6 +66,10 @@ where
                 Err(failure) => {
                     if let Some(limit) = failure.limit {
                         reached.count(limit);
+                    }
+                    if let Some(at) = door {
+                        let id = id.as_ref().and_then(|id| id.to_str().ok());
+                        return Ok(answer::native_failure(&failure, &at, id));
                     }
                     let instance: String = uri.path().chars().take(256).collect();
                     answer::failure(&failure, &instance)

@@ -87,7 +87,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let begun = Instant::now();
         let settings = Arc::clone(&self.settings);
-        let found = settings.router.find(request.method(), request.uri().path());
+        let found = settings.router.find(request.method(), request.uri(), request.headers());
         let template = found.template();
         let method = method(request.method());
 

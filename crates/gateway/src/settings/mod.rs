@@ -44,8 +44,8 @@ pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
-    Caller, Credential, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit, Telemetry,
-    Tls, Upstream, Webhook,
+    Caller, Credential, Door, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit,
+    Telemetry, Tls, Upstream, Webhook,
 };
 pub use values::{
     AgencyMember, CallerKind, ClientAuth, CredentialKind, IdempotencyKey, Listener, LogFormat, Secret, Target,

@@ -19,9 +19,6 @@ use super::nearest::nearest;
 use super::report::{Origin, Report};
 use super::secrets::{self, Reference};
 
-/// Tables that will exist, so that nobody takes them for a slip of the pen.
-const LATER: &[&str] = &["doors"];
-
 /// What is read together, and where faults go.
 pub(super) struct Reader<'a, 'r> {
     pub(super) environment: &'a Environment,
@@ -162,7 +159,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             self.report.written(&unknown, Origin::File(name.span()));
             let secrets = secrets::within(word, value);
             if secrets.is_empty() {
-                let help = unknown_help(keys, path, word);
+                let help = unknown_help(keys, word);
                 self.report.error(&unknown, Code::UnknownKey, format!("unknown key `{word}`"), Some(help));
             } else {
                 for span in secrets {
@@ -201,10 +198,7 @@ fn nearest_variable(name: &str) -> Option<String> {
 }
 
 /// What may have been meant by a key that does not exist, and what may stand there.
-fn unknown_help(keys: &[Key], path: &str, word: &str) -> String {
-    if path.is_empty() && LATER.contains(&word) {
-        return format!("`{word}` is not in this version");
-    }
+fn unknown_help(keys: &[Key], word: &str) -> String {
     let allowed: Vec<_> = keys.iter().map(|key| key.name).collect();
     let elsewhere = || {
         let all = paths(Settings::KEYS, 0);

@@ -14,6 +14,7 @@ use super::report::Report;
 
 mod callers;
 mod credentials;
+mod doors;
 mod shape;
 mod webhooks;
 
@@ -26,6 +27,7 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     reachable(tree, report);
     callers::check(tree, report);
     credentials::check(tree, report);
+    doors::check(tree, report);
     webhooks::check(tree, report);
     for (table, key) in ROUTE_DEFAULTS {
         let general = tree[table][key].clone();
@@ -175,8 +177,7 @@ fn reachable(tree: &Value, report: &mut Report<'_>) {
     if report.is_faulty("routes") {
         return;
     }
-    let reaches: Vec<Reach<'_>> =
-        rows(tree, "routes").iter().map(|route| Reach::of(&route["match"])).collect();
+    let reaches: Vec<Reach<'_>> = rows(tree, "routes").iter().map(Reach::of).collect();
     for (index, reach) in reaches.iter().enumerate() {
         let path = format!("routes[{index}]");
         if reach.is_empty() {
@@ -203,14 +204,17 @@ fn reachable(tree: &Value, report: &mut Report<'_>) {
 /// What a route matches: one set per member of a restore, `None` for everything.
 struct Reach<'t> {
     targets: Vec<&'t str>,
-    ids: [Option<Vec<&'t str>>; 4],
+    ids: [Option<Vec<&'t str>>; 5],
 }
 
 impl<'t> Reach<'t> {
-    fn of(rule: &'t Value) -> Self {
-        let list =
-            |key: &str| Some(rule[key].as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>());
-        let ids = ["project_id", "server_id", "volume_id", "backup_id"].map(list);
+    fn of(route: &'t Value) -> Self {
+        let rule = &route["match"];
+        let words = |list: &'t Value| Some(list.as_array()?.iter().filter_map(Value::as_str).collect());
+        let list = |key: &str| -> Option<Vec<&'t str>> { words(&rule[key]) };
+        let [project, server, volume, backup] =
+            ["project_id", "server_id", "volume_id", "backup_id"].map(list);
+        let ids = [project, server, volume, backup, words(&route["dialect"])];
         let mut targets = list("target").unwrap_or_else(|| vec!["server", "volume", "resource"]);
         targets.retain(|target| {
             (ids[1].is_none() || *target == "server") && (ids[2].is_none() || *target == "volume")

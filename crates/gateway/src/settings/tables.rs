@@ -15,6 +15,10 @@ use super::values::{
     Target,
 };
 
+/// The dialects of native doors.
+const DIALECTS: &[&str] = &["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
+/// What a request can come through.
+const DIALECTS_AND_API: &[&str] = &["canonical", "csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
 /// What can be listened on.
 const LISTENERS: &[&str] = &["api", "admin"];
 /// The longest time that can be set anywhere, in seconds: 30 days.
@@ -55,6 +59,8 @@ tables! {
         policies: Vec<Policy> = Tables(Policy::KEYS) => absent;
         /// Who is told what becomes of restores, by signed messages. None = nobody.
         webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
+        /// Where programs that speak a native dialect are let in. None = nowhere.
+        doors: Vec<Door> = Tables(Door::KEYS) => absent;
         /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
         routes: Vec<Route> = Tables(Route::KEYS) => absent;
     }
@@ -361,6 +367,9 @@ tables! {
     Route {
         /// What a restore must be to take this route. Absent = any.
         r#match: Match = Table(Match::KEYS) => absent;
+        /// Dialects of the native doors that a restore may come through to take this route; `canonical` is the API itself.
+        /// Absent = any.
+        dialect: Option<Vec<String>> = Words(DIALECTS_AND_API) => absent;
         /// Name of the upstream.
         upstream: String = Text => required;
         /// Whether the state that later evidence is compared with is read before the send.
@@ -375,6 +384,22 @@ tables! {
         /// Seconds after the end of a restore of this route during which an identical request without a key gets
         /// the same one. Absent = `submit.duplicate_window_seconds`.
         duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
+    }
+
+    /// Where programs are let in that speak a native dialect: on a listener of its own, under a Host name or behind a
+    /// prefix, for some dialects share their paths.
+    Door {
+        /// What is spoken there.
+        dialect: String = Word(DIALECTS) => required;
+        /// Path in front of the dialect's own, on the listener of the API, such as `/csbs`.
+        prefix: Option<String> = Text => absent;
+        /// Name in the `Host` header by which programs call it, on the listener of the API.
+        host: Option<String> = Text => absent;
+        /// Address and port of a listener of its own. TLS, callers and limits are those of the API.
+        listen: Option<SocketAddr> = Address => absent;
+        /// Name of the upstream, of the dialect's own generation, that knows what the gateway does not; reads are
+        /// passed on to it. Absent = the only one of that generation; none is asked where there are several or none.
+        upstream: Option<String> = Text => absent;
     }
 
     /// What a restore must be for a route or a policy: every list that is present must hold it.

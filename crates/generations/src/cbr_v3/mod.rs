@@ -11,6 +11,7 @@ use crate::{
 
 mod check;
 mod decode;
+pub(crate) mod door;
 mod encode;
 mod follow;
 mod prepare;

@@ -9,7 +9,9 @@ use crate::{
 };
 
 mod check;
+pub(crate) mod cinder;
 mod decode;
+pub(crate) mod door;
 mod encode;
 mod follow;
 mod prepare;
@@ -58,6 +60,7 @@ impl Generation for VbsV2 {
     fn schemas(&self) -> &'static [Schema] {
         schemas![
             "vbs-restore-request",
+            "cinder-restore-request",
             "vbs-restore-response",
             "vbs-native-restore-response",
             "vbs-job",

@@ -15,7 +15,11 @@ use crate::support::{
 fn kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
         Just(EventKind::Checking),
-        Just(EventKind::Checked { notes: json!({"a": [1, 2.5, "\u{0}\"'"]}), clock_offset_ms: Some(4) }),
+        Just(EventKind::Checked {
+            notes: json!({"a": [1, 2.5, "\u{0}\"'"]}),
+            clock_offset_ms: Some(4),
+            sent_as: None
+        }),
         (1..4_u32).prop_map(|attempt| EventKind::Submitting { attempt }),
         Just(EventKind::NotSent { proof: Proof::Throttled }),
         Just(started("h")),

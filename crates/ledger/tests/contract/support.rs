@@ -79,6 +79,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
             fingerprint: request.fingerprint(),
             request,
             key: key.map(Into::into),
+            origin: None,
             route: RoutePin {
                 upstream: "eu-de-cbr".into(),
                 generation: "cbr-v3".into(),

@@ -110,7 +110,7 @@ pub(crate) fn kind(column: &str, attempt: u32) -> EventKind {
     match column {
         "accepted" => EventKind::Accepted,
         "checking" => EventKind::Checking,
-        "checked" => EventKind::Checked { notes: 1.into(), clock_offset_ms: Some(2) },
+        "checked" => EventKind::Checked { notes: 1.into(), clock_offset_ms: Some(2), sent_as: None },
         "submitting" => EventKind::Submitting { attempt },
         "not_sent" => EventKind::NotSent { proof: Proof::NotConnected },
         "started" => EventKind::Started {

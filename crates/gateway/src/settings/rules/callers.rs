@@ -120,11 +120,14 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
     let held = rows(tree, "upstreams")
         .iter()
         .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
-    for key in ["api", "admin"] {
-        let Some(address) = listen[key].as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+    // What stands before a native door is asked for as at the API.
+    let doors = rows(tree, "doors").iter().enumerate();
+    let doors = doors.map(|(index, door)| ("api", format!("doors[{index}].listen"), &door["listen"]));
+    let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &listen[key]));
+    for (key, path, written) in own.into_iter().chain(doors) {
+        let Some(address) = written.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
             continue;
         };
-        let path = format!("listen.{key}");
         let known = knows_callers(tree, key);
         if address.ip().is_loopback() {
             continue;

@@ -58,6 +58,9 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "callers[0].project_id" => ("0".repeat(32), vec!["0".repeat(32)].into()),
             "policies[0].callers" => ("job".to_owned(), vec!["job"].into()),
             "policies[0].upstreams" => ("a".to_owned(), vec!["a"].into()),
+            "doors[0].dialect" => ("cbr-v3".to_owned(), "cbr-v3".into()),
+            "doors[0].prefix" => ("/old".to_owned(), "/old".into()),
+            "doors[0].upstream" => ("a".to_owned(), "a".into()),
             "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),
@@ -76,6 +79,15 @@ fn the_twin_of_every_key_wins_over_the_file() {
             }
             "upstreams[0].client_key" => {
                 variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_CERTIFICATE", "gateway.pem"));
+            }
+            "doors[0].dialect" | "doors[0].upstream" => {
+                variables.extend([
+                    ("RESTORE_GATEWAY_DOORS_0_DIALECT", "cbr-v3"),
+                    ("RESTORE_GATEWAY_DOORS_0_PREFIX", "/cbr"),
+                ]);
+            }
+            "doors[0].prefix" | "doors[0].host" | "doors[0].listen" => {
+                variables.push(("RESTORE_GATEWAY_DOORS_0_DIALECT", "cbr-v3"));
             }
             "callers[0].name" => variables.push(("RESTORE_GATEWAY_POLICIES_0_CALLERS", "other")),
             _ => {}

@@ -1,0 +1,263 @@
+//! What a door does: reads a native request, asks the engine, answers in the dialect. A restore that is of the gateway
+//! is told from the ledger; every other read is passed on to the cloud that the door's programs used to talk to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use restore_engine::{Caller, Submission};
+use restore_generations::door::{self, Act, Question, Told, Verdict};
+use restore_generations::{self as generations, CheckResult, Reply};
+use restore_ledger::{Entry, Query};
+use restore_model::{Code, Origin, Problem, RestoreId, Status, json};
+use restore_upstream::TraceContext;
+use serde_json::Value;
+
+use super::{AtDoor, Stand, links};
+use crate::answer::{self, Answer, Failure};
+use crate::api::{App, restores};
+use crate::callers::Claim;
+
+/// Restores on one page of a native list at most; the dialects' own pages are of this size.
+const PAGE: usize = 1_000;
+/// Longest path with its query that is passed on, in bytes.
+const LONGEST_PATH: usize = 4_096;
+
+/// A request at a door, out of the way in.
+pub(crate) struct Call {
+    method: Method,
+    query: String,
+    body: Bytes,
+    caller: Caller,
+    signature: Option<[u8; 32]>,
+    trace: Option<TraceContext>,
+    /// Scheme and authority that the client called.
+    origin: String,
+}
+
+impl Call {
+    pub(crate) fn new(mut head: Parts, body: Bytes) -> Self {
+        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+        Self {
+            origin: format!("{}://{host}", head.uri.scheme_str().unwrap_or("http")),
+            method: head.method,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            body,
+            signature: head.extensions.get::<Claim>().map(Claim::digest),
+            caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
+            trace: head.extensions.remove::<TraceContext>(),
+        }
+    }
+
+    fn json(&self, app: &App) -> Result<Value, Failure> {
+        json::read_within(&self.body, app.json_depth).map_err(|fault| {
+            let failure =
+                Failure::from(Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent")));
+            if fault.too_deep { failure.at_limit("json_depth") } else { failure }
+        })
+    }
+}
+
+/// Answers a request at a door.
+pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    if at.is_wrong_method() {
+        return Err(Problem::new(Code::MethodNotAllowed, "this path does not take that method").into());
+    }
+    match at.act() {
+        Some(Act::Versions) => Ok(answer::native(at.door.door.versions(&base(at, &call)))),
+        Some(Act::Restore) => restore(app, at, call).await,
+        Some(Act::Ask) => Box::pin(ask(app, at, call)).await,
+        Some(Act::Restored) => restored(app, at, call).await,
+        Some(Act::RestoredList) => restored_list(app, at, call).await,
+        Some(Act::Backup) => backup(app, at, call).await,
+        Some(Act::Disk) => disk(app, at, call).await,
+        Some(Act::PassOn) | None => pass_on(app, at, &call).await,
+    }
+}
+
+/// Where the door is, as its client calls it.
+fn base(at: &AtDoor, call: &Call) -> String {
+    match &at.door.stand {
+        Stand::Prefix(prefix) => format!("{}{prefix}", call.origin),
+        Stand::Host(_) | Stand::Listener => call.origin.clone(),
+    }
+}
+
+fn told(entry: &Entry) -> Told<'_> {
+    Told { intent: &entry.intent, state: &entry.state }
+}
+
+fn origin(at: &AtDoor, echo: Value) -> Origin {
+    let door = at.door.door;
+    Origin {
+        dialect: door.dialect().to_owned(),
+        generation: door.generation().to_owned(),
+        upstream: at.door.upstream.clone(),
+        echo,
+    }
+}
+
+/// The restore call. Whatever may have reached a cloud is answered as taken: an error would be sent again.
+async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let door = at.door.door;
+    let wanted = door.restore(at.form(), &at.named()?, call.json(app)?)?;
+    let submission = Submission {
+        request: wanted.request,
+        caller: call.caller,
+        key: None,
+        origin: Some(origin(at, wanted.echo)),
+        trace: call.trace,
+    };
+    let submitted = restores::take_in(app, submission, call.signature).await?;
+    let entry = submitted.entry;
+    if let (Status::Rejected, Some(problem)) = (entry.state.status, &entry.state.error) {
+        let mut failure = Failure::from(problem.clone());
+        failure.sent = entry.state.attempts > 0;
+        return Err(failure);
+    }
+    let mut answer = answer::native(door.taken(at.form(), told(&entry)));
+    if submitted.replayed {
+        answer.headers_mut().insert(answer::REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(answer)
+}
+
+/// One restore by the handle that a door gave out; what is no restore of the gateway's may be one of the cloud's.
+async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let id = named.id.as_ref().and_then(|id| id.as_str().parse::<RestoreId>().ok());
+    let Some(id) = id else { return pass_on(app, at, &call).await };
+    let read = app.engine.refresh_and_wait(id, &call.caller, call.trace.clone(), None);
+    match Box::pin(read).await {
+        Ok(entry) if entry.intent.request.project_id == named.project => {
+            Ok(answer::native(at.door.door.restored(told(&entry))))
+        }
+        Ok(_) => pass_on(app, at, &call).await,
+        Err(problem) if problem.code == Code::RestoreNotFound => {
+            // As it is said of what never was, also where nobody can be asked.
+            pass_on(app, at, &call).await.map_err(|failure| match failure.problem.code {
+                Code::NotFound => problem.into(),
+                _ => failure,
+            })
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
+    let page = app.engine.list(query, &call.caller).await?;
+    let others = match ask_cloud(app, at, &call, None).await {
+        Ok(reply) if reply.status == 200 => reply.json(),
+        // The list of the gateway's own is better than none.
+        Ok(_) | Err(_) => None,
+    };
+    let told: Vec<Told<'_>> = page.entries.iter().map(told).collect();
+    Ok(answer::native(at.door.door.restored_list(&call.query, &told, others)?))
+}
+
+/// A backup: the cloud's own word, with what a restore by another generation does to it.
+async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
+    let elsewhere = running.filter(|entry| entry.intent.route.generation != at.door.door.generation());
+    let reply = ask_cloud(app, at, &call, None).await?;
+    let Some(mut body) = reply.json().filter(|_| reply.status == 200) else {
+        return Ok(passed_on(at, &call, &reply));
+    };
+    if let Some(entry) = &elsewhere {
+        at.door.door.restoring(at.form(), &mut body, told(entry));
+    }
+    Ok(with_links(at, &call, &reply, body))
+}
+
+/// The disk that a restore overwrites, as long as that is to be seen.
+async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    match app.engine.restore_of_disk(&named.project, id, &call.caller).await? {
+        Some(entry) => Ok(answer::native(at.door.door.disk(&named, told(&entry)))),
+        None => pass_on(app, at, &call).await,
+    }
+}
+
+/// A question that changes nothing, sent as a POST.
+async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let body = call.json(app)?;
+    let requests = match at.door.door.ask(&at.named()?, &body)? {
+        Question::PassOn => {
+            let reply = ask_cloud(app, at, &call, Some(&body)).await?;
+            return Ok(passed_on(at, &call, &reply));
+        }
+        Question::Restorable(requests) => requests,
+    };
+    let mut verdicts = Vec::with_capacity(requests.len());
+    for request in &requests {
+        let origin = origin(at, Value::Null);
+        let report = app.engine.check(request, Some(&origin), &call.caller, call.trace.clone()).await?;
+        let failed = report.checks.iter().find(|check| check.result == CheckResult::Failed);
+        let not_run = || report.checks.iter().find(|check| check.result == CheckResult::NotRun);
+        let obstacle = match report.restorable {
+            Some(true) => None,
+            _ => failed.or_else(not_run).map(|check| {
+                let code = check.upstream_code.clone();
+                let code = code.unwrap_or_else(|| format!("Gateway.{}", check.name));
+                (code, check.detail.clone().unwrap_or_default())
+            }),
+        };
+        verdicts.push(Verdict { request, obstacle });
+    }
+    Ok(answer::native(at.door.door.answer(&verdicts)))
+}
+
+/// Passes a read on.
+async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure> {
+    if call.method != Method::GET && call.method != Method::HEAD {
+        return Err(door::not_here().into());
+    }
+    let reply = ask_cloud(app, at, call, None).await?;
+    Ok(passed_on(at, call, &reply))
+}
+
+/// Asks the cloud that the door's programs used to talk to.
+async fn ask_cloud(app: &App, at: &AtDoor, call: &Call, body: Option<&Value>) -> Result<Reply, Failure> {
+    let Some(upstream) = &at.door.upstream else { return Err(door::not_here().into()) };
+    let project = at.named()?.project;
+    let path = if call.query.is_empty() { at.path.clone() } else { format!("{}?{}", at.path, call.query) };
+    if path.len() > LONGEST_PATH {
+        return Err(Problem::new(Code::InvalidParameter, "the path is longer than is passed on").into());
+    }
+    let template = match at.template() {
+        "" => "(passed on)",
+        template => template,
+    };
+    let cloud = match body {
+        None => generations::Call::read(template, path),
+        Some(body) => generations::Call::post(template, path, body),
+    };
+    let cloud = if at.act() == Some(Act::Disk) { cloud.on(generations::Host::Volumes) } else { cloud };
+    Ok(app.engine.pass_on(upstream, &project, &cloud, &call.caller, call.trace.clone()).await?)
+}
+
+/// An answer of the cloud, with the links of its inside turned into the door's.
+fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
+    match reply.json() {
+        Some(body) => with_links(at, call, reply, body),
+        None => {
+            let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            answer::typed(status, HeaderValue::from_static("application/octet-stream"), reply.body.clone())
+        }
+    }
+}
+
+fn with_links(at: &AtDoor, call: &Call, reply: &Reply, mut body: Value) -> Answer {
+    if let Ok(named) = at.named() {
+        links::rewrite(&mut body, &base(at, call), &named.project);
+    }
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    answer::json(status, &body)
+}

@@ -1,0 +1,137 @@
+//! Native doors: where each stands, and that no two stand in one place. Two dialects share method and path, so a request
+//! must be told apart before its path is looked at.
+
+use restore_generations::door;
+use serde_json::Value;
+
+use super::rows;
+use crate::settings::faults::Code;
+use crate::settings::report::Report;
+
+/// First segments of the API's own paths.
+const OURS: [&str; 5] = ["/api", "/docs", "/openapi.json", "/problems", "/schemas"];
+
+pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
+    let doors = rows(tree, "doors");
+    for (index, door) in doors.iter().enumerate() {
+        let at = |key: &str| format!("doors[{index}].{key}");
+        let places: Vec<&str> =
+            ["prefix", "host", "listen"].into_iter().filter(|key| door[*key].is_string()).collect();
+        if places.len() != 1 {
+            let faulty = ["prefix", "host", "listen"].iter().any(|key| report.is_faulty(&at(key)));
+            if !faulty {
+                let said = if places.is_empty() { "none".to_owned() } else { places.join(" and ") };
+                let help = "write `prefix`, `host` or `listen`: one of them tells this door from the others";
+                let message = format!("a door stands in one place, and {said} is written");
+                report.error(&format!("doors[{index}]"), Code::Conflict, message, Some(help.to_owned()));
+            }
+            continue;
+        }
+        match places[0] {
+            "prefix" => prefix(door, doors, index, report),
+            "host" => host(door, doors, index, report),
+            _ => listen(tree, doors, index, report),
+        }
+        passes_on(tree, door, index, report);
+    }
+}
+
+fn prefix(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
+    let path = format!("doors[{index}].prefix");
+    let prefix = door["prefix"].as_str().unwrap_or_default();
+    let fits = prefix.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(letters)
+        })
+    });
+    if !fits {
+        let help = "write it as `/csbs`: a slash first and none last; letters, digits, `-`, `_` and `.`";
+        report.error(&path, Code::Conflict, format!("`{prefix}` is no prefix"), Some(help.to_owned()));
+        return;
+    }
+    let covers = |one: &str, other: &str| {
+        other.strip_prefix(one).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(ours) = OURS.iter().find(|ours| covers(prefix, ours) || covers(ours, prefix)) {
+        let help = "choose another first segment".to_owned();
+        report.error(&path, Code::Conflict, format!("`{ours}` is a path of the API"), Some(help));
+    }
+    let clash = doors[..index].iter().position(|earlier| {
+        let earlier = earlier["prefix"].as_str();
+        earlier.is_some_and(|earlier| covers(earlier, prefix) || covers(prefix, earlier))
+    });
+    if let Some(first) = clash {
+        collide(&path, first, &doors[first], door, report);
+    }
+}
+
+fn host(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
+    let path = format!("doors[{index}].host");
+    let host = door["host"].as_str().unwrap_or_default();
+    let is_name =
+        host.parse::<http::uri::Authority>().is_ok_and(|name| name.as_str() == host && name.host() == host);
+    if !is_name {
+        let help = "write the name alone, as `csbs.internal`: no scheme, no port, no path".to_owned();
+        report.error(&path, Code::Conflict, format!("`{host}` is no host name"), Some(help));
+        return;
+    }
+    let same = |earlier: &Value| earlier["host"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(host));
+    if let Some(first) = doors[..index].iter().position(same) {
+        collide(&path, first, &doors[first], door, report);
+    }
+}
+
+fn listen(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
+    let path = format!("doors[{index}].listen");
+    let address = |value: &Value| value.as_str().and_then(|text| text.parse::<std::net::SocketAddr>().ok());
+    let Some(own) = address(&doors[index]["listen"]).filter(|own| own.port() != 0) else { return };
+    for key in ["api", "admin"] {
+        if address(&tree["listen"][key]) == Some(own) {
+            let help =
+                "give the door its own port, or let it stand on the API's listener with `prefix` or `host`";
+            let message = format!("`listen.{key}` has the address {own}");
+            report.error(&path, Code::Conflict, message, Some(help.to_owned()));
+        }
+    }
+    if let Some(first) = doors[..index].iter().position(|earlier| address(&earlier["listen"]) == Some(own)) {
+        collide(&path, first, &doors[first], &doors[index], report);
+    }
+}
+
+fn collide(path: &str, first: usize, earlier: &Value, door: &Value, report: &mut Report<'_>) {
+    let (one, other) = (&earlier["dialect"], &door["dialect"]);
+    let (one, other) = (one.as_str().unwrap_or_default(), other.as_str().unwrap_or_default());
+    let message =
+        format!("`doors[{first}]` ({one}) stands there already, and requests of {other} look like its own");
+    let help = "give each door its own prefix, host or listener".to_owned();
+    report.error(path, Code::Conflict, message, Some(help));
+}
+
+/// The upstream that reads are passed on to must speak what the door speaks.
+fn passes_on(tree: &Value, door: &Value, index: usize, report: &mut Report<'_>) {
+    let Some(wanted) = door["upstream"].as_str() else { return };
+    let Some(dialect) = door["dialect"].as_str().and_then(door::by_name) else { return };
+    let path = format!("doors[{index}].upstream");
+    let upstreams = rows(tree, "upstreams");
+    match upstreams.iter().find(|upstream| upstream["name"].as_str() == Some(wanted)) {
+        None => {
+            let help = "name one of `[[upstreams]]`".to_owned();
+            report.error(
+                &path,
+                Code::DanglingReference,
+                format!("no upstream is called `{wanted}`"),
+                Some(help),
+            );
+        }
+        Some(upstream) => {
+            let generation = upstream["generation"].as_str().unwrap_or_default();
+            if !generation.is_empty() && generation != dialect.generation() {
+                let message =
+                    format!("`{wanted}` speaks {generation}, which programs of this door do not read");
+                let help = format!("name an upstream of generation {}", dialect.generation());
+                report.error(&path, Code::Conflict, message, Some(help));
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Upstreams and routes out of the settings: part of the composition in the crate's root.
+
+use std::sync::Arc;
+
+use restore_engine::{Idempotency, Match, Route, Routes};
+use restore_model::{Clock, TargetKind};
+use restore_upstream::{Credential, Endpoint, Upstream};
+
+use crate::credentials;
+use crate::rotation::Rotation;
+use crate::settings::{self, IdempotencyKey, Settings, Target};
+
+/// The rules and their upstreams, each built once.
+pub(crate) fn routes(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<Routes, String> {
+    let held = credentials::held(settings, clock, rotation)?;
+    let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+    for written in &settings.upstreams {
+        let generation = restore_generations::by_name(&written.generation)
+            .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
+        let options = restore_upstream::Options {
+            name: written.name.clone(),
+            endpoint: match &written.endpoint {
+                Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
+                None => Endpoint::Catalog(written.region.clone()),
+            },
+            connect: written.connect_seconds,
+            send: written.send_seconds,
+            read: written.read_seconds,
+            concurrency: written.concurrency,
+            body_bytes: written.body_bytes,
+            breaker_failures: written.breaker_failures,
+            breaker_open: written.breaker_seconds,
+            ca_file: written.ca_file.clone(),
+            identity: credentials::client_identity(written, rotation)
+                .map_err(|why| format!("upstream {}: {why}", written.name))?,
+            http2: written.http2,
+            sends: settings.submit.sends,
+            deadline: settings.submit.deadline_seconds,
+            retry_after_cap: settings.submit.retry_after_cap_seconds,
+            reads_per_minute: written.reads_per_minute,
+            credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
+        };
+        let upstream =
+            Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;
+        upstreams.push(Arc::new(upstream));
+    }
+    let mut routes = Vec::new();
+    for written in &settings.routes {
+        let upstream = upstreams
+            .iter()
+            .find(|upstream| upstream.name() == written.upstream)
+            .ok_or_else(|| format!("no upstream is called {}", written.upstream))?;
+        routes.push(Route {
+            matches: matches(&written.r#match)?,
+            dialect: written.dialect.clone().unwrap_or_default(),
+            upstream: Arc::clone(upstream),
+            baseline: written.baseline,
+            idempotency: match written.idempotency_key {
+                IdempotencyKey::Optional => Idempotency::Optional,
+                IdempotencyKey::Required => Idempotency::Required,
+            },
+            key_window: written.key_window_seconds,
+            duplicate_window: written.duplicate_window_seconds,
+            overdue: written.overdue_seconds,
+        });
+    }
+    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and))
+}
+
+pub(crate) fn matches(written: &settings::Match) -> Result<Match, String> {
+    fn ids<T: std::str::FromStr<Err: std::fmt::Display>>(
+        list: Option<&Vec<String>>,
+    ) -> Result<Vec<T>, String> {
+        list.into_iter().flatten().map(|id| id.parse().map_err(|error: T::Err| error.to_string())).collect()
+    }
+    Ok(Match {
+        project_id: ids(written.project_id.as_ref())?,
+        target: written
+            .target
+            .iter()
+            .flatten()
+            .map(|target| match target {
+                Target::Server => TargetKind::Server,
+                Target::Volume => TargetKind::Volume,
+                Target::Resource => TargetKind::Resource,
+            })
+            .collect(),
+        backup_id: ids(written.backup_id.as_ref())?,
+        server_id: ids(written.server_id.as_ref())?,
+        volume_id: ids(written.volume_id.as_ref())?,
+    })
+}

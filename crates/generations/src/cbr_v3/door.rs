@@ -1,0 +1,334 @@
+//! The door `cbr-v3` (wire reference 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
+//! of the operation log that tells the end: so the clients that wait get a handle, and those that do not read the body
+//! lose nothing.
+
+use std::sync::LazyLock;
+
+use restore_model::schema::{self, Validator};
+use restore_model::{Code, Id, Mapping, Problem, RestoreRequest, Source, Target, TargetKind};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::door::{
+    Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, both_forms, compiled, naive, one,
+    version_list, why,
+};
+use crate::{Backup, lenient};
+
+/// How the codes of this generation begin.
+const OWN: &[&str] = &["BackupService.", "APIG"];
+/// The provider of backups of servers, and that of disks (wire reference 0).
+const SERVERS: &str = "0daac4c5-6707-4851-97ba-169e36266b66";
+const DISKS: &str = "d1603440-187d-4516-af25-121250c7cc97";
+/// Default and largest page of the list of operation logs.
+const PAGE: usize = super::wire::PAGE;
+
+static REQUEST: LazyLock<Validator> =
+    LazyLock::new(|| compiled("cbr-restore-request", include_str!("schemas/cbr-restore-request.json")));
+
+/// The dialect.
+pub(crate) struct CbrDoor;
+
+#[derive(Deserialize)]
+struct Body {
+    restore: Restore,
+}
+
+/// One of three forms, as the schema has seen to. `power_on` left out means true (wire reference 1.4).
+#[derive(Deserialize)]
+struct Restore {
+    #[serde(default)]
+    mappings: Vec<Mapping>,
+    #[serde(default = "yes")]
+    power_on: bool,
+    server_id: Option<Id>,
+    volume_id: Option<Id>,
+    resource_id: Option<Id>,
+    details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    destination_path: String,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Door for CbrDoor {
+    fn dialect(&self) -> &'static str {
+        "cbr-v3"
+    }
+
+    fn generation(&self) -> &'static str {
+        "cbr-v3"
+    }
+
+    fn is_old(&self) -> bool {
+        false
+    }
+
+    fn places(&self) -> &'static [Place] {
+        const PLACES: &[Place] = &[
+            Place::new("POST", "/v3/{project_id}/backups/{id}/restore", Act::Restore),
+            Place::new("GET", "/v3/{project_id}/operation-logs", Act::RestoredList),
+            Place::new("GET", "/v3/{project_id}/operation-logs/{id}", Act::Restored),
+            Place::new("GET", "/v3/{project_id}/backups/{id}", Act::Backup),
+            Place::new("GET", "/", Act::Versions),
+            Place::new("GET", "/v3", Act::Versions),
+            Place::new("GET", "/v3/", Act::Versions),
+        ];
+        PLACES
+    }
+
+    fn restore(&self, _form: Form, named: &Named, body: Value) -> Result<Wanted, Problem> {
+        let Body { restore } = schema::parse(&REQUEST, body)?;
+        let target = match (restore.server_id, restore.volume_id, restore.resource_id) {
+            (Some(server_id), ..) => {
+                Target::Server { server_id, power_on: restore.power_on, volumes: restore.mappings }
+            }
+            // Mappings and power are ignored for a disk by the service itself.
+            (None, Some(volume_id), _) => Target::Volume { volume_id },
+            (None, None, Some(resource_id)) => Target::Resource {
+                resource_id,
+                destination_path: restore.details.map(|details| details.destination_path),
+            },
+            (None, None, None) => {
+                let detail = "one of server_id, volume_id and resource_id is needed; nothing was sent";
+                return Err(Problem::new(Code::InvalidRequest, detail));
+            }
+        };
+        let request = RestoreRequest {
+            project_id: named.project.clone(),
+            source: Source { backup_id: one(named)?, checkpoint_id: None },
+            target,
+        };
+        Ok(Wanted { request: schema::consistent(request, "/restore/mappings")?, echo: Value::Null })
+    }
+
+    fn taken(&self, _form: Form, told: Told<'_>) -> Native {
+        Native::new(202, json!({"job_id": told.intent.id}))
+    }
+
+    fn restored(&self, told: Told<'_>) -> Native {
+        Native::new(200, json!({"operation_log": log(told)}))
+    }
+
+    fn restored_list(
+        &self,
+        query: &str,
+        told: &[Told<'_>],
+        others: Option<Value>,
+    ) -> Result<Native, Problem> {
+        let filter = Filter::read(query)?;
+        let handles: Vec<&str> =
+            told.iter().filter_map(|told| told.state.handle.as_ref()).map(|handle| &*handle.id).collect();
+        // An operation log of the cloud that is a restore of the gateway's is told once, under the gateway's id.
+        let others: Vec<Value> = lenient::items(&others.unwrap_or_default(), &["operation_logs"])
+            .iter()
+            .filter(|log| !lenient::text(log, &["id"]).is_some_and(|id| handles.contains(&&*id)))
+            .cloned()
+            .collect();
+        let ours = told.iter().map(|told| log(*told)).filter(|log| filter.takes(log));
+        let all: Vec<Value> = ours.chain(others).collect();
+        let page: Vec<&Value> = all.iter().skip(filter.offset).take(filter.limit).collect();
+        Ok(Native::new(
+            200,
+            json!({
+                "count": all.len(),
+                "limit": filter.limit,
+                "offset": filter.offset,
+                "operation_logs": page,
+            }),
+        ))
+    }
+
+    fn backup(&self, _form: Form, named: &Named, backup: &Backup) -> Value {
+        let project = named.project.as_str();
+        let own = |id: &str, of: &str, name: &str, kind: Option<TargetKind>, size: Option<u64>| {
+            json!({
+                "id": id,
+                "checkpoint_id": backup.checkpoint_id,
+                "name": backup.name,
+                "description": "",
+                "status": backup.status,
+                "image_type": "backup",
+                "project_id": project,
+                "provider_id": if backup.kind == Some(TargetKind::Server) { SERVERS } else { DISKS },
+                "parent_id": null,
+                "vault_id": null,
+                "resource_id": of,
+                "resource_name": name,
+                "resource_type": resource_type(kind),
+                "resource_size": size,
+                "resource_az": backup.zone,
+                "created_at": backup.created_at.map(naive),
+                "updated_at": backup.updated_at.map(naive),
+                "protected_at": backup.created_at.map(naive),
+                "expired_at": null,
+                "replication_records": [],
+                "extend_info": {"supported_restore_mode": "backup"},
+                "children": [],
+            })
+        };
+        let mut body =
+            own(&backup.id, &backup.resource_id, &backup.resource_name, backup.kind, backup.size_gb);
+        let children: Vec<Value> = backup
+            .disks
+            .iter()
+            .map(|disk| {
+                let kind = Some(TargetKind::Volume);
+                let mut child = own(&disk.id, &disk.volume_id, &disk.volume_name, kind, disk.size_gb);
+                child["parent_id"] = json!(backup.id);
+                child["created_at"] = json!(disk.created_at.or(backup.created_at).map(naive));
+                if let Some(bootable) = disk.bootable {
+                    child["extend_info"]["bootable"] = json!(bootable);
+                }
+                child
+            })
+            .collect();
+        body["children"] = json!(children);
+        json!({ "backup": body })
+    }
+
+    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+        let status = match Stage::of(told.state) {
+            Stage::Waiting => "waiting_restore",
+            Stage::Running => "restoring",
+            // Available again after success and failure alike; the operation log tells which (wire reference 2.0).
+            Stage::Done | Stage::Failed => return,
+        };
+        if let Some(backup) = backup.get_mut("backup").filter(|backup| backup.is_object()) {
+            backup["status"] = json!(status);
+        }
+    }
+
+    fn versions(&self, base: &str) -> Native {
+        version_list(base, &["v3"])
+    }
+
+    fn refuse(&self, refusal: &Refusal<'_>) -> Native {
+        Native::new(refusal.status(), both_forms(refusal, OWN))
+    }
+}
+
+/// The filters of a list of operation logs that restores of the gateway can be told by.
+struct Filter {
+    operation: Option<String>,
+    status: Vec<String>,
+    resource: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: usize,
+    offset: usize,
+    /// Whether something is asked for that no restore of the gateway's is known to have, such as a vault.
+    other: bool,
+}
+
+impl Filter {
+    fn read(query: &str) -> Result<Self, Problem> {
+        let mut filter = Self {
+            operation: None,
+            status: Vec::new(),
+            resource: None,
+            since: None,
+            until: None,
+            limit: PAGE,
+            offset: 0,
+            other: false,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let number = |least: usize, most: usize| {
+                value.parse::<usize>().ok().filter(|number| (least..=most).contains(number)).ok_or_else(
+                    || {
+                        let detail = format!("query {name} is a whole number from {least} to {most}");
+                        Problem::new(Code::InvalidParameter, detail)
+                    },
+                )
+            };
+            match &*name {
+                "operation_type" => filter.operation = Some(value.into_owned()),
+                "status" => filter.status.extend(value.split(',').map(str::to_owned)),
+                "resource_id" => filter.resource = Some(value.into_owned()),
+                "start_time" => filter.since = Some(value.trim_end_matches('Z').to_owned()),
+                "end_time" => filter.until = Some(value.trim_end_matches('Z').to_owned()),
+                "limit" => filter.limit = number(1, PAGE)?,
+                "offset" => filter.offset = number(0, 1_000_000)?,
+                "provider_id" | "resource_name" | "vault_id" | "vault_name" => filter.other = true,
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, log: &Value) -> bool {
+        let text = |path: &[&str]| lenient::text(log, path).unwrap_or_default();
+        let resource = text(&["extra_info", "resource", "id"]);
+        let created = text(&["created_at"]);
+        !self.other
+            && self.operation.as_deref().is_none_or(|operation| operation == "restore")
+            && (self.status.is_empty() || self.status.contains(&text(&["status"])))
+            && self.resource.as_deref().is_none_or(|wanted| lenient::same_id(wanted, &resource))
+            // Times in one form compare as texts.
+            && self.since.as_deref().is_none_or(|since| *created >= *since)
+            && self.until.as_deref().is_none_or(|until| *created <= *until)
+    }
+}
+
+const fn resource_type(kind: Option<TargetKind>) -> &'static str {
+    match kind {
+        Some(TargetKind::Server) => "OS::Nova::Server",
+        Some(TargetKind::Volume) => "OS::Cinder::Volume",
+        Some(TargetKind::Resource) | None => "OS::Workspace::DesktopV2",
+    }
+}
+
+/// A restore as an operation log.
+fn log(told: Told<'_>) -> Value {
+    let Told { intent, state } = told;
+    let request = &intent.request;
+    let stage = Stage::of(state);
+    let word = match stage {
+        Stage::Waiting => "waiting",
+        Stage::Running => "running",
+        Stage::Done => "success",
+        Stage::Failed => "failed",
+    };
+    let (code, message) = if stage == Stage::Failed { why(state, OWN) } else { Default::default() };
+    let progress = match (stage, state.progress) {
+        (Stage::Done, _) => 100,
+        (_, progress) => progress.unwrap_or(0),
+    };
+    let kind = request.target.kind();
+    json!({
+        "id": intent.id,
+        "operation_type": "restore",
+        "status": word,
+        "provider_id": if kind == TargetKind::Server { SERVERS } else { DISKS },
+        "checkpoint_id": request.source.checkpoint_id,
+        "project_id": request.project_id,
+        "policy_id": null,
+        "vault_id": null,
+        "vault_name": null,
+        "created_at": naive(intent.created_at),
+        "started_at": naive(state.submitted_at.unwrap_or(intent.created_at)),
+        "updated_at": naive(state.updated_at),
+        "ended_at": state.finished_at.map(naive),
+        "error_info": {"code": code, "message": message},
+        "extra_info": {
+            "resource": {"id": request.target.id(), "type": resource_type(Some(kind)), "name": ""},
+            "restore": {
+                "backup_id": request.source.backup_id,
+                "backup_name": "",
+                "target_resource_id": request.target.id(),
+                "target_resource_name": "",
+            },
+            "common": {
+                "progress": progress,
+                "request_id": state.request_id.clone().unwrap_or_default(),
+                "task_id": intent.id,
+            },
+        },
+    })
+}

@@ -1,0 +1,391 @@
+//! Doors: a native API as the programs that speak it know it, both ways. What they ask becomes the canonical request,
+//! and what became of a restore is told in their words, whichever generation carried it out.
+//!
+//! A dialect is a file `door.rs` in the folder of its generation, and one line in [`ALL`]. It is as pure as the
+//! rest of the crate: paths and bodies in, paths and bodies out. Which restore, which upstream and which caller is for
+//! others to find out.
+
+use restore_model::schema::Validator;
+use restore_model::{Code, Effect, Id, Intent, Problem, ProjectId, RestoreRequest, State, Status, Timestamp};
+use serde_json::{Value, json};
+
+use crate::Backup;
+
+/// Every dialect, oldest first.
+pub static ALL: &[&dyn Door] = &[
+    &crate::csbs_v1::door::CsbsDoor,
+    &crate::vbs_v2::door::VbsDoor,
+    &crate::vbs_v2::cinder::CinderDoor,
+    &crate::cbr_v3::door::CbrDoor,
+];
+
+/// The dialect of this name, as settings and ledger spell it.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static dyn Door> {
+    ALL.iter().copied().find(|door| door.dialect() == name)
+}
+
+/// The names of all dialects.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|door| door.dialect()).collect()
+}
+
+/// What a place of a native API is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Begins a restore.
+    Restore,
+    /// Asks whether something may be done, without doing it.
+    Ask,
+    /// One restore, by the handle that this door gave out.
+    Restored,
+    /// The restores of a project.
+    RestoredList,
+    /// One backup.
+    Backup,
+    /// The disk that a restore overwrites.
+    Disk,
+    /// Which versions of the API there are.
+    Versions,
+    /// A read that another place would take for its own.
+    PassOn,
+}
+
+/// One place of a native API.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The method.
+    pub method: &'static str,
+    /// The path, with `{project_id}` and, where it names one thing, `{id}`; the label of metrics and spans.
+    pub template: &'static str,
+    /// What it is for.
+    pub act: Act,
+    /// Which of several forms of the same act this is, for the door's own use.
+    pub form: Form,
+}
+
+/// The forms in which dialects have the same act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The dialect's own.
+    Own,
+    /// That of OpenStack's block storage, which VBS serves as well.
+    Cinder,
+}
+
+impl Place {
+    /// A place in the dialect's own form.
+    pub(crate) const fn new(method: &'static str, template: &'static str, act: Act) -> Self {
+        Self { method, template, act, form: Form::Own }
+    }
+
+    /// A place in the form of OpenStack's block storage.
+    pub(crate) const fn cinder(method: &'static str, template: &'static str, act: Act) -> Self {
+        Self { method, template, act, form: Form::Cinder }
+    }
+}
+
+/// What stands in a path.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The project.
+    pub project: ProjectId,
+    /// The one thing that the path names, where it names one.
+    pub id: Option<Id>,
+}
+
+/// What a native request to restore asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The canonical request, in the dialect's own names of backups.
+    pub request: RestoreRequest,
+    /// What the canonical request has no place for and answers repeat; null when there is nothing.
+    pub echo: Value,
+}
+
+/// What a native question asks.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// May these restores be done? Each is answered for itself.
+    Restorable(Vec<RestoreRequest>),
+    /// Something that this gateway does not know; it is passed on.
+    PassOn,
+}
+
+/// The answer to one of the questions of [`Question::Restorable`].
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// What was asked.
+    pub request: &'a RestoreRequest,
+    /// The obstacle: a code and words. None when it may be done.
+    pub obstacle: Option<(String, String)>,
+}
+
+/// A restore as the ledger has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// What was asked.
+    pub intent: &'a Intent,
+    /// What became of it.
+    pub state: &'a State,
+}
+
+/// An answer in a native dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Native {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON body; none is an empty one.
+    pub body: Option<Value>,
+}
+
+impl Native {
+    /// An answer with a body.
+    #[must_use]
+    pub const fn new(status: u16, body: Value) -> Self {
+        Self { status, body: Some(body) }
+    }
+}
+
+/// How a restore stands, in as many words as the old dialects have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not sent yet.
+    Waiting,
+    /// Sent; it may be running, and nobody knows better.
+    Running,
+    /// Done.
+    Done,
+    /// Ended in any other way.
+    Failed,
+}
+
+impl Stage {
+    /// The stage of a state. An unknown outcome runs on: there is no word for it, and both others would be lies.
+    #[must_use]
+    pub const fn of(state: &State) -> Self {
+        match state.status {
+            Status::Accepted | Status::Checking => Self::Waiting,
+            Status::Submitting | Status::Running | Status::Unknown => Self::Running,
+            Status::Succeeded => Self::Done,
+            Status::Failed | Status::Rejected | Status::NotApplied | Status::Cancelled | Status::Expired => {
+                Self::Failed
+            }
+        }
+    }
+}
+
+/// One native API, as its clients know it.
+pub trait Door: Send + Sync + 'static {
+    /// Its name in settings, ledger and answers.
+    fn dialect(&self) -> &'static str;
+
+    /// The generation whose names its clients have for backups, and whose upstream knows what the gateway does not.
+    fn generation(&self) -> &'static str;
+
+    /// Whether the clouds have announced its end.
+    fn is_old(&self) -> bool;
+
+    /// Its places. What is not here is passed on if it is a read.
+    fn places(&self) -> &'static [Place];
+
+    /// A native request to restore, strictly read.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] with a pointer for every fault.
+    fn restore(&self, form: Form, named: &Named, body: Value) -> Result<Wanted, Problem>;
+
+    /// The answer to a request to restore that was taken in.
+    fn taken(&self, form: Form, told: Told<'_>) -> Native;
+
+    /// One restore.
+    fn restored(&self, told: Told<'_>) -> Native;
+
+    /// A page of restores: those of the gateway, newest first, and what the door's own upstream tells of others.
+    ///
+    /// # Errors
+    /// When a filter cannot be understood.
+    fn restored_list(
+        &self,
+        _query: &str,
+        _told: &[Told<'_>],
+        _others: Option<Value>,
+    ) -> Result<Native, Problem> {
+        Err(not_here())
+    }
+
+    /// A native question.
+    ///
+    /// # Errors
+    /// As [`Door::restore`].
+    fn ask(&self, _named: &Named, _body: &Value) -> Result<Question, Problem> {
+        Err(not_here())
+    }
+
+    /// The answer to one.
+    fn answer(&self, _verdicts: &[Verdict<'_>]) -> Native {
+        self.refuse(&Refusal::before(&not_here()))
+    }
+
+    /// A backup, in its own names, out of what another generation tells of it.
+    fn backup(&self, form: Form, named: &Named, backup: &Backup) -> Value;
+
+    /// Shows in a backup what a restore by another generation does to it.
+    fn restoring(&self, form: Form, backup: &mut Value, told: Told<'_>);
+
+    /// The disk that a restore overwrites, out of what the ledger tells of that.
+    fn disk(&self, _named: &Named, _told: Told<'_>) -> Native {
+        self.refuse(&Refusal::before(&not_here()))
+    }
+
+    /// Which versions of this API there are; `base` is where the door is.
+    fn versions(&self, base: &str) -> Native;
+
+    /// A refusal in the dialect's own form.
+    fn refuse(&self, refusal: &Refusal<'_>) -> Native;
+}
+
+/// What is at none of a door's places.
+#[must_use]
+pub fn not_here() -> Problem {
+    Problem::new(Code::NotFound, "this door has nothing at this path")
+}
+
+/// A refusal on its way to a client that knows one dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// Why.
+    pub problem: &'a Problem,
+    /// Whether it answers a request to restore.
+    pub restores: bool,
+    /// Whether such a request has gone to a cloud.
+    pub sent: bool,
+    /// The gateway's id of the request.
+    pub request_id: Option<&'a str>,
+}
+
+impl<'a> Refusal<'a> {
+    /// A refusal before anything was sent.
+    #[must_use]
+    pub const fn before(problem: &'a Problem) -> Self {
+        Self { problem, restores: false, sent: false, request_id: None }
+    }
+
+    /// The status. Released clients send a request to restore again on 401, 429, 502 and 504, and one of them
+    /// breaks on any 500, so a refusal of one has none of these; but 401 tells a client whose token has
+    /// run out to get a new one, which is as it should be while nothing was sent.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let problem = self.problem;
+        match problem.status() {
+            401 if self.restores && self.sent => 403,
+            429 | 502 | 504 if self.restores => 503,
+            500 => 503,
+            // These services know no 422; what they find wrong is 400.
+            422 => 400,
+            status => status,
+        }
+    }
+
+    /// The code: the dialect's own where its own generation said it (`own` are the beginnings of such codes), else
+    /// one that belongs to no service.
+    #[must_use]
+    pub fn code(&self, own: &[&str]) -> String {
+        let said = self.problem.upstream.as_ref().and_then(|upstream| upstream.code.as_deref());
+        match said.filter(|code| own.iter().any(|own| code.starts_with(own))) {
+            Some(code) => code.to_owned(),
+            None => format!("Gateway.{}", self.problem.code.as_str()),
+        }
+    }
+
+    /// What to tell a person: the words of the dialect's own generation as they are, else the gateway's, with the
+    /// place of each fault.
+    #[must_use]
+    pub fn message(&self, own: &[&str]) -> String {
+        let problem = self.problem;
+        let said = problem.upstream.as_ref().filter(|upstream| {
+            upstream.code.as_deref().is_some_and(|code| own.iter().any(|own| code.starts_with(own)))
+        });
+        if let Some(message) = said.and_then(|said| said.message.clone()) {
+            return message;
+        }
+        let mut message = problem.detail.clone();
+        for fault in problem.errors.iter().take(8) {
+            message.push_str(&format!("; {} {}", fault.pointer, fault.detail));
+        }
+        message
+    }
+}
+
+/// The body that every released client shows: the nested form first, which the older ones look for, then the flat one.
+#[must_use]
+pub(crate) fn both_forms(refusal: &Refusal<'_>, own: &[&str]) -> Value {
+    let (code, message) = (refusal.code(own), refusal.message(own));
+    let mut body = json!({
+        "error": {"message": message, "code": code},
+        "error_code": code,
+        "error_msg": message,
+    });
+    if let Some(id) = refusal.request_id {
+        body["request_id"] = json!(id);
+    }
+    body
+}
+
+/// Code and words of a restore that ended badly, for the members that a dialect has for them.
+#[must_use]
+pub(crate) fn why(state: &State, own: &[&str]) -> (String, String) {
+    let fallback;
+    let problem = match &state.error {
+        Some(problem) => problem,
+        None => {
+            let code = if state.status == Status::Expired { Code::Expired } else { Code::RestoreFailed };
+            fallback =
+                Problem::new(code, format!("the restore is {}", state.status.as_str())).effect(Effect::None);
+            &fallback
+        }
+    };
+    let refusal = Refusal { problem, restores: false, sent: true, request_id: None };
+    (refusal.code(own), refusal.message(own))
+}
+
+/// A document of versions in the one form that no released client breaks on: a list in the manner of OpenStack.
+#[must_use]
+pub(crate) fn version_list(base: &str, ids: &[&str]) -> Native {
+    let base = base.trim_end_matches('/');
+    let version = |id: &&str| {
+        let href = format!("{base}/{}/", id.split('.').next().unwrap_or(id));
+        json!({"id": id, "status": "CURRENT", "links": [{"rel": "self", "href": href}]})
+    };
+    Native::new(300, json!({ "versions": ids.iter().map(version).collect::<Vec<_>>() }))
+}
+
+/// A time as CSBS, CBR and block storage write it: microseconds, no zone. The one form that their released clients
+/// read; UTC is meant.
+#[must_use]
+pub(crate) fn naive(time: Timestamp) -> String {
+    time.to_jiff().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+}
+
+/// A time as jobs have it: milliseconds and a `Z`.
+#[must_use]
+pub(crate) fn zulu(time: Timestamp) -> String {
+    time.to_jiff().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// The one thing that the path names.
+///
+/// # Errors
+/// [`Code::InvalidParameter`] where it names none.
+pub(crate) fn one(named: &Named) -> Result<Id, Problem> {
+    named.id.clone().ok_or_else(|| Problem::new(Code::InvalidParameter, "the path names no backup"))
+}
+
+/// A schema of a native body, compiled when it is first asked for.
+pub(crate) fn compiled(name: &str, text: &str) -> Validator {
+    restore_model::schema::compile(text).unwrap_or_else(|error| {
+        // The text is part of the binary and every test run compiles it.
+        panic!("the built-in schema {name} does not compile: {error}")
+    })
+}

@@ -1,0 +1,192 @@
+//! The door `cinder-v3`: OpenStack's block storage as VBS serves it (wire reference 1.5, 3.3). Its restore has no
+//! handle: clients look at the backup and at the disk until both have settled.
+
+use std::sync::LazyLock;
+
+use restore_model::schema::{self, Validator};
+use restore_model::{Id, Problem, Status};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::door::{OWN, of_disk};
+use crate::Backup;
+use crate::door::{
+    Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, compiled, naive, version_list,
+};
+
+static REQUEST: LazyLock<Validator> =
+    LazyLock::new(|| compiled("cinder-restore-request", include_str!("schemas/cinder-restore-request.json")));
+
+/// The dialect.
+pub(crate) struct CinderDoor;
+
+#[derive(Deserialize)]
+struct Body {
+    restore: Restore,
+}
+
+/// Without `volume_id` block storage would create a new disk, which is no restore over a disk and is refused by the
+/// schema; `name` would be that disk's name, and says nothing here.
+#[derive(Deserialize)]
+struct Restore {
+    volume_id: Id,
+}
+
+impl Door for CinderDoor {
+    fn dialect(&self) -> &'static str {
+        "cinder-v3"
+    }
+
+    fn generation(&self) -> &'static str {
+        "vbs-v2"
+    }
+
+    fn is_old(&self) -> bool {
+        false
+    }
+
+    fn places(&self) -> &'static [Place] {
+        const PLACES: &[Place] = &[
+            Place::cinder("POST", "/v3/{project_id}/backups/{id}/restore", Act::Restore),
+            Place::cinder("GET", "/v3/{project_id}/backups/detail", Act::PassOn),
+            Place::cinder("GET", "/v3/{project_id}/backups/{id}", Act::Backup),
+            Place::cinder("GET", "/v3/{project_id}/volumes/detail", Act::PassOn),
+            Place::cinder("GET", "/v3/{project_id}/volumes/{id}", Act::Disk),
+            Place::cinder("GET", "/", Act::Versions),
+            Place::cinder("GET", "/v3", Act::Versions),
+            Place::cinder("GET", "/v3/", Act::Versions),
+        ];
+        PLACES
+    }
+
+    fn restore(&self, _form: Form, named: &Named, body: Value) -> Result<Wanted, Problem> {
+        restore(named, body)
+    }
+
+    fn taken(&self, _form: Form, told: Told<'_>) -> Native {
+        taken(told)
+    }
+
+    fn restored(&self, _told: Told<'_>) -> Native {
+        self.refuse(&Refusal::before(&crate::door::not_here()))
+    }
+
+    fn backup(&self, _form: Form, named: &Named, backup: &Backup) -> Value {
+        self::backup(named, backup)
+    }
+
+    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+        restoring(backup, told);
+    }
+
+    fn disk(&self, _named: &Named, told: Told<'_>) -> Native {
+        let Told { intent, state } = told;
+        let status = match state.status {
+            Status::Failed => "error_restoring",
+            // Nothing was done to it.
+            status if status.is_final() => "available",
+            _ => "restoring-backup",
+        };
+        Native::new(
+            200,
+            json!({"volume": {
+                "id": intent.request.target.id(),
+                "name": "",
+                "description": null,
+                "status": status,
+                "attachments": [],
+                "created_at": naive(intent.created_at),
+                "updated_at": naive(state.updated_at),
+                "metadata": {},
+                "links": [],
+            }}),
+        )
+    }
+
+    fn versions(&self, base: &str) -> Native {
+        let mut list = version_list(base, &["v3.0"]);
+        // Clients negotiate the microversion with these.
+        if let Some(version) = list.body.as_mut().and_then(|body| body.pointer_mut("/versions/0")) {
+            version["version"] = json!("3.60");
+            version["min_version"] = json!("3.0");
+        }
+        list
+    }
+
+    /// In the manner of block storage: the kind of the fault, then number and words (E5).
+    fn refuse(&self, refusal: &Refusal<'_>) -> Native {
+        let status = refusal.status();
+        let kind = match status {
+            400 | 422 => "badRequest",
+            401 => "unauthorized",
+            403 => "forbidden",
+            404 => "itemNotFound",
+            405 => "badMethod",
+            409 => "conflictingRequest",
+            413 | 429 => "overLimit",
+            415 => "badMediaType",
+            503 => "serviceUnavailable",
+            _ => "computeFault",
+        };
+        let code = refusal.code(OWN);
+        let message = format!("{} ({code})", refusal.message(OWN));
+        Native::new(status, json!({kind: {"code": status, "message": message}}))
+    }
+}
+
+pub(super) fn restore(named: &Named, body: Value) -> Result<Wanted, Problem> {
+    let body: Body = schema::parse(&REQUEST, body)?;
+    Ok(Wanted { request: of_disk(named, body.restore.volume_id)?, echo: Value::Null })
+}
+
+pub(super) fn taken(told: Told<'_>) -> Native {
+    let request = &told.intent.request;
+    Native::new(
+        202,
+        json!({"restore": {
+            "backup_id": request.source.backup_id,
+            "volume_id": request.target.id(),
+            // Known to block storage alone; clients show it and need no more than a text.
+            "volume_name": "",
+        }}),
+    )
+}
+
+/// A backup as VBS and block storage show it.
+pub(super) fn backup(named: &Named, backup: &Backup) -> Value {
+    let project = named.project.as_str();
+    json!({"backup": {
+        "id": backup.id,
+        "name": backup.name,
+        "status": backup.status,
+        "description": null,
+        "availability_zone": backup.zone,
+        "volume_id": backup.resource_id,
+        "size": backup.size_gb,
+        "object_count": 0,
+        "container": null,
+        "fail_reason": null,
+        "snapshot_id": null,
+        "is_incremental": false,
+        "has_dependent_backups": false,
+        "created_at": backup.created_at.map(naive),
+        "updated_at": backup.updated_at.map(naive),
+        "data_timestamp": backup.created_at.map(naive),
+        "os-bak-tenant-attr:tenant_id": project,
+        "os-backup-project-attr:project_id": project,
+        "links": [],
+    }})
+}
+
+/// What a restore does to the status of its backup. One that failed is shown as such: `available` would be read as
+/// success.
+pub(super) fn restoring(backup: &mut Value, told: Told<'_>) {
+    let status = match Stage::of(told.state) {
+        Stage::Waiting | Stage::Running => "restoring",
+        Stage::Failed if told.state.status == Status::Failed => "error_restoring",
+        Stage::Done | Stage::Failed => return,
+    };
+    if let Some(backup) = backup.get_mut("backup").filter(|backup| backup.is_object()) {
+        backup["status"] = json!(status);
+    }
+}

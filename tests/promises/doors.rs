@@ -1,0 +1,186 @@
+//! Native doors: programs that speak one dialect keep it.
+
+use std::time::{Duration, Instant};
+
+use restore_tests::{Settings, World, ids};
+use serde_json::{Value, json};
+
+/// A door of each dialect, by prefix.
+pub(crate) const DOORS: &str = r#"
+[[doors]]
+dialect = "csbs-v1"
+prefix = "/csbs"
+[[doors]]
+dialect = "cbr-v3"
+prefix = "/cbr"
+[[doors]]
+dialect = "vbs-v2"
+prefix = "/vbs"
+[[doors]]
+dialect = "cinder-v3"
+prefix = "/cinder"
+"#;
+
+/// Each dialect is served by the generation that is its own.
+const OWN_ROUTES: &str = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+[[upstreams]]
+name = "csbs"
+generation = "csbs-v1"
+endpoint = "{clouds}"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+[[routes]]
+dialect = ["csbs-v1"]
+upstream = "csbs"
+[[routes]]
+dialect = ["vbs-v2", "cinder-v3"]
+upstream = "vbs"
+[[routes]]
+dialect = ["cbr-v3"]
+upstream = "cbr"
+"#;
+
+/// What a program of each dialect asks for: path behind the door, body.
+mod native {
+    use super::*;
+
+    pub(super) fn csbs_server() -> (String, Value) {
+        let body = json!({"restore": {
+            "provider_id": "fc4d5750-22e7-4798-8a46-f48f62c4c1da",
+            "checkpoint_id": ids::CSBS_CHECKPOINT,
+            "parameters": {"checkpoint_item_id": ids::CSBS_ITEM, "power_on": true, "targets": {
+                "server_id": ids::SERVER,
+                "volumes": [
+                    {"backup_id": ids::SYSTEM.0, "volume_id": ids::SYSTEM.1},
+                    {"backup_id": ids::DATA.0, "volume_id": ids::DATA.1},
+                ],
+            }},
+        }});
+        (format!("/csbs/v1/{}/restores", ids::PROJECT), body)
+    }
+
+    pub(super) fn cbr_server() -> (String, Value) {
+        let body = json!({"restore": {"server_id": ids::SERVER, "power_on": true, "mappings": [
+            {"backup_id": ids::SYSTEM.0, "volume_id": ids::SYSTEM.1},
+            {"backup_id": ids::DATA.0, "volume_id": ids::DATA.1},
+        ]}});
+        (format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::CBR_BACKUP), body)
+    }
+
+    pub(super) fn disk(door: &str, call: &str) -> (String, Value) {
+        let path = format!("/{door}/{}/restore", call.replace("{backup}", ids::FREE.0));
+        (path.replace("{project}", ids::PROJECT), json!({"restore": {"volume_id": ids::FREE.1}}))
+    }
+}
+
+async fn world(routes: &str) -> World {
+    World::with(Settings::default().routes(routes).and(DOORS)).await
+}
+
+/// Polls a native read until what it says is what is wanted.
+async fn until(world: &World, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = world.get(path).await;
+        if answer.status == 200 && wanted(&answer.json()) {
+            return answer.json();
+        }
+        assert!(Instant::now() < end, "{path}: {} {}", answer.status, answer.text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn csbs_is_spoken_to_programs_that_speak_csbs() {
+    let world = world(OWN_ROUTES).await;
+    let (path, body) = native::csbs_server();
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let restore = answer.json()["restore"].clone();
+    assert_eq!(restore["status"], "in_progress");
+    assert_eq!(restore["parameters"], body["restore"]["parameters"]);
+    assert_eq!(restore["resources_status"], json!({}));
+    let id = restore["id"].as_str().unwrap_or_default().to_owned();
+
+    let end = until(&world, &format!("{path}/{id}"), |body| body["restore"]["status"] == "success").await;
+    assert_eq!(end["restore"]["id"], *id);
+    let item = format!("/csbs/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
+    let item = until(&world, &item, |body| body["checkpoint_item"]["status"] == "available").await;
+    assert_eq!(item["checkpoint_item"]["id"], ids::CSBS_ITEM);
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn cbr_is_spoken_to_programs_that_speak_cbr() {
+    let world = world(OWN_ROUTES).await;
+    let (path, body) = native::cbr_server();
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let id = answer.json()["job_id"].as_str().unwrap_or_default().to_owned();
+
+    let log = format!("/cbr/v3/{}/operation-logs/{id}", ids::PROJECT);
+    let end = until(&world, &log, |body| body["operation_log"]["status"] == "success").await;
+    assert_eq!(end["operation_log"]["extra_info"]["restore"]["backup_id"], ids::CBR_BACKUP);
+    assert_eq!(end["operation_log"]["extra_info"]["common"]["progress"], 100);
+
+    // Once in the list, although the cloud has a log of its own for it.
+    let list = world.get(&format!("/cbr/v3/{}/operation-logs?operation_type=restore", ids::PROJECT)).await;
+    let logs = list.json()["operation_logs"].as_array().cloned().unwrap_or_default();
+    assert_eq!(logs.len(), 1, "{}", list.text());
+    assert_eq!(logs[0]["id"], *id);
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn vbs_is_spoken_to_programs_that_speak_vbs() {
+    let world = world(OWN_ROUTES).await;
+    let (path, body) = native::disk("vbs", "v2/{project}/cloudbackups/{backup}");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = answer.json()["job_id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(answer.json(), json!({"job_id": id}));
+    for version in ["v1", "v2"] {
+        let job = format!("/vbs/{version}/{}/jobs/{id}", ids::PROJECT);
+        let end = until(&world, &job, |job| job["status"] == "SUCCESS").await;
+        assert_eq!(end["entities"], json!({"backup_id": ids::FREE.0, "volume_id": ids::FREE.1}));
+    }
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn block_storage_is_spoken_at_two_doors() {
+    for (door, call) in [
+        ("vbs", "v2/{project}/backups/{backup}"),
+        ("vbs", "v3/{project}/backups/{backup}"),
+        ("cinder", "v3/{project}/backups/{backup}"),
+    ] {
+        let world = world(OWN_ROUTES).await;
+        let (path, mut body) = native::disk(door, call);
+        body["restore"]["name"] = Value::Null;
+        let answer = world.post(&path, &body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        assert_eq!(
+            answer.json(),
+            json!({"restore": {"backup_id": ids::FREE.0, "volume_id": ids::FREE.1, "volume_name": ""}})
+        );
+        let backup = path.strip_suffix("/restore").unwrap_or_default();
+        until(&world, backup, |body| body["backup"]["status"] == "available").await;
+        if door == "cinder" {
+            let disk = format!("/cinder/v3/{}/volumes/{}", ids::PROJECT, ids::FREE.1);
+            until(&world, &disk, |body| body["volume"]["status"] == "available").await;
+        }
+        assert_eq!(world.applied().await.len(), 1, "{door} {call}");
+        world.end().await;
+    }
+}
