@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use restore_tests::{Settings, World, ids};
+use restore_tests::{Answer, Settings, World, ids};
 use serde_json::{Value, json};
 
 /// A door of each dialect, by prefix.
@@ -49,8 +49,32 @@ upstream = "cbr"
 "#;
 
 /// What a program of each dialect asks for: path behind the door, body.
-mod native {
+pub(crate) mod native {
     use super::*;
+
+    /// What a program asks for; what its dialect has no word for is said in the nearest way that it has.
+    pub(crate) fn request(dialect: &str, target: &str) -> (String, Value) {
+        match (dialect, target) {
+            ("csbs-v1", "server") => csbs_server(),
+            ("csbs-v1", _) => {
+                let (path, mut body) = csbs_server();
+                body["restore"]["parameters"]["targets"] = json!({"volume_id": ids::FREE.1});
+                (path, body)
+            }
+            ("cbr-v3", "server") => cbr_server(),
+            ("cbr-v3", _) => disk("cbr", "v3/{project}/backups/{backup}"),
+            (_, target) => {
+                let (path, mut body) = match dialect {
+                    "vbs-v2" => disk("vbs", "v2/{project}/cloudbackups/{backup}"),
+                    _ => disk("cinder", "v3/{project}/backups/{backup}"),
+                };
+                if target == "server" {
+                    body = json!({"restore": {"server_id": ids::SERVER}});
+                }
+                (path, body)
+            }
+        }
+    }
 
     pub(super) fn csbs_server() -> (String, Value) {
         let body = json!({"restore": {
@@ -75,7 +99,7 @@ mod native {
         (format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::CBR_BACKUP), body)
     }
 
-    pub(super) fn disk(door: &str, call: &str) -> (String, Value) {
+    pub(crate) fn disk(door: &str, call: &str) -> (String, Value) {
         let path = format!("/{door}/{}/restore", call.replace("{backup}", ids::FREE.0));
         (path.replace("{project}", ids::PROJECT), json!({"restore": {"volume_id": ids::FREE.1}}))
     }
@@ -95,6 +119,56 @@ async fn until(world: &World, path: &str, wanted: impl Fn(&Value) -> bool) -> Va
         }
         assert!(Instant::now() < end, "{path}: {} {}", answer.status, answer.text());
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Checks the answer to a restore that was taken, and follows it to its good end with the reads that programs of its
+/// dialect make.
+pub(crate) async fn follow(world: &World, dialect: &str, path: &str, answer: &Answer) {
+    let project = ids::PROJECT;
+    let said = || format!("{dialect}: {} {}", answer.status, answer.text());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match dialect {
+        "csbs-v1" => {
+            assert_eq!(answer.status, 200, "{}", said());
+            let restore = &answer.json()["restore"];
+            assert_eq!(restore["status"], "in_progress", "{}", said());
+            let one = format!("{path}/{}", text(&restore["id"]));
+            until(world, &one, |body| body["restore"]["status"] == "success").await;
+            let item = format!("/csbs/v1/{project}/checkpoint_items/{}", ids::CSBS_ITEM);
+            let available = |body: &Value| {
+                let item = &body["checkpoint_item"];
+                item["status"] == "available" && item["extend_info"]["fail_op"] != "restore"
+            };
+            until(world, &item, available).await;
+        }
+        "cbr-v3" => {
+            assert_eq!(answer.status, 202, "{}", said());
+            let id = text(&answer.json()["job_id"]);
+            let log = format!("/cbr/v3/{project}/operation-logs/{id}");
+            until(world, &log, |body| body["operation_log"]["status"] == "success").await;
+            let list = format!("/cbr/v3/{project}/operation-logs");
+            let listed = |body: &Value| {
+                let logs = body["operation_logs"].as_array().cloned().unwrap_or_default();
+                logs.len() == 1 && logs[0]["id"] == *id && logs[0]["status"] == "success"
+            };
+            until(world, &list, listed).await;
+        }
+        "vbs-v2" => {
+            assert_eq!(answer.status, 200, "{}", said());
+            let id = text(&answer.json()["job_id"]);
+            for version in ["v1", "v2"] {
+                let job = format!("/vbs/{version}/{project}/jobs/{id}");
+                until(world, &job, |job| job["status"] == "SUCCESS").await;
+            }
+        }
+        _ => {
+            assert_eq!(answer.status, 202, "{}", said());
+            let disk = format!("/cinder/v3/{project}/volumes/{}", ids::FREE.1);
+            until(world, &disk, |body| body["volume"]["status"] == "available").await;
+            let backup = path.strip_suffix("/restore").unwrap_or_default();
+            until(world, backup, |body| body["backup"]["status"] == "available").await;
+        }
     }
 }
 

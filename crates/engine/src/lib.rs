@@ -60,6 +60,7 @@ use agenda::Lane;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity};
 pub use inquire::{CheckReport, Preview};
+pub use names::{Named, Pair, Pairs};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
 pub use submit::{Refusal, Submission, Submitted};

@@ -1,9 +1,9 @@
 //! What native doors ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that has,
 //! and the restore that a backup or a disk is in just now.
 
-use restore_generations::{Call, Reply};
+use restore_generations::{Backup, Call, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Id, Problem, ProjectId, Status};
+use restore_model::{Code, Id, Origin, Problem, ProjectId, Status};
 use restore_upstream::{FaultKind, TraceContext};
 
 use crate::access::Access;
@@ -61,6 +61,39 @@ impl Engine {
                 Err(fault.to_problem())
             }
         }
+    }
+
+    /// A backup as another generation than the door's tells of it: one that the door's restores may be carried out by.
+    /// It keeps the id that it was asked for by, which is the one that the door's programs know.
+    ///
+    /// # Errors
+    /// Why no answer came from any of them.
+    pub async fn backup_elsewhere(
+        &self,
+        origin: &Origin,
+        project: &ProjectId,
+        id: &Id,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Option<Backup>, Problem> {
+        let mut fault = None;
+        for upstream in self.0.routes.of_dialect(&origin.dialect) {
+            let generation = upstream.generation();
+            if generation.name() == origin.generation {
+                continue;
+            }
+            let paired = self.0.routes.pairs().find(&origin.generation, generation.name(), id);
+            let call = generation.read_backup(project, paired.as_ref().unwrap_or(id));
+            match self.pass_on(upstream.name(), project, &call, caller, trace.clone()).await {
+                Ok(reply) => {
+                    if let Some(backup) = generation.backup(&reply) {
+                        return Ok(Some(Backup { id: id.to_string(), ..backup }));
+                    }
+                }
+                Err(problem) => fault = Some(problem),
+            }
+        }
+        fault.map_or(Ok(None), Err)
     }
 
     /// The restore that a backup is, or was just now, the source of; none that a caller may not see.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 
+use crate::names::Pairs;
+
 /// The word for what came through no native door.
 pub const CANONICAL: &str = "canonical";
 
@@ -55,12 +57,20 @@ pub struct Route {
     pub overdue: Duration,
 }
 
+impl Route {
+    /// Whether it takes what comes through this.
+    fn is_through(&self, dialect: &str) -> bool {
+        self.dialect.is_empty() || self.dialect.iter().any(|listed| listed == dialect)
+    }
+}
+
 /// All rules, in their order, and all upstreams: one that no rule leads to any more still has
 /// restores to be followed.
 #[derive(Clone, Default)]
 pub struct Routes {
     rules: Vec<Route>,
     upstreams: Vec<Arc<Upstream>>,
+    pairs: Arc<Pairs>,
 }
 
 /// A request with its way.
@@ -82,7 +92,7 @@ impl Routes {
     /// The rules in the order in which they are tried.
     #[must_use]
     pub fn new(rules: Vec<Route>) -> Self {
-        let mut all = Self { rules: Vec::new(), upstreams: Vec::new() };
+        let mut all = Self::default();
         for rule in &rules {
             all = all.and(Arc::clone(&rule.upstream));
         }
@@ -98,6 +108,18 @@ impl Routes {
         self
     }
 
+    /// Goes by this table where requests name backups as another generation does.
+    #[must_use]
+    pub fn with_pairs(mut self, pairs: Arc<Pairs>) -> Self {
+        self.pairs = pairs;
+        self
+    }
+
+    /// That table.
+    pub(crate) fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
     /// The way of a request, which came through a native door of this dialect or none.
     ///
     /// # Errors
@@ -105,7 +127,7 @@ impl Routes {
     pub fn plan(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<Plan, Problem> {
         for (index, route) in self.rules.iter().enumerate() {
             let through = dialect.unwrap_or(CANONICAL);
-            if !route.dialect.is_empty() && !route.dialect.iter().any(|listed| listed == through) {
+            if !route.is_through(through) {
                 continue;
             }
             if let Some(why) = route.matches.why(request) {
@@ -163,6 +185,17 @@ impl Routes {
     /// Every upstream, once.
     pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> + '_ {
         self.upstreams.iter().cloned()
+    }
+
+    /// The upstreams that rules lead to for what comes through a door of this dialect, each once, in their order.
+    pub(crate) fn of_dialect(&self, dialect: &str) -> Vec<Arc<Upstream>> {
+        let mut found: Vec<Arc<Upstream>> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.is_through(dialect)) {
+            if !found.iter().any(|known| known.name() == rule.upstream.name()) {
+                found.push(Arc::clone(&rule.upstream));
+            }
+        }
+        found
     }
 
     /// Whether a rule leads to this upstream.

@@ -16,6 +16,7 @@ mod doors;
 mod layers;
 mod listener;
 mod memory;
+mod pairs;
 pub mod rotation;
 mod routes;
 mod same_site;

@@ -6,9 +6,9 @@ use restore_engine::{Idempotency, Match, Route, Routes};
 use restore_model::{Clock, TargetKind};
 use restore_upstream::{Credential, Endpoint, Upstream};
 
-use crate::credentials;
 use crate::rotation::Rotation;
 use crate::settings::{self, IdempotencyKey, Settings, Target};
+use crate::{credentials, pairs};
 
 /// The rules and their upstreams, each built once.
 pub(crate) fn routes(
@@ -68,7 +68,8 @@ pub(crate) fn routes(
             overdue: written.overdue_seconds,
         });
     }
-    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and))
+    let pairs = pairs::of(settings, rotation)?;
+    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs))
 }
 
 pub(crate) fn matches(written: &settings::Match) -> Result<Match, String> {

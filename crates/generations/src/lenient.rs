@@ -55,6 +55,17 @@ pub(crate) fn number(value: &Value, path: &[&str]) -> Option<f64> {
     }
 }
 
+/// A whole number that is not negative, or such a text; of a decimal one the whole part.
+pub(crate) fn whole(value: &Value, path: &[&str]) -> Option<u64> {
+    let number = number(value, path)?.floor();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the bounds of exact numbers"
+    )]
+    (0.0..9e15).contains(&number).then_some(number as u64)
+}
+
 /// A truth value: a boolean, or the texts `true` and `false` in any case, quoted once more or not.
 pub(crate) fn truth(value: &Value, path: &[&str]) -> Option<bool> {
     match at(value, path)? {

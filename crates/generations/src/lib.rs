@@ -10,6 +10,7 @@
 //! | `decode.rs` | [`Reply`] to the restore call → [`Outcome`] |
 //! | `prepare.rs` | reads before the send → notes, or a refusal |
 //! | `follow.rs` | reads after the send → [`Reading`] |
+//! | `backup.rs` | reads of a backup ⇄ [`Backup`], which all generations share |
 //! | `check.rs` | reads that answer "may this restore be done?" |
 //! | `door.rs` | its native API as clients know it, both ways ([`door`]) |
 //! | `schemas/` | JSON Schemas of its bodies |
@@ -112,6 +113,18 @@ pub trait Generation: Send + Sync + 'static {
 
     /// The reads that answer whether a restore may be done.
     fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>>;
+
+    /// The read that shows one backup.
+    fn read_backup(&self, project: &ProjectId, id: &Id) -> Call;
+
+    /// The backup in the answer to [`Generation::read_backup`]; none when there is none in it.
+    fn backup(&self, reply: &Reply) -> Option<Backup>;
+
+    /// The read that lists the backups of one server or disk; none where there is no such list.
+    fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call>;
+
+    /// The backups in the answer to [`Generation::list_backups`]. Their disks may be missing there.
+    fn backups(&self, reply: &Reply) -> Vec<Backup>;
 
     /// The reads that list every restore begun in a project since a moment, whoever asked for it;
     /// for generations with such a list ([`Generation::lists_restores`]).

@@ -8,9 +8,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use restore_engine::{Caller, Submission};
 use restore_generations::door::{self, Act, Question, Told, Verdict};
-use restore_generations::{self as generations, CheckResult, Reply};
+use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Origin, Problem, RestoreId, Status, json};
+use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json};
 use restore_upstream::TraceContext;
 use serde_json::Value;
 
@@ -159,20 +159,73 @@ async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Fai
     Ok(answer::native(at.door.door.restored_list(&call.query, &told, others)?))
 }
 
-/// A backup: the cloud's own word, with what a restore by another generation does to it.
+/// A backup: the word of the cloud that the door's programs used to talk to, else that of the one that carries out
+/// their restores, else what the ledger knows of it. A restore by another generation is shown in it.
 async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    let door = at.door.door;
     let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
-    let elsewhere = running.filter(|entry| entry.intent.route.generation != at.door.door.generation());
-    let reply = ask_cloud(app, at, &call, None).await?;
-    let Some(mut body) = reply.json().filter(|_| reply.status == 200) else {
-        return Ok(passed_on(at, &call, &reply));
+    let elsewhere = running.filter(|entry| entry.intent.route.generation != door.generation());
+    let home = match &at.door.upstream {
+        Some(_) => Some(ask_cloud(app, at, &call, None).await?),
+        None => None,
+    };
+    let (mut body, reply) = match home {
+        Some(reply) if reply.status == 200 && reply.json().is_some() => {
+            (reply.json().unwrap_or_default(), reply)
+        }
+        home => {
+            let origin = origin(at, Value::Null);
+            let found =
+                app.engine.backup_elsewhere(&origin, &named.project, id, &call.caller, call.trace.clone());
+            let found = match found.await? {
+                Some(backup) => Some(backup),
+                None => elsewhere.as_ref().map(as_backup),
+            };
+            match (found, home) {
+                (Some(backup), _) => {
+                    let reply = Reply { status: 200, ..Reply::default() };
+                    (door.backup(at.form(), &named, &backup), reply)
+                }
+                (None, Some(refusal)) => return Ok(passed_on(at, &call, &refusal)),
+                (None, None) => {
+                    return Err(Problem::new(Code::BackupNotFound, "no cloud behind this door has it").into());
+                }
+            }
+        }
     };
     if let Some(entry) = &elsewhere {
-        at.door.door.restoring(at.form(), &mut body, told(entry));
+        door.restoring(at.form(), &mut body, told(entry));
     }
     Ok(with_links(at, &call, &reply, body))
+}
+
+/// What a restore tells of its backup.
+fn as_backup(entry: &Entry) -> Backup {
+    let request = &entry.intent.request;
+    let disk = |mapping: &Mapping| DiskBackup {
+        id: mapping.backup_id.to_string(),
+        volume_id: mapping.volume_id.to_string(),
+        volume_name: String::new(),
+        size_gb: None,
+        bootable: None,
+        created_at: None,
+    };
+    Backup {
+        id: request.source.backup_id.to_string(),
+        name: String::new(),
+        status: "available".to_owned(),
+        kind: Some(request.target.kind()),
+        resource_id: request.target.id().to_string(),
+        resource_name: String::new(),
+        checkpoint_id: request.source.checkpoint_id.as_ref().map(ToString::to_string),
+        created_at: None,
+        updated_at: Some(entry.state.updated_at),
+        size_gb: None,
+        zone: String::new(),
+        disks: request.target.mappings().iter().map(disk).collect(),
+    }
 }
 
 /// The disk that a restore overwrites, as long as that is to be seen.

@@ -59,6 +59,8 @@ tables! {
         policies: Vec<Policy> = Tables(Policy::KEYS) => absent;
         /// Who is told what becomes of restores, by signed messages. None = nobody.
         webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
+        /// What backups are called by other generations than the one that made them.
+        ids: Ids = Table(Ids::KEYS) => absent;
         /// Where programs that speak a native dialect are let in. None = nowhere.
         doors: Vec<Door> = Tables(Door::KEYS) => absent;
         /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
@@ -384,6 +386,14 @@ tables! {
         /// Seconds after the end of a restore of this route during which an identical request without a key gets
         /// the same one. Absent = `submit.duplicate_window_seconds`.
         duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
+    }
+
+    /// What backups are called by other generations than the one that made them.
+    Ids {
+        /// CSV file of pairs that are known, with the columns `from`, `from_id`, `to`, `to_id`: two generations and what
+        /// each calls one backup. Read again when it changes. Empty = none are known, and ids are found by what the
+        /// clouds tell, or not at all.
+        map_file: Option<PathBuf> = OrNone(&Text) => "";
     }
 
     /// Where programs are let in that speak a native dialect: on a listener of its own, under a Host name or behind a

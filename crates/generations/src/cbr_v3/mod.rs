@@ -2,13 +2,14 @@
 //! resources. The restore call answers 202, usually with nothing; how a restore ends is read from
 //! the operation log, which is found by correlation ([`follow`], wire reference 2.3.1).
 
-use restore_model::{Problem, ProjectId, RestoreRequest, TargetKind, Timestamp};
+use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind, Timestamp};
 
 use crate::{
-    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Listed, Outcome, Prepare, Prepared,
-    Reading, Reply, Schema, Step, Watch, schemas::schemas,
+    Answer, Backup, Call, Capability, Check, Encoded, Expressible, Generation, Known, Listed, Outcome,
+    Prepare, Prepared, Reading, Reply, Schema, Step, Watch, schemas::schemas,
 };
 
+mod backup;
 mod check;
 mod decode;
 pub(crate) mod door;
@@ -85,6 +86,22 @@ impl Generation for CbrV3 {
 
     fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
         decode::decode(reply)
+    }
+
+    fn read_backup(&self, project: &ProjectId, id: &Id) -> Call {
+        wire::get_backup(project, id)
+    }
+
+    fn backup(&self, reply: &Reply) -> Option<Backup> {
+        backup::one(reply)
+    }
+
+    fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
+        backup::list(project, resource, kind)
+    }
+
+    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+        backup::many(reply)
     }
 
     fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {

@@ -2,13 +2,14 @@
 //! it documents no way to read a restore back: how it ends is concluded from the backup item and a
 //! failure marker on it (wire reference 2.1).
 
-use restore_model::{Problem, RestoreRequest, TargetKind};
+use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
 use crate::{
-    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Schema, Step, Watch, schemas::schemas,
+    Answer, Backup, Call, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare,
+    Prepared, Reading, Reply, Schema, Step, Watch, schemas::schemas,
 };
 
+mod backup;
 mod check;
 mod decode;
 pub(crate) mod door;
@@ -87,6 +88,22 @@ impl Generation for CsbsV1 {
 
     fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
         decode::decode(reply)
+    }
+
+    fn read_backup(&self, project: &ProjectId, id: &Id) -> Call {
+        wire::get_item(project, id)
+    }
+
+    fn backup(&self, reply: &Reply) -> Option<Backup> {
+        backup::one(reply)
+    }
+
+    fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
+        backup::list(project, resource, kind)
+    }
+
+    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+        backup::many(reply)
     }
 
     fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {

@@ -1,13 +1,14 @@
 //! VBS v2 (`vbs-v2`): one disk per call. The answer carries a job id, and the job tells the end;
 //! there is no list of jobs, so a restore without a job id is judged by backup and disk alone.
 
-use restore_model::{Problem, RestoreRequest, TargetKind};
+use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
 use crate::{
-    Answer, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare, Prepared, Reading,
-    Reply, Schema, Step, Watch, schemas::schemas,
+    Answer, Backup, Call, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare,
+    Prepared, Reading, Reply, Schema, Step, Watch, schemas::schemas,
 };
 
+mod backup;
 mod check;
 pub(crate) mod cinder;
 mod decode;
@@ -83,6 +84,22 @@ impl Generation for VbsV2 {
 
     fn decode(&self, _request: &RestoreRequest, reply: &Reply) -> Outcome {
         decode::decode(reply)
+    }
+
+    fn read_backup(&self, project: &ProjectId, id: &Id) -> Call {
+        wire::get_backup(project, id)
+    }
+
+    fn backup(&self, reply: &Reply) -> Option<Backup> {
+        backup::one(reply)
+    }
+
+    fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
+        backup::list(project, resource, kind)
+    }
+
+    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+        backup::many(reply)
     }
 
     fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {

@@ -1,0 +1,44 @@
+//! Reads of a disk's backup (wire reference 3.3).
+
+use restore_model::{Id, ProjectId, TargetKind};
+use serde_json::Value;
+
+use crate::call::{Call, Reply};
+use crate::{Backup, lenient, path};
+
+pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
+    (kind == TargetKind::Volume).then(|| {
+        let rest = format!("backups/detail?volume_id={resource}&limit=1000");
+        Call::read("/v2/{project_id}/backups/detail", path("v2", project, format_args!("{rest}")))
+    })
+}
+
+pub(super) fn one(reply: &Reply) -> Option<Backup> {
+    if reply.status != 200 {
+        return None;
+    }
+    read(reply.json()?.get("backup")?)
+}
+
+pub(super) fn many(reply: &Reply) -> Vec<Backup> {
+    let body = reply.json().filter(|_| reply.status == 200).unwrap_or_default();
+    lenient::items(&body, &["backups"]).iter().filter_map(read).collect()
+}
+
+fn read(backup: &Value) -> Option<Backup> {
+    let text = |name: &str| lenient::text(backup, &[name]);
+    Some(Backup {
+        id: text("id")?,
+        name: text("name").unwrap_or_default(),
+        status: lenient::word(backup, &["status"])?,
+        kind: Some(TargetKind::Volume),
+        resource_id: text("volume_id")?,
+        resource_name: String::new(),
+        checkpoint_id: None,
+        created_at: lenient::time(backup, &["created_at"]),
+        updated_at: lenient::time(backup, &["updated_at"]),
+        size_gb: lenient::whole(backup, &["size"]),
+        zone: text("availability_zone").unwrap_or_default(),
+        disks: Vec::new(),
+    })
+}
