@@ -39,8 +39,17 @@ struct RestoreRequest {
     provider_id: String,
     checkpoint_id: String,
     restore_target: Option<String>,
+    /// Credentials for another cloud in Karbor, whose client always sends the member. No one's credentials are
+    /// wanted here, so it can only be empty.
+    #[serde(skip_serializing)]
+    #[serde(rename = "restore_auth")]
+    _restore_auth: Option<NoCredentials>,
     parameters: Parameters,
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoCredentials {}
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

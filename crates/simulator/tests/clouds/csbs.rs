@@ -157,6 +157,27 @@ async fn what_is_not_as_documented_is_a_fault_of_karbor() {
 }
 
 #[tokio::test]
+async fn credentials_for_another_cloud_may_be_named_and_not_given() {
+    let clouds = Clouds::start().await;
+    let with = |auth: Value| {
+        let mut body = csbs_body();
+        body["restore"]["restore_auth"] = auth;
+        body
+    };
+    let path = format!("/v1/{PROJECT}/restores");
+    let given = json!({"type": "password", "username": "ada", "password": "hers"});
+    let refused = clouds.post(&path, &with(given)).await;
+    assert_eq!((refused.status, &refused.json()["badRequest"]["code"]), (400, &json!(400)));
+    for nothing in [json!({}), Value::Null] {
+        let reply = clouds.post(&path, &with(nothing)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(reply.json()["restore"].get("restore_auth").is_none(), "{}", reply.text);
+        clouds.advance(100).await;
+    }
+    assert_eq!(clouds.applied().await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_200_can_be_a_failure_or_not_even_json() {
     let clouds = Clouds::start().await;
     clouds.world(&json!({"csbs_answer": "fail", "csbs_restores_read": true})).await;
