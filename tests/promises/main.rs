@@ -31,6 +31,7 @@ mod replicas;
 mod rotation;
 mod rows;
 mod schedule;
+mod sdks;
 mod shipped;
 mod slow;
 mod soak;

@@ -11,6 +11,7 @@ pub mod issuer;
 mod process;
 pub mod raw;
 mod receiver;
+pub mod sdks;
 mod settings;
 pub mod world;
 mod wrong_clock;
