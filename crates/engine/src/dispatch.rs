@@ -142,6 +142,9 @@ impl Engine {
         access: &Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
+        if entry.intent.route.fan_out {
+            return Box::pin(self.conduct(entry, plan, access, trace)).await;
+        }
         let mut request = entry.state.request(&entry.intent).clone();
         let with = access.with(trace.clone());
 

@@ -18,6 +18,7 @@ use crate::Engine;
 use crate::access::{Access, no_longer_named};
 use crate::caller::Caller;
 use crate::crash;
+use crate::parts;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
 
@@ -130,6 +131,11 @@ impl Engine {
             return Ok(Round::Over);
         }
         let interval = self.interval(&entry);
+        if parts::tell(&entry) {
+            // Its parts are read for themselves.
+            let entry = self.sum_up_if_nobody_does(entry).await?;
+            return Ok(if entry.state.status.is_final() { Round::Over } else { Round::Again(interval) });
+        }
         let entry = match access {
             None => {
                 let reading = Reading::unreadable("no token to read it with", true, "credential");
@@ -193,6 +199,9 @@ impl Engine {
         token: Option<Token>,
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
+        if parts::tell(&entry) {
+            return self.refresh_parts(entry, token, trace).await;
+        }
         let id = entry.intent.id;
         let busy = self
             .live()

@@ -1,7 +1,7 @@
 //! Questions that change nothing: may a restore be done, what would be sent, what can each
 //! upstream express.
 
-use restore_generations::{Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
+use restore_generations::{Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::Engine;
 use crate::access::Access;
 use crate::caller::{Action, Caller};
+use crate::parts;
 use crate::replay::Reads;
 use crate::route::Plan;
 
@@ -41,6 +42,8 @@ pub struct Preview {
     pub headers: Vec<(String, String)>,
     /// The call itself.
     pub encoded: Encoded,
+    /// The calls after it, of a server that is restored disk by disk: the URL of each and the call.
+    pub further: Vec<(String, Call)>,
     /// Reads that come first: path template, why.
     pub reads: Vec<(String, &'static str)>,
     /// SHA-256 over method, URL and body.
@@ -65,22 +68,30 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let with = access.with(trace);
-        let named = Box::pin(self.own_names(request, origin, &plan, &access, &with)).await?;
-        let request = named.as_ref().map_or(request, |named| &named.request);
-        let known = self.known(&plan, request).await;
-        let ask = Prepare { request, known: &known, baseline: true, now: self.now() };
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
-        let mut reads = Reads::counted(&lane.budget);
-        let checks = reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
-        let Some(checks) = checks else {
-            return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
-        };
-        // A refused token answers nothing at all, and is the caller's to mend.
-        if let Some(refused) =
-            reads.answers.iter().filter_map(|answer| answer.as_ref().ok()).find(|reply| reply.status == 401)
-        {
-            return Err(restore_generations::classify(refused).into_problem());
+        let mut checks = Vec::new();
+        for request in parts::apart(&plan, request) {
+            let named = Box::pin(self.own_names(&request, origin, &plan, &access, &with)).await?;
+            let request = named.map_or(request, |named| named.request);
+            let known = self.known(&plan, &request).await;
+            let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };
+            let mut reads = Reads::counted(&lane.budget);
+            let done =
+                reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
+            let Some(done) = done else {
+                return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
+            };
+            // A refused token answers nothing at all, and is the caller's to mend.
+            if let Some(refused) = reads
+                .answers
+                .iter()
+                .filter_map(|answer| answer.as_ref().ok())
+                .find(|reply| reply.status == 401)
+            {
+                return Err(restore_generations::classify(refused).into_problem());
+            }
+            checks.extend(done);
         }
         let restorable = if checks.iter().any(|check| check.result == CheckResult::Failed) {
             Some(false)
@@ -106,14 +117,25 @@ impl Engine {
         if open {
             known.checkpoint_id = "read-before-sending".parse::<Id>().ok();
         }
-        let encoded = plan.upstream.generation().encode(request, &known)?;
-        let url = plan.upstream.url(&encoded.call).unwrap_or_default();
         let mut hash = Sha256::new();
-        hash.update(encoded.call.method.as_str());
-        hash.update([0]);
-        hash.update(&url);
-        hash.update([0]);
-        hash.update(encoded.call.body.as_deref().unwrap_or_default());
+        let mut calls = Vec::new();
+        for request in parts::apart(&plan, request) {
+            let encoded = plan.upstream.generation().encode(&request, &known)?;
+            let url = plan.upstream.url(&encoded.call).unwrap_or_default();
+            hash.update(encoded.call.method.as_str());
+            hash.update([0]);
+            hash.update(&url);
+            hash.update([0]);
+            hash.update(encoded.call.body.as_deref().unwrap_or_default());
+            calls.push((url, encoded));
+        }
+        let further = calls.split_off(calls.len().min(1));
+        let Some((url, mut encoded)) = calls.pop() else {
+            return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
+        };
+        if plan.pin.fan_out {
+            encoded.losses.extend(parts::LOSSES);
+        }
         Ok(Preview {
             upstream: plan.pin.upstream,
             generation: plan.upstream.generation().name(),
@@ -121,6 +143,7 @@ impl Engine {
             url,
             headers: plan.upstream.headers(&encoded.call),
             encoded,
+            further: further.into_iter().map(|(url, encoded)| (url, encoded.call)).collect(),
             reads,
             digest: hex::encode(hash.finalize()),
         })

@@ -8,6 +8,7 @@
 //! | `submit` | take a restore in, once |
 //! | `dispatch` | look first, write it down, send it, write down what came of it |
 //! | `names` | what another generation's request is called by the one that carries it out |
+//! | `parts` | a server disk by disk, where the upstream restores disks alone |
 //! | `settle` | what a reading means for a state: a pure function |
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
@@ -48,6 +49,7 @@ mod inquire;
 mod names;
 pub mod notify;
 mod operate;
+mod parts;
 mod pass_on;
 mod recover;
 mod replay;
@@ -373,6 +375,7 @@ impl Engine {
             self.0.witness.witness(entry, event);
         }
         self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+        self.nudge(entry);
         let id = entry.intent.id;
         let mut live = self.live();
         if let Some(known) = live.get_mut(&id) {

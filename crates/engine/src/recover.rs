@@ -80,16 +80,23 @@ impl Engine {
             }
             kinds
         };
-        let kinds = if entry.state.is_unsent() && self.recovery().is_some() {
+        let in_parts = entry.intent.route.fan_out && entry.state.status != Status::Unknown;
+        let kinds = if (entry.state.is_unsent() || in_parts) && self.recovery().is_some() {
             unsure(
                 "the ledger may be an older copy of itself, made before this restore was sent",
                 "found unsent in a copy of the ledger",
             )
-        } else if entry.state.status == Status::Submitting && !entry.state.is_unsent() {
+        } else if entry.state.status == Status::Submitting
+            && !entry.state.is_unsent()
+            && !entry.intent.route.fan_out
+        {
             unsure(
                 "the gateway was restarted while the request may have been on the wire",
                 "found submitting",
             )
+        } else if entry.intent.route.fan_out && entry.state.status == Status::Submitting {
+            // It sends nothing itself; its parts say what could not be read.
+            Vec::new()
         } else if self.0.routes.pinned(&entry.intent.route).is_none() {
             // No token would help; said once.
             let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
@@ -108,7 +115,13 @@ impl Engine {
                 written => written?,
             },
         };
-        if entry.state.is_unsent() {
+        let whole = entry.intent.route.fan_out && !entry.state.status.is_final() && self.recovery().is_none();
+        if let (true, Some((plan, access))) =
+            (whole, self.0.routes.pinned(&entry.intent.route).zip(access.clone()))
+        {
+            // It finds its parts as they are, and sends those that were not sent.
+            self.go_on(entry, plan, access);
+        } else if entry.state.is_unsent() {
             match self.0.routes.pinned(&entry.intent.route).zip(access) {
                 Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
                     self.go_on(entry, plan, access);
@@ -117,6 +130,9 @@ impl Engine {
             }
         } else if !entry.state.status.is_final() {
             self.follow(&entry, access);
+            if whole {
+                self.look_at_parts(id);
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use restore_generations::Expressible;
 use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 
@@ -55,9 +56,20 @@ pub struct Route {
     pub duplicate_window: Duration,
     /// When a running restore is overdue.
     pub overdue: Duration,
+    /// Whether a server may be restored disk by disk, where the upstream restores disks alone.
+    pub fan_out: bool,
 }
 
 impl Route {
+    /// Whether a restore is done disk by disk: only where the route allows it and the generation has no other way.
+    fn fans_out(&self, request: &RestoreRequest) -> bool {
+        let can = |target| self.upstream.generation().capability(target).verdict != Expressible::Impossible;
+        self.fan_out
+            && request.target.kind() == TargetKind::Server
+            && !can(TargetKind::Server)
+            && can(TargetKind::Volume)
+    }
+
     /// Whether it takes what comes through this.
     fn is_through(&self, dialect: &str) -> bool {
         self.dialect.is_empty() || self.dialect.iter().any(|listed| listed == dialect)
@@ -140,6 +152,7 @@ impl Routes {
                         reason: format!("routes[{index}] matches {why}"),
                         baseline: route.baseline,
                         overdue_seconds: route.overdue.as_secs(),
+                        fan_out: route.fans_out(request),
                     },
                     idempotency: route.idempotency,
                     key_window: route.key_window,

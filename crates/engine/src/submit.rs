@@ -165,7 +165,7 @@ impl Engine {
     }
 
     /// Whether a claimed restore is this process's; where not, the claim is given back.
-    async fn held(&self, id: RestoreId) -> bool {
+    pub(crate) async fn held(&self, id: RestoreId) -> bool {
         let held = matches!(self.0.ledger.take(id).await, Ok(true));
         if !held {
             self.unclaim(id);
@@ -225,7 +225,9 @@ impl Engine {
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
         let plan = self.0.routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
-        if generation.capability(request.target.kind()).verdict == Expressible::Impossible {
+        if !plan.pin.fan_out
+            && generation.capability(request.target.kind()).verdict == Expressible::Impossible
+        {
             generation.encode(request, &Known::default())?;
         }
         Ok(plan)
@@ -238,10 +240,9 @@ impl Engine {
         let known = self.known(plan, request).await;
         let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, now };
         // Where nothing is to be read first, the first send is written with the acceptance.
+        let reads_first = plan.pin.fan_out || names::differ(submission.origin.as_ref(), plan);
         let next = match plan.upstream.generation().prepare(&ask, &[]) {
-            Step::Done(_) if !names::differ(submission.origin.as_ref(), plan) => {
-                EventKind::Submitting { attempt: 1 }
-            }
+            Step::Done(_) if !reads_first => EventKind::Submitting { attempt: 1 },
             _ => EventKind::Checking,
         };
         let asked = Evidence::new("request", Strength::Strong, now);
@@ -255,6 +256,7 @@ impl Engine {
             request: request.clone(),
             key: submission.key.clone(),
             origin: submission.origin.clone(),
+            part_of: None,
             route: plan.pin.clone(),
             created_at: now,
             trace_id,

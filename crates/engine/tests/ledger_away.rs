@@ -122,6 +122,7 @@ async fn bench() -> Bench {
     let routes = Routes::new(vec![Route {
         matches: Match::default(),
         dialect: Vec::new(),
+        fan_out: false,
         upstream,
         baseline: true,
         idempotency: Idempotency::Optional,

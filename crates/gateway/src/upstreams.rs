@@ -66,6 +66,7 @@ pub(crate) fn routes(
             key_window: written.key_window_seconds,
             duplicate_window: written.duplicate_window_seconds,
             overdue: written.overdue_seconds,
+            fan_out: written.fan_out,
         });
     }
     let pairs = pairs::of(settings, rotation)?;

@@ -413,7 +413,7 @@ fn remove_if<T>(
 }
 
 fn locks(intent: &Intent) -> Box<[Arc<str>]> {
-    intent.request.locks().into_iter().map(Arc::from).collect()
+    intent.locks().into_iter().map(Arc::from).collect()
 }
 
 /// The state after `new` events on top of `state`, which must carry on from the number `seen`.

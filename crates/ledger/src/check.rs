@@ -73,7 +73,7 @@ fn faults_of(record: &Record) -> Vec<String> {
         }
     }
     let due: BTreeSet<String> =
-        if state.status.is_final() { BTreeSet::new() } else { intent.request.locks().into_iter().collect() };
+        if state.status.is_final() { BTreeSet::new() } else { intent.locks().into_iter().collect() };
     let held: BTreeSet<String> = record.locks.iter().cloned().collect();
     if due != held {
         faults.push(format!(
@@ -83,7 +83,7 @@ fn faults_of(record: &Record) -> Vec<String> {
             due.len()
         ));
     }
-    if intent.request.fingerprint() != intent.fingerprint {
+    if intent.own_fingerprint() != intent.fingerprint {
         faults.push("its fingerprint is another request's".to_owned());
     }
     faults

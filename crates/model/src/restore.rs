@@ -29,6 +29,9 @@ pub struct Intent {
     /// The native door it came through; none for the canonical API.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub origin: Option<Origin>,
+    /// The restore of a server that this is the restore of one disk of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub part_of: Option<RestoreId>,
     /// The route as it was when the restore was accepted; a reload does not change it.
     pub route: RoutePin,
     /// When it was accepted.
@@ -37,6 +40,25 @@ pub struct Intent {
     pub trace_id: String,
     /// The span of the submit: 16 hexadecimal digits.
     pub span_id: String,
+}
+
+impl Intent {
+    /// What this restore must hold alone. The parts of a restore hold nothing that others could want: the whole holds the
+    /// server and all its disks, until the last of them has ended.
+    #[must_use]
+    pub fn locks(&self) -> Vec<String> {
+        match self.part_of {
+            Some(_) => vec![format!("{}/part/{}", self.request.project_id, self.id)],
+            None => self.request.locks(),
+        }
+    }
+
+    /// What its `fingerprint` must be. A part is no duplicate of a restore of that disk that somebody asked for.
+    #[must_use]
+    pub fn own_fingerprint(&self) -> String {
+        let of_request = self.request.fingerprint();
+        self.part_of.map_or(of_request.clone(), |whole| format!("{whole}/{of_request}"))
+    }
 }
 
 /// The native door that a restore came through.
@@ -67,6 +89,9 @@ pub struct RoutePin {
     pub baseline: bool,
     /// Seconds after which a running restore is overdue.
     pub overdue_seconds: u64,
+    /// Whether the restore of a server is done as one restore of each of its disks.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub fan_out: bool,
 }
 
 /// One restore, as callers see it. Borrows: it lives as long as it takes to write an answer.
@@ -91,6 +116,12 @@ pub struct Restore<'a> {
     /// The dialect of the native door it came through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<&'a str>,
+    /// The restore of a server that this is the restore of one disk of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<RestoreId>,
+    /// The restores of its disks, of a server that is restored disk by disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<&'a Value>,
     /// Who does it, and under which name.
     pub upstream: UpstreamView<'a>,
     /// What the status rests on.
@@ -144,6 +175,8 @@ impl<'a> Restore<'a> {
             source: &intent.request.source,
             target: &intent.request.target,
             dialect: intent.origin.as_ref().map(|origin| &*origin.dialect),
+            part_of: intent.part_of,
+            parts: state.notes.get("parts").filter(|_| intent.route.fan_out),
             upstream: UpstreamView {
                 name: &intent.route.upstream,
                 generation: &intent.route.generation,

@@ -64,7 +64,12 @@ pub(crate) fn preview_body(preview: &Preview) -> Value {
         .iter()
         .map(|(path, reason)| json!({ "method": "GET", "path": path, "reason": reason }))
         .collect();
-    json!({
+    let further: Vec<Value> = preview
+        .further
+        .iter()
+        .map(|(url, call)| json!({"method": call.method.as_str(), "url": url, "body": call.body_json()}))
+        .collect();
+    let mut body = json!({
         "route": {
             "upstream": preview.upstream,
             "generation": preview.generation,
@@ -80,7 +85,11 @@ pub(crate) fn preview_body(preview: &Preview) -> Value {
         "losses": losses,
         "reads": reads,
         "digest": preview.digest,
-    })
+    });
+    if !further.is_empty() {
+        body["further_requests"] = json!(further);
+    }
+    body
 }
 
 /// `GET /api/v1/capabilities`.

@@ -155,7 +155,8 @@ async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Fai
         // The list of the gateway's own is better than none.
         Ok(_) | Err(_) => None,
     };
-    let told: Vec<Told<'_>> = page.entries.iter().map(told).collect();
+    let told: Vec<Told<'_>> =
+        page.entries.iter().filter(|entry| entry.intent.part_of.is_none()).map(told).collect();
     Ok(answer::native(at.door.door.restored_list(&call.query, &told, others)?))
 }
 

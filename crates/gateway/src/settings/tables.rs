@@ -376,6 +376,10 @@ tables! {
         upstream: String = Text => required;
         /// Whether the state that later evidence is compared with is read before the send.
         baseline: bool = Flag => "true";
+        /// Whether a server may be restored disk by disk, where the upstream restores disks alone (VBS). Such a restore
+        /// is not one act: the server must be off and its disks detached, `power_on` does nothing, and some disks may be
+        /// restored while others are not. Its status tells each.
+        fan_out: bool = Flag => "false";
         /// Whether a request must bring an `Idempotency-Key`.
         idempotency_key: IdempotencyKey = Word(&["optional", "required"]) => "optional";
         /// Seconds after which a running restore of this route is marked overdue. Absent = `follow.overdue_seconds`.

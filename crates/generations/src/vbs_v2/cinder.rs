@@ -79,7 +79,7 @@ impl Door for CinderDoor {
         restoring(backup, told);
     }
 
-    fn disk(&self, _named: &Named, told: Told<'_>) -> Native {
+    fn disk(&self, named: &Named, told: Told<'_>) -> Native {
         let Told { intent, state } = told;
         let status = match state.status {
             Status::Failed => "error_restoring",
@@ -90,7 +90,7 @@ impl Door for CinderDoor {
         Native::new(
             200,
             json!({"volume": {
-                "id": intent.request.target.id(),
+                "id": named.id,
                 "name": "",
                 "description": null,
                 "status": status,

@@ -124,7 +124,7 @@ async fn forget_restores(
         let intents = over.iter().filter_map(|row| parse::<Intent>(row.get(1)).ok());
         let targets: Vec<(String, RestoreId)> = intents
             .flat_map(|intent| {
-                let locks = intent.request.locks();
+                let locks = intent.locks();
                 locks.into_iter().map(move |lock| (lock_target(&lock).to_owned(), intent.id))
             })
             .collect();
