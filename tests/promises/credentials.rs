@@ -111,10 +111,16 @@ async fn f20_a_401_is_one_new_login_and_one_resend() {
     let refused = submit(&world, &requests::free_disk()).await;
     assert_eq!(
         (refused.status, &refused.json()["code"]),
-        (401, &json!("unauthorized")),
-        "{}",
+        (503, &json!("credential_failed")),
+        "a 401 would have the caller's client log in anew and send again: {}",
         refused.text()
     );
+    world
+        .faults(json!([{"match": {"method": "GET", "path": "*"}, "times": 9,
+            "answer": {"status": 401, "body": {"error_code": "APIGW.0301"}}}]))
+        .await;
+    let check = world.post("/api/v1/restore-checks", &requests::free_disk()).await;
+    assert_eq!((check.status, &check.json()["code"]), (503, &json!("credential_failed")), "{}", check.text());
     assert_eq!((world.sent().await.len(), world.applied().await.len()), (4, 1));
     world.end().await;
 }

@@ -125,8 +125,8 @@ async fn s26_a_secret_key_that_is_wrong_is_tried_once_and_a_rotated_one_works() 
     let world = World::serve_beside(upstream(KEYS), &[], &beside).await;
     let refused = submit(&world).await;
     let problem = refused.json();
-    assert_eq!((refused.status, &problem["code"]), (401, &json!("unauthorized")), "{problem}");
-    assert_eq!((&problem["effect"], &problem["retry"]), (&json!("none"), &json!("never")));
+    assert_eq!((refused.status, &problem["code"]), (503, &json!("credential_failed")), "{problem}");
+    assert_eq!((&problem["effect"], &problem["retry"]), (&json!("none"), &json!("later")));
     assert!(
         problem["upstream"]["message"].as_str().is_some_and(|said| said.contains("signature")),
         "{problem}"

@@ -1,10 +1,13 @@
 //! With what an upstream is called for a restore: a credential of the gateway's own, which is always
 //! there, or a caller's token, which is kept in memory alone and for that caller's restores.
 
-use restore_model::RoutePin;
+use restore_model::{Code, Problem, RoutePin};
 use restore_upstream::{Token, TraceContext, Upstream, With};
 
 use crate::Engine;
+
+/// Seconds after which a credential that was refused may have been mended.
+const CREDENTIAL_REST: u32 = 60;
 
 /// With what a restore's upstream is called.
 #[derive(Clone)]
@@ -35,6 +38,18 @@ impl Access {
     pub(crate) const fn is_held(&self) -> bool {
         matches!(self, Self::Held)
     }
+}
+
+/// What an upstream's refusal is to the caller. Where it was a credential of the gateway's own, the caller has none to
+/// mend, and its 401 would have clients log in anew and send the restore again.
+pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
+    if problem.code != Code::Unauthorized || !upstream.holds_credential() {
+        return problem;
+    }
+    let name = upstream.name();
+    let detail = format!("upstream {name} refused the gateway's own credential: {}", problem.detail);
+    let ours = Problem::new(Code::CredentialFailed, detail).after(CREDENTIAL_REST);
+    Problem { upstream: problem.upstream, ..ours }
 }
 
 /// Why a restore cannot be read by a process whose settings lack its upstream.

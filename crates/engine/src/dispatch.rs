@@ -17,7 +17,7 @@ use restore_upstream::{Fault, FaultKind, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::access::Access;
+use crate::access::{Access, whose};
 use crate::crash;
 use crate::names::Named;
 use crate::replay::Reads;
@@ -264,7 +264,8 @@ impl Engine {
             }
             Outcome::Failed(problem) => EventKind::Failed { problem: Box::new(problem) },
             Outcome::Refused(problem) => {
-                EventKind::Rejected { problem: Box::new(by_the_clock(problem, self.offset(&reply))) }
+                let problem = whose(by_the_clock(problem, self.offset(&reply)), &plan.upstream);
+                EventKind::Rejected { problem: Box::new(problem) }
             }
             Outcome::Unsure { reason, problem } => {
                 EventKind::Unsure { reason, problem: Some(Box::new(problem)) }
@@ -372,7 +373,7 @@ impl Engine {
         };
         let offset = reads.answers.iter().rev().find_map(|answer| self.offset(answer.as_ref().ok()?));
         done.map(|prepared| (prepared, offset))
-            .map_err(|problem| by_the_clock(because(problem, reads.fault), offset))
+            .map_err(|problem| whose(by_the_clock(because(problem, reads.fault), offset), &plan.upstream))
     }
 
     /// Upstream clock minus ours, in milliseconds.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
-use crate::access::Access;
+use crate::access::{Access, whose};
 use crate::caller::{Action, Caller};
 use crate::parts;
 use crate::replay::Reads;
@@ -82,14 +82,14 @@ impl Engine {
             let Some(done) = done else {
                 return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
             };
-            // A refused token answers nothing at all, and is the caller's to mend.
+            // A refused credential answers nothing at all.
             if let Some(refused) = reads
                 .answers
                 .iter()
                 .filter_map(|answer| answer.as_ref().ok())
                 .find(|reply| reply.status == 401)
             {
-                return Err(restore_generations::classify(refused).into_problem());
+                return Err(whose(restore_generations::classify(refused).into_problem(), &plan.upstream));
             }
             checks.extend(done);
         }

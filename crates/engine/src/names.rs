@@ -17,7 +17,7 @@ use restore_model::{Code, Id, Mapping, Origin, Problem, RestoreRequest, Source, 
 use restore_upstream::{Upstream, With};
 
 use crate::Engine;
-use crate::access::Access;
+use crate::access::{Access, whose};
 use crate::route::Plan;
 
 /// How far the times of one backup may differ between two generations, in microseconds.
