@@ -1,6 +1,6 @@
 //! Rate limit per caller, where the settings ask for one. A caller that is known is told apart by
-//! its name, whoever else by its token, and without one by its address; behind a sidecar's loopback
-//! all callers without a token are one. Who signs a request counts once the signature is found to be
+//! its name, whoever else by its address: a token that nobody has looked at can be made up anew for
+//! each request. Behind a sidecar's loopback all who are not known are one. Who signs a request counts once the signature is found to be
 //! good, so that nobody can use up another's rate by its access key alone: the layer stands in the
 //! line twice, and each request is counted in one of them.
 //!
@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -145,13 +145,19 @@ impl Limits {
         // All callers that one entry of the settings stands for have its rate, each for itself.
         let own = name.and_then(|name| self.own.get(name.split('/').next().unwrap_or_default()));
         let Some(limit) = own.or(self.general.as_ref()) else { return Ok(None) };
-        let token = caller.and_then(|caller| caller.token.as_ref());
-        let key = match (name, token) {
-            (Some(name), _) => self.hash.hash_one(name),
-            (None, Some(token)) => self.hash.hash_one(token.digest()),
-            (None, None) => self.hash.hash_one(address),
+        let key = match name {
+            Some(name) => self.hash.hash_one(name),
+            None => self.hash.hash_one(address.map(neighbourhood)),
         };
         limit.admit(key).map(Some)
+    }
+}
+
+/// What one stranger can have of addresses: of IPv6 that is a whole network.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -208,5 +214,33 @@ where
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use restore_upstream::Token;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        let general = Limit::new(Rate { per_second: 1, burst: 2 });
+        Limits { general, own: HashMap::new(), hash: RandomState::new() }
+    }
+
+    #[test]
+    fn made_up_tokens_of_one_address_share_one_rate() {
+        let limits = limits();
+        let ask = |token: &str, address: &str| {
+            let token = Token::from_header(&HeaderValue::try_from(token).unwrap());
+            limits.admit(Some(&Caller::anyone(token)), Some(address.parse().unwrap())).is_ok()
+        };
+        assert!(ask("one", "192.0.2.1") && ask("two", "192.0.2.1"));
+        assert!(!ask("three", "192.0.2.1"), "a new token is no new caller");
+        assert!(!ask("four", "::ffff:192.0.2.1"), "nor is another spelling of the address");
+        assert!(ask("one", "192.0.2.2"), "another address is one");
+        assert!(ask("one", "2001:db8::1") && ask("two", "2001:db8::2"));
+        assert!(!ask("three", "2001:db8::3"), "a network is one neighbour");
+        assert!(ask("one", "2001:db8:0:1::1"));
     }
 }
