@@ -170,6 +170,54 @@ async fn s17_who_asks_and_does_not_read_is_closed() {
     }
 }
 
+/// Whoever answers pings and no more holds a connection no longer than one who is silent.
+#[tokio::test]
+async fn s16_s17_times_of_http_2_are_those_of_http_1() {
+    let settings = Settings::default().set("limits.header_seconds", "1").set("limits.write_seconds", "1");
+    let world = World::with(settings).await;
+    let get = head("GET", "/openapi.json", &[("x-auth-token", ids::TOKEN)]);
+    let whole = frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, 1, &get);
+    let cut = whole.len() - 3;
+    // Nothing; a head without an end; half a frame; an answer for which there is no window.
+    for (what, window, bytes) in [
+        ("asks nothing", 65_535, Vec::new()),
+        ("a head that goes on", 65_535, frame(kind::HEADERS, flag::END_STREAM, 1, &get)),
+        ("half a frame", 65_535, whole[..cut].to_vec()),
+        ("takes no answer", 0, whole.clone()),
+    ] {
+        let mut slow = Http2::open(world.gateway.api(), &[(4, window)]).await;
+        assert!(slow.send(&bytes).await);
+        let begun = Instant::now();
+        while let Some(got) = slow.frame().await {
+            if got.kind == kind::PING && got.flags & flag::ACK == 0 {
+                slow.send(&frame(kind::PING, flag::ACK, 0, &got.payload)).await;
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{what}: {:?}", begun.elapsed());
+    }
+    // One that asks twice, with more time between than a head has, is not disturbed.
+    let mut good = Http2::open(world.gateway.api(), &[]).await;
+    for stream in [1, 3] {
+        let ask = frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, stream, &get);
+        assert!(good.send(&ask).await);
+        loop {
+            let got = good.frame().await.expect("the connection lives");
+            if got.stream == stream && got.flags & flag::END_STREAM != 0 && got.kind != kind::SETTINGS {
+                break;
+            }
+            if got.kind == kind::DATA {
+                let more = u32::try_from(got.payload.len()).expect("a short frame").max(1).to_be_bytes();
+                let more = [frame(WINDOW_UPDATE, 0, 0, &more), frame(WINDOW_UPDATE, 0, stream, &more)];
+                assert!(good.send(&more.concat()).await);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    world.end().await;
+}
+
+const WINDOW_UPDATE: u8 = 8;
+
 /// And over HTTP/1.1, where all that is left is to fill the places: those who wait for one get it.
 #[tokio::test]
 async fn s17_who_fills_all_places_gives_them_back() {

@@ -8,7 +8,7 @@
 //!   one of them, which is right and yet hides that a proxy before us may have resolved it
 //!   differently.
 //!
-//! HTTP/2 has none of these and is passed through untouched.
+//! HTTP/2 frames requests in one way only; of what it leaves open in time [`frames`](crate::frames) keeps account.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::api::streams::HEARTBEAT;
+use crate::frames::{Multiplexed, Patience};
 
 /// The address a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,10 @@ struct Head {
     bytes: Vec<u8>,
     phase: Phase,
     deadline: Option<Instant>,
+    /// Of HTTP/2.
+    frames: Option<Box<Multiplexed>>,
+    /// Whether an answer on this connection may have nothing to say for a while.
+    has_pauses: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +70,7 @@ enum Phase {
     Head,
     /// A request is being handled.
     Request,
-    /// HTTP/2: nothing is kept.
+    /// HTTP/2: no bytes are kept.
     Multiplexed,
 }
 
@@ -112,9 +119,39 @@ impl Shared {
         !self.body_open.load(Ordering::Relaxed)
     }
 
+    /// An answer is a stream of events, which has nothing to say between two heartbeats.
+    pub(crate) fn pauses(&self) {
+        self.head().has_pauses = true;
+    }
+
+    /// Bytes have gone out; whether that is kept account of.
+    fn sent<'a>(&self, count: usize, slices: impl Iterator<Item = &'a [u8]>) -> bool {
+        let mut head = self.head();
+        let Some(frames) = &mut head.frames else { return false };
+        let (now, mut left) = (Instant::now(), count);
+        for slice in slices {
+            let gone = left.min(slice.len());
+            frames.sent(&slice[..gone], now);
+            left -= gone;
+        }
+        true
+    }
+
+    /// When the connection is to be closed if nothing happens until then, and the key of `limits` that says so.
+    fn deadline(&self, terms: Terms) -> Option<(Instant, Option<&'static str>)> {
+        let head = self.head();
+        let Some(frames) = &head.frames else { return Some((head.deadline?, Some("header_seconds"))) };
+        let write = if head.has_pauses { terms.write.max(2 * HEARTBEAT) } else { terms.write };
+        frames.deadline(Patience { head: terms.head, write })
+    }
+
     /// Bytes have come in.
     fn received(&self, bytes: &[u8], terms: Terms) {
         let mut head = self.head();
+        if let Some(frames) = &mut head.frames {
+            frames.received(bytes, Instant::now());
+            return;
+        }
         match head.phase {
             Phase::Multiplexed | Phase::Request => return,
             Phase::New | Phase::Idle => {
@@ -130,7 +167,10 @@ impl Shared {
             let _ = self.limit.set("header_bytes");
         }
         if head.bytes.starts_with(PREFACE) {
-            *head = Head { bytes: Vec::new(), phase: Phase::Multiplexed, deadline: None };
+            let now = Instant::now();
+            let mut frames = Box::new(Multiplexed::new(now));
+            frames.received(&head.bytes[PREFACE.len()..], now);
+            *head = Head { phase: Phase::Multiplexed, frames: Some(frames), ..Head::default() };
         }
     }
 }
@@ -217,6 +257,35 @@ impl<S> Guarded<S> {
         (Self { socket, shared: Arc::clone(&shared), terms, reading, writing: None }, shared)
     }
 
+    /// Ready once the peer has taken longer than it may.
+    fn overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some((deadline, limit)) = self.shared.deadline(self.terms) else { return Poll::Pending };
+        if self.reading.deadline() != deadline {
+            self.reading.as_mut().reset(deadline);
+        }
+        ready!(self.reading.as_mut().poll(context));
+        if let Some(limit) = limit {
+            let _ = self.shared.limit.set(limit);
+        }
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer takes too long"))
+    }
+
+    /// What went out may bring the time forward that whoever reads waits for.
+    fn written<'a>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = result
+            && self.shared.sent(count, slices)
+            && let Poll::Ready(error) = self.overdue(context)
+        {
+            return Poll::Ready(Err(error));
+        }
+        self.write_result(context, result)
+    }
+
     fn write_result<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -249,13 +318,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             }
             return Poll::Ready(result);
         }
-        let Some(deadline) = this.shared.head().deadline else { return Poll::Pending };
-        if this.reading.deadline() != deadline {
-            this.reading.as_mut().reset(deadline);
-        }
-        ready!(this.reading.as_mut().poll(context));
-        let _ = this.shared.limit.set("header_seconds");
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head takes too long")))
+        this.overdue(context).map(Err)
     }
 }
 
@@ -266,7 +329,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.write_result(context, result)
+        self.written(context, result, std::iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -275,7 +338,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.write_result(context, result)
+        self.written(context, result, slices.iter().map(|slice| &**slice))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -13,6 +13,7 @@ pub mod cli;
 mod connection;
 mod credentials;
 mod doors;
+mod frames;
 mod layers;
 mod listener;
 mod memory;

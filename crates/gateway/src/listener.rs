@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Service};
 
+use crate::api::streams::EVENT_STREAM;
 use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
 use crate::layers::well_formed::Framing;
@@ -152,6 +153,9 @@ async fn talk<I, S, B>(
         let answer = service.clone().call(request);
         async move {
             let mut answer = answer.await?;
+            if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM) {
+                shared.pauses();
+            }
             if !shared.end() {
                 // The rest of an unread body would be taken for the next request.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

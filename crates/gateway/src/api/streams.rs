@@ -26,9 +26,9 @@ use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure};
 use crate::telemetry::links::link_to_submit;
 
-const EVENT_STREAM: &str = "text/event-stream";
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// Sent when nothing else is, so that nobody on the way takes the connection for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What a browser waits before it comes back.
 const BEGINNING: &str = "retry: 2000\n\n";
 /// After the last event of a restore: a reader need not come back.
