@@ -218,6 +218,8 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
     assert_eq!(broken.status, 422);
     let allowed = submit(&world, AUDIT, &requests::free_disk()).await;
     assert_eq!(allowed.status, 202, "{}", allowed.text());
+    let path = format!("/api/v1/restores/{}", id(&allowed));
+    assert_eq!(ask(&world, AUDIT, Method::GET, &path, &Value::Null).await.status, 200);
 
     let (_, log, _) = world.ended_by("TERM").await;
     let audit: Vec<Value> = log
@@ -231,8 +233,47 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
         (&json!("nightly"), &json!("restore"), &json!(OTHER), &json!(ids::SERVER)),
         "{denied}"
     );
+    let disks = denied["disks"].as_str().expect("the disks that a server is mapped to");
+    assert_eq!(disks.split(' ').count(), 2, "{denied}");
     assert_eq!(audit.iter().filter(|line| line["decision"] == "deny").count(), 8);
+    for line in &audit {
+        let long = |name: &str| line[name].as_str().is_some_and(|id| id.len() == 32);
+        assert!(long("request_id") && long("trace_id"), "it is found again elsewhere: {line}");
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+    }
+    let shown = audit.iter().find(|line| line["decision"] == "allow" && line["action"] == "read");
+    let shown = shown.expect("a restore was looked at");
+    assert_eq!((&shown["restore.id"], &shown["upstream"]), (&json!(id(&allowed)), &json!("vbs")), "{shown}");
     assert!(audit.iter().any(|line| line["decision"] == "allow" && line["caller"] == "audit"), "{audit:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to() {
+    let request = requests::cbr_server();
+    let mapped = |index: usize| {
+        let disk = &request["target"]["volumes"][index]["volume_id"];
+        disk.as_str().unwrap_or_else(|| panic!("{request}")).to_owned()
+    };
+    let callers: String = [("all", json!([mapped(0), mapped(1)])), ("some", json!([mapped(0)]))]
+        .into_iter()
+        .map(|(name, disks)| {
+            format!(
+                "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nhash = \"{}\"\n\
+                 [[policies]]\ncallers = [\"{name}\"]\nallow = [\"restore\", \"preview\"]\n\
+                 match = {{ target = [\"server\", \"volume\"], volume_id = {disks} }}\n",
+                hash(&format!("rgk_{name}"))
+            )
+        })
+        .collect();
+    let world = World::with(Settings::default().and(&callers)).await;
+    for path in ["/api/v1/restore-previews", "/api/v1/restores"] {
+        let denied = ask(&world, "rgk_some", Method::POST, path, &request).await;
+        assert_eq!((denied.status, &denied.json()["code"]), (403, &json!("not_allowed")), "{path}");
+        let allowed = ask(&world, "rgk_all", Method::POST, path, &request).await;
+        assert!(matches!(allowed.status, 200 | 202), "{path}: {}", allowed.text());
+    }
+    assert_eq!(world.sent().await.len(), 1);
     world.end().await;
 }
 

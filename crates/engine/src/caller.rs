@@ -4,11 +4,12 @@
 //! Denied unless allowed: a known caller may what a [`Grant`] says and nothing else, whatever its
 //! token could do in the cloud. Every [`Decision`] is told to the [`Witness`](crate::Witness).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use restore_ledger::Entry;
-use restore_model::{Code, Problem, ProjectId, RestoreRequest};
+use restore_model::{Code, Id, Problem, ProjectId, RestoreId, RestoreRequest, Target, TargetKind};
 use restore_upstream::Token;
 
 use crate::Engine;
@@ -58,8 +59,10 @@ pub struct Grant {
     pub allow: Vec<Action>,
     /// Only through these upstreams; none is through any.
     pub upstreams: Vec<String>,
-    /// Only of what matches.
+    /// Only of what matches. Its `volume_id` is what [`Grant::disks`] is for.
     pub matches: Match,
+    /// Only where every disk that is overwritten is one of these; none is any.
+    pub disks: Vec<Id>,
 }
 
 impl Grant {
@@ -67,11 +70,38 @@ impl Grant {
         self.allow.contains(&action)
             && upstream.map_or(self.upstreams.is_empty(), |upstream| self.goes_through(upstream))
             && self.matches.takes(request)
+            && self.covers_disks(request)
     }
 
     fn goes_through(&self, upstream: &str) -> bool {
         self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream)
     }
+
+    fn covers_disks(&self, request: &RestoreRequest) -> bool {
+        let listed = |id: &Id| self.disks.iter().any(|disk| disk.is_same(id));
+        self.disks.is_empty()
+            || match &request.target {
+                Target::Volume { volume_id } => listed(volume_id),
+                // A server is stopped for it: disks alone do not say that this was meant.
+                Target::Server { volumes, .. } => {
+                    let named = !self.matches.server_id.is_empty()
+                        || self.matches.target.contains(&TargetKind::Server);
+                    named && !volumes.is_empty() && volumes.iter().all(|mapping| listed(&mapping.volume_id))
+                }
+                Target::Resource { .. } => false,
+            }
+    }
+}
+
+/// How a request came in: what an auditor needs to find it again elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// The id that its answer carries.
+    pub request_id: Option<String>,
+    /// Its trace.
+    pub trace_id: Option<String>,
+    /// The address it came from.
+    pub peer: Option<SocketAddr>,
 }
 
 /// Who a caller was found to be.
@@ -97,6 +127,12 @@ pub struct Decision<'a> {
     pub action: Action,
     /// On what, where it is about one restore.
     pub request: Option<&'a RestoreRequest>,
+    /// That restore, where it is there already.
+    pub restore: Option<RestoreId>,
+    /// Through which upstream, where one is found.
+    pub upstream: Option<&'a str>,
+    /// How the request came in.
+    pub trail: &'a Trail,
     /// Whether it may.
     pub allowed: bool,
 }
@@ -107,20 +143,28 @@ pub struct Caller {
     identity: Option<Identity>,
     /// The token it brought for the cloud.
     pub token: Option<Token>,
+    /// How its request came in.
+    pub trail: Trail,
 }
 
 impl Caller {
     /// Whoever reaches a listener that asks nobody who they are. What it asks for is decided by its
     /// token's rights in the cloud; its name is the project it names.
     #[must_use]
-    pub const fn anyone(token: Option<Token>) -> Self {
-        Self { identity: None, token }
+    pub fn anyone(token: Option<Token>) -> Self {
+        Self { identity: None, token, trail: Trail::default() }
     }
 
     /// A caller that is known.
     #[must_use]
-    pub const fn known(identity: Identity, token: Option<Token>) -> Self {
-        Self { identity: Some(identity), token }
+    pub fn known(identity: Identity, token: Option<Token>) -> Self {
+        Self { identity: Some(identity), token, trail: Trail::default() }
+    }
+
+    /// With how its request came in.
+    #[must_use]
+    pub fn by(self, trail: Trail) -> Self {
+        Self { trail, ..self }
     }
 
     /// Its name, where it is known.
@@ -165,7 +209,10 @@ impl Caller {
                 && identity.grants.iter().any(|grant| {
                     let reads =
                         [Action::Read, Action::ReadAny].iter().any(|action| grant.allow.contains(action));
-                    reads && grant.goes_through(upstream) && grant.matches.takes_all_of(project)
+                    reads
+                        && grant.goes_through(upstream)
+                        && grant.disks.is_empty()
+                        && grant.matches.takes_all_of(project)
                 })
         })
     }
@@ -187,25 +234,32 @@ impl Engine {
         request: &RestoreRequest,
         upstream: Option<&str>,
     ) -> Result<(), Problem> {
-        self.decide(caller, action, Some(request), caller.may(action, request, upstream))
+        let allowed = caller.may(action, request, upstream);
+        self.decide(caller, action, On { request: Some(request), upstream, restore: None }, allowed)
     }
 
     /// Refuses to show a restore that a caller may not see; the answer is that of one that is not.
     pub(crate) fn show(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
-        let intent = &entry.intent;
-        self.decide(caller, Action::Read, Some(&intent.request), caller.sees(entry))
-            .map_err(|_| crate::not_found(intent.id))
+        self.decide(caller, Action::Read, On::entry(entry), caller.sees(entry))
+            .map_err(|_| crate::not_found(entry.intent.id))
     }
 
     /// Refuses to call off what somebody else submitted; whose end is not to be seen is not found.
     pub(crate) fn permit_own(&self, caller: &Caller, action: Action, entry: &Entry) -> Result<(), Problem> {
-        let intent = &entry.intent;
-        let own = caller.name().is_none_or(|name| *name == intent.caller);
+        let own = caller.name().is_none_or(|name| *name == entry.intent.caller);
         if !own {
             self.show(caller, entry)?;
         }
+        let intent = &entry.intent;
         let allowed = own && caller.may(action, &intent.request, Some(&intent.route.upstream));
-        self.decide(caller, action, Some(&intent.request), allowed)
+        self.decide(caller, action, On::entry(entry), allowed)
+    }
+
+    /// Refuses to end a restore as an operator to who is none for it.
+    pub(crate) fn permit_resolve(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
+        let intent = &entry.intent;
+        let allowed = caller.may(Action::Resolve, &intent.request, Some(&intent.route.upstream));
+        self.decide(caller, Action::Resolve, On::entry(entry), allowed)
     }
 
     /// Refuses to read what a project has at an upstream.
@@ -215,7 +269,8 @@ impl Engine {
         project: &ProjectId,
         upstream: &str,
     ) -> Result<(), Problem> {
-        self.decide(caller, Action::Read, None, caller.reads_project(project, upstream))
+        let on = On { upstream: Some(upstream), ..On::default() };
+        self.decide(caller, Action::Read, on, caller.reads_project(project, upstream))
     }
 
     /// Refuses what an operator does on no restore in particular.
@@ -223,7 +278,7 @@ impl Engine {
     /// # Errors
     /// [`Code::NotAllowed`].
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
-        self.decide(caller, Action::Resolve, None, caller.may_at_all(Action::Resolve))
+        self.decide(caller, Action::Resolve, On::default(), caller.may_at_all(Action::Resolve))
     }
 
     /// Refuses the pages of operators to who is none.
@@ -232,7 +287,7 @@ impl Engine {
     /// [`Code::NotAllowed`].
     pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::ReadAny) || caller.may_at_all(Action::Resolve);
-        self.decide(caller, Action::ReadAny, None, allowed)
+        self.decide(caller, Action::ReadAny, On::default(), allowed)
     }
 
     /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
@@ -241,21 +296,37 @@ impl Engine {
     /// [`Code::NotAllowed`].
     pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::Read) || caller.may_at_all(Action::ReadAny);
-        self.decide(caller, Action::Read, None, allowed)
+        self.decide(caller, Action::Read, On::default(), allowed)
     }
 
     /// Tells of a decision, which of nobody in particular is none, and answers with it.
-    fn decide(
-        &self,
-        caller: &Caller,
-        action: Action,
-        request: Option<&RestoreRequest>,
-        allowed: bool,
-    ) -> Result<(), Problem> {
-        if let Some(caller) = caller.name() {
-            self.0.witness.decided(&Decision { caller, action, request, allowed });
+    fn decide(&self, caller: &Caller, action: Action, on: On<'_>, allowed: bool) -> Result<(), Problem> {
+        if let Some(name) = caller.name() {
+            let On { request, restore, upstream } = on;
+            let trail = &caller.trail;
+            let decision = Decision { caller: name, action, request, restore, upstream, trail, allowed };
+            self.0.witness.decided(&decision);
         }
         if allowed { Ok(()) } else { Err(denied(action)) }
+    }
+}
+
+/// What is decided on.
+#[derive(Clone, Copy, Default)]
+struct On<'a> {
+    request: Option<&'a RestoreRequest>,
+    restore: Option<RestoreId>,
+    upstream: Option<&'a str>,
+}
+
+impl<'a> On<'a> {
+    fn entry(entry: &'a Entry) -> Self {
+        let intent = &entry.intent;
+        Self {
+            request: Some(&intent.request),
+            restore: Some(intent.id),
+            upstream: Some(&intent.route.upstream),
+        }
     }
 }
 
@@ -286,6 +357,7 @@ mod tests {
             allow: allow.to_vec(),
             upstreams: upstreams.iter().map(|name| (*name).to_owned()).collect(),
             matches: Match { project_id: vec![OURS.parse().unwrap()], ..Match::default() },
+            disks: Vec::new(),
         };
         let scope = scope.map(|scope| [scope.parse().unwrap()].into());
         Caller::known(
@@ -312,6 +384,47 @@ mod tests {
         assert!(!job.may(Action::Restore, &request(THEIRS), None), "in scope, and not granted");
         let job = caller(Some(OURS), &[Action::Restore], &[]);
         assert!(job.may(Action::Restore, &request(OURS), None));
+    }
+
+    #[test]
+    fn a_grant_that_names_disks_covers_every_disk_that_is_overwritten_and_no_other() {
+        const SERVER: &str = "7d2f6c1e-3b0a-4c55-9a51-0f6c2b9e8d14";
+        const DISKS: [&str; 2] =
+            ["c0ffee00-1111-4222-8333-444455556666", "c0ffee01-1111-4222-8333-444455556666"];
+        let of_server = |disks: &[&str]| {
+            let disks = disks.iter().map(|disk| {
+                format!(r#"{{"backup_id": "5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b01", "volume_id": "{disk}"}}"#)
+            });
+            let text = format!(
+                r#"{{"project_id": "{OURS}", "source": {{"backup_id": "0f9e8d7c-6b5a-4948-8372-615049382716"}},
+                    "target": {{"type": "server", "server_id": "{SERVER}", "power_on": true, "volumes": [{}]}}}}"#,
+                disks.collect::<Vec<_>>().join(",")
+            );
+            schema::parse_restore(json::read(text.as_bytes()).unwrap()).unwrap()
+        };
+        let grant = |matches: Match, disks: &[&str]| Grant {
+            allow: vec![Action::Restore],
+            upstreams: Vec::new(),
+            matches,
+            disks: disks.iter().map(|disk| disk.parse().unwrap()).collect(),
+        };
+        let may = |grant: &Grant, request: &RestoreRequest| grant.allows(Action::Restore, request, None);
+        for named in [
+            Match { server_id: vec![SERVER.parse().unwrap()], ..Match::default() },
+            Match { target: vec![TargetKind::Server], ..Match::default() },
+        ] {
+            let one = grant(named.clone(), &DISKS[..1]);
+            assert!(may(&one, &of_server(&DISKS[..1])));
+            assert!(!may(&one, &of_server(&DISKS)), "a disk that is not listed");
+            let both = grant(named.clone(), &DISKS);
+            assert!(may(&both, &of_server(&DISKS)) && may(&both, &of_server(&DISKS[..1])));
+            assert!(may(&grant(named, &[]), &of_server(&DISKS)), "no disks are named");
+        }
+        let disks_alone = grant(Match::default(), &DISKS);
+        assert!(may(&disks_alone, &request(OURS)));
+        assert!(!may(&disks_alone, &of_server(&DISKS)), "that a server is stopped was not allowed");
+        let other = grant(Match::default(), &DISKS[1..]);
+        assert!(!may(&other, &request(OURS)), "another disk");
     }
 
     #[test]

@@ -60,7 +60,7 @@ mod submit;
 use access::Access;
 use agenda::Lane;
 
-pub use caller::{Action, Caller, Decision, Grant, Identity};
+pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
 pub use inquire::{CheckReport, Preview};
 pub use names::{Named, Pair, Pairs};
 pub use operate::Resolution;

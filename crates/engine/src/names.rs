@@ -272,9 +272,8 @@ impl Engine {
         let reply = upstream.send(call, with.clone()).await.map_err(|fault| fault.to_problem())?;
         lane.budget.heard(&reply);
         if matches!(reply.status, 401 | 403 | 429 | 500..) {
-            return Err(restore_generations::classify(&reply)
-                .into_problem()
-                .effect(restore_model::Effect::None));
+            let problem = restore_generations::classify(&reply).into_problem();
+            return Err(whose(problem.effect(restore_model::Effect::None), upstream));
         }
         Ok(reply)
     }

@@ -7,12 +7,12 @@ use std::sync::PoisonError;
 use restore_generations::{Answer, Listed};
 use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
 use restore_model::{
-    Cause, Code, Effect, EventKind, Evidence, Intent, Problem, ProjectId, RestoreId, Strength, Timestamp,
+    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
 };
 use restore_upstream::Token;
 
 use crate::access::Access;
-use crate::caller::{Action, Caller};
+use crate::caller::Caller;
 use crate::replay::Reads;
 use crate::{Engine, unavailable};
 
@@ -35,8 +35,7 @@ impl Engine {
     /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for a person; else as
     /// [`Engine::get`].
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
-        let Intent { request, route, .. } = &*self.get(id).await?.intent;
-        self.permit(caller, Action::Resolve, request, Some(&route.upstream))?;
+        self.permit_resolve(caller, &self.get(id).await?)?;
         // Reads go on meanwhile; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
             let entry = self.get(id).await?;

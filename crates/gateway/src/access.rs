@@ -103,10 +103,13 @@ fn projects(written: &settings::Caller) -> Result<Vec<ProjectId>, String> {
 fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
     let own = settings.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
     own.map(|policy| {
+        let mut matches = crate::upstreams::matches(&policy.r#match)?;
         Ok(Grant {
             allow: policy.allow.iter().filter_map(|word| Action::parse(word)).collect(),
             upstreams: policy.upstreams.clone().unwrap_or_default(),
-            matches: crate::upstreams::matches(&policy.r#match)?,
+            // For a route they are targets; for a policy they are what is overwritten, be it by way of a server.
+            disks: std::mem::take(&mut matches.volume_id),
+            matches,
         })
     })
     .collect()

@@ -4,7 +4,7 @@
 //! Where the settings name callers for this listener, who asks is one of them, and what changes
 //! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
 //! to everybody. Without callers, whoever reaches this listener is an operator. A page on the web
-//! that an operator has open is not: `Host` and `Origin` are checked, and what changes anything is a
+//! that an operator has open is not: `Host` and `Trail` are checked, and what changes anything is a
 //! POST of JSON.
 
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Failure};
 use crate::callers::{Callers, Certificate, Presented};
-use crate::connection::Peer;
+use crate::layers::caller::trail;
 use crate::layers::well_formed;
 use crate::memory::Memory;
 use crate::same_site::SameSite;
@@ -130,8 +130,8 @@ impl Admin {
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
         }
         let certificate = request.extensions().get::<Arc<Certificate>>().cloned();
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), peer).await;
+        let trail = trail(request.headers(), request.extensions());
+        let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), trail).await;
         match presented.map_err(|problem| Failure::from(problem).closing())? {
             Presented::Known(caller) => {
                 self.engine.permit_watch(&caller)?;

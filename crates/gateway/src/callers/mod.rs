@@ -16,13 +16,12 @@ mod jwt;
 mod provider;
 mod signed;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, request};
-use restore_engine::{Caller, Grant, Identity};
+use restore_engine::{Caller, Grant, Identity, Trail};
 use restore_model::{Code, Problem, ProjectId};
 use restore_upstream::Token;
 
@@ -110,15 +109,15 @@ impl Callers {
         &self,
         headers: &mut HeaderMap,
         certificate: Option<&Certificate>,
-        peer: Option<SocketAddr>,
+        trail: Trail,
     ) -> Result<Presented, Problem> {
         match self.signers.claimed(headers) {
             Ok(None) => {}
             Ok(Some(_)) if headers.contains_key(X_API_KEY) => {
-                return Err(self.refuse("two", &Unknown::Refused("both a signature and X-Api-Key"), peer));
+                return Err(self.refuse("two", &Unknown::Refused("both a signature and X-Api-Key"), &trail));
             }
             Ok(Some(claim)) => return Ok(Presented::Signed(claim)),
-            Err(unknown) => return Err(self.refuse("aksk", &unknown, peer)),
+            Err(unknown) => return Err(self.refuse("aksk", &unknown, &trail)),
         }
         let authorization = headers.remove(AUTHORIZATION);
         let key = headers.remove(X_API_KEY);
@@ -131,9 +130,10 @@ impl Callers {
             (Some(authorization), None) => self.authorised(authorization).await,
             (None, None) => self.unspoken(certificate, token.as_ref()).await,
         };
-        found
-            .map(|identity| Presented::Known(Caller::known(identity, token)))
-            .map_err(|unknown| self.refuse(way, &unknown, peer))
+        match found {
+            Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(trail))),
+            Err(unknown) => Err(self.refuse(way, &unknown, &trail)),
+        }
     }
 
     /// Who signed this whole request, if its signature counts.
@@ -145,10 +145,12 @@ impl Callers {
         claim: &Claim,
         head: &mut request::Parts,
         body: &[u8],
-        peer: Option<SocketAddr>,
+        trail: Trail,
     ) -> Result<Caller, Problem> {
-        let verified = self.signers.verify(claim, head, body);
-        verified.map_err(|unknown| self.refuse("aksk", &unknown, peer))
+        match self.signers.verify(claim, head, body) {
+            Ok(caller) => Ok(caller.by(trail)),
+            Err(unknown) => Err(self.refuse("aksk", &unknown, &trail)),
+        }
     }
 
     /// What `Authorization` shows: a token of an issuer, or a key.
@@ -209,16 +211,23 @@ impl Callers {
         }
     }
 
-    fn refuse(&self, way: &'static str, unknown: &Unknown, peer: Option<SocketAddr>) -> Problem {
+    fn refuse(&self, way: &'static str, unknown: &Unknown, trail: &Trail) -> Problem {
         if let Some(refusals) = &self.refusals {
             refusals.count(way);
         }
-        let peer = peer.map(|peer| peer.to_string());
         match unknown {
             Unknown::Refused(why) => {
                 tracing::info!(
                     target: "restore_gateway::audit",
-                    { caller = Option::<&str>::None, way, why, peer, decision = "unauthenticated" },
+                    {
+                        caller = Option::<&str>::None,
+                        way,
+                        why,
+                        decision = "unauthenticated",
+                        peer = trail.peer.map(tracing::field::display),
+                        request_id = trail.request_id,
+                        trace_id = trail.trace_id,
+                    },
                     "decision",
                 );
                 let detail = "no credential that this listener knows came with the request; nothing was sent";

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
-use restore_engine::Caller;
+use http::{Extensions, HeaderMap, Request};
+use restore_engine::{Caller, Trail};
 use restore_model::Code;
-use restore_upstream::Token;
+use restore_upstream::{Token, TraceContext};
 use tower::{Layer, Service};
 
 use super::Future;
@@ -37,6 +37,15 @@ impl<S> Layer<S> for CallerLayer {
 
     fn layer(&self, inner: S) -> Identify<S> {
         Identify { inner, callers: self.0.clone() }
+    }
+}
+
+/// How a request came in: by the id of ours and the trace that the layers above gave it.
+pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
+    Trail {
+        request_id: headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
+        trace_id: extensions.get::<TraceContext>().map(|trace| format!("{:032x}", trace.trace_id)),
+        peer: extensions.get::<Peer>().map(|peer| peer.0),
     }
 }
 
@@ -73,8 +82,8 @@ where
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let certificate = head.extensions.get::<Arc<Certificate>>().cloned();
-            let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
-            let presented = callers.identify(&mut head.headers, certificate.as_deref(), peer).await;
+            let trail = trail(&head.headers, &head.extensions);
+            let presented = callers.identify(&mut head.headers, certificate.as_deref(), trail).await;
             // The body stays unread.
             let token = match presented.map_err(|problem| Failure::from(problem).closing())? {
                 Presented::Known(caller) => {

@@ -10,9 +10,9 @@ use http::Request;
 use tower::{Layer, Service};
 
 use super::Future;
+use super::caller::trail;
 use crate::answer::{Answer, Failure};
 use crate::callers::{Callers, Claim};
-use crate::connection::Peer;
 
 /// The layer.
 #[derive(Clone)]
@@ -57,8 +57,8 @@ where
             return self.inner.call(request);
         };
         let (mut head, body) = request.into_parts();
-        let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
-        match self.callers.verify(&claim, &mut head, &body, peer) {
+        let trail = trail(&head.headers, &head.extensions);
+        match self.callers.verify(&claim, &mut head, &body, trail) {
             Ok(caller) => {
                 head.extensions.insert(caller);
                 self.inner.call(Request::from_parts(head, body))

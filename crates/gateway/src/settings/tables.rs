@@ -426,7 +426,8 @@ tables! {
         backup_id: Option<Vec<String>> = Ids => absent;
         /// Servers that are restored. Absent = any; present, only restores of a server match.
         server_id: Option<Vec<String>> = Ids => absent;
-        /// Disks that are restored. Absent = any; present, only restores of a single disk match.
+        /// Disks that are restored. Absent = any; present, only restores of a single disk match, and in a policy also those
+        /// of a server that `server_id` or `target` names, if every disk it is mapped to is listed.
         volume_id: Option<Vec<String>> = Ids => absent;
     }
 }

@@ -12,7 +12,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use restore_engine::notify::Tally;
 use restore_engine::{Decision, Engine, Witness};
 use restore_ledger::Entry;
-use restore_model::{Event, EventKind};
+use restore_model::{Event, EventKind, RestoreRequest};
 use restore_upstream::BreakerState;
 
 use super::traces::Losses;
@@ -335,7 +335,7 @@ impl Witness for Restores {
     }
 
     fn decided(&self, decision: &Decision<'_>) {
-        let Decision { caller, action, request, allowed } = *decision;
+        let Decision { caller, action, request, restore, upstream, trail, allowed } = *decision;
         let (action, decision) = (action.as_str(), if allowed { "allow" } else { "deny" });
         self.decisions.add(1, &[KeyValue::new("action", action), KeyValue::new("decision", decision)]);
         // For auditors: each decision, in one form, under one target, without a secret.
@@ -349,8 +349,21 @@ impl Witness for Restores {
                 target.kind = request.map(|request| request.target.kind().as_str()),
                 target.id = request.map(|request| request.target.id().as_str()),
                 backup = request.map(|request| request.source.backup_id.as_str()),
+                disks = request.and_then(disks),
+                upstream,
+                restore.id = restore.map(tracing::field::display),
+                peer = trail.peer.map(tracing::field::display),
+                request_id = trail.request_id,
+                trace_id = trail.trace_id,
             },
             "decision",
         );
     }
+}
+
+/// The disks that a server is mapped to: what is overwritten besides what the target itself says.
+fn disks(request: &RestoreRequest) -> Option<String> {
+    let disks: Vec<&str> =
+        request.target.mappings().iter().map(|mapping| mapping.volume_id.as_str()).collect();
+    (!disks.is_empty()).then(|| disks.join(" "))
 }
