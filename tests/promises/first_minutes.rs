@@ -172,8 +172,7 @@ async fn every_example_of_settings_is_good() {
         }
         count += 1;
         let output = run(Command::new(binary())
-            .arg("check-config")
-            .arg("--config")
+            .args(["check-config", "--elsewhere", "--config"])
             .arg(&path)
             .env("TLS_KEY", "a key")
             .env("IAM_PASSWORD", "a password"))

@@ -44,4 +44,5 @@ mod traces;
 mod upgrade;
 mod upstream_tls;
 mod upstream_trust;
+mod vouching;
 mod webhooks;

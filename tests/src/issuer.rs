@@ -111,7 +111,20 @@ impl Issuer {
     /// When there is no such key.
     #[must_use]
     pub fn token(&self, key: &str, claims: &Value) -> String {
-        let signed = part(&json!({"alg": "ES256", "typ": "JWT", "kid": key})) + "." + &part(claims);
+        self.token_with(key, claims, &json!({}))
+    }
+
+    /// The same, with further members in its header.
+    ///
+    /// # Panics
+    /// When there is no such key.
+    #[must_use]
+    pub fn token_with(&self, key: &str, claims: &Value, more: &Value) -> String {
+        let mut header = json!({"alg": "ES256", "typ": "JWT", "kid": key});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            header[name] = value.clone();
+        }
+        let signed = part(&header) + "." + &part(claims);
         let keys = self.shared.keys.lock().expect("the keys");
         let signature = keys[key].sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))

@@ -8,7 +8,7 @@ use restore_engine::{Action, Grant};
 use restore_model::{Clock, ProjectId};
 use restore_upstream::{KeySource, TokenJudge};
 
-use crate::callers::{Callers, IamTokens, Issuer, IssuerOptions, Row, Source};
+use crate::callers::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOptions, Row, Source};
 use crate::credentials;
 use crate::layers::rate::{Rate, RateLayer};
 use crate::rotation::Rotation;
@@ -25,10 +25,14 @@ pub(crate) fn callers(
     settings: &Settings,
     listener: Listener,
     clock: &Arc<dyn Clock>,
-    refusals: Refusals,
+    refusals: Option<Refusals>,
     rotation: &mut Rotation,
 ) -> Result<Callers, String> {
-    let mut callers = Callers { refusals: Some(refusals), ..Callers::default() };
+    let names: Vec<String> =
+        settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase()).collect();
+    // Without names nobody knows what callers call it, behind a proxy say.
+    let hosts = (!names.is_empty()).then(|| Hosts { names, address: settings.listen.api.ip() });
+    let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
     for written in settings.callers.iter().filter(|caller| caller.listener.contains(&listener)) {
         add(&mut callers, written, grants(settings, &written.name)?, clock, rotation)
             .map_err(|why| format!("caller {}: {why}", written.name))?;
@@ -148,4 +152,19 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
     let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
     rotation.watch("tls", files.into_iter().flatten(), move || renewed.renew());
     Ok(Some(tls))
+}
+
+/// Reads every file that listeners and callers are made of.
+///
+/// # Errors
+/// Which one cannot be used, and why.
+pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), String> {
+    let mut rotation = Rotation::new();
+    tls(settings, &mut rotation)?;
+    for listener in [Listener::Api, Listener::Admin] {
+        for issuer in callers(settings, listener, clock, None, &mut rotation)?.issuers {
+            issuer.renew().map_err(|why| format!("caller {}: jwks_file: {why}", issuer.name()))?;
+        }
+    }
+    Ok(())
 }

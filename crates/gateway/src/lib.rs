@@ -186,7 +186,7 @@ impl Gateway {
 
         let tls = access::tls(settings, &mut rotation).map_err(StartError::Setup)?;
         let mut callers = |listener| {
-            access::callers(settings, listener, engine.clock(), metrics.refusals(), &mut rotation)
+            access::callers(settings, listener, engine.clock(), Some(metrics.refusals()), &mut rotation)
                 .map_err(StartError::Setup)
         };
         let (api_callers, admin_callers) = (callers(Listener::Api)?, callers(Listener::Admin)?);

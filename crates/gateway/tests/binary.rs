@@ -82,6 +82,32 @@ fn the_commented_default_has_no_fault() {
 }
 
 #[test]
+fn check_config_reads_the_files_that_listeners_and_callers_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let start = "[[upstreams]]\nname = \"a\"\ngeneration = \"cbr-v3\"\nendpoint = \"https://cbr.example\"\n\
+                 [[routes]]\nupstream = \"a\"\n";
+    let check =
+        |more: &str| run(&["check-config", "--config", &write("gateway.toml", &format!("{start}{more}"))]);
+    assert_eq!(check("").status.code(), Some(0));
+    let keys = write("keys.json", "{}");
+    let callers = format!(
+        "[[callers]]\nname = \"them\"\nkind = \"jwt\"\nissuer = \"https://login.example\"\n\
+         audience = \"gateway\"\njwks_file = {keys:?}\n[[policies]]\ncallers = [\"them\"]\nallow = [\"read\"]\n"
+    );
+    let tls = "[tls]\ncertificate = \"not-there.crt\"\nkey = { file = \"not-there.key\" }\n";
+    for (more, named) in [(callers.as_str(), "caller them: jwks_file"), (tls, "not-there")] {
+        let output = check(more);
+        assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(named), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.toml");

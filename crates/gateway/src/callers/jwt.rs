@@ -114,6 +114,11 @@ impl Issuer {
         })
     }
 
+    /// The name of those it vouches for.
+    pub(crate) fn name(&self) -> &str {
+        &self.row.name
+    }
+
     /// Whether a token says that this issuer signed it, which is not believed before it is checked: no
     /// other issuer has to be asked about it.
     pub(super) fn is_named_by(&self, token: &str) -> bool {
@@ -126,6 +131,10 @@ impl Issuer {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Unknown::Refused("no token"))?;
         if !self.validation.algorithms.contains(&header.alg) {
             return Err(Unknown::Refused("an algorithm that is not taken"));
+        }
+        // It names what must be understood (RFC 7515, 4.1.11), and nothing of that kind is here.
+        if header.crit.is_some() {
+            return Err(Unknown::Refused("an extension that is not understood"));
         }
         // The library wants all algorithms to be of the key's family, and the token has one.
         let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };

@@ -29,7 +29,7 @@ pub(crate) use api_key::{Keys, new_key};
 pub(crate) use certificate::{Certificate, Certificates};
 pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};
-pub(crate) use signed::{AccessKeys, Claim, LIFE};
+pub(crate) use signed::{AccessKeys, Claim, Hosts, LIFE};
 
 use crate::telemetry::metrics::Refusals;
 
@@ -193,7 +193,10 @@ impl Callers {
             for iam in &self.iam {
                 match iam.identify(token).await {
                     Ok(identity) => return ("iam-token", Ok(identity)),
-                    Err(unknown) => last = unknown,
+                    // One that cannot be asked may be the one that knows it, whatever the others say.
+                    Err(unknown @ Unknown::Unavailable(_)) => last = unknown,
+                    Err(unknown) if matches!(last, Unknown::Refused(_)) => last = unknown,
+                    Err(_) => {}
                 }
             }
             return ("iam-token", Err(last));

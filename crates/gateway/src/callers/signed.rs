@@ -8,10 +8,12 @@
 //! as a signature is good; and a header that would make a repetition count as something new must be
 //! signed as well.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, request};
 use restore_engine::{Caller, Identity};
 use restore_model::{Clock, ProjectId};
@@ -27,7 +29,30 @@ const COVERED: &str = "idempotency-key";
 
 /// The access keys of one listener.
 #[derive(Default)]
-pub(crate) struct AccessKeys(Vec<Holder>);
+pub(crate) struct AccessKeys {
+    holders: Vec<Holder>,
+    hosts: Option<Hosts>,
+}
+
+/// What a listener is called: what was signed for another is not for this one.
+pub(crate) struct Hosts {
+    /// In lower case.
+    pub(crate) names: Vec<String>,
+    /// What it listens on.
+    pub(crate) address: IpAddr,
+}
+
+impl Hosts {
+    fn include(&self, authority: &Authority) -> bool {
+        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+        let local = self.address.is_loopback();
+        self.names.contains(&name)
+            || (local && name == "localhost")
+            || name.parse::<IpAddr>().is_ok_and(|named| {
+                named == self.address || self.address.is_unspecified() || (local && named.is_loopback())
+            })
+    }
+}
 
 struct Holder {
     key: SecretCell<AccessKey>,
@@ -51,6 +76,11 @@ impl Claim {
 }
 
 impl AccessKeys {
+    /// Keys that count on requests to these hosts alone.
+    pub(crate) const fn of(hosts: Option<Hosts>) -> Self {
+        Self { holders: Vec::new(), hosts }
+    }
+
     /// Takes in a key. Empty `projects` is whatever the policies allow.
     pub(crate) fn add(
         &mut self,
@@ -60,16 +90,16 @@ impl AccessKeys {
         clock: Arc<dyn Clock>,
     ) {
         let projects = (!projects.is_empty()).then(|| projects.into());
-        self.0.push(Holder { key, projects, row, clock });
+        self.holders.push(Holder { key, projects, row, clock });
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.holders.is_empty()
     }
 
     /// Who has this access key now, and the key.
     fn holder(&self, access_key: &str) -> Result<(&Holder, Arc<AccessKey>), Unknown> {
-        let mut holders = self.0.iter().map(|holder| (holder, holder.key.current()));
+        let mut holders = self.holders.iter().map(|holder| (holder, holder.key.current()));
         let found = holders.find(|(_, key)| key.access_key.expose_secret() == access_key);
         found.ok_or(Unknown::Refused("an access key that nobody has"))
     }
@@ -111,6 +141,11 @@ impl AccessKeys {
         signed
             .verify(key.secret_key.expose_secret(), (&head.method, target), &head.headers, body, now)
             .map_err(|error| Unknown::Refused(reason(error)))?;
+        // The signature covers it, so that it says whom the signer meant.
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+        if self.hosts.as_ref().is_some_and(|hosts| !host.is_some_and(|host| hosts.include(&host))) {
+            return Err(Unknown::Refused("signed for another host"));
+        }
         head.headers.remove(AUTHORIZATION);
         head.headers.remove(X_AUTH_TOKEN);
         let identity = Identity { scope: holder.projects.clone(), repeatable: LIFE, ..holder.row.caller() };
@@ -123,5 +158,38 @@ fn reason(error: SignatureError) -> &'static str {
         SignatureError::Malformed(why) | SignatureError::Incomplete(why) => why,
         SignatureError::Clock(_) => "signed at another time: the clocks differ, or it is a repetition",
         _ => "a signature that is not right",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_called_by_its_names_and_its_address() {
+        let of = |address: &str, host: &str| {
+            let hosts =
+                Hosts { names: vec!["gateway.internal".to_owned()], address: address.parse().unwrap() };
+            hosts.include(&host.parse().unwrap())
+        };
+        for (address, host) in [
+            ("10.0.0.7", "gateway.internal"),
+            ("10.0.0.7", "Gateway.Internal:8080"),
+            ("10.0.0.7", "10.0.0.7:8080"),
+            ("127.0.0.1", "localhost:8080"),
+            ("127.0.0.1", "[::1]:8080"),
+            ("0.0.0.0", "10.0.0.7"),
+        ] {
+            assert!(of(address, host), "{host} at {address}");
+        }
+        for (address, host) in [
+            ("10.0.0.7", "gateway.internal.evil"),
+            ("10.0.0.7", "other.internal"),
+            ("10.0.0.7", "10.0.0.8"),
+            ("10.0.0.7", "localhost"),
+            ("0.0.0.0", "localhost"),
+        ] {
+            assert!(!of(address, host), "{host} at {address}");
+        }
     }
 }

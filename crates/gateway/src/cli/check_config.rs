@@ -19,6 +19,9 @@ pub(super) struct Options {
     /// Treat warnings as faults
     #[arg(long)]
     deny_warnings: bool,
+    /// Leave the certificates of listeners and the keys of issuers unread: they are on another machine
+    #[arg(long)]
+    elsewhere: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,8 +45,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let loaded = settings::load(&source, &settings::read_environment(), &restore_generations::names());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (faults, refused) = match loaded {
-        Ok((settings, warnings)) => match crate::upstreams::routes(&settings, &clock, &mut Rotation::new()) {
-            Ok(_) => {
+        Ok((settings, warnings)) => match usable(&settings, &clock, options.elsewhere) {
+            Ok(()) => {
                 let refused = options.deny_warnings && !warnings.is_empty();
                 (warnings, refused)
             }
@@ -69,4 +72,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
     }
     if refused { ExitCode::from(CONFIG) } else { ExitCode::SUCCESS }
+}
+
+/// Makes everything that the start makes of settings and the files they name.
+fn usable(settings: &settings::Settings, clock: &Arc<dyn Clock>, elsewhere: bool) -> Result<(), String> {
+    crate::upstreams::routes(settings, clock, &mut Rotation::new())?;
+    if elsewhere { Ok(()) } else { crate::access::readable(settings, clock) }
 }

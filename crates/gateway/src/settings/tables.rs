@@ -74,7 +74,8 @@ tables! {
         /// Address and port of the admin pages: health, metrics, settings, operator actions.
         admin: SocketAddr = Address => "127.0.0.1:8081";
         /// Further names by which programs of this machine call a listener on loopback, which takes its own names only: a
-        /// page in a browser must not reach it by another. Absent = none.
+        /// page in a browser must not reach it by another. Where there are any, a signed request must be for one of them, or
+        /// for the listener's address. Absent = none.
         names: Option<Vec<String>> = Texts => absent;
         /// Permits addresses that other machines can reach on a listener without `callers`: whoever reaches it can
         /// restore with the token they bring.
