@@ -18,12 +18,14 @@ const EACH: usize = 16;
 /// Between two attacks of one of them, where an attack is over at once.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The crowd: attacks for so many seconds, and prints how many attacks were made.
-pub(crate) async fn crowd(target: &str, seconds: &str) -> Result<(), String> {
+/// The crowd: attacks of these kinds (numbers with commas between; all, where there is none) for so many seconds, and
+/// prints how many were made.
+pub(crate) async fn crowd(target: &str, seconds: &str, kinds: &str) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs_f64(seconds.parse().map_err(|_| "seconds")?);
     let made = Arc::new(AtomicU64::new(0));
     let mut workers = Vec::new();
-    for kind in 0..KINDS {
+    let wanted: Vec<usize> = kinds.split(',').filter_map(|kind| kind.parse().ok()).collect();
+    for kind in (0..KINDS).filter(|kind| wanted.is_empty() || wanted.contains(kind)) {
         for _ in 0..EACH {
             let (target, made) = (target.to_owned(), Arc::clone(&made));
             workers.push(tokio::spawn(async move {
@@ -41,7 +43,7 @@ pub(crate) async fn crowd(target: &str, seconds: &str) -> Result<(), String> {
     Ok(())
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 const POST: &str = "POST /api/v1/restores HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
 
 async fn attack(kind: usize, target: &str, end: Instant) -> std::io::Result<()> {
@@ -56,7 +58,7 @@ async fn attack(kind: usize, target: &str, end: Instant) -> std::io::Result<()> 
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(())
         }
-        // As large as is taken, and larger.
+        // Larger than is taken: by its own word, and in chunks without an end.
         3 => refused(socket, format!("{POST}Content-Length: 900000\r\n\r\n{}", "[".repeat(900_000))).await,
         4 => {
             let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).repeat(20);
@@ -69,6 +71,11 @@ async fn attack(kind: usize, target: &str, end: Instant) -> std::io::Result<()> 
         }
         6 => {
             let body = "{\"a\":".repeat(30) + "1" + &"}".repeat(30);
+            refused(socket, format!("{POST}Content-Length: {}\r\n\r\n{body}", body.len())).await
+        }
+        // As large as is taken, and read to its end.
+        7 => {
+            let body = format!("[{}0]", "0,".repeat(32_000));
             refused(socket, format!("{POST}Content-Length: {}\r\n\r\n{body}", body.len())).await
         }
         // Nothing at all.
@@ -107,15 +114,15 @@ pub(crate) async fn good(
     own: &Path,
     port: u16,
     seconds: u32,
-    beside: bool,
+    crowd: Option<&str>,
 ) -> Result<(f64, f64, f64), String> {
     let (target, seconds) = (format!("127.0.0.1:{port}"), seconds.to_string());
-    let crowd = beside.then(|| {
+    let crowd = crowd.map(|kinds| {
         // With the least priority, on the core of load and upstream: it is the gateway that is to be kept busy by it.
         Command::new("nice")
             .args(["-n", "19", "taskset", "-c", "1"])
             .arg(own)
-            .args(["crowd", &target, &seconds])
+            .args(["crowd", &target, &seconds, kinds])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

@@ -23,7 +23,7 @@ fn main() -> std::process::ExitCode {
             ["load", target, connections, seconds, pause] => {
                 load::run(target, connections, seconds, pause).await
             }
-            ["crowd", target, seconds] => hostile::crowd(target, seconds).await,
+            ["crowd", target, seconds, kinds] => hostile::crowd(target, seconds, kinds).await,
             options => conduct::run(options).await,
         }
     });

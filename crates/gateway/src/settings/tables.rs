@@ -106,8 +106,8 @@ tables! {
         header_bytes: usize = Whole(8192, MEBIBYTE) => "65536";
         /// Seconds a caller may take to send the header section.
         header_seconds: Duration = Seconds(0.1, 3600.0) => "10";
-        /// Bytes of the body of a request.
-        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
+        /// Bytes of the body of a request. A restore of as many disks as there may be has half of this.
+        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "65536";
         /// Seconds a caller may take to send the body.
         body_seconds: Duration = Seconds(0.1, 3600.0) => "10";
         /// Seconds a caller may take to read an answer.
