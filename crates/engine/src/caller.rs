@@ -392,8 +392,10 @@ mod tests {
         const DISKS: [&str; 2] =
             ["c0ffee00-1111-4222-8333-444455556666", "c0ffee01-1111-4222-8333-444455556666"];
         let of_server = |disks: &[&str]| {
-            let disks = disks.iter().map(|disk| {
-                format!(r#"{{"backup_id": "5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b01", "volume_id": "{disk}"}}"#)
+            let disks = disks.iter().enumerate().map(|(nth, disk)| {
+                format!(
+                    r#"{{"backup_id": "5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b0{nth}", "volume_id": "{disk}"}}"#
+                )
             });
             let text = format!(
                 r#"{{"project_id": "{OURS}", "source": {{"backup_id": "0f9e8d7c-6b5a-4948-8372-615049382716"}},
