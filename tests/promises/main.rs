@@ -25,6 +25,7 @@ mod hostile_load;
 mod life;
 mod limits;
 mod main_job;
+mod moving_off;
 mod once;
 mod operator;
 mod patterns;

@@ -69,6 +69,8 @@ pub use submit::{Refusal, Submission, Submitted};
 
 /// How long a count of a caller's keys is believed.
 const KEY_COUNT: Duration = Duration::from_secs(30);
+/// How long it is believed that an upstream is closed to a project.
+const CLOSED: Duration = Duration::from_secs(600);
 /// Pages of the ledger that are looked through for one page of a list.
 const PAGES: usize = 10;
 
@@ -154,6 +156,8 @@ struct Shared {
     live: Mutex<HashMap<RestoreId, Live>>,
     /// Checkpoint of a CSBS backup item: upstream, project and item → checkpoint. Never changes.
     checkpoints: Cache<(String, String, String), Id>,
+    /// Upstreams and projects that they are closed to, as told a while ago.
+    closed: Cache<(String, String), ()>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Cache<RestoreId, ()>,
     /// Which restore is to be read next.
@@ -201,6 +205,7 @@ impl Engine {
             live: Mutex::default(),
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
+            closed: Cache::builder().max_capacity(10_000).time_to_live(CLOSED).build(),
             agenda: agenda::Agenda::default(),
             lanes,
             no_lane: Arc::new(Lane::per_minute(0)),

@@ -103,13 +103,9 @@ fn origin(at: &AtDoor, echo: Value) -> Origin {
 async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let door = at.door.door;
     let wanted = door.restore(at.form(), &at.named()?, call.json(app)?)?;
-    let submission = Submission {
-        request: wanted.request,
-        caller: call.caller,
-        key: None,
-        origin: Some(origin(at, wanted.echo)),
-        trace: call.trace,
-    };
+    let mut submission = Submission::new(wanted.request, call.caller);
+    submission.origin = Some(origin(at, wanted.echo));
+    submission.trace = call.trace;
     let submitted = restores::take_in(app, submission, call.signature).await?;
     let entry = submitted.entry;
     if let (Status::Rejected, Some(problem)) = (entry.state.status, &entry.state.error) {

@@ -115,7 +115,7 @@ impl Door for CinderDoor {
 
     /// In the manner of block storage: the kind of the fault, then number and words (E5).
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
-        let status = refusal.status();
+        let status = refusal.status(OWN);
         let kind = match status {
             400 | 422 => "badRequest",
             401 => "unauthorized",
