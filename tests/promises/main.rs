@@ -13,6 +13,7 @@ mod credentials;
 mod disk;
 mod documents;
 mod doors;
+mod doors_callers;
 mod doors_disk_by_disk;
 mod doors_matrix;
 mod evidence;
