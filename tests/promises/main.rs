@@ -34,6 +34,7 @@ mod replicas;
 mod rotation;
 mod rows;
 mod schedule;
+mod sdk_doors;
 mod sdks;
 mod shipped;
 mod slow;

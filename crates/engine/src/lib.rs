@@ -13,7 +13,7 @@
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
 //! | `recover` | take up what an earlier or another process left, and keep the ledger small |
-//! | `pass_on` | what only the cloud knows, for native doors |
+//! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
 //! | `operate` | what only a person decides |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
@@ -51,6 +51,7 @@ pub mod notify;
 mod operate;
 mod parts;
 mod pass_on;
+mod passed;
 mod recover;
 mod replay;
 pub mod route;
@@ -174,6 +175,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
+    /// What clouds have answered a moment ago to reads that were passed on.
+    passed: passed::Passed,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -213,6 +216,7 @@ impl Engine {
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
             no_restore_read: Mutex::default(),
+            passed: passed::Passed::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))

@@ -11,7 +11,7 @@ use restore_model::{
 };
 use serde_json::{Value, json};
 
-use crate::Backup;
+use crate::{Backup, Host};
 
 /// Every dialect, oldest first.
 pub static ALL: &[&dyn Door] = &[
@@ -191,6 +191,11 @@ pub trait Door: Send + Sync + 'static {
 
     /// Its places. What is not here is passed on if it is a read.
     fn places(&self) -> &'static [Place];
+
+    /// Which service of a cloud a read at one of its paths is for.
+    fn service(&self, _path: &str) -> Host {
+        Host::Backup
+    }
 
     /// A native request to restore, strictly read.
     ///

@@ -12,7 +12,7 @@ use restore_generations::Door;
 use restore_generations::door::{self, Act, Form, Place};
 use restore_model::{Code, Id, Problem, ProjectId};
 
-use crate::settings::Settings;
+use crate::settings::{Listener, Settings};
 
 pub(crate) mod links;
 pub(crate) mod serve;
@@ -34,6 +34,8 @@ pub(crate) struct OpenDoor {
     pub(crate) stand: Stand,
     /// The upstream of its generation that reads are passed on to.
     pub(crate) upstream: Option<String>,
+    /// How links to it begin: its listener speaks TLS, or does not.
+    pub(crate) scheme: &'static str,
     places: matchit::Router<Vec<&'static Place>>,
 }
 
@@ -44,7 +46,12 @@ impl fmt::Debug for OpenDoor {
 }
 
 impl OpenDoor {
-    pub(crate) fn new(door: &'static dyn Door, stand: Stand, upstream: Option<String>) -> Self {
+    pub(crate) fn new(
+        door: &'static dyn Door,
+        stand: Stand,
+        upstream: Option<String>,
+        scheme: &'static str,
+    ) -> Self {
         let mut places = matchit::Router::new();
         let all = door.places();
         for (index, place) in all.iter().enumerate() {
@@ -57,7 +64,7 @@ impl OpenDoor {
                 panic!("{}: {}: {error}", door.dialect(), place.template);
             }
         }
-        Self { door, stand, upstream, places }
+        Self { door, stand, upstream, scheme, places }
     }
 
     /// The dialect's own path of a path at this door.
@@ -199,11 +206,14 @@ pub(crate) struct Opened {
 /// Opens the doors that the settings ask for.
 pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
     let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
+    // Doors with a listener of their own speak as that of the API does.
+    let tls = settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api);
+    let scheme = if tls { "https" } else { "http" };
     for written in &settings.doors {
         let door = door::by_name(&written.dialect)
             .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
         let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
-        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone()));
+        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use restore_engine::{Caller, Submission};
 use restore_generations::door::{self, Act, Question, Told, Verdict};
-use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Reply};
+use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Door, Reply};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json};
 use restore_upstream::TraceContext;
@@ -32,8 +32,8 @@ pub(crate) struct Call {
     caller: Caller,
     signature: Option<[u8; 32]>,
     trace: Option<TraceContext>,
-    /// Scheme and authority that the client called.
-    origin: String,
+    /// The authority that the client called.
+    authority: String,
 }
 
 impl Call {
@@ -41,7 +41,7 @@ impl Call {
         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
         Self {
-            origin: format!("{}://{host}", head.uri.scheme_str().unwrap_or("http")),
+            authority: host.to_owned(),
             method: head.method,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
@@ -79,10 +79,11 @@ pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<An
 
 /// Where the door is, as its client calls it.
 fn base(at: &AtDoor, call: &Call) -> String {
-    match &at.door.stand {
-        Stand::Prefix(prefix) => format!("{}{prefix}", call.origin),
-        Stand::Host(_) | Stand::Listener => call.origin.clone(),
-    }
+    let prefix = match &at.door.stand {
+        Stand::Prefix(prefix) => prefix,
+        Stand::Host(_) | Stand::Listener => "",
+    };
+    format!("{}://{}{prefix}", at.door.scheme, call.authority)
 }
 
 fn told(entry: &Entry) -> Told<'_> {
@@ -146,7 +147,7 @@ async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Fai
     let named = at.named()?;
     let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
     let page = app.engine.list(query, &call.caller).await?;
-    let others = match ask_cloud(app, at, &call, None).await {
+    let others = match ask_cloud(app, at, &call, None, None).await {
         Ok(reply) if reply.status == 200 => reply.json(),
         // The list of the gateway's own is better than none.
         Ok(_) | Err(_) => None,
@@ -163,9 +164,8 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
     let door = at.door.door;
     let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
-    let elsewhere = running.filter(|entry| entry.intent.route.generation != door.generation());
     let home = match &at.door.upstream {
-        Some(_) => Some(ask_cloud(app, at, &call, None).await?),
+        Some(_) => Some(ask_cloud(app, at, &call, running.as_ref(), None).await?),
         None => None,
     };
     let (mut body, reply) = match home {
@@ -174,11 +174,11 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
         }
         home => {
             let origin = origin(at, Value::Null);
-            let found =
-                app.engine.backup_elsewhere(&origin, &named.project, id, &call.caller, call.trace.clone());
-            let found = match found.await? {
+            let (about, trace) = (running.as_ref(), call.trace.clone());
+            let found = app.engine.backup_elsewhere(&origin, &named.project, id, about, &call.caller, trace);
+            let found = match Box::pin(found).await? {
                 Some(backup) => Some(backup),
-                None => elsewhere.as_ref().map(as_backup),
+                None => elsewhere(&running, door).map(as_backup),
             };
             match (found, home) {
                 (Some(backup), _) => {
@@ -192,10 +192,15 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
             }
         }
     };
-    if let Some(entry) = &elsewhere {
+    if let Some(entry) = elsewhere(&running, door) {
         door.restoring(at.form(), &mut body, told(entry));
     }
     Ok(with_links(at, &call, &reply, body))
+}
+
+/// The restore of a backup, if another generation than the door's carries it out: its own cloud shows it by itself.
+fn elsewhere<'a>(running: &'a Option<Entry>, door: &dyn Door) -> Option<&'a Entry> {
+    running.as_ref().filter(|entry| entry.intent.route.generation != door.generation())
 }
 
 /// What a restore tells of its backup.
@@ -240,7 +245,7 @@ async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let body = call.json(app)?;
     let requests = match at.door.door.ask(&at.named()?, &body)? {
         Question::PassOn => {
-            let reply = ask_cloud(app, at, &call, Some(&body)).await?;
+            let reply = ask_cloud(app, at, &call, None, Some(&body)).await?;
             return Ok(passed_on(at, &call, &reply));
         }
         Question::Restorable(requests) => requests,
@@ -269,13 +274,18 @@ async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure>
     if call.method != Method::GET && call.method != Method::HEAD {
         return Err(door::not_here().into());
     }
-    let reply = ask_cloud(app, at, call, None).await?;
+    let reply = ask_cloud(app, at, call, None, None).await?;
     Ok(passed_on(at, call, &reply))
 }
 
-/// Asks the cloud that the door's programs used to talk to.
-async fn ask_cloud(app: &App, at: &AtDoor, call: &Call, body: Option<&Value>) -> Result<Reply, Failure> {
-    let Some(upstream) = &at.door.upstream else { return Err(door::not_here().into()) };
+/// Asks the cloud that the door's programs used to talk to. `about` is the restore that shows in the answer.
+async fn ask_cloud(
+    app: &App,
+    at: &AtDoor,
+    call: &Call,
+    about: Option<&Entry>,
+    body: Option<&Value>,
+) -> Result<Reply, Failure> {
     let project = at.named()?.project;
     let path = if call.query.is_empty() { at.path.clone() } else { format!("{}?{}", at.path, call.query) };
     if path.len() > LONGEST_PATH {
@@ -289,8 +299,16 @@ async fn ask_cloud(app: &App, at: &AtDoor, call: &Call, body: Option<&Value>) ->
         None => generations::Call::read(template, path),
         Some(body) => generations::Call::post(template, path, body),
     };
-    let cloud = if at.act() == Some(Act::Disk) { cloud.on(generations::Host::Volumes) } else { cloud };
-    Ok(app.engine.pass_on(upstream, &project, &cloud, &call.caller, call.trace.clone()).await?)
+    let door = at.door.door;
+    let cloud = cloud.on(door.service(&at.path));
+    let own = at.door.upstream.clone();
+    let upstream = match cloud.host {
+        generations::Host::Backup => own,
+        generations::Host::Volumes => app.engine.upstream_of_disks(own.as_deref(), door.dialect(), &cloud),
+    };
+    let Some(upstream) = upstream else { return Err(door::not_here().into()) };
+    let reply = app.engine.pass_on(&upstream, &project, &cloud, about, &call.caller, call.trace.clone());
+    Ok(Box::pin(reply).await?)
 }
 
 /// An answer of the cloud, with the links of its inside turned into the door's.
