@@ -35,6 +35,8 @@ mod rotation;
 mod rows;
 mod schedule;
 mod sdk_doors;
+mod sdk_habits;
+mod sdk_reads;
 mod sdks;
 mod shipped;
 mod slow;
