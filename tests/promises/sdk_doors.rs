@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
     case("otc_cbr.py", CBR_DISK, Stand::Prefix, ("one-task", "success", "failed")),
     case("huawei_cbr.py", CBR_DISK, Stand::Host, ("one-log", "success", "failed")),
     case("huawei_cbr.py", CBR_SERVER, Stand::Listener, ("one-log", "success", "failed")),
-    case("huawei.js", CBR_DISK, Stand::Host, ("one-log", "success", "failed")),
+    case("huawei.js", CBR_DISK, Stand::Prefix, ("one-log", "success", "failed")),
     case("otc_vbs.py", VBS_DISK, Stand::Listener, ("job", "SUCCESS", "FAIL")),
     case("huawei.js", VBS_DISK, Stand::Listener, ("job", "SUCCESS", "FAIL")),
     case("cinder.py", CINDER_DISK, Stand::Prefix, ("volume-wait", "available", "error_restoring")),

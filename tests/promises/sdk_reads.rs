@@ -276,3 +276,40 @@ async fn versions_are_told_in_the_one_form_that_clients_read() {
     plain.end().await;
     secure.end().await;
 }
+
+#[tokio::test]
+async fn what_a_cloud_breaks_on_breaks_no_client() {
+    let world = World::with(settings("cbr")).await;
+    let inside = world.clouds.url().replace("http://", "");
+    let project = ids::PROJECT;
+    let page = "<html><title>502 Bad Gateway</title>nginx inside</html>";
+    for path in [
+        format!("/csbs/v1/{project}/checkpoint_items/{}", ids::CSBS_ITEM),
+        format!("/csbs/v1/{project}/checkpoint_items"),
+        format!("/cbr/v3/{project}/backups/{}", ids::CBR_BACKUP),
+        format!("/vbs/v2/{project}/backups/detail"),
+        format!("/cinder/v3/{project}/volumes/{}", ids::FREE.1),
+    ] {
+        for answer in [
+            json!({"status": 500, "body": {"error_code": "X.1", "error_msg": "no"}}),
+            json!({"status": 500, "body_raw": ""}),
+            json!({"status": 502, "body_raw": page}),
+            json!({"status": 404, "body_raw": page}),
+            json!({"status": 200, "body_raw": page}),
+            json!({"status": 302, "headers": {"location": "http://10.0.0.1/inside"}}),
+        ] {
+            world.faults(json!([{"match": {"method": "GET"}, "times": 0, "answer": answer}])).await;
+            let got = world.get(&path).await;
+            let name = format!("{path} after {answer}: {} {}", got.status, got.text());
+            assert!((400..=504).contains(&got.status) && got.status != 500, "{name}");
+            let body: Value = serde_json::from_slice(&got.body).unwrap_or_else(|_| panic!("no JSON: {name}"));
+            assert!(body.as_object().is_some_and(|members| !members.is_empty()), "{name}");
+            assert!(![&*inside, "10.0.0.1", "<html>"].iter().any(|leak| got.text().contains(leak)), "{name}");
+            // What was refused is asked again at once.
+            world.faults(json!([])).await;
+            assert_ne!(world.get(&path).await.status, 502, "{name}");
+            tokio::time::sleep(Duration::from_millis(1_050)).await;
+        }
+    }
+    world.end().await;
+}

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use restore_engine::{Caller, Submission};
-use restore_generations::door::{self, Act, Question, Told, Verdict};
+use restore_generations::door::{self, Act, Native, Question, Refusal, Told, Verdict};
 use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Door, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json};
+use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json as strict};
 use restore_upstream::TraceContext;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{AtDoor, Stand, links};
 use crate::answer::{self, Answer, Failure};
@@ -52,7 +52,7 @@ impl Call {
     }
 
     fn json(&self, app: &App) -> Result<Value, Failure> {
-        json::read_within(&self.body, app.json_depth).map_err(|fault| {
+        strict::read_within(&self.body, app.json_depth).map_err(|fault| {
             let failure =
                 Failure::from(Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent")));
             if fault.too_deep { failure.at_limit("json_depth") } else { failure }
@@ -311,14 +311,35 @@ async fn ask_cloud(
     Ok(Box::pin(reply).await?)
 }
 
-/// An answer of the cloud, with the links of its inside turned into the door's.
+/// An answer of the cloud, with the links of its inside turned into the door's. A refusal keeps its words and gets the
+/// form that every client shows besides; what is no JSON, and the 500 that one client breaks on, is told as the door
+/// tells a refusal.
 fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
-    match reply.json() {
-        Some(body) => with_links(at, call, reply, body),
-        None => {
-            let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
-            answer::typed(status, HeaderValue::from_static("application/octet-stream"), reply.body.clone())
+    match (reply.status, reply.json()) {
+        (200..=299, Some(body)) => with_links(at, call, reply, body),
+        (400..=599, Some(Value::Object(mut members))) if !members.is_empty() => {
+            if !members.values().any(Value::is_object) {
+                let said = generations::errors::read(reply);
+                let shown = json!({"message": said.message.unwrap_or_default(), "code": said.code});
+                members.insert("error".to_owned(), shown);
+            }
+            let reply = Reply { status: refusal(reply.status), ..reply.clone() };
+            with_links(at, call, &reply, Value::Object(members))
         }
+        (status, _) => {
+            let problem = generations::classify(reply).into_problem();
+            let told = Refusal { request_id: reply.request_id.as_deref(), ..Refusal::before(&problem) };
+            let Native { body, .. } = at.door.door.refuse(&told);
+            answer::native(Native { status: refusal(status), body })
+        }
+    }
+}
+
+/// The status under which a cloud's refusal is passed on.
+const fn refusal(status: u16) -> u16 {
+    match status {
+        400..=499 | 501..=599 => status,
+        _ => 503,
     }
 }
 
