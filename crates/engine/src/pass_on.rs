@@ -16,7 +16,7 @@ use crate::{Engine, unavailable};
 /// Seconds after its end in which a restore still shows in the state of its backup and its disk.
 const RECENT: i64 = 3_600;
 /// How long a read waits for its turn at an upstream.
-const TURN: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_secs(5);
 /// Restores of a project that are looked through for one of a backup.
 const LOOKED_THROUGH: usize = 200;
 
