@@ -327,7 +327,8 @@ impl<'a> Refusal<'a> {
         for fault in problem.errors.iter().take(8) {
             message.push_str(&format!("; {} {}", fault.pointer, fault.detail));
         }
-        message
+        // The place of a fault is named by whoever wrote it, and programs print this.
+        message.replace(char::is_control, "\u{fffd}")
     }
 }
 
