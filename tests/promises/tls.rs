@@ -121,6 +121,19 @@ async fn s28_a_certificate_lets_in_whom_it_names() {
     world.end().await;
 }
 
+/// A session that is taken up again shows no certificate anew; whose it was is known all the same.
+#[tokio::test]
+async fn s28_a_session_that_is_resumed_is_still_somebodys() {
+    let names = Names::new();
+    let world = names.world(settings(""), &[]).await;
+    let http = names.client(Some(&names.clients.client(&holder("x", NIGHTLY, 8))));
+    for _ in 0..3 {
+        let answer = list(&world, &http, &[("connection", "close")]).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    world.end().await;
+}
+
 #[tokio::test]
 async fn s28_where_a_certificate_is_required_nobody_connects_without() {
     let names = Names::new();

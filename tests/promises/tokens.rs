@@ -15,7 +15,11 @@ allow = ["restore", "read"]
 "#;
 
 fn of_issuer(issuer: &Issuer) -> Settings {
-    Settings::default().and(&format!(
+    Settings::default().and(&of_issuer_alone(issuer))
+}
+
+fn of_issuer_alone(issuer: &Issuer) -> String {
+    format!(
         r#"
 [[callers]]
 name = "them"
@@ -25,7 +29,7 @@ audience = "restore-gateway"
 jwks = "http://{}/keys"
 {POLICY}"#,
         issuer.addr
-    ))
+    )
 }
 
 async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
@@ -170,6 +174,34 @@ async fn s29_a_key_that_is_withdrawn_from_a_file_ends_without_a_restart() {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     assert_eq!(with_token(&world, &two).await.status, 200);
+    world.end().await;
+}
+
+/// Whose keys cannot be had keeps nobody else's token waiting: a token is judged by the issuer that it names.
+#[tokio::test]
+async fn s29_an_issuer_that_hangs_stops_no_other() {
+    let issuer = Issuer::start().await;
+    // Takes connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let hangs = silent.local_addr().expect("an address");
+    let other = format!(
+        r#"
+[[callers]]
+name = "others"
+kind = "jwt"
+issuer = "https://hangs.example"
+audience = "restore-gateway"
+jwks = "http://{hangs}/keys"
+"#
+    );
+    // First in the file, so that it would be asked first.
+    let settings = Settings::default().and(&other);
+    let world = World::with(settings.and(&of_issuer_alone(&issuer))).await;
+    let token = issuer.token("one", &issuer.claims());
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), with_token(&world, &token)).await;
+    assert_eq!(answer.expect("nobody waits for the other one").status, 200);
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(50), silent.accept()).await;
+    assert!(asked.is_err(), "the other issuer has nothing to do with this token");
     world.end().await;
 }
 

@@ -22,6 +22,7 @@ mod webhooks;
 pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     listeners(tree, report);
     times(tree, report);
+    memory(tree, report);
     upstreams(tree, report);
     references(tree, report);
     reachable(tree, report);
@@ -87,6 +88,17 @@ fn times(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
+/// Warns of a ceiling that an idle process is above: whatever brings a body would be turned away for ever.
+fn memory(tree: &Value, report: &mut Report<'_>) {
+    const LEAST: u64 = 64 * 1_048_576;
+    let bytes = tree["limits"]["memory_bytes"].as_u64().unwrap_or(0);
+    if (1..LEAST).contains(&bytes) && !report.is_faulty("limits.memory_bytes") {
+        let message = format!("{bytes} bytes are less than an idle gateway may hold");
+        let help = format!("write at least {LEAST}, or 0 for no ceiling");
+        report.warning("limits.memory_bytes", Code::BadValue, message, Some(help));
+    }
+}
+
 fn upstreams(tree: &Value, report: &mut Report<'_>) {
     if tree["upstreams"].as_array().is_some_and(Vec::is_empty) {
         let help = "add `[[upstreams]]` with name, generation and endpoint".to_owned();
@@ -141,6 +153,11 @@ fn references(tree: &Value, report: &mut Report<'_>) {
     for (index, route) in routes {
         wanted.push((format!("routes[{index}].upstream"), route["upstream"].as_str()));
         if let Some(name) = route["on_retired"].as_str() {
+            if route["upstream"].as_str() == Some(name) {
+                let help = "name an upstream of another generation, or leave it out".to_owned();
+                let path = format!("routes[{index}].on_retired");
+                report.error(&path, Code::Conflict, "it leads to the upstream that refused", Some(help));
+            }
             wanted.push((format!("routes[{index}].on_retired"), Some(name)));
         }
     }

@@ -27,6 +27,9 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             }
             continue;
         }
+        if report.is_faulty(&at(places[0])) {
+            continue;
+        }
         match places[0] {
             "prefix" => prefix(door, doors, index, report),
             "host" => host(door, doors, index, report),

@@ -60,7 +60,8 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "policies[0].upstreams" => ("a".to_owned(), vec!["a"].into()),
             "doors[0].dialect" => ("cbr-v3".to_owned(), "cbr-v3".into()),
             "doors[0].prefix" => ("/old".to_owned(), "/old".into()),
-            "doors[0].upstream" | "routes[0].on_retired" => ("a".to_owned(), "a".into()),
+            "routes[0].on_retired" => ("b".to_owned(), "b".into()),
+            "doors[0].upstream" => ("a".to_owned(), "a".into()),
             "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),
@@ -80,6 +81,11 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "upstreams[0].client_key" => {
                 variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_CERTIFICATE", "gateway.pem"));
             }
+            "routes[0].on_retired" => variables.extend([
+                ("RESTORE_GATEWAY_UPSTREAMS_1_NAME", "b"),
+                ("RESTORE_GATEWAY_UPSTREAMS_1_GENERATION", "cbr-v3"),
+                ("RESTORE_GATEWAY_UPSTREAMS_1_ENDPOINT", "https://other.cloud.example"),
+            ]),
             "doors[0].dialect" | "doors[0].upstream" => {
                 variables.extend([
                     ("RESTORE_GATEWAY_DOORS_0_DIALECT", "cbr-v3"),

@@ -3,6 +3,7 @@
 mod bounds;
 mod callers;
 mod credentials;
+mod doors;
 mod environment;
 mod faults;
 mod rules;
