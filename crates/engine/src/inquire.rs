@@ -1,7 +1,9 @@
 //! Questions that change nothing: may a restore be done, what would be sent, what can each
 //! upstream express.
 
-use restore_generations::{Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
+use restore_generations::{
+    Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, door, matrix,
+};
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
@@ -134,7 +136,7 @@ impl Engine {
             return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
         };
         if plan.pin.fan_out {
-            encoded.losses.extend(parts::LOSSES);
+            encoded.losses.extend(matrix::DISK_BY_DISK);
         }
         Ok(Preview {
             upstream: plan.pin.upstream,
@@ -162,7 +164,7 @@ impl Engine {
         }
     }
 
-    /// What each configured upstream can express.
+    /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
     pub fn capabilities(&self) -> Value {
         let upstreams: Vec<Value> = self
@@ -194,11 +196,41 @@ impl Engine {
                 })
             })
             .collect();
+        let dialects: Vec<Value> = door::ALL
+            .iter()
+            .map(|door| {
+                let routed = self.0.routes.of_dialect(door.dialect());
+                let upstreams: Vec<Value> = routed
+                    .iter()
+                    .map(|upstream| {
+                        let generation = upstream.generation();
+                        let cells = matrix::cells(*door, generation);
+                        json!({
+                            "name": upstream.name(),
+                            "generation": generation.name(),
+                            "targets": cells.iter().map(cell).collect::<Vec<_>>(),
+                        })
+                    })
+                    .collect();
+                json!({ "dialect": door.dialect(), "names": door.generation(), "upstreams": upstreams })
+            })
+            .collect();
         let keys = json!({
             "header": "Idempotency-Key",
             "window_seconds": self.0.routes.longest_key_window().as_secs(),
             "keys_per_caller": self.0.policy.keys_per_caller,
         });
-        json!({ "upstreams": upstreams, "idempotency": keys })
+        json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
     }
+}
+
+/// One cell of dialect and generation.
+#[must_use]
+pub fn cell(cell: &matrix::Cell) -> Value {
+    json!({
+        "target": cell.target.as_str(),
+        "verdict": cell.verdict.as_str(),
+        "conditions": cell.conditions,
+        "lost": cell.lost,
+    })
 }

@@ -61,7 +61,7 @@ use access::Access;
 use agenda::Lane;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
-pub use inquire::{CheckReport, Preview};
+pub use inquire::{CheckReport, Preview, cell};
 pub use names::{Named, Pair, Pairs};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::settings::{self, Faults, Settings, Source};
 
+mod capabilities;
 mod check_config;
 mod demo;
 mod ledger;
@@ -49,6 +50,8 @@ enum Command {
     CheckConfig(check_config::Options),
     /// Show what a request would send; nothing is sent
     Preview(preview::Options),
+    /// Show what comes of each native dialect at each generation
+    Capabilities(capabilities::Options),
     /// List what waits for a person or takes too long
     Attention(operate::Attention),
     /// End a restore that waits for a person, on your word
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(options) => with_runtime(simulate::run(options)),
         Command::CheckConfig(options) => check_config::run(&options),
         Command::Preview(options) => with_runtime(preview::run(options)),
+        Command::Capabilities(options) => capabilities::run(&options),
         Command::Attention(options) => with_runtime(operate::attention(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),
