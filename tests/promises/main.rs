@@ -14,6 +14,7 @@ mod disk;
 mod documents;
 mod doors;
 mod doors_disk_by_disk;
+mod doors_ids;
 mod doors_matrix;
 mod evidence;
 mod faults;

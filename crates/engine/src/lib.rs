@@ -62,7 +62,7 @@ use agenda::Lane;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
 pub use inquire::{CheckReport, Preview, cell};
-pub use names::{Named, Pair, Pairs};
+pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
 pub use submit::{Refusal, Submission, Submitted};

@@ -13,6 +13,7 @@ use crate::settings::{self, Faults, Settings, Source};
 mod capabilities;
 mod check_config;
 mod demo;
+mod ids;
 mod ledger;
 mod operate;
 mod preview;
@@ -52,6 +53,9 @@ enum Command {
     Preview(preview::Options),
     /// Show what comes of each native dialect at each generation
     Capabilities(capabilities::Options),
+    /// What backups are called by another generation than the one that made them
+    #[command(subcommand)]
+    Ids(ids::Ids),
     /// List what waits for a person or takes too long
     Attention(operate::Attention),
     /// End a restore that waits for a person, on your word
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(options) => check_config::run(&options),
         Command::Preview(options) => with_runtime(preview::run(options)),
         Command::Capabilities(options) => capabilities::run(&options),
+        Command::Ids(command) => with_runtime(ids::run(command)),
         Command::Attention(options) => with_runtime(operate::attention(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),

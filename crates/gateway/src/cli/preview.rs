@@ -12,6 +12,7 @@ use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
 
 use super::{SettingsFile, print_text};
 use crate::rotation::Rotation;
+use crate::settings::Settings;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -43,24 +44,10 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let routes = match crate::upstreams::routes(&settings, &clock, &mut Rotation::new()) {
-        Ok(routes) => routes,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return ExitCode::from(super::CONFIG);
-        }
+    let engine = match engine(&settings).await {
+        Ok(engine) => engine,
+        Err(code) => return code,
     };
-    let ledger = match restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default()).await
-    {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let policy = crate::policy(&settings);
-    let engine = Engine::new(ledger, routes, policy, Arc::new(SystemClock), Arc::new(Nobody));
     let previewed = match json::read(&text) {
         Err(fault) => Err(Problem::new(restore_model::Code::InvalidJson, fault.to_string())),
         Ok(value) => match schema::parse_restore(value) {
@@ -79,6 +66,22 @@ pub(super) async fn run(options: Options) -> ExitCode {
             ExitCode::from(REFUSED)
         }
     }
+}
+
+/// An engine that keeps nothing, under these settings; faults are printed here.
+pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let routes = crate::upstreams::routes(settings, &clock, &mut Rotation::new()).map_err(|why| {
+        eprintln!("error: {why}");
+        ExitCode::from(super::CONFIG)
+    })?;
+    let ledger = restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default())
+        .await
+        .map_err(|error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        })?;
+    Ok(Engine::new(ledger, routes, crate::policy(settings), clock, Arc::new(Nobody)))
 }
 
 fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {

@@ -219,7 +219,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
 }
 
 /// The upstream of a generation, where there is no doubt which.
-fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
+pub(crate) fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
     let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);
     let first = own.next()?;
     own.next().is_none().then(|| first.name.clone())
