@@ -16,6 +16,7 @@ mod doors;
 mod doors_disk_by_disk;
 mod doors_ids;
 mod doors_matrix;
+mod doors_usage;
 mod evidence;
 mod faults;
 mod first_minutes;

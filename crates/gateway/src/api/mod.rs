@@ -15,6 +15,7 @@ use tower::Service;
 use crate::answer::{Answer, Failure};
 use crate::callers::Claim;
 use crate::doors::serve::{self, Call};
+use crate::doors::usage::Usage;
 use crate::layers::Future;
 use crate::layers::shed::Place;
 use crate::routes::{Action, Found};
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) json_depth: usize,
     /// Largest page of a list.
     pub(crate) page_size: usize,
+    /// Who asks at native doors.
+    pub(crate) usage: Usage,
     /// The streams of events that are open.
     pub(crate) streams: streams::Streams,
 }
@@ -78,6 +81,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 Some(Found::Route { action, parameter, .. }) => (action, parameter),
                 Some(Found::Door(at)) => {
                     let call = Call::new(head, body);
+                    app.usage.count(&at, call.caller(), app.engine.clock().now());
                     return Box::pin(serve::answer(&app, &at, call)).await;
                 }
                 Some(Found::OtherMethod { allow, .. }) => {

@@ -58,6 +58,8 @@ enum Command {
     Ids(ids::Ids),
     /// List what waits for a person or takes too long
     Attention(operate::Attention),
+    /// Show who still asks in which native dialect, for what, since when
+    Usage(operate::Usage),
     /// End a restore that waits for a person, on your word
     Resolve(operate::Resolve),
     /// Whether nothing is sent because the ledger may be an old copy, and the end of that
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Capabilities(options) => capabilities::run(&options),
         Command::Ids(command) => with_runtime(ids::run(command)),
         Command::Attention(options) => with_runtime(operate::attention(options)),
+        Command::Usage(options) => with_runtime(operate::usage(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),
         Command::ApiKey => api_key(),

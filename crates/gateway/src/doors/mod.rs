@@ -15,7 +15,9 @@ use restore_model::{Code, Id, Problem, ProjectId};
 use crate::settings::Settings;
 
 pub(crate) mod links;
+pub(crate) mod notice;
 pub(crate) mod serve;
+pub(crate) mod usage;
 
 /// Where a door stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct OpenDoor {
     pub(crate) stand: Stand,
     /// The upstream of its generation that reads are passed on to.
     pub(crate) upstream: Option<String>,
+    /// What every answer of it tells in its headers.
+    pub(crate) notice: HeaderMap,
     places: matchit::Router<Vec<&'static Place>>,
 }
 
@@ -44,7 +48,12 @@ impl fmt::Debug for OpenDoor {
 }
 
 impl OpenDoor {
-    pub(crate) fn new(door: &'static dyn Door, stand: Stand, upstream: Option<String>) -> Self {
+    pub(crate) fn new(
+        door: &'static dyn Door,
+        stand: Stand,
+        upstream: Option<String>,
+        notice: HeaderMap,
+    ) -> Self {
         let mut places = matchit::Router::new();
         let all = door.places();
         for (index, place) in all.iter().enumerate() {
@@ -57,7 +66,7 @@ impl OpenDoor {
                 panic!("{}: {}: {error}", door.dialect(), place.template);
             }
         }
-        Self { door, stand, upstream, places }
+        Self { door, stand, upstream, notice, places }
     }
 
     /// The dialect's own path of a path at this door.
@@ -203,7 +212,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
         let door = door::by_name(&written.dialect)
             .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
         let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
-        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone()));
+        let notice = notice::headers(door, written);
+        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), notice.clone()));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
