@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::Engine;
 use crate::access::{Access, whose};
 use crate::caller::{Action, Caller};
+use crate::names;
 use crate::parts;
 use crate::replay::Reads;
 use crate::route::Plan;
@@ -50,6 +51,8 @@ pub struct Preview {
     pub reads: Vec<(String, &'static str)>,
     /// SHA-256 over method, URL and body.
     pub digest: String,
+    /// Backups whose names in that generation only reads could tell; they stand as they came.
+    pub unknown_names: usize,
 }
 
 impl Engine {
@@ -108,12 +111,26 @@ impl Engine {
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
     /// the real call would fail before its first byte.
     ///
+    /// Through the native door of another generation (`origin`), backups have the names of the operator's table, and those
+    /// that they came with where it has none: only reads could tell.
+    ///
     /// # Errors
     /// When the caller may not ask, no route takes it or its generation cannot express it.
-    pub async fn preview(&self, request: &RestoreRequest, caller: &Caller) -> Result<Preview, Problem> {
-        let plan = self.permitted_plan(caller, Action::Preview, request, None)?;
+    pub async fn preview(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+    ) -> Result<Preview, Problem> {
+        let plan = self.permitted_plan(caller, Action::Preview, request, origin)?;
+        let strange = origin.filter(|origin| names::differ(Some(origin), &plan));
+        let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
+        let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
         let mut known = self.known(&plan, request).await;
-        let reads = self.first_reads(&plan, request, &known);
+        let mut reads = self.first_reads(&plan, request, &known);
+        if let Some(origin) = strange {
+            reads.splice(0..0, self.reads_of_names(request, origin, &plan));
+        }
         // What only a read could tell stands as a placeholder; the real call reads it first.
         let open = request.source.checkpoint_id.is_none() && known.checkpoint_id.is_none();
         if open {
@@ -148,6 +165,7 @@ impl Engine {
             further: further.into_iter().map(|(url, encoded)| (url, encoded.call)).collect(),
             reads,
             digest: hex::encode(hash.finalize()),
+            unknown_names: unknown,
         })
     }
 

@@ -108,6 +108,40 @@ impl Engine {
         Ok(Box::pin(self.seek(&search)).await)
     }
 
+    /// The request in the names of the operator's table, and how many names that does not have.
+    pub(crate) fn by_table(
+        &self,
+        request: &RestoreRequest,
+        origin: &Origin,
+        plan: &Plan,
+    ) -> (RestoreRequest, usize) {
+        let mut unknown = 0;
+        let mut named = |id: &Id| {
+            let found = self.0.routes.pairs().find(&origin.generation, &plan.pin.generation, id);
+            unknown += usize::from(found.is_none());
+            found.unwrap_or_else(|| id.clone())
+        };
+        let asked = Asked::of(request);
+        let backup_id = named(&asked.backup_id);
+        let names = Names { backup_id, disks: asked.disks.iter().map(named).collect() };
+        (names.put_into(request), unknown)
+    }
+
+    /// The reads that names are found by: path template, why.
+    pub(crate) fn reads_of_names(
+        &self,
+        request: &RestoreRequest,
+        origin: &Origin,
+        plan: &Plan,
+    ) -> Vec<(String, &'static str)> {
+        let (project, id) = (&request.project_id, &request.source.backup_id);
+        let home = origin.upstream.as_deref().and_then(|name| self.0.routes.upstream(name));
+        let home = home.map(|home| home.generation().read_backup(project, id).template.to_owned());
+        let ours = plan.upstream.generation().read_backup(project, id).template.to_owned();
+        let home = home.map(|template| (template, "what the backup is of, as its own generation tells"));
+        home.into_iter().chain([(ours, "which backup there is the same one")]).collect()
+    }
+
     async fn seek(&self, search: &Search<'_>) -> Sought {
         let mut steps = Vec::new();
         let names = self.find(search, &mut steps).await;

@@ -38,7 +38,7 @@ fn check_body(check: &Check) -> Value {
 /// `POST /api/v1/restore-previews`.
 pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request(app)?;
-    let preview = app.engine.preview(&request, &asked.caller).await?;
+    let preview = app.engine.preview(&request, None, &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &preview_body(&preview)))
 }
 

@@ -8,13 +8,12 @@ use std::process::ExitCode;
 
 use http::HeaderValue;
 use restore_engine::{Asked, Sought};
-use restore_generations::{Door, door};
-use restore_model::{Code, Id, Origin, Problem, ProjectId, TargetKind};
+use restore_generations::door;
+use restore_model::{Code, Id, Problem, ProjectId, TargetKind};
 use restore_upstream::Token;
 use serde_json::{Value, json};
 
 use super::{SettingsFile, preview, print_text};
-use crate::settings::Settings;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Ids {
@@ -97,7 +96,7 @@ pub(super) async fn run(command: Ids) -> ExitCode {
     let asked = Asked { project_id: project, backup_id: id, kind, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
-    let sought = engine.seek_names(&asked, &origin(&settings, door), &options.to, token).await;
+    let sought = engine.seek_names(&asked, &crate::doors::origin(&settings, door), &options.to, token).await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
     let shown = match options.format {
         Format::Text => print_text(&text(&asked, &sought)),
@@ -109,18 +108,6 @@ pub(super) async fn run(command: Ids) -> ExitCode {
             eprintln!("error: {}", problem.detail);
             ExitCode::from(if problem.code == Code::BackupUnresolved { 3 } else { 1 })
         }
-    }
-}
-
-/// Where a restore of this dialect would come from: its door, or else the upstream that its door would ask.
-fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
-    let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
-    let upstream = written.and_then(|written| written.upstream.clone());
-    Origin {
-        dialect: door.dialect().to_owned(),
-        generation: door.generation().to_owned(),
-        upstream: upstream.or_else(|| crate::doors::the_only_one(settings, door.generation())),
-        echo: Value::Null,
     }
 }
 

@@ -6,11 +6,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use restore_engine::{Decision, Engine, Witness};
+use http::Uri;
+use restore_engine::{Caller, Decision, Engine, Witness};
+use restore_generations::{Door, door};
 use restore_ledger::{Entry, LedgerUrl};
 use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
+use serde_json::{Value, json};
 
 use super::{SettingsFile, print_text};
+use crate::api::inquiries::preview_body;
+use crate::doors;
 use crate::rotation::Rotation;
 use crate::settings::Settings;
 
@@ -18,8 +23,14 @@ use crate::settings::Settings;
 pub(super) struct Options {
     #[command(flatten)]
     file: SettingsFile,
-    /// A canonical restore request; - is standard input
+    /// A restore request, canonical or of the dialect; - is standard input
     request: PathBuf,
+    /// The native dialect that it is in: shows what it becomes
+    #[arg(long, requires = "path")]
+    dialect: Option<String>,
+    /// The dialect's own path that it would be posted to, without a door's prefix
+    #[arg(long, requires = "dialect")]
+    path: Option<Uri>,
 }
 
 /// Exit code for a request that would be refused.
@@ -48,24 +59,49 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(engine) => engine,
         Err(code) => return code,
     };
-    let previewed = match json::read(&text) {
-        Err(fault) => Err(Problem::new(restore_model::Code::InvalidJson, fault.to_string())),
-        Ok(value) => match schema::parse_restore(value) {
-            Err(problem) => Err(problem),
-            Ok(request) => engine.preview(&request, &restore_engine::Caller::anyone(None)).await,
-        },
-    };
-    match previewed {
-        Ok(preview) => {
-            let body = crate::api::inquiries::preview_body(&preview);
-            print_text(&serde_json::to_string_pretty(&body).unwrap_or_default())
+    let door = match options.dialect.as_deref().map(|name| (name, door::by_name(name))) {
+        Some((name, None)) => {
+            eprintln!("error: no dialect {name}; there are {}", door::names().join(", "));
+            return ExitCode::from(2);
         }
+        Some((_, Some(door))) => Some((door, options.path.unwrap_or_default())),
+        None => None,
+    };
+    match shown(&settings, &engine, door, &text).await {
+        Ok(body) => print_text(&serde_json::to_string_pretty(&body).unwrap_or_default()),
         Err(problem) => {
             let body = crate::answer::problem_body(&problem, "", None);
             eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
             ExitCode::from(REFUSED)
         }
     }
+}
+
+/// What a request would send; of a native one also what it asks for, and whether the names in it are those of the call.
+async fn shown(
+    settings: &Settings,
+    engine: &Engine,
+    door: Option<(&'static dyn Door, Uri)>,
+    text: &[u8],
+) -> Result<Value, Problem> {
+    let value = json::read(text)
+        .map_err(|fault| Problem::new(restore_model::Code::InvalidJson, fault.to_string()))?;
+    let caller = Caller::anyone(None);
+    let Some((door, path)) = door else {
+        let request = schema::parse_restore(value)?;
+        return Ok(preview_body(&engine.preview(&request, None, &caller).await?));
+    };
+    let request = doors::read(door, &path, value)?;
+    let origin = doors::origin(settings, door);
+    let preview = engine.preview(&request, Some(&origin), &caller).await?;
+    let names = match (preview.generation == origin.generation, preview.unknown_names) {
+        (true, _) => "its own",
+        (false, 0) => "of the table",
+        (false, _) => "need reads: `restore-gateway ids resolve` makes them",
+    };
+    let mut body = preview_body(&preview);
+    body["native"] = json!({ "dialect": door.dialect(), "asks_for": request, "names": names });
+    Ok(body)
 }
 
 /// An engine that keeps nothing, under these settings; faults are printed here.

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, header};
 use restore_generations::Door;
 use restore_generations::door::{self, Act, Form, Place};
-use restore_model::{Code, Id, Problem, ProjectId};
+use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
 use crate::settings::Settings;
 
@@ -228,8 +228,35 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
     Ok(opened)
 }
 
+/// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
+pub(crate) fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
+    let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
+    let upstream = written.and_then(|written| written.upstream.clone());
+    Origin {
+        dialect: door.dialect().to_owned(),
+        generation: door.generation().to_owned(),
+        upstream: upstream.or_else(|| the_only_one(settings, door.generation())),
+        echo: serde_json::Value::Null,
+    }
+}
+
+/// What a native request to restore asks for, whether or not a door is open.
+pub(crate) fn read(
+    door: &'static dyn Door,
+    path: &Uri,
+    body: serde_json::Value,
+) -> Result<RestoreRequest, Problem> {
+    let open = OpenDoor::new(door, Stand::Listener, None, HeaderMap::new());
+    let at = Arc::new(open).find(&Method::POST, path.path());
+    if !at.restores() {
+        let detail = format!("a POST of {} to this path is no restore", door.dialect());
+        return Err(Problem::new(Code::InvalidParameter, detail));
+    }
+    Ok(door.restore(at.form(), &at.named()?, body)?.request)
+}
+
 /// The upstream of a generation, where there is no doubt which.
-pub(crate) fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
+fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
     let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);
     let first = own.next()?;
     own.next().is_none().then(|| first.name.clone())
