@@ -36,6 +36,7 @@ use moka::future::Cache;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Policy};
+use restore_generations::door;
 use restore_model::{Clock, SystemClock};
 use restore_upstream::{Courier, Receiver};
 use tokio::net::TcpListener;
@@ -211,6 +212,7 @@ impl Gateway {
             signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
             json_depth: settings.limits.json_depth,
             page_size: settings.limits.page_size,
+            origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
             usage: usage.clone(),
             streams: api::streams::Streams::new(
                 settings.limits.streams,

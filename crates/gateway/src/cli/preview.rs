@@ -11,10 +11,10 @@ use restore_engine::{Caller, Decision, Engine, Witness};
 use restore_generations::{Door, door};
 use restore_ledger::{Entry, LedgerUrl};
 use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{SettingsFile, print_text};
-use crate::api::inquiries::preview_body;
+use crate::api::inquiries::{native_body, preview_body};
 use crate::doors;
 use crate::rotation::Rotation;
 use crate::settings::Settings;
@@ -94,14 +94,7 @@ async fn shown(
     let request = doors::read(door, &path, value)?;
     let origin = doors::origin(settings, door);
     let preview = engine.preview(&request, Some(&origin), &caller).await?;
-    let names = match (preview.generation == origin.generation, preview.unknown_names) {
-        (true, _) => "its own",
-        (false, 0) => "of the table",
-        (false, _) => "need reads: `restore-gateway ids resolve` makes them",
-    };
-    let mut body = preview_body(&preview);
-    body["native"] = json!({ "dialect": door.dialect(), "asks_for": request, "names": names });
-    Ok(body)
+    Ok(native_body(&preview, &origin, &request))
 }
 
 /// An engine that keeps nothing, under these settings; faults are printed here.
