@@ -33,6 +33,8 @@ pub struct Process {
     pub api: SocketAddr,
     /// Where the admin pages listen.
     pub admin: SocketAddr,
+    /// The native doors that have a listener of their own: the dialect of each, and where it listens.
+    pub doors: Vec<(String, SocketAddr)>,
     log: tokio::task::JoinHandle<String>,
     folder: tempfile::TempDir,
 }
@@ -121,6 +123,7 @@ impl Process {
         };
         let address = |name: &str| up[name].as_str().and_then(|a| a.parse().ok()).expect(name);
         let (api, admin) = (address("api"), address("admin"));
+        let doors = before.lines().filter_map(opened).collect();
         let log = tokio::spawn(async move {
             let mut log = before;
             while let Ok(Some(line)) = lines.next_line().await {
@@ -129,7 +132,7 @@ impl Process {
             }
             log
         });
-        Ok(Self { child, api, admin, log, folder })
+        Ok(Self { child, api, admin, doors, log, folder })
     }
 
     /// What the kernel tells of it: a file below `/proc/<pid>`.
@@ -209,4 +212,12 @@ impl Process {
             tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("status");
         (status, self.log.await.unwrap_or_default(), self.folder)
     }
+}
+
+/// The door that a line of the log tells of.
+fn opened(line: &str) -> Option<(String, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let told = line.to_string().contains("a native door is open");
+    let address = line["address"].as_str().filter(|_| told)?.parse().ok()?;
+    Some((line["dialect"].as_str()?.to_owned(), address))
 }

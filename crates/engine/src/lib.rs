@@ -13,7 +13,7 @@
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
 //! | `recover` | take up what an earlier or another process left, and keep the ledger small |
-//! | `pass_on` | what only the cloud knows, for native doors |
+//! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
 //! | `operate` | what only a person decides |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
@@ -51,6 +51,7 @@ pub mod notify;
 mod operate;
 mod parts;
 mod pass_on;
+mod passed;
 mod recover;
 mod replay;
 pub mod route;
@@ -69,6 +70,8 @@ pub use submit::{Refusal, Submission, Submitted};
 
 /// How long a count of a caller's keys is believed.
 const KEY_COUNT: Duration = Duration::from_secs(30);
+/// How long it is believed that an upstream is closed to a project.
+const CLOSED: Duration = Duration::from_secs(600);
 /// Pages of the ledger that are looked through for one page of a list.
 const PAGES: usize = 10;
 
@@ -154,6 +157,8 @@ struct Shared {
     live: Mutex<HashMap<RestoreId, Live>>,
     /// Checkpoint of a CSBS backup item: upstream, project and item → checkpoint. Never changes.
     checkpoints: Cache<(String, String, String), Id>,
+    /// Upstreams and projects that they are closed to, as told a while ago.
+    closed: Cache<(String, String), ()>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Cache<RestoreId, ()>,
     /// Which restore is to be read next.
@@ -170,6 +175,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
+    /// What clouds have answered a moment ago to reads that were passed on.
+    passed: passed::Passed,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -201,6 +208,7 @@ impl Engine {
             live: Mutex::default(),
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
+            closed: Cache::builder().max_capacity(10_000).time_to_live(CLOSED).build(),
             agenda: agenda::Agenda::default(),
             lanes,
             no_lane: Arc::new(Lane::per_minute(0)),
@@ -208,6 +216,7 @@ impl Engine {
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
             no_restore_read: Mutex::default(),
+            passed: passed::Passed::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))

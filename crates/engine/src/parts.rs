@@ -61,6 +61,10 @@ impl Engine {
             whole = self.write(&whole, Cause::Gateway, kinds).await?;
         }
         for index in 0..whole.intent.request.target.mappings().len() {
+            if self.0.stop.is_cancelled() || self.recovery().is_some() {
+                // What is left is for the next process, or for a person, to go on with.
+                return Ok(whole);
+            }
             let part = self.send_part(&whole, index, plan, access, trace.clone()).await?;
             match part.state.status {
                 Status::Accepted | Status::Checking | Status::Submitting => return Ok(whole),
@@ -279,22 +283,19 @@ fn sum(whole: &Entry, parts: &[Option<Entry>], more_to_come: bool) -> Vec<EventK
         || failed > 0
         || there().any(|part| matches!(part.state.status, Status::Running | Status::Unknown));
     let unknown = there().find(|part| part.state.status == Status::Unknown);
-    match (state.status, unknown) {
-        (Status::Submitting | Status::Unknown, None) if started => kinds.push(EventKind::Started {
+    let begins = match state.status {
+        Status::Submitting => started,
+        Status::Unknown => started && unknown.is_none(),
+        _ => false,
+    };
+    if begins {
+        kinds.push(EventKind::Started {
             handle: None,
             upstream_status: Some(words(done, parts.len())),
             progress: None,
             request_id: None,
             clock_offset_ms: None,
-        }),
-        (Status::Submitting, Some(_)) => kinds.push(EventKind::Started {
-            handle: None,
-            upstream_status: Some(words(done, parts.len())),
-            progress: None,
-            request_id: None,
-            clock_offset_ms: None,
-        }),
-        _ => {}
+        });
     }
     let running = !kinds.is_empty() || state.status != Status::Submitting;
     if running && state.notes != shown {
@@ -445,3 +446,6 @@ fn obstacle(check: &Check) -> Problem {
     let detail = check.detail.as_deref().unwrap_or(check.name);
     Problem::new(class, format!("{said}{detail}; nothing was sent"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! What native doors ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that has,
 //! and the restore that a backup or a disk is in just now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use restore_generations::{Backup, Call, Reply};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Id, Origin, Problem, ProjectId, Status};
-use restore_upstream::{FaultKind, TraceContext};
+use restore_upstream::{FaultKind, TraceContext, Upstream};
 
 use crate::access::Access;
 use crate::caller::Caller;
@@ -12,21 +15,24 @@ use crate::{Engine, unavailable};
 
 /// Seconds after its end in which a restore still shows in the state of its backup and its disk.
 const RECENT: i64 = 3_600;
+/// How long a read waits for its turn at an upstream.
+const TURN: Duration = Duration::from_secs(5);
 /// Restores of a project that are looked through for one of a backup.
 const LOOKED_THROUGH: usize = 200;
 
 impl Engine {
     /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
-    /// came.
+    /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`]; [`Code::CredentialMissing`]; [`Code::Throttled`] when the upstream was asked often enough;
-    /// else why no answer came.
+    /// [`Code::NotAllowed`]; [`Code::CredentialMissing`]; [`Code::Throttled`] when the upstream was asked so often that its
+    /// turn does not come; else why no answer came.
     pub async fn pass_on(
         &self,
         upstream: &str,
         project: &ProjectId,
         call: &Call,
+        about: Option<&Entry>,
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
@@ -39,17 +45,30 @@ impl Engine {
             let detail = format!("upstream {upstream} is asked with the caller's own token");
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
-        let lane = self.lane(upstream);
-        if !lane.budget.try_take() {
-            let detail = format!("upstream {upstream} was asked often enough for now");
+        let ask = self.ask_in_turn(&named, call, &access, trace);
+        self.0.passed.once(upstream, call, caller, about, ask).await
+    }
+
+    /// Asks when it is this read's turn: a program of the old dialects gives up on the first 429.
+    async fn ask_in_turn(
+        &self,
+        upstream: &Arc<Upstream>,
+        call: &Call,
+        access: &Access,
+        trace: Option<TraceContext>,
+    ) -> Result<Reply, Problem> {
+        let name = upstream.name();
+        let lane = self.lane(name);
+        if tokio::time::timeout(TURN, lane.budget.take()).await.is_err() {
+            let detail = format!("upstream {name} was asked often enough for now");
             return Err(Problem::new(Code::Throttled, detail).after(1));
         }
-        match named.send(call, access.with(trace)).await {
+        match upstream.send(call, access.with(trace)).await {
             Ok(reply) => {
                 lane.budget.heard(&reply);
                 if reply.status == 401 && access.is_held() {
                     // A client would get itself a new token for it, which is of no use.
-                    let detail = format!("upstream {upstream} refused the gateway's own credential");
+                    let detail = format!("upstream {name} refused the gateway's own credential");
                     return Err(Problem::new(Code::CredentialFailed, detail));
                 }
                 Ok(reply)
@@ -63,6 +82,15 @@ impl Engine {
         }
     }
 
+    /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
+    /// dialect are carried out by. Disks outlive the generation of backups that a program speaks to.
+    #[must_use]
+    pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
+        let own = own.and_then(|own| self.0.routes.upstream(own));
+        let mut all = own.into_iter().chain(self.0.routes.of_dialect(dialect));
+        all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
+    }
+
     /// A backup as another generation than the door's tells of it: one that the door's restores may be carried out by.
     /// It keeps the id that it was asked for by, which is the one that the door's programs know.
     ///
@@ -73,6 +101,7 @@ impl Engine {
         origin: &Origin,
         project: &ProjectId,
         id: &Id,
+        about: Option<&Entry>,
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
@@ -84,7 +113,7 @@ impl Engine {
             }
             let paired = self.0.routes.pairs().find(&origin.generation, generation.name(), id);
             let call = generation.read_backup(project, paired.as_ref().unwrap_or(id));
-            match self.pass_on(upstream.name(), project, &call, caller, trace.clone()).await {
+            match self.pass_on(upstream.name(), project, &call, about, caller, trace.clone()).await {
                 Ok(reply) => {
                     if let Some(backup) = generation.backup(&reply) {
                         return Ok(Some(Backup { id: id.to_string(), ..backup }));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use restore_generations::Expressible;
 use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
+use sha2::{Digest, Sha256};
 
 use crate::names::Pairs;
 
@@ -58,9 +59,27 @@ pub struct Route {
     pub overdue: Duration,
     /// Whether a server may be restored disk by disk, where the upstream restores disks alone.
     pub fan_out: bool,
+    /// The share of targets that it takes, 0 to 1.
+    pub share: f64,
+    /// Where a restore goes that the upstream refuses because it is closed to the project.
+    pub on_retired: Option<Arc<Upstream>>,
 }
 
 impl Route {
+    /// Whether this is one of the targets that the route takes. By the target alone, so that a request that is sent again
+    /// goes the same way, and what was restored one way is restored that way again.
+    fn takes_share(&self, request: &RestoreRequest) -> bool {
+        if self.share >= 1.0 {
+            return true;
+        }
+        let mut hash = Sha256::new();
+        hash.update(request.project_id.as_str());
+        hash.update(request.target.id().folded());
+        let digest = hash.finalize();
+        let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        f64::from(number) < self.share * (f64::from(u32::MAX) + 1.0)
+    }
+
     /// Whether a restore is done disk by disk: only where the route allows it and the generation has no other way.
     fn fans_out(&self, request: &RestoreRequest) -> bool {
         let can = |target| self.upstream.generation().capability(target).verdict != Expressible::Impossible;
@@ -92,12 +111,29 @@ pub struct Plan {
     pub upstream: Arc<Upstream>,
     /// What is kept of the rule with the restore.
     pub pin: RoutePin,
+    /// As in [`Route`].
+    pub on_retired: Option<Arc<Upstream>>,
     /// Whether a key is needed.
     pub idempotency: Idempotency,
     /// As in [`Route`].
     pub key_window: Duration,
     /// As in [`Route`].
     pub duplicate_window: Duration,
+}
+
+impl Plan {
+    /// The way that is left where the upstream is closed to the project.
+    pub(crate) fn around(&self) -> Option<Self> {
+        let upstream = Arc::clone(self.on_retired.as_ref()?);
+        let pin = RoutePin {
+            upstream: upstream.name().to_owned(),
+            generation: upstream.generation().name().to_owned(),
+            reason: format!("{}, and {} is closed to this project", self.pin.reason, self.pin.upstream),
+            fan_out: false,
+            ..self.pin.clone()
+        };
+        Some(Self { upstream, pin, on_retired: None, ..self.clone() })
+    }
 }
 
 impl Routes {
@@ -139,11 +175,17 @@ impl Routes {
     pub fn plan(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<Plan, Problem> {
         for (index, route) in self.rules.iter().enumerate() {
             let through = dialect.unwrap_or(CANONICAL);
-            if !route.is_through(through) {
+            if !route.is_through(through) || !route.takes_share(request) {
                 continue;
             }
             if let Some(why) = route.matches.why(request) {
-                let why = if route.dialect.is_empty() { why } else { format!("{why}, through {through}") };
+                let mut why = why;
+                if !route.dialect.is_empty() {
+                    why = format!("{why}, through {through}");
+                }
+                if route.share < 1.0 {
+                    why = format!("{why}, one of a share of {}", route.share);
+                }
                 return Ok(Plan {
                     upstream: Arc::clone(&route.upstream),
                     pin: RoutePin {
@@ -154,6 +196,7 @@ impl Routes {
                         overdue_seconds: route.overdue.as_secs(),
                         fan_out: route.fans_out(request),
                     },
+                    on_retired: route.on_retired.clone(),
                     idempotency: route.idempotency,
                     key_window: route.key_window,
                     duplicate_window: route.duplicate_window,
@@ -178,6 +221,7 @@ impl Routes {
         (upstream.generation().name() == pin.generation).then(|| Plan {
             upstream,
             pin: pin.clone(),
+            on_retired: None,
             idempotency: Idempotency::Optional,
             key_window: Duration::ZERO,
             duplicate_window: Duration::ZERO,

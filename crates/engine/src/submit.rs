@@ -18,8 +18,11 @@ use tokio::time::Instant;
 use crate::access::Access;
 use crate::caller::{Action, Caller};
 use crate::dispatch::Hold;
-use crate::route::{Idempotency, Plan};
+use crate::route::{CANONICAL, Idempotency, Plan};
 use crate::{Engine, crash, names, number, trace_ids, unavailable};
+
+/// Stands for the restore that is made instead of a refused one, among the names that follow from that one's.
+const INSTEAD: u16 = u16::MAX - 1;
 
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
@@ -34,6 +37,16 @@ pub struct Submission {
     pub origin: Option<Origin>,
     /// The trace of the request.
     pub trace: Option<TraceContext>,
+    /// The refused restore that this one is made instead of; nobody's to ask for.
+    instead_of: Option<RestoreId>,
+}
+
+impl Submission {
+    /// A request to restore.
+    #[must_use]
+    pub const fn new(request: RestoreRequest, caller: Caller) -> Self {
+        Self { request, caller, key: None, origin: None, trace: None, instead_of: None }
+    }
 }
 
 /// A restore that was taken in, now or before.
@@ -80,6 +93,51 @@ impl Engine {
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
+        let known = closed(&plan, &submission.request);
+        // Told a while ago: the cloud is not asked for each restore anew.
+        let submitted = if plan.on_retired.is_some() && self.0.closed.contains_key(&known) {
+            let (submission, around) = self.around(submission.clone(), &plan, None)?;
+            self.submit_by(submission, around).await?
+        } else {
+            self.submit_by(submission.clone(), plan.clone()).await?
+        };
+        let state = &submitted.entry.state;
+        let refused = state.error.as_ref().filter(|_| state.status == Status::Rejected);
+        if plan.on_retired.is_none() || refused.is_none_or(|refused| refused.code != Code::GenerationRetired)
+        {
+            return Ok(submitted);
+        }
+        self.0.closed.insert(known, ()).await;
+        let (submission, around) = self.around(submission, &plan, Some(submitted.entry.intent.id))?;
+        Box::pin(self.submit_by(submission, around)).await
+    }
+
+    /// The same request by the way that is left where a generation is closed to its project.
+    fn around(
+        &self,
+        submission: Submission,
+        plan: &Plan,
+        instead_of: Option<RestoreId>,
+    ) -> Result<(Submission, Plan), Problem> {
+        let Some(around) = plan.around() else { return Ok((submission, plan.clone())) };
+        let Submission { request, caller, .. } = &submission;
+        self.permit(caller, Action::Restore, request, Some(around.upstream.name()))?;
+        if around.upstream.generation().capability(request.target.kind()).verdict == Expressible::Impossible {
+            around.upstream.generation().encode(request, &Known::default())?;
+        }
+        let origin = submission.origin.clone().or_else(|| {
+            Some(Origin {
+                dialect: CANONICAL.to_owned(),
+                generation: plan.pin.generation.clone(),
+                upstream: Some(plan.pin.upstream.clone()),
+                echo: serde_json::Value::Null,
+            })
+        });
+        Ok((Submission { origin, instead_of, ..submission }, around))
+    }
+
+    /// Takes a restore in, by this way.
+    async fn submit_by(&self, submission: Submission, plan: Plan) -> Result<Submitted, Refusal> {
         let Some(access) = Access::to(&plan.upstream, submission.caller.token.clone()) else {
             let detail = format!("upstream {} takes the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail).into());
@@ -249,14 +307,21 @@ impl Engine {
         let kinds =
             vec![(EventKind::Accepted, asked), (next, Evidence::new("gateway", Strength::Strong, now))];
         let events = number(0, now, Cause::Caller, &trace_id, kinds);
+        let instead_of = submission.instead_of;
         let intent = Intent {
-            id: RestoreId::at(now),
+            // Follows from the refused one, as its key does: whoever asks again finds it.
+            id: instead_of.map_or_else(|| RestoreId::at(now), |refused| refused.part(INSTEAD)),
             caller: submission.caller.account(request),
             fingerprint: request.fingerprint(),
             request: request.clone(),
-            key: submission.key.clone(),
+            key: match instead_of {
+                // No caller can send such a key: it has a character that no header has.
+                Some(refused) => Some(format!("\u{1}instead of {refused}")),
+                None => submission.key.clone(),
+            },
             origin: submission.origin.clone(),
             part_of: None,
+            instead_of,
             route: plan.pin.clone(),
             created_at: now,
             trace_id,
@@ -288,7 +353,7 @@ impl Engine {
     /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
         let most = self.0.policy.keys_per_caller;
-        if submission.key.is_none() {
+        if submission.key.is_none() || submission.instead_of.is_some() {
             return Ok(true);
         }
         let account = submission.caller.account(&submission.request);
@@ -309,6 +374,11 @@ impl Engine {
         };
         self.wait_while(id, until, open).await
     }
+}
+
+/// What is remembered of an upstream that is closed to a project.
+fn closed(plan: &Plan, request: &RestoreRequest) -> (String, String) {
+    (plan.pin.upstream.clone(), request.project_id.to_string())
 }
 
 fn busy(holder: &Entry, caller: &Caller) -> Refusal {

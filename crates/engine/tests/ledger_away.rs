@@ -123,6 +123,8 @@ async fn bench() -> Bench {
         matches: Match::default(),
         dialect: Vec::new(),
         fan_out: false,
+        share: 1.0,
+        on_retired: None,
         upstream,
         baseline: true,
         idempotency: Idempotency::Optional,
@@ -156,13 +158,10 @@ fn submission() -> Submission {
         "source": {"backup_id": "5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b03"},
         "target": {"type": "volume", "volume_id": "c0ffee02-1111-4222-8333-444455556666"},
     });
-    Submission {
-        request: restore_model::schema::parse_restore(request).expect("a request"),
-        caller: Caller::anyone(Token::from_header(&http::HeaderValue::from_static("demo-token"))),
-        origin: None,
-        key: None,
-        trace: None,
-    }
+    Submission::new(
+        restore_model::schema::parse_restore(request).expect("a request"),
+        Caller::anyone(Token::from_header(&http::HeaderValue::from_static("demo-token"))),
+    )
 }
 
 async fn until(engine: &Engine, id: RestoreId, status: Status) {

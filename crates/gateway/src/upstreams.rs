@@ -67,6 +67,14 @@ pub(crate) fn routes(
             duplicate_window: written.duplicate_window_seconds,
             overdue: written.overdue_seconds,
             fan_out: written.fan_out,
+            share: written.share,
+            on_retired: match &written.on_retired {
+                None => None,
+                Some(name) => {
+                    let found = upstreams.iter().find(|upstream| upstream.name() == name);
+                    Some(Arc::clone(found.ok_or_else(|| format!("no upstream is called {name}"))?))
+                }
+            },
         });
     }
     let pairs = pairs::of(settings, rotation)?;

@@ -8,10 +8,11 @@
 use restore_model::schema::Validator;
 use restore_model::{
     Code, Effect, Id, Intent, Problem, ProjectId, RestoreRequest, State, Status, TargetKind, Timestamp,
+    UpstreamError,
 };
 use serde_json::{Value, json};
 
-use crate::Backup;
+use crate::{Backup, Host};
 
 /// Every dialect, oldest first.
 pub static ALL: &[&dyn Door] = &[
@@ -200,6 +201,11 @@ pub trait Door: Send + Sync + 'static {
     /// Its places. What is not here is passed on if it is a read.
     fn places(&self) -> &'static [Place];
 
+    /// Which service of a cloud a read at one of its paths is for.
+    fn service(&self, _path: &str) -> Host {
+        Host::Backup
+    }
+
     /// A native request to restore, strictly read.
     ///
     /// # Errors
@@ -284,11 +290,14 @@ impl<'a> Refusal<'a> {
 
     /// The status. Released clients send a request to restore again on 401, 429, 502 and 504, and one of them
     /// breaks on any 500, so a refusal of one has none of these; but 401 tells a client whose token has
-    /// run out to get a new one, which is as it should be while nothing was sent.
+    /// run out to get a new one, which is as it should be while nothing was sent. What the dialect's own generation refused
+    /// keeps the status that it was refused with.
     #[must_use]
-    pub fn status(&self) -> u16 {
+    pub fn status(&self, own: &[&str]) -> u16 {
         let problem = self.problem;
-        match problem.status() {
+        let said = self.said(own).and_then(|said| said.status);
+        match said.filter(|status| (400..500).contains(status)).unwrap_or(problem.status()) {
+            408 => 400,
             401 if self.restores && self.sent => 403,
             429 | 502 | 504 if self.restores => 503,
             500 => 503,
@@ -302,11 +311,17 @@ impl<'a> Refusal<'a> {
     /// one that belongs to no service.
     #[must_use]
     pub fn code(&self, own: &[&str]) -> String {
-        let said = self.problem.upstream.as_ref().and_then(|upstream| upstream.code.as_deref());
-        match said.filter(|code| own.iter().any(|own| code.starts_with(own))) {
-            Some(code) => code.to_owned(),
+        match self.said(own).and_then(|said| said.code.clone()) {
+            Some(code) => code,
             None => format!("Gateway.{}", self.problem.code.as_str()),
         }
+    }
+
+    /// What the dialect's own generation said, if it was that.
+    fn said(&self, own: &[&str]) -> Option<&UpstreamError> {
+        self.problem.upstream.as_ref().filter(|upstream| {
+            upstream.code.as_deref().is_some_and(|code| own.iter().any(|own| code.starts_with(own)))
+        })
     }
 
     /// What to tell a person: the words of the dialect's own generation as they are, else the gateway's, with the
@@ -314,17 +329,15 @@ impl<'a> Refusal<'a> {
     #[must_use]
     pub fn message(&self, own: &[&str]) -> String {
         let problem = self.problem;
-        let said = problem.upstream.as_ref().filter(|upstream| {
-            upstream.code.as_deref().is_some_and(|code| own.iter().any(|own| code.starts_with(own)))
-        });
-        if let Some(message) = said.and_then(|said| said.message.clone()) {
+        if let Some(message) = self.said(own).and_then(|said| said.message.clone()) {
             return message;
         }
         let mut message = problem.detail.clone();
         for fault in problem.errors.iter().take(8) {
             message.push_str(&format!("; {} {}", fault.pointer, fault.detail));
         }
-        message
+        // The place of a fault is named by whoever wrote it, and programs print this.
+        message.replace(char::is_control, "\u{fffd}")
     }
 }
 

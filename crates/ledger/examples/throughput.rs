@@ -112,6 +112,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
             key: Some(format!("{caller}-{turn}")),
             origin: None,
             part_of: None,
+            instead_of: None,
             route: RoutePin {
                 upstream: "eu-de-cbr".to_owned(),
                 generation: "cbr-v3".to_owned(),

@@ -32,6 +32,9 @@ pub struct Intent {
     /// The restore of a server that this is the restore of one disk of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub part_of: Option<RestoreId>,
+    /// The restore, refused by a generation that is closed to the project, that this one is made instead of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instead_of: Option<RestoreId>,
     /// The route as it was when the restore was accepted; a reload does not change it.
     pub route: RoutePin,
     /// When it was accepted.
@@ -119,6 +122,9 @@ pub struct Restore<'a> {
     /// The restore of a server that this is the restore of one disk of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<RestoreId>,
+    /// The restore, refused by a generation that is closed to the project, that this one is made instead of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<RestoreId>,
     /// The restores of its disks, of a server that is restored disk by disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<&'a Value>,
@@ -176,6 +182,7 @@ impl<'a> Restore<'a> {
             target: &intent.request.target,
             dialect: intent.origin.as_ref().map(|origin| &*origin.dialect),
             part_of: intent.part_of,
+            instead_of: intent.instead_of,
             parts: state.notes.get("parts").filter(|_| intent.route.fan_out),
             upstream: UpstreamView {
                 name: &intent.route.upstream,

@@ -137,6 +137,7 @@ impl World {
             key: None,
             origin: None,
             part_of: None,
+            instead_of: None,
             route: RoutePin {
                 upstream: "u".to_owned(),
                 generation: "vbs-v2".to_owned(),

@@ -19,7 +19,9 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let wait = preferences::wait(&asked.headers, app.wait_cap);
     let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
-    let submission = Submission { caller: asked.caller, request, key, origin: None, trace: asked.trace };
+    let mut submission = Submission::new(request, asked.caller);
+    submission.key = key;
+    submission.trace = asked.trace;
     let submitted = take_in(app, submission, asked.signature).await?;
     let mut entry = submitted.entry;
     if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {

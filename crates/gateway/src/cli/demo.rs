@@ -43,12 +43,14 @@ mod world {
     ];
     pub(super) const CBR_BACKUP: &str = "0f9e8d7c-6b5a-4948-8372-615049382716";
     pub(super) const CSBS_ITEM: &str = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e";
+    pub(super) const CSBS_CHECKPOINT: &str = "11aa22bb-33cc-44dd-95ee-66ff77008811";
+    pub(super) const CSBS_PROVIDER: &str = "fc4d5750-22e7-4798-8a46-f48f62c4c1da";
     pub(super) const FREE_DISK: (&str, &str) =
         ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b03", "c0ffee02-1111-4222-8333-444455556666");
 }
 
 /// One gateway, three upstreams: the backup made by CSBS goes to CSBS, disks go to VBS, the rest to
-/// CBR.
+/// CBR; and what comes through the door of CSBS goes to CBR as well.
 fn settings_text(options: &Options, clouds: &str) -> String {
     format!(
         r#"
@@ -83,6 +85,14 @@ name = "demo-vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 volumes_endpoint = "{clouds}/evs"
+
+[[doors]]
+dialect = "csbs-v1"
+prefix = "/csbs"
+
+[[routes]]
+dialect = ["csbs-v1"]
+upstream = "demo-cbr"
 
 [[routes]]
 match = {{ backup_id = ["{item}"] }}
@@ -230,6 +240,20 @@ fn lines_to_try(api: &str, clouds: &str, requests: &[(&str, Value); 3]) {
             index + 1,
         );
     }
+    let native = json!({"restore": {
+        "provider_id": world::CSBS_PROVIDER,
+        "checkpoint_id": world::CSBS_CHECKPOINT,
+        "parameters": {"checkpoint_item_id": world::CSBS_ITEM, "power_on": true, "targets": {
+            "server_id": world::SERVER,
+            "volumes": requests[1].1["target"]["volumes"],
+        }},
+    }});
+    let door = format!("{api}/csbs/v1/{}", world::PROJECT);
+    println!(
+        "# an old program that speaks CSBS, served by CBR: its own request, its own answer, its own polling"
+    );
+    println!("curl -s {door}/restores {token} {json} -d '{native}'");
+    println!("curl -s {door}/checkpoint_items/{} {token}\n", world::CSBS_ITEM);
     println!("# all restores, and what the clouds really did");
     println!("curl -s {api}/api/v1/restores");
     println!("curl -s {clouds}/_sim/restores");

@@ -12,7 +12,7 @@ use restore_generations::Door;
 use restore_generations::door::{self, Act, Form, Place};
 use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
-use crate::settings::Settings;
+use crate::settings::{Listener, Settings};
 
 pub(crate) mod links;
 pub(crate) mod notice;
@@ -36,6 +36,8 @@ pub(crate) struct OpenDoor {
     pub(crate) stand: Stand,
     /// The upstream of its generation that reads are passed on to.
     pub(crate) upstream: Option<String>,
+    /// How links to it begin: its listener speaks TLS, or does not.
+    pub(crate) scheme: &'static str,
     /// What every answer of it tells in its headers.
     pub(crate) notice: HeaderMap,
     places: matchit::Router<Vec<&'static Place>>,
@@ -52,6 +54,7 @@ impl OpenDoor {
         door: &'static dyn Door,
         stand: Stand,
         upstream: Option<String>,
+        scheme: &'static str,
         notice: HeaderMap,
     ) -> Self {
         let mut places = matchit::Router::new();
@@ -66,7 +69,7 @@ impl OpenDoor {
                 panic!("{}: {}: {error}", door.dialect(), place.template);
             }
         }
-        Self { door, stand, upstream, notice, places }
+        Self { door, stand, upstream, scheme, notice, places }
     }
 
     /// The dialect's own path of a path at this door.
@@ -208,12 +211,15 @@ pub(crate) struct Opened {
 /// Opens the doors that the settings ask for.
 pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
     let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
+    // Doors with a listener of their own speak as that of the API does.
+    let tls = settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api);
+    let scheme = if tls { "https" } else { "http" };
     for written in &settings.doors {
         let door = door::by_name(&written.dialect)
             .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
         let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
         let notice = notice::headers(door, written);
-        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), notice.clone()));
+        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme, notice.clone()));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
@@ -246,7 +252,7 @@ pub(crate) fn read(
     path: &Uri,
     body: serde_json::Value,
 ) -> Result<RestoreRequest, Problem> {
-    let open = OpenDoor::new(door, Stand::Listener, None, HeaderMap::new());
+    let open = OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new());
     let at = Arc::new(open).find(&Method::POST, path.path());
     if !at.restores() {
         let detail = format!("a POST of {} to this path is no restore", door.dialect());

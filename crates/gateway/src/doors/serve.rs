@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use restore_engine::{Caller, Submission};
-use restore_generations::door::{self, Act, Question, Told, Verdict};
-use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Reply};
+use restore_generations::door::{self, Act, Native, Question, Refusal, Told, Verdict};
+use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Door, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json};
+use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json as strict};
 use restore_upstream::TraceContext;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{AtDoor, Stand, links};
 use crate::answer::{self, Answer, Failure};
@@ -32,8 +32,8 @@ pub(crate) struct Call {
     caller: Caller,
     signature: Option<[u8; 32]>,
     trace: Option<TraceContext>,
-    /// Scheme and authority that the client called.
-    origin: String,
+    /// The authority that the client called.
+    authority: String,
 }
 
 impl Call {
@@ -41,7 +41,7 @@ impl Call {
         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
         Self {
-            origin: format!("{}://{host}", head.uri.scheme_str().unwrap_or("http")),
+            authority: host.to_owned(),
             method: head.method,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
@@ -57,7 +57,7 @@ impl Call {
     }
 
     fn json(&self, app: &App) -> Result<Value, Failure> {
-        json::read_within(&self.body, app.json_depth).map_err(|fault| {
+        strict::read_within(&self.body, app.json_depth).map_err(|fault| {
             let failure =
                 Failure::from(Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent")));
             if fault.too_deep { failure.at_limit("json_depth") } else { failure }
@@ -84,10 +84,11 @@ pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<An
 
 /// Where the door is, as its client calls it.
 fn base(at: &AtDoor, call: &Call) -> String {
-    match &at.door.stand {
-        Stand::Prefix(prefix) => format!("{}{prefix}", call.origin),
-        Stand::Host(_) | Stand::Listener => call.origin.clone(),
-    }
+    let prefix = match &at.door.stand {
+        Stand::Prefix(prefix) => prefix,
+        Stand::Host(_) | Stand::Listener => "",
+    };
+    format!("{}://{}{prefix}", at.door.scheme, call.authority)
 }
 
 fn told(entry: &Entry) -> Told<'_> {
@@ -108,13 +109,9 @@ fn origin(at: &AtDoor, echo: Value) -> Origin {
 async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let door = at.door.door;
     let wanted = door.restore(at.form(), &at.named()?, call.json(app)?)?;
-    let submission = Submission {
-        request: wanted.request,
-        caller: call.caller,
-        key: None,
-        origin: Some(origin(at, wanted.echo)),
-        trace: call.trace,
-    };
+    let mut submission = Submission::new(wanted.request, call.caller);
+    submission.origin = Some(origin(at, wanted.echo));
+    submission.trace = call.trace;
     let submitted = restores::take_in(app, submission, call.signature).await?;
     let entry = submitted.entry;
     if let (Status::Rejected, Some(problem)) = (entry.state.status, &entry.state.error) {
@@ -155,7 +152,7 @@ async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Fai
     let named = at.named()?;
     let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
     let page = app.engine.list(query, &call.caller).await?;
-    let others = match ask_cloud(app, at, &call, None).await {
+    let others = match ask_cloud(app, at, &call, None, None).await {
         Ok(reply) if reply.status == 200 => reply.json(),
         // The list of the gateway's own is better than none.
         Ok(_) | Err(_) => None,
@@ -172,9 +169,8 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
     let door = at.door.door;
     let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
-    let elsewhere = running.filter(|entry| entry.intent.route.generation != door.generation());
     let home = match &at.door.upstream {
-        Some(_) => Some(ask_cloud(app, at, &call, None).await?),
+        Some(_) => Some(ask_cloud(app, at, &call, running.as_ref(), None).await?),
         None => None,
     };
     let (mut body, reply) = match home {
@@ -183,11 +179,11 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
         }
         home => {
             let origin = origin(at, Value::Null);
-            let found =
-                app.engine.backup_elsewhere(&origin, &named.project, id, &call.caller, call.trace.clone());
-            let found = match found.await? {
+            let (about, trace) = (running.as_ref(), call.trace.clone());
+            let found = app.engine.backup_elsewhere(&origin, &named.project, id, about, &call.caller, trace);
+            let found = match Box::pin(found).await? {
                 Some(backup) => Some(backup),
-                None => elsewhere.as_ref().map(as_backup),
+                None => elsewhere(&running, door).map(as_backup),
             };
             match (found, home) {
                 (Some(backup), _) => {
@@ -201,10 +197,15 @@ async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
             }
         }
     };
-    if let Some(entry) = &elsewhere {
+    if let Some(entry) = elsewhere(&running, door) {
         door.restoring(at.form(), &mut body, told(entry));
     }
     Ok(with_links(at, &call, &reply, body))
+}
+
+/// The restore of a backup, if another generation than the door's carries it out: its own cloud shows it by itself.
+fn elsewhere<'a>(running: &'a Option<Entry>, door: &dyn Door) -> Option<&'a Entry> {
+    running.as_ref().filter(|entry| entry.intent.route.generation != door.generation())
 }
 
 /// What a restore tells of its backup.
@@ -249,7 +250,7 @@ async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let body = call.json(app)?;
     let requests = match at.door.door.ask(&at.named()?, &body)? {
         Question::PassOn => {
-            let reply = ask_cloud(app, at, &call, Some(&body)).await?;
+            let reply = ask_cloud(app, at, &call, None, Some(&body)).await?;
             return Ok(passed_on(at, &call, &reply));
         }
         Question::Restorable(requests) => requests,
@@ -278,13 +279,18 @@ async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure>
     if call.method != Method::GET && call.method != Method::HEAD {
         return Err(door::not_here().into());
     }
-    let reply = ask_cloud(app, at, call, None).await?;
+    let reply = ask_cloud(app, at, call, None, None).await?;
     Ok(passed_on(at, call, &reply))
 }
 
-/// Asks the cloud that the door's programs used to talk to.
-async fn ask_cloud(app: &App, at: &AtDoor, call: &Call, body: Option<&Value>) -> Result<Reply, Failure> {
-    let Some(upstream) = &at.door.upstream else { return Err(door::not_here().into()) };
+/// Asks the cloud that the door's programs used to talk to. `about` is the restore that shows in the answer.
+async fn ask_cloud(
+    app: &App,
+    at: &AtDoor,
+    call: &Call,
+    about: Option<&Entry>,
+    body: Option<&Value>,
+) -> Result<Reply, Failure> {
     let project = at.named()?.project;
     let path = if call.query.is_empty() { at.path.clone() } else { format!("{}?{}", at.path, call.query) };
     if path.len() > LONGEST_PATH {
@@ -298,18 +304,47 @@ async fn ask_cloud(app: &App, at: &AtDoor, call: &Call, body: Option<&Value>) ->
         None => generations::Call::read(template, path),
         Some(body) => generations::Call::post(template, path, body),
     };
-    let cloud = if at.act() == Some(Act::Disk) { cloud.on(generations::Host::Volumes) } else { cloud };
-    Ok(app.engine.pass_on(upstream, &project, &cloud, &call.caller, call.trace.clone()).await?)
+    let door = at.door.door;
+    let cloud = cloud.on(door.service(&at.path));
+    let own = at.door.upstream.clone();
+    let upstream = match cloud.host {
+        generations::Host::Backup => own,
+        generations::Host::Volumes => app.engine.upstream_of_disks(own.as_deref(), door.dialect(), &cloud),
+    };
+    let Some(upstream) = upstream else { return Err(door::not_here().into()) };
+    let reply = app.engine.pass_on(&upstream, &project, &cloud, about, &call.caller, call.trace.clone());
+    Ok(Box::pin(reply).await?)
 }
 
-/// An answer of the cloud, with the links of its inside turned into the door's.
+/// An answer of the cloud, with the links of its inside turned into the door's. A refusal keeps its words and gets the
+/// form that every client shows besides; what is no JSON, and the 500 that one client breaks on, is told as the door
+/// tells a refusal.
 fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
-    match reply.json() {
-        Some(body) => with_links(at, call, reply, body),
-        None => {
-            let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
-            answer::typed(status, HeaderValue::from_static("application/octet-stream"), reply.body.clone())
+    match (reply.status, reply.json()) {
+        (200..=299, Some(body)) => with_links(at, call, reply, body),
+        (400..=599, Some(Value::Object(mut members))) if !members.is_empty() => {
+            if !members.values().any(Value::is_object) {
+                let said = generations::errors::read(reply);
+                let shown = json!({"message": said.message.unwrap_or_default(), "code": said.code});
+                members.insert("error".to_owned(), shown);
+            }
+            let reply = Reply { status: refusal(reply.status), ..reply.clone() };
+            with_links(at, call, &reply, Value::Object(members))
         }
+        (status, _) => {
+            let problem = generations::classify(reply).into_problem();
+            let told = Refusal { request_id: reply.request_id.as_deref(), ..Refusal::before(&problem) };
+            let Native { body, .. } = at.door.door.refuse(&told);
+            answer::native(Native { status: refusal(status), body })
+        }
+    }
+}
+
+/// The status under which a cloud's refusal is passed on.
+const fn refusal(status: u16) -> u16 {
+    match status {
+        400..=499 | 501..=599 => status,
+        _ => 503,
     }
 }
 

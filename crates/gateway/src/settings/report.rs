@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::Source;
 use super::faults::{Code, Fault, Faults, Severity};
+use super::secrets;
 
 /// Where a value was written.
 #[derive(Clone, Debug)]
@@ -106,6 +107,14 @@ impl<'a> Report<'a> {
     /// All that was found: errors and warnings, those of the file first and in its order.
     pub(super) fn finish(mut self) -> Faults {
         self.faults.sort_by_key(|fault| fault.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // A text over several lines may have swallowed a piece of the file, secrets and all: quotes that were not closed.
+        for span in self.faults.iter().filter_map(|fault| fault.span.clone()) {
+            let inside = self.source.text.get(span.clone()).unwrap_or_default();
+            if inside.starts_with("\"\"\"") || inside.starts_with("'''") {
+                let places = secrets::in_broken(inside);
+                self.secrets.extend(places.into_iter().map(|at| span.start + at.start..span.start + at.end));
+            }
+        }
         let text = struck(&self.source.text, &self.secrets);
         Faults { name: self.source.name.clone(), text, faults: self.faults }
     }

@@ -136,13 +136,20 @@ fn references(tree: &Value, report: &mut Report<'_>) {
         report.error("routes", Code::MissingKey, "no route: every restore would be refused", Some(help));
     }
     let names: Vec<Option<&str>> = rows(tree, "upstreams").iter().map(|row| row["name"].as_str()).collect();
-    let wanted: Vec<Option<&str>> = rows(tree, "routes").iter().map(|row| row["upstream"].as_str()).collect();
+    let routes = rows(tree, "routes").iter().enumerate();
+    let mut wanted: Vec<(String, Option<&str>)> = Vec::new();
+    for (index, route) in routes {
+        wanted.push((format!("routes[{index}].upstream"), route["upstream"].as_str()));
+        if let Some(name) = route["on_retired"].as_str() {
+            wanted.push((format!("routes[{index}].on_retired"), Some(name)));
+        }
+    }
     // a name that could not be read may be the one that is looked for
     if names.is_empty() || names.contains(&None) {
         return;
     }
     let mut all_found = !wanted.is_empty();
-    for (index, name) in wanted.iter().enumerate() {
+    for (path, name) in &wanted {
         all_found &= names.contains(name);
         if let Some(name) = name.filter(|name| !names.contains(&Some(*name))) {
             let known = names.iter().flatten().copied();
@@ -150,17 +157,15 @@ fn references(tree: &Value, report: &mut Report<'_>) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
             };
-            let path = format!("routes[{index}].upstream");
-            report.error(
-                &path,
-                Code::DanglingReference,
-                format!("no upstream is named `{name}`"),
-                Some(help),
-            );
+            report.error(path, Code::DanglingReference, format!("no upstream is named `{name}`"), Some(help));
         }
     }
+    let read_by_doors: Vec<&str> =
+        rows(tree, "doors").iter().filter_map(|door| door["upstream"].as_str()).collect();
     for (index, name) in names.iter().enumerate() {
-        if all_found && !wanted.contains(name) {
+        let used = wanted.iter().any(|(_, wanted)| wanted == name)
+            || name.is_some_and(|name| read_by_doors.contains(&name));
+        if all_found && !used {
             let help = "add a route, or take the upstream out".to_owned();
             report.warning(
                 &format!("upstreams[{index}]"),
@@ -203,6 +208,8 @@ fn reachable(tree: &Value, report: &mut Report<'_>) {
 
 /// What a route matches: one set per member of a restore, `None` for everything.
 struct Reach<'t> {
+    /// Whether it takes all that match, and not a share of them.
+    whole: bool,
     targets: Vec<&'t str>,
     ids: [Option<Vec<&'t str>>; 5],
 }
@@ -219,7 +226,8 @@ impl<'t> Reach<'t> {
         targets.retain(|target| {
             (ids[1].is_none() || *target == "server") && (ids[2].is_none() || *target == "volume")
         });
-        Self { targets, ids }
+        let whole = route["share"].as_f64().is_none_or(|share| share >= 1.0);
+        Self { whole, targets, ids }
     }
 
     fn is_empty(&self) -> bool {
@@ -228,7 +236,8 @@ impl<'t> Reach<'t> {
 
     fn covers(&self, other: &Self) -> bool {
         let within = |narrow: &[&str], wide: &[&str]| narrow.iter().all(|item| wide.contains(item));
-        within(&other.targets, &self.targets)
+        self.whole
+            && within(&other.targets, &self.targets)
             && self.ids.iter().zip(&other.ids).all(|(wide, narrow)| match (wide, narrow) {
                 (None, _) => true,
                 (Some(_), None) => false,

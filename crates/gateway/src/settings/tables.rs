@@ -375,6 +375,13 @@ tables! {
         dialect: Option<Vec<String>> = Words(DIALECTS_AND_API) => absent;
         /// Name of the upstream.
         upstream: String = Text => required;
+        /// Share of the targets that match which takes this route, 0 to 1: always the same ones. The others go on to the
+        /// next route that matches.
+        share: f64 = Ratio => "1";
+        /// Name of an upstream of another generation that a restore goes to instead when this one's cloud says that the
+        /// project may no longer use it (`BackupService.4003`, `BackupService.4008`), which starts nothing. Absent = it is
+        /// refused.
+        on_retired: Option<String> = Text => absent;
         /// Whether the state that later evidence is compared with is read before the send.
         baseline: bool = Flag => "true";
         /// Whether a server may be restored disk by disk, where the upstream restores disks alone (VBS). Such a restore

@@ -213,7 +213,7 @@ impl Door for CbrDoor {
     }
 
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
-        Native::new(refusal.status(), both_forms(refusal, OWN))
+        Native::new(refusal.status(OWN), both_forms(refusal, OWN))
     }
 }
 

@@ -279,7 +279,7 @@ impl Door for CsbsDoor {
     }
 
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
-        Native::new(refusal.status(), both_forms(refusal, OWN))
+        Native::new(refusal.status(OWN), both_forms(refusal, OWN))
     }
 }
 

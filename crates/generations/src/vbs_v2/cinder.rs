@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::door::{OWN, of_disk};
-use crate::Backup;
 use crate::door::{
     Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, compiled, naive, version_list,
 };
+use crate::{Backup, Host};
 
 static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("cinder-restore-request", include_str!("schemas/cinder-restore-request.json")));
@@ -61,6 +61,11 @@ impl Door for CinderDoor {
             Place::cinder("GET", "/v3/", Act::Versions),
         ];
         PLACES
+    }
+
+    /// Clouds have backups and disks on two hosts, block storage has them on one.
+    fn service(&self, path: &str) -> Host {
+        if path.split('/').nth(3) == Some("volumes") { Host::Volumes } else { Host::Backup }
     }
 
     fn restore(&self, _form: Form, named: &Named, body: Value) -> Result<Wanted, Problem> {
@@ -119,7 +124,7 @@ impl Door for CinderDoor {
 
     /// In the manner of block storage: the kind of the fault, then number and words (E5).
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
-        let status = refusal.status();
+        let status = refusal.status(OWN);
         let kind = match status {
             400 | 422 => "badRequest",
             401 => "unauthorized",

@@ -104,7 +104,7 @@ impl Door for VbsDoor {
     }
 
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
-        Native::new(refusal.status(), both_forms(refusal, OWN))
+        Native::new(refusal.status(OWN), both_forms(refusal, OWN))
     }
 }
 

@@ -6,6 +6,7 @@
 mod cases;
 mod check;
 mod codes;
+mod doors;
 mod follow_cbr;
 mod follow_csbs;
 mod follow_vbs;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Followed, after, drive, generation};
 
-fn id() -> impl Strategy<Value = Id> {
+pub(crate) fn id() -> impl Strategy<Value = Id> {
     "[A-Za-z0-9][A-Za-z0-9_-]{0,63}".prop_map(|text| text.parse().unwrap())
 }
 
@@ -24,7 +24,7 @@ fn target() -> impl Strategy<Value = Target> {
     prop_oneof![server, id().prop_map(|volume_id| Target::Volume { volume_id }), resource]
 }
 
-fn request() -> impl Strategy<Value = RestoreRequest> {
+pub(crate) fn request() -> impl Strategy<Value = RestoreRequest> {
     ("[0-9a-f]{32}", id(), prop::option::of(id()), target()).prop_map(
         |(project, backup_id, checkpoint_id, target)| RestoreRequest {
             project_id: project.parse().unwrap(),

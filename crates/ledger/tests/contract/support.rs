@@ -81,6 +81,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
             key: key.map(Into::into),
             origin: None,
             part_of: None,
+            instead_of: None,
             route: RoutePin {
                 upstream: "eu-de-cbr".into(),
                 generation: "cbr-v3".into(),

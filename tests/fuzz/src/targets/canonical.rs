@@ -74,7 +74,7 @@ fn points_into(value: &Value, pointer: &str) -> bool {
 }
 
 /// A fault never repeats what stood there: it may be a secret in the wrong place.
-fn no_value_repeated(value: &Value, detail: &str) {
+pub(crate) fn no_value_repeated(value: &Value, detail: &str) {
     match value {
         // Our own words have no capitals, and a fuzzer learns them.
         Value::String(text) if text.len() >= 12 && text.chars().any(|c| c.is_uppercase() || !c.is_ascii()) => {

@@ -60,7 +60,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "policies[0].upstreams" => ("a".to_owned(), vec!["a"].into()),
             "doors[0].dialect" => ("cbr-v3".to_owned(), "cbr-v3".into()),
             "doors[0].prefix" => ("/old".to_owned(), "/old".into()),
-            "doors[0].upstream" => ("a".to_owned(), "a".into()),
+            "doors[0].upstream" | "routes[0].on_retired" => ("a".to_owned(), "a".into()),
             "doors[0].deprecated" | "doors[0].sunset" => ("2027-06-30".to_owned(), "2027-06-30".into()),
             "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),

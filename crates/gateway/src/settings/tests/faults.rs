@@ -41,7 +41,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
             "",
             "from 1 to 3",
             "did you mean `cbr-v3`? allowed: csbs-v1, cbr-v3, vbs-v2",
-            "did you mean `upstream`? allowed here: match, dialect, upstream, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds",
+            "did you mean `upstream`? allowed here: match, dialect, upstream, share, on_retired, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds",
             "did you mean `eu-cbr`?",
         ]
     );
@@ -66,7 +66,7 @@ error[unknown-key]: routes[1].upstrem: unknown key `upstrem`
 10 |   upstrem = \"a\"
    |   ^^^^^^^
    |
-   = help: did you mean `upstream`? allowed here: match, dialect, upstream, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds
+   = help: did you mean `upstream`? allowed here: match, dialect, upstream, share, on_retired, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds
 
 ";
     assert_eq!(shown, expected.to_owned() + "2 errors\n");

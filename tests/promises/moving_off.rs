@@ -1,0 +1,156 @@
+//! Moving off the generations that end: a share of the targets, or what a closed generation refuses, goes another way.
+
+use http::Method;
+use restore_tests::{Settings, World, ids, requests};
+use serde_json::{Value, json};
+
+use crate::doors::{DOORS, follow, native};
+
+/// CSBS and VBS, closed to the project; CBR takes what they refuse.
+const CLOSED: &str = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+[[upstreams]]
+name = "csbs"
+generation = "csbs-v1"
+endpoint = "{clouds}"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+[[routes]]
+match = { target = ["volume"] }
+upstream = "vbs"
+on_retired = "cbr"
+[[routes]]
+upstream = "csbs"
+on_retired = "cbr"
+"#;
+
+async fn closed(code: &str, settings: Settings) -> World {
+    let world = World::with(settings.routes(CLOSED).and(DOORS)).await;
+    let refusal = |body: Value| json!({"status": 400, "body": body});
+    let said = json!({"error_code": code, "error_msg": "new project not allowed to use old services"});
+    world
+        .faults(json!([
+            {"match": {"method": "POST", "path": "/v1/*/restores"}, "answer": refusal(said.clone()), "times": 0},
+            {"match": {"method": "POST", "path": "/vbs/v2/*/restore"},
+             "answer": refusal(json!({"error": {"code": code, "message": "closed"}})), "times": 0},
+        ]))
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn what_a_closed_generation_refuses_goes_to_the_one_that_is_left() {
+    for code in ["BackupService.4008", "BackupService.4003"] {
+        for (dialect, target) in [("csbs-v1", "server"), ("vbs-v2", "volume")] {
+            let world = closed(code, Settings::default()).await;
+            let (path, body) = native::request(dialect, target);
+            let answer = world.post(&path, &body).await;
+            follow(&world, dialect, &path, &answer).await;
+            let applied = world.applied().await;
+            assert_eq!(applied.len(), 1, "{dialect}");
+            assert_eq!(applied[0]["generation"], "cbr-v3", "{dialect}");
+            // Refused and done are two restores, and the second names the first.
+            let list = world.get("/api/v1/restores").await.json();
+            let restores = list["restores"].as_array().cloned().unwrap_or_default();
+            assert_eq!(restores.len(), 2, "{list}");
+            let done = restores.iter().find(|restore| restore["status"] == "succeeded").expect("one");
+            let refused = restores.iter().find(|restore| restore["status"] == "rejected").expect("one");
+            assert_eq!(done["instead_of"], refused["id"]);
+            assert_eq!(refused["error"]["code"], "generation_retired");
+            world.end().await;
+        }
+    }
+}
+
+/// Asked again, with its key and without: the same restore, done once.
+#[tokio::test]
+async fn what_went_around_is_asked_for_again_and_done_once() {
+    let world = closed("BackupService.4008", Settings::default()).await;
+    let key = [("idempotency-key", "the-one")];
+    let request = requests::csbs_server();
+    let first = world.post_with("/api/v1/restores", &request, &key).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    let id = first.json()["id"].clone();
+    let again = world.post_with("/api/v1/restores", &request, &key).await;
+    assert_eq!(again.json()["id"], id, "{}", again.text());
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(world.submit(&request).await.json()["id"], id);
+    world.until_status(id.as_str().unwrap_or_default(), "succeeded").await;
+    assert_eq!(world.post_with("/api/v1/restores", &request, &key).await.json()["id"], id);
+    assert_eq!(world.submit(&request).await.json()["id"], id);
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// Told once, the closed generation is not asked for every restore.
+#[tokio::test]
+async fn a_closed_generation_is_asked_once() {
+    let world = closed("BackupService.4008", Settings::default()).await;
+    world.behave(json!({"extra_disks": 5, "restore_seconds": 1})).await;
+    for number in 0..5 {
+        let answer = world.submit(&requests::extra_disk(number)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    let arrived = world.arrived().await;
+    let asked = arrived.iter().filter(|request| {
+        request["method"] == Method::POST.as_str()
+            && request["path"].as_str().is_some_and(|path| path.starts_with("/vbs/v2/"))
+    });
+    assert_eq!(asked.count(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn without_another_way_it_is_refused() {
+    let routes = CLOSED.replace("on_retired = \"cbr\"", "");
+    let world = World::with(Settings::default().routes(&routes).and(DOORS)).await;
+    let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
+    let answer = json!({"status": 400, "body": said});
+    world.faults(json!([{"match": {"method": "POST", "path": "/v1/*/restores"}, "answer": answer}])).await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.json()["error_code"], "BackupService.4008");
+    assert!(world.applied().await.is_empty());
+    world.end().await;
+}
+
+/// A share of the targets: the same ones each time, and about as many as the share says.
+#[tokio::test]
+async fn a_share_of_the_targets_goes_one_way() {
+    let routes = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+[[routes]]
+upstream = "cbr"
+share = 0.3
+[[routes]]
+upstream = "vbs"
+"#;
+    let world = World::with(Settings::default().routes(routes)).await;
+    let mut to_cbr = 0;
+    for number in 0..200 {
+        let request = requests::extra_disk(number);
+        let way = |answer: restore_tests::Answer| answer.json()["route"]["upstream"].clone();
+        let first = way(world.post("/api/v1/restore-previews", &request).await);
+        assert_eq!(first, way(world.post("/api/v1/restore-previews", &request).await), "{}", ids::PROJECT);
+        to_cbr += usize::from(first == "cbr");
+    }
+    assert!((40..80).contains(&to_cbr), "{to_cbr} of 200");
+    world.end().await;
+}
