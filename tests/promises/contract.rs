@@ -186,6 +186,23 @@ fn body(schema: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
     ]
 }
 
+/// What a program of a native dialect asks for, and what is nearly that.
+fn native_bodies() -> BoxedStrategy<Vec<u8>> {
+    let good = json!({
+        "dialect": "vbs-v2", "method": "POST",
+        "path": format!("/v2/{}/cloudbackups/{}/restore", ids::PROJECT, ids::FREE.0),
+        "body": {"restore": {"volume_id": ids::FREE.1}},
+    });
+    let wrong = (Just(good.clone()), any::<prop::sample::Index>(), 0_u8..6, edges());
+    prop_oneof![
+        Just(good).prop_map(|value| value.to_string().into_bytes()),
+        wrong
+            .prop_map(|(value, place, how, text)| changed(value, place, how, &text).to_string().into_bytes()),
+        edges().prop_map(String::into_bytes),
+    ]
+    .boxed()
+}
+
 /// Whether a text can stand in a header, for a client that is not the subject here.
 fn fits_header(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.trim() == text
@@ -229,6 +246,7 @@ fn cases(
     (method, template): (String, String),
     restores: &[String],
 ) -> BoxedStrategy<Case> {
+    let template_of_natives = template == "/api/v1/native-previews";
     let operation = contract.operation(&method, &template);
     let shared = &contract.document["paths"][&template]["parameters"];
     let mut case = Just(Case {
@@ -274,7 +292,9 @@ fn cases(
     }
     if operation["requestBody"].is_object() {
         let kind = prop_oneof![9 => Just("application/json".to_owned()), 1 => edges()];
-        case = (case, body(schema), kind)
+        let native = template_of_natives.then(native_bodies);
+        let body = native.unwrap_or_else(|| body(schema).boxed());
+        case = (case, body, kind)
             .prop_map(|(mut case, body, kind)| {
                 if fits_header(&kind) {
                     case.headers.push(("content-type".to_owned(), kind));

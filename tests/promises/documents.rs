@@ -143,7 +143,29 @@ async fn every_answer_fits_the_contract() {
 
     // Refusals of the gateway's own.
     let json_token = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
-    for path in [restores, checks, previews] {
+    let native = json!({
+        "dialect": "vbs-v2", "method": "POST",
+        "path": format!("/v2/{}/cloudbackups/{}/restore", ids::PROJECT, ids::FREE.0),
+        "body": {"restore": {"volume_id": ids::FREE.1}},
+    });
+    let shown = world.post("/api/v1/native-previews", &native).await;
+    contract.hold("POST", "/api/v1/native-previews", &shown);
+    assert_eq!(shown.json()["native"]["asks_for"]["source"]["backup_id"], ids::FREE.0, "{}", shown.text());
+    for (member, wrong) in [
+        ("dialect", json!("karbor")),
+        ("method", json!("GET")),
+        ("path", json!("/v2")),
+        ("path", json!("no path \u{7f}")),
+        ("body", json!({"restore": {}})),
+    ] {
+        let mut other = native.clone();
+        other[member] = wrong;
+        let refused = world.post("/api/v1/native-previews", &other).await;
+        assert!((400..=422).contains(&refused.status), "{other}: {}", refused.text());
+        contract.hold("POST", "/api/v1/native-previews", &refused);
+    }
+
+    for path in [restores, checks, previews, "/api/v1/native-previews"] {
         for body in ["", "{", "{}", "[1]", &"x".repeat(70_000)] {
             contract.hold("POST", path, &send(Method::POST, path, &json_token, body.to_owned()).await);
         }

@@ -146,3 +146,38 @@ async fn every_dialect_and_generation_as_the_matrix_has_it() {
         futures_util::future::join_all(cells.iter().map(play)).await;
     }
 }
+
+/// What the gateway says of itself is what it does.
+#[tokio::test]
+async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
+    let mut said = std::collections::BTreeMap::new();
+    for upstream in ["csbs", "cbr", "vbs"] {
+        let world = World::with(settings(upstream)).await;
+        let capabilities = world.get("/api/v1/capabilities").await;
+        assert_eq!(capabilities.status, 200, "{}", capabilities.text());
+        for dialect in capabilities.json()["dialects"].as_array().expect("a list") {
+            for target in dialect["upstreams"][0]["targets"].as_array().expect("a list") {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let name = (text(&dialect["dialect"]), text(&target["target"]), upstream.to_owned());
+                said.insert(name, text(&target["verdict"]));
+            }
+        }
+        world.end().await;
+    }
+    assert_eq!(said.len(), 4 * 3 * 3);
+    for cell in CELLS {
+        let name = (cell.dialect.to_owned(), cell.target.to_owned(), cell.upstream.to_owned());
+        let verdict = said.get(&name).map(String::as_str).unwrap_or_default();
+        let kept = match cell.refused {
+            None => ["lossless", "lossy"].contains(&verdict),
+            // No route of these settings opts in.
+            Some(CANNOT) => ["impossible", "by_opt_in"].contains(&verdict),
+            Some(_) => verdict == "no_word",
+        };
+        assert!(kept, "{name:?}: {verdict}");
+    }
+    // What disk by disk does is held elsewhere, for these two.
+    let by_opt_in: Vec<_> = said.iter().filter(|(_, verdict)| *verdict == "by_opt_in").collect();
+    let server = |(name, _): &(&(String, String, String), _)| name.1 == "server" && name.2 == "vbs";
+    assert!(by_opt_in.len() == 2 && by_opt_in.iter().all(server), "{by_opt_in:?}");
+}

@@ -1,7 +1,9 @@
 //! Questions that change nothing: may a restore be done, what would be sent, what can each
 //! upstream express.
 
-use restore_generations::{Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step};
+use restore_generations::{
+    Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, door, matrix,
+};
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::Engine;
 use crate::access::{Access, whose};
 use crate::caller::{Action, Caller};
+use crate::names;
 use crate::parts;
 use crate::replay::Reads;
 use crate::route::Plan;
@@ -48,6 +51,8 @@ pub struct Preview {
     pub reads: Vec<(String, &'static str)>,
     /// SHA-256 over method, URL and body.
     pub digest: String,
+    /// Backups whose names in that generation only reads could tell; they stand as they came.
+    pub unknown_names: usize,
 }
 
 impl Engine {
@@ -106,12 +111,26 @@ impl Engine {
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
     /// the real call would fail before its first byte.
     ///
+    /// Through the native door of another generation (`origin`), backups have the names of the operator's table, and those
+    /// that they came with where it has none: only reads could tell.
+    ///
     /// # Errors
     /// When the caller may not ask, no route takes it or its generation cannot express it.
-    pub async fn preview(&self, request: &RestoreRequest, caller: &Caller) -> Result<Preview, Problem> {
-        let plan = self.permitted_plan(caller, Action::Preview, request, None)?;
+    pub async fn preview(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+    ) -> Result<Preview, Problem> {
+        let plan = self.permitted_plan(caller, Action::Preview, request, origin)?;
+        let strange = origin.filter(|origin| names::differ(Some(origin), &plan));
+        let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
+        let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
         let mut known = self.known(&plan, request).await;
-        let reads = self.first_reads(&plan, request, &known);
+        let mut reads = self.first_reads(&plan, request, &known);
+        if let Some(origin) = strange {
+            reads.splice(0..0, self.reads_of_names(request, origin, &plan));
+        }
         // What only a read could tell stands as a placeholder; the real call reads it first.
         let open = request.source.checkpoint_id.is_none() && known.checkpoint_id.is_none();
         if open {
@@ -134,7 +153,7 @@ impl Engine {
             return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
         };
         if plan.pin.fan_out {
-            encoded.losses.extend(parts::LOSSES);
+            encoded.losses.extend(matrix::DISK_BY_DISK);
         }
         Ok(Preview {
             upstream: plan.pin.upstream,
@@ -146,6 +165,7 @@ impl Engine {
             further: further.into_iter().map(|(url, encoded)| (url, encoded.call)).collect(),
             reads,
             digest: hex::encode(hash.finalize()),
+            unknown_names: unknown,
         })
     }
 
@@ -162,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// What each configured upstream can express.
+    /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
     pub fn capabilities(&self) -> Value {
         let upstreams: Vec<Value> = self
@@ -194,11 +214,41 @@ impl Engine {
                 })
             })
             .collect();
+        let dialects: Vec<Value> = door::ALL
+            .iter()
+            .map(|door| {
+                let routed = self.0.routes.of_dialect(door.dialect());
+                let upstreams: Vec<Value> = routed
+                    .iter()
+                    .map(|upstream| {
+                        let generation = upstream.generation();
+                        let cells = matrix::cells(*door, generation);
+                        json!({
+                            "name": upstream.name(),
+                            "generation": generation.name(),
+                            "targets": cells.iter().map(cell).collect::<Vec<_>>(),
+                        })
+                    })
+                    .collect();
+                json!({ "dialect": door.dialect(), "names": door.generation(), "upstreams": upstreams })
+            })
+            .collect();
         let keys = json!({
             "header": "Idempotency-Key",
             "window_seconds": self.0.routes.longest_key_window().as_secs(),
             "keys_per_caller": self.0.policy.keys_per_caller,
         });
-        json!({ "upstreams": upstreams, "idempotency": keys })
+        json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
     }
+}
+
+/// One cell of dialect and generation.
+#[must_use]
+pub fn cell(cell: &matrix::Cell) -> Value {
+    json!({
+        "target": cell.target.as_str(),
+        "verdict": cell.verdict.as_str(),
+        "conditions": cell.conditions,
+        "lost": cell.lost,
+    })
 }

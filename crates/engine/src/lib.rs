@@ -62,8 +62,8 @@ use access::Access;
 use agenda::Lane;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
-pub use inquire::{CheckReport, Preview};
-pub use names::{Named, Pair, Pairs};
+pub use inquire::{CheckReport, Preview, cell};
+pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
 pub use submit::{Refusal, Submission, Submitted};

@@ -26,11 +26,6 @@ use crate::replay::Reads;
 use crate::route::Plan;
 use crate::{Engine, number};
 
-/// What a server loses that is restored disk by disk.
-pub(crate) const LOSSES: [(&str, &str); 2] = [
-    ("target.power_on", "disks alone are restored: whoever asks stops and starts the server"),
-    ("target", "one call per disk, not one act: some disks may be restored while others are not"),
-];
 /// Evidence of the whole that rests on its parts.
 const PARTS: &str = "parts";
 /// What stands for the status of a part that will not be sent.

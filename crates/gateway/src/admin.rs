@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Failure};
 use crate::callers::{Callers, Certificate, Presented};
+use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
 use crate::layers::well_formed;
 use crate::memory::Memory;
@@ -44,6 +45,7 @@ pub(crate) struct Admin {
     pub(crate) same_site: SameSite,
     pub(crate) callers: Callers,
     pub(crate) memory: Memory,
+    pub(crate) usage: Usage,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -56,7 +58,7 @@ const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
 const PAGE: usize = 500;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/livez",
     "/readyz",
     "/metrics",
@@ -65,6 +67,7 @@ const PAGES: [&str; 8] = [
     "/recovery",
     "/recovery/unrecorded",
     "/webhooks",
+    "/usage",
 ];
 /// Told to everybody: orchestrators ask without a credential.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
@@ -160,6 +163,7 @@ impl Admin {
             "/recovery" => self.recovery(),
             "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
             "/webhooks" => self.webhooks().await?,
+            "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
             _ => return Err(other_method(path)),
         })
     }

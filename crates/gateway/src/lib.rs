@@ -36,6 +36,7 @@ use moka::future::Cache;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Policy};
+use restore_generations::door;
 use restore_model::{Clock, SystemClock};
 use restore_upstream::{Courier, Receiver};
 use tokio::net::TcpListener;
@@ -204,12 +205,15 @@ impl Gateway {
 
         let callers = Arc::new(api_callers);
         let rate = access::rates(settings);
+        let usage = doors::usage::Usage::new(now);
         let app = Arc::new(api::App {
             engine: engine.clone(),
             wait_cap: settings.limits.wait_seconds,
             signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
             json_depth: settings.limits.json_depth,
             page_size: settings.limits.page_size,
+            origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
+            usage: usage.clone(),
             streams: api::streams::Streams::new(
                 settings.limits.streams,
                 settings.limits.stream_seconds,
@@ -276,6 +280,7 @@ impl Gateway {
             same_site: SameSite { local: settings.listen.admin.ip().is_loopback(), ..same_site },
             callers: admin_callers,
             memory: memory.clone(),
+            usage,
         });
         let pages = tower::service_fn(move |request| {
             let pages = Arc::clone(&pages);

@@ -128,3 +128,65 @@ fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
     assert_eq!(bad.status.code(), Some(3));
     assert!(text(&bad.stderr).contains("/project_id"));
 }
+
+#[test]
+fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    let table = folder.path().join("ids.csv");
+    std::fs::write(&table, "from,from_id,to,to_id\nvbs-v2,b1,cbr-v3,c1\n").unwrap();
+    let upstream = |name: &str, generation: &str| {
+        format!(
+            "[[upstreams]]\nname = \"{name}\"\ngeneration = \"{generation}\"\nendpoint = \"https://{name}.example\"\n"
+        )
+    };
+    let settings = format!(
+        "[ids]\nmap_file = {:?}\n{}{}[[routes]]\ndialect = [\"vbs-v2\"]\nupstream = \"cbr\"\n[[routes]]\nupstream = \"vbs\"\n",
+        table.display().to_string(),
+        upstream("cbr", "cbr-v3"),
+        upstream("vbs", "vbs-v2"),
+    );
+    std::fs::write(&config, settings).unwrap();
+    let request = folder.path().join("request.json");
+    std::fs::write(&request, r#"{"restore": {"volume_id": "v1"}}"#).unwrap();
+    let (config, request) = (config.display().to_string(), request.display().to_string());
+    let preview = |dialect: &str, path: &str| {
+        let dialect = ["--dialect", dialect, "--path", path];
+        run(&[&["preview", "--config", &config][..], &dialect, &[&request]].concat())
+    };
+    let project = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    let shown = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+
+    // By the table, to the generation that the route for this dialect leads to.
+    let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b1/restore"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let body = shown(&output);
+    assert_eq!(body["request"]["url"], format!("https://cbr.example/v3/{project}/backups/c1/restore"));
+    assert_eq!(body["native"]["names"], "table");
+    assert_eq!(body["native"]["asks_for"]["source"]["backup_id"], "b1");
+    assert!(body["route"]["reason"].as_str().unwrap().contains("through vbs-v2"), "{body}");
+
+    let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b2/restore"));
+    assert_eq!(shown(&output)["native"]["names"], "need_reads");
+    assert_eq!(shown(&output)["reads"][0]["reason"], "what the backup is of, as its own generation tells");
+
+    // Another dialect of the same generation takes another route, and keeps its names.
+    let output = preview("cinder-v3", &format!("/v3/{project}/backups/b1/restore"));
+    assert_eq!(shown(&output)["native"]["names"], "own", "{}", text(&output.stderr));
+    assert_eq!(shown(&output)["route"]["upstream"], "vbs");
+
+    let output = preview("vbs-v2", &format!("/v2/{project}/jobs/b1"));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("is no restore"));
+    assert_eq!(preview("karbor", "/v1").status.code(), Some(2));
+}
+
+#[test]
+fn capabilities_are_told_without_settings() {
+    let output = run(&["capabilities"]);
+    let rows = text(&output.stdout);
+    assert!(rows.contains("csbs-v1    vbs-v2    server    by opt in"), "{rows}");
+    let output = run(&["capabilities", "--format", "json"]);
+    let pairs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(pairs["pairs"].as_array().map(Vec::len), Some(4 * 3));
+}

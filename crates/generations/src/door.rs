@@ -7,7 +7,8 @@
 
 use restore_model::schema::Validator;
 use restore_model::{
-    Code, Effect, Id, Intent, Problem, ProjectId, RestoreRequest, State, Status, Timestamp, UpstreamError,
+    Code, Effect, Id, Intent, Problem, ProjectId, RestoreRequest, State, Status, TargetKind, Timestamp,
+    UpstreamError,
 };
 use serde_json::{Value, json};
 
@@ -188,6 +189,14 @@ pub trait Door: Send + Sync + 'static {
 
     /// Whether the clouds have announced its end.
     fn is_old(&self) -> bool;
+
+    /// The kinds of target that it has words for.
+    fn targets(&self) -> &'static [TargetKind];
+
+    /// Whether its restore call says this member of the canonical request, of those that not every dialect has.
+    fn says(&self, _member: &str) -> bool {
+        false
+    }
 
     /// Its places. What is not here is passed on if it is a read.
     fn places(&self) -> &'static [Place];

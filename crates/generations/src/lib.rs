@@ -33,6 +33,7 @@ pub mod codes;
 pub mod door;
 pub mod errors;
 mod lenient;
+pub mod matrix;
 pub mod schemas;
 mod volumes;
 

@@ -36,6 +36,7 @@ schemas![
     "restore-events",
     "restore-check",
     "restore-preview",
+    "native-preview-request",
     "capabilities",
     "problem",
 ];

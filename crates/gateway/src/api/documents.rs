@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use restore_generations::door;
+use restore_generations::matrix::{self, Fate};
 use restore_model::{Code, Problem, schema};
 use serde_json::Value;
 
@@ -110,6 +112,7 @@ fn docs_body() -> String {
             body.push_str("</table>");
         }
     }
+    dialects(&mut body);
     body.push_str("<h2>Schemas</h2><ul>");
     for (name, _) in schema::ALL {
         let _ = write!(body, "<li><a href=\"/schemas/{name}\">{name}</a></li>");
@@ -126,6 +129,34 @@ fn docs_body() -> String {
     }
     body.push_str("</table>");
     body
+}
+
+/// What comes of each dialect at each generation, out of what these say of themselves.
+fn dialects(body: &mut String) {
+    body.push_str(
+        "<h2>Native dialects</h2><p>What comes of a restore that a program asks for in its own dialect, by the generation \
+         that carries it out. Where a dialect has no word for a kind of target, there is no row.</p><table><tr><th>dialect</th>\
+         <th>generation</th><th>target</th><th>verdict</th><th>if</th><th>lost</th></tr>",
+    );
+    let list = |items: &mut dyn Iterator<Item = &str>| items.map(escape).collect::<Vec<_>>().join("<br>");
+    for door in door::ALL {
+        for generation in restore_generations::ALL {
+            let cells = matrix::cells(*door, *generation);
+            for cell in cells.iter().filter(|cell| cell.verdict != Fate::Unspeakable) {
+                let _ = write!(
+                    body,
+                    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    door.dialect(),
+                    generation.name(),
+                    cell.target.as_str(),
+                    cell.verdict.as_str().replace('_', " "),
+                    list(&mut cell.conditions.iter().copied()),
+                    list(&mut cell.lost.iter().map(String::as_str)),
+                );
+            }
+        }
+    }
+    body.push_str("</table>");
 }
 
 /// What a reference within the contract stands for; anything else stands for itself.

@@ -1,12 +1,18 @@
 //! Questions over HTTP: checks, previews, capabilities. None of them changes anything.
 
+use std::sync::LazyLock;
+
 use http::StatusCode;
 use restore_engine::Preview;
-use restore_generations::Check;
+use restore_generations::{Check, door};
+use restore_model::schema::{self, Validator};
+use restore_model::{Code, Fault, Origin, Problem, RestoreRequest};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, Asked};
 use crate::answer::{self, Answer, Failure};
+use crate::doors;
 
 /// `POST /api/v1/restore-checks`.
 pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
@@ -38,8 +44,53 @@ fn check_body(check: &Check) -> Value {
 /// `POST /api/v1/restore-previews`.
 pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request(app)?;
-    let preview = app.engine.preview(&request, &asked.caller).await?;
+    let preview = app.engine.preview(&request, None, &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &preview_body(&preview)))
+}
+
+static NATIVE: LazyLock<Validator> = LazyLock::new(|| {
+    let text = schema::text("native-preview-request").unwrap_or_default();
+    // The text is part of the binary and every test run compiles it.
+    schema::compile(text).unwrap_or_else(|error| panic!("native-preview-request does not compile: {error}"))
+});
+
+/// A restore as a program of a native dialect asks for it.
+#[derive(Deserialize)]
+struct Native {
+    dialect: String,
+    path: String,
+    body: Value,
+}
+
+/// `POST /api/v1/native-previews`.
+pub(super) async fn native_preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
+    let Native { dialect, path, body } = schema::parse(&NATIVE, asked.json(app)?)?;
+    let refused = |pointer: &str, why: String| {
+        let problem = Problem::new(Code::InvalidRequest, "1 fault(s) in the request; nothing was sent");
+        Failure::from(problem.faults(vec![Fault::at(pointer, why)]))
+    };
+    let Some(door) = door::by_name(&dialect) else {
+        return Err(refused("/dialect", format!("the dialects are {}", door::names().join(", "))));
+    };
+    let Ok(path) = path.parse() else { return Err(refused("/path", "this is no path".to_owned())) };
+    let Some(origin) = app.origins.iter().find(|origin| origin.dialect == dialect) else {
+        return Err(Problem::new(Code::Internal, "the dialect has no origin").into());
+    };
+    let request = doors::read(door, &path, body)?;
+    let preview = app.engine.preview(&request, Some(origin), &asked.caller).await?;
+    Ok(answer::json(StatusCode::OK, &native_body(&preview, origin, &request)))
+}
+
+/// What a preview of a native request shows; the command line prints the same.
+pub(crate) fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest) -> Value {
+    let names = match (preview.generation == origin.generation, preview.unknown_names) {
+        (true, _) => "own",
+        (false, 0) => "table",
+        (false, _) => "need_reads",
+    };
+    let mut body = preview_body(preview);
+    body["native"] = json!({ "dialect": origin.dialect, "asks_for": request, "names": names });
+    body
 }
 
 /// What a preview shows; the command line prints the same.

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use moka::future::Cache;
 use restore_engine::{Caller, Engine};
-use restore_model::{Code, Problem, RestoreId, RestoreRequest, json, schema};
+use restore_model::{Code, Origin, Problem, RestoreId, RestoreRequest, json, schema};
 use restore_upstream::TraceContext;
 use tower::Service;
 
 use crate::answer::{Answer, Failure};
 use crate::callers::Claim;
 use crate::doors::serve::{self, Call};
+use crate::doors::usage::Usage;
 use crate::layers::Future;
 use crate::layers::shed::Place;
 use crate::routes::{Action, Found};
@@ -40,6 +41,10 @@ pub(crate) struct App {
     pub(crate) json_depth: usize,
     /// Largest page of a list.
     pub(crate) page_size: usize,
+    /// Where a restore of each dialect comes from.
+    pub(crate) origins: Vec<Origin>,
+    /// Who asks at native doors.
+    pub(crate) usage: Usage,
     /// The streams of events that are open.
     pub(crate) streams: streams::Streams,
 }
@@ -78,6 +83,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 Some(Found::Route { action, parameter, .. }) => (action, parameter),
                 Some(Found::Door(at)) => {
                     let call = Call::new(head, body);
+                    app.usage.count(&at, call.caller(), app.engine.clock().now());
                     return Box::pin(serve::answer(&app, &at, call)).await;
                 }
                 Some(Found::OtherMethod { allow, .. }) => {
@@ -111,6 +117,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 Action::Cancel => restores::cancel(&app, &asked).await,
                 Action::Check => Box::pin(inquiries::check(&app, asked)).await,
                 Action::Preview => inquiries::preview(&app, &asked).await,
+                Action::NativePreview => inquiries::native_preview(&app, &asked).await,
                 Action::Capabilities => Ok(inquiries::capabilities(&app)),
                 Action::OpenApi => Ok(documents::openapi()),
                 Action::Docs => Ok(documents::docs()),
@@ -124,12 +131,15 @@ impl Service<Request<Bytes>> for Dispatch {
 impl Asked {
     /// The canonical request in the body.
     fn restore_request(&self, app: &App) -> Result<RestoreRequest, Failure> {
-        let value = json::read_within(&self.body, app.json_depth).map_err(|fault| {
+        Ok(schema::parse_restore(self.json(app)?)?)
+    }
+
+    fn json(&self, app: &App) -> Result<serde_json::Value, Failure> {
+        json::read_within(&self.body, app.json_depth).map_err(|fault| {
             let problem = Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent"));
             let failure = Failure::from(problem);
             if fault.too_deep { failure.at_limit("json_depth") } else { failure }
-        })?;
-        Ok(schema::parse_restore(value)?)
+        })
     }
 
     /// The restore that the path names.

@@ -10,8 +10,10 @@ use clap::{Parser, Subcommand};
 
 use crate::settings::{self, Faults, Settings, Source};
 
+mod capabilities;
 mod check_config;
 mod demo;
+mod ids;
 mod ledger;
 mod operate;
 mod preview;
@@ -49,8 +51,15 @@ enum Command {
     CheckConfig(check_config::Options),
     /// Show what a request would send; nothing is sent
     Preview(preview::Options),
+    /// Show what comes of each native dialect at each generation
+    Capabilities(capabilities::Options),
+    /// What backups are called by another generation than the one that made them
+    #[command(subcommand)]
+    Ids(ids::Ids),
     /// List what waits for a person or takes too long
     Attention(operate::Attention),
+    /// Show who still asks in which native dialect, for what, since when
+    Usage(operate::Usage),
     /// End a restore that waits for a person, on your word
     Resolve(operate::Resolve),
     /// Whether nothing is sent because the ledger may be an old copy, and the end of that
@@ -129,7 +138,10 @@ pub fn main() -> ExitCode {
         Command::Simulate(options) => with_runtime(simulate::run(options)),
         Command::CheckConfig(options) => check_config::run(&options),
         Command::Preview(options) => with_runtime(preview::run(options)),
+        Command::Capabilities(options) => capabilities::run(&options),
+        Command::Ids(command) => with_runtime(ids::run(command)),
         Command::Attention(options) => with_runtime(operate::attention(options)),
+        Command::Usage(options) => with_runtime(operate::usage(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),
         Command::ApiKey => api_key(),

@@ -1,4 +1,5 @@
-//! `attention`, `resolve` and `recovery`: what only a person decides, said to a running gateway's admin listener.
+//! `attention`, `resolve`, `recovery` and `usage`: what a person decides or should know, by a running gateway's admin
+//! listener.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,6 +103,16 @@ pub(super) enum Recovery {
 pub(super) struct Attention {
     #[command(flatten)]
     at: At,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Usage {
+    #[command(flatten)]
+    at: At,
+}
+
+pub(super) async fn usage(options: Usage) -> ExitCode {
+    say(&options.at, Method::GET, "/usage", None).await
 }
 
 /// Ends with failure when there is anything to attend to, so that a watchdog can call it.

@@ -6,19 +6,31 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use restore_engine::{Decision, Engine, Witness};
+use http::Uri;
+use restore_engine::{Caller, Decision, Engine, Witness};
+use restore_generations::{Door, door};
 use restore_ledger::{Entry, LedgerUrl};
 use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
+use serde_json::Value;
 
 use super::{SettingsFile, print_text};
+use crate::api::inquiries::{native_body, preview_body};
+use crate::doors;
 use crate::rotation::Rotation;
+use crate::settings::Settings;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
     file: SettingsFile,
-    /// A canonical restore request; - is standard input
+    /// A restore request, canonical or of the dialect; - is standard input
     request: PathBuf,
+    /// The native dialect that it is in: shows what it becomes
+    #[arg(long, requires = "path")]
+    dialect: Option<String>,
+    /// The dialect's own path that it would be posted to, without a door's prefix
+    #[arg(long, requires = "dialect")]
+    path: Option<Uri>,
 }
 
 /// Exit code for a request that would be refused.
@@ -43,42 +55,62 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let routes = match crate::upstreams::routes(&settings, &clock, &mut Rotation::new()) {
-        Ok(routes) => routes,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return ExitCode::from(super::CONFIG);
-        }
+    let engine = match engine(&settings).await {
+        Ok(engine) => engine,
+        Err(code) => return code,
     };
-    let ledger = match restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default()).await
-    {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+    let door = match options.dialect.as_deref().map(|name| (name, door::by_name(name))) {
+        Some((name, None)) => {
+            eprintln!("error: no dialect {name}; there are {}", door::names().join(", "));
+            return ExitCode::from(2);
         }
+        Some((_, Some(door))) => Some((door, options.path.unwrap_or_default())),
+        None => None,
     };
-    let policy = crate::policy(&settings);
-    let engine = Engine::new(ledger, routes, policy, Arc::new(SystemClock), Arc::new(Nobody));
-    let previewed = match json::read(&text) {
-        Err(fault) => Err(Problem::new(restore_model::Code::InvalidJson, fault.to_string())),
-        Ok(value) => match schema::parse_restore(value) {
-            Err(problem) => Err(problem),
-            Ok(request) => engine.preview(&request, &restore_engine::Caller::anyone(None)).await,
-        },
-    };
-    match previewed {
-        Ok(preview) => {
-            let body = crate::api::inquiries::preview_body(&preview);
-            print_text(&serde_json::to_string_pretty(&body).unwrap_or_default())
-        }
+    match shown(&settings, &engine, door, &text).await {
+        Ok(body) => print_text(&serde_json::to_string_pretty(&body).unwrap_or_default()),
         Err(problem) => {
             let body = crate::answer::problem_body(&problem, "", None);
             eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
             ExitCode::from(REFUSED)
         }
     }
+}
+
+/// What a request would send; of a native one also what it asks for, and whether the names in it are those of the call.
+async fn shown(
+    settings: &Settings,
+    engine: &Engine,
+    door: Option<(&'static dyn Door, Uri)>,
+    text: &[u8],
+) -> Result<Value, Problem> {
+    let value = json::read(text)
+        .map_err(|fault| Problem::new(restore_model::Code::InvalidJson, fault.to_string()))?;
+    let caller = Caller::anyone(None);
+    let Some((door, path)) = door else {
+        let request = schema::parse_restore(value)?;
+        return Ok(preview_body(&engine.preview(&request, None, &caller).await?));
+    };
+    let request = doors::read(door, &path, value)?;
+    let origin = doors::origin(settings, door);
+    let preview = engine.preview(&request, Some(&origin), &caller).await?;
+    Ok(native_body(&preview, &origin, &request))
+}
+
+/// An engine that keeps nothing, under these settings; faults are printed here.
+pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let routes = crate::upstreams::routes(settings, &clock, &mut Rotation::new()).map_err(|why| {
+        eprintln!("error: {why}");
+        ExitCode::from(super::CONFIG)
+    })?;
+    let ledger = restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default())
+        .await
+        .map_err(|error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        })?;
+    Ok(Engine::new(ledger, routes, crate::policy(settings), clock, Arc::new(Nobody)))
 }
 
 fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {

@@ -10,12 +10,14 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, header};
 use restore_generations::Door;
 use restore_generations::door::{self, Act, Form, Place};
-use restore_model::{Code, Id, Problem, ProjectId};
+use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
 use crate::settings::{Listener, Settings};
 
 pub(crate) mod links;
+pub(crate) mod notice;
 pub(crate) mod serve;
+pub(crate) mod usage;
 
 /// Where a door stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct OpenDoor {
     pub(crate) upstream: Option<String>,
     /// How links to it begin: its listener speaks TLS, or does not.
     pub(crate) scheme: &'static str,
+    /// What every answer of it tells in its headers.
+    pub(crate) notice: HeaderMap,
     places: matchit::Router<Vec<&'static Place>>,
 }
 
@@ -51,6 +55,7 @@ impl OpenDoor {
         stand: Stand,
         upstream: Option<String>,
         scheme: &'static str,
+        notice: HeaderMap,
     ) -> Self {
         let mut places = matchit::Router::new();
         let all = door.places();
@@ -64,7 +69,7 @@ impl OpenDoor {
                 panic!("{}: {}: {error}", door.dialect(), place.template);
             }
         }
-        Self { door, stand, upstream, scheme, places }
+        Self { door, stand, upstream, scheme, notice, places }
     }
 
     /// The dialect's own path of a path at this door.
@@ -213,7 +218,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
         let door = door::by_name(&written.dialect)
             .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
         let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
-        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme));
+        let notice = notice::headers(door, written);
+        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme, notice.clone()));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
@@ -226,6 +232,33 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
         }
     }
     Ok(opened)
+}
+
+/// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
+pub(crate) fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
+    let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
+    let upstream = written.and_then(|written| written.upstream.clone());
+    Origin {
+        dialect: door.dialect().to_owned(),
+        generation: door.generation().to_owned(),
+        upstream: upstream.or_else(|| the_only_one(settings, door.generation())),
+        echo: serde_json::Value::Null,
+    }
+}
+
+/// What a native request to restore asks for, whether or not a door is open.
+pub(crate) fn read(
+    door: &'static dyn Door,
+    path: &Uri,
+    body: serde_json::Value,
+) -> Result<RestoreRequest, Problem> {
+    let open = OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new());
+    let at = Arc::new(open).find(&Method::POST, path.path());
+    if !at.restores() {
+        let detail = format!("a POST of {} to this path is no restore", door.dialect());
+        return Err(Problem::new(Code::InvalidParameter, detail));
+    }
+    Ok(door.restore(at.form(), &at.named()?, body)?.request)
 }
 
 /// The upstream of a generation, where there is no doubt which.

@@ -51,6 +51,11 @@ impl Call {
         }
     }
 
+    /// Who asks.
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     fn json(&self, app: &App) -> Result<Value, Failure> {
         strict::read_within(&self.body, app.json_depth).map_err(|fault| {
             let failure =

@@ -89,6 +89,7 @@ where
         let settings = Arc::clone(&self.settings);
         let found = settings.router.find(request.method(), request.uri(), request.headers());
         let template = found.template();
+        let door = found.at_door().map(|at| Arc::clone(&at.door));
         let method = method(request.method());
 
         let (mut context, has_parent) = settings.context(request.headers());
@@ -105,9 +106,14 @@ where
             None => self.inner.call(request),
         };
         let finish = async move {
-            let answer = call.await;
-            if let Ok(answer) = &answer {
+            let mut answer = call.await;
+            if let Ok(answer) = &mut answer {
                 let status = answer.status().as_u16();
+                if let Some(door) = door {
+                    // Here, for no answer of a door goes by another way, a refusal or a panic's included.
+                    answer.headers_mut().extend(door.notice.clone());
+                    settings.requests.at_door(door.door.dialect(), template, status);
+                }
                 let current = Span::current();
                 if !current.is_none() {
                     current.record("http.response.status_code", i64::from(status));

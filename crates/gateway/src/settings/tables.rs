@@ -422,6 +422,14 @@ tables! {
         /// Name of the upstream, of the dialect's own generation, that knows what the gateway does not; reads are
         /// passed on to it. Absent = the only one of that generation; none is asked where there are several or none.
         upstream: Option<String> = Text => absent;
+        /// The day since which programs should speak something else, such as `2025-07-28`: told in `Deprecation` with every
+        /// answer. `no` = it is not old. Absent = as the dialect is: CSBS and VBS were closed to new projects on 2025-07-28.
+        deprecated: Option<String> = Text => absent;
+        /// The day on which this door is to be closed: told in `Sunset` with every answer. The gateway does not close it.
+        /// Absent = no day is known.
+        sunset: Option<String> = Text => absent;
+        /// Page that tells how to move: told in `Link` where the door is old or ends. Absent = none.
+        link: Option<Uri> = Url => absent;
     }
 
     /// What a restore must be for a route or a policy: every list that is present must hold it.

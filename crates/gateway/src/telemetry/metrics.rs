@@ -69,7 +69,12 @@ impl Metrics {
             .with_description("time of a request, the wait it asked for included")
             .with_boundaries(SECONDS.to_vec())
             .build();
-        Requests { duration }
+        let at_doors = self
+            .meter
+            .u64_counter("restore_gateway.door.requests")
+            .with_description("requests at native doors, by dialect, place and outcome")
+            .build();
+        Requests { duration, at_doors }
     }
 
     /// Counts the connections of a listener.
@@ -225,6 +230,7 @@ impl Metrics {
 #[derive(Clone)]
 pub(crate) struct Requests {
     duration: Histogram<f64>,
+    at_doors: Counter<u64>,
 }
 
 impl Requests {
@@ -236,6 +242,26 @@ impl Requests {
                 KeyValue::new("http.request.method", method),
                 KeyValue::new("http.route", template),
                 KeyValue::new("http.response.status_code", i64::from(status)),
+            ],
+        );
+    }
+}
+
+impl Requests {
+    /// One request at a native door has been answered. What has no place of its own was passed on, or was nothing.
+    pub(crate) fn at_door(&self, dialect: &'static str, template: &'static str, status: u16) {
+        let route = if template.is_empty() { "(passed on)" } else { template };
+        let outcome = match status {
+            ..400 => "answered",
+            400..500 => "refused",
+            _ => "failed",
+        };
+        self.at_doors.add(
+            1,
+            &[
+                KeyValue::new("dialect", dialect),
+                KeyValue::new("http.route", route),
+                KeyValue::new("outcome", outcome),
             ],
         );
     }

@@ -69,6 +69,10 @@ impl Door for CbrDoor {
         false
     }
 
+    fn targets(&self) -> &'static [TargetKind] {
+        &TargetKind::ALL
+    }
+
     fn places(&self) -> &'static [Place] {
         const PLACES: &[Place] = &[
             Place::new("POST", "/v3/{project_id}/backups/{id}/restore", Act::Restore),

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Code, Fault, Id, Mapping, Problem, RestoreRequest, Source, Status, Target};
+use restore_model::{Code, Fault, Id, Mapping, Problem, RestoreRequest, Source, Status, Target, TargetKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -82,6 +82,14 @@ impl Door for CsbsDoor {
 
     fn is_old(&self) -> bool {
         true
+    }
+
+    fn targets(&self) -> &'static [TargetKind] {
+        &[TargetKind::Server]
+    }
+
+    fn says(&self, member: &str) -> bool {
+        member == "source.checkpoint_id"
     }
 
     fn places(&self) -> &'static [Place] {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Id, Problem, Status};
+use restore_model::{Id, Problem, Status, TargetKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -43,6 +43,10 @@ impl Door for CinderDoor {
 
     fn is_old(&self) -> bool {
         false
+    }
+
+    fn targets(&self) -> &'static [TargetKind] {
+        &[TargetKind::Volume]
     }
 
     fn places(&self) -> &'static [Place] {

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Id, Problem, RestoreRequest, Source, Target};
+use restore_model::{Id, Problem, RestoreRequest, Source, Target, TargetKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -46,6 +46,10 @@ impl Door for VbsDoor {
 
     fn is_old(&self) -> bool {
         true
+    }
+
+    fn targets(&self) -> &'static [TargetKind] {
+        &[TargetKind::Volume]
     }
 
     fn places(&self) -> &'static [Place] {

@@ -5,6 +5,7 @@ use restore_generations::door;
 use serde_json::Value;
 
 use super::rows;
+use crate::doors::notice;
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
 
@@ -14,6 +15,7 @@ const OURS: [&str; 5] = ["/api", "/docs", "/openapi.json", "/problems", "/schema
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     let doors = rows(tree, "doors");
     for (index, door) in doors.iter().enumerate() {
+        days(door, index, report);
         let at = |key: &str| format!("doors[{index}].{key}");
         let places: Vec<&str> =
             ["prefix", "host", "listen"].into_iter().filter(|key| door[*key].is_string()).collect();
@@ -36,6 +38,19 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             _ => listen(tree, doors, index, report),
         }
         passes_on(tree, door, index, report);
+    }
+}
+
+/// What is told of a door's end is a day.
+fn days(door: &Value, index: usize, report: &mut Report<'_>) {
+    for key in ["deprecated", "sunset"] {
+        let Some(text) = door[key].as_str() else { continue };
+        if notice::day(text).is_none() && !(key == "deprecated" && text == notice::NO) {
+            let or = if key == "deprecated" { ", or `no`" } else { "" };
+            let help = format!("write it as `2027-06-30`{or}");
+            let path = format!("doors[{index}].{key}");
+            report.error(&path, Code::Conflict, format!("`{text}` is no day"), Some(help));
+        }
     }
 }
 

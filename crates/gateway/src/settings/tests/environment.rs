@@ -62,6 +62,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "doors[0].prefix" => ("/old".to_owned(), "/old".into()),
             "routes[0].on_retired" => ("b".to_owned(), "b".into()),
             "doors[0].upstream" => ("a".to_owned(), "a".into()),
+            "doors[0].deprecated" | "doors[0].sunset" => ("2027-06-30".to_owned(), "2027-06-30".into()),
             "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),
@@ -86,7 +87,11 @@ fn the_twin_of_every_key_wins_over_the_file() {
                 ("RESTORE_GATEWAY_UPSTREAMS_1_GENERATION", "cbr-v3"),
                 ("RESTORE_GATEWAY_UPSTREAMS_1_ENDPOINT", "https://other.cloud.example"),
             ]),
-            "doors[0].dialect" | "doors[0].upstream" => {
+            "doors[0].dialect"
+            | "doors[0].upstream"
+            | "doors[0].deprecated"
+            | "doors[0].sunset"
+            | "doors[0].link" => {
                 variables.extend([
                     ("RESTORE_GATEWAY_DOORS_0_DIALECT", "cbr-v3"),
                     ("RESTORE_GATEWAY_DOORS_0_PREFIX", "/cbr"),

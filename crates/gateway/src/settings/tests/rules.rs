@@ -112,3 +112,17 @@ fn the_least_has_no_fault() {
     let settings = clean(LEAST, &[]);
     assert_eq!((settings.upstreams.len(), settings.routes.len()), (1, 1));
 }
+
+#[test]
+fn a_door_is_old_since_a_day_and_ends_on_one() {
+    let door = "[[doors]]\ndialect = \"csbs-v1\"\nprefix = \"/csbs\"\n";
+    let faulty = format!("{door}deprecated = \"yes\"\nsunset = \"30.06.2027\"\n");
+    assert_eq!(
+        with(&faulty),
+        [
+            "12:14 conflict doors[0].deprecated: `yes` is no day",
+            "13:10 conflict doors[0].sunset: `30.06.2027` is no day",
+        ]
+    );
+    assert!(with(&format!("{door}deprecated = \"no\"\nsunset = \"2027-06-30\"\n")).is_empty());
+}

@@ -1,0 +1,310 @@
+//! What a backup is called by the generation that carries a restore out, where the request came through the door of
+//! another one. Whether ids survive a move between generations is documented nowhere, and a wrong one overwrites disks,
+//! so names are found on proof or not at all (wire reference 6.4). In this order:
+//!
+//! 1. the operator's own table of pairs;
+//! 2. the same id, if the backup that has it is of the same resource, kind and time as the one that the caller means;
+//!    where the caller's own generation cannot be asked any more, if every disk of the request is a part of it;
+//! 3. the one backup of the same resource and time, with the same disks.
+//!
+//! Each step and what it compared is data ([`Step`]): kept with the restore, and shown to people who ask beforehand.
+
+use std::sync::Arc;
+
+use restore_generations::{Backup, Call};
+use restore_model::{Code, Id, Origin, Problem, RestoreRequest};
+use restore_upstream::{Token, Upstream, With};
+
+use crate::Engine;
+use crate::access::{Access, whose};
+use crate::route::Plan;
+
+mod decide;
+mod pairs;
+
+pub use decide::{Asked, Names};
+pub use pairs::{Pair, Pairs};
+
+/// One step on the way to a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What was tried: `home`, `table`, `same_id`, `match` or `disks`.
+    pub way: &'static str,
+    /// Whether it brought what was sought.
+    pub found: bool,
+    /// What was compared, and what came of it.
+    pub detail: String,
+}
+
+/// The way to a name, step by step, and where it led.
+#[derive(Clone, Debug)]
+pub struct Sought {
+    /// The steps, in their order.
+    pub steps: Vec<Step>,
+    /// The names, or why there are none.
+    pub names: Result<Names, Problem>,
+}
+
+/// A request in the names of the upstream's generation.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The request.
+    pub request: RestoreRequest,
+    /// How its names were found, for a person.
+    pub evidence: String,
+}
+
+/// Whether a request names backups as another generation than the upstream's does.
+pub(crate) fn differ(origin: Option<&Origin>, plan: &Plan) -> bool {
+    origin.is_some_and(|origin| origin.generation != plan.pin.generation)
+}
+
+impl Engine {
+    /// The request in the upstream's own names; none where it has them already.
+    pub(crate) async fn own_names(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        plan: &Plan,
+        access: &Access,
+        with: &With,
+    ) -> Result<Option<Named>, Problem> {
+        let Some(origin) = origin.filter(|origin| differ(Some(origin), plan)) else { return Ok(None) };
+        let asked = Asked::of(request);
+        let search = Search { asked: &asked, origin, upstream: &plan.upstream, access, with };
+        let Sought { steps, names } = self.seek(&search).await;
+        let request = names?.put_into(request);
+        Ok(Some(Named { request, evidence: format!("ids: {}", told(&steps)) }))
+    }
+
+    /// How names would be found at an upstream, for a person: the reads that a restore would make, and nothing else.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when there is no such upstream; [`Code::CredentialMissing`] when there is nothing to read with.
+    pub async fn seek_names(
+        &self,
+        asked: &Asked,
+        origin: &Origin,
+        upstream: &str,
+        token: Option<Token>,
+    ) -> Result<Sought, Problem> {
+        let Some(upstream) = self.0.routes.upstream(upstream) else {
+            let detail = format!("the settings name no upstream {upstream:?}");
+            return Err(Problem::new(Code::NotFound, detail));
+        };
+        if upstream.generation().name() == origin.generation {
+            let detail =
+                format!("{} and {} have the same names for backups", origin.dialect, upstream.name());
+            let steps = vec![Step { way: "home", found: true, detail }];
+            let names = Names { backup_id: asked.backup_id.clone(), disks: asked.disks.clone() };
+            return Ok(Sought { steps, names: Ok(names) });
+        }
+        let Some(access) = Access::to(&upstream, token) else {
+            let detail = format!("upstream {} is asked with the caller's own token", upstream.name());
+            return Err(Problem::new(Code::CredentialMissing, detail));
+        };
+        let with = access.with(None);
+        let search = Search { asked, origin, upstream: &upstream, access: &access, with: &with };
+        Ok(Box::pin(self.seek(&search)).await)
+    }
+
+    /// The request in the names of the operator's table, and how many names that does not have.
+    pub(crate) fn by_table(
+        &self,
+        request: &RestoreRequest,
+        origin: &Origin,
+        plan: &Plan,
+    ) -> (RestoreRequest, usize) {
+        let mut unknown = 0;
+        let mut named = |id: &Id| {
+            let found = self.0.routes.pairs().find(&origin.generation, &plan.pin.generation, id);
+            unknown += usize::from(found.is_none());
+            found.unwrap_or_else(|| id.clone())
+        };
+        let asked = Asked::of(request);
+        let backup_id = named(&asked.backup_id);
+        let names = Names { backup_id, disks: asked.disks.iter().map(named).collect() };
+        (names.put_into(request), unknown)
+    }
+
+    /// The reads that names are found by: path template, why.
+    pub(crate) fn reads_of_names(
+        &self,
+        request: &RestoreRequest,
+        origin: &Origin,
+        plan: &Plan,
+    ) -> Vec<(String, &'static str)> {
+        let (project, id) = (&request.project_id, &request.source.backup_id);
+        let home = origin.upstream.as_deref().and_then(|name| self.0.routes.upstream(name));
+        let home = home.map(|home| home.generation().read_backup(project, id).template.to_owned());
+        let ours = plan.upstream.generation().read_backup(project, id).template.to_owned();
+        let home = home.map(|template| (template, "what the backup is of, as its own generation tells"));
+        home.into_iter().chain([(ours, "which backup there is the same one")]).collect()
+    }
+
+    async fn seek(&self, search: &Search<'_>) -> Sought {
+        let mut steps = Vec::new();
+        let names = self.find(search, &mut steps).await;
+        Sought { names, steps }
+    }
+
+    async fn find(&self, search: &Search<'_>, steps: &mut Vec<Step>) -> Result<Names, Problem> {
+        let Search { asked, origin, upstream, .. } = *search;
+        let theirs = self.read_at_home(search).await;
+        let detail = match &theirs {
+            Ok(theirs) => format!("{} tells of it: of {}", origin.generation, theirs.resource_id),
+            Err(silent) => format!("{} does not tell what it is of: {silent}", origin.generation),
+        };
+        steps.push(Step { way: "home", found: theirs.is_ok(), detail });
+        let ours = self.find_ours(search, &theirs, steps).await?;
+        let backup_id = ours.id.parse::<Id>().map_err(|_| {
+            note(steps, "match", Err("its id is no id".to_owned()));
+            search.unresolved(steps)
+        })?;
+        let to = upstream.generation().name();
+        let find = |disk: &Id| self.0.routes.pairs().find(&origin.generation, to, disk);
+        match decide::disks(asked, &theirs, &ours, find) {
+            Err(why) => {
+                note(steps, "disks", Err(why));
+                Err(search.unresolved(steps))
+            }
+            Ok((disks, how)) => {
+                if !disks.is_empty() {
+                    note(steps, "disks", Ok(how));
+                }
+                Ok(Names { backup_id, disks })
+            }
+        }
+    }
+
+    /// The backup as the caller's own generation tells of it, or why it does not.
+    async fn read_at_home(&self, search: &Search<'_>) -> Result<Backup, String> {
+        let Search { asked, origin, access, with, .. } = *search;
+        let name = origin.upstream.as_deref().ok_or("no upstream of it is configured")?;
+        let upstream = self.0.routes.upstream(name).ok_or("its upstream is not configured")?;
+        if !upstream.holds_credential() && access.is_held() && with.token.is_none() {
+            return Err(format!("upstream {name} takes the caller's token, which is not there"));
+        }
+        let call = upstream.generation().read_backup(&asked.project_id, &asked.backup_id);
+        let reply = self.read(&upstream, &call, with).await.map_err(|problem| problem.detail)?;
+        upstream.generation().backup(&reply).ok_or_else(|| format!("it answers {}", reply.status))
+    }
+
+    /// The same backup at the upstream that carries the restore out.
+    async fn find_ours(
+        &self,
+        search: &Search<'_>,
+        theirs: &Result<Backup, String>,
+        steps: &mut Vec<Step>,
+    ) -> Result<Backup, Problem> {
+        let Search { asked, origin, upstream, .. } = *search;
+        let generation = upstream.generation();
+        let paired = self.0.routes.pairs().find(&origin.generation, generation.name(), &asked.backup_id);
+        if let Some(paired) = paired {
+            let ours = self.read_ours(search, &paired).await?;
+            let decided = decide::paired(asked, &paired, ours.as_ref());
+            let taken = note(steps, "table", decided).and(ours);
+            return taken.ok_or_else(|| search.unresolved(steps));
+        }
+        note(steps, "table", Err("no row".to_owned()));
+        let ours = self.read_ours(search, &asked.backup_id).await?;
+        let decided = decide::same_id(asked, theirs, ours.as_ref());
+        if let Some(ours) = note(steps, "same_id", decided).and(ours) {
+            return Ok(ours);
+        }
+        let Ok(theirs) = theirs else { return Err(search.unresolved(steps)) };
+        let mut candidates = self.candidates(search, theirs).await?;
+        let (index, decided) = match decide::only(theirs, &candidates) {
+            Ok((index, how)) => (Some(index), Ok(how)),
+            Err(why) => (None, Err(why)),
+        };
+        note(steps, "match", decided);
+        index.map(|index| candidates.swap_remove(index)).ok_or_else(|| search.unresolved(steps))
+    }
+
+    async fn read_ours(&self, search: &Search<'_>, id: &Id) -> Result<Option<Backup>, Problem> {
+        let generation = search.upstream.generation();
+        let call = generation.read_backup(&search.asked.project_id, id);
+        Ok(generation.backup(&self.read(search.upstream, &call, search.with).await?))
+    }
+
+    /// The backups at the upstream that may be the same one: of its resource and time. Two that are alike are enough to
+    /// know that it cannot be told.
+    async fn candidates(&self, search: &Search<'_>, theirs: &Backup) -> Result<Vec<Backup>, Problem> {
+        let generation = search.upstream.generation();
+        let (Some(kind), Ok(resource)) = (theirs.kind, theirs.resource_id.parse::<Id>()) else {
+            return Ok(Vec::new());
+        };
+        let Some(call) = generation.list_backups(&search.asked.project_id, &resource, kind) else {
+            return Ok(Vec::new());
+        };
+        let reply = self.read(search.upstream, &call, search.with).await?;
+        let mut found = Vec::new();
+        for listed in generation.backups(&reply) {
+            if decide::differs(&listed, theirs).is_some() {
+                continue;
+            }
+            // A list does not show the disks of a server.
+            let Ok(id) = listed.id.parse::<Id>() else { continue };
+            let whole = self.read_ours(search, &id).await?;
+            found.extend(whole.filter(|whole| decide::is_alike(whole, theirs)));
+            if found.len() > 1 {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read(
+        &self,
+        upstream: &Arc<Upstream>,
+        call: &Call,
+        with: &With,
+    ) -> Result<restore_generations::Reply, Problem> {
+        let lane = self.lane(upstream.name());
+        lane.budget.spend();
+        let reply = upstream.send(call, with.clone()).await.map_err(|fault| fault.to_problem())?;
+        lane.budget.heard(&reply);
+        if matches!(reply.status, 401 | 403 | 429 | 500..) {
+            let problem = restore_generations::classify(&reply).into_problem();
+            return Err(whose(problem.effect(restore_model::Effect::None), upstream));
+        }
+        Ok(reply)
+    }
+}
+
+/// What is sought, and where.
+struct Search<'a> {
+    asked: &'a Asked,
+    origin: &'a Origin,
+    upstream: &'a Arc<Upstream>,
+    access: &'a Access,
+    with: &'a With,
+}
+
+impl Search<'_> {
+    fn unresolved(&self, steps: &[Step]) -> Problem {
+        let Self { asked, origin, upstream, .. } = self;
+        let detail = format!(
+            "what upstream {} ({}) calls backup {} of {} cannot be told: {}; nothing was sent",
+            upstream.name(),
+            upstream.generation().name(),
+            asked.backup_id,
+            origin.generation,
+            told(steps)
+        );
+        Problem::new(Code::BackupUnresolved, detail)
+    }
+}
+
+/// Notes a decision as a step; none where it brought nothing.
+fn note(steps: &mut Vec<Step>, way: &'static str, decided: Result<String, String>) -> Option<()> {
+    let found = decided.is_ok();
+    steps.push(Step { way, found, detail: decided.unwrap_or_else(|why| why) });
+    found.then_some(())
+}
+
+/// Steps in one line.
+fn told(steps: &[Step]) -> String {
+    steps.iter().map(|step| format!("{}: {}", step.way, step.detail)).collect::<Vec<_>>().join("; ")
+}

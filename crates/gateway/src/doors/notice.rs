@@ -1,0 +1,107 @@
+//! What an old door tells its programs with every answer: since when it is old (RFC 9745), when it ends where that is known
+//! (RFC 8594), and where it is written how to move.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use restore_generations::Door;
+use restore_model::Timestamp;
+
+use crate::settings;
+
+/// The day on which Open Telekom Cloud closed CSBS and VBS to new projects (its change history; wire reference 8.1). No
+/// cloud has published a date on which they end.
+const CLOSED: &str = "2025-07-28";
+/// What is written where a door is not to be called old.
+pub(crate) const NO: &str = "no";
+
+/// A day, as settings write it: its beginning in UTC.
+pub(crate) fn day(text: &str) -> Option<Timestamp> {
+    let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    plain.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
+}
+
+/// The headers that every answer of a door carries.
+pub(crate) fn headers(door: &dyn Door, written: &settings::Door) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let since = written.deprecated.as_deref().or_else(|| door.is_old().then_some(CLOSED));
+    let since = since.filter(|since| *since != NO).and_then(day);
+    let sunset = written.sunset.as_deref().and_then(day);
+    let mut put = |name: HeaderName, text: String| {
+        // Made of dates and a checked URL, so that none is refused.
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.append(name, value);
+        }
+    };
+    if let Some(since) = since {
+        put(HeaderName::from_static("deprecation"), format!("@{}", since.to_jiff().as_second()));
+    }
+    if let Some(sunset) = sunset {
+        let date = sunset.to_jiff().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        put(HeaderName::from_static("sunset"), date.to_string());
+    }
+    if let Some(link) = &written.link {
+        for (relation, holds) in [("deprecation", since.is_some()), ("sunset", sunset.is_some())] {
+            if holds {
+                put(header::LINK, format!("<{link}>; rel=\"{relation}\"; type=\"text/html\""));
+            }
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use restore_generations::door;
+
+    use super::*;
+
+    fn told(
+        dialect: &str,
+        deprecated: Option<&str>,
+        sunset: Option<&str>,
+        link: Option<&str>,
+    ) -> Vec<String> {
+        let written = settings::Door {
+            dialect: dialect.to_owned(),
+            prefix: Some("/x".to_owned()),
+            host: None,
+            listen: None,
+            upstream: None,
+            deprecated: deprecated.map(str::to_owned),
+            sunset: sunset.map(str::to_owned),
+            link: link.map(|link| link.parse().unwrap()),
+        };
+        let headers = headers(door::by_name(dialect).unwrap(), &written);
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn what_is_old_says_since_when() {
+        assert_eq!(told("csbs-v1", None, None, None), ["deprecation: @1753660800"]);
+        assert_eq!(told("vbs-v2", None, None, None), ["deprecation: @1753660800"]);
+        for dialect in ["cbr-v3", "cinder-v3"] {
+            assert!(told(dialect, None, None, Some("https://example.com/")).is_empty(), "{dialect}");
+        }
+        assert!(told("csbs-v1", Some(NO), None, None).is_empty());
+    }
+
+    #[test]
+    fn what_the_operator_writes_counts() {
+        assert_eq!(
+            told("cbr-v3", Some("2026-01-01"), Some("2027-06-30"), Some("https://example.com/move")),
+            [
+                "deprecation: @1767225600",
+                "sunset: Wed, 30 Jun 2027 00:00:00 GMT",
+                "link: <https://example.com/move>; rel=\"deprecation\"; type=\"text/html\"",
+                "link: <https://example.com/move>; rel=\"sunset\"; type=\"text/html\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_day_is_a_day() {
+        for text in ["2027-02-30", "2027-6-30", "30.06.2027", "2027-06-30T00:00:00Z", "", "no"] {
+            assert!(day(text).is_none(), "{text}");
+        }
+        assert!(day("2027-06-30").is_some());
+    }
+}

@@ -1,0 +1,154 @@
+//! What comes of a restore that is asked for in one dialect and carried out by one generation. Nothing here is a table:
+//! each cell follows from what the dialect has words for, what the generation can do and whether both call backups alike.
+
+use restore_model::TargetKind;
+
+use crate::door::Door;
+use crate::{Expressible, Generation};
+
+/// What a server loses that is restored disk by disk: member, reason.
+pub const DISK_BY_DISK: [(&str, &str); 2] = [
+    ("target.power_on", "disks alone are restored: whoever asks stops and starts the server"),
+    ("target", "one call per disk, not one act: some disks may be restored while others are not"),
+];
+
+const IDS: &str = "the backup's name in the other generation is found: in the operator's table, as the same id with \
+     proof, or as the only backup of the same resource, time and disks";
+const IDS_OF_DISKS: &str =
+    "the name of each disk's backup is found: in the operator's table, or as the same id with proof";
+const BY_OPT_IN: &str = "the route says fan_out = true";
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The kind of target.
+    pub target: TargetKind,
+    /// What comes of it.
+    pub verdict: Fate,
+    /// What must hold for it to work.
+    pub conditions: Vec<&'static str>,
+    /// What is not carried over: the member, a colon, the reason.
+    pub lost: Vec<String>,
+}
+
+/// What comes of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Everything of the request is carried.
+    Lossless,
+    /// It works, and something is not carried.
+    Lossy,
+    /// It works disk by disk, where a route says that it may.
+    OptIn,
+    /// The generation cannot do it.
+    Impossible,
+    /// The dialect has no word for such a target.
+    Unspeakable,
+}
+
+impl Fate {
+    /// The public word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lossless => "lossless",
+            Self::Lossy => "lossy",
+            Self::OptIn => "by_opt_in",
+            Self::Impossible => "impossible",
+            Self::Unspeakable => "no_word",
+        }
+    }
+}
+
+/// The cells of a dialect and a generation, one for each kind of target.
+#[must_use]
+pub fn cells(door: &dyn Door, generation: &dyn Generation) -> Vec<Cell> {
+    TargetKind::ALL.into_iter().map(|target| cell(door, generation, target)).collect()
+}
+
+fn cell(door: &dyn Door, generation: &dyn Generation, target: TargetKind) -> Cell {
+    let none = |verdict| Cell { target, verdict, conditions: Vec::new(), lost: Vec::new() };
+    if !door.targets().contains(&target) {
+        return none(Fate::Unspeakable);
+    }
+    let strangers = door.generation() != generation.name();
+    let able = generation.capability(target);
+    let whole = able.verdict != Expressible::Impossible;
+    let disks = generation.capability(TargetKind::Volume);
+    let apart = target == TargetKind::Server && disks.verdict != Expressible::Impossible;
+    let (able, mut conditions) = match (whole, apart) {
+        (true, _) => (able, if strangers { vec![IDS] } else { Vec::new() }),
+        (false, true) => (disks, if strangers { vec![BY_OPT_IN, IDS_OF_DISKS] } else { vec![BY_OPT_IN] }),
+        (false, false) => return none(Fate::Impossible),
+    };
+    conditions.extend(able.conditions);
+    // What a dialect never says is not lost.
+    let said = |loss: &&&str| {
+        loss.split(':').next().is_some_and(|member| !member.starts_with("source.") || door.says(member))
+    };
+    let mut lost: Vec<String> = able.lost.iter().filter(said).map(|loss| (*loss).to_owned()).collect();
+    if !whole {
+        lost.extend(DISK_BY_DISK.iter().map(|(member, reason)| format!("{member}: {reason}")));
+    }
+    let verdict = match (whole, able.verdict, lost.is_empty()) {
+        (false, ..) => Fate::OptIn,
+        (true, Expressible::Lossless, true) => Fate::Lossless,
+        (true, ..) => Fate::Lossy,
+    };
+    Cell { target, verdict, conditions, lost }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ALL, by_name, door};
+
+    fn of(dialect: &str, generation: &str, target: TargetKind) -> Cell {
+        cell(door::by_name(dialect).unwrap(), by_name(generation).unwrap(), target)
+    }
+
+    #[test]
+    fn what_a_dialect_says_and_a_generation_cannot_carry_is_told() {
+        let lost = |dialect| of(dialect, "cbr-v3", TargetKind::Server).lost;
+        assert_eq!(lost("csbs-v1"), ["source.checkpoint_id: the call has no place for it"]);
+        assert!(lost("cbr-v3").is_empty(), "CBR's own programs never name a protection run");
+        assert_eq!(of("csbs-v1", "csbs-v1", TargetKind::Server).verdict, Fate::Lossless);
+    }
+
+    #[test]
+    fn a_server_goes_to_a_service_of_disks_by_opt_in_alone() {
+        for dialect in ["csbs-v1", "cbr-v3"] {
+            let cell = of(dialect, "vbs-v2", TargetKind::Server);
+            assert_eq!(cell.verdict, Fate::OptIn, "{dialect}");
+            assert_eq!(cell.conditions[..2], [BY_OPT_IN, IDS_OF_DISKS]);
+            assert!(cell.lost.iter().any(|loss| loss.starts_with("target.power_on:")), "{:?}", cell.lost);
+        }
+    }
+
+    #[test]
+    fn where_backups_are_called_alike_no_name_has_to_be_found() {
+        for door in door::ALL {
+            for generation in ALL {
+                for cell in cells(*door, *generation) {
+                    let finds =
+                        cell.conditions.iter().any(|condition| [IDS, IDS_OF_DISKS].contains(condition));
+                    let works = !matches!(cell.verdict, Fate::Impossible | Fate::Unspeakable);
+                    let strangers = door.generation() != generation.name();
+                    assert_eq!(finds, works && strangers, "{} {}", door.dialect(), generation.name());
+                    assert!(works || cell.lost.is_empty());
+                }
+            }
+        }
+    }
+
+    /// What a dialect is said to have words for is what its own schema takes.
+    #[test]
+    fn every_dialect_can_say_what_its_own_generation_does_for_it() {
+        for door in door::ALL {
+            let own = by_name(door.generation()).unwrap();
+            for target in door.targets() {
+                assert_ne!(own.capability(*target).verdict, Expressible::Impossible, "{}", door.dialect());
+            }
+        }
+    }
+}

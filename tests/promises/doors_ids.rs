@@ -1,0 +1,214 @@
+//! What a backup is called by the generation that carries its restore out: on proof, or not at all. A wrong id would
+//! overwrite disks with something else.
+
+use std::process::Output;
+
+use restore_tests::{Settings, World, ids};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::doors::{DOORS, native};
+
+/// CSBS is what programs speak, and CBR restores.
+const MOVED: &str = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+volumes_endpoint = "{clouds}/evs"
+[[upstreams]]
+name = "csbs"
+generation = "csbs-v1"
+endpoint = "{clouds}"
+[[routes]]
+upstream = "cbr"
+"#;
+
+/// When CSBS says that it made the server's backup.
+const MADE: &str = "2026-11-21T01:20:37.277880";
+
+fn settings() -> Settings {
+    Settings::default().routes(MOVED).and(DOORS)
+}
+
+/// The backup that CBR shows under the id that CSBS has for the server's, in the manner of CBR.
+fn namesake(of: &str, created_at: &str) -> Value {
+    json!({"backup": {
+        "id": ids::CSBS_ITEM, "status": "available", "resource_id": of, "resource_type": "OS::Nova::Server",
+        "image_type": "backup", "created_at": created_at, "protected_at": created_at, "children": [],
+    }})
+}
+
+fn answered(method: &str, path: &str, status: u16, body: &Value) -> Value {
+    json!({"match": {"method": method, "path": path}, "times": 0, "answer": {"status": status, "body": body}})
+}
+
+fn namesake_path() -> String {
+    format!("/v3/{}/backups/{}", ids::PROJECT, ids::CSBS_ITEM)
+}
+
+fn item_path() -> String {
+    format!("/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM)
+}
+
+#[tokio::test]
+async fn how_an_id_was_found_stands_in_the_history() {
+    let world = World::with(settings()).await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    crate::doors::follow(&world, "csbs-v1", &path, &answer).await;
+    let id = answer.json()["restore"]["id"].as_str().unwrap_or_default().to_owned();
+    let events = world.get(&format!("/api/v1/restores/{id}/events")).await.json();
+    let checked = events["events"].as_array().into_iter().flatten().find(|event| event["event"] == "checked");
+    let said = checked.map(|event| event["evidence"]["detail"].as_str().unwrap_or_default().to_owned());
+    let said = said.unwrap_or_else(|| panic!("{events}"));
+    for step in
+        ["ids: home:", "table: no row", "same_id: there is no backup", "match:", ids::CBR_BACKUP, "disks: "]
+    {
+        assert!(said.contains(step), "{step} in {said}");
+    }
+    world.end().await;
+}
+
+/// The same id for another server, and for the same one at another time: neither is restored, and what is restored is the
+/// backup that is proven to be the same.
+#[tokio::test]
+async fn a_namesake_that_is_another_backup_is_never_restored() {
+    let other = "ffffffff-3b0a-4c55-9a51-0f6c2b9e8d14";
+    for (of, time) in [(other, MADE), (ids::SERVER, "2026-11-21T01:20:40.500000")] {
+        let world = World::with(settings()).await;
+        world.faults(json!([answered("GET", &namesake_path(), 200, &namesake(of, time))])).await;
+        let (path, body) = native::request("csbs-v1", "server");
+        let answer = world.post(&path, &body).await;
+        crate::doors::follow(&world, "csbs-v1", &path, &answer).await;
+        let sent = world.sent().await;
+        let proven = format!("/v3/{}/backups/{}/restore", ids::PROJECT, ids::CBR_BACKUP);
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0]["path"], *proven);
+        world.end().await;
+    }
+}
+
+/// What both generations tell the same of is taken for the same, and then it must have the disks.
+#[tokio::test]
+async fn a_proven_namesake_counts_and_must_have_the_disks() {
+    let world = World::with(settings()).await;
+    world.faults(json!([answered("GET", &namesake_path(), 200, &namesake(ids::SERVER, MADE))])).await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    for word in ["both generations tell the same", "is no part of backup"] {
+        assert!(answer.text().contains(word), "{word} in {}", answer.text());
+    }
+    assert!(world.sent().await.is_empty());
+    world.end().await;
+}
+
+/// CSBS tells nothing any more, and CBR has a namesake without the disks that are asked for.
+#[tokio::test]
+async fn where_home_is_silent_a_namesake_without_the_disks_is_refused() {
+    let world = World::with(settings()).await;
+    let namesake = namesake(ids::SERVER, MADE);
+    let gone = json!({"code": "CSBS.3001", "message": "gone"});
+    world
+        .faults(json!([
+            answered("GET", &namesake_path(), 200, &namesake),
+            answered("GET", &item_path(), 404, &gone)
+        ]))
+        .await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    for word in ["backup_unresolved", "is no part of it", "nothing was sent"] {
+        assert!(answer.text().contains(word), "{word} in {}", answer.text());
+    }
+    assert!(world.sent().await.is_empty());
+    world.end().await;
+}
+
+/// A table that says something wrong refuses the restore, and is mended without a restart.
+#[tokio::test]
+async fn the_table_of_ids_counts_and_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ids.csv");
+    let table = |to: &str| {
+        let row = format!("from,from_id,to,to_id\ncsbs-v1,{},cbr-v3,{to}\n", ids::CSBS_ITEM);
+        let part = folder.path().join("part");
+        std::fs::write(&part, row).expect("a file");
+        std::fs::rename(part, &file).expect("a file in its place");
+    };
+    table("0f9e8d7c-6b5a-4948-8372-61504938271f");
+    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
+    let world = World::with(settings().and(&map)).await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("which is not there"), "{}", answer.text());
+    assert!(world.sent().await.is_empty());
+
+    // A backup, and of a disk.
+    table(ids::FREE.0);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let answer = world.post(&path, &body).await;
+        assert!(answer.status == 400 && std::time::Instant::now() < end, "{}", answer.text());
+        if answer.text().contains("which is a backup of another kind") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    table(ids::CBR_BACKUP);
+    let answer = loop {
+        let answer = world.post(&path, &body).await;
+        if answer.status == 200 {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < end, "{}", answer.text());
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    crate::doors::follow(&world, "csbs-v1", &path, &answer).await;
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output {
+    std::fs::write(file, settings().toml(&world.clouds.url())).expect("a file");
+    Command::new(restore_tests::binary())
+        .args(["ids", "resolve", "--config", &file.display().to_string(), "--dialect", "csbs-v1"])
+        .args(["--project", ids::PROJECT, "--to", "cbr", "--format", "json"])
+        .args(more)
+        .env_remove("RESTORE_GATEWAY_TOKEN")
+        .output()
+        .await
+        .expect("the binary runs")
+}
+
+/// `ids resolve` shows what a restore would go by, sends nothing, and ends as a restore would.
+#[tokio::test]
+async fn what_an_id_would_be_is_shown_beforehand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    let world = World::with(settings()).await;
+    let token = ["--token", ids::TOKEN];
+    let said = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
+
+    let more = [&token[..], &[ids::CSBS_ITEM, "--disk", ids::SYSTEM.0]].concat();
+    let output = resolve(&world, &file, &more).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = said(&output);
+    assert_eq!(shown["names"], json!({"backup_id": ids::CBR_BACKUP, "disks": [ids::SYSTEM.0]}));
+    let ways: Vec<&str> =
+        shown["steps"].as_array().into_iter().flatten().filter_map(|step| step["way"].as_str()).collect();
+    assert_eq!(ways, ["home", "table", "same_id", "match", "disks"]);
+
+    let unknown = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d70";
+    let output = resolve(&world, &file, &[&token[..], &[unknown]].concat()).await;
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said(&output)["problem"]["code"], "backup_unresolved");
+
+    // Without a token nobody can be asked.
+    let output = resolve(&world, &file, &[ids::CSBS_ITEM]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(world.sent().await.is_empty());
+    world.end().await;
+}
