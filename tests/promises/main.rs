@@ -25,6 +25,7 @@ mod floods;
 mod framing;
 mod hostile_input;
 mod hostile_load;
+mod issuers;
 mod life;
 mod limits;
 mod main_job;

@@ -17,6 +17,7 @@
 //! | `operate` | what only a person decides |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
+//! | `list` | the restores that a caller may see |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
-use restore_ledger::{Entry, Ledger, LedgerError, Query, Recovery};
+use restore_ledger::{Entry, Ledger, LedgerError, Recovery};
 use restore_model::{
     Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength,
     Timestamp,
@@ -46,6 +47,7 @@ pub mod crash;
 mod dispatch;
 mod follow;
 mod inquire;
+mod list;
 mod names;
 pub mod notify;
 mod operate;
@@ -63,6 +65,7 @@ use agenda::Lane;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
 pub use inquire::{CheckReport, Preview, cell};
+pub use list::Page;
 pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
 pub use operate::Resolution;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
@@ -72,8 +75,6 @@ pub use submit::{Refusal, Submission, Submitted};
 const KEY_COUNT: Duration = Duration::from_secs(30);
 /// How long it is believed that an upstream is closed to a project.
 const CLOSED: Duration = Duration::from_secs(600);
-/// Pages of the ledger that are looked through for one page of a list.
-const PAGES: usize = 10;
 
 /// How the engine goes about its work.
 #[derive(Clone, Debug)]
@@ -133,15 +134,6 @@ struct Live {
     sent: Option<Instant>,
     /// When this process first saw it unknown, on the monotonic clock.
     unknown_since: Option<Instant>,
-}
-
-/// A page of a list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Newest first.
-    pub entries: Vec<Entry>,
-    /// Where the next page begins: before this one. None on the last page.
-    pub next: Option<RestoreId>,
 }
 
 /// The engine. Cheap to clone; all clones are one.
@@ -247,37 +239,6 @@ impl Engine {
     pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
         let events = self.0.ledger.events(id).await.map_err(unavailable)?;
         if events.is_empty() { Err(not_found(id)) } else { Ok(events) }
-    }
-
-    /// A page of the restores that a caller may see, newest first.
-    ///
-    /// # Errors
-    /// [`Code::LedgerUnavailable`]; [`Code::NotAllowed`] for who may see nothing at all.
-    pub async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
-        self.permit_list(caller)?;
-        if !caller.may_at_all(Action::ReadAny) {
-            query.caller = caller.name().map(str::to_owned);
-        }
-        let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
-        query.limit = limit + 1;
-        let mut entries: Vec<Entry> = Vec::new();
-        // A caller who may see little of much gets a short page and a place to go on from.
-        for _ in 0..PAGES {
-            let found = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
-            let more = found.len() > limit;
-            query.before = found.last().map(|entry| entry.intent.id);
-            entries.extend(found.into_iter().filter(|entry| caller.sees(entry)));
-            if entries.len() > limit {
-                entries.truncate(limit);
-                let next = entries.last().map(|entry| entry.intent.id);
-                return Ok(Page { entries, next });
-            }
-            if !more {
-                return Ok(Page { entries, next: None });
-            }
-        }
-        Ok(Page { entries, next: query.before })
     }
 
     /// Calls a restore off, which is possible only before it is sent.

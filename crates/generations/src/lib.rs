@@ -29,6 +29,7 @@ use serde_json::Value;
 
 pub mod backup;
 pub mod call;
+mod checks;
 pub mod codes;
 pub mod door;
 pub mod errors;
@@ -43,6 +44,7 @@ mod vbs_v2;
 
 pub use backup::{Backup, DiskBackup};
 pub use call::{Answer, Call, Host, Method, Reply, Unread};
+pub use checks::{Check, CheckResult};
 pub use door::Door;
 pub use errors::{Verdict, classify};
 pub use schemas::Schema;
@@ -402,85 +404,6 @@ impl Expressible {
             Self::Lossy => "lossy",
             Self::Impossible => "impossible",
         }
-    }
-}
-
-/// One question of a restore check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// A stable word.
-    pub name: &'static str,
-    /// How it went.
-    pub result: CheckResult,
-    /// The code the upstream would refuse with.
-    pub upstream_code: Option<String>,
-    /// A few words for a person.
-    pub detail: Option<String>,
-}
-
-/// How a question of a restore check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckResult {
-    /// Nothing stands against it.
-    Passed,
-    /// The restore would be refused.
-    Failed,
-    /// It could not be asked.
-    NotRun,
-}
-
-impl CheckResult {
-    /// The public word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::NotRun => "not_run",
-        }
-    }
-}
-
-impl Check {
-    /// A question that went well.
-    #[must_use]
-    pub const fn passed(name: &'static str) -> Self {
-        Self { name, result: CheckResult::Passed, upstream_code: None, detail: None }
-    }
-
-    /// A question that found an obstacle, with the code the upstream would name.
-    pub fn failed(name: &'static str, code: &str, detail: impl Into<String>) -> Self {
-        Self {
-            name,
-            result: CheckResult::Failed,
-            upstream_code: (!code.is_empty()).then(|| code.to_owned()),
-            detail: Some(detail.into()),
-        }
-    }
-
-    /// A question that could not be asked, and why.
-    pub fn not_run(name: &'static str, why: impl Into<String>) -> Self {
-        Self { name, result: CheckResult::NotRun, upstream_code: None, detail: Some(why.into()) }
-    }
-
-    /// What an answer that is no success says of a thing the restore needs: an obstacle when it is
-    /// not there or the generation is closed to the project, under the upstream's own code or the
-    /// one given; otherwise nothing.
-    fn unfound(name: &'static str, code: &str, reply: &Reply) -> Self {
-        let problem = classify(reply).into_problem();
-        if !errors::not_there(reply)
-            && !matches!(problem.code, Code::BackupNotFound | Code::GenerationRetired)
-        {
-            return Self::not_run(name, problem.detail);
-        }
-        let said = problem.upstream.and_then(|said| said.code);
-        let said = said.filter(|said| codes::find(said, reply.status).is_some());
-        Self::failed(name, said.as_deref().unwrap_or(code), problem.detail)
-    }
-
-    /// Passed or failed by a condition.
-    pub fn of(name: &'static str, holds: bool, code: &str, detail: impl Into<String>) -> Self {
-        if holds { Self::passed(name) } else { Self::failed(name, code, detail) }
     }
 }
 
