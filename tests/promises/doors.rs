@@ -23,20 +23,6 @@ prefix = "/cinder"
 
 /// Each dialect is served by the generation that is its own.
 const OWN_ROUTES: &str = r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{clouds}"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
 [[routes]]
 dialect = ["csbs-v1"]
 upstream = "csbs"
@@ -106,7 +92,7 @@ pub(crate) mod native {
 }
 
 async fn world(routes: &str) -> World {
-    World::with(Settings::default().routes(routes).and(DOORS)).await
+    World::with(Settings::default().ways(routes).and(DOORS)).await
 }
 
 /// Polls a native read until what it says is what is wanted.

@@ -62,24 +62,10 @@ const CELLS: &[Cell] = &[
 /// Everything goes to one upstream; the others are known to the doors alone.
 fn settings(upstream: &str) -> Settings {
     let routes = r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{clouds}"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
 [[routes]]
 upstream = "UPSTREAM"
 "#;
-    Settings::default().routes(&routes.replace("UPSTREAM", upstream)).and(DOORS)
+    Settings::default().ways(&routes.replace("UPSTREAM", upstream)).and(DOORS)
 }
 
 /// The body of a restore that the upstream must get, and where.

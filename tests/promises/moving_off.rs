@@ -8,20 +8,6 @@ use crate::doors::{DOORS, follow, native};
 
 /// CSBS and VBS, closed to the project; CBR takes what they refuse.
 const CLOSED: &str = r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{clouds}"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
 [[routes]]
 match = { target = ["volume"] }
 upstream = "vbs"
@@ -32,7 +18,7 @@ on_retired = "cbr"
 "#;
 
 async fn closed(code: &str, settings: Settings) -> World {
-    let world = World::with(settings.routes(CLOSED).and(DOORS)).await;
+    let world = World::with(settings.ways(CLOSED).and(DOORS)).await;
     let refusal = |body: Value| json!({"status": 400, "body": body});
     let said = json!({"error_code": code, "error_msg": "new project not allowed to use old services"});
     world
@@ -110,7 +96,7 @@ async fn a_closed_generation_is_asked_once() {
 #[tokio::test]
 async fn without_another_way_it_is_refused() {
     let routes = CLOSED.replace("on_retired = \"cbr\"", "");
-    let world = World::with(Settings::default().routes(&routes).and(DOORS)).await;
+    let world = World::with(Settings::default().ways(&routes).and(DOORS)).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     let answer = json!({"status": 400, "body": said});
     world.faults(json!([{"match": {"method": "POST", "path": "/v1/*/restores"}, "answer": answer}])).await;

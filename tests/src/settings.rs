@@ -36,10 +36,16 @@ impl Settings {
         self
     }
 
+    /// The same settings with other routes to the usual upstreams `cbr`, `csbs` and `vbs`.
+    #[must_use]
+    pub fn ways(self, toml: &str) -> Self {
+        self.routes(&format!("{UPSTREAMS}{toml}"))
+    }
+
     /// The same settings, these lines written into each of the usual upstreams.
     #[must_use]
     pub fn each_upstream(self, lines: &str) -> Self {
-        let routes = ROUTES.replace("\nendpoint", &format!("\n{lines}\nendpoint"));
+        let routes = usual().replace("\nendpoint", &format!("\n{lines}\nendpoint"));
         self.routes(&routes)
     }
 
@@ -68,7 +74,7 @@ impl Settings {
             }
             at.insert(last.to_owned(), value["value"].clone());
         }
-        let routes = self.routes.clone().unwrap_or_else(|| ROUTES.to_owned());
+        let routes = self.routes.clone().unwrap_or_else(usual);
         format!("{table}\n{routes}\n{}", self.tables).replace("{clouds}", clouds)
     }
 }
@@ -96,8 +102,8 @@ pub(crate) const SERVED: [(&str, &str); 3] = [
     ("telemetry.log_format", "\"json\""),
 ];
 
-/// CSBS by backup, VBS for disks, CBR for all else.
-const ROUTES: &str = r#"
+/// The upstreams of most tests: one of each generation, in one simulated world.
+const UPSTREAMS: &str = r#"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
@@ -112,6 +118,10 @@ name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 volumes_endpoint = "{clouds}/evs"
+"#;
+
+/// CSBS by backup, VBS for disks, CBR for all else.
+const ROUTES: &str = r#"
 [[routes]]
 match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
 upstream = "csbs"
@@ -132,3 +142,7 @@ domain = "OTC00000000001000012345"
 password = { file = "password" }
 project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 "#;
+
+fn usual() -> String {
+    format!("{UPSTREAMS}{ROUTES}")
+}

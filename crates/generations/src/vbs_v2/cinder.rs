@@ -4,11 +4,10 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Id, Problem, Status, TargetKind};
-use serde::Deserialize;
+use restore_model::{Problem, Status, TargetKind};
 use serde_json::{Value, json};
 
-use super::door::{OWN, of_disk};
+use super::door::{Body, OWN, of_disk};
 use crate::door::{
     Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, compiled, naive, version_list,
 };
@@ -19,18 +18,6 @@ static REQUEST: LazyLock<Validator> =
 
 /// The dialect.
 pub(crate) struct CinderDoor;
-
-#[derive(Deserialize)]
-struct Body {
-    restore: Restore,
-}
-
-/// Without `volume_id` block storage would create a new disk, which is no restore over a disk and is refused by the
-/// schema; `name` would be that disk's name, and says nothing here.
-#[derive(Deserialize)]
-struct Restore {
-    volume_id: Id,
-}
 
 impl Door for CinderDoor {
     fn dialect(&self) -> &'static str {
@@ -143,6 +130,8 @@ impl Door for CinderDoor {
     }
 }
 
+/// Without `volume_id` block storage would create a new disk, which is no restore over a disk and is refused by the
+/// schema; `name` would be that disk's name, and says nothing here.
 pub(super) fn restore(named: &Named, body: Value) -> Result<Wanted, Problem> {
     let body: Body = schema::parse(&REQUEST, body)?;
     Ok(Wanted { request: of_disk(named, body.restore.volume_id)?, echo: Value::Null })

@@ -25,14 +25,15 @@ static REQUEST: LazyLock<Validator> =
 /// The dialect.
 pub(crate) struct VbsDoor;
 
+/// A request to restore one disk, in each form that it has here.
 #[derive(Deserialize)]
-struct Body {
-    restore: Restore,
+pub(super) struct Body {
+    pub(super) restore: Restore,
 }
 
 #[derive(Deserialize)]
-struct Restore {
-    volume_id: Id,
+pub(super) struct Restore {
+    pub(super) volume_id: Id,
 }
 
 impl Door for VbsDoor {
