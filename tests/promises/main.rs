@@ -33,6 +33,7 @@ mod moving_off;
 mod once;
 mod operator;
 mod patterns;
+mod reload;
 mod replicas;
 mod rotation;
 mod rows;

@@ -39,6 +39,9 @@ pub struct Process {
     folder: tempfile::TempDir,
 }
 
+/// What the file of its settings is called.
+const SETTINGS: &str = "gateway.toml";
+
 impl Process {
     /// Starts it; the settings must log JSON, at `info` or more.
     ///
@@ -72,7 +75,7 @@ impl Process {
         toml: &str,
         variables: &[(&str, &str)],
     ) -> Result<Self, (tempfile::TempDir, String)> {
-        let config = folder.path().join("gateway.toml");
+        let config = folder.path().join(SETTINGS);
         std::fs::write(&config, toml).expect("settings are written");
         // A file that may grow no further is an error then, as a full disk is, and not a signal.
         let child = Command::new("sh")
@@ -154,6 +157,12 @@ impl Process {
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// The file of its settings.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.folder().join(SETTINGS)
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -223,6 +223,30 @@ impl World {
         self.again_in(folder).await;
     }
 
+    /// Writes other settings where the running process has its own, as an editor does: anew, and put in their place.
+    ///
+    /// # Panics
+    /// When it is no process, or they cannot be written.
+    pub fn rewrite(&self, settings: Settings) {
+        self.rewrite_text(&settings.served(&SERVED[1..]).toml(&self.clouds.url()));
+    }
+
+    /// The same, with any text.
+    ///
+    /// # Panics
+    /// As [`World::rewrite`].
+    pub fn rewrite_text(&self, text: &str) {
+        let path = self.process().settings();
+        let next = path.with_extension("next");
+        std::fs::write(&next, text).expect("settings are written");
+        std::fs::rename(&next, &path).expect("and put in place");
+    }
+
+    /// Has the running gateway load its settings now.
+    pub async fn reload(&self) -> Answer {
+        self.decide("/settings/reload", &json!({})).await
+    }
+
     /// A URL of the canonical API.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

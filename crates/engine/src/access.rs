@@ -1,7 +1,7 @@
 //! With what an upstream is called for a restore: a credential of the gateway's own, which is always
 //! there, or a caller's token, which is kept in memory alone and for that caller's restores.
 
-use restore_model::{Code, Problem, RoutePin};
+use restore_model::{Code, Intent, Problem, RoutePin};
 use restore_upstream::{Token, TraceContext, Upstream, With};
 
 use crate::Engine;
@@ -58,9 +58,9 @@ pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
 }
 
 impl Engine {
-    /// The access to the upstream of a pinned route.
-    pub(crate) fn access(&self, pin: &RoutePin, token: Option<Token>) -> Option<Access> {
-        match self.0.routes.upstream(&pin.upstream) {
+    /// The access to the upstream that a restore was accepted for.
+    pub(crate) fn access(&self, intent: &Intent, token: Option<Token>) -> Option<Access> {
+        match self.rules().routes.upstream_of(intent) {
             Some(upstream) => Access::to(&upstream, token),
             // Gone from the settings: no credential helps, and the attempt to read says so.
             None => token.map(Access::Token),

@@ -16,8 +16,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// The reads of one upstream.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// Of all processes together; 0 is no limit.
-    per_minute: u32,
     state: Mutex<Tokens>,
 }
 
@@ -43,6 +41,9 @@ impl Rate {
 
 #[derive(Debug)]
 struct Tokens {
+    /// Of all processes together; 0 is no limit.
+    per_minute: u32,
+    processes: usize,
     /// `None` without a limit.
     rate: Option<Rate>,
     /// Below zero after sends.
@@ -57,13 +58,23 @@ impl Budget {
     pub(crate) fn per_minute(calls: u32) -> Self {
         let rate = Rate::of(calls, 1);
         let left = rate.map_or(0.0, |rate| rate.most);
-        let tokens = Tokens { rate, left, at: Instant::now(), quiet_until: None };
-        Self { per_minute: calls, state: Mutex::new(tokens) }
+        let at = Instant::now();
+        let tokens = Tokens { per_minute: calls, processes: 1, rate, left, at, quiet_until: None };
+        Self { state: Mutex::new(tokens) }
     }
 
     /// Shares the limit among so many processes that read the same upstream.
     pub(crate) fn share_among(&self, processes: usize) {
-        self.state().rate = Rate::of(self.per_minute, processes);
+        let mut state = self.state();
+        state.processes = processes;
+        state.rate = Rate::of(state.per_minute, processes);
+    }
+
+    /// So many calls within any minute from now on.
+    pub(crate) fn allow(&self, calls: u32) {
+        let mut state = self.state();
+        state.per_minute = calls;
+        state.rate = Rate::of(calls, state.processes);
     }
 
     fn state(&self) -> MutexGuard<'_, Tokens> {

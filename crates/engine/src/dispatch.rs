@@ -460,7 +460,7 @@ impl Journal for Record {
     /// Later than the settle window allows for, others may have concluded that nothing was sent.
     fn may_write(&self) -> Result<(), &'static str> {
         crash::point("first_byte");
-        let limit = self.engine.0.policy.send;
+        let limit = self.engine.rules().policy.send;
         let (on_monotonic, on_wall) = {
             let kept = self.kept();
             let now = self.engine.now();

@@ -54,7 +54,7 @@ impl Engine {
         let first = match access {
             // By the generation's rhythm the first look is early: a short restore that ends unseen
             // could not be told from none. An interval in the settings is taken at its word.
-            Some(_) if self.0.policy.interval.is_none() => Some(self.interval(entry).min(FIRST_LOOK)),
+            Some(_) if self.rules().policy.interval.is_none() => Some(self.interval(entry).min(FIRST_LOOK)),
             Some(_) => Some(self.interval(entry)),
             None => self.until_deadline(entry),
         };
@@ -168,7 +168,7 @@ impl Engine {
             }
             Status::Unknown if !entry.state.needs_operator => {
                 let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
-                self.0.policy.unknown.saturating_sub(unknown_for)
+                self.rules().policy.unknown.saturating_sub(unknown_for)
             }
             _ => return None,
         };
@@ -183,7 +183,7 @@ impl Engine {
         let age = self.age(entry).as_secs();
         let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
         let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
-        let mut interval = self.0.policy.interval.unwrap_or(own);
+        let mut interval = self.rules().policy.interval.unwrap_or(own);
         if entry.state.needs_operator {
             interval = interval.max(OPERATOR_INTERVAL);
         }
@@ -208,7 +208,7 @@ impl Engine {
             .get(&id)
             .is_some_and(|live| live.dispatching || (live.followed && live.access.is_some()));
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
-        let access = self.access(&entry.intent.route, token);
+        let access = self.access(&entry.intent, token);
         let (Some(access), false, true) = (access, busy, readable) else { return Ok(entry) };
 
         // One flight per restore, and a short life of what it brought. In a task of its own: what was
@@ -246,7 +246,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
         let lane = self.lane(&entry.intent.route.upstream);
-        let shared = self.0.policy.status_cache;
+        let shared = self.rules().policy.status_cache;
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
             entry.state.awaiting_credential || self.0.ledger.reserve_read(entry.intent.id, shared).await?;
@@ -303,7 +303,7 @@ impl Engine {
         mut reads: Reads<'_>,
     ) -> Result<Option<Reading>, LedgerError> {
         let route = &entry.intent.route;
-        let Some(plan) = self.0.routes.pinned(route) else { return Ok(None) };
+        let Some(plan) = self.rules().routes.pinned(&entry.intent) else { return Ok(None) };
         let upstream = plan.upstream;
         let generation = upstream.generation();
         let no_restore_read = {
@@ -357,7 +357,7 @@ impl Engine {
             clock_offset_ms: state.clock_offset_ms.unwrap_or(0),
             request_id: state.request_id.as_deref(),
             taken,
-            grace_seconds: self.0.policy.grace.as_secs(),
+            grace_seconds: self.rules().policy.grace.as_secs(),
             no_restore_read,
         }
     }
@@ -379,7 +379,7 @@ impl Engine {
     }
 
     fn terms(&self, entry: &Entry) -> Terms {
-        let policy = &self.0.policy;
+        let policy = &self.rules().policy;
         let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
         Terms {
             now: self.now(),

@@ -185,11 +185,11 @@ impl Engine {
     /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
     pub fn capabilities(&self) -> Value {
-        let upstreams: Vec<Value> = self
-            .0
+        let rules = self.rules();
+        let upstreams: Vec<Value> = rules
             .routes
             .upstreams()
-            .filter(|upstream| self.0.routes.lead_to(upstream))
+            .filter(|upstream| rules.routes.lead_to(upstream))
             .map(|upstream| {
                 let generation = upstream.generation();
                 let targets: Vec<Value> = TargetKind::ALL
@@ -217,7 +217,7 @@ impl Engine {
         let dialects: Vec<Value> = door::ALL
             .iter()
             .map(|door| {
-                let routed = self.0.routes.of_dialect(door.dialect());
+                let routed = rules.routes.of_dialect(door.dialect());
                 let upstreams: Vec<Value> = routed
                     .iter()
                     .map(|upstream| {
@@ -235,8 +235,8 @@ impl Engine {
             .collect();
         let keys = json!({
             "header": "Idempotency-Key",
-            "window_seconds": self.0.routes.longest_key_window().as_secs(),
-            "keys_per_caller": self.0.policy.keys_per_caller,
+            "window_seconds": rules.routes.longest_key_window().as_secs(),
+            "keys_per_caller": rules.policy.keys_per_caller,
         });
         json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
     }

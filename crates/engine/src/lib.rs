@@ -18,6 +18,7 @@
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
 //! | `list` | the restores that a caller may see |
+//! | `ways` | routes and manners of work as they now are, and upstreams as they were |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
@@ -59,9 +60,10 @@ mod replay;
 pub mod route;
 mod settle;
 mod submit;
+mod ways;
 
 use access::Access;
-use agenda::Lane;
+use ways::Ways;
 
 pub use caller::{Action, Caller, Decision, Grant, Identity, Trail};
 pub use inquire::{CheckReport, Preview, cell};
@@ -142,8 +144,7 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     ledger: Arc<dyn Ledger>,
-    routes: Routes,
-    policy: Policy,
+    ways: Ways,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
@@ -155,10 +156,6 @@ struct Shared {
     fresh: Cache<RestoreId, ()>,
     /// Which restore is to be read next.
     agenda: agenda::Agenda,
-    /// By upstream.
-    lanes: HashMap<String, Arc<Lane>>,
-    /// Of upstreams that the settings no longer name, which nothing is read from.
-    no_lane: Arc<Lane>,
     /// Keys that each caller has, as counted a moment ago, and those that came since.
     keys: Cache<String, Arc<AtomicUsize>>,
     /// Set while the ledger may be an older copy of itself.
@@ -183,18 +180,10 @@ impl Engine {
         clock: Arc<dyn Clock>,
         witness: Arc<dyn Witness>,
     ) -> Self {
-        let lanes = routes
-            .upstreams()
-            .map(|upstream| {
-                let lane = Lane::per_minute(upstream.reads_per_minute());
-                (upstream.name().to_owned(), Arc::new(lane))
-            })
-            .collect();
         let fresh = Cache::builder().max_capacity(100_000).time_to_live(policy.status_cache).build();
         Self(Arc::new(Shared {
             ledger,
-            routes,
-            policy,
+            ways: Ways::new(routes, policy),
             clock,
             witness,
             live: Mutex::default(),
@@ -202,8 +191,6 @@ impl Engine {
             fresh,
             closed: Cache::builder().max_capacity(10_000).time_to_live(CLOSED).build(),
             agenda: agenda::Agenda::default(),
-            lanes,
-            no_lane: Arc::new(Lane::per_minute(0)),
             keys: Cache::builder().max_capacity(10_000).time_to_live(KEY_COUNT).build(),
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
@@ -287,7 +274,11 @@ impl Engine {
     /// The breaker of each upstream.
     #[must_use]
     pub fn breakers(&self) -> Vec<(String, BreakerState)> {
-        self.0.routes.upstreams().map(|upstream| (upstream.name().to_owned(), upstream.breaker())).collect()
+        self.rules()
+            .routes
+            .upstreams()
+            .map(|upstream| (upstream.name().to_owned(), upstream.breaker()))
+            .collect()
     }
 
     /// Lets sends that are under way finish and be written down, at most so long, then closes the
@@ -304,11 +295,6 @@ impl Engine {
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
-    }
-
-    /// The lane of an upstream.
-    fn lane(&self, upstream: &str) -> Arc<Lane> {
-        Arc::clone(self.0.lanes.get(upstream).unwrap_or(&self.0.no_lane))
     }
 
     /// The clock that everything here goes by.

@@ -126,7 +126,7 @@ impl Engine {
         token: Option<Token>,
     ) -> Result<Vec<Listed>, Problem> {
         let unknown = || Problem::new(Code::InvalidParameter, "no route leads to an upstream of this name");
-        let way = self.0.routes.upstream(upstream).ok_or_else(unknown)?;
+        let way = self.rules().routes.upstream(upstream).ok_or_else(unknown)?;
         let Some(access) = Access::to(&way, token) else {
             let detail = format!("upstream {upstream} is asked with a token of your own: send X-Auth-Token");
             return Err(Problem::new(Code::CredentialMissing, detail));

@@ -200,7 +200,7 @@ impl Engine {
         if is_decided(&whole) {
             return self.sum_up(whole, false).await;
         }
-        let will = self.access(&whole.intent.route, None).is_some() || self.recovery().is_some();
+        let will = self.access(&whole.intent, None).is_some() || self.recovery().is_some();
         if will || !self.claim(id) {
             return self.sum_up(whole, true).await;
         }

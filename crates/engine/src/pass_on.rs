@@ -37,7 +37,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
         self.permit_project(caller, project, upstream)?;
-        let named = self.0.routes.upstream(upstream).filter(|_| !call.restores);
+        let named = self.rules().routes.upstream(upstream).filter(|_| !call.restores);
         let Some(named) = named else {
             return Err(Problem::new(Code::NotFound, "no upstream has an answer to this"));
         };
@@ -86,8 +86,8 @@ impl Engine {
     /// dialect are carried out by. Disks outlive the generation of backups that a program speaks to.
     #[must_use]
     pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
-        let own = own.and_then(|own| self.0.routes.upstream(own));
-        let mut all = own.into_iter().chain(self.0.routes.of_dialect(dialect));
+        let own = own.and_then(|own| self.rules().routes.upstream(own));
+        let mut all = own.into_iter().chain(self.rules().routes.of_dialect(dialect));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
     }
 
@@ -106,12 +106,12 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
         let mut fault = None;
-        for upstream in self.0.routes.of_dialect(&origin.dialect) {
+        for upstream in self.rules().routes.of_dialect(&origin.dialect) {
             let generation = upstream.generation();
             if generation.name() == origin.generation {
                 continue;
             }
-            let paired = self.0.routes.pairs().find(&origin.generation, generation.name(), id);
+            let paired = self.rules().routes.pairs().find(&origin.generation, generation.name(), id);
             let call = generation.read_backup(project, paired.as_ref().unwrap_or(id));
             match self.pass_on(upstream.name(), project, &call, about, caller, trace.clone()).await {
                 Ok(reply) => {

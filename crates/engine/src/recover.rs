@@ -34,8 +34,8 @@ impl Engine {
     pub async fn recover(&self) -> Result<usize, LedgerError> {
         let tasks = &self.0.tasks;
         tasks.spawn(self.clone().work_off());
-        for lane in self.0.lanes.values().chain([&self.0.no_lane]) {
-            tasks.spawn(self.clone().work_lane(std::sync::Arc::clone(lane)));
+        for lane in self.rules().lanes() {
+            tasks.spawn(self.clone().work_lane(lane));
         }
         self.learn_of_recovery().await?;
         let count = self.take_over().await?;
@@ -70,7 +70,7 @@ impl Engine {
         if self.live().get(&id).is_some_and(|live| live.dispatching) {
             return Ok(());
         }
-        let access = self.access(&entry.intent.route, None);
+        let access = self.access(&entry.intent, None);
         let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
         let unsure = |reason: &str, found: &str| {
             let reason = reason.to_owned();
@@ -97,7 +97,7 @@ impl Engine {
         } else if entry.intent.route.fan_out && entry.state.status == Status::Submitting {
             // It sends nothing itself; its parts say what could not be read.
             Vec::new()
-        } else if self.0.routes.pinned(&entry.intent.route).is_none() {
+        } else if self.rules().routes.pinned(&entry.intent).is_none() {
             // No token would help; said once.
             let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
             let stale = EventKind::Stale { awaiting_credential: false };
@@ -117,12 +117,12 @@ impl Engine {
         };
         let whole = entry.intent.route.fan_out && !entry.state.status.is_final() && self.recovery().is_none();
         if let (true, Some((plan, access))) =
-            (whole, self.0.routes.pinned(&entry.intent.route).zip(access.clone()))
+            (whole, self.rules().routes.pinned(&entry.intent).zip(access.clone()))
         {
             // It finds its parts as they are, and sends those that were not sent.
             self.go_on(entry, plan, access);
         } else if entry.state.is_unsent() {
-            match self.0.routes.pinned(&entry.intent.route).zip(access) {
+            match self.rules().routes.pinned(&entry.intent).zip(access) {
                 Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
                     self.go_on(entry, plan, access);
                 }
@@ -152,7 +152,7 @@ impl Engine {
 
     /// Looks for restores whose process has fallen silent.
     async fn patrol(self) {
-        let mut rounds = tokio::time::interval(self.0.policy.patrol);
+        let mut rounds = tokio::time::interval(self.rules().policy.patrol);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -162,7 +162,7 @@ impl Engine {
             let looked = async {
                 self.learn_of_recovery().await?;
                 let processes = self.0.ledger.processes().await?;
-                self.0.lanes.values().for_each(|lane| lane.budget.share_among(processes));
+                self.rules().lanes().for_each(|lane| lane.budget.share_among(processes));
                 self.take_over().await
             };
             match looked.await {
@@ -225,10 +225,10 @@ impl Engine {
         let ago = |age: Duration| {
             self.now().plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };
-        let restores = self.0.policy.retention.map(ago);
+        let restores = self.rules().policy.retention.map(ago);
         // Other replicas may have other windows, and this one had others before: no key is forgotten
         // that any settings could still honour.
-        let keys = ago(self.0.routes.longest_key_window().max(LONGEST_KEY_WINDOW));
+        let keys = ago(self.rules().routes.longest_key_window().max(LONGEST_KEY_WINDOW));
         loop {
             let pruned = self.0.ledger.prune(restores, keys, TIDY_STEP).await?;
             if pruned.restores > 0 || pruned.keys > 0 {
@@ -250,7 +250,7 @@ impl Engine {
             loop {
                 tokio::select! {
                     () = engine.0.stop.cancelled() => return,
-                    () = tokio::time::sleep(engine.0.policy.unsent) => {}
+                    () = tokio::time::sleep(engine.rules().policy.unsent) => {}
                 }
                 match engine.expire(id).await {
                     Ok(()) => return,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use restore_generations::Expressible;
-use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
+use restore_model::{
+    Code, Id, Intent, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind, Timestamp,
+};
 use restore_upstream::Upstream;
 use sha2::{Digest, Sha256};
 
@@ -101,6 +103,8 @@ impl Route {
 pub struct Routes {
     rules: Vec<Route>,
     upstreams: Vec<Arc<Upstream>>,
+    /// Upstreams as they were, each until when, the earliest first.
+    former: Vec<(Timestamp, Arc<Upstream>)>,
     pairs: Arc<Pairs>,
 }
 
@@ -214,10 +218,29 @@ impl Routes {
         ))
     }
 
-    /// The way a restore was accepted under, as long as its upstream is configured as it was.
+    /// These in the place of others from now on. What was accepted for an upstream that is another now, or gone, still
+    /// finds it as it was.
+    pub(crate) fn in_place_of(mut self, before: &Self, now: Timestamp) -> Self {
+        let stays = |upstream: &Arc<Upstream>| self.upstreams.iter().any(|own| Arc::ptr_eq(own, upstream));
+        let replaced = before.upstreams.iter().filter(|upstream| !stays(upstream));
+        let replaced: Vec<_> = replaced.map(|upstream| (now, Arc::clone(upstream))).collect();
+        self.former = before.former.iter().cloned().chain(replaced).collect();
+        self
+    }
+
+    /// The upstream that a restore was accepted for, as it was then: of this process, which remembers no others'.
+    pub(crate) fn upstream_of(&self, intent: &Intent) -> Option<Arc<Upstream>> {
+        let name = &intent.route.upstream;
+        let then =
+            self.former.iter().find(|(until, former)| intent.created_at < *until && former.name() == name);
+        then.map(|(_, former)| Arc::clone(former)).or_else(|| self.upstream(name))
+    }
+
+    /// The way a restore was accepted under, as long as there is an upstream of that name and generation.
     #[must_use]
-    pub fn pinned(&self, pin: &RoutePin) -> Option<Plan> {
-        let upstream = self.upstream(&pin.upstream)?;
+    pub fn pinned(&self, intent: &Intent) -> Option<Plan> {
+        let pin = &intent.route;
+        let upstream = self.upstream_of(intent)?;
         (upstream.generation().name() == pin.generation).then(|| Plan {
             upstream,
             pin: pin.clone(),

@@ -155,7 +155,7 @@ impl Engine {
         // restore behind that is written down as being sent and never is.
         let (taken, take) = oneshot::channel();
         let engine = self.clone();
-        let until = Instant::now() + self.0.policy.answer;
+        let until = Instant::now() + self.rules().policy.answer;
         self.0.tasks.spawn(async move { engine.take_in(submission, plan, access, taken).await });
         let lost =
             || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
@@ -204,7 +204,7 @@ impl Engine {
         };
         // An equal request takes up what an earlier process accepted and could not begin to send.
         let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
-        let plan = if replayed { self.0.routes.pinned(&entry.intent.route) } else { Some(plan) };
+        let plan = if replayed { self.rules().routes.pinned(&entry.intent) } else { Some(plan) };
         let id = entry.intent.id;
         let plan = plan.filter(|_| open && self.claim(id));
         // What another replica is about to send is its to send.
@@ -212,7 +212,7 @@ impl Engine {
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, self.access(&entry.intent.route, submission.caller.token));
+                self.follow(&entry, self.access(&entry.intent, submission.caller.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
@@ -257,7 +257,7 @@ impl Engine {
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
             Accept::TooManyKeys => {
-                let most = self.0.policy.keys_per_caller;
+                let most = self.rules().policy.keys_per_caller;
                 let detail = format!("this caller has {most} keys; nothing was started");
                 Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
             }
@@ -281,7 +281,7 @@ impl Engine {
 
     /// The way of a request that its generation can express.
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let plan = self.0.routes.plan(request, origin.map(|origin| &*origin.dialect))?;
+        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
         if !plan.pin.fan_out
             && generation.capability(request.target.kind()).verdict == Expressible::Impossible
@@ -352,7 +352,7 @@ impl Engine {
     /// between: the bound is there so that keys do not fill the disk, and with several replicas a
     /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
-        let most = self.0.policy.keys_per_caller;
+        let most = self.rules().policy.keys_per_caller;
         if submission.key.is_none() || submission.instead_of.is_some() {
             return Ok(true);
         }

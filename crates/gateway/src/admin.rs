@@ -31,7 +31,9 @@ use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
 use crate::layers::well_formed;
 use crate::memory::Memory;
+use crate::reload::{Loaded, Reload};
 use crate::same_site::SameSite;
+use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin pages show.
@@ -46,6 +48,8 @@ pub(crate) struct Admin {
     pub(crate) callers: Callers,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
+    pub(crate) reload: Reload,
+    pub(crate) log_level: LogLevel,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -58,7 +62,7 @@ const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
 const PAGE: usize = 500;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/livez",
     "/readyz",
     "/metrics",
@@ -68,11 +72,17 @@ const PAGES: [&str; 9] = [
     "/recovery/unrecorded",
     "/webhooks",
     "/usage",
+    "/log-level",
 ];
 /// Told to everybody: orchestrators ask without a credential.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
-const ACTIONS: [&str; 3] =
-    ["/restores/{id}/resolution", "/recovery/confirmation", "/webhooks/{name}/enablement"];
+const ACTIONS: [&str; 5] = [
+    "/restores/{id}/resolution",
+    "/recovery/confirmation",
+    "/webhooks/{name}/enablement",
+    "/settings/reload",
+    "/log-level",
+];
 
 /// How a restore was resolved, as an operator writes it.
 #[derive(Deserialize)]
@@ -95,6 +105,18 @@ enum Outcome {
 struct ConfirmationBody {
     by: String,
     reason: String,
+}
+
+/// Nothing has to be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadBody {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogLevelBody {
+    level: String,
+    minutes: u32,
 }
 
 impl Admin {
@@ -163,6 +185,7 @@ impl Admin {
             "/recovery" => self.recovery(),
             "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
             "/webhooks" => self.webhooks().await?,
+            "/log-level" => answer::json(StatusCode::OK, &self.log_level.view()),
             "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
             _ => return Err(other_method(path)),
         })
@@ -174,6 +197,27 @@ impl Admin {
             let ConfirmationBody { by, reason } = body(request).await?;
             self.engine.end_recovery(&person(&by, caller)?, &named(&reason, "reason")?).await?;
             return Ok(self.recovery());
+        }
+        if path == "/settings/reload" {
+            self.engine.permit_operator(caller)?;
+            let ReloadBody {} = body(request).await?;
+            let changed = self.reload.ask().await? == Loaded::Anew;
+            return Ok(answer::json(
+                StatusCode::OK,
+                &json!({ "changed": changed, "settings": self.reload.view() }),
+            ));
+        }
+        if path == "/log-level" {
+            self.engine.permit_operator(caller)?;
+            let LogLevelBody { level, minutes } = body(request).await?;
+            self.log_level.change(&level, minutes, self.engine.clock().now())?;
+            tracing::warn!(
+                level,
+                minutes,
+                by = caller.name(),
+                "lines are logged from another level for a while"
+            );
+            return Ok(answer::json(StatusCode::OK, &self.log_level.view()));
         }
         if let Some(name) = within(path, "/webhooks/", "/enablement") {
             if !self.webhooks.iter().any(|known| known == name) {
@@ -225,7 +269,12 @@ impl Admin {
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer::json(
             status,
-            &json!({ "ready": reasons.is_empty(), "reasons": reasons, "upstreams": upstreams }),
+            &json!({
+                "ready": reasons.is_empty(),
+                "reasons": reasons,
+                "upstreams": upstreams,
+                "settings": self.reload.view(),
+            }),
         )
     }
 
@@ -309,13 +358,15 @@ fn within<'a>(path: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 fn is_action(path: &str) -> bool {
-    path == "/recovery/confirmation"
+    matches!(path, "/recovery/confirmation" | "/settings/reload" | "/log-level")
         || within(path, "/restores/", "/resolution").is_some()
         || within(path, "/webhooks/", "/enablement").is_some()
 }
 
 fn other_method(path: &str) -> Failure {
-    let allow = if is_action(path) {
+    let allow = if path == "/log-level" {
+        "GET, HEAD, POST"
+    } else if is_action(path) {
         "POST"
     } else if path == "/" || PAGES.contains(&path) {
         "GET, HEAD"

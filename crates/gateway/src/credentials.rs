@@ -15,21 +15,25 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::rotation::Rotation;
 use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
 
-/// The credentials of the gateway's own, by name. All upstreams that use one share its token.
+/// The credentials of the gateway's own, by name. All upstreams that use one share its token. What is written as it was
+/// before is taken over from there.
 pub(crate) fn held(
     settings: &Settings,
+    before: Option<(&Settings, &HashMap<String, Credential>)>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
 ) -> Result<HashMap<String, Credential>, String> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
-    let discovering: BTreeSet<&str> = settings
-        .upstreams
-        .iter()
-        .filter(|upstream| upstream.endpoint.is_none())
-        .map(|upstream| upstream.credential.as_str())
-        .collect();
+    let discovering = discovering(settings);
     let credential = |written: &settings::Credential| {
         let name = written.name.clone();
+        let same = before.filter(|(old, _)| {
+            old.credentials.contains(written)
+                && self::discovering(old).contains(name.as_str()) == discovering.contains(name.as_str())
+        });
+        if let Some(same) = same.and_then(|(_, held)| held.get(&name)) {
+            return Ok((name, same.clone()));
+        }
         let made = match written.kind {
             CredentialKind::Aksk => {
                 keys(written, Arc::clone(clock), rotation).map(|keys| Credential::Keys(Arc::new(keys)))
@@ -41,6 +45,12 @@ pub(crate) fn held(
         made.map(|made| (name.clone(), made)).map_err(|why| format!("credential {name}: {why}"))
     };
     settings.credentials.iter().map(credential).collect()
+}
+
+/// The credentials whose catalog says where an upstream is.
+fn discovering(settings: &Settings) -> BTreeSet<&str> {
+    let without_endpoint = settings.upstreams.iter().filter(|upstream| upstream.endpoint.is_none());
+    without_endpoint.map(|upstream| upstream.credential.as_str()).collect()
 }
 
 fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -> Result<IamOptions, String> {

@@ -18,9 +18,11 @@ mod layers;
 mod listener;
 mod memory;
 mod pairs;
+pub mod reload;
 pub mod rotation;
 mod routes;
 mod same_site;
+mod serving;
 pub mod settings;
 mod telemetry;
 mod tls;
@@ -32,22 +34,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use moka::future::Cache;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Policy};
-use restore_generations::door;
-use restore_model::{Clock, SystemClock};
+use restore_model::{Clock, Problem, SystemClock};
 use restore_upstream::{Courier, Receiver};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
-use crate::doors::Doors;
+use crate::api::streams::Streams;
+use crate::doors::usage::Usage;
 use crate::memory::Memory;
+use crate::reload::{Again, Loaded, Loader, Places, Reload};
 use crate::rotation::Rotation;
-use crate::same_site::SameSite;
+use crate::serving::Lasting;
 use crate::settings::{Listener, LogFormat, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
@@ -56,8 +57,6 @@ use crate::telemetry::traces::Losses;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Signed requests whose restores are remembered.
-const SIGNATURES: u64 = 100_000;
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
 /// How long they have to end when the gateway stops.
@@ -92,13 +91,14 @@ pub enum StartError {
 pub struct Start {
     clock: Arc<dyn Clock>,
     recovery: bool,
+    again: Option<Again>,
 }
 
 impl Start {
     /// By the system's clock.
     #[must_use]
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock), recovery: false }
+        Self { clock: Arc::new(SystemClock), recovery: false, again: None }
     }
 
     /// By another clock.
@@ -112,6 +112,13 @@ impl Start {
     #[must_use]
     pub const fn recovery(mut self, recovery: bool) -> Self {
         self.recovery = recovery;
+        self
+    }
+
+    /// With settings that can be loaded again; without, those of the start stay.
+    #[must_use]
+    pub fn again(mut self, again: Again) -> Self {
+        self.again = Some(again);
         self
     }
 }
@@ -128,6 +135,7 @@ pub struct Gateway {
     admin: SocketAddr,
     doors: Vec<(&'static str, SocketAddr)>,
     engine: Engine,
+    reload: Reload,
     stopping: Arc<AtomicBool>,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
@@ -154,7 +162,7 @@ impl Gateway {
         opentelemetry_meter(&metrics);
         let losses = Arc::new(Losses::default());
         let traces = traces(settings, &losses)?;
-        telemetry::logs::install(
+        let log_level = telemetry::logs::install(
             telemetry::logs::Options {
                 level: settings.telemetry.log_level,
                 json: settings.telemetry.log_format == LogFormat::Json,
@@ -167,9 +175,11 @@ impl Gateway {
             .await
             .map_err(ledger_fault)?;
         let mut rotation = Rotation::new();
-        let routes = upstreams::routes(settings, &start.clock, &mut rotation).map_err(StartError::Setup)?;
+        let built =
+            upstreams::build(settings, None, &start.clock, &mut rotation).map_err(StartError::Setup)?;
         let now = start.clock.now();
-        let engine = Engine::new(ledger, routes, policy(settings), start.clock, Arc::new(metrics.restores()));
+        let witness = Arc::new(metrics.restores());
+        let engine = Engine::new(ledger, built.routes.clone(), policy(settings), start.clock, witness);
         if start.recovery {
             let reason = "the gateway was started with --recovery";
             engine.begin_recovery(reason, now).await.map_err(ledger_fault)?;
@@ -186,70 +196,32 @@ impl Gateway {
         metrics.observe_rotation(rotation.counts());
 
         let tls = access::tls(settings, &mut rotation).map_err(StartError::Setup)?;
-        let mut callers = |listener| {
-            access::callers(settings, listener, engine.clock(), Some(metrics.refusals()), &mut rotation)
-                .map_err(StartError::Setup)
-        };
-        let (api_callers, admin_callers) = (callers(Listener::Api)?, callers(Listener::Admin)?);
-
-        let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
-        let same_site = SameSite { local: false, names: names.collect() };
-
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
-        let stopping = Arc::new(AtomicBool::new(false));
         let memory = Memory::new(settings.limits.memory_bytes);
         metrics.observe_memory(memory.clone());
-
-        let callers = Arc::new(api_callers);
-        let rate = access::rates(settings);
-        let usage = doors::usage::Usage::new(now);
-        let app = Arc::new(api::App {
+        let (reload, asked) = Reload::new(now);
+        let lasting = Lasting {
             engine: engine.clone(),
-            wait_cap: settings.limits.wait_seconds,
-            signed: Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build(),
-            json_depth: settings.limits.json_depth,
-            page_size: settings.limits.page_size,
-            origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
-            usage: usage.clone(),
-            streams: api::streams::Streams::new(
-                settings.limits.streams,
-                settings.limits.stream_seconds,
-                stop.clone(),
-            ),
-        });
-        let way_in = |doors: Doors, address: SocketAddr| {
-            let parts = way_in::Parts {
-                // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
-                same_site: SameSite {
-                    local: address.ip().is_loopback() && callers.is_empty(),
-                    names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
-                },
-                trace: layers::trace::TraceLayer::new(
-                    routes::Router::new(doors),
-                    metrics.requests(),
-                    settings.telemetry.sample_ratio,
-                    settings.telemetry.trust_parent,
-                    traces.is_some(),
-                    settings.telemetry.access_log,
-                ),
-                callers: Arc::clone(&callers),
-                rate: rate.clone(),
-                memory: memory.clone(),
-                reached: metrics.limits(),
-            };
-            way_in::build(&settings.limits, parts, api::Dispatch(Arc::clone(&app)))
+            metrics: metrics.clone(),
+            memory: memory.clone(),
+            stopping: Arc::default(),
+            reload: reload.clone(),
+            log_level,
+            signed: serving::signed(),
+            usage: Usage::new(now),
+            streams: Streams::new(settings.limits.streams, settings.limits.stream_seconds, stop.clone()),
+            exporting: traces.is_some(),
         };
-        let doors = doors::open(settings).map_err(StartError::Setup)?;
-        let api_way_in = way_in(doors.beside_the_api, settings.listen.api);
+        let stopping = Arc::clone(&lasting.stopping);
+        let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
+        let places = Places::of(&serving);
         let mut at_doors = Vec::new();
-        for (door, at) in doors.apart {
-            let dialect = door.door.dialect();
-            let way_in = way_in(Doors::only(door), at);
-            let listener = listen(at).await?;
-            at_doors.push((dialect, address(&listener), listener, way_in));
+        for (door, place) in serving.apart.iter().zip(&places.apart) {
+            let listener = listen(door.address).await?;
+            at_doors.push((door.dialect, address(&listener), listener, place.clone()));
         }
         let options = listener::Options {
             connections: settings.limits.connections,
@@ -271,27 +243,19 @@ impl Gateway {
             tls: tls.filter(|_| settings.tls.listener.contains(&Listener::Admin)),
             ..options.clone()
         };
-        let pages = Arc::new(Admin {
-            engine: engine.clone(),
-            metrics,
-            settings: settings.to_json(),
-            webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
-            stopping: Arc::clone(&stopping),
-            same_site: SameSite { local: settings.listen.admin.ip().is_loopback(), ..same_site },
-            callers: admin_callers,
-            memory: memory.clone(),
-            usage,
-        });
-        let pages = tower::service_fn(move |request| {
-            let pages = Arc::clone(&pages);
-            async move { pages.answer(request).await }
-        });
         let mut listeners = vec![
-            tokio::spawn(listener::serve(api, api_way_in, options.clone(), stop.clone())),
-            tokio::spawn(listener::serve(admin, pages, admin_options, stop.clone())),
-            tokio::spawn(rotation.run(stop.clone())),
+            tokio::spawn(listener::serve(api, places.api.clone(), options.clone(), stop.clone())),
+            tokio::spawn(listener::serve(admin, places.admin.clone(), admin_options, stop.clone())),
             tokio::spawn(memory.watch(stop.clone())),
         ];
+        let rotations = rotation.counts();
+        listeners.push(tokio::spawn(rotation.run(stop.clone())));
+        if let Some(again) = start.again {
+            let loads = metrics.loads(reload.clone());
+            let (settings, stop) = (settings.clone(), stop.clone());
+            let loader = Loader { again, settings, built, serving, places, lasting, rotations, loads, stop };
+            listeners.push(tokio::spawn(loader.run(asked)));
+        }
         let mut doors = Vec::new();
         for (dialect, address, listener, way_in) in at_doors {
             tracing::info!(dialect, address = %address, "a native door is open");
@@ -310,6 +274,7 @@ impl Gateway {
             admin: admin_address,
             doors,
             engine,
+            reload,
             stopping,
             stop,
             listeners,
@@ -334,6 +299,14 @@ impl Gateway {
     #[must_use]
     pub fn doors(&self) -> &[(&'static str, SocketAddr)] {
         &self.doors
+    }
+
+    /// Loads the settings again, if they can be.
+    ///
+    /// # Errors
+    /// What is wrong with them; those in effect stay then.
+    pub async fn reload(&self) -> Result<Loaded, Problem> {
+        self.reload.ask().await
     }
 
     /// Drains: takes nothing more in, lets what is under way finish and be written down, flushes

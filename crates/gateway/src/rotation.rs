@@ -107,6 +107,12 @@ impl Rotation {
         });
     }
 
+    /// Another one that is counted together with this one: for what settings that are loaded later use.
+    #[must_use]
+    pub fn another(counts: &Arc<Counts>) -> Self {
+        Self { counts: Arc::clone(counts), ..Self::default() }
+    }
+
     /// What became of changed files, to be shown.
     #[must_use]
     pub fn counts(&self) -> Arc<Counts> {
@@ -164,7 +170,7 @@ impl Rotation {
 
 /// What files hold, and who may read them, as a number. One that cannot be read has one too: it is a change to tell
 /// of.
-fn look(hasher: &RandomState, paths: &[PathBuf]) -> u64 {
+pub(crate) fn look(hasher: &RandomState, paths: &[PathBuf]) -> u64 {
     let mut hash = hasher.build_hasher();
     for path in paths {
         match content(path) {

@@ -1,5 +1,6 @@
 //! Upstreams and routes out of the settings: part of the composition in the crate's root.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use restore_engine::{Idempotency, Match, Route, Routes};
@@ -10,15 +11,30 @@ use crate::rotation::Rotation;
 use crate::settings::{self, IdempotencyKey, Settings, Target};
 use crate::{credentials, pairs};
 
+/// What was made of one version of the settings. The next version takes over what is the same in both: with its
+/// connections, its token and what is known of its health.
+pub(crate) struct Built {
+    pub(crate) routes: Routes,
+    held: HashMap<String, Credential>,
+}
+
+/// What is in effect, where there is something already.
+pub(crate) type Before<'a> = Option<(&'a Settings, &'a Built)>;
+
 /// The rules and their upstreams, each built once.
-pub(crate) fn routes(
+pub(crate) fn build(
     settings: &Settings,
+    before: Before<'_>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Routes, String> {
-    let held = credentials::held(settings, clock, rotation)?;
+) -> Result<Built, String> {
+    let held = credentials::held(settings, before.map(|(old, built)| (old, &built.held)), clock, rotation)?;
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
     for written in &settings.upstreams {
+        if let Some(same) = before.and_then(|before| unchanged(written, settings, &held, before)) {
+            upstreams.push(same);
+            continue;
+        }
         let generation = restore_generations::by_name(&written.generation)
             .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
         let options = restore_upstream::Options {
@@ -78,7 +94,28 @@ pub(crate) fn routes(
         });
     }
     let pairs = pairs::of(settings, rotation)?;
-    Ok(upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs))
+    let routes = upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs);
+    Ok(Built { routes, held })
+}
+
+/// The upstream as it is, if nothing that it is made of has changed.
+fn unchanged(
+    written: &settings::Upstream,
+    settings: &Settings,
+    held: &HashMap<String, Credential>,
+    (old, built): (&Settings, &Built),
+) -> Option<Arc<Upstream>> {
+    let of_sends = |settings: &Settings| {
+        let submit = &settings.submit;
+        (submit.sends, submit.deadline_seconds, submit.retry_after_cap_seconds)
+    };
+    let same_credential = match (held.get(&written.credential), built.held.get(&written.credential)) {
+        (Some(now), Some(then)) => now.is_same(then),
+        (None, None) => true,
+        _ => false,
+    };
+    let same = old.upstreams.contains(written) && same_credential && of_sends(old) == of_sends(settings);
+    same.then(|| built.routes.upstream(&written.name)).flatten()
 }
 
 pub(crate) fn matches(written: &settings::Match) -> Result<Match, String> {

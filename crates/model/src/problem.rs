@@ -219,6 +219,7 @@ codes! {
     RateLimited "rate_limited" 429 Later "this caller sends faster than it may" "Wait as long as Retry-After says.";
     Overloaded "overloaded" 503 Later "the gateway has more work than it takes on" "Wait as long as Retry-After says; nothing was started.";
     ShuttingDown "shutting_down" 503 Later "the gateway is stopping" "Ask another replica, or wait until it is back; nothing was started.";
+    SettingsRefused "settings_refused" 422 Never "the settings cannot be taken" "Mend what the detail names and load them again; those in effect stay, and no restore is touched.";
     // Routing and what a generation can say.
     NoRoute "no_route" 403 Never "no route takes this request" "Add a [[routes]] entry that matches, or ask for a project and target that one does.";
     NotExpressible "not_expressible" 422 Never "the routed generation cannot express this restore" "The detail names the generations that could; route the target there.";

@@ -88,7 +88,7 @@ impl Engine {
         upstream: &str,
         token: Option<Token>,
     ) -> Result<Sought, Problem> {
-        let Some(upstream) = self.0.routes.upstream(upstream) else {
+        let Some(upstream) = self.rules().routes.upstream(upstream) else {
             let detail = format!("the settings name no upstream {upstream:?}");
             return Err(Problem::new(Code::NotFound, detail));
         };
@@ -117,7 +117,7 @@ impl Engine {
     ) -> (RestoreRequest, usize) {
         let mut unknown = 0;
         let mut named = |id: &Id| {
-            let found = self.0.routes.pairs().find(&origin.generation, &plan.pin.generation, id);
+            let found = self.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
             unknown += usize::from(found.is_none());
             found.unwrap_or_else(|| id.clone())
         };
@@ -135,7 +135,7 @@ impl Engine {
         plan: &Plan,
     ) -> Vec<(String, &'static str)> {
         let (project, id) = (&request.project_id, &request.source.backup_id);
-        let home = origin.upstream.as_deref().and_then(|name| self.0.routes.upstream(name));
+        let home = origin.upstream.as_deref().and_then(|name| self.rules().routes.upstream(name));
         let home = home.map(|home| home.generation().read_backup(project, id).template.to_owned());
         let ours = plan.upstream.generation().read_backup(project, id).template.to_owned();
         let home = home.map(|template| (template, "what the backup is of, as its own generation tells"));
@@ -162,7 +162,7 @@ impl Engine {
             search.unresolved(steps)
         })?;
         let to = upstream.generation().name();
-        let find = |disk: &Id| self.0.routes.pairs().find(&origin.generation, to, disk);
+        let find = |disk: &Id| self.rules().routes.pairs().find(&origin.generation, to, disk);
         match decide::disks(asked, &theirs, &ours, find) {
             Err(why) => {
                 note(steps, "disks", Err(why));
@@ -181,7 +181,7 @@ impl Engine {
     async fn read_at_home(&self, search: &Search<'_>) -> Result<Backup, String> {
         let Search { asked, origin, access, with, .. } = *search;
         let name = origin.upstream.as_deref().ok_or("no upstream of it is configured")?;
-        let upstream = self.0.routes.upstream(name).ok_or("its upstream is not configured")?;
+        let upstream = self.rules().routes.upstream(name).ok_or("its upstream is not configured")?;
         if !upstream.holds_credential() && access.is_held() && with.token.is_none() {
             return Err(format!("upstream {name} takes the caller's token, which is not there"));
         }
@@ -199,7 +199,8 @@ impl Engine {
     ) -> Result<Backup, Problem> {
         let Search { asked, origin, upstream, .. } = *search;
         let generation = upstream.generation();
-        let paired = self.0.routes.pairs().find(&origin.generation, generation.name(), &asked.backup_id);
+        let paired =
+            self.rules().routes.pairs().find(&origin.generation, generation.name(), &asked.backup_id);
         if let Some(paired) = paired {
             let ours = self.read_ours(search, &paired).await?;
             let decided = decide::paired(asked, &paired, ours.as_ref());

@@ -76,6 +76,6 @@ pub(super) fn run(options: &Options) -> ExitCode {
 
 /// Makes everything that the start makes of settings and the files they name.
 fn usable(settings: &settings::Settings, clock: &Arc<dyn Clock>, elsewhere: bool) -> Result<(), String> {
-    crate::upstreams::routes(settings, clock, &mut Rotation::new())?;
+    crate::upstreams::build(settings, None, clock, &mut Rotation::new())?;
     if elsewhere { Ok(()) } else { crate::access::readable(settings, clock) }
 }

@@ -5,9 +5,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::reload::Again;
 use crate::settings::{self, Faults, Settings, Source};
 
 mod capabilities;
@@ -98,6 +100,24 @@ impl SettingsFile {
         let text =
             std::fs::read_to_string(&self.config).map_err(|error| format!("cannot read {name}: {error}"))?;
         Ok(Source::new(name, text))
+    }
+
+    /// How a running gateway reads them again.
+    fn again(&self) -> Again {
+        let (this, file) = (Self { config: self.config.clone() }, self.config.clone());
+        let load = move || {
+            let source = this.source()?;
+            let names = restore_generations::names();
+            match settings::load(&source, &settings::read_environment(), &names) {
+                Ok((settings, warnings)) if warnings.is_empty() => Ok(settings),
+                Ok((settings, warnings)) => {
+                    tracing::warn!(warnings = warnings.render_human(false), "the settings have warnings");
+                    Ok(settings)
+                }
+                Err(faults) => Err(faults.render_human(false)),
+            }
+        };
+        Again { file, load: Arc::new(load) }
     }
 
     /// Reads the settings; faults are printed here.

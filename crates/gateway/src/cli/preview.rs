@@ -100,7 +100,7 @@ async fn shown(
 /// An engine that keeps nothing, under these settings; faults are printed here.
 pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let routes = crate::upstreams::routes(settings, &clock, &mut Rotation::new()).map_err(|why| {
+    let built = crate::upstreams::build(settings, None, &clock, &mut Rotation::new()).map_err(|why| {
         eprintln!("error: {why}");
         ExitCode::from(super::CONFIG)
     })?;
@@ -110,7 +110,7 @@ pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         })?;
-    Ok(Engine::new(ledger, routes, crate::policy(settings), clock, Arc::new(Nobody)))
+    Ok(Engine::new(ledger, built.routes, crate::policy(settings), clock, Arc::new(Nobody)))
 }
 
 fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {

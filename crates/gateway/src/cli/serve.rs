@@ -18,6 +18,17 @@ pub(super) struct Options {
     crash_at: Option<String>,
 }
 
+/// Loads the settings whenever SIGHUP comes; what comes of it is logged there.
+async fn reload_when_told(gateway: &Gateway) {
+    use tokio::signal::unix::{SignalKind, signal};
+    if let Ok(mut told) = signal(SignalKind::hangup()) {
+        while told.recv().await.is_some() {
+            let _ = gateway.reload().await;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
 pub(super) async fn run(options: Options) -> ExitCode {
     let armed = options.crash_at.as_deref().map_or(Ok(()), restore_engine::crash::arm);
     if let Err(why) = armed {
@@ -30,14 +41,18 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let gateway = match Gateway::start_with(&settings, crate::Start::new().recovery(options.recovery)).await {
+    let start = crate::Start::new().recovery(options.recovery).again(options.file.again());
+    let gateway = match Gateway::start_with(&settings, start).await {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
         }
     };
-    told_to_stop().await;
+    tokio::select! {
+        () = told_to_stop() => {}
+        () = reload_when_told(&gateway) => {}
+    }
     tracing::info!("told to stop; draining");
     let in_time = gateway.stop().await;
     tracing::info!(in_time, "stopped");

@@ -19,6 +19,7 @@
 //! A value of a new shape needs a `kinds::Kind` (what may be written) and a type in `values` (what it resolves
 //! to). A fault that needs two keys is a rule in `rules`.
 
+mod at_start;
 mod environment;
 mod faults;
 mod keys;
@@ -40,6 +41,7 @@ use toml::de::DeTable;
 
 pub use restore_ledger::LedgerUrl;
 
+pub use at_start::read_at_start;
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use schema::{explain, nearest_key, schema};

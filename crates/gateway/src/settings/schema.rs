@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Settings;
+use super::at_start::is_at_start;
 use super::environment::{path_of, paths, twin};
 use super::keys::{Key, Preset};
 use super::kinds::Kind;
@@ -73,9 +74,14 @@ fn page(key: &Key, path: &str) -> String {
         Preset::Value(text) => key.kind.lex(text).to_string(),
     };
     page.push_str(&format!(
-        "value:    {}\ndefault:  {preset}\nvariable: {}\n",
+        "value:    {}\ndefault:  {preset}\nvariable: {}\nchange:   {}\n",
         key.kind.describe(),
-        twin(path)
+        twin(path),
+        if is_at_start(&path.replace("[0]", "")) {
+            "needs a restart"
+        } else {
+            "taken while the gateway runs"
+        }
     ));
     page
 }

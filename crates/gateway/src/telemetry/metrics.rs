@@ -17,6 +17,7 @@ use restore_upstream::BreakerState;
 
 use super::traces::Losses;
 use crate::memory::Memory;
+use crate::reload::Reload;
 
 /// Bounds of a request's time, in seconds; a restore call waits for the cloud.
 const SECONDS: [f64; 14] =
@@ -115,6 +116,23 @@ impl Metrics {
             .with_description("requests whose caller is not known, by the way it showed who it is")
             .build();
         Refusals(refusals)
+    }
+
+    /// Counts loads of the settings, and shows whether what is in effect is what was last read.
+    pub(crate) fn loads(&self, reload: Reload) -> Loads {
+        self.meter
+            .u64_observable_gauge("restore_gateway.settings.current")
+            .with_description(
+                "1 while the settings in effect are those that were last read, 0 while those are refused",
+            )
+            .with_callback(move |gauge| gauge.observe(u64::from(reload.is_current()), &[]))
+            .build();
+        let loads = self
+            .meter
+            .u64_counter("restore_gateway.settings.loads")
+            .with_description("loads of the settings since the start, by outcome")
+            .build();
+        Loads(loads)
     }
 
     /// Counts what happens to restores.
@@ -301,6 +319,17 @@ impl Refusals {
     /// One more, by the way in which it showed who it is.
     pub(crate) fn count(&self, way: &'static str) {
         self.0.add(1, &[KeyValue::new("way", way)]);
+    }
+}
+
+/// Counts loads of the settings.
+#[derive(Clone)]
+pub(crate) struct Loads(Counter<u64>);
+
+impl Loads {
+    /// One more, by what became of it.
+    pub(crate) fn count(&self, outcome: &'static str) {
+        self.0.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 }
 

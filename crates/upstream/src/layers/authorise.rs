@@ -52,6 +52,17 @@ impl Shown {
 }
 
 impl Credential {
+    /// Whether both are one: what either learns the other knows.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::PassThrough, Self::PassThrough) => true,
+            (Self::Iam(one), Self::Iam(other)) => Arc::ptr_eq(one, other),
+            (Self::Keys(one), Self::Keys(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// The headers that it adds, in the order of a request.
     pub(crate) const fn headers(&self) -> &'static [&'static str] {
         match self {

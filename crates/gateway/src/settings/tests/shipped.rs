@@ -104,9 +104,11 @@ Sends of one restore at most. A second send needs proof that the first was not a
 value:    a whole number from 1 to 3
 default:  3
 variable: RESTORE_GATEWAY_SUBMIT_SENDS
+change:   taken while the gateway runs
 ";
     assert_eq!(explain("submit.sends").as_deref(), Some(page));
     assert_eq!(explain("RESTORE_GATEWAY_SUBMIT_SENDS").as_deref(), Some(page));
+    assert!(explain("ledger.url").unwrap().ends_with("change:   needs a restart\n"));
     let indexed = explain("upstreams[2].endpoint");
     assert!(indexed.as_ref().unwrap().contains("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT"));
     assert_eq!(explain("upstreams.endpoint"), indexed);

@@ -1,0 +1,229 @@
+//! Settings that are loaded anew while the gateway runs: because their file holds something else, because of a signal,
+//! or because an operator asks. They are taken as a whole or not at all. What cannot be taken leaves everything as it
+//! was, and is told in the log, in a metric and by `/readyz`, until something that can be taken is there.
+//!
+//! Place: beside the composition in the crate's root. Looks at what the file holds, as `rotation` does and for the same
+//! reasons, so that a mounted folder whose link is swapped works too.
+
+use std::hash::RandomState;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use restore_model::{Code, Problem, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::rotation::{self, Counts, Rotation};
+use crate::serving::{Current, Lasting, Pages, Serving};
+use crate::settings::{self, Settings};
+use crate::telemetry::metrics::Loads;
+use crate::upstreams::{self, Built};
+use crate::way_in::WayIn;
+
+/// Loads that wait for the one under way.
+const WAITING: usize = 16;
+
+/// Where settings come from, to be asked again.
+pub struct Again {
+    /// The file that is watched.
+    pub file: PathBuf,
+    /// Reads the settings; an error tells people all that is wrong with them, and no secret.
+    pub load: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
+}
+
+/// What became of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// Something else is in effect now.
+    Anew,
+    /// They are what was in effect already.
+    Same,
+}
+
+/// How the settings in effect stand.
+struct Told {
+    loaded_at: Timestamp,
+    /// Since when there are others that cannot be taken, and why.
+    refused: Option<(Timestamp, String)>,
+}
+
+type Ask = oneshot::Sender<Result<Loaded, String>>;
+
+/// What asks for a load and tells of the last one. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Reload {
+    asks: mpsc::Sender<Ask>,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Reload {
+    /// And what its loader listens to.
+    pub(crate) fn new(now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, asked) = mpsc::channel(WAITING);
+        let told = Arc::new(Mutex::new(Told { loaded_at: now, refused: None }));
+        (Self { asks, told }, asked)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the settings now.
+    ///
+    /// # Errors
+    /// [`Code::SettingsRefused`] with all that is wrong; those in effect stay.
+    pub(crate) async fn ask(&self) -> Result<Loaded, Problem> {
+        let refused = |why: &str| {
+            Problem::new(Code::SettingsRefused, format!("{why}\nThe settings in effect stay as they are."))
+        };
+        let (answer, answered) = oneshot::channel();
+        let gone = || refused("these settings come from no file that could be read again");
+        self.asks.send(answer).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
+    }
+
+    /// Since when the settings are in effect, and what became of newer ones.
+    pub(crate) fn view(&self) -> Value {
+        let told = self.told();
+        let refused = told.refused.as_ref().map(|(at, why)| json!({ "at": at, "why": why }));
+        json!({ "loaded_at": told.loaded_at, "refused": refused })
+    }
+
+    /// Whether what is in effect is what was last read.
+    pub(crate) fn is_current(&self) -> bool {
+        self.told().refused.is_none()
+    }
+}
+
+/// What is served, where it is replaced.
+pub(crate) struct Places {
+    pub(crate) api: Current<WayIn>,
+    /// In the order of the settings.
+    pub(crate) apart: Vec<Current<WayIn>>,
+    pub(crate) admin: Current<Pages>,
+}
+
+impl Places {
+    /// Where this is served.
+    pub(crate) fn of(serving: &Serving) -> Self {
+        Self {
+            api: Current::new(serving.api.clone()),
+            apart: serving.apart.iter().map(|door| Current::new(door.way_in.clone())).collect(),
+            admin: Current::new(serving.admin.clone()),
+        }
+    }
+
+    fn replace(&self, serving: &Serving) {
+        self.api.replace(serving.api.clone());
+        for (place, door) in self.apart.iter().zip(&serving.apart) {
+            place.replace(door.way_in.clone());
+        }
+        self.admin.replace(serving.admin.clone());
+    }
+}
+
+/// Loads settings, one load at a time.
+pub(crate) struct Loader {
+    pub(crate) again: Again,
+    /// What is in effect, and what was made of it.
+    pub(crate) settings: Settings,
+    pub(crate) built: Built,
+    pub(crate) serving: Serving,
+    pub(crate) places: Places,
+    pub(crate) lasting: Lasting,
+    pub(crate) rotations: Arc<Counts>,
+    pub(crate) loads: Loads,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Loader {
+    /// Loads whenever it is asked to, and when the file has changed and two looks in a row have seen the same.
+    pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        let (hasher, file) = (RandomState::new(), [self.again.file.clone()]);
+        let look = || rotation::look(&hasher, &file);
+        // Once soon after the start as well: the file may have changed since it was read.
+        let (mut settled, mut seen) = (None, look());
+        let mut looks = tokio::time::interval(rotation::PERIOD);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
+        loop {
+            let answer = tokio::select! {
+                () = stop.cancelled() => return,
+                answer = asked.recv() => match answer {
+                    Some(answer) => Some(answer),
+                    None => return,
+                },
+                _ = looks.tick() => {
+                    let now = look();
+                    let changed = now == seen && settled != Some(now);
+                    seen = now;
+                    if !changed {
+                        continue;
+                    }
+                    None
+                }
+            };
+            // Before the load: what changes during it is looked at again.
+            seen = look();
+            settled = Some(seen);
+            let loaded = self.load().await;
+            self.tell(&loaded);
+            if let Some(answer) = answer {
+                let _ = answer.send(loaded);
+            }
+        }
+    }
+
+    /// Everything that can fail comes first; then all of it changes.
+    async fn load(&mut self) -> Result<Loaded, String> {
+        let load = Arc::clone(&self.again.load);
+        let settings =
+            tokio::task::spawn_blocking(move || load()).await.map_err(|error| error.to_string())??;
+        if settings == self.settings {
+            return Ok(Loaded::Same);
+        }
+        let fixed = settings::read_at_start(&self.settings, &settings);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            return Err(format!("read at the start alone, so that a change needs a restart: {keys}"));
+        }
+        let mut rotation = Rotation::another(&self.rotations);
+        let clock = self.lasting.engine.clock();
+        let before = Some((&self.settings, &self.built));
+        let built = upstreams::build(&settings, before, clock, &mut rotation)?;
+        let before = Some((&self.settings, &self.serving));
+        let serving = self.lasting.serving(&settings, before, &mut rotation)?;
+
+        self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
+        self.places.replace(&serving);
+        self.lasting.log_level.is_usually(settings.telemetry.log_level);
+        tokio::spawn(rotation.run(self.stop.clone()));
+        (self.settings, self.built, self.serving) = (settings, built, serving);
+        Ok(Loaded::Anew)
+    }
+
+    fn tell(&self, loaded: &Result<Loaded, String>) {
+        let now = self.lasting.engine.clock().now();
+        let mut told = self.lasting.reload.told();
+        match loaded {
+            Ok(loaded) => {
+                told.refused = None;
+                if *loaded == Loaded::Anew {
+                    told.loaded_at = now;
+                }
+                tracing::info!(changed = *loaded == Loaded::Anew, "the settings were read again");
+            }
+            Err(why) => {
+                told.refused = Some((now, why.clone()));
+                tracing::error!(why, "the settings cannot be taken; those in effect stay");
+            }
+        }
+        drop(told);
+        self.loads.count(match loaded {
+            Ok(Loaded::Anew) => "taken",
+            Ok(Loaded::Same) => "same",
+            Err(_) => "refused",
+        });
+    }
+}

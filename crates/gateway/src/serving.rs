@@ -1,0 +1,203 @@
+//! What is served under one version of the settings: the ways in of the API and the doors, and the admin pages. Made
+//! anew when the settings are loaded anew, and put in the place of what was there; what must outlive that (the engine,
+//! what was counted, what is remembered of signed requests) is in [`Lasting`].
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use moka::future::Cache;
+use restore_engine::Engine;
+use restore_generations::door;
+use restore_model::RestoreId;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, service_fn};
+
+use crate::admin::Admin;
+use crate::api::streams::Streams;
+use crate::callers::Callers;
+use crate::doors::Doors;
+use crate::doors::usage::Usage;
+use crate::memory::Memory;
+use crate::reload::Reload;
+use crate::rotation::Rotation;
+use crate::same_site::SameSite;
+use crate::settings::{Listener, Settings};
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::Metrics;
+use crate::way_in::{self, WayIn};
+use crate::{access, answer, api, callers, doors, layers, routes};
+
+/// Signed requests whose restores are remembered.
+const SIGNATURES: u64 = 100_000;
+
+/// Which restore came of a signed request.
+pub(crate) type Signed = Cache<[u8; 32], RestoreId>;
+
+/// None yet.
+pub(crate) fn signed() -> Signed {
+    Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build()
+}
+
+/// The admin pages behind one short name.
+pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
+
+/// What outlives a reload.
+pub(crate) struct Lasting {
+    pub(crate) engine: Engine,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) reload: Reload,
+    pub(crate) log_level: LogLevel,
+    pub(crate) signed: Signed,
+    pub(crate) usage: Usage,
+    pub(crate) streams: Streams,
+    /// Whether traces are exported.
+    pub(crate) exporting: bool,
+}
+
+/// What is served.
+pub(crate) struct Serving {
+    pub(crate) api: WayIn,
+    /// Doors with a listener of their own, in the order of the settings.
+    pub(crate) apart: Vec<Apart>,
+    pub(crate) admin: Pages,
+    /// Those of the API, for a next version that has the same.
+    callers: Arc<Callers>,
+}
+
+/// A door with a listener of its own.
+pub(crate) struct Apart {
+    pub(crate) dialect: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) way_in: WayIn,
+}
+
+impl Lasting {
+    /// What these settings ask for. `before` is what is served under the settings in effect, where there are any.
+    ///
+    /// # Errors
+    /// Which part cannot be made, and why; nothing that is served changes by that.
+    pub(crate) fn serving(
+        &self,
+        settings: &Settings,
+        before: Option<(&Settings, &Serving)>,
+        rotation: &mut Rotation,
+    ) -> Result<Serving, String> {
+        // With the keys of issuers and what IAM said of tokens.
+        let same = before.filter(|(old, _)| {
+            (&old.callers, &old.policies, &old.listen)
+                == (&settings.callers, &settings.policies, &settings.listen)
+        });
+        let mut known = |listener| {
+            let refusals = Some(self.metrics.refusals());
+            access::callers(settings, listener, self.engine.clock(), refusals, rotation)
+        };
+        let callers = match same {
+            Some((_, serving)) => Arc::clone(&serving.callers),
+            None => Arc::new(known(Listener::Api)?),
+        };
+        let admin_callers = known(Listener::Admin)?;
+        let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
+        let same_site = SameSite { local: false, names: names.collect() };
+        let app = Arc::new(api::App {
+            engine: self.engine.clone(),
+            wait_cap: settings.limits.wait_seconds,
+            signed: self.signed.clone(),
+            json_depth: settings.limits.json_depth,
+            page_size: settings.limits.page_size,
+            origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
+            usage: self.usage.clone(),
+            streams: self.streams.clone(),
+        });
+        let rate = access::rates(settings);
+        let way_in = |doors: Doors, address: SocketAddr| {
+            let parts = way_in::Parts {
+                // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
+                same_site: SameSite {
+                    local: address.ip().is_loopback() && callers.is_empty(),
+                    names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
+                },
+                trace: layers::trace::TraceLayer::new(
+                    routes::Router::new(doors),
+                    self.metrics.requests(),
+                    settings.telemetry.sample_ratio,
+                    settings.telemetry.trust_parent,
+                    self.exporting,
+                    settings.telemetry.access_log,
+                ),
+                callers: Arc::clone(&callers),
+                rate: rate.clone(),
+                memory: self.memory.clone(),
+                reached: self.metrics.limits(),
+            };
+            way_in::build(&settings.limits, parts, api::Dispatch(Arc::clone(&app)))
+        };
+        let doors = doors::open(settings)?;
+        let api = way_in(doors.beside_the_api, settings.listen.api);
+        let apart = doors.apart.into_iter().map(|(door, address)| {
+            let dialect = door.door.dialect();
+            Apart { dialect, address, way_in: way_in(Doors::only(door), address) }
+        });
+        let apart = apart.collect();
+        let pages = Arc::new(Admin {
+            engine: self.engine.clone(),
+            metrics: self.metrics.clone(),
+            settings: settings.to_json(),
+            webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+            stopping: Arc::clone(&self.stopping),
+            same_site: SameSite { local: settings.listen.admin.ip().is_loopback(), ..same_site },
+            callers: admin_callers,
+            memory: self.memory.clone(),
+            usage: self.usage.clone(),
+            reload: self.reload.clone(),
+            log_level: self.log_level.clone(),
+        });
+        let admin = BoxCloneSyncService::new(service_fn(move |request| {
+            let pages = Arc::clone(&pages);
+            async move { pages.answer(request).await }
+        }));
+        Ok(Serving { api, apart, admin, callers })
+    }
+}
+
+/// A service that another one can take the place of. Requests under way end where they began.
+#[derive(Debug, Default)]
+pub(crate) struct Current<S>(Arc<RwLock<S>>);
+
+impl<S> Clone for Current<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Current<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self(Arc::new(RwLock::new(service)))
+    }
+
+    pub(crate) fn replace(&self, service: S) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = service;
+    }
+}
+
+impl<R, S: Service<R> + Clone> Service<R> for Current<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // The ways in are always ready: what is too much is turned away by a layer.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        let mut service = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        service.call(request)
+    }
+}

@@ -1,0 +1,75 @@
+//! Keys that are read when the gateway starts and not again: sockets, the ledger, and what is bound to them. Everything
+//! else is taken whenever the settings are loaded anew.
+
+use serde_json::Value;
+
+use super::Settings;
+use super::values::Setting;
+
+/// The keys, or tables of which that is every key.
+pub(super) const KEYS: &[&str] = &[
+    "listen.api",
+    "listen.admin",
+    "tls",
+    "limits.connections",
+    "limits.header_bytes",
+    "limits.header_seconds",
+    "limits.write_seconds",
+    "limits.drain_seconds",
+    "limits.memory_bytes",
+    "limits.streams",
+    "limits.stream_seconds",
+    "ledger.url",
+    "ledger.password",
+    "ledger.lease_seconds",
+    "follow.status_cache_seconds",
+    "telemetry.service_name",
+    "telemetry.otlp_endpoint",
+    "telemetry.export_timeout_seconds",
+    "telemetry.queue",
+    "telemetry.log_format",
+    "webhooks",
+    "doors.listen",
+];
+
+/// Whether a key, written without indices, is read at the start alone.
+pub(super) fn is_at_start(key: &str) -> bool {
+    KEYS.iter()
+        .any(|listed| key.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+/// The keys of the start that differ. A secret differs by where it is, which is not shown and not noticed: files are
+/// read again by themselves.
+pub fn read_at_start(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    let [before, after] = [before, after].map(Setting::show);
+    let differs = |key: &&&str| at(&before, key) != at(&after, key);
+    KEYS.iter().filter(differs).copied().collect()
+}
+
+/// What stands at a key. Of tables of which there are several, those that have it, with what the others say of them.
+fn at<'a>(tree: &'a Value, key: &str) -> Vec<&'a Value> {
+    let (table, rest) = key.split_once('.').unwrap_or((key, ""));
+    match &tree[table] {
+        Value::Array(tables) if !rest.is_empty() => tables
+            .iter()
+            .filter(|table| !table[rest].is_null())
+            .flat_map(|table| [&table[rest], &table["dialect"]])
+            .collect(),
+        value if rest.is_empty() => vec![value],
+        value => vec![&value[rest]],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_list_is_one() {
+        for key in KEYS {
+            assert!(super::super::explain(key).is_some(), "{key}");
+        }
+        assert!(is_at_start("tls.key") && is_at_start("webhooks.url") && is_at_start("doors.listen"));
+        assert!(!is_at_start("listen.names") && !is_at_start("doors.listener") && !is_at_start("routes"));
+    }
+}

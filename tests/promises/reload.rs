@@ -1,0 +1,200 @@
+//! Settings that are loaded while the gateway runs: taken whole or not at all, and never to the harm of what is under
+//! way (F34).
+
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use http::Method;
+use restore_tests::{Settings, World, ids, requests};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Everything goes to CBR, wherever that is.
+fn all_to(cbr: &str) -> Settings {
+    let routes = format!(
+        r#"
+[[upstreams]]
+name = "{cbr}"
+generation = "cbr-v3"
+endpoint = "{{clouds}}"
+volumes_endpoint = "{{clouds}}/evs"
+[[routes]]
+upstream = "{cbr}"
+"#
+    );
+    Settings::default().routes(&routes)
+}
+
+/// Which upstream a restore would go to.
+async fn way(world: &World) -> Value {
+    world.post("/api/v1/restore-previews", &requests::cbr_server()).await.json()["route"]["upstream"].clone()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn stands(world: &World) -> Value {
+    world.admin("/readyz").await.json()["settings"].clone()
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
+    let world = World::with(all_to("one")).await;
+    assert_eq!(way(&world).await, "one");
+    world.rewrite(all_to("two"));
+    until("the new file is in effect", async || way(&world).await == "two").await;
+
+    world.rewrite_text("[[upstreams]]\nname = \"three\"\nnonsense = 1\n");
+    until("the faults are told", async || !stands(&world).await["refused"].is_null()).await;
+    let ready = world.admin("/readyz").await;
+    assert_eq!(ready.status, 200, "the settings in effect are good: {}", ready.text());
+    let why = ready.json()["settings"]["refused"]["why"].to_string();
+    assert!(why.contains("nonsense") && why.contains("generation"), "all faults at once: {why}");
+    assert_eq!(way(&world).await, "two");
+    let metrics = world.admin("/metrics").await.text();
+    assert!(metrics.contains("\nrestore_gateway_settings_current 0\n"), "{metrics}");
+    assert!(metrics.contains("restore_gateway_settings_loads_total{outcome=\"refused\"} 1"), "{metrics}");
+
+    world.rewrite(all_to("two"));
+    until("what is in effect is there again", async || stands(&world).await["refused"].is_null()).await;
+    let metrics = world.admin("/metrics").await.text();
+    assert!(metrics.contains("\nrestore_gateway_settings_current 1\n"), "{metrics}");
+    world.end().await;
+}
+
+/// As Kubernetes does with a `ConfigMap`: the file is a link through a folder whose link is swapped.
+#[tokio::test]
+async fn a_mounted_folder_that_is_swapped_is_a_new_file() {
+    let world = World::with(all_to("one")).await;
+    let folder = world.process().folder().to_owned();
+    let texts = [world.toml.clone(), world.toml.replace("\"one\"", "\"two\"")];
+    for (version, text) in ["..v1", "..v2"].into_iter().zip(&texts) {
+        std::fs::create_dir(folder.join(version)).unwrap();
+        std::fs::write(folder.join(version).join("gateway.toml"), text).unwrap();
+    }
+    symlink("..v1", folder.join("..data")).unwrap();
+    symlink("..data/gateway.toml", folder.join("link")).unwrap();
+    std::fs::rename(folder.join("link"), world.process().settings()).unwrap();
+    assert_eq!(way(&world).await, "one");
+    symlink("..v2", folder.join("..next")).unwrap();
+    std::fs::rename(folder.join("..next"), folder.join("..data")).unwrap();
+    until("the swapped folder is in effect", async || way(&world).await == "two").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_signal_loads_the_settings_and_ends_nothing() {
+    let mut world = World::with(all_to("one")).await;
+    world.rewrite(all_to("two"));
+    world.process().signal("HUP").await;
+    until("the signal was heard", async || way(&world).await == "two").await;
+    let (status, log, _) = world.ended_by("TERM").await;
+    assert!(status.success(), "{log}");
+}
+
+/// F34: the route and the upstream are gone; what was accepted for them is followed to its end, where it was accepted
+/// for, and what comes later is refused.
+#[tokio::test]
+async fn f34_a_restore_keeps_the_route_that_it_was_accepted_under() {
+    let world = World::with(all_to("old")).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let restore = world.submit(&requests::cbr_server()).await.json();
+    let id = restore["id"].as_str().expect("an id");
+    world.until_status(id, "running").await;
+
+    // The name stays, and is somewhere else now, where nobody is.
+    world.rewrite_text(&world.toml.replace(&world.clouds.url(), "http://127.0.0.1:9"));
+    assert_eq!(world.reload().await.json()["changed"], true);
+    let answer = world.submit(&requests::free_disk()).await;
+    assert_eq!(answer.json()["code"], "upstream_unreachable", "{}", answer.text());
+    // And then nothing is called that any more.
+    world.rewrite(all_to("new"));
+    assert_eq!(world.reload().await.json()["changed"], true);
+
+    world.advance(601).await;
+    let restore = world.until_status(id, "succeeded").await;
+    assert_eq!(restore["upstream"]["name"], "old");
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else_changes() {
+    let world = World::with(all_to("one")).await;
+    world.rewrite(all_to("two").set("limits.connections", "17").set("ledger.lease_seconds", "11"));
+    let answer = world.reload().await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (422, &json!("settings_refused")),
+        "{}",
+        answer.text()
+    );
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("limits.connections, ledger.lease_seconds"), "{detail}");
+    assert_eq!(answer.json()["effect"], "none");
+    assert_eq!(way(&world).await, "one", "taken whole or not at all");
+    world.rewrite(all_to("two"));
+    assert_eq!(world.reload().await.json()["changed"], true);
+    assert_eq!(world.reload().await.json()["changed"], false);
+    assert_eq!(way(&world).await, "two");
+    world.end().await;
+}
+
+/// A connection that is open goes by the new settings from its next request on.
+#[tokio::test]
+async fn callers_policies_and_limits_change_on_open_connections_too() {
+    const KEY: &str = "rgk_reload_0123456789abcdef0123456789abcdef";
+    let hash = crate::callers::hash(KEY);
+    let caller = |allow: &str| {
+        format!(
+            "[[callers]]\nname = \"job\"\nkind = \"api-key\"\nhash = \"{hash}\"\n[[policies]]\ncallers = [\"job\"]\nallow = [{allow}]\n"
+        )
+    };
+    let world = World::with(all_to("one").and(&caller("\"read\", \"preview\""))).await;
+    let headers = [("x-auth-token", ids::TOKEN), ("x-api-key", KEY), ("content-type", "application/json")];
+    let preview = async || {
+        let url = world.url("/api/v1/restore-previews");
+        world.http.send(Method::POST, &url, &headers, requests::cbr_server().to_string()).await.status
+    };
+    assert_eq!(preview().await, 200);
+    world.rewrite(all_to("one").and(&caller("\"read\"")));
+    assert_eq!(world.reload().await.status, 200);
+    assert_eq!(preview().await, 403);
+    world.rewrite(all_to("one").and(&caller("\"read\", \"preview\"")).set("limits.json_depth", "8"));
+    assert_eq!(world.reload().await.status, 200);
+    assert_eq!(preview().await, 200);
+    let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));
+    let url = world.url("/api/v1/restore-previews");
+    let answer = world.http.send(Method::POST, &url, &headers, deep).await;
+    assert_eq!(answer.json()["code"], "invalid_json");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn lines_are_logged_from_another_level_for_a_while() {
+    let mut world = World::with(all_to("one")).await;
+    let usual = json!({"level": "info", "usual": "info", "until": null});
+    assert_eq!(world.admin("/log-level").await.json(), usual);
+    for bad in [json!({"level": "loud", "minutes": 1}), json!({"level": "debug", "minutes": 0})] {
+        let answer = world.decide("/log-level", &bad).await;
+        assert_eq!(answer.status, 422, "{}", answer.text());
+    }
+    let restore = async |request: Value| {
+        let restore = world.submit(&request).await.json();
+        world.until_status(restore["id"].as_str().expect("an id"), "succeeded").await;
+    };
+    restore(requests::cbr_server()).await;
+    let answer = world.decide("/log-level", &json!({"level": "debug", "minutes": 5})).await.json();
+    assert_eq!((&answer["level"], &answer["usual"]), (&json!("debug"), &json!("info")));
+    assert!(answer["until"].is_string());
+    restore(requests::free_disk()).await;
+    let (_, log, _) = world.ended_by("TERM").await;
+    let turned = log.find("from another level").expect("the change is logged");
+    assert!(!log[..turned].contains("\"level\":\"DEBUG\""), "{log}");
+    assert!(log[turned..].contains("\"level\":\"DEBUG\""), "{log}");
+}
