@@ -17,6 +17,7 @@ mod doors_callers;
 mod doors_disk_by_disk;
 mod doors_ids;
 mod doors_matrix;
+mod doors_reads;
 mod doors_usage;
 mod evidence;
 mod faults;

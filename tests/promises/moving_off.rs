@@ -108,6 +108,28 @@ async fn without_another_way_it_is_refused() {
     world.end().await;
 }
 
+/// Both ways together take no longer than one may: what takes longer is answered as taken, and not by the deadline of the
+/// request, after which nobody would know its handle.
+#[tokio::test]
+async fn two_slow_clouds_are_waited_for_once() {
+    let settings = Settings::default().ways(CLOSED).and(DOORS);
+    let settings = settings.set("submit.answer_seconds", "4").set("limits.request_seconds", "6");
+    let world = World::with(settings.set("limits.wait_seconds", "1")).await;
+    let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
+    world
+        .faults(json!([
+            {"match": {"method": "POST", "path": "/v1/*/restores"}, "delay_ms": 2500,
+             "answer": {"status": 400, "body": said}},
+            {"match": {"method": "POST", "path": "/v3/*/restore"}, "delay_ms": 5000},
+        ]))
+        .await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    follow(&world, "csbs-v1", &path, &answer).await;
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
 /// A share of the targets: the same ones each time, and about as many as the share says.
 #[tokio::test]
 async fn a_share_of_the_targets_goes_one_way() {

@@ -17,8 +17,11 @@ use crate::{Engine, unavailable};
 const RECENT: i64 = 3_600;
 /// How long a read waits for its turn at an upstream.
 const TURN: Duration = Duration::from_secs(5);
-/// Restores of a project that are looked through for one of a backup.
-const LOOKED_THROUGH: usize = 200;
+/// Seconds that a restore runs at most, as far as those are looked for that have just ended: a week.
+const LONGEST_RUN: i64 = 7 * 24 * 3_600;
+/// Restores of a project that are looked through in one go, and how often where they have ended.
+const PAGE: usize = 200;
+const PAGES_OF_ENDED: usize = 25;
 
 impl Engine {
     /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
@@ -135,10 +138,15 @@ impl Engine {
         backup: &Id,
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
-        let query = Query { project_id: Some(project.clone()), limit: LOOKED_THROUGH, ..Query::default() };
-        let all = self.0.ledger.list(query).await.map_err(unavailable)?;
         let of_it = |entry: &Entry| entry.intent.request.source.backup_id.is_same(backup);
-        Ok(all.into_iter().find(|entry| of_it(entry) && self.shows(entry) && caller.sees(entry)))
+        let mut found = None;
+        let all = Query { project_id: Some(project.clone()), ..Query::default() };
+        self.each_that_shows(all, caller, |entry| {
+            found = Some(entry).filter(of_it);
+            found.is_some()
+        })
+        .await?;
+        Ok(found)
     }
 
     /// The restore that overwrites a disk, or did so just now; none that a caller may not see.
@@ -151,14 +159,71 @@ impl Engine {
         disk: &Id,
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
-        let query = Query {
-            project_id: Some(project.clone()),
-            target: Some(disk.folded()),
-            limit: LOOKED_THROUGH,
-            ..Query::default()
-        };
-        let all = self.0.ledger.list(query).await.map_err(unavailable)?;
-        Ok(all.into_iter().find(|entry| self.shows(entry) && caller.sees(entry)))
+        let mut found = None;
+        let target = Some(disk.folded());
+        let of_it = Query { project_id: Some(project.clone()), target, ..Query::default() };
+        self.each_that_shows(of_it, caller, |entry| {
+            found = Some(entry);
+            true
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// The restores of a project that show in its backups and disks just now, those first that have not ended, each
+    /// kind newest first; none that a caller may not see.
+    ///
+    /// # Errors
+    /// [`Code::LedgerUnavailable`].
+    pub async fn restores_that_show(
+        &self,
+        project: &ProjectId,
+        caller: &Caller,
+    ) -> Result<Vec<Entry>, Problem> {
+        let mut found = Vec::new();
+        let all = Query { project_id: Some(project.clone()), ..Query::default() };
+        self.each_that_shows(all, caller, |entry| {
+            found.push(entry);
+            false
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Shows restores until `enough` is told. Those under way are looked through to the last: one that is left out
+    /// would be taken for one that has ended well.
+    async fn each_that_shows(
+        &self,
+        query: Query,
+        caller: &Caller,
+        mut enough: impl FnMut(Entry) -> bool,
+    ) -> Result<(), Problem> {
+        let (under_way, ended): (Vec<Status>, Vec<Status>) =
+            Status::ALL.into_iter().partition(|status| !status.is_final());
+        for (statuses, pages) in [(under_way, usize::MAX), (ended, PAGES_OF_ENDED)] {
+            let mut query = Query { status: statuses, limit: PAGE, ..query.clone() };
+            for _ in 0..pages {
+                let page = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
+                let last = page.len() < PAGE;
+                let Some(oldest) = page.last() else { break };
+                query.before = Some(oldest.intent.id);
+                let too_old = oldest.state.finished_at.is_some() && self.is_long_ago(oldest);
+                for entry in page {
+                    if self.shows(&entry) && caller.sees(&entry) && enough(entry) {
+                        return Ok(());
+                    }
+                }
+                if last || too_old {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a restore was begun so long ago that none from before it has ended just now.
+    fn is_long_ago(&self, entry: &Entry) -> bool {
+        self.now().micros_since(entry.intent.created_at) > (RECENT + LONGEST_RUN) * 1_000_000
     }
 
     /// Whether a restore shows in what it is of: one that had no effect does not, nor one that ended long ago.

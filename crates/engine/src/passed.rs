@@ -47,6 +47,11 @@ impl Default for Passed {
 }
 
 impl Passed {
+    /// What was answered before a restore was accepted does not show it, and is not given again.
+    pub(crate) fn forget(&self) {
+        self.0.invalidate_all();
+    }
+
     /// The answer of a moment ago, else that of `ask`, which runs once for all who want the same meanwhile. `about` is the
     /// restore that shows in the answer: one from before its last change is not given again.
     pub(crate) async fn once(

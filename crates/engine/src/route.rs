@@ -91,6 +91,25 @@ impl Route {
             && can(TargetKind::Volume)
     }
 
+    /// What of a request matches, in words, or what does not.
+    fn takes(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<String, String> {
+        let through = dialect.unwrap_or(CANONICAL);
+        if !self.is_through(through) {
+            return Err(format!("it does not take what comes through {through}"));
+        }
+        let mut why = self.matches.why(request)?;
+        if !self.takes_share(request) {
+            return Err(format!("this target is not in its share of {}", self.share));
+        }
+        if !self.dialect.is_empty() {
+            why = format!("{why}, through {through}");
+        }
+        if self.share < 1.0 {
+            why = format!("{why}, one of a share of {}", self.share);
+        }
+        Ok(why)
+    }
+
     /// Whether it takes what comes through this.
     fn is_through(&self, dialect: &str) -> bool {
         self.dialect.is_empty() || self.dialect.iter().any(|listed| listed == dialect)
@@ -172,24 +191,23 @@ impl Routes {
         &self.pairs
     }
 
+    /// What each rule says to a request, in their order: the upstream it leads to, and what of the request matches, or
+    /// what does not. The first that matches is the one that counts.
+    pub fn consider<'a>(
+        &'a self,
+        request: &'a RestoreRequest,
+        dialect: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, Result<String, String>)> + 'a {
+        self.rules.iter().map(move |rule| (rule.upstream.name(), rule.takes(request, dialect)))
+    }
+
     /// The way of a request, which came through a native door of this dialect or none.
     ///
     /// # Errors
     /// [`Code::NoRoute`] when no rule matches.
     pub fn plan(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<Plan, Problem> {
         for (index, route) in self.rules.iter().enumerate() {
-            let through = dialect.unwrap_or(CANONICAL);
-            if !route.is_through(through) || !route.takes_share(request) {
-                continue;
-            }
-            if let Some(why) = route.matches.why(request) {
-                let mut why = why;
-                if !route.dialect.is_empty() {
-                    why = format!("{why}, through {through}");
-                }
-                if route.share < 1.0 {
-                    why = format!("{why}, one of a share of {}", route.share);
-                }
+            if let Ok(why) = route.takes(request, dialect) {
                 return Ok(Plan {
                     upstream: Arc::clone(&route.upstream),
                     pin: RoutePin {
@@ -288,7 +306,7 @@ impl Routes {
 impl Match {
     /// Whether it takes this request.
     pub(crate) fn takes(&self, request: &RestoreRequest) -> bool {
-        self.why(request).is_some()
+        self.why(request).is_ok()
     }
 
     /// Whether it takes whatever there is in a project.
@@ -297,41 +315,25 @@ impl Match {
         projects && self.backup_id.is_empty() && self.server_id.is_empty() && self.volume_id.is_empty()
     }
 
-    /// What matched, in words; `None` when the rule does not match.
-    fn why(&self, request: &RestoreRequest) -> Option<String> {
+    /// What matched, in words, or what does not.
+    fn why(&self, request: &RestoreRequest) -> Result<String, String> {
         let mut reasons = Vec::new();
-        if !self.project_id.is_empty() {
-            if !self.project_id.contains(&request.project_id) {
-                return None;
+        let mut ask = |name: &'static str, is_asked: bool, holds: bool| match (is_asked, holds) {
+            (true, false) => Err(format!("its {name} is not the request's")),
+            (true, true) => {
+                reasons.push(name);
+                Ok(())
             }
-            reasons.push("project_id");
-        }
-        if !self.target.is_empty() {
-            if !self.target.contains(&request.target.kind()) {
-                return None;
-            }
-            reasons.push("target");
-        }
-        if !self.backup_id.is_empty() {
-            if !contains(&self.backup_id, &request.source.backup_id) {
-                return None;
-            }
-            reasons.push("backup_id");
-        }
-        for (list, name, kind) in [
-            (&self.server_id, "server_id", TargetKind::Server),
-            (&self.volume_id, "volume_id", TargetKind::Volume),
-        ] {
-            if list.is_empty() {
-                continue;
-            }
-            let id = target_id(&request.target, kind)?;
-            if !contains(list, id) {
-                return None;
-            }
-            reasons.push(name);
-        }
-        Some(if reasons.is_empty() { "everything".to_owned() } else { reasons.join(" and ") })
+            (false, _) => Ok(()),
+        };
+        let target =
+            |list: &[Id], kind| target_id(&request.target, kind).is_some_and(|id| contains(list, id));
+        ask("project_id", !self.project_id.is_empty(), self.project_id.contains(&request.project_id))?;
+        ask("target", !self.target.is_empty(), self.target.contains(&request.target.kind()))?;
+        ask("backup_id", !self.backup_id.is_empty(), contains(&self.backup_id, &request.source.backup_id))?;
+        ask("server_id", !self.server_id.is_empty(), target(&self.server_id, TargetKind::Server))?;
+        ask("volume_id", !self.volume_id.is_empty(), target(&self.volume_id, TargetKind::Volume))?;
+        Ok(if reasons.is_empty() { "everything".to_owned() } else { reasons.join(" and ") })
     }
 }
 

@@ -94,12 +94,14 @@ impl Engine {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
         let known = closed(&plan, &submission.request);
+        // One wait for both ways: whoever asks is answered in the time that is promised.
+        let until = Instant::now() + self.rules().policy.answer;
         // Told a while ago: the cloud is not asked for each restore anew.
         let submitted = if plan.on_retired.is_some() && self.0.closed.contains_key(&known) {
             let (submission, around) = self.around(submission.clone(), &plan, None)?;
-            self.submit_by(submission, around).await?
+            self.submit_by(submission, around, until).await?
         } else {
-            self.submit_by(submission.clone(), plan.clone()).await?
+            self.submit_by(submission.clone(), plan.clone(), until).await?
         };
         let state = &submitted.entry.state;
         let refused = state.error.as_ref().filter(|_| state.status == Status::Rejected);
@@ -109,7 +111,7 @@ impl Engine {
         }
         self.0.closed.insert(known, ()).await;
         let (submission, around) = self.around(submission, &plan, Some(submitted.entry.intent.id))?;
-        Box::pin(self.submit_by(submission, around)).await
+        Box::pin(self.submit_by(submission, around, until)).await
     }
 
     /// The same request by the way that is left where a generation is closed to its project.
@@ -137,7 +139,12 @@ impl Engine {
     }
 
     /// Takes a restore in, by this way.
-    async fn submit_by(&self, submission: Submission, plan: Plan) -> Result<Submitted, Refusal> {
+    async fn submit_by(
+        &self,
+        submission: Submission,
+        plan: Plan,
+        until: Instant,
+    ) -> Result<Submitted, Refusal> {
         let Some(access) = Access::to(&plan.upstream, submission.caller.token.clone()) else {
             let detail = format!("upstream {} takes the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail).into());
@@ -155,7 +162,6 @@ impl Engine {
         // restore behind that is written down as being sent and never is.
         let (taken, take) = oneshot::channel();
         let engine = self.clone();
-        let until = Instant::now() + self.rules().policy.answer;
         self.0.tasks.spawn(async move { engine.take_in(submission, plan, access, taken).await });
         let lost =
             || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
@@ -202,6 +208,7 @@ impl Engine {
                 return;
             }
         };
+        self.0.passed.forget();
         // An equal request takes up what an earlier process accepted and could not begin to send.
         let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
         let plan = if replayed { self.rules().routes.pinned(&entry.intent) } else { Some(plan) };

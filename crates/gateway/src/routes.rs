@@ -67,6 +67,15 @@ impl Found {
         }
     }
 
+    /// Whether it takes a restore in.
+    pub(crate) fn submits(&self) -> bool {
+        match self {
+            Self::Route { action, .. } => *action == Action::Submit,
+            Self::Door(at) => at.restores(),
+            Self::OtherMethod { .. } | Self::Nothing => false,
+        }
+    }
+
     /// The path with its placeholder; empty where there is no such path.
     pub(crate) fn template(&self) -> &'static str {
         match self {

@@ -47,8 +47,12 @@ pub enum Act {
     RestoredList,
     /// One backup.
     Backup,
+    /// Several backups.
+    BackupList,
     /// The disk that a restore overwrites.
     Disk,
+    /// Several disks.
+    DiskList,
     /// Which versions of the API there are.
     Versions,
     /// A read that another place would take for its own.
@@ -218,7 +222,16 @@ pub trait Door: Send + Sync + 'static {
     /// One restore.
     fn restored(&self, told: Told<'_>) -> Native;
 
-    /// A page of restores: those of the gateway, newest first, and what the door's own upstream tells of others.
+    /// What of its own list the door's upstream is asked for to fill a page: its query. None where a page shows the
+    /// restores of the gateway alone.
+    ///
+    /// # Errors
+    /// When a filter cannot be understood.
+    fn others(&self, _query: &str, _told: &[Told<'_>]) -> Result<Option<String>, Problem> {
+        Ok(None)
+    }
+
+    /// A page of restores: those of the gateway, newest first, then those of [`Door::others`].
     ///
     /// # Errors
     /// When a filter cannot be understood.
@@ -250,7 +263,15 @@ pub trait Door: Send + Sync + 'static {
     /// Shows in a backup what a restore by another generation does to it.
     fn restoring(&self, form: Form, backup: &mut Value, told: Told<'_>);
 
-    /// The disk that a restore overwrites, out of what the ledger tells of that.
+    /// What a list of its backups is a member of, and what one backup alone is.
+    fn backups(&self) -> (&'static str, &'static str) {
+        ("backups", "backup")
+    }
+
+    /// Shows in a disk what a restore does to it. The cloud's own word is the better one once that has ended well.
+    fn overwriting(&self, _disk: &mut Value, _told: Told<'_>) {}
+
+    /// The disk that a restore overwrites, out of what the ledger tells of that, where no cloud can be asked.
     fn disk(&self, _named: &Named, _told: Told<'_>) -> Native {
         self.refuse(&Refusal::before(&not_here()))
     }

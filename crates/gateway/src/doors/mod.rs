@@ -14,8 +14,10 @@ use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
 use crate::settings::{Listener, Settings};
 
+mod cloud;
 pub(crate) mod links;
 pub(crate) mod notice;
+mod reads;
 pub(crate) mod serve;
 pub(crate) mod usage;
 

@@ -5,12 +5,13 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::Request;
 use restore_model::{Code, Effect, Problem};
 use tower::{Layer, Service};
 
 use super::Future;
 use crate::answer::{Answer, Failure};
+use crate::routes::Found;
 
 /// The layer.
 #[derive(Clone, Copy)]
@@ -45,7 +46,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Future {
         let limit = self.limit;
-        let submits = request.method() == Method::POST && request.uri().path() == "/api/v1/restores";
+        let submits = request.extensions().get::<Found>().is_some_and(Found::submits);
         let call = self.inner.call(request);
         Box::pin(async move {
             tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {

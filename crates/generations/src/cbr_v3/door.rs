@@ -78,6 +78,7 @@ impl Door for CbrDoor {
             Place::new("POST", "/v3/{project_id}/backups/{id}/restore", Act::Restore),
             Place::new("GET", "/v3/{project_id}/operation-logs", Act::RestoredList),
             Place::new("GET", "/v3/{project_id}/operation-logs/{id}", Act::Restored),
+            Place::new("GET", "/v3/{project_id}/backups", Act::BackupList),
             Place::new("GET", "/v3/{project_id}/backups/{id}", Act::Backup),
             Place::new("GET", "/", Act::Versions),
             Place::new("GET", "/v3", Act::Versions),
@@ -119,6 +120,23 @@ impl Door for CbrDoor {
         Native::new(200, json!({"operation_log": log(told)}))
     }
 
+    /// The restores of the gateway come first; the cloud's list begins where they end.
+    fn others(&self, query: &str, told: &[Told<'_>]) -> Result<Option<String>, Problem> {
+        let filter = Filter::read(query)?;
+        let ours = told.iter().filter(|told| filter.takes(&log(**told))).count();
+        let room = filter.limit - ours.saturating_sub(filter.offset).min(filter.limit);
+        let mut others = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name != "limit" && name != "offset" {
+                others.append_pair(&name, &value);
+            }
+        }
+        // A page that is full already needs their count.
+        others.append_pair("limit", &room.max(1).to_string());
+        others.append_pair("offset", &filter.offset.saturating_sub(ours).to_string());
+        Ok(Some(others.finish()))
+    }
+
     fn restored_list(
         &self,
         query: &str,
@@ -126,21 +144,22 @@ impl Door for CbrDoor {
         others: Option<Value>,
     ) -> Result<Native, Problem> {
         let filter = Filter::read(query)?;
+        let others = others.unwrap_or_default();
         let handles: Vec<&str> =
             told.iter().filter_map(|told| told.state.handle.as_ref()).map(|handle| &*handle.id).collect();
         // An operation log of the cloud that is a restore of the gateway's is told once, under the gateway's id.
-        let others: Vec<Value> = lenient::items(&others.unwrap_or_default(), &["operation_logs"])
+        let theirs = lenient::items(&others, &["operation_logs"])
             .iter()
             .filter(|log| !lenient::text(log, &["id"]).is_some_and(|id| handles.contains(&&*id)))
-            .cloned()
-            .collect();
-        let ours = told.iter().map(|told| log(*told)).filter(|log| filter.takes(log));
-        let all: Vec<Value> = ours.chain(others).collect();
-        let page: Vec<&Value> = all.iter().skip(filter.offset).take(filter.limit).collect();
+            .cloned();
+        let ours: Vec<Value> = told.iter().map(|told| log(*told)).filter(|log| filter.takes(log)).collect();
+        let count = ours.len() as u64 + lenient::whole(&others, &["count"]).unwrap_or(0);
+        let page: Vec<Value> =
+            ours.into_iter().skip(filter.offset).chain(theirs).take(filter.limit).collect();
         Ok(Native::new(
             200,
             json!({
-                "count": all.len(),
+                "count": count,
                 "limit": filter.limit,
                 "offset": filter.offset,
                 "operation_logs": page,

@@ -99,6 +99,7 @@ impl Door for CsbsDoor {
             Place::new("GET", "/v1/{project_id}/restores/{id}", Act::Restored),
             Place::new("POST", "/v1/{project_id}/providers/{id}/resources/action", Act::Ask),
             Place::new("GET", "/v1/{project_id}/checkpoint_items/count", Act::PassOn),
+            Place::new("GET", "/v1/{project_id}/checkpoint_items", Act::BackupList),
             Place::new("GET", "/v1/{project_id}/checkpoint_items/{id}", Act::Backup),
             Place::new("GET", "/", Act::Versions),
             Place::new("GET", "/v1", Act::Versions),
@@ -250,6 +251,10 @@ impl Door for CsbsDoor {
                 "volume_backups": disks,
             },
         }})
+    }
+
+    fn backups(&self) -> (&'static str, &'static str) {
+        ("checkpoint_items", "checkpoint_item")
     }
 
     fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {

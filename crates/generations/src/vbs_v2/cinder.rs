@@ -39,9 +39,11 @@ impl Door for CinderDoor {
     fn places(&self) -> &'static [Place] {
         const PLACES: &[Place] = &[
             Place::cinder("POST", "/v3/{project_id}/backups/{id}/restore", Act::Restore),
-            Place::cinder("GET", "/v3/{project_id}/backups/detail", Act::PassOn),
+            Place::cinder("GET", "/v3/{project_id}/backups", Act::BackupList),
+            Place::cinder("GET", "/v3/{project_id}/backups/detail", Act::BackupList),
             Place::cinder("GET", "/v3/{project_id}/backups/{id}", Act::Backup),
-            Place::cinder("GET", "/v3/{project_id}/volumes/detail", Act::PassOn),
+            Place::cinder("GET", "/v3/{project_id}/volumes", Act::DiskList),
+            Place::cinder("GET", "/v3/{project_id}/volumes/detail", Act::DiskList),
             Place::cinder("GET", "/v3/{project_id}/volumes/{id}", Act::Disk),
             Place::cinder("GET", "/", Act::Versions),
             Place::cinder("GET", "/v3", Act::Versions),
@@ -75,14 +77,15 @@ impl Door for CinderDoor {
         restoring(backup, told);
     }
 
+    fn overwriting(&self, disk: &mut Value, told: Told<'_>) {
+        if let (Some(word), Some(disk)) = (overwritten(told), disk.get_mut("volume")) {
+            disk["status"] = json!(word);
+        }
+    }
+
     fn disk(&self, named: &Named, told: Told<'_>) -> Native {
         let Told { intent, state } = told;
-        let status = match state.status {
-            Status::Failed => "error_restoring",
-            // Nothing was done to it.
-            status if status.is_final() => "available",
-            _ => "restoring-backup",
-        };
+        let status = overwritten(told).unwrap_or("available");
         Native::new(
             200,
             json!({"volume": {
@@ -127,6 +130,15 @@ impl Door for CinderDoor {
         let code = refusal.code(OWN);
         let message = format!("{} ({code})", refusal.message(OWN));
         Native::new(status, json!({kind: {"code": status, "message": message}}))
+    }
+}
+
+/// The status of a disk that a restore overwrites. None where it is what it was, or what the restore has made of it.
+fn overwritten(told: Told<'_>) -> Option<&'static str> {
+    match told.state.status {
+        Status::Failed => Some("error_restoring"),
+        status if status.is_final() => None,
+        _ => Some("restoring-backup"),
     }
 }
 

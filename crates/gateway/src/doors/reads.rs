@@ -1,0 +1,229 @@
+//! What a door tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
+//! door's programs used to talk to, with what a restore elsewhere does to them shown in it. Where it is silent, others
+//! are asked, and at last the ledger.
+
+use std::collections::HashMap;
+
+use restore_generations::door::{self, Told};
+use restore_generations::{Backup, DiskBackup, Reply};
+use restore_ledger::{Entry, Query};
+use restore_model::{Code, Id, Mapping, Problem, RestoreId};
+use serde_json::{Value, json};
+
+use super::AtDoor;
+use super::cloud::{ask_cloud, pass_on, passed_on, with_links};
+use super::serve::{Call, origin, told};
+use crate::answer::{self, Answer, Failure};
+use crate::api::App;
+
+/// Restores on one page of a native list at most; the dialects' own pages are of this size.
+const PAGE: usize = 1_000;
+
+/// One restore by the handle that a door gave out; what is no restore of the gateway's may be one of the cloud's.
+pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let id = named.id.as_ref().and_then(|id| id.as_str().parse::<RestoreId>().ok());
+    let Some(id) = id else { return pass_on(app, at, &call).await };
+    let read = app.engine.refresh_and_wait(id, &call.caller, call.trace.clone(), None);
+    match Box::pin(read).await {
+        Ok(entry) if entry.intent.request.project_id == named.project && is_told(at, &entry) => {
+            Ok(answer::native(at.door.door.restored(told(&entry))))
+        }
+        Ok(_) => pass_on(app, at, &call).await,
+        Err(problem) if problem.code == Code::RestoreNotFound => {
+            // As it is said of what never was, also where nobody can be asked.
+            pass_on(app, at, &call).await.map_err(|failure| match failure.problem.code {
+                Code::NotFound => problem.into(),
+                _ => failure,
+            })
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// Whether the dialect has words for a restore; one of another kind of target would be told as what it is not.
+fn is_told(at: &AtDoor, entry: &Entry) -> bool {
+    at.door.door.targets().contains(&entry.intent.request.target.kind())
+}
+
+pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
+    let page = app.engine.list(query, &call.caller).await?;
+    let told: Vec<Told<'_>> = page
+        .entries
+        .iter()
+        .filter(|entry| entry.intent.part_of.is_none() && is_told(at, entry))
+        .map(told)
+        .collect();
+    let others = match at.door.door.others(&call.query, &told)? {
+        None => None,
+        Some(query) => match ask_cloud(app, at, &Call { query, ..call.clone() }, None, None).await {
+            Ok(reply) if reply.status == 200 => reply.json(),
+            // The list of the gateway's own is better than none.
+            Ok(_) | Err(_) => None,
+        },
+    };
+    Ok(answer::native(at.door.door.restored_list(&call.query, &told, others)?))
+}
+
+/// A backup: the word of the cloud that the door's programs used to talk to, else that of the one that carries out
+/// their restores, else what the ledger knows of it. A restore by another generation is shown in it.
+pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    let door = at.door.door;
+    let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
+    let home = match &at.door.upstream {
+        Some(_) => match ask_cloud(app, at, &call, running.as_ref(), None).await {
+            Ok(reply) => Some(Ok(reply)),
+            // It may be gone for good; others may know the backup.
+            Err(failure) if failure.problem.status() >= 500 => Some(Err(failure)),
+            Err(failure) => return Err(failure),
+        },
+        None => None,
+    };
+    let (mut body, reply) = match home {
+        Some(Ok(reply)) if reply.status == 200 && reply.json().is_some() => {
+            (reply.json().unwrap_or_default(), reply)
+        }
+        home => {
+            let origin = origin(at, Value::Null);
+            let (about, trace) = (running.as_ref(), call.trace.clone());
+            let found = app.engine.backup_elsewhere(&origin, &named.project, id, about, &call.caller, trace);
+            let found = match Box::pin(found).await {
+                Ok(Some(backup)) => Some(backup),
+                Ok(None) => elsewhere(running.as_ref(), at).map(as_backup),
+                Err(problem) => match elsewhere(running.as_ref(), at) {
+                    Some(entry) => Some(as_backup(entry)),
+                    None => return Err(problem.into()),
+                },
+            };
+            match (found, home) {
+                (Some(backup), _) => {
+                    let reply = Reply { status: 200, ..Reply::default() };
+                    (door.backup(at.form(), &named, &backup), reply)
+                }
+                (None, Some(Ok(refusal))) => return Ok(passed_on(at, &call, &refusal)),
+                (None, Some(Err(failure))) => return Err(failure),
+                (None, None) => {
+                    return Err(Problem::new(Code::BackupNotFound, "no cloud behind this door has it").into());
+                }
+            }
+        }
+    };
+    if let Some(entry) = elsewhere(running.as_ref(), at) {
+        door.restoring(at.form(), &mut body, told(entry));
+    }
+    Ok(with_links(at, &call, &reply, body))
+}
+
+/// The restore of a backup, if another upstream than the door's carries it out: that one shows it by itself.
+fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtDoor) -> Option<&'a Entry> {
+    running.filter(|entry| at.door.upstream.as_deref() != Some(&*entry.intent.route.upstream))
+}
+
+/// Backups as the cloud lists them, each with what a restore elsewhere does to it.
+pub(super) async fn backup_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let (list, one) = at.door.door.backups();
+    let of = |entry: &Entry| {
+        elsewhere(Some(entry), at).map(|entry| vec![entry.intent.request.source.backup_id.folded()])
+    };
+    let show = |backup: &mut Value, entry: &Entry| at.door.door.restoring(at.form(), backup, told(entry));
+    shown_in_list(app, at, &call, (list, one), of, show).await
+}
+
+/// Disks as the cloud lists them, each with what a restore does to it.
+pub(super) async fn disk_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let of = |entry: &Entry| {
+        let target = &entry.intent.request.target;
+        let mapped = target.mappings().iter().map(|mapping| mapping.volume_id.folded());
+        Some(mapped.chain([target.id().folded()]).collect())
+    };
+    let show = |disk: &mut Value, entry: &Entry| at.door.door.overwriting(disk, told(entry));
+    shown_in_list(app, at, &call, ("volumes", "volume"), of, show).await
+}
+
+/// A list of the cloud, in which restores show: `of` says in which items, `show` how, in an item that stands as a member
+/// of that name.
+async fn shown_in_list(
+    app: &App,
+    at: &AtDoor,
+    call: &Call,
+    (list, one): (&str, &str),
+    of: impl Fn(&Entry) -> Option<Vec<String>>,
+    show: impl Fn(&mut Value, &Entry),
+) -> Result<Answer, Failure> {
+    let reply = ask_cloud(app, at, call, None, None).await?;
+    let Some(mut body) = reply.json().filter(|_| reply.status == 200) else {
+        return Ok(passed_on(at, call, &reply));
+    };
+    // After the cloud's answer: what was begun meanwhile shows as well.
+    let restores = app.engine.restores_that_show(&at.named()?.project, call.caller()).await?;
+    let mut by_id: HashMap<String, &Entry> = HashMap::new();
+    for entry in &restores {
+        for id in of(entry).into_iter().flatten() {
+            by_id.entry(id).or_insert(entry);
+        }
+    }
+    for item in body.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+        let id = item["id"].as_str().and_then(|id| id.parse::<Id>().ok());
+        // A list of names alone says nothing of how they are.
+        let Some(entry) = id.and_then(|id| by_id.get(&id.folded())).filter(|_| item["status"].is_string())
+        else {
+            continue;
+        };
+        let mut alone = json!({ one: item.take() });
+        show(&mut alone, entry);
+        *item = alone[one].take();
+    }
+    Ok(with_links(at, call, &reply, body))
+}
+
+/// What a restore tells of its backup.
+fn as_backup(entry: &Entry) -> Backup {
+    let request = &entry.intent.request;
+    let disk = |mapping: &Mapping| DiskBackup {
+        id: mapping.backup_id.to_string(),
+        volume_id: mapping.volume_id.to_string(),
+        volume_name: String::new(),
+        size_gb: None,
+        bootable: None,
+        created_at: None,
+    };
+    Backup {
+        id: request.source.backup_id.to_string(),
+        name: String::new(),
+        status: "available".to_owned(),
+        kind: Some(request.target.kind()),
+        resource_id: request.target.id().to_string(),
+        resource_name: String::new(),
+        checkpoint_id: request.source.checkpoint_id.as_ref().map(ToString::to_string),
+        created_at: None,
+        updated_at: Some(entry.state.updated_at),
+        size_gb: None,
+        zone: String::new(),
+        disks: request.target.mappings().iter().map(disk).collect(),
+    }
+}
+
+/// A disk: the word of the cloud, and what a restore does to it. Where no cloud can be asked, what the ledger knows.
+pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+    let named = at.named()?;
+    let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    let entry = app.engine.restore_of_disk(&named.project, id, &call.caller).await?;
+    let reply = match (ask_cloud(app, at, &call, entry.as_ref(), None).await, &entry) {
+        (Ok(reply), _) => reply,
+        (Err(failure), Some(entry)) if matches!(failure.problem.status(), 404 | 500..) => {
+            return Ok(answer::native(at.door.door.disk(&named, told(entry))));
+        }
+        (Err(failure), _) => return Err(failure),
+    };
+    match (reply.json().filter(|_| reply.status == 200), entry) {
+        (Some(mut body), Some(entry)) => {
+            at.door.door.overwriting(&mut body, told(&entry));
+            Ok(with_links(at, &call, &reply, body))
+        }
+        _ => Ok(passed_on(at, &call, &reply)),
+    }
+}
