@@ -91,10 +91,13 @@ fn asked(door: &dyn Door, place: &Place, named: &Named, query: &str, body: &[u8]
             Ok((Err(problem), value)) => refused(door, &problem, false, &value),
         },
         Act::RestoredList => list(door, named, query, value.ok().as_ref()),
-        Act::Backup => told_of_a_backup(door, place.form, named, body),
-        Act::Restored | Act::Disk | Act::PassOn => each(door, &some(named), &|told| {
+        Act::Backup | Act::BackupList => told_of_a_backup(door, place.form, named, body),
+        Act::Restored | Act::Disk | Act::DiskList | Act::PassOn => each(door, &some(named), &|told| {
             is_json(door.restored(told).body.as_ref());
             is_json(door.disk(named, told).body.as_ref());
+            let mut disk = value.clone().unwrap_or_default();
+            door.overwriting(&mut disk, told);
+            is_json(Some(&disk));
         }),
         Act::Versions => {
             let answer = door.versions(query);
@@ -131,6 +134,7 @@ fn list(door: &dyn Door, named: &Named, query: &str, others: Option<&Value>) {
         Ok(answer) => {
             assert_eq!(answer.status, 200);
             is_json(answer.body.as_ref());
+            assert!(door.others(query, &[told, told]).is_ok(), "a query that is understood is understood twice");
         }
         Err(problem) => refused(door, &problem, false, &Value::String(query.to_owned())),
     });
