@@ -43,6 +43,7 @@ mod sdk_doors;
 mod sdk_habits;
 mod sdk_reads;
 mod sdks;
+mod settings_tools;
 mod shipped;
 mod slow;
 mod soak;

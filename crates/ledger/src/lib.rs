@@ -48,7 +48,7 @@ mod writer;
 
 pub use check::{Checked, check};
 pub use lease::Lease;
-pub use open::{OpenOptions, open, open_to_read, vacuum};
+pub use open::{Found, OpenOptions, look, open, open_to_read, vacuum};
 pub use outbox::{Delivery, Hook, Letter, Outbox, Waiting};
 pub use position::{InvalidPosition, Position, Told};
 pub use url::{InvalidLedgerUrl, LedgerUrl, PostgresUrl};

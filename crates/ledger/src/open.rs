@@ -53,6 +53,27 @@ pub async fn open_to_read(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<d
     })
 }
 
+/// What is found where a ledger is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A ledger that this program may work with; the start brings it up to date where that is needed.
+    Ledger,
+    /// Room for one, which the start makes.
+    Room,
+}
+
+/// Looks whether a ledger could be opened, without opening it to write and without making one.
+///
+/// # Errors
+/// Why it could not.
+pub async fn look(url: &LedgerUrl, options: OpenOptions) -> Result<Found, LedgerError> {
+    match url {
+        LedgerUrl::Memory => Ok(Found::Room),
+        LedgerUrl::Sqlite(path) => sqlite::look(path).await,
+        LedgerUrl::Postgres(url) => postgres::look(url, options).await,
+    }
+}
+
 /// Gives back the room of what was pruned. A SQLite file must not be open in any gateway.
 ///
 /// # Errors

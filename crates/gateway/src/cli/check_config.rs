@@ -1,15 +1,22 @@
-//! `check-config`: every fault of a settings file at once. Nothing is started, nothing is dialled.
+//! `check-config`: every fault of a settings file at once, in stages: what is written, what it means together, the files
+//! it refers to, and, unless told otherwise, what it needs around it. Nothing is started.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use restore_model::{Clock, SystemClock};
+use serde_json::json;
 
+use super::surroundings::{self, Look, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
 use crate::rotation::Rotation;
-use crate::settings;
+use crate::settings::{self, Settings};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 no faults; 1 the settings are good and something they need around them is \
+                        not; 78 the settings have faults."
+)]
 pub(super) struct Options {
     #[command(flatten)]
     file: SettingsFile,
@@ -19,7 +26,10 @@ pub(super) struct Options {
     /// Treat warnings as faults
     #[arg(long)]
     deny_warnings: bool,
-    /// Leave the certificates of listeners and the keys of issuers unread: they are on another machine
+    /// Leave the ledger, the upstreams and IAM alone: nothing is dialled
+    #[arg(long)]
+    offline: bool,
+    /// Leave the certificates of listeners and the keys of issuers unread as well: they are on another machine
     #[arg(long)]
     elsewhere: bool,
 }
@@ -34,7 +44,7 @@ enum Format {
     Github,
 }
 
-pub(super) fn run(options: &Options) -> ExitCode {
+pub(super) async fn run(options: Options) -> ExitCode {
     let source = match options.file.source() {
         Ok(source) => source,
         Err(why) => {
@@ -43,39 +53,69 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
     };
     let loaded = settings::load(&source, &settings::read_environment(), &restore_generations::names());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (faults, refused) = match loaded {
-        Ok((settings, warnings)) => match usable(&settings, &clock, options.elsewhere) {
-            Ok(()) => {
-                let refused = options.deny_warnings && !warnings.is_empty();
-                (warnings, refused)
-            }
-            Err(why) => {
-                eprintln!("error: {why}");
-                return ExitCode::from(CONFIG);
-            }
-        },
-        Err(faults) => (faults, true),
+    let (settings, faults) = match loaded {
+        Ok((settings, warnings)) => (Some(settings), warnings),
+        Err(faults) => (None, faults),
     };
+    let mut refused = settings.is_none() || (options.deny_warnings && !faults.is_empty());
+    let mut looks = Vec::new();
+    if let Some(settings) = &settings {
+        let looked = match usable(settings, options.elsewhere) {
+            Ok(()) if options.offline || options.elsewhere => Ok(Vec::new()),
+            Ok(()) => surroundings::look(settings).await,
+            Err(why) => Err(why),
+        };
+        match looked {
+            Ok(looked) => looks = looked,
+            Err(why) => {
+                refused = true;
+                looks.push(Look { path: String::new(), outcome: Outcome::Failed, detail: why });
+            }
+        }
+    }
+    let missing = looks.iter().any(|look| look.outcome == Outcome::Failed);
     match options.format {
         Format::Human => {
             super::print_faults(&faults);
-            if !refused {
+            for look in &looks {
+                let word = match look.outcome {
+                    Outcome::Ok => "ok     ",
+                    Outcome::Failed => "FAILED ",
+                    Outcome::Skipped => "skipped",
+                };
+                println!("{word} {}: {}", or_file(&look.path), look.detail);
+            }
+            if !refused && !missing {
                 println!("{}: no faults", source.name);
             }
         }
         Format::Json => {
-            print_text(&serde_json::to_string_pretty(&faults.render_json()).unwrap_or_default());
+            let mut told = faults.render_json();
+            told["surroundings"] = json!(looks);
+            print_text(&serde_json::to_string_pretty(&told).unwrap_or_default());
         }
         Format::Github => {
-            print_text(&faults.render_github());
+            let mut told = faults.render_github();
+            for look in looks.iter().filter(|look| look.outcome == Outcome::Failed) {
+                told.push_str(&settings::github("surroundings", or_file(&look.path), &look.detail));
+            }
+            print_text(&told);
         }
     }
-    if refused { ExitCode::from(CONFIG) } else { ExitCode::SUCCESS }
+    match (refused, missing) {
+        (true, _) => ExitCode::from(CONFIG),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+fn or_file(path: &str) -> &str {
+    if path.is_empty() { "files" } else { path }
 }
 
 /// Makes everything that the start makes of settings and the files they name.
-fn usable(settings: &settings::Settings, clock: &Arc<dyn Clock>, elsewhere: bool) -> Result<(), String> {
-    crate::upstreams::build(settings, None, clock, &mut Rotation::new())?;
-    if elsewhere { Ok(()) } else { crate::access::readable(settings, clock) }
+fn usable(settings: &Settings, elsewhere: bool) -> Result<(), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    crate::upstreams::build(settings, None, &clock, &mut Rotation::new())?;
+    if elsewhere { Ok(()) } else { crate::access::readable(settings, &clock) }
 }

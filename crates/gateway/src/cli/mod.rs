@@ -16,12 +16,15 @@ mod capabilities;
 mod check_config;
 mod demo;
 mod ids;
+mod init;
 mod ledger;
 mod operate;
 mod preview;
 mod private;
+mod routes;
 mod serve;
 mod simulate;
+mod surroundings;
 
 /// Exit code for settings with faults (`EX_CONFIG`).
 const CONFIG: u8 = 78;
@@ -49,12 +52,17 @@ enum Command {
     Demo(demo::Options),
     /// Run the simulated clouds alone
     Simulate(simulate::Options),
-    /// Report every fault of a settings file
+    /// Write a first settings file, of ten lines at most
+    Init(init::Options),
+    /// Report every fault of a settings file, and of what it needs around it
     CheckConfig(check_config::Options),
     /// Show what a request would send; nothing is sent
     Preview(preview::Options),
     /// Show what comes of each native dialect at each generation
     Capabilities(capabilities::Options),
+    /// Which route takes a request and why; tests of routes, for CI
+    #[command(subcommand)]
+    Routes(routes::Routes),
     /// What backups are called by another generation than the one that made them
     #[command(subcommand)]
     Ids(ids::Ids),
@@ -156,9 +164,11 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => with_runtime(serve::run(options)),
         Command::Demo(options) => with_runtime(demo::run(options)),
         Command::Simulate(options) => with_runtime(simulate::run(options)),
-        Command::CheckConfig(options) => check_config::run(&options),
+        Command::Init(options) => init::run(&options),
+        Command::CheckConfig(options) => with_runtime(check_config::run(options)),
         Command::Preview(options) => with_runtime(preview::run(options)),
         Command::Capabilities(options) => capabilities::run(&options),
+        Command::Routes(command) => with_runtime(routes::run(command)),
         Command::Ids(command) => with_runtime(ids::run(command)),
         Command::Attention(options) => with_runtime(operate::attention(options)),
         Command::Usage(options) => with_runtime(operate::usage(options)),

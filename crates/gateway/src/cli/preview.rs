@@ -113,7 +113,8 @@ pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
     Ok(Engine::new(ledger, built.routes, crate::policy(settings), clock, Arc::new(Nobody)))
 }
 
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+/// What a file holds; - is standard input.
+pub(super) fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     if path.as_os_str() == "-" {
         let mut text = Vec::new();
         std::io::stdin().lock().read_to_end(&mut text)?;

@@ -44,6 +44,7 @@ pub use restore_ledger::LedgerUrl;
 pub use at_start::read_at_start;
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
+pub(crate) use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
     Caller, Credential, Door, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit,

@@ -83,6 +83,11 @@ impl Faults {
     }
 }
 
+/// An annotation of something that stands nowhere in a file.
+pub(crate) fn github(title: &str, path: &str, message: &str) -> String {
+    format!("::error title={}::{}\n", property(title), escaped(&format!("{path}: {message}")))
+}
+
 /// Path and message in one line.
 fn titled(fault: &Fault) -> String {
     if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) }

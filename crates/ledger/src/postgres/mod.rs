@@ -26,6 +26,7 @@ use sqlx::{Connection, Executor};
 use tokio::time::Instant;
 
 use crate::group::Side;
+use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
@@ -101,6 +102,17 @@ impl PostgresLedger {
     fn tenure(&self) -> Result<&Tenure, LedgerError> {
         self.tenure.as_deref().ok_or_else(crate::writer::only_to_be_read)
     }
+}
+
+/// Looks whether there is a ledger that this program may work with, or room for one.
+pub(crate) async fn look(url: &PostgresUrl, options: OpenOptions) -> Result<Found, LedgerError> {
+    let look = async {
+        let mut connection = Way::to(url, options.password.as_ref()).for_reading().connect().await?;
+        let found = schema::look(&mut connection).await?;
+        let _leftover = connection.close().await;
+        Ok(found)
+    };
+    look.await.map_err(|error| named(url, error))
 }
 
 /// Gives back the room of what was forgotten, and has the database look at its tables anew. Gateways

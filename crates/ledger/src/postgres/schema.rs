@@ -12,7 +12,7 @@ use sqlx::{Connection, Executor, Transaction};
 
 use super::unavailable;
 use crate::LedgerError;
-use crate::open::may_work_with;
+use crate::open::{Found, may_work_with};
 
 /// A step, and the oldest version of the schema whose programs may go on working after it.
 pub(super) type Migration = (&'static str, i64);
@@ -98,13 +98,21 @@ async fn register(
     Ok(())
 }
 
-/// Refuses a database that this program cannot read as it is.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<(), LedgerError> {
+/// Whether there is a ledger, which this program may work with.
+pub(super) async fn look(connection: &mut PgConnection) -> Result<Found, LedgerError> {
     let there: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
         .fetch_one(&mut *connection)
         .await
         .map_err(unavailable)?;
-    if !there {
+    if there {
+        version(connection, KNOWN).await?;
+    }
+    Ok(if there { Found::Ledger } else { Found::Room })
+}
+
+/// Refuses a database that this program cannot read as it is.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<(), LedgerError> {
+    if look(connection).await? == Found::Room {
         return Err(LedgerError::Unavailable("there is no ledger in this database".to_owned()));
     }
     if version(connection, KNOWN).await? < KNOWN {

@@ -21,7 +21,7 @@
 //! number tell.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture};
@@ -34,6 +34,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::Mutex;
 
 use crate::group::Side;
+use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
@@ -175,6 +176,29 @@ async fn begin(connection: &mut SqliteConnection, noted: Option<Note>) -> Result
     }
     step.commit().await.map_err(unavailable)?;
     Ok(Note { ledger, opens, position })
+}
+
+/// Looks whether there is a ledger that this program may work with, or room for one: a file is made beside it for a
+/// moment.
+pub(crate) async fn look(path: &Path) -> Result<Found, LedgerError> {
+    let look = async {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
+        let probe = folder.join(format!(".restore-gateway-{}", std::process::id()));
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+        made.and_then(|_| std::fs::remove_file(&probe)).map_err(|error| {
+            LedgerError::Unavailable(format!("nothing can be written in {}: {error}", folder.display()))
+        })?;
+        if !path.exists() {
+            return Ok(Found::Room);
+        }
+        let options = at(path).read_only(true).busy_timeout(Tuning::default().busy_timeout);
+        let mut connection = options.connect().await.map_err(unavailable)?;
+        schema::look(&mut connection).await?;
+        let _leftover = connection.close().await;
+        Ok(Found::Ledger)
+    };
+    look.await.map_err(|error| named(path, error))
 }
 
 /// Gives back the room of what was forgotten. The file must not be open in any gateway.

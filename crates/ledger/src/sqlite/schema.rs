@@ -69,6 +69,11 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
     }
 }
 
+/// Refuses a file that this program may not work with.
+pub(super) async fn look(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
+    version(connection).await.map(|_| ())
+}
+
 /// Refuses a file that this program cannot read as it is.
 pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     if version(connection).await? < KNOWN {

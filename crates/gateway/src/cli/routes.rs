@@ -1,0 +1,231 @@
+//! `routes`: which rule takes a request and why, and a team's own tests of its routes, for its CI. Nothing is sent.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use restore_engine::{Caller, Engine};
+use restore_generations::door;
+use restore_model::{Code, Problem, RestoreRequest, json as strict, schema};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{SettingsFile, preview};
+use crate::api::inquiries::{native_body, preview_body};
+use crate::doors;
+use crate::settings::Settings;
+
+/// Exit code for a request that no route takes, and a test that fails.
+const REFUSED: u8 = 3;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Routes {
+    /// Show what each rule says to a request, and which one takes it
+    Test {
+        #[command(flatten)]
+        file: SettingsFile,
+        /// A canonical restore request; - is standard input
+        request: PathBuf,
+        /// As if it had come through a native door of this dialect
+        #[arg(long)]
+        dialect: Option<String>,
+    },
+    /// Run tests of the routes: requests, and what must become of each
+    Verify {
+        #[command(flatten)]
+        file: SettingsFile,
+        /// Files of tests, JSON: {"tests": [{"name", "request", "dialect"?, "path"?, "expect" | "refused"}]}
+        #[arg(required = true)]
+        tests: Vec<PathBuf>,
+    },
+}
+
+pub(super) async fn run(command: Routes) -> ExitCode {
+    let (Routes::Test { file, .. } | Routes::Verify { file, .. }) = &command;
+    let settings = match file.load() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let engine = match preview::engine(&settings).await {
+        Ok(engine) => engine,
+        Err(code) => return code,
+    };
+    match command {
+        Routes::Test { request, dialect, .. } => test(&engine, &request, dialect.as_deref()),
+        Routes::Verify { tests, .. } => verify(&settings, &engine, &tests).await,
+    }
+}
+
+fn wrong(why: &str) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::from(2)
+}
+
+fn test(engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
+    if let Some(unknown) = dialect.filter(|name| door::by_name(name).is_none()) {
+        return wrong(&format!("no dialect {unknown}; there are {}", door::names().join(", ")));
+    }
+    let text = match preview::read(file) {
+        Ok(text) => text,
+        Err(error) => return wrong(&format!("cannot read {}: {error}", file.display())),
+    };
+    let request = strict::read(&text)
+        .map_err(|fault| Problem::new(Code::InvalidJson, fault.to_string()))
+        .and_then(schema::parse_restore);
+    let request: RestoreRequest = match request {
+        Ok(request) => request,
+        Err(problem) => {
+            let body = crate::answer::problem_body(&problem, "", None);
+            eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
+            return ExitCode::from(REFUSED);
+        }
+    };
+    let mut taken = false;
+    for (index, (upstream, said)) in engine.routes().consider(&request, dialect).enumerate() {
+        let line = match (said, taken) {
+            (Ok(why), false) => {
+                taken = true;
+                format!("takes it: {why}")
+            }
+            (Ok(_), true) => "would take it, and comes later".to_owned(),
+            (Err(why), _) => format!("does not: {why}"),
+        };
+        println!("routes[{index}] to {upstream} {line}");
+    }
+    if !taken {
+        println!("no route takes it: the restore would be refused with {}", Code::NoRoute.as_str());
+    }
+    if taken { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tests {
+    tests: Vec<Test>,
+}
+
+/// One request, and what must become of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Test {
+    name: String,
+    /// Canonical, or of `dialect` where there is a `path`.
+    request: Value,
+    dialect: Option<String>,
+    path: Option<String>,
+    /// Any part of what `preview` prints.
+    expect: Option<Value>,
+    /// The code of the problem that it is refused with.
+    refused: Option<String>,
+}
+
+async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> ExitCode {
+    let (mut passed, mut failed) = (0_usize, 0_usize);
+    for file in files {
+        let tests: Tests = match std::fs::read(file).map_err(|error| error.to_string()).and_then(|text| {
+            strict::read(&text)
+                .map_err(|fault| fault.to_string())
+                .and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()))
+        }) {
+            Ok(tests) => tests,
+            Err(why) => return wrong(&format!("{}: {why}", file.display())),
+        };
+        for test in &tests.tests {
+            let place = format!("{}: {}", file.display(), test.name);
+            match outcome(settings, engine, test).await {
+                Err(why) => return wrong(&format!("{place}: {why}")),
+                Ok(faults) if faults.is_empty() => {
+                    passed += 1;
+                    println!("ok      {place}");
+                }
+                Ok(faults) => {
+                    failed += 1;
+                    println!("FAILED  {place}");
+                    faults.iter().for_each(|fault| println!("        {fault}"));
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if passed + failed == 0 {
+        return wrong("there is no test in these files");
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+}
+
+/// What is otherwise than the test says; an error is the test's own fault.
+async fn outcome(settings: &Settings, engine: &Engine, test: &Test) -> Result<Vec<String>, String> {
+    let became = became(settings, engine, test).await?;
+    let mut faults = Vec::new();
+    match (&test.expect, &test.refused) {
+        (Some(expected), None) => match became {
+            Ok(body) => differences("", expected, &body, &mut faults),
+            Err(problem) => {
+                faults.push(format!("refused with {}: {}", problem.code.as_str(), problem.detail));
+            }
+        },
+        (None, Some(code)) => match became {
+            Err(problem) if problem.code.as_str() == code => {}
+            Err(problem) => {
+                faults.push(format!(
+                    "refused with {}, not {code}: {}",
+                    problem.code.as_str(),
+                    problem.detail
+                ));
+            }
+            Ok(body) => {
+                let way = body["route"]["upstream"].as_str().unwrap_or_default();
+                faults.push(format!("not refused with {code}, but sent to {way}"));
+            }
+        },
+        _ => return Err("a test has `expect` or `refused`, and not both".to_owned()),
+    }
+    Ok(faults)
+}
+
+/// What `preview` shows of the request.
+async fn became(settings: &Settings, engine: &Engine, test: &Test) -> Result<Result<Value, Problem>, String> {
+    let caller = Caller::anyone(None);
+    let door = match &test.dialect {
+        None if test.path.is_some() => return Err("a `path` is of a `dialect`".to_owned()),
+        None => None,
+        Some(name) => {
+            let none = || format!("no dialect {name}; there are {}", door::names().join(", "));
+            Some(door::by_name(name).ok_or_else(none)?)
+        }
+    };
+    let request = test.request.clone();
+    let (request, origin) = match (door, &test.path) {
+        (Some(door), Some(path)) => {
+            let path = path.parse().map_err(|_| format!("`{path}` is no path"))?;
+            (doors::read(door, &path, request), Some(doors::origin(settings, door)))
+        }
+        (door, _) => (schema::parse_restore(request), door.map(|door| doors::origin(settings, door))),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let preview = match engine.preview(&request, origin.as_ref(), &caller).await {
+        Ok(preview) => preview,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    Ok(Ok(match &origin {
+        Some(origin) => native_body(&preview, origin, &request),
+        None => preview_body(&preview),
+    }))
+}
+
+/// Where what is there differs from what is expected. Members that are not expected may be anything; lists are
+/// compared whole.
+fn differences(place: &str, expected: &Value, found: &Value, faults: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(members), Value::Object(there)) => {
+            for (name, member) in members {
+                let at = format!("{place}/{name}");
+                differences(&at, member, there.get(name).unwrap_or(&json!(null)), faults);
+            }
+        }
+        (expected, found) if expected == found => {}
+        (expected, found) => faults.push(format!("{place} is {found}, not {expected}")),
+    }
+}
