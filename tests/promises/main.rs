@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod credentials;
 mod disk;
+mod docs_page;
 mod documents;
 mod doors;
 mod doors_callers;

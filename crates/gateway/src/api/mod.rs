@@ -96,7 +96,7 @@ impl Service<Request<Bytes>> for Dispatch {
                     return Err(Problem::new(Code::NotFound, "no such path").into());
                 }
             };
-            let streams = head.method == Method::GET && streams::wanted(&head.headers);
+            let method = head.method.clone();
             let asked = Asked {
                 query: head.uri.query().map(str::to_owned),
                 headers: head.headers,
@@ -107,24 +107,35 @@ impl Service<Request<Bytes>> for Dispatch {
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
             };
-            match action {
-                Action::Submit => restores::submit(&app, asked).await,
-                Action::List if streams => streams::all(&app, &asked).await,
-                Action::Events if streams => Box::pin(streams::one(&app, asked)).await,
-                Action::List => restores::list(&app, &asked).await,
-                Action::Show => Box::pin(restores::show(&app, asked)).await,
-                Action::Events => restores::events(&app, &asked).await,
-                Action::Cancel => restores::cancel(&app, &asked).await,
-                Action::Check => Box::pin(inquiries::check(&app, asked)).await,
-                Action::Preview => inquiries::preview(&app, &asked).await,
-                Action::NativePreview => inquiries::native_preview(&app, &asked).await,
-                Action::Capabilities => Ok(inquiries::capabilities(&app)),
-                Action::OpenApi => Ok(documents::openapi()),
-                Action::Docs => Ok(documents::docs()),
-                Action::Schema => documents::schema(asked.parameter.as_deref()),
-                Action::ProblemPage => documents::problem(asked.parameter.as_deref()),
-            }
+            perform(&app, action, &method, asked).await
         })
+    }
+}
+
+/// What is done for a request, whichever listener it came in at.
+async fn perform(
+    app: &App,
+    action: Action,
+    method: &Method,
+    asked: Asked,
+) -> Result<Answer, Failure> {
+    let streams = *method == Method::GET && streams::wanted(&asked.headers);
+    match action {
+        Action::Submit => restores::submit(app, asked).await,
+        Action::List if streams => streams::all(app, &asked).await,
+        Action::Events if streams => Box::pin(streams::one(app, asked)).await,
+        Action::List => restores::list(app, &asked).await,
+        Action::Show => Box::pin(restores::show(app, asked)).await,
+        Action::Events => restores::events(app, &asked).await,
+        Action::Cancel => restores::cancel(app, &asked).await,
+        Action::Check => Box::pin(inquiries::check(app, asked)).await,
+        Action::Preview => inquiries::preview(app, &asked).await,
+        Action::NativePreview => inquiries::native_preview(app, &asked).await,
+        Action::Capabilities => Ok(inquiries::capabilities(app)),
+        Action::OpenApi => Ok(documents::openapi()),
+        Action::Docs => Ok(documents::docs()),
+        Action::Schema => documents::schema(asked.parameter.as_deref()),
+        Action::ProblemPage => documents::problem(asked.parameter.as_deref(), &asked.headers),
     }
 }
 
