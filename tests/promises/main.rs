@@ -7,6 +7,8 @@ mod canary;
 mod canary_callers;
 mod cases;
 mod confinement;
+mod console;
+mod console_access;
 mod contract;
 mod crash;
 mod credentials;

@@ -11,6 +11,7 @@ mod api;
 mod callers;
 pub mod cli;
 mod connection;
+mod console;
 mod credentials;
 mod doors;
 mod frames;
@@ -60,6 +61,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIGNATURES: u64 = 100_000;
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
+/// Streams among them.
+const ADMIN_STREAMS: usize = 64;
 /// How long they have to end when the gateway stops.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 
@@ -273,6 +276,15 @@ impl Gateway {
         };
         let pages = Arc::new(Admin {
             engine: engine.clone(),
+            app: api::App {
+                // Callers who keep all streams of the API open must not blind its operators.
+                streams: api::streams::Streams::new(
+                    ADMIN_STREAMS,
+                    settings.limits.stream_seconds,
+                    stop.clone(),
+                ),
+                ..(*app).clone()
+            },
             metrics,
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),

@@ -113,7 +113,7 @@ impl Service<Request<Bytes>> for Dispatch {
 }
 
 /// What is done for a request, whichever listener it came in at.
-async fn perform(
+pub(crate) async fn perform(
     app: &App,
     action: Action,
     method: &Method,
@@ -140,6 +140,20 @@ async fn perform(
 }
 
 impl Asked {
+    /// A request without a body that came in elsewhere than the API, about the restore of this id where there is one.
+    pub(crate) fn elsewhere<B>(request: &Request<B>, id: Option<&str>, caller: Caller) -> Self {
+        Self {
+            headers: request.headers().clone(),
+            query: request.uri().query().map(str::to_owned),
+            body: Bytes::new(),
+            parameter: id.map(str::to_owned),
+            caller,
+            signature: None,
+            trace: None,
+            place: None,
+        }
+    }
+
     /// The canonical request in the body.
     fn restore_request(&self, app: &App) -> Result<RestoreRequest, Failure> {
         Ok(schema::parse_restore(self.json(app)?)?)
