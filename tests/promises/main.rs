@@ -1,5 +1,6 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod accessible;
 mod amplification;
 mod browser;
 mod callers;

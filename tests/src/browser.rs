@@ -198,6 +198,11 @@ impl Browser {
         self.must(Method::POST, "/goog/cdp/execute", &body).await;
     }
 
+    /// Gives the window another size.
+    pub async fn resize(&self, width: u32, height: u32) {
+        self.must(Method::POST, "/window/rect", &json!({"width": width, "height": height})).await;
+    }
+
     /// Closes it.
     pub async fn close(mut self) {
         self.must(Method::DELETE, "", &Value::Null).await;
