@@ -204,6 +204,26 @@ async fn the_console_comes_back_when_the_gateway_does() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn what_was_decided_while_the_console_was_cut_off_no_longer_waits() {
+    // Streams so short that there are times without one.
+    let world = World::with(hasty().set("limits.stream_seconds", "2")).await;
+    let browser = at_console(&world).await;
+    let restore = id(&waiting(&world).await);
+    // A list that does not show it hides nothing from a person, and cannot tell that it is over.
+    browser.write("#project", "00000000000000000000000000000000").await;
+    browser.until("!document.getElementById('empty').hidden").await;
+    browser.until("document.querySelectorAll('#attention li').length === 1").await;
+    browser.until("document.getElementById('live').textContent === 'live'").await;
+    browser.until("document.getElementById('live').textContent !== 'live'").await;
+    let said = json!({"as": "not_applied", "by": "ada", "reason": "from elsewhere"});
+    let decided = world.decide(&format!("/restores/{restore}/resolution"), &said).await;
+    assert_eq!(decided.status, 200, "{}", decided.text());
+    browser.until("!document.getElementById('calm').hidden").await;
+    browser.close().await;
+    world.end().await;
+}
+
 /// The picture in the README: `./dev screenshot` writes it anew.
 #[tokio::test]
 async fn the_console_as_the_readme_shows_it() {

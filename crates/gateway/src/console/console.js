@@ -68,7 +68,7 @@ async function list(more) {
   try {
     const page = await read(`/restores?${query(more)}`);
     if (mine !== lists) return;
-    page.restores.forEach(learn);
+    page.restores.forEach((restore) => learn(restore));
     const ids = page.restores.map((restore) => restore.id);
     shown = more ? [...shown, ...ids.filter((id) => !shown.includes(id))] : ids;
     older = page.next;
@@ -299,7 +299,9 @@ async function readiness() {
 
 async function begin() {
   const waiting = await read("/attention");
-  [...waiting.needs_operator, ...waiting.overdue].forEach(learn);
+  // What was waiting when the last stream ended may have been decided since.
+  attention = new Set();
+  [...waiting.needs_operator, ...waiting.overdue].forEach((restore) => learn(restore));
   $("recovery").hidden = !waiting.recovery;
   $("recovery").textContent = waiting.recovery ? `The ledger may be an older copy of itself, so nothing is sent: ${waiting.recovery}. See restore-gateway recovery.` : "";
   await list();
