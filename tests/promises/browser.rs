@@ -143,7 +143,10 @@ async fn s40_no_page_of_another_origin_may_read_an_answer() {
         ["/docs", "/openapi.json", "/api/v1/restores", "/api/v1/capabilities", "/nowhere"]
             .map(|path| format!("{api}{path}"))
             .into_iter()
-            .chain(["/livez", "/metrics", "/settings", "/attention"].map(|path| format!("{admin}{path}")))
+            .chain(
+                ["/livez", "/metrics", "/settings", "/attention", "/restores", "/console"]
+                    .map(|path| format!("{admin}{path}")),
+            )
             .collect();
     let origins = ["https://evil.example", "null", api.as_str(), "http://localhost:8080"];
     let body = requests::free_disk().to_string();

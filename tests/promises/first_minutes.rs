@@ -18,13 +18,13 @@ fn root() -> PathBuf {
 }
 
 /// Addresses that were free a moment ago.
-fn free<const N: usize>() -> [SocketAddr; N] {
+pub(crate) fn free<const N: usize>() -> [SocketAddr; N] {
     let listeners: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
     listeners.each_ref().map(|listener| listener.local_addr().expect("an address"))
 }
 
-async fn run(command: &mut Command) -> Output {
+pub(crate) async fn run(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     tokio::time::timeout(DEADLINE, output).await.expect("it ends").expect("it runs")
 }
@@ -57,9 +57,10 @@ async fn demo_once_restores_through_all_three_generations() {
     assert!(told.contains("all three succeeded"), "{told}");
 }
 
-struct Demo(Child);
+/// A demo that stays up until it is dropped.
+pub(crate) struct Demo(Child);
 
-async fn running_demo(addresses: [SocketAddr; 3]) -> Demo {
+pub(crate) async fn running_demo(addresses: [SocketAddr; 3]) -> Demo {
     let child = demo(addresses)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,5 +1,6 @@
 //! Promises to users, each a file. Every test owns its gateway and its clouds.
 
+mod accessible;
 mod amplification;
 mod browser;
 mod callers;
@@ -7,10 +8,13 @@ mod canary;
 mod canary_callers;
 mod cases;
 mod confinement;
+mod console;
+mod console_access;
 mod contract;
 mod crash;
 mod credentials;
 mod disk;
+mod docs_page;
 mod documents;
 mod doors;
 mod doors_callers;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// CBR and VBS; windows that a test can wait for.
-fn hasty() -> Settings {
+pub(crate) fn hasty() -> Settings {
     Settings::default()
         .set("follow.settle_seconds", "1")
         .set("follow.grace_seconds", "1")
@@ -22,7 +22,7 @@ fn id(restore: &Value) -> String {
 }
 
 /// A restore that reads cannot settle: its answer never came, and VBS has no list.
-async fn waiting(world: &World) -> Value {
+pub(crate) async fn waiting(world: &World) -> Value {
     world
         .faults(json!([{"match": {"method": "POST", "path": "*/restore"}, "stall": true, "applied": false}]))
         .await;

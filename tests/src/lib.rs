@@ -4,6 +4,7 @@
 //! what cannot be seen over HTTP, in the ledger file, or in the clouds' own truth is no promise.
 
 pub mod authority;
+mod browser;
 mod contract;
 pub mod h2;
 mod http_client;
@@ -17,6 +18,7 @@ pub mod world;
 mod wrong_clock;
 
 pub use authority::Authority;
+pub use browser::Browser;
 pub use contract::Contract;
 pub use http_client::{Answer, Http};
 pub use issuer::Issuer;

@@ -71,6 +71,16 @@ fn installed() -> PathBuf {
     })
 }
 
+/// axe-core, which finds in a page what keeps people from using it: the text of its script.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn axe() -> String {
+    let script = installed().join("node/node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(&script).unwrap_or_else(|error| panic!("{}: {error}", script.display()))
+}
+
 impl Sdk {
     /// With one more argument.
     #[must_use]

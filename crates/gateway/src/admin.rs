@@ -1,5 +1,5 @@
 //! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
-//! for a person; and the two things that only a person decides. On loopback unless told otherwise.
+//! for a person, how restores stand, and a console for all that; and the things that only a person decides. On loopback unless told otherwise.
 //!
 //! Where the settings name callers for this listener, who asks is one of them, and what changes
 //! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
@@ -26,12 +26,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Failure};
+use crate::api::{self, App, Asked};
 use crate::callers::{Callers, Certificate, Presented};
+use crate::console;
 use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
 use crate::layers::well_formed;
 use crate::memory::Memory;
 use crate::reload::{Loaded, Reload};
+use crate::routes::Action;
 use crate::same_site::SameSite;
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
@@ -39,6 +42,8 @@ use crate::telemetry::metrics::Metrics;
 /// What the admin pages show.
 pub(crate) struct Admin {
     pub(crate) engine: Engine,
+    /// What the handlers of the API need, which answer here as well; with streams of its own.
+    pub(crate) app: App,
     pub(crate) metrics: Metrics,
     pub(crate) settings: Value,
     /// The names of the configured ones.
@@ -62,7 +67,8 @@ const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
 const PAGE: usize = 500;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 14] = [
+    "/console",
     "/livez",
     "/readyz",
     "/metrics",
@@ -73,6 +79,9 @@ const PAGES: [&str; 10] = [
     "/webhooks",
     "/usage",
     "/log-level",
+    "/restores",
+    "/restores/{id}",
+    "/restores/{id}/events",
 ];
 /// Told to everybody: orchestrators ask without a credential.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
@@ -150,7 +159,7 @@ impl Admin {
     /// Who asks, if it may ask here at all.
     async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
         well_formed::check(request, &self.same_site)?;
-        if self.callers.is_empty() || OPEN.contains(&request.uri().path()) {
+        if self.callers.is_empty() || is_open(request.uri().path()) {
             let token = request.headers_mut().remove("x-auth-token");
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
         }
@@ -187,7 +196,14 @@ impl Admin {
             "/webhooks" => self.webhooks().await?,
             "/log-level" => answer::json(StatusCode::OK, &self.log_level.view()),
             "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
-            _ => return Err(other_method(path)),
+            _ => match (console::file(path), of_restores(path)) {
+                (Some(file), _) => file,
+                (None, Some((action, id))) => {
+                    let asked = Asked::elsewhere(request, id, caller.clone());
+                    Box::pin(api::perform(&self.app, action, request.method(), asked)).await?
+                }
+                (None, None) => return Err(other_method(path)),
+            },
         })
     }
 
@@ -357,6 +373,24 @@ fn within<'a>(path: &'a str, before: &str, after: &str) -> Option<&'a str> {
     path.strip_prefix(before)?.strip_suffix(after).filter(|name| !name.contains('/'))
 }
 
+/// Told to everybody: what orchestrators ask without a credential, and the console, which says nothing until it has one.
+fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || console::has(path)
+}
+
+/// What a read of restores is on the API, and the restore that it is about.
+fn of_restores(path: &str) -> Option<(Action, Option<&str>)> {
+    let rest = path.strip_prefix("/restores")?;
+    if rest.is_empty() {
+        return Some((Action::List, None));
+    }
+    match rest.strip_prefix('/')?.split_once('/') {
+        None => Some((Action::Show, rest.get(1..))),
+        Some((id, "events")) => Some((Action::Events, Some(id))),
+        Some(_) => None,
+    }
+}
+
 fn is_action(path: &str) -> bool {
     matches!(path, "/recovery/confirmation" | "/settings/reload" | "/log-level")
         || within(path, "/restores/", "/resolution").is_some()
@@ -368,7 +402,7 @@ fn other_method(path: &str) -> Failure {
         "GET, HEAD, POST"
     } else if is_action(path) {
         "POST"
-    } else if path == "/" || PAGES.contains(&path) {
+    } else if path == "/" || PAGES.contains(&path) || console::has(path) || of_restores(path).is_some() {
         "GET, HEAD"
     } else {
         return Problem::new(Code::NotFound, "GET / lists the pages").into();

@@ -11,6 +11,7 @@ mod api;
 mod callers;
 pub mod cli;
 mod connection;
+mod console;
 mod credentials;
 mod doors;
 mod frames;
@@ -59,6 +60,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
+/// Streams among them.
+const ADMIN_STREAMS: usize = 64;
 /// How long they have to end when the gateway stops.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 
@@ -213,6 +216,8 @@ impl Gateway {
             signed: serving::signed(),
             usage: Usage::new(now),
             streams: Streams::new(settings.limits.streams, settings.limits.stream_seconds, stop.clone()),
+            // Callers who keep all streams of the API open must not blind its operators.
+            admin_streams: Streams::new(ADMIN_STREAMS, settings.limits.stream_seconds, stop.clone()),
             exporting: traces.is_some(),
         };
         let stopping = Arc::clone(&lasting.stopping);

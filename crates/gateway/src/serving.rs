@@ -57,6 +57,7 @@ pub(crate) struct Lasting {
     pub(crate) signed: Signed,
     pub(crate) usage: Usage,
     pub(crate) streams: Streams,
+    pub(crate) admin_streams: Streams,
     /// Whether traces are exported.
     pub(crate) exporting: bool,
 }
@@ -147,6 +148,7 @@ impl Lasting {
         let apart = apart.collect();
         let pages = Arc::new(Admin {
             engine: self.engine.clone(),
+            app: api::App { streams: self.admin_streams.clone(), ..(*app).clone() },
             metrics: self.metrics.clone(),
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),

@@ -96,7 +96,7 @@ impl Service<Request<Bytes>> for Dispatch {
                     return Err(Problem::new(Code::NotFound, "no such path").into());
                 }
             };
-            let streams = head.method == Method::GET && streams::wanted(&head.headers);
+            let method = head.method.clone();
             let asked = Asked {
                 query: head.uri.query().map(str::to_owned),
                 headers: head.headers,
@@ -107,28 +107,53 @@ impl Service<Request<Bytes>> for Dispatch {
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
             };
-            match action {
-                Action::Submit => restores::submit(&app, asked).await,
-                Action::List if streams => streams::all(&app, &asked).await,
-                Action::Events if streams => Box::pin(streams::one(&app, asked)).await,
-                Action::List => restores::list(&app, &asked).await,
-                Action::Show => Box::pin(restores::show(&app, asked)).await,
-                Action::Events => restores::events(&app, &asked).await,
-                Action::Cancel => restores::cancel(&app, &asked).await,
-                Action::Check => Box::pin(inquiries::check(&app, asked)).await,
-                Action::Preview => inquiries::preview(&app, &asked).await,
-                Action::NativePreview => inquiries::native_preview(&app, &asked).await,
-                Action::Capabilities => Ok(inquiries::capabilities(&app)),
-                Action::OpenApi => Ok(documents::openapi()),
-                Action::Docs => Ok(documents::docs()),
-                Action::Schema => documents::schema(asked.parameter.as_deref()),
-                Action::ProblemPage => documents::problem(asked.parameter.as_deref()),
-            }
+            perform(&app, action, &method, asked).await
         })
     }
 }
 
+/// What is done for a request, whichever listener it came in at.
+pub(crate) async fn perform(
+    app: &App,
+    action: Action,
+    method: &Method,
+    asked: Asked,
+) -> Result<Answer, Failure> {
+    let streams = *method == Method::GET && streams::wanted(&asked.headers);
+    match action {
+        Action::Submit => restores::submit(app, asked).await,
+        Action::List if streams => streams::all(app, &asked).await,
+        Action::Events if streams => Box::pin(streams::one(app, asked)).await,
+        Action::List => restores::list(app, &asked).await,
+        Action::Show => Box::pin(restores::show(app, asked)).await,
+        Action::Events => restores::events(app, &asked).await,
+        Action::Cancel => restores::cancel(app, &asked).await,
+        Action::Check => Box::pin(inquiries::check(app, asked)).await,
+        Action::Preview => inquiries::preview(app, &asked).await,
+        Action::NativePreview => inquiries::native_preview(app, &asked).await,
+        Action::Capabilities => Ok(inquiries::capabilities(app)),
+        Action::OpenApi => Ok(documents::openapi()),
+        Action::Docs => Ok(documents::docs()),
+        Action::Schema => documents::schema(asked.parameter.as_deref()),
+        Action::ProblemPage => documents::problem(asked.parameter.as_deref(), &asked.headers),
+    }
+}
+
 impl Asked {
+    /// A request without a body that came in elsewhere than the API, about the restore of this id where there is one.
+    pub(crate) fn elsewhere<B>(request: &Request<B>, id: Option<&str>, caller: Caller) -> Self {
+        Self {
+            headers: request.headers().clone(),
+            query: request.uri().query().map(str::to_owned),
+            body: Bytes::new(),
+            parameter: id.map(str::to_owned),
+            caller,
+            signature: None,
+            trace: None,
+            place: None,
+        }
+    }
+
     /// The canonical request in the body.
     fn restore_request(&self, app: &App) -> Result<RestoreRequest, Failure> {
         Ok(schema::parse_restore(self.json(app)?)?)

@@ -132,7 +132,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
     let http = Http::new(&api)?;
 
     println!("gateway          {api}  (docs: {api}/docs)");
-    println!("admin            http://{}  (/readyz, /metrics)", gateway.admin());
+    println!("admin            http://{0}  (http://{0}/console, /readyz, /metrics)", gateway.admin());
     println!("simulated clouds {}  (what they did: {}/_sim/restores)", clouds.url(), clouds.url());
 
     let mut all = true;

@@ -1,0 +1,94 @@
+//! The pages that the `type` of a problem leads to.
+
+use http::header::{ACCEPT, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use restore_model::{Code, Problem, Retry};
+use serde_json::json;
+
+use super::{escape, page};
+use crate::answer::{self, Answer, Failure};
+
+/// `GET /problems/{code}`: for people, unless a program asks for JSON and for no HTML.
+pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result<Answer, Failure> {
+    let code = code.and_then(|code| Code::ALL.iter().find(|known| known.as_str() == code));
+    let code = *code.ok_or_else(|| Problem::new(Code::NotFound, "no such problem; /docs lists them all"))?;
+    let mut answer = if wants_json(headers) { for_programs(code) } else { for_people(code) };
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(answer)
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let kinds = accepted.flat_map(|value| value.split(','));
+    let mut kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let (mut json, mut html) = (false, false);
+    for kind in kinds.by_ref() {
+        json |= kind == "application/json" || kind == "application/problem+json";
+        html |= kind == "text/html";
+    }
+    json && !html
+}
+
+/// With a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn for_programs(code: Code) -> Answer {
+    let told = json!({
+        "type": format!("/problems/{}", code.as_str()),
+        "code": code.as_str(),
+        "title": code.title(),
+        "status": code.status(),
+        "retry": code.retry(),
+        "advice": code.advice(),
+    });
+    answer::json(StatusCode::OK, &told)
+}
+
+fn for_people(code: Code) -> Answer {
+    let retry = match code.retry() {
+        Retry::Never => "Not without a change.",
+        Retry::Later => "Later, once what stood in the way has passed.",
+        Retry::Now => "At once.",
+    };
+    let example = Problem::new(code, "what exactly, in a sentence");
+    let example = answer::problem_body(&example, "/api/v1/restores", None);
+    let example = serde_json::to_string_pretty(&example).unwrap_or_default();
+    let (word, title) = (escape(code.as_str()), escape(&sentence(code.title())));
+    let body = format!(
+        "<p class=\"over\">Problem · HTTP status {status}</p><h1>{title}</h1><p><code>{word}</code></p>\
+         <h2>What happened</h2><p>{title}. The member <code>detail</code> of the answer says what exactly, and where the \
+         request itself is at fault, <code>errors</code> names each place in it.</p>\
+         <h2>Was anything changed in the cloud?</h2><p>The member <code>effect</code> of the answer tells:</p><dl>\
+         <dt><code>none</code></dt><dd>No. Nothing was sent, or it is proven that it was not applied.</dd>\
+         <dt><code>possible</code></dt><dd>Nobody knows yet. Do not send it again: ask for the restore, which is being looked into.</dd>\
+         <dt><code>done</code></dt><dd>Yes. Disks were overwritten, at least in part.</dd></dl>\
+         <h2>What to do</h2><p>{advice}</p>\
+         <h2>May the same request be sent again?</h2><p>{retry} The member <code>retry</code> of the answer may know better, and \
+         <code>retry_after</code> says in how many seconds.</p>\
+         <h2>What it looks like</h2><pre>{example}</pre>",
+        status = code.status(),
+        advice = escape(code.advice()),
+        example = escape(&example),
+    );
+    let beside = "<a class=\"home\" href=\"/docs\">restore-gateway</a><a href=\"/docs#problems\">All problems</a>\
+         <a href=\"/docs#calls\">Calls</a><a href=\"/openapi.json\">OpenAPI</a>";
+    page(code.title(), beside, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_for_who_asks_for_it_and_for_no_page() {
+        let wants = |value: &'static str| {
+            wants_json(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]))
+        };
+        assert!(wants("application/json") && wants("application/problem+json;q=0.9, */*"));
+        assert!(!wants("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(!wants("text/html, application/json") && !wants("*/*") && !wants_json(&HeaderMap::new()));
+    }
+}
