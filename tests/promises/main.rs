@@ -7,6 +7,7 @@ mod callers;
 mod canary;
 mod canary_callers;
 mod cases;
+mod client;
 mod confinement;
 mod console;
 mod console_access;

@@ -2,7 +2,7 @@
 //! upstream express.
 
 use restore_generations::{
-    Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, door, matrix,
+    Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, door, matrix,
 };
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
@@ -28,6 +28,8 @@ pub struct CheckReport {
     pub generation: &'static str,
     /// Each question.
     pub checks: Vec<Check>,
+    /// The backup, where it can be read.
+    pub backup: Option<Backup>,
 }
 
 /// What the real call would send.
@@ -72,13 +74,17 @@ impl Engine {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
-        let with = access.with(trace);
+        let with = access.with(trace.clone());
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
-        for request in parts::apart(&plan, request) {
+        let parts = parts::apart(&plan, request);
+        // What is restored disk by disk has no one backup there.
+        let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
+        for request in parts {
             let named = Box::pin(self.own_names(&request, origin, &plan, &access, &with)).await?;
             let request = named.map_or(request, |named| named.request);
+            source = source.map(|_| request.source.backup_id.clone());
             let known = self.known(&plan, &request).await;
             let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };
             let mut reads = Reads::counted(&lane.budget);
@@ -105,7 +111,17 @@ impl Engine {
         } else {
             Some(true)
         };
-        Ok(CheckReport { restorable, upstream: plan.pin.upstream, generation: generation.name(), checks })
+        // What a person wants to know before anything is overwritten: what by, and how old that is.
+        let backup = match source {
+            None => None,
+            Some(source) => {
+                let call = generation.read_backup(&request.project_id, &source);
+                let read = self.ask_in_turn(&plan.upstream, &call, &access, trace).await;
+                read.ok().and_then(|reply| generation.backup(&reply))
+            }
+        };
+        let (upstream, generation) = (plan.pin.upstream, generation.name());
+        Ok(CheckReport { restorable, upstream, generation, checks, backup })
     }
 
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where

@@ -53,7 +53,7 @@ impl Engine {
     }
 
     /// Asks when it is this read's turn: a program of the old dialects gives up on the first 429.
-    async fn ask_in_turn(
+    pub(crate) async fn ask_in_turn(
         &self,
         upstream: &Arc<Upstream>,
         call: &Call,

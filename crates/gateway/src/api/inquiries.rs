@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::StatusCode;
 use restore_engine::Preview;
-use restore_generations::{Check, door};
+use restore_generations::{Backup, Check, door};
 use restore_model::schema::{self, Validator};
 use restore_model::{Code, Fault, Origin, Problem, RestoreRequest};
 use serde::Deserialize;
@@ -26,8 +26,22 @@ pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
             "upstream": report.upstream,
             "generation": report.generation,
             "checks": checks,
+            "backup": report.backup.as_ref().map(backup_body),
         }),
     ))
+}
+
+/// What a person wants to know of a backup.
+fn backup_body(backup: &Backup) -> Value {
+    json!({
+        "id": backup.id,
+        "name": backup.name,
+        "status": backup.status,
+        "created_at": backup.created_at,
+        "size_gb": backup.size_gb,
+        "resource_id": backup.resource_id,
+        "resource_name": backup.resource_name,
+    })
 }
 
 fn check_body(check: &Check) -> Value {

@@ -1,7 +1,8 @@
 //! The command line: one binary, each command a file.
 //!
 //! Exit codes: 0 done; 1 a restore failed or a check found faults at run time; 2 the command line is
-//! wrong; 3 refused before anything was sent or changed; 78 the settings have faults.
+//! wrong; 3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the gateway was not
+//! reached; 78 the settings have faults.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +15,16 @@ use crate::settings::{self, Faults, Settings, Source};
 
 mod capabilities;
 mod check_config;
+mod client;
 mod demo;
 mod ids;
 mod init;
 mod ledger;
 mod operate;
+mod papers;
 mod preview;
 mod private;
+mod restore;
 mod routes;
 mod serve;
 mod simulate;
@@ -60,6 +64,9 @@ enum Command {
     Preview(preview::Options),
     /// Show what comes of each native dialect at each generation
     Capabilities(capabilities::Options),
+    /// Ask a running gateway: submit, check, preview, status, wait, list, cancel, resolve, export
+    #[command(subcommand)]
+    Restore(restore::Restore),
     /// Which route takes a request and why; tests of routes, for CI
     #[command(subcommand)]
     Routes(routes::Routes),
@@ -93,6 +100,16 @@ enum Command {
     },
     /// Print the commented default settings
     DefaultConfig,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -179,6 +196,9 @@ pub fn main() -> ExitCode {
         Command::Schema { name } => schema(name.as_deref()),
         Command::Openapi => print_text(crate::api::OPENAPI),
         Command::Explain { key } => explain(&key),
+        Command::Completions { shell } => papers::completions(shell),
+        Command::Man { folder } => papers::manual(&folder),
+        Command::Restore(command) => with_runtime(restore::run(command)),
         Command::DefaultConfig => print_text(settings::DEFAULT_TOML),
     }
 }

@@ -5,18 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Limited};
+use http::{Method, Uri};
 use restore_model::{ProjectId, RestoreId, Timestamp};
 use serde_json::{Value, json};
 
+use super::client::{Gateway, print_refusal};
 use super::print_text;
 
 /// Longest wait for the gateway.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest answer that is read.
-const ANSWER: usize = 16 * 1024 * 1024;
 /// Exit code for what the gateway refused.
 const REFUSED: u8 = 3;
 
@@ -176,50 +173,21 @@ async fn ask(
     body: Option<&Value>,
     token: Option<&str>,
 ) -> Result<Value, ExitCode> {
-    let exchange = async {
-        let client = restore_upstream::client_to(&at.admin, PATIENCE, at.ca_file.clone())?;
-        let url = format!("{}{path}", at.admin.to_string().trim_end_matches('/'));
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let mut request =
-            Request::builder().method(method).uri(url).header("content-type", "application/json");
-        if let Some(token) = token {
-            request = request.header("x-auth-token", token);
-        }
-        if let Some(key) = &at.api_key {
-            request = request.header("x-api-key", key);
-        }
-        let request = request.body(body.into()).map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|error| with_causes(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER).collect().await.map_err(|error| error.to_string())?;
-        Ok::<_, String>((head.status, body.to_bytes()))
+    let headers = [("x-auth-token", token), ("x-api-key", at.api_key.as_deref())];
+    let said = match Gateway::at(&at.admin, at.ca_file.clone(), &headers) {
+        Ok(gateway) => gateway.ask(method, path, &[], body, PATIENCE).await.map_err(|silence| silence.why),
+        Err(why) => Err(why),
     };
-    let said = match tokio::time::timeout(PATIENCE, exchange).await {
-        Ok(said) => said,
-        Err(_) => Err("no answer in time".to_owned()),
-    };
-    let (status, body) = match said {
-        Ok(said) => said,
+    match said {
+        Ok(said) if said.status.is_success() => Ok(said.body),
+        Ok(said) => {
+            print_refusal(&said);
+            Err(ExitCode::from(REFUSED))
+        }
         Err(why) => {
             eprintln!("error: {}: {why}", at.admin);
             eprintln!("help: --admin or RESTORE_GATEWAY_ADMIN says where the admin listener is");
-            return Err(ExitCode::FAILURE);
-        }
-    };
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status.is_success() {
-        return Ok(value);
-    }
-    eprintln!("error: {}", value["title"].as_str().unwrap_or(status.as_str()));
-    for member in ["detail", "restore"] {
-        if let Some(text) = value[member].as_str() {
-            eprintln!("{member}: {text}");
+            Err(ExitCode::FAILURE)
         }
     }
-    Err(ExitCode::from(REFUSED))
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -27,6 +27,10 @@ fn each_example_loads_without_fault() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(shipped("examples")).unwrap() {
         let path = entry.unwrap().path();
+        // Beside them stand tests of routes, which run with the other promises.
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
         clean(&std::fs::read_to_string(&path).unwrap(), &[]);
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
