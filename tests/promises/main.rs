@@ -19,6 +19,7 @@ mod doors_ids;
 mod doors_matrix;
 mod doors_usage;
 mod evidence;
+mod eyes;
 mod faults;
 mod first_minutes;
 mod floods;
