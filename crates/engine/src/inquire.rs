@@ -77,7 +77,7 @@ impl Engine {
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
         for request in parts::apart(&plan, request) {
-            let named = Box::pin(self.own_names(&request, origin, &plan, &access, &with)).await?;
+            let named = Box::pin(self.own_names(&request, origin, &plan, &with)).await?;
             let request = named.map_or(request, |named| named.request);
             let known = self.known(&plan, &request).await;
             let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };
