@@ -249,6 +249,60 @@ async fn a_row_of_the_table_counts_also_in_trouble() {
     world.end().await;
 }
 
+/// VBS X is CBR Y by the table, and CBR X is another backup: asked for in the names of CBR, at its door or at the API, it is
+/// not "done already".
+#[tokio::test]
+async fn one_id_in_the_names_of_two_generations_is_two_backups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ids.csv");
+    let x = "99999999-1111-4222-8333-444455556666";
+    std::fs::write(&file, format!("from,from_id,to,to_id\nvbs-v2,{x},cbr-v3,{}\n", ids::FREE.0))
+        .expect("a file");
+    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
+    let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
+    let body = json!({"restore": {"volume_id": ids::FREE.1}});
+    let at_door = |door: &str| format!("{door}/{}/", ids::PROJECT);
+    let vbs = format!("{}cloudbackups/{x}/restore", at_door("/vbs/v2"));
+    let first = world.post(&vbs, &body).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    // The same names at another door of VBS: the same backup, and the same restore.
+    let again = world.post(&format!("{}backups/{x}/restore", at_door("/cinder/v3")), &body).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, "true"), "{}", again.text());
+    let end = world.get("/api/v1/restores").await.json()["restores"][0]["id"].clone();
+    for ended in [false, true] {
+        if ended {
+            world.until_status(end.as_str().unwrap_or_default(), "succeeded").await;
+        }
+        let other = world.post(&format!("{}backups/{x}/restore", at_door("/cbr/v3")), &body).await;
+        assert_eq!(other.header("idempotency-replayed"), "", "{}", other.text());
+        // The disk is being restored, or there is no backup X in CBR.
+        assert!((400..500).contains(&other.status), "{} {}", other.status, other.text());
+        let canonical = json!({
+            "project_id": ids::PROJECT, "source": {"backup_id": x},
+            "target": {"type": "volume", "volume_id": ids::FREE.1},
+        });
+        let other = world.submit(&canonical).await;
+        assert_eq!(other.header("idempotency-replayed"), "", "{}", other.text());
+        assert!((400..500).contains(&other.status), "{} {}", other.status, other.text());
+    }
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// The door and the API call a backup alike where the names are those of one generation: what came through the one and
+/// comes again through the other is the same restore.
+#[tokio::test]
+async fn what_came_through_a_door_and_comes_again_at_the_api_is_the_same_restore() {
+    let world = World::with(settings_of(HOME_OF_DISKS)).await;
+    let (path, body) = native::request("cbr-v3", "volume");
+    let first = world.post(&path, &body).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    let again = world.submit(&restore_tests::requests::free_disk()).await;
+    assert_eq!(again.header("idempotency-replayed"), "true", "{}", again.text());
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
 /// Two backups of the same server and time are listed. While one of them cannot be read, or is not told in full, it is not
 /// known which is the one; what is gone by then is none.
 #[tokio::test]

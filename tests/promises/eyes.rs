@@ -23,49 +23,8 @@ endpoint = "{clouds}"
 upstream = "cbr"
 "#;
 
-fn settings() -> Settings {
-    Settings::default().routes(MOVED).and(DOORS)
-}
-
 fn answered(method: &str, path: &str, status: u16, body: &Value) -> Value {
     json!({"match": {"method": method, "path": path}, "times": 0, "answer": {"status": status, "body": body}})
-}
-
-/// VBS X is CBR Y by the table. CBR X is another backup; asked for at the CBR door it is not "done already".
-#[tokio::test]
-async fn the_same_id_at_two_doors_is_not_the_same_restore() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("ids.csv");
-    let x = "99999999-1111-4222-8333-444455556666";
-    std::fs::write(&file, format!("from,from_id,to,to_id\nvbs-v2,{x},cbr-v3,{}\n", ids::FREE.0))
-        .expect("a file");
-    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
-    let world = World::with(settings().and(&map)).await;
-    let body = json!({"restore": {"volume_id": ids::FREE.1}});
-    let first = world.post(&format!("/vbs/v2/{}/cloudbackups/{x}/restore", ids::PROJECT), &body).await;
-    assert_eq!(first.status, 200, "{}", first.text());
-    // There is no backup X in CBR.
-    let second = world.post(&format!("/cbr/v3/{}/backups/{x}/restore", ids::PROJECT), &body).await;
-    println!("{} {} {}", second.status, second.header("idempotency-replayed"), second.text());
-    assert_ne!(second.status, 202, "{}", second.text());
-    world.end().await;
-}
-
-/// Other spellings of the ids of a restore that has just ended: the same restore, for the locks as for the answer.
-#[tokio::test]
-async fn other_spellings_of_the_ids_are_the_same_request() {
-    let world = World::with(settings()).await;
-    let path = format!("/cinder/v3/{}/backups/{}/restore", ids::PROJECT, ids::FREE.0);
-    let first = world.post(&path, &json!({"restore": {"volume_id": ids::FREE.1}})).await;
-    assert_eq!(first.status, 202, "{}", first.text());
-    let list = world.get("/api/v1/restores").await.json();
-    world.until_status(list["restores"][0]["id"].as_str().unwrap_or_default(), "succeeded").await;
-    for volume in [ids::FREE.1.to_uppercase(), ids::FREE.1.replace('-', "")] {
-        let again = world.post(&path, &json!({"restore": {"volume_id": volume}})).await;
-        println!("{} {} {}", again.status, again.header("idempotency-replayed"), again.text());
-    }
-    assert_eq!(world.sent().await.len(), 1);
-    world.end().await;
 }
 
 /// A backup whose restore by another generation is under way says so, however many restores were begun after it.
