@@ -10,13 +10,13 @@ use restore_engine::{Caller, Submission};
 use restore_generations::door::{self, Act, Native, Question, Refusal, Told, Verdict};
 use restore_generations::{self as generations, Backup, CheckResult, DiskBackup, Door, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Mapping, Origin, Problem, RestoreId, Status, json as strict};
+use restore_model::{Code, Mapping, Origin, Problem, RestoreId, json as strict};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
 
 use super::{AtDoor, Stand, links};
 use crate::answer::{self, Answer, Failure};
-use crate::api::{App, restores};
+use crate::api::{App, preferences, restores};
 use crate::callers::Claim;
 
 /// Restores on one page of a native list at most; the dialects' own pages are of this size.
@@ -32,6 +32,8 @@ pub(crate) struct Call {
     caller: Caller,
     signature: Option<[u8; 32]>,
     trace: Option<TraceContext>,
+    /// The `Idempotency-Key`, of the few programs that send one.
+    key: Result<Option<String>, Problem>,
     /// The authority that the client called.
     authority: String,
 }
@@ -46,6 +48,7 @@ impl Call {
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
             signature: head.extensions.get::<Claim>().map(Claim::digest),
+            key: preferences::idempotency_key(&head.headers),
             caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
             trace: head.extensions.remove::<TraceContext>(),
         }
@@ -112,13 +115,14 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
     let mut submission = Submission::new(wanted.request, call.caller);
     submission.origin = Some(origin(at, wanted.echo));
     submission.trace = call.trace;
+    submission.key = call.key?;
     let submitted = restores::take_in(app, submission, call.signature).await?;
-    let entry = submitted.entry;
-    if let (Status::Rejected, Some(problem)) = (entry.state.status, &entry.state.error) {
-        let mut failure = Failure::from(problem.clone());
-        failure.sent = entry.state.attempts > 0;
+    if let Some(problem) = restores::rejection(&submitted) {
+        let mut failure = Failure::from(problem);
+        failure.sent = submitted.entry.state.attempts > 0;
         return Err(failure);
     }
+    let entry = submitted.entry;
     let mut answer = answer::native(door.taken(at.form(), told(&entry)));
     if submitted.replayed {
         answer.headers_mut().insert(answer::REPLAYED, HeaderValue::from_static("true"));
