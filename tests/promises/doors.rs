@@ -244,3 +244,21 @@ async fn block_storage_is_spoken_at_two_doors() {
         world.end().await;
     }
 }
+
+/// A door with a name of its own is told apart by that, whatever prefixes other doors have and in which order they stand.
+#[tokio::test]
+async fn a_doors_own_name_counts_before_the_prefix_of_another() {
+    let by_prefix = "[[doors]]\ndialect = \"csbs-v1\"\nprefix = \"/v2\"\n";
+    let by_name = "[[doors]]\ndialect = \"vbs-v2\"\nhost = \"vbs.internal\"\n";
+    for doors in [[by_prefix, by_name], [by_name, by_prefix]] {
+        let world = World::with(Settings::default().and(&doors.concat())).await;
+        for (host, version) in [("vbs.internal", "v2"), ("127.0.0.1", "v1")] {
+            let mut raw = restore_tests::raw::Raw::open(world.gateway.api()).await;
+            raw.send(format!("GET /v2 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;
+            let answer = raw.answer().await.expect("an answer");
+            assert!(matches!(answer.status, 200 | 300), "{host}: {} {}", answer.status, answer.body);
+            assert!(answer.body.contains(&format!("\"id\":\"{version}")), "{host}: {}", answer.body);
+        }
+        world.end().await;
+    }
+}

@@ -146,3 +146,29 @@ async fn no_door_leads_into_another_project() {
     assert!(world.applied().await.is_empty());
     world.end().await;
 }
+
+/// The project that policies are asked about is the third segment; what follows must not climb out of it.
+#[tokio::test]
+async fn no_segment_leads_out_of_the_project_that_policies_are_asked_about() {
+    let world = world().await;
+    let mut escaped = Vec::new();
+    for way in ["..", "%2e%2e", ".%2E", "x/../..", "..%2f", "..;", "%2e%2e%2f"] {
+        let path = format!("/cbr/v3/{}/{way}/{OTHER}/backups", ids::PROJECT);
+        // The client of the tests must not tidy paths up.
+        let mut raw = restore_tests::raw::Raw::open(world.gateway.api()).await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nx-api-key: {OLD_PROGRAM}\r\nconnection: close\r\n\r\n",
+            world.gateway.api()
+        );
+        raw.send(head).await;
+        let answer = raw.answer().await.expect("an answer");
+        assert_eq!(answer.status, 400, "{path}");
+    }
+    for request in world.arrived().await {
+        if request["path"].to_string().contains(OTHER) {
+            escaped.push(request["path"].clone());
+        }
+    }
+    assert!(escaped.is_empty(), "{escaped:?}");
+    world.end().await;
+}

@@ -60,6 +60,28 @@ async fn every_disk_is_restored_once_and_then_the_server_is() {
     }
 }
 
+/// CSBS, which can be asked, knows servers' backups alone: that a disk's backup is the same one follows from the disk that it
+/// is restored onto.
+#[tokio::test]
+async fn disks_are_known_by_what_they_are_where_home_knows_servers_alone() {
+    let csbs = "[[upstreams]]\nname = \"csbs\"\ngeneration = \"csbs-v1\"\nendpoint = \"{clouds}\"\n";
+    let world = World::with(Settings::default().routes(&format!("{csbs}{VBS}")).and(DOORS)).await;
+    detach(&world).await;
+    let (path, mut body) = native::request("csbs-v1", "server");
+    let answer = world.post(&path, &body).await;
+    crate::doors::follow(&world, "csbs-v1", &path, &answer).await;
+    assert_eq!(world.sent().await.len(), 2);
+    // Each onto the disk of the other: nothing but the ids would speak for that.
+    let volumes = &mut body["restore"]["parameters"]["targets"]["volumes"];
+    volumes[0]["volume_id"] = json!(ids::DATA.1);
+    volumes[1]["volume_id"] = json!(ids::SYSTEM.1);
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("its id alone is no proof"), "{}", answer.text());
+    assert_eq!(world.sent().await.len(), 2);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_disk_that_would_be_refused_keeps_the_others_from_being_overwritten() {
     let world = World::with(Settings::default().routes(VBS).and(DOORS)).await;

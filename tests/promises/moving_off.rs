@@ -93,6 +93,23 @@ async fn a_closed_generation_is_asked_once() {
     world.end().await;
 }
 
+/// The code of a closed generation under a status that is no refusal proves nothing: the restore may have been started, so it
+/// goes no other way.
+#[tokio::test]
+async fn what_may_have_been_started_does_not_go_another_way() {
+    let world = World::with(Settings::default().ways(CLOSED).and(DOORS)).await;
+    let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
+    let answer = json!({"status": 504, "body": said});
+    let post = json!({"method": "POST", "path": "/v1/*/restores"});
+    world.faults(json!([{"match": post, "answer": answer, "applied": true, "times": 0}])).await;
+    let answer = world.submit(&requests::csbs_server()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let list = world.get("/api/v1/restores").await.json();
+    assert_eq!(list["restores"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn without_another_way_it_is_refused() {
     let routes = CLOSED.replace("on_retired = \"cbr\"", "");

@@ -76,6 +76,38 @@ async fn many_equal_requests_at_once_are_one_restore() {
     world.end().await;
 }
 
+/// Ids in capitals, or without their dashes: the same restore while it runs and after its end, at a door and at the API.
+#[tokio::test]
+async fn another_spelling_of_an_id_is_the_same_request() {
+    let world = World::with(Settings::default().and(crate::doors::DOORS)).await;
+    let asked = |backup: String, volume: String| {
+        let path = format!("/cinder/v3/{}/backups/{backup}/restore", ids::PROJECT);
+        let canonical = json!({
+            "project_id": ids::PROJECT, "source": {"backup_id": backup},
+            "target": {"type": "volume", "volume_id": volume},
+        });
+        (path, json!({"restore": {"volume_id": volume}}), canonical)
+    };
+    let (path, body, _) = asked(ids::FREE.0.to_owned(), ids::FREE.1.to_owned());
+    let first = world.post(&path, &body).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    let list = world.get("/api/v1/restores").await.json();
+    let id = list["restores"][0]["id"].as_str().unwrap_or_default().to_owned();
+    for ended in [false, true] {
+        if ended {
+            world.until_status(&id, "succeeded").await;
+        }
+        for spelled in [str::to_uppercase, |id: &str| id.replace('-', "")] {
+            let (path, body, canonical) = asked(spelled(ids::FREE.0), spelled(ids::FREE.1));
+            for again in [world.post(&path, &body).await, world.submit(&canonical).await] {
+                assert_eq!(again.header("idempotency-replayed"), "true", "{}", again.text());
+            }
+        }
+    }
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn f11_a_server_and_one_of_its_disks_exclude_each_other_over_generations() {
     let world = World::new().await;
@@ -140,6 +172,32 @@ idempotency_key = "required"
     let with =
         world.post_with("/api/v1/restores", &requests::cbr_server(), &[("idempotency-key", "k")]).await;
     assert_eq!(with.status, 202);
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+/// A program at a door that sends a key gets what a key promises, also where a route demands one.
+#[tokio::test]
+async fn a_key_counts_at_a_door() {
+    let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
+                  volumes_endpoint = \"{clouds}/evs\"\n\
+                  [[routes]]\nupstream = \"cbr\"\nidempotency_key = \"required\"\n";
+    let world = World::with(Settings::default().routes(routes).and(crate::doors::DOORS)).await;
+    let path = format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::FREE.0);
+    let body = |volume: &str| json!({"restore": {"volume_id": volume}});
+    let without = world.post(&path, &body(ids::FREE.1)).await;
+    assert_eq!(without.status, 400, "{}", without.text());
+    assert!(without.text().contains("key_required"), "{}", without.text());
+    let key = [("idempotency-key", "\"one\"")];
+    let first = world.post_with(&path, &body(ids::FREE.1), &key).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (202, ""), "{}", first.text());
+    let again = world.post_with(&path, &body(ids::FREE.1), &key).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, "true"), "{}", again.text());
+    assert_eq!(again.json()["job_id"], first.json()["job_id"]);
+    let other = world.post_with(&path, &body(ids::SYSTEM.1), &key).await;
+    assert!(other.text().contains("key_conflict"), "{}", other.text());
+    let faulty = world.post_with(&path, &body(ids::FREE.1), &[("idempotency-key", "a key")]).await;
+    assert_eq!(faulty.status, 400, "{}", faulty.text());
     assert_eq!(world.sent().await.len(), 1);
     world.end().await;
 }

@@ -158,9 +158,7 @@ impl Engine {
             }
             let seen = Evidence::new("preflight", Strength::Strong, self.now());
             let (seen, sent_as) =
-                match Box::pin(self.own_names(&request, entry.intent.origin.as_ref(), plan, access, &with))
-                    .await
-                {
+                match Box::pin(self.own_names(&request, entry.intent.origin.as_ref(), plan, &with)).await {
                     Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
                     Ok(None) => (seen, None),
                     Ok(Some(Named { request: named, evidence })) => {

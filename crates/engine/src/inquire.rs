@@ -82,7 +82,7 @@ impl Engine {
         // What is restored disk by disk has no one backup there.
         let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
         for request in parts {
-            let named = Box::pin(self.own_names(&request, origin, &plan, &access, &with)).await?;
+            let named = Box::pin(self.own_names(&request, origin, &plan, &with)).await?;
             let request = named.map_or(request, |named| named.request);
             source = source.map(|_| request.source.backup_id.clone());
             let known = self.known(&plan, &request).await;

@@ -107,7 +107,7 @@ impl Engine {
                 Problem { detail, ..problem }
             };
             let origin = whole.intent.origin.as_ref();
-            let named = self.own_names(&request, origin, plan, access, &with).await.map_err(of_it)?;
+            let named = self.own_names(&request, origin, plan, &with).await.map_err(of_it)?;
             let request = named.map_or(request, |named| named.request);
             let known = Known::default();
             let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };

@@ -315,11 +315,11 @@ impl Engine {
             vec![(EventKind::Accepted, asked), (next, Evidence::new("gateway", Strength::Strong, now))];
         let events = number(0, now, Cause::Caller, &trace_id, kinds);
         let instead_of = submission.instead_of;
-        let intent = Intent {
+        let mut intent = Intent {
             // Follows from the refused one, as its key does: whoever asks again finds it.
             id: instead_of.map_or_else(|| RestoreId::at(now), |refused| refused.part(INSTEAD)),
             caller: submission.caller.account(request),
-            fingerprint: request.fingerprint(),
+            fingerprint: String::new(),
             request: request.clone(),
             key: match instead_of {
                 // No caller can send such a key: it has a character that no header has.
@@ -334,6 +334,7 @@ impl Engine {
             trace_id,
             span_id,
         };
+        intent.fingerprint = intent.own_fingerprint();
         let new = NewEntry {
             intent,
             events: events.clone(),

@@ -1,6 +1,13 @@
 //! A backup in words that all generations share: what is read at one of them, and told at the door of another.
 
 use restore_model::{TargetKind, Timestamp};
+use serde_json::Value;
+
+use crate::call::Reply;
+use crate::lenient;
+
+/// Backups that a list asks for at most: as many may be but the beginning of it.
+const LISTED: usize = 1_000;
 
 /// A backup of a server or of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,4 +53,47 @@ pub struct DiskBackup {
     pub bootable: Option<bool>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
+}
+
+/// The backups of a list; none where the answer is no such list, is the beginning of one, or has a row that cannot be read.
+pub(crate) fn all(reply: &Reply, member: &str, read: fn(&Value) -> Option<Backup>) -> Option<Vec<Backup>> {
+    let body = reply.json().filter(|_| reply.status == 200)?;
+    let rows = body.get(member)?.as_array()?;
+    let count = lenient::whole(&body, &["count"]).and_then(|count| usize::try_from(count).ok());
+    if rows.len() >= LISTED || count.is_some_and(|count| count > rows.len()) {
+        return None;
+    }
+    rows.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{Reply, by_name};
+
+    /// Half a list would make the only one of those that are told.
+    #[test]
+    fn a_list_of_backups_is_read_as_a_whole_or_not_at_all() {
+        let row = |id: usize| {
+            json!({
+                "id": id.to_string(), "status": "available", "resource_id": "s", "resource_type": "OS::Nova::Server",
+                "volume_id": "s",
+            })
+        };
+        let lists = [("cbr-v3", "backups"), ("csbs-v1", "checkpoint_items"), ("vbs-v2", "backups")];
+        for (generation, member) in lists {
+            let read = |body: serde_json::Value| {
+                let reply =
+                    Reply { status: 200, body: body.to_string().into_bytes().into(), ..Reply::default() };
+                by_name(generation).unwrap().backups(&reply).map(|all| all.len())
+            };
+            assert_eq!(read(json!({ member: [row(1), row(2)] })), Some(2), "{generation}");
+            assert_eq!(read(json!({ member: [] , "count": 0 })), Some(0), "{generation}");
+            assert_eq!(read(json!({ member: [row(1), {"id": "2"}] })), None, "{generation}");
+            assert_eq!(read(json!({ member: [row(1)], "count": 2 })), None, "{generation}");
+            assert_eq!(read(json!({ member: (0..super::LISTED).map(row).collect::<Vec<_>>() })), None);
+            assert_eq!(read(json!({ "error_code": "x" })), None, "{generation}");
+        }
+    }
 }

@@ -12,14 +12,25 @@ use restore_model::Code;
 pub struct Row {
     /// The upstream's code.
     pub code: &'static str,
-    /// The only status this row is for; `None` for any.
-    pub status: Option<u16>,
+    /// The status that it is for.
+    pub status: Under,
     /// The class in the gateway's vocabulary.
     pub class: Code,
     /// What to do.
     pub hint: Hint,
     /// What it means, in the documentation's words or shorter.
     pub meaning: &'static str,
+}
+
+/// The status that a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Under {
+    /// Any.
+    Any,
+    /// Any that is a refusal by its first digit, 400 to 499: under another one the code proves nothing.
+    Refusal,
+    /// This one.
+    Status(u16),
 }
 
 /// What a code says about trying again.
@@ -50,15 +61,16 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
         .collect()
 });
 
-static BY_CODE: LazyLock<HashMap<(&str, Option<u16>), &Row>> =
+static BY_CODE: LazyLock<HashMap<(&str, Under), &Row>> =
     LazyLock::new(|| ROWS.iter().map(|row| ((row.code, row.status), row)).collect());
 
 fn parse(line: &'static str) -> Option<Row> {
     let mut columns = line.split('\t');
     let code = columns.next()?;
     let status = match columns.next()? {
-        "*" => None,
-        status => Some(status.parse().ok()?),
+        "*" => Under::Any,
+        "4xx" => Under::Refusal,
+        status => Under::Status(status.parse().ok()?),
     };
     let class = columns.next()?;
     let class = Code::ALL.iter().copied().find(|known| known.as_str() == class)?;
@@ -85,7 +97,9 @@ pub fn all() -> &'static [Row] {
 pub fn find(code: &str, status: u16) -> Option<&'static Row> {
     let alias = code.strip_prefix("APIG.").map(|rest| format!("APIGW.{rest}"));
     let code = alias.as_deref().unwrap_or(code);
-    BY_CODE.get(&(code, Some(status))).or_else(|| BY_CODE.get(&(code, None))).copied()
+    let refusal = (400..500).contains(&status).then_some(Under::Refusal);
+    let mut under = [Some(Under::Status(status)), refusal, Some(Under::Any)].into_iter().flatten();
+    under.find_map(|under| BY_CODE.get(&(code, under))).copied()
 }
 
 #[cfg(test)]
@@ -102,6 +116,19 @@ mod tests {
     fn one_code_with_two_meanings_is_told_apart_by_status() {
         assert_eq!(find("CSBS.9009", 403).unwrap().class, Code::Forbidden);
         assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::BadRequest);
+    }
+
+    /// What is sent another way must not have been started: a balancer's 5xx is no word of the service.
+    #[test]
+    fn a_closed_generation_is_told_by_a_refusal_alone() {
+        for code in ["BackupService.4003", "BackupService.4008"] {
+            for status in [400, 403, 409] {
+                assert_eq!(find(code, status).unwrap().class, Code::GenerationRetired);
+            }
+            for status in [0, 200, 302, 500, 502, 503, 504] {
+                assert_eq!(find(code, status), None, "{status}");
+            }
+        }
     }
 
     #[test]

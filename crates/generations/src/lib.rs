@@ -126,8 +126,9 @@ pub trait Generation: Send + Sync + 'static {
     /// The read that lists the backups of one server or disk; none where there is no such list.
     fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call>;
 
-    /// The backups in the answer to [`Generation::list_backups`]. Their disks may be missing there.
-    fn backups(&self, reply: &Reply) -> Vec<Backup>;
+    /// The backups in the answer to [`Generation::list_backups`]; none unless it is a whole list, each row of which can be
+    /// read. Their disks may be missing there.
+    fn backups(&self, reply: &Reply) -> Option<Vec<Backup>>;
 
     /// The reads that list every restore begun in a project since a moment, whoever asked for it;
     /// for generations with such a list ([`Generation::lists_restores`]).

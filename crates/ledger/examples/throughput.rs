@@ -107,7 +107,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
         intent: Intent {
             id: RestoreId::at(now),
             caller: "nightly-job".to_owned(),
-            fingerprint: request.fingerprint(),
+            fingerprint: format!("cbr-v3/{}", request.fingerprint()),
             request,
             key: Some(format!("{caller}-{turn}")),
             origin: None,

@@ -83,7 +83,7 @@ fn faults_of(record: &Record) -> Vec<String> {
             due.len()
         ));
     }
-    if intent.own_fingerprint() != intent.fingerprint {
+    if !intent.has_own_fingerprint() {
         faults.push("its fingerprint is another request's".to_owned());
     }
     faults

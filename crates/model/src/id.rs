@@ -43,6 +43,17 @@ impl Id {
         folded
     }
 
+    /// The id in the one form that two spellings of the same thing share, as it is usually spelled: a UUID with its dashes,
+    /// anything else as [`Id::folded`] has it.
+    #[must_use]
+    pub fn usual(&self) -> String {
+        let folded = self.folded();
+        if folded.len() != 32 || !folded.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return folded;
+        }
+        [&folded[..8], &folded[8..12], &folded[12..16], &folded[16..20], &folded[20..]].join("-")
+    }
+
     /// Whether both are spellings of the same thing; as comparing [`Id::folded`], without the copies.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -224,6 +224,7 @@ codes! {
     NoRoute "no_route" 403 Never "no route takes this request" "Add a [[routes]] entry that matches, or ask for a project and target that one does.";
     NotExpressible "not_expressible" 422 Never "the routed generation cannot express this restore" "The detail names the generations that could; route the target there.";
     BackupUnresolved "backup_unresolved" 422 Never "it cannot be told what the routed generation calls this backup" "Nothing was sent. Write both ids into the file of ids.map_file, or route this dialect to the generation that made the backup.";
+    BackupUnread "backup_unread" 503 Later "which backup is meant cannot be told now" "Nothing was sent. A read that the proof of its name needs has failed: ask again as Retry-After says; if it stays so, write both ids into the file of ids.map_file.";
     // At most once.
     TargetBusy "target_busy" 409 Later "an unfinished restore holds this target" "Wait for the restore that is linked; two restores of one disk are never run at once.";
     KeyConflict "key_conflict" 422 Never "this Idempotency-Key was used for another restore" "Use a new key for a new intent.";

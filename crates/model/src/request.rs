@@ -145,29 +145,38 @@ impl RestoreRequest {
         locks
     }
 
-    /// A digest of the meaning: equal for two requests that differ only in white space, the order
-    /// of members or the order of mappings. 64 hexadecimal digits.
+    /// A digest of the meaning: equal for two requests that differ only in white space, the order of members, the order of
+    /// mappings or the spelling of ids. 64 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        self.digest(Id::usual)
+    }
+
+    /// [`RestoreRequest::fingerprint`] as builds had it to which two spellings of an id were two ids.
+    pub(crate) fn fingerprint_as_spelled(&self) -> String {
+        self.digest(ToString::to_string)
+    }
+
+    fn digest(&self, spelled: fn(&Id) -> String) -> String {
         let mut hash = Sha256::new();
         let mut part = |text: &str| {
             hash.update(text.as_bytes());
             hash.update([0]);
         };
         part(self.project_id.as_str());
-        part(self.source.backup_id.as_str());
-        part(self.source.checkpoint_id.as_ref().map_or("", Id::as_str));
+        part(&spelled(&self.source.backup_id));
+        part(&self.source.checkpoint_id.as_ref().map(spelled).unwrap_or_default());
         part(self.target.kind().as_str());
-        part(self.target.id().as_str());
+        part(&spelled(self.target.id()));
         match &self.target {
             Target::Server { power_on, volumes, .. } => {
                 part(if *power_on { "on" } else { "off" });
                 let mut pairs: Vec<_> =
-                    volumes.iter().map(|m| (m.backup_id.as_str(), m.volume_id.as_str())).collect();
+                    volumes.iter().map(|m| (spelled(&m.backup_id), spelled(&m.volume_id))).collect();
                 pairs.sort_unstable();
                 for (backup, volume) in pairs {
-                    part(backup);
-                    part(volume);
+                    part(&backup);
+                    part(&volume);
                 }
             }
             Target::Volume { .. } => {}
@@ -247,6 +256,28 @@ mod tests {
         {
             assert_ne!(one.fingerprint(), other.fingerprint());
         }
+    }
+
+    /// As locks have it, and as upstreams do: case and dashes of an id are no part of it.
+    #[test]
+    fn the_fingerprint_is_the_same_for_every_spelling_of_an_id() {
+        let uuid = "C0FFEE02-1111-4222-8333-444455556666";
+        let with = |backup: &str, volume: &str| {
+            let mut request = server(&[(backup, volume)], true);
+            request.source =
+                Source { backup_id: backup.parse().unwrap(), checkpoint_id: Some(volume.parse().unwrap()) };
+            request
+        };
+        let usual = with(&uuid.to_lowercase(), "v-1");
+        for other in [with(uuid, "V-1"), with(&uuid.replace('-', ""), "v1")] {
+            assert_eq!(usual.fingerprint(), other.fingerprint());
+            assert_ne!(usual.fingerprint_as_spelled(), other.fingerprint_as_spelled());
+        }
+        assert_ne!(usual.fingerprint(), with(&uuid.replace('C', "D"), "v1").fingerprint());
+        // What is spelled as the clouds spell it has the digest that it always had.
+        let mut usual = with(&uuid.to_lowercase(), &uuid.to_lowercase());
+        usual.target = Target::Volume { volume_id: uuid.to_lowercase().parse().unwrap() };
+        assert_eq!(usual.fingerprint(), usual.fingerprint_as_spelled());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Intent {
     pub caller: String,
     /// What was asked.
     pub request: RestoreRequest,
-    /// [`RestoreRequest::fingerprint`].
+    /// [`Intent::own_fingerprint`], by which repetitions are found.
     pub fingerprint: String,
     /// The caller's `Idempotency-Key`, where one came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -56,11 +56,33 @@ impl Intent {
         }
     }
 
-    /// What its `fingerprint` must be. A part is no duplicate of a restore of that disk that somebody asked for.
+    /// The generation whose names the request has for backups: that of the door it came through, else that of the route.
+    #[must_use]
+    pub fn names(&self) -> &str {
+        self.origin.as_ref().map_or(&self.route.generation, |origin| &origin.generation)
+    }
+
+    /// What its `fingerprint` must be: equal for requests of the same meaning. One id is two backups in the names of two
+    /// generations, and one in the same names, whatever door it came through. A part is no duplicate of a restore of
+    /// that disk that somebody asked for.
     #[must_use]
     pub fn own_fingerprint(&self) -> String {
         let of_request = self.request.fingerprint();
-        self.part_of.map_or(of_request.clone(), |whole| format!("{whole}/{of_request}"))
+        match self.part_of {
+            Some(whole) => format!("{whole}/{of_request}"),
+            None => format!("{}/{of_request}", self.names()),
+        }
+    }
+
+    /// Whether its `fingerprint` is its own, or the one that an earlier build gave it: that looked at the request as it was
+    /// spelled, whatever names it was in.
+    #[must_use]
+    pub fn has_own_fingerprint(&self) -> bool {
+        let earlier = || {
+            let of_request = self.request.fingerprint_as_spelled();
+            self.part_of.map_or(of_request.clone(), |whole| format!("{whole}/{of_request}"))
+        };
+        self.fingerprint == self.own_fingerprint() || self.fingerprint == earlier()
     }
 }
 

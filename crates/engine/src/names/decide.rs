@@ -4,6 +4,8 @@
 use restore_generations::Backup;
 use restore_model::{Id, Mapping, ProjectId, RestoreRequest, Source, Target, TargetKind};
 
+use super::home::Home;
+
 /// How far the times of one backup may differ between two generations, in microseconds.
 const SAME_TIME: u64 = 2_000_000;
 
@@ -16,6 +18,8 @@ pub struct Asked {
     pub backup_id: Id,
     /// What is restored of it.
     pub kind: TargetKind,
+    /// What it is restored onto, where that is known.
+    pub target: Option<Id>,
     /// The backups of the disks that are named, as the caller's generation calls them.
     pub disks: Vec<Id>,
 }
@@ -28,6 +32,7 @@ impl Asked {
             project_id: request.project_id.clone(),
             backup_id: request.source.backup_id.clone(),
             kind: request.target.kind(),
+            target: Some(request.target.id().clone()),
             disks: request.target.mappings().iter().map(|mapping| mapping.backup_id.clone()).collect(),
         }
     }
@@ -79,42 +84,58 @@ pub(super) fn paired(asked: &Asked, to: &Id, ours: Option<&Backup>) -> Result<St
 }
 
 /// Whether the backup that has the same id is the same backup: how that is known, or what speaks against it.
-pub(super) fn same_id(
-    asked: &Asked,
-    theirs: &Result<Backup, String>,
-    ours: Option<&Backup>,
-) -> Result<String, String> {
+pub(super) fn same_id(asked: &Asked, home: &Home, ours: Option<&Backup>) -> Result<String, String> {
     let id = &asked.backup_id;
     let Some(ours) = ours else { return Err(format!("there is no backup {id}")) };
-    match theirs {
-        Ok(theirs) => match differs(ours, theirs) {
+    match home {
+        Home::Tells(theirs) => match differs(ours, theirs) {
             None => Ok(format!(
                 "{id} has the same id there, and both generations tell the same resource, kind and time of it"
             )),
             Some(what) => Err(format!("backup {id} there is another one: {what}")),
         },
-        Err(silent) => {
-            if !is_for(ours, asked.kind) || ours.kind.is_none() {
-                return Err(format!("backup {id} there is of another kind"));
-            }
-            let part = |disk: &&Id| !ours.disks.iter().any(|part| is(disk, &part.id));
-            match asked.disks.iter().find(part) {
-                Some(missing) => Err(format!(
-                    "backup {id} there is another one: the disk backup {missing} is no part of it"
-                )),
-                None => Ok(format!(
-                    "{id} has the same id there, of the same kind and with every disk asked for; the caller's own \
-                     generation cannot be asked: {silent}"
-                )),
-            }
+        Home::Silent(why) => by_request(asked, ours).map(|how| {
+            format!("{id} has the same id there, {how}; the caller's own generation tells nothing: {why}")
+        }),
+        Home::Unread(why, _) => Err(format!("the caller's own generation could not be asked: {why}")),
+    }
+}
+
+/// Whether a backup with the id that was asked for is the one that was meant, by what the request itself names: an id alone is
+/// no proof. It must be of the kind, and either every disk backup that is named is a part of it, or it is a backup of the
+/// very thing that is overwritten.
+fn by_request(asked: &Asked, ours: &Backup) -> Result<String, String> {
+    let id = &asked.backup_id;
+    if !is_for(ours, asked.kind) || ours.kind.is_none() {
+        return Err(format!("backup {id} there is of another kind"));
+    }
+    let part = |disk: &&Id| !ours.disks.iter().any(|part| is(disk, &part.id));
+    if let Some(missing) = asked.disks.iter().find(part) {
+        return Err(format!("backup {id} there is another one: the disk backup {missing} is no part of it"));
+    }
+    let of = &ours.resource_id;
+    match &asked.target {
+        _ if !asked.disks.is_empty() => Ok("of the same kind and with every disk asked for".to_owned()),
+        Some(target) if is(target, of) => Ok(format!("of the same kind and of {of}, which is restored")),
+        Some(target) => Err(format!(
+            "backup {id} there is of {of}, and is to be restored onto {target}: its id alone is no proof"
+        )),
+        None => {
+            Err(format!("backup {id} there is of {of}: its id alone is a proof for a restore of that only"))
         }
     }
 }
 
 /// The one backup among these that is of the same resource, time and disks.
 pub(super) fn only(theirs: &Backup, among: &[Backup]) -> Result<(usize, String), String> {
-    let alike = |(index, ours): (usize, &Backup)| is_alike(ours, theirs).then_some(index);
-    let found: Vec<usize> = among.iter().enumerate().filter_map(alike).collect();
+    let mut found = Vec::new();
+    for (index, ours) in among.iter().enumerate() {
+        match likeness(ours, theirs) {
+            Likeness::Alike => found.push(index),
+            Likeness::Other => {}
+            Likeness::Untold(what) => return Err(format!("backup {} there may be it, too: {what}", ours.id)),
+        }
+    }
     match *found.as_slice() {
         [index] => {
             let (id, ours) = (&theirs.id, &among[index].id);
@@ -125,9 +146,39 @@ pub(super) fn only(theirs: &Backup, among: &[Backup]) -> Result<(usize, String),
     }
 }
 
-/// Whether a backup is of the same resource, time and disks as another.
-pub(super) fn is_alike(ours: &Backup, theirs: &Backup) -> bool {
-    differs(ours, theirs).is_none() && volumes(ours) == volumes(theirs)
+/// How a backup compares with another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Likeness {
+    /// Of the same resource, time and disks.
+    Alike,
+    /// Another one.
+    Other,
+    /// Not told in full: what is missing.
+    Untold(String),
+}
+
+fn likeness(ours: &Backup, theirs: &Backup) -> Likeness {
+    if !may_be(ours, theirs) {
+        return Likeness::Other;
+    }
+    if let Some(what) = differs(ours, theirs) {
+        return Likeness::Untold(what);
+    }
+    // There is no server without a disk.
+    if theirs.kind == Some(TargetKind::Server) && (ours.disks.is_empty() || theirs.disks.is_empty()) {
+        return Likeness::Untold("its disks are not told".to_owned());
+    }
+    if volumes(ours) == volumes(theirs) { Likeness::Alike } else { Likeness::Other }
+}
+
+/// Whether a backup may be the same as another, by what is told of it; what is not told rules nothing out.
+pub(super) fn may_be(ours: &Backup, theirs: &Backup) -> bool {
+    let kinds = ours.kind.is_none() || ours.kind == theirs.kind;
+    let times = match (ours.created_at, theirs.created_at) {
+        (Some(one), Some(other)) => one.micros_since(other).unsigned_abs() <= SAME_TIME,
+        _ => true,
+    };
+    kinds && times && ours.resource_id == theirs.resource_id
 }
 
 /// What keeps two backups from being of the same thing at the same time; none where nothing does.
@@ -148,7 +199,7 @@ pub(super) fn differs(ours: &Backup, theirs: &Backup) -> Option<String> {
 /// The disks of a backup by the names that it has for them; `find` is the operator's table.
 pub(super) fn disks(
     asked: &Asked,
-    theirs: &Result<Backup, String>,
+    home: &Home,
     ours: &Backup,
     find: impl Fn(&Id) -> Option<Id>,
 ) -> Result<(Vec<Id>, String), String> {
@@ -159,7 +210,7 @@ pub(super) fn disks(
         let wanted = paired.as_ref().unwrap_or(asked);
         let same_id = ours.disks.iter().find(|disk| is(wanted, &disk.id));
         let same_volume = || {
-            let home = theirs.as_ref().ok()?.disks.iter().find(|disk| is(asked, &disk.id))?;
+            let home = home.told()?.disks.iter().find(|disk| is(asked, &disk.id))?;
             let mut of_it = ours.disks.iter().filter(|disk| disk.volume_id == home.volume_id);
             of_it.next().filter(|_| of_it.next().is_none())
         };
@@ -201,6 +252,7 @@ fn volumes(backup: &Backup) -> Vec<&str> {
 mod tests {
     use restore_generations::DiskBackup;
 
+    use super::super::home::Heard;
     use super::*;
 
     fn id(text: &str) -> Id {
@@ -240,6 +292,7 @@ mod tests {
             project_id: "0a1b2c3d4e5f60718293a4b5c6d7e8f9".parse().unwrap(),
             backup_id: id("b"),
             kind,
+            target: Some(id("s")),
             disks: if kind == TargetKind::Server { vec![id("d1"), id("d2")] } else { Vec::new() },
         }
     }
@@ -252,7 +305,7 @@ mod tests {
     #[test]
     fn the_same_id_counts_where_resource_kind_and_time_are_the_same() {
         let asked = asked(TargetKind::Server);
-        let theirs = Ok(backup("b", TIME, ["d1", "d2"]));
+        let theirs = Home::Tells(Box::new(backup("b", TIME, ["d1", "d2"])));
         let ours = backup("b", "2026-11-21T01:30:02Z", ["e1", "e2"]);
         assert!(same_id(&asked, &theirs, Some(&ours)).unwrap().contains("same resource, kind and time"));
         refused(same_id(&asked, &theirs, None), "there is no backup b");
@@ -272,15 +325,37 @@ mod tests {
     #[test]
     fn where_home_is_silent_every_disk_must_be_a_part() {
         let asked = asked(TargetKind::Server);
-        let silent = || Err("it answers 404".to_owned());
+        let silent = Home::Silent("it answers 404".to_owned());
         let ours = backup("b", TIME, ["d1", "d2"]);
-        assert!(same_id(&asked, &silent(), Some(&ours)).unwrap().contains("it answers 404"));
+        assert!(same_id(&asked, &silent, Some(&ours)).unwrap().contains("it answers 404"));
         let other = backup("b", TIME, ["d1", "d3"]);
-        refused(same_id(&asked, &silent(), Some(&other)), "the disk backup d2 is no part of it");
+        refused(same_id(&asked, &silent, Some(&other)), "the disk backup d2 is no part of it");
         for kind in [Some(TargetKind::Volume), None] {
             let other = Backup { kind, ..ours.clone() };
-            refused(same_id(&asked, &silent(), Some(&other)), "another kind");
+            refused(same_id(&asked, &silent, Some(&other)), "another kind");
         }
+    }
+
+    /// An id alone is no proof: neither of a disk, nor of a server of which no disk is named.
+    #[test]
+    fn where_home_is_silent_and_no_disk_is_named_it_must_be_of_what_is_restored() {
+        let silent = Home::Silent("closed".to_owned());
+        for kind in [TargetKind::Volume, TargetKind::Server] {
+            let mut asked = Asked { disks: Vec::new(), ..asked(kind) };
+            let ours = Backup { kind: Some(kind), ..backup("b", TIME, ["d1", "d2"]) };
+            assert!(same_id(&asked, &silent, Some(&ours)).unwrap().contains("of s, which is restored"));
+            asked.target = Some(id("t"));
+            refused(same_id(&asked, &silent, Some(&ours)), "its id alone is no proof");
+            asked.target = None;
+            refused(same_id(&asked, &silent, Some(&ours)), "its id alone");
+        }
+    }
+
+    #[test]
+    fn where_home_could_not_be_asked_no_namesake_counts() {
+        let unread = Home::untold(Heard::NoAnswer, "no answer", None);
+        let ours = backup("b", TIME, ["d1", "d2"]);
+        refused(same_id(&asked(TargetKind::Server), &unread, Some(&ours)), "could not be asked: no answer");
     }
 
     #[test]
@@ -293,9 +368,30 @@ mod tests {
         refused(only(&theirs, &[]), "no backup there");
         let other = Backup { id: "z".to_owned(), ..one.clone() };
         refused(only(&theirs, &[one.clone(), other]), "several");
-        let mut fewer = one;
+        let mut fewer = one.clone();
         fewer.disks.pop();
-        refused(only(&theirs, &[fewer]), "no backup there");
+        refused(only(&theirs, std::slice::from_ref(&fewer)), "no backup there");
+        assert_eq!(only(&theirs, &[one, fewer]).unwrap().0, 0);
+    }
+
+    /// One that is not told in full may be the one: then it is not known which is.
+    #[test]
+    fn what_is_not_told_of_a_backup_does_not_make_another_the_only_one() {
+        let theirs = backup("b", TIME, ["d1", "d2"]);
+        let one = backup("y", TIME, ["f1", "f2"]);
+        let half = [
+            Backup { created_at: None, ..one.clone() },
+            Backup { kind: None, ..one.clone() },
+            Backup { disks: Vec::new(), ..one.clone() },
+        ];
+        for half in half {
+            let twin = Backup { id: "z".to_owned(), ..half };
+            assert!(may_be(&twin, &theirs));
+            refused(only(&theirs, &[one.clone(), twin]), "backup z there may be it, too");
+        }
+        // Nor is it known where home tells half of it.
+        let untold = Backup { disks: Vec::new(), ..theirs };
+        refused(only(&untold, &[one]), "its disks are not told");
     }
 
     #[test]
@@ -311,9 +407,9 @@ mod tests {
     #[test]
     fn disks_are_found_by_table_id_or_volume_or_not_at_all() {
         let asked = asked(TargetKind::Server);
-        let theirs = Ok(backup("b", TIME, ["d1", "d2"]));
-        let (none, silent) = (|_: &Id| None, || Err(String::new()));
-        let found = |ours: &Backup, theirs: &Result<Backup, String>| {
+        let theirs = Home::Tells(Box::new(backup("b", TIME, ["d1", "d2"])));
+        let (none, silent) = (|_: &Id| None, || Home::Silent(String::new()));
+        let found = |ours: &Backup, theirs: &Home| {
             disks(&asked, theirs, ours, none).map(|(found, how)| (format!("{} {}", found[0], found[1]), how))
         };
         let ours = backup("x", TIME, ["e1", "e2"]);

@@ -4,26 +4,34 @@
 //!
 //! 1. the operator's own table of pairs;
 //! 2. the same id, if the backup that has it is of the same resource, kind and time as the one that the caller means;
-//!    where the caller's own generation cannot be asked any more, if every disk of the request is a part of it;
+//!    where the caller's own generation has nothing to tell for good (`home.rs` is the table of when that is so), if every
+//!    disk backup of the request is a part of it, or it is of the very server or disk that is overwritten;
 //! 3. the one backup of the same resource and time, with the same disks.
+//!
+//! A read that fails proves nothing and rules nothing out: the restore is refused until it can be made.
 //!
 //! Each step and what it compared is data ([`Step`]): kept with the restore, and shown to people who ask beforehand.
 
 use std::sync::Arc;
 
-use restore_generations::{Backup, Call};
-use restore_model::{Code, Id, Origin, Problem, RestoreRequest};
-use restore_upstream::{Token, Upstream, With};
+use restore_generations::{Backup, Call, Reply};
+use restore_model::{Code, Effect, Id, Origin, Problem, RestoreRequest};
+use restore_upstream::{Fault, FaultKind, Token, Upstream, With};
 
 use crate::Engine;
 use crate::access::{Access, whose};
 use crate::route::Plan;
 
 mod decide;
+mod home;
 mod pairs;
 
 pub use decide::{Asked, Names};
+use home::{Heard, Home};
 pub use pairs::{Pair, Pairs};
+
+/// Seconds after which a read that failed may be made again.
+const LATER: u32 = 5;
 
 /// One step on the way to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +74,11 @@ impl Engine {
         request: &RestoreRequest,
         origin: Option<&Origin>,
         plan: &Plan,
-        access: &Access,
         with: &With,
     ) -> Result<Option<Named>, Problem> {
         let Some(origin) = origin.filter(|origin| differ(Some(origin), plan)) else { return Ok(None) };
         let asked = Asked::of(request);
-        let search = Search { asked: &asked, origin, upstream: &plan.upstream, access, with };
+        let search = Search { asked: &asked, origin, upstream: &plan.upstream, with };
         let Sought { steps, names } = self.seek(&search).await;
         let request = names?.put_into(request);
         Ok(Some(Named { request, evidence: format!("ids: {}", told(&steps)) }))
@@ -104,7 +111,7 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let with = access.with(None);
-        let search = Search { asked, origin, upstream: &upstream, access: &access, with: &with };
+        let search = Search { asked, origin, upstream: &upstream, with: &with };
         Ok(Box::pin(self.seek(&search)).await)
     }
 
@@ -150,23 +157,29 @@ impl Engine {
 
     async fn find(&self, search: &Search<'_>, steps: &mut Vec<Step>) -> Result<Names, Problem> {
         let Search { asked, origin, upstream, .. } = *search;
-        let theirs = self.read_at_home(search).await;
-        let detail = match &theirs {
-            Ok(theirs) => format!("{} tells of it: of {}", origin.generation, theirs.resource_id),
-            Err(silent) => format!("{} does not tell what it is of: {silent}", origin.generation),
+        let home = self.read_at_home(search).await;
+        let detail = match &home {
+            Home::Tells(theirs) => format!("{} tells of it: of {}", origin.generation, theirs.resource_id),
+            Home::Silent(why) | Home::Unread(why, _) => {
+                format!("{} does not tell what it is of: {why}", origin.generation)
+            }
         };
-        steps.push(Step { way: "home", found: theirs.is_ok(), detail });
-        let ours = self.find_ours(search, &theirs, steps).await?;
+        steps.push(Step { way: "home", found: home.told().is_some(), detail });
+        let ours = self.find_ours(search, &home, steps).await?;
         let backup_id = ours.id.parse::<Id>().map_err(|_| {
             note(steps, "match", Err("its id is no id".to_owned()));
             search.unresolved(steps)
         })?;
         let to = upstream.generation().name();
         let find = |disk: &Id| self.rules().routes.pairs().find(&origin.generation, to, disk);
-        match decide::disks(asked, &theirs, &ours, find) {
+        match decide::disks(asked, &home, &ours, find) {
             Err(why) => {
                 note(steps, "disks", Err(why));
-                Err(search.unresolved(steps))
+                // Home may know them by their volumes, once it can be asked.
+                Err(match home {
+                    Home::Unread(_, problem) => *problem,
+                    Home::Tells(_) | Home::Silent(_) => search.unresolved(steps),
+                })
             }
             Ok((disks, how)) => {
                 if !disks.is_empty() {
@@ -177,24 +190,51 @@ impl Engine {
         }
     }
 
-    /// The backup as the caller's own generation tells of it, or why it does not.
-    async fn read_at_home(&self, search: &Search<'_>) -> Result<Backup, String> {
-        let Search { asked, origin, access, with, .. } = *search;
-        let name = origin.upstream.as_deref().ok_or("no upstream of it is configured")?;
-        let upstream = self.rules().routes.upstream(name).ok_or("its upstream is not configured")?;
-        if !upstream.holds_credential() && access.is_held() && with.token.is_none() {
-            return Err(format!("upstream {name} takes the caller's token, which is not there"));
+    /// What the caller's own generation tells of the backup, and what follows where it tells nothing.
+    async fn read_at_home(&self, search: &Search<'_>) -> Home {
+        let Search { asked, origin, with, .. } = *search;
+        let routes = &self.rules().routes;
+        let Some(name) = &origin.upstream else {
+            let own = routes.upstreams().filter(|one| one.generation().name() == origin.generation);
+            let names: Vec<String> = own.map(|one| one.name().to_owned()).collect();
+            if names.is_empty() {
+                return Home::untold(Heard::NoUpstream, "", None);
+            }
+            let what = format!("{} are of {}", names.join(" and "), origin.generation);
+            return Home::untold(Heard::SeveralUpstreams, &what, None);
+        };
+        let Some(upstream) = routes.upstream(name) else {
+            let what = format!("upstream {name} is not configured any more");
+            return Home::untold(Heard::TakenOut, &what, None);
+        };
+        if !upstream.holds_credential() && with.token.is_none() {
+            let what = format!("upstream {name} takes the caller's token, which is not there");
+            return Home::untold(Heard::NoToken, &what, None);
         }
-        let call = upstream.generation().read_backup(&asked.project_id, &asked.backup_id);
-        let reply = self.read(&upstream, &call, with).await.map_err(|problem| problem.detail)?;
-        upstream.generation().backup(&reply).ok_or_else(|| format!("it answers {}", reply.status))
+        let generation = upstream.generation();
+        let call = generation.read_backup(&asked.project_id, &asked.backup_id);
+        let reply = match self.read(&upstream, &call, with).await {
+            Ok(reply) => reply,
+            Err(fault) => {
+                let what = format!("upstream {name} gives no answer: {}", fault.detail);
+                return Home::untold(Heard::without(&fault), &what, Some(fault.to_problem()));
+            }
+        };
+        let read = generation.backup(&reply);
+        match (Heard::of(&reply, &asked.backup_id, read.as_ref()), read) {
+            (Heard::Told, Some(read)) => Home::Tells(Box::new(read)),
+            (heard, _) => {
+                let (what, problem) = refusal(&reply, &upstream);
+                Home::untold(heard, &what, Some(problem))
+            }
+        }
     }
 
     /// The same backup at the upstream that carries the restore out.
     async fn find_ours(
         &self,
         search: &Search<'_>,
-        theirs: &Result<Backup, String>,
+        home: &Home,
         steps: &mut Vec<Step>,
     ) -> Result<Backup, Problem> {
         let Search { asked, origin, upstream, .. } = *search;
@@ -208,12 +248,15 @@ impl Engine {
             return taken.ok_or_else(|| search.unresolved(steps));
         }
         note(steps, "table", Err("no row".to_owned()));
+        if let Home::Unread(_, problem) = home {
+            return Err((**problem).clone());
+        }
         let ours = self.read_ours(search, &asked.backup_id).await?;
-        let decided = decide::same_id(asked, theirs, ours.as_ref());
+        let decided = decide::same_id(asked, home, ours.as_ref());
         if let Some(ours) = note(steps, "same_id", decided).and(ours) {
             return Ok(ours);
         }
-        let Ok(theirs) = theirs else { return Err(search.unresolved(steps)) };
+        let Home::Tells(theirs) = home else { return Err(search.unresolved(steps)) };
         let mut candidates = self.candidates(search, theirs).await?;
         let (index, decided) = match decide::only(theirs, &candidates) {
             Ok((index, how)) => (Some(index), Ok(how)),
@@ -223,14 +266,21 @@ impl Engine {
         index.map(|index| candidates.swap_remove(index)).ok_or_else(|| search.unresolved(steps))
     }
 
+    /// A backup at the upstream; none where it says that it has none. Whatever else it says is no answer.
     async fn read_ours(&self, search: &Search<'_>, id: &Id) -> Result<Option<Backup>, Problem> {
         let generation = search.upstream.generation();
         let call = generation.read_backup(&search.asked.project_id, id);
-        Ok(generation.backup(&self.read(search.upstream, &call, search.with).await?))
+        let reply = self.read_or_refuse(search, &call).await?;
+        let read = generation.backup(&reply);
+        match Heard::of(&reply, id, read.as_ref()) {
+            Heard::Told => Ok(read),
+            Heard::NoSuchBackup => Ok(None),
+            heard => Err(search.unread(&reply, heard)),
+        }
     }
 
-    /// The backups at the upstream that may be the same one: of its resource and time. Two that are alike are enough to
-    /// know that it cannot be told.
+    /// The backups at the upstream that may be the same one: of its resource and time, each read as a whole, for a list does
+    /// not show the disks of a server.
     async fn candidates(&self, search: &Search<'_>, theirs: &Backup) -> Result<Vec<Backup>, Problem> {
         let generation = search.upstream.generation();
         let (Some(kind), Ok(resource)) = (theirs.kind, theirs.resource_id.parse::<Id>()) else {
@@ -239,39 +289,59 @@ impl Engine {
         let Some(call) = generation.list_backups(&search.asked.project_id, &resource, kind) else {
             return Ok(Vec::new());
         };
-        let reply = self.read(search.upstream, &call, search.with).await?;
+        let reply = self.read_or_refuse(search, &call).await?;
+        // What is listed and cannot be read, or is not listed any more, may be the one.
+        let Some(listed) = generation.backups(&reply) else {
+            return Err(search.unread(&reply, Heard::Unreadable));
+        };
         let mut found = Vec::new();
-        for listed in generation.backups(&reply) {
-            if decide::differs(&listed, theirs).is_some() {
-                continue;
-            }
-            // A list does not show the disks of a server.
-            let Ok(id) = listed.id.parse::<Id>() else { continue };
-            let whole = self.read_ours(search, &id).await?;
-            found.extend(whole.filter(|whole| decide::is_alike(whole, theirs)));
-            if found.len() > 1 {
-                break;
-            }
+        for listed in listed.iter().filter(|listed| decide::may_be(listed, theirs)) {
+            let Ok(id) = listed.id.parse::<Id>() else {
+                return Err(search.unread(&reply, Heard::Unreadable));
+            };
+            // Gone since it was listed.
+            let Some(whole) = self.read_ours(search, &id).await? else { continue };
+            found.push(whole);
         }
         Ok(found)
     }
 
-    async fn read(
-        &self,
-        upstream: &Arc<Upstream>,
-        call: &Call,
-        with: &With,
-    ) -> Result<restore_generations::Reply, Problem> {
+    async fn read_or_refuse(&self, search: &Search<'_>, call: &Call) -> Result<Reply, Problem> {
+        let answer = self.read(search.upstream, call, search.with).await;
+        answer.map_err(|fault| match fault.proof {
+            Some(_) => fault.to_problem(),
+            // Nobody knows what became of a read, and nothing hangs on it.
+            None => search.later(&fault.to_string(), None),
+        })
+    }
+
+    async fn read(&self, upstream: &Arc<Upstream>, call: &Call, with: &With) -> Result<Reply, Fault> {
         let lane = self.lane(upstream.name());
         lane.budget.spend();
-        let reply = upstream.send(call, with.clone()).await.map_err(|fault| fault.to_problem())?;
-        lane.budget.heard(&reply);
-        if matches!(reply.status, 401 | 403 | 429 | 500..) {
-            let problem = restore_generations::classify(&reply).into_problem();
-            return Err(whose(problem.effect(restore_model::Effect::None), upstream));
+        match upstream.send(call, with.clone()).await {
+            Ok(reply) => {
+                lane.budget.heard(&reply);
+                Ok(reply)
+            }
+            Err(fault) => {
+                if fault.kind == FaultKind::Breaker {
+                    lane.budget.give_back();
+                }
+                Err(fault)
+            }
         }
-        Ok(reply)
     }
+}
+
+/// An answer without a backup: in words, and as the problem that it is.
+fn refusal(reply: &Reply, upstream: &Upstream) -> (String, Problem) {
+    let problem = restore_generations::classify(reply).into_problem().effect(Effect::None);
+    let name = upstream.name();
+    let what = match reply.status {
+        200 => format!("upstream {name} answers 200 with something that cannot be read, or not in full"),
+        status => format!("upstream {name} answers {status}: {}", problem.detail),
+    };
+    (what, whose(problem, upstream))
 }
 
 /// What is sought, and where.
@@ -279,11 +349,29 @@ struct Search<'a> {
     asked: &'a Asked,
     origin: &'a Origin,
     upstream: &'a Arc<Upstream>,
-    access: &'a Access,
     with: &'a With,
 }
 
 impl Search<'_> {
+    /// Why an answer of the upstream leaves it open which backup is the same one.
+    fn unread(&self, reply: &Reply, heard: Heard) -> Problem {
+        let (what, problem) = refusal(reply, self.upstream);
+        match heard {
+            Heard::Failed | Heard::Unreadable | Heard::Told => self.later(&what, problem.retry_after),
+            _ => Problem { detail: format!("{what}; nothing was sent"), ..problem },
+        }
+    }
+
+    fn later(&self, what: &str, after: Option<u32>) -> Problem {
+        let Self { asked, upstream, .. } = self;
+        let detail = format!(
+            "which backup {} of upstream {} is cannot be told now: {what}; nothing was sent: ask again later",
+            asked.backup_id,
+            upstream.name()
+        );
+        Problem::new(Code::BackupUnread, detail).after(after.unwrap_or(LATER))
+    }
+
     fn unresolved(&self, steps: &[Step]) -> Problem {
         let Self { asked, origin, upstream, .. } = self;
         let detail = format!(

@@ -132,7 +132,7 @@ impl World {
         let intent = Intent {
             id,
             caller: project.to_owned(),
-            fingerprint: request.fingerprint(),
+            fingerprint: format!("vbs-v2/{}", request.fingerprint()),
             request,
             key: None,
             origin: None,

@@ -17,7 +17,7 @@ fn whole() -> Intent {
     Intent {
         id: RestoreId::at(NOW),
         caller: "ann".to_owned(),
-        fingerprint: request.fingerprint(),
+        fingerprint: format!("vbs-v2/{}", request.fingerprint()),
         request,
         key: None,
         origin: None,

@@ -22,7 +22,7 @@ use crate::routes::{Action, Found};
 
 mod documents;
 pub(crate) mod inquiries;
-mod preferences;
+pub(crate) mod preferences;
 pub(crate) mod restores;
 pub(crate) mod streams;
 

@@ -15,7 +15,7 @@ fn refuse(detail: impl Into<String>) -> Problem {
 }
 
 /// `Idempotency-Key`, quoted as the IETF draft has it or bare as most clients send it.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));

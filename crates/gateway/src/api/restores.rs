@@ -32,22 +32,13 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
             entry = waited;
         }
     }
-    if entry.state.status == Status::Rejected
-        && let Some(problem) = &entry.state.error
-    {
-        let mut problem = problem.clone();
-        if entry.intent.key.is_some() && problem.retry != Retry::Never {
-            // The key stands for this restore, which is over.
-            problem.detail.push_str("; ask again with a new Idempotency-Key");
-            if submitted.replayed {
-                problem.retry = Retry::Never;
-                problem.retry_after = None;
-            }
-        }
-        let mut failure = Failure::from(problem).about(Some(entry.intent.id));
+    let submitted = Submitted { entry, replayed: submitted.replayed };
+    if let Some(problem) = rejection(&submitted) {
+        let mut failure = Failure::from(problem).about(Some(submitted.entry.intent.id));
         failure.replayed = submitted.replayed;
         return Err(failure);
     }
+    let entry = submitted.entry;
     let status = if entry.state.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut answer = restore(status, &entry);
     if let Ok(location) = HeaderValue::try_from(restore_path(entry.intent.id)) {
@@ -57,6 +48,21 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
         answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(answer)
+}
+
+/// Why a restore was refused that was taken in, if it was.
+pub(crate) fn rejection(submitted: &Submitted) -> Option<Problem> {
+    let Submitted { entry, replayed } = submitted;
+    let mut problem = entry.state.error.clone().filter(|_| entry.state.status == Status::Rejected)?;
+    if entry.intent.key.is_some() && problem.retry != Retry::Never {
+        // The key stands for this restore, which is over.
+        problem.detail.push_str("; ask again with a new Idempotency-Key");
+        if *replayed {
+            problem.retry = Retry::Never;
+            problem.retry_after = None;
+        }
+    }
+    Some(problem)
 }
 
 /// Submits, once for one signature.

@@ -45,6 +45,10 @@ pub(super) struct Resolve {
     /// The backup of a disk that is a part of it, as they call it; as often as there are disks
     #[arg(long = "disk")]
     disks: Vec<Id>,
+    /// The server or disk that it is restored onto: where the dialect's own generation has nothing to tell any more, an id
+    /// alone is a proof for a restore of what the backup is of, and for no other
+    #[arg(long)]
+    target: Option<Id>,
     /// A token of the project, where the gateway has no credential of its own for an upstream
     #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -92,8 +96,8 @@ pub(super) async fn run(command: Ids) -> ExitCode {
         Some(Kind::Volume) => TargetKind::Volume,
         None => door.targets().first().copied().unwrap_or(TargetKind::Server),
     };
-    let Resolve { project, id, disks, .. } = options;
-    let asked = Asked { project_id: project, backup_id: id, kind, disks };
+    let Resolve { project, id, disks, target, .. } = options;
+    let asked = Asked { project_id: project, backup_id: id, kind, target, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
     let sought = engine.seek_names(&asked, &crate::doors::origin(&settings, door), &options.to, token).await;

@@ -191,7 +191,10 @@ impl Doors {
         if let Some(own) = &self.own {
             return Some(own.find(method, uri.path()));
         }
-        self.others.iter().find_map(|door| {
+        // A name of its own tells a door from everything else; a prefix may be a path of that door's.
+        let is_host = |door: &&Arc<OpenDoor>| matches!(door.stand, Stand::Host(_));
+        let hosts = self.others.iter().filter(is_host);
+        hosts.chain(self.others.iter().filter(|door| !is_host(door))).find_map(|door| {
             if let Stand::Host(name) = &door.stand
                 && host(uri, headers).is_none_or(|host| host != *name)
             {

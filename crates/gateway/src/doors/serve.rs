@@ -10,13 +10,13 @@ use restore_engine::{Caller, Submission};
 use restore_generations::CheckResult;
 use restore_generations::door::{Act, Question, Told, Verdict};
 use restore_ledger::Entry;
-use restore_model::{Code, Origin, Problem, Status, json as strict};
+use restore_model::{Code, Origin, Problem, json as strict};
 use restore_upstream::TraceContext;
 use serde_json::Value;
 
 use super::{AtDoor, Stand, cloud, reads};
 use crate::answer::{self, Answer, Failure};
-use crate::api::{App, restores};
+use crate::api::{App, preferences, restores};
 use crate::callers::Claim;
 
 /// A request at a door, out of the way in.
@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(super) caller: Caller,
     pub(super) signature: Option<[u8; 32]>,
     pub(super) trace: Option<TraceContext>,
+    /// The `Idempotency-Key`, of the few programs that send one.
+    pub(super) key: Result<Option<String>, Problem>,
     /// The authority that the client called.
     pub(super) authority: String,
 }
@@ -42,6 +44,7 @@ impl Call {
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
             signature: head.extensions.get::<Claim>().map(Claim::digest),
+            key: preferences::idempotency_key(&head.headers),
             caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
             trace: head.extensions.remove::<TraceContext>(),
         }
@@ -110,13 +113,14 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
     let mut submission = Submission::new(wanted.request, call.caller);
     submission.origin = Some(origin(at, wanted.echo));
     submission.trace = call.trace;
+    submission.key = call.key?;
     let submitted = restores::take_in(app, submission, call.signature).await?;
-    let entry = submitted.entry;
-    if let (Status::Rejected, Some(problem)) = (entry.state.status, &entry.state.error) {
-        let mut failure = Failure::from(problem.clone());
-        failure.sent = entry.state.attempts > 0;
+    if let Some(problem) = restores::rejection(&submitted) {
+        let mut failure = Failure::from(problem);
+        failure.sent = submitted.entry.state.attempts > 0;
         return Err(failure);
     }
+    let entry = submitted.entry;
     let mut answer = answer::native(door.taken(at.form(), told(&entry)));
     if submitted.replayed {
         answer.headers_mut().insert(answer::REPLAYED, HeaderValue::from_static("true"));

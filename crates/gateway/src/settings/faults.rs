@@ -55,6 +55,8 @@ pub enum Code {
     UnusedUpstream,
     /// A caller that no policy allows anything.
     UselessCaller,
+    /// A door all restores of which are refused.
+    UselessDoor,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
 }
@@ -80,6 +82,7 @@ impl Code {
             Self::UnreachableRoute => "unreachable-route",
             Self::UnusedUpstream => "unused-upstream",
             Self::UselessCaller => "useless-caller",
+            Self::UselessDoor => "useless-door",
             Self::Cleartext => "cleartext",
         }
     }

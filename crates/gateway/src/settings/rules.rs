@@ -16,6 +16,7 @@ mod callers;
 mod credentials;
 mod doors;
 mod shape;
+mod ways;
 mod webhooks;
 
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.
@@ -29,6 +30,7 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     callers::check(tree, report);
     credentials::check(tree, report);
     doors::check(tree, report);
+    ways::check(tree, report);
     webhooks::check(tree, report);
     for (table, key) in ROUTE_DEFAULTS {
         let general = tree[table][key].clone();
@@ -177,8 +179,11 @@ fn references(tree: &Value, report: &mut Report<'_>) {
             report.error(path, Code::DanglingReference, format!("no upstream is named `{name}`"), Some(help));
         }
     }
-    let read_by_doors: Vec<&str> =
-        rows(tree, "doors").iter().filter_map(|door| door["upstream"].as_str()).collect();
+    // Also the one that a door asks without a word, as the only one of its generation.
+    let read_by_doors: Vec<&str> = rows(tree, "doors")
+        .iter()
+        .filter_map(|door| door["upstream"].as_str().or_else(|| ways::asked(tree, door)?["name"].as_str()))
+        .collect();
     for (index, name) in names.iter().enumerate() {
         let used = wanted.iter().any(|(_, wanted)| wanted == name)
             || name.is_some_and(|name| read_by_doors.contains(&name));

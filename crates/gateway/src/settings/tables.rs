@@ -415,12 +415,14 @@ tables! {
         dialect: String = Word(DIALECTS) => required;
         /// Path in front of the dialect's own, on the listener of the API, such as `/csbs`.
         prefix: Option<String> = Text => absent;
-        /// Name in the `Host` header by which programs call it, on the listener of the API.
+        /// Name in the `Host` header by which programs call it, on the listener of the API: no address, and no name by which
+        /// the API is called. It counts before the prefixes of other doors.
         host: Option<String> = Text => absent;
         /// Address and port of a listener of its own. TLS, callers and limits are those of the API.
         listen: Option<SocketAddr> = Address => absent;
-        /// Name of the upstream, of the dialect's own generation, that knows what the gateway does not; reads are
-        /// passed on to it. Absent = the only one of that generation; none is asked where there are several or none.
+        /// Name of the upstream, of the dialect's own generation, that knows what the gateway does not: reads are passed on to
+        /// it, and it tells which backup is meant where another generation restores. Absent = the only one of that
+        /// generation, or none where there is none; where there are several, one must be named.
         upstream: Option<String> = Text => absent;
         /// The day since which programs should speak something else, such as `2025-07-28`: told in `Deprecation` with every
         /// answer. `no` = it is not old. Absent = as the dialect is: CSBS and VBS were closed to new projects on 2025-07-28.

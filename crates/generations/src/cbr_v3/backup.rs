@@ -4,7 +4,7 @@ use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;
 
 use crate::call::{Call, Reply};
-use crate::{Backup, DiskBackup, lenient, path};
+use crate::{Backup, DiskBackup, backup, lenient, path};
 
 /// Where the disks of a server are told by type: children carry the provider of the server (T12).
 const SERVER: &str = "OS::Nova::Server";
@@ -33,9 +33,8 @@ pub(super) fn one(reply: &Reply) -> Option<Backup> {
     read(reply.json()?.get("backup")?)
 }
 
-pub(super) fn many(reply: &Reply) -> Vec<Backup> {
-    let body = reply.json().filter(|_| reply.status == 200).unwrap_or_default();
-    lenient::items(&body, &["backups"]).iter().filter_map(read).collect()
+pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
+    backup::all(reply, "backups", read)
 }
 
 fn read(backup: &Value) -> Option<Backup> {

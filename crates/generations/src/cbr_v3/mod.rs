@@ -100,7 +100,7 @@ impl Generation for CbrV3 {
         backup::list(project, resource, kind)
     }
 
-    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+    fn backups(&self, reply: &Reply) -> Option<Vec<Backup>> {
         backup::many(reply)
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::wire::SERVER;
 use crate::call::{Call, Reply};
-use crate::{Backup, DiskBackup, lenient, path};
+use crate::{Backup, DiskBackup, backup, lenient, path};
 
 pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
     (kind == TargetKind::Server).then(|| {
@@ -21,9 +21,8 @@ pub(super) fn one(reply: &Reply) -> Option<Backup> {
     read(reply.json()?.get("checkpoint_item")?)
 }
 
-pub(super) fn many(reply: &Reply) -> Vec<Backup> {
-    let body = reply.json().filter(|_| reply.status == 200).unwrap_or_default();
-    lenient::items(&body, &["checkpoint_items"]).iter().filter_map(read).collect()
+pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
+    backup::all(reply, "checkpoint_items", read)
 }
 
 fn read(item: &Value) -> Option<Backup> {

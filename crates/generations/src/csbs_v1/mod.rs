@@ -102,7 +102,7 @@ impl Generation for CsbsV1 {
         backup::list(project, resource, kind)
     }
 
-    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+    fn backups(&self, reply: &Reply) -> Option<Vec<Backup>> {
         backup::many(reply)
     }
 

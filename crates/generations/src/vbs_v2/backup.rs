@@ -4,7 +4,7 @@ use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;
 
 use crate::call::{Call, Reply};
-use crate::{Backup, lenient, path};
+use crate::{Backup, backup, lenient, path};
 
 pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
     (kind == TargetKind::Volume).then(|| {
@@ -20,9 +20,8 @@ pub(super) fn one(reply: &Reply) -> Option<Backup> {
     read(reply.json()?.get("backup")?)
 }
 
-pub(super) fn many(reply: &Reply) -> Vec<Backup> {
-    let body = reply.json().filter(|_| reply.status == 200).unwrap_or_default();
-    lenient::items(&body, &["backups"]).iter().filter_map(read).collect()
+pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
+    backup::all(reply, "backups", read)
 }
 
 fn read(backup: &Value) -> Option<Backup> {

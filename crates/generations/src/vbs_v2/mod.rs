@@ -98,7 +98,7 @@ impl Generation for VbsV2 {
         backup::list(project, resource, kind)
     }
 
-    fn backups(&self, reply: &Reply) -> Vec<Backup> {
+    fn backups(&self, reply: &Reply) -> Option<Vec<Backup>> {
         backup::many(reply)
     }
 

@@ -12,6 +12,7 @@ use crate::support::{
 };
 
 crate::on_every_store!(
+    a_key_that_an_earlier_build_wrote_goes_on_working,
     a_new_restore_is_there_at_once,
     a_key_is_one_restore,
     a_key_answers_for_its_window,
@@ -46,6 +47,24 @@ async fn a_key_is_one_restore(ledger: Arc<dyn Ledger>) {
     assert_eq!(again, Accept::Replayed(first.clone()));
     let other = ledger.accept(ask("ann", Some("k"), volume("v2"), 2)).await.unwrap();
     assert_eq!(other, Accept::KeyConflict(first.intent.id));
+}
+
+/// An earlier build wrote the fingerprint without the generation: a key goes on standing for the same request, and for no
+/// other, and the row is whole.
+async fn a_key_that_an_earlier_build_wrote_goes_on_working(ledger: Arc<dyn Ledger>) {
+    let mut earlier = ask("ann", Some("k"), volume("v1"), 0);
+    earlier.intent.fingerprint = earlier.intent.request.fingerprint();
+    assert!(earlier.intent.has_own_fingerprint());
+    let first = take(&*ledger, earlier).await;
+    let again = ledger.accept(ask("ann", Some("k"), volume("V1"), 1)).await.unwrap();
+    assert_eq!(again, Accept::Replayed(first.clone()));
+    let other = ledger.accept(ask("ann", Some("k"), volume("v2"), 2)).await.unwrap();
+    assert_eq!(other, Accept::KeyConflict(first.intent.id));
+    // The same id in the names of another generation.
+    let mut other = ask("ann", Some("k"), volume("v1"), 3);
+    other.intent.route.generation = "vbs-v2".to_owned();
+    other.intent.fingerprint = other.intent.own_fingerprint();
+    assert_eq!(ledger.accept(other).await.unwrap(), Accept::KeyConflict(first.intent.id));
 }
 
 async fn a_key_answers_for_its_window(ledger: Arc<dyn Ledger>) {

@@ -76,7 +76,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
         intent: Intent {
             id: RestoreId::at(now),
             caller: caller.into(),
-            fingerprint: request.fingerprint(),
+            fingerprint: format!("cbr-v3/{}", request.fingerprint()),
             request,
             key: key.map(Into::into),
             origin: None,

@@ -34,7 +34,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         }
         match places[0] {
             "prefix" => prefix(door, doors, index, report),
-            "host" => host(door, doors, index, report),
+            "host" => host(tree, doors, index, report),
             _ => listen(tree, doors, index, report),
         }
         passes_on(tree, door, index, report);
@@ -84,8 +84,9 @@ fn prefix(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) 
     }
 }
 
-fn host(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
+fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
     let path = format!("doors[{index}].host");
+    let door = &doors[index];
     let host = door["host"].as_str().unwrap_or_default();
     let is_name =
         host.parse::<http::uri::Authority>().is_ok_and(|name| name.as_str() == host && name.host() == host);
@@ -93,6 +94,19 @@ fn host(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
         let help = "write the name alone, as `csbs.internal`: no scheme, no port, no path".to_owned();
         report.error(&path, Code::Conflict, format!("`{host}` is no host name"), Some(help));
         return;
+    }
+    if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+        let message =
+            format!("`{host}` is an address, by which the API is called: all of it would be this door");
+        let help = "write a name of its own, or give the door `prefix` or `listen`".to_owned();
+        report.error(&path, Code::Conflict, message, Some(help));
+        return;
+    }
+    let names = tree["listen"]["names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if names.chain(["localhost"]).any(|name| name.eq_ignore_ascii_case(host)) {
+        let message = format!("the API is called `{host}` as well: by that name all of it is this door");
+        let help = "write a name of its own, or give the door `prefix` or `listen`".to_owned();
+        report.warning(&path, Code::Conflict, message, Some(help));
     }
     let same = |earlier: &Value| earlier["host"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(host));
     if let Some(first) = doors[..index].iter().position(same) {

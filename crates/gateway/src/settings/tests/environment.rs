@@ -82,7 +82,9 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "upstreams[0].client_key" => {
                 variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_CLIENT_CERTIFICATE", "gateway.pem"));
             }
+            "routes[0].fan_out" => variables.push(("RESTORE_GATEWAY_UPSTREAMS_0_GENERATION", "vbs-v2")),
             "routes[0].on_retired" => variables.extend([
+                ("RESTORE_GATEWAY_UPSTREAMS_0_GENERATION", "csbs-v1"),
                 ("RESTORE_GATEWAY_UPSTREAMS_1_NAME", "b"),
                 ("RESTORE_GATEWAY_UPSTREAMS_1_GENERATION", "cbr-v3"),
                 ("RESTORE_GATEWAY_UPSTREAMS_1_ENDPOINT", "https://other.cloud.example"),

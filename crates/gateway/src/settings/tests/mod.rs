@@ -9,6 +9,7 @@ mod faults;
 mod rules;
 mod secrets;
 mod shipped;
+mod ways;
 mod webhooks;
 
 use super::{Environment, Faults, Settings, Source, load};

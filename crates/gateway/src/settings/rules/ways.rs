@@ -1,0 +1,200 @@
+//! Doors, routes and upstreams together: what stands in the settings and takes nothing, refuses everything, or leaves it open
+//! which backup is meant. Only what is certain is said.
+
+use restore_generations::door;
+use restore_generations::matrix::{self, Fate};
+use restore_generations::{Door, Expressible, Generation, by_name};
+use restore_model::TargetKind;
+use serde_json::Value;
+
+use super::{Reach, rows};
+use crate::settings::faults::Code;
+use crate::settings::report::Report;
+
+/// The generations that are closed to projects one by one.
+const ENDING: [&str; 2] = ["csbs-v1", "vbs-v2"];
+/// The API itself, among dialects.
+const CANONICAL: &str = "canonical";
+
+pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
+    if ["doors", "upstreams", "routes"].iter().any(|table| report.is_faulty(table)) {
+        return;
+    }
+    for (index, row) in rows(tree, "doors").iter().enumerate() {
+        let Some(door) = row["dialect"].as_str().and_then(door::by_name) else { continue };
+        if let Some(home) = home(tree, row, door, index, report) {
+            unasked(tree, home, door, index, report);
+        }
+        carried(tree, door, index, report);
+    }
+    for (index, route) in rows(tree, "routes").iter().enumerate() {
+        takes(tree, route, index, report);
+        useless(tree, route, index, report);
+    }
+}
+
+/// The upstream that a door asks, as the gateway finds it: the one that is written, or the only one of its generation.
+pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
+    let upstreams = rows(tree, "upstreams");
+    if let Some(name) = row["upstream"].as_str() {
+        return upstreams.iter().find(|upstream| upstream["name"] == name);
+    }
+    let generation = row["dialect"].as_str().and_then(door::by_name)?.generation();
+    let mut own = upstreams.iter().filter(|upstream| upstream["generation"] == generation);
+    own.next().filter(|_| own.next().is_none())
+}
+
+/// The same, and a fault where there are several to choose from.
+fn home<'t>(
+    tree: &'t Value,
+    row: &Value,
+    door: &dyn Door,
+    index: usize,
+    report: &mut Report<'_>,
+) -> Option<&'t Value> {
+    let found = asked(tree, row);
+    let own = rows(tree, "upstreams").iter().filter(|upstream| upstream["generation"] == door.generation());
+    let names: Vec<&str> = own.filter_map(|upstream| upstream["name"].as_str()).collect();
+    if let (None, [first, _, ..]) = (found, names.as_slice()) {
+        let message = format!(
+            "{} speak {}, and it is not said which of them this door asks",
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
+            door.generation()
+        );
+        let help = format!("write `upstream = \"{first}\"`, or another of them");
+        report.error(&format!("doors[{index}]"), Code::MissingKey, message, Some(help));
+    }
+    found
+}
+
+/// Warns where restores go to another generation with a credential of the gateway's own, and nobody has a token for the one
+/// that tells which backup is meant: each of them is refused.
+fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
+    let passes = |upstream: &Value| upstream["credential"].as_str().is_none_or(|kind| kind == "passthrough");
+    if !passes(home) {
+        return;
+    }
+    let elsewhere = speaking(tree, door)
+        .filter_map(|(_, route)| upstream(tree, route))
+        .find(|to| to["generation"] != home["generation"] && !passes(to));
+    if let (Some(to), Some(name)) = (elsewhere, home["name"].as_str()) {
+        let message = format!(
+            "`{name}` is asked with the caller's token, which restores by `{}` do not bring: what is not in `ids.map_file` \
+             is refused",
+            to["name"].as_str().unwrap_or_default()
+        );
+        let help = format!("give `{name}` a credential as well");
+        report.warning(&format!("doors[{index}]"), Code::Conflict, message, Some(help));
+    }
+}
+
+/// The routes that take something of what a door's programs can say, with their places.
+fn speaking<'t>(tree: &'t Value, door: &dyn Door) -> impl Iterator<Item = (usize, &'t Value)> {
+    let words: Vec<&str> = door.targets().iter().map(|target| target.as_str()).collect();
+    let dialect = door.dialect();
+    rows(tree, "routes").iter().enumerate().filter(move |(_, route)| {
+        let through = route["dialect"].as_array().is_none_or(|list| list.iter().any(|one| one == dialect));
+        let share = route["share"].as_f64().is_none_or(|share| share > 0.0);
+        through && share && Reach::of(route).targets.iter().any(|target| words.contains(target))
+    })
+}
+
+fn upstream<'t>(tree: &'t Value, route: &Value) -> Option<&'t Value> {
+    rows(tree, "upstreams").iter().find(|upstream| upstream["name"] == route["upstream"])
+}
+
+fn generation(tree: &Value, route: &Value) -> Option<&'static dyn Generation> {
+    by_name(upstream(tree, route)?["generation"].as_str()?)
+}
+
+/// Warns of a door that refuses whatever comes.
+fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
+    let path = format!("doors[{index}]");
+    let dialect = door.dialect();
+    let mut opt_in = false;
+    let mut all = speaking(tree, door).peekable();
+    if all.peek().is_none() {
+        let words: Vec<&str> = door.targets().iter().map(|target| target.as_str()).collect();
+        let message =
+            format!("no route takes a restore that comes through it ({dialect}, {})", words.join(", "));
+        let help = "add a route, or the dialect to that of one".to_owned();
+        report.warning(&path, Code::UselessDoor, message, Some(help));
+        return;
+    }
+    let carries = |(_, route): (usize, &Value)| {
+        // Which generation an upstream speaks that is not there is not known.
+        let Some(generation) = generation(tree, route) else { return true };
+        let reach = Reach::of(route);
+        matrix::cells(door, generation)
+            .iter()
+            .filter(|cell| reach.targets.contains(&cell.target.as_str()))
+            .any(|cell| match cell.verdict {
+                Fate::Lossless | Fate::Lossy => true,
+                Fate::OptIn => {
+                    opt_in = true;
+                    route["fan_out"] == true
+                }
+                Fate::Impossible | Fate::Unspeakable => false,
+            })
+    };
+    if !all.any(carries) {
+        let message =
+            format!("no route leads {dialect} to an upstream that can do what its programs ask for");
+        let help = if opt_in {
+            "write `fan_out = true` on the route if servers may be restored disk by disk"
+        } else {
+            "lead it to an upstream of another generation"
+        };
+        report.warning(&path, Code::UselessDoor, message, Some(help.to_owned()));
+    }
+}
+
+/// Warns of a route that takes nothing, or nothing without a header that programs of old dialects do not send.
+fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
+    let doors: Vec<&str> = rows(tree, "doors").iter().filter_map(|door| door["dialect"].as_str()).collect();
+    let listed: Option<Vec<&str>> =
+        route["dialect"].as_array().map(|list| list.iter().filter_map(Value::as_str).collect());
+    let path = |key: &str| format!("routes[{index}].{key}");
+    if let Some(listed) = &listed
+        && !listed.is_empty()
+        && !listed.iter().any(|one| *one == CANONICAL || doors.contains(one))
+    {
+        let message = format!("no door speaks {}: no restore takes this route", listed.join(" or "));
+        let help = "add a door, or take the route out".to_owned();
+        report.warning(&path("dialect"), Code::UnreachableRoute, message, Some(help));
+    }
+    if route["share"].as_f64() == Some(0.0) {
+        let help = "write a larger share, or take the route out".to_owned();
+        report.warning(
+            &path("share"),
+            Code::UnreachableRoute,
+            "a share of 0 takes no restore at all",
+            Some(help),
+        );
+    }
+    let through = |door: &&&str| listed.as_ref().is_none_or(|listed| listed.contains(*door));
+    if route["idempotency_key"] == "required"
+        && let Some(door) = doors.iter().find(through)
+    {
+        let message = format!("programs of {door} send no Idempotency-Key: this route refuses them");
+        let help = format!("write `dialect = [\"{CANONICAL}\"]` here, and a route without it for the doors");
+        report.warning(&path("idempotency_key"), Code::Conflict, message, Some(help));
+    }
+}
+
+/// Warns of keys that mean nothing for the route's generation.
+fn useless(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
+    let Some(generation) = generation(tree, route) else { return };
+    let name = generation.name();
+    let can = |target| generation.capability(target).verdict != Expressible::Impossible;
+    if route["fan_out"] == true && (can(TargetKind::Server) || !can(TargetKind::Volume)) {
+        let message = format!("{name} is never asked disk by disk for a server: this does nothing");
+        let help = "take it out: it is for upstreams that restore disks alone".to_owned();
+        report.warning(&format!("routes[{index}].fan_out"), Code::Conflict, message, Some(help));
+    }
+    if route["on_retired"].is_string() && !ENDING.contains(&name) {
+        let message = format!("{name} is closed to no project: this does nothing");
+        let help = format!("take it out: it is for {}", ENDING.join(" and "));
+        report.warning(&format!("routes[{index}].on_retired"), Code::Conflict, message, Some(help));
+    }
+}

@@ -1,0 +1,157 @@
+//! Doors, routes and upstreams together: what would take nothing, refuse everything, or leave open which backup is meant.
+
+use super::faults;
+
+fn upstream(name: &str, generation: &str) -> String {
+    format!(
+        "[[upstreams]]\nname = \"{name}\"\ngeneration = \"{generation}\"\nendpoint = \"https://{name}.cloud.example\"\n"
+    )
+}
+
+fn cbr() -> String {
+    upstream("cbr", "cbr-v3")
+}
+
+fn vbs() -> String {
+    upstream("vbs", "vbs-v2")
+}
+
+fn door(dialect: &str) -> String {
+    format!("[[doors]]\ndialect = \"{dialect}\"\nprefix = \"/{dialect}\"\n")
+}
+
+fn route(upstream: &str, more: &str) -> String {
+    format!("[[routes]]\nupstream = \"{upstream}\"\n{more}\n")
+}
+
+/// What is said of these settings, without its place.
+fn said(parts: &[String]) -> Vec<String> {
+    let without_place =
+        |fault: String| fault.split_once(' ').map_or(fault.clone(), |(_, rest)| rest.to_owned());
+    faults(&parts.concat(), &[]).into_iter().map(without_place).collect()
+}
+
+#[test]
+fn the_upstream_that_a_door_asks_is_used() {
+    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "")];
+    assert_eq!(said(&parts), Vec::<String>::new());
+    // No door asks it.
+    let parts = [cbr(), vbs(), door("csbs-v1"), route("cbr", "")];
+    assert_eq!(said(&parts), ["unused-upstream upstreams[1]: no route leads here"]);
+}
+
+#[test]
+fn a_door_that_could_ask_two_upstreams_says_which() {
+    let two = [cbr(), vbs(), upstream("old", "vbs-v2"), door("vbs-v2"), route("vbs", ""), route("old", "")];
+    let two: Vec<String> = two.into_iter().filter(|part| !part.contains("upstream = \"old\"")).collect();
+    let routes = "[[routes]]\nupstream = \"old\"\nmatch = { target = [\"volume\"] }\n".to_owned();
+    let cbr_too = "[[routes]]\nupstream = \"cbr\"\nmatch = { target = [\"server\"] }\n".to_owned();
+    let all = [vec![routes, cbr_too], two].concat();
+    assert_eq!(
+        said(&all),
+        [
+            "missing-key doors[0]: `vbs` and `old` speak vbs-v2, and it is not said which of them this door asks"
+        ]
+    );
+    let named: Vec<String> =
+        all.iter().map(|part| part.replace("/vbs-v2\"\n", "/vbs-v2\"\nupstream = \"old\"\n")).collect();
+    assert_eq!(said(&named), Vec::<String>::new());
+}
+
+#[test]
+fn a_door_that_no_route_serves_is_doubted() {
+    let none = |dialect: &str, words: &str| {
+        format!("useless-door doors[0]: no route takes a restore that comes through it ({dialect}, {words})")
+    };
+    let parts = [cbr(), door("csbs-v1"), route("cbr", "dialect = [\"canonical\"]")];
+    assert_eq!(said(&parts), [none("csbs-v1", "server")]);
+    let parts = [cbr(), door("csbs-v1"), route("cbr", "match = { target = [\"volume\"] }")];
+    assert_eq!(said(&parts), [none("csbs-v1", "server")]);
+    let parts = [cbr(), door("vbs-v2"), route("cbr", "match = { server_id = [\"s\"] }")];
+    assert_eq!(said(&parts), [none("vbs-v2", "volume")]);
+}
+
+#[test]
+fn a_door_to_what_cannot_do_its_restores_is_doubted() {
+    let cannot = "no route leads csbs-v1 to an upstream that can do what its programs ask for";
+    let parts = [vbs(), door("csbs-v1"), route("vbs", "")];
+    assert_eq!(said(&parts), [format!("useless-door doors[0]: {cannot}")]);
+    let parts = [vbs(), door("csbs-v1"), route("vbs", "fan_out = true")];
+    assert_eq!(said(&parts), Vec::<String>::new());
+    // One route that can is enough.
+    let parts = [cbr(), vbs(), door("csbs-v1"), route("vbs", "share = 0.5"), route("cbr", "")];
+    assert_eq!(said(&parts), Vec::<String>::new());
+    let parts = [upstream("csbs", "csbs-v1"), door("vbs-v2"), route("csbs", "")];
+    let cannot = cannot.replace("csbs-v1", "vbs-v2");
+    assert_eq!(said(&parts), [format!("useless-door doors[0]: {cannot}")]);
+}
+
+#[test]
+fn a_route_that_takes_nothing_is_doubted() {
+    let parts = [cbr(), route("cbr", "dialect = [\"vbs-v2\"]")];
+    assert_eq!(
+        said(&parts),
+        ["unreachable-route routes[0].dialect: no door speaks vbs-v2: no restore takes this route"]
+    );
+    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "share = 0.0"), route("vbs", "")];
+    assert_eq!(said(&parts), ["unreachable-route routes[0].share: a share of 0 takes no restore at all"]);
+}
+
+#[test]
+fn keys_that_programs_of_doors_do_not_send_are_doubted() {
+    let required = "idempotency_key = \"required\"";
+    let parts = [cbr(), door("cbr-v3"), route("cbr", required)];
+    assert_eq!(
+        said(&parts),
+        [
+            "conflict routes[0].idempotency_key: programs of cbr-v3 send no Idempotency-Key: this route refuses them"
+        ]
+    );
+    let canonical = format!("{required}\ndialect = [\"canonical\"]");
+    let parts = [cbr(), door("cbr-v3"), route("cbr", &canonical), route("cbr", "")];
+    assert_eq!(said(&parts), Vec::<String>::new());
+    assert_eq!(said(&[cbr(), route("cbr", required)]), Vec::<String>::new());
+}
+
+#[test]
+fn what_means_nothing_to_a_generation_is_doubted() {
+    let parts = [cbr(), vbs(), route("cbr", "fan_out = true\non_retired = \"vbs\"")];
+    assert_eq!(
+        said(&parts),
+        [
+            "conflict routes[0].fan_out: cbr-v3 is never asked disk by disk for a server: this does nothing",
+            "conflict routes[0].on_retired: cbr-v3 is closed to no project: this does nothing",
+        ]
+    );
+    let parts = [cbr(), vbs(), route("vbs", "fan_out = true\non_retired = \"cbr\"")];
+    assert_eq!(said(&parts), Vec::<String>::new());
+}
+
+/// A restore with a credential of the gateway's own brings no token for the upstream that tells which backup is meant.
+#[test]
+fn who_tells_which_backup_is_meant_can_be_asked() {
+    let held = |upstream: String| format!("{upstream}credential = \"robot\"\n");
+    let parts =
+        |home: String| [held(cbr()), home, door("vbs-v2"), route("cbr", ""), super::CREDENTIAL.to_owned()];
+    let faults = said(&parts(vbs()));
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("conflict doors[0]: `vbs` is asked with the caller's token"), "{faults:?}");
+    assert_eq!(said(&parts(held(vbs()))), Vec::<String>::new());
+}
+
+#[test]
+fn a_door_does_not_take_the_names_of_the_api() {
+    let at = |host: &str| {
+        let door = format!("[[doors]]\ndialect = \"cbr-v3\"\nhost = \"{host}\"\n");
+        said(&["[listen]\nnames = [\"Gateway\"]\n".to_owned(), cbr(), door, route("cbr", "")])
+    };
+    for address in ["127.0.0.1", "[::1]", "10.0.0.1"] {
+        let message = "is an address, by which the API is called: all of it would be this door";
+        assert_eq!(at(address), [format!("conflict doors[0].host: `{address}` {message}")]);
+    }
+    for name in ["localhost", "gateway"] {
+        let message = "as well: by that name all of it is this door";
+        assert_eq!(at(name), [format!("conflict doors[0].host: the API is called `{name}` {message}")]);
+    }
+    assert_eq!(at("cbr.internal"), Vec::<String>::new());
+}
