@@ -453,3 +453,32 @@ async fn what_an_id_would_be_is_shown_beforehand() {
     assert!(world.sent().await.is_empty());
     world.end().await;
 }
+
+/// The home takes the program's token and the worker has a credential of the gateway's own: each is asked with what it
+/// takes. Without a token nobody can ask the home, and nothing is sent.
+#[tokio::test]
+async fn the_home_is_asked_with_the_programs_token_and_the_worker_with_the_gateways() {
+    let held =
+        MOVED.replacen("generation = \"cbr-v3\"", "generation = \"cbr-v3\"\ncredential = \"robot\"", 1);
+    let settings = settings_of(&held).robot();
+    let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+    let (path, body) = native::request("csbs-v1", "server");
+    let json = [("content-type", "application/json")];
+    let without = world.http.send(http::Method::POST, &world.url(&path), &json, body.to_string()).await;
+    assert_eq!(without.status, 400, "{}", without.text());
+    assert!(world.sent().await.is_empty());
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.applied().await.len(), 1);
+    let arrived = world.arrived().await;
+    let with = |part: &str| {
+        let seen =
+            arrived.iter().filter(|seen| seen["path"].as_str().is_some_and(|path| path.contains(part)));
+        seen.map(|seen| seen["headers"]["x-auth-token"].clone()).collect::<Vec<_>>()
+    };
+    let home = with("/checkpoint_items/");
+    assert!(!home.is_empty() && home.iter().all(|token| token == ids::TOKEN), "{home:?}");
+    let worker = with("/v3/");
+    assert!(worker.iter().all(|token| token != ids::TOKEN), "{worker:?}");
+    world.end().await;
+}

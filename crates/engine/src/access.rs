@@ -12,8 +12,9 @@ const CREDENTIAL_REST: u32 = 60;
 /// With what a restore's upstream is called.
 #[derive(Clone)]
 pub(crate) enum Access {
-    /// The upstream's own credential.
-    Held,
+    /// The upstream's own credential; and the caller's token, for another upstream that takes such: the home of a native
+    /// door, which is asked what the backup is.
+    Held(Option<Token>),
     /// A caller's token.
     Token(Token),
 }
@@ -22,13 +23,14 @@ impl Access {
     /// The access to an upstream that a caller with this token has; none where it takes tokens and
     /// there is none.
     pub(crate) fn to(upstream: &Upstream, token: Option<Token>) -> Option<Self> {
-        if upstream.holds_credential() { Some(Self::Held) } else { token.map(Self::Token) }
+        if upstream.holds_credential() { Some(Self::Held(token)) } else { token.map(Self::Token) }
     }
 
     /// For a call that is made with it.
     pub(crate) fn with(&self, trace: Option<TraceContext>) -> With {
+        // An upstream with a credential never shows the token of a caller.
         let token = match self {
-            Self::Held => None,
+            Self::Held(token) => token.clone(),
             Self::Token(token) => Some(token.clone()),
         };
         With { token, journal: None, trace }
@@ -36,7 +38,7 @@ impl Access {
 
     /// Whether it comes back by itself when it was refused.
     pub(crate) const fn is_held(&self) -> bool {
-        matches!(self, Self::Held)
+        matches!(self, Self::Held(_))
     }
 }
 

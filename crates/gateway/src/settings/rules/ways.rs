@@ -67,8 +67,8 @@ fn home<'t>(
     found
 }
 
-/// Warns where restores go to another generation with a credential of the gateway's own, and nobody has a token for the one
-/// that tells which backup is meant: each of them is refused.
+/// Warns where restores go to another generation with a credential of the gateway's own, and the one that tells which backup
+/// is meant takes the program's token alone: who brings none is refused.
 fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
     let passes = |upstream: &Value| upstream["credential"].as_str().is_none_or(|kind| kind == "passthrough");
     if !passes(home) {
@@ -79,8 +79,8 @@ fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &m
         .find(|to| to["generation"] != home["generation"] && !passes(to));
     if let (Some(to), Some(name)) = (elsewhere, home["name"].as_str()) {
         let message = format!(
-            "`{name}` is asked with the caller's token, which restores by `{}` do not bring: what is not in `ids.map_file` \
-             is refused",
+            "`{name}` is asked with the token that a program brings, and restores by `{}` need none: without one, what is \
+             not in `ids.map_file` is refused",
             to["name"].as_str().unwrap_or_default()
         );
         let help = format!("give `{name}` a credential as well");
