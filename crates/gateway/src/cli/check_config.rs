@@ -78,12 +78,16 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Format::Human => {
             super::print_faults(&faults);
             for look in &looks {
+                if look.path.is_empty() {
+                    eprintln!("error: {}", look.detail);
+                    continue;
+                }
                 let word = match look.outcome {
                     Outcome::Ok => "ok     ",
                     Outcome::Failed => "FAILED ",
                     Outcome::Skipped => "skipped",
                 };
-                println!("{word} {}: {}", or_file(&look.path), look.detail);
+                println!("{word} {}: {}", look.path, look.detail);
             }
             if !refused && !missing {
                 println!("{}: no faults", source.name);
