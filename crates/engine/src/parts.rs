@@ -448,4 +448,4 @@ fn obstacle(check: &Check) -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -217,6 +217,7 @@ impl Routes {
                         baseline: route.baseline,
                         overdue_seconds: route.overdue.as_secs(),
                         fan_out: route.fans_out(request),
+                        rules_since: None,
                     },
                     on_retired: route.on_retired.clone(),
                     idempotency: route.idempotency,
@@ -246,11 +247,12 @@ impl Routes {
         self
     }
 
-    /// The upstream that a restore was accepted for, as it was then: of this process, which remembers no others'.
+    /// The upstream that a restore was accepted for, as it was by the rules of then: of this process, which remembers no
+    /// others'.
     pub(crate) fn upstream_of(&self, intent: &Intent) -> Option<Arc<Upstream>> {
         let name = &intent.route.upstream;
-        let then =
-            self.former.iter().find(|(until, former)| intent.created_at < *until && former.name() == name);
+        let since = intent.route.rules_since.unwrap_or(intent.created_at);
+        let then = self.former.iter().find(|(until, former)| since < *until && former.name() == name);
         then.map(|(_, former)| Arc::clone(former)).or_else(|| self.upstream(name))
     }
 

@@ -288,7 +288,9 @@ impl Engine {
 
     /// The way of a request that its generation can express.
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
+        let rules = self.rules();
+        let mut plan = rules.routes.plan(request, origin.map(|origin| &*origin.dialect))?;
+        plan.pin.rules_since = Some(rules.since);
         let generation = plan.upstream.generation();
         if !plan.pin.fan_out
             && generation.capability(request.target.kind()).verdict == Expressible::Impossible

@@ -5,11 +5,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use restore_model::Timestamp;
+
 use crate::agenda::Lane;
 use crate::{Engine, Policy, Routes};
 
 /// What was loaded together.
 pub(crate) struct Rules {
+    /// Since when they are in effect; no two have the same time.
+    pub(crate) since: Timestamp,
     pub(crate) routes: Routes,
     pub(crate) policy: Policy,
     /// By upstream, those that are gone as well: what was accepted for them is still read.
@@ -29,13 +33,13 @@ impl Rules {
 pub(crate) struct Ways(RwLock<Arc<Rules>>);
 
 impl Ways {
-    pub(crate) fn new(routes: Routes, policy: Policy) -> Self {
+    pub(crate) fn new(routes: Routes, policy: Policy, since: Timestamp) -> Self {
         let lanes = routes.upstreams().map(|upstream| {
             (upstream.name().to_owned(), Arc::new(Lane::per_minute(upstream.reads_per_minute())))
         });
         let lanes = lanes.collect();
         let no_lane = Arc::new(Lane::per_minute(0));
-        Self(RwLock::new(Arc::new(Rules { routes, policy, lanes, no_lane })))
+        Self(RwLock::new(Arc::new(Rules { since, routes, policy, lanes, no_lane })))
     }
 
     fn now(&self) -> Arc<Rules> {
@@ -67,7 +71,8 @@ impl Engine {
         let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
         // What is being sent may take as long as it was allowed to: absence is not believed any sooner.
         policy.send = policy.send.max(now.policy.send);
-        let routes = routes.in_place_of(&now.routes, self.now());
+        let since = self.now().max(now.since.plus_micros(1));
+        let routes = routes.in_place_of(&now.routes, since);
         let mut lanes = now.lanes.clone();
         for upstream in routes.upstreams() {
             let reads = upstream.reads_per_minute();
@@ -80,11 +85,49 @@ impl Engine {
             lanes.insert(upstream.name().to_owned(), lane);
         }
         let no_lane = Arc::clone(&now.no_lane);
-        *now = Arc::new(Rules { routes, policy, lanes, no_lane });
+        *now = Arc::new(Rules { since, routes, policy, lanes, no_lane });
         drop(now);
         // Learnt of upstreams that may be others now.
         self.0.closed.invalidate_all();
         self.0.checkpoints.invalidate_all();
         self.0.no_restore_read.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use restore_upstream::{Options, Upstream};
+
+    use super::*;
+    use crate::parts::tests::whole;
+
+    fn upstream(name: &str) -> Arc<Upstream> {
+        let generation = restore_generations::by_name("vbs-v2").unwrap();
+        Arc::new(Upstream::new(Options::to(name, "http://127.0.0.1:9".parse().unwrap()), generation).unwrap())
+    }
+
+    /// F34: three versions of the settings; what was accepted by each finds its upstream as it was then.
+    #[test]
+    fn f34_each_restore_finds_the_upstream_of_the_rules_it_was_accepted_by() {
+        let at = Timestamp::from_micros;
+        let (first, second, other) = (upstream("a"), upstream("a"), upstream("b"));
+        let routes = |all: &[&Arc<Upstream>]| {
+            all.iter().fold(Routes::default(), |routes, upstream| routes.and(Arc::clone(upstream)))
+        };
+        let one = routes(&[&first, &other]);
+        let two = routes(&[&second, &other]).in_place_of(&one, at(20));
+        let three = routes(&[&other]).in_place_of(&two, at(30));
+        let found = |name: &str, since: i64| {
+            let mut intent = whole();
+            intent.route.upstream = name.to_owned();
+            intent.route.rules_since = Some(at(since));
+            three.upstream_of(&intent)
+        };
+        assert!(Arc::ptr_eq(&found("a", 10).unwrap(), &first));
+        assert!(Arc::ptr_eq(&found("a", 20).unwrap(), &second));
+        assert!(found("a", 30).is_none(), "the newest rules have none of that name");
+        for since in [10, 20, 30] {
+            assert!(Arc::ptr_eq(&found("b", since).unwrap(), &other), "what stayed is the same for all");
+        }
     }
 }

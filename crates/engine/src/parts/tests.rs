@@ -6,7 +6,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-fn whole() -> Intent {
+pub(crate) fn whole() -> Intent {
     let request = json!({
         "project_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
         "source": {"backup_id": "b"},
@@ -30,6 +30,7 @@ fn whole() -> Intent {
             baseline: true,
             overdue_seconds: 60,
             fan_out: true,
+            rules_since: None,
         },
         created_at: NOW,
         trace_id: "0".repeat(32),

@@ -135,7 +135,10 @@ fn who_tells_which_backup_is_meant_can_be_asked() {
         |home: String| [held(cbr()), home, door("vbs-v2"), route("cbr", ""), super::CREDENTIAL.to_owned()];
     let faults = said(&parts(vbs()));
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].starts_with("conflict doors[0]: `vbs` is asked with the caller's token"), "{faults:?}");
+    assert!(
+        faults[0].starts_with("conflict doors[0]: `vbs` is asked with the token that a program brings"),
+        "{faults:?}"
+    );
     assert_eq!(said(&parts(held(vbs()))), Vec::<String>::new());
 }
 
