@@ -222,6 +222,7 @@ impl Engine {
     }
 
     async fn forget_old(&self) -> Result<(), LedgerError> {
+        self.forget_former().await?;
         let ago = |age: Duration| {
             self.now().plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };

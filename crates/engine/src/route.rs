@@ -247,6 +247,17 @@ impl Routes {
         self
     }
 
+    /// Whether there are upstreams as they were, for restores from then.
+    pub(crate) const fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// Forgets upstreams as they were before any rules that a restore under way was accepted by.
+    pub(crate) fn without_former(mut self, oldest: Timestamp) -> Self {
+        self.former.retain(|(until, _)| oldest < *until);
+        self
+    }
+
     /// The upstream that a restore was accepted for, as it was by the rules of then: of this process, which remembers no
     /// others'.
     pub(crate) fn upstream_of(&self, intent: &Intent) -> Option<Arc<Upstream>> {

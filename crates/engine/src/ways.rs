@@ -5,12 +5,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use restore_model::Timestamp;
+use restore_ledger::{LedgerError, Query};
+use restore_model::{Status, Timestamp};
 
 use crate::agenda::Lane;
 use crate::{Engine, Policy, Routes};
 
+/// Restores looked at in one go.
+const PAGE: usize = 500;
+
 /// What was loaded together.
+#[derive(Clone)]
 pub(crate) struct Rules {
     /// Since when they are in effect; no two have the same time.
     pub(crate) since: Timestamp,
@@ -57,6 +62,32 @@ impl Engine {
     pub(crate) fn lane(&self, upstream: &str) -> Arc<Lane> {
         let rules = self.rules();
         Arc::clone(rules.lanes.get(upstream).unwrap_or(&rules.no_lane))
+    }
+
+    /// Forgets upstreams as they were that no restore needs any more.
+    pub(crate) async fn forget_former(&self) -> Result<(), LedgerError> {
+        if !self.rules().routes.has_former() {
+            return Ok(());
+        }
+        // Before the look: what is accepted during it goes by newer rules.
+        let mut oldest = self.rules().since;
+        let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        let mut query = Query { status: under_way, limit: PAGE, ..Query::default() };
+        loop {
+            let page = self.0.ledger.list(query.clone()).await?;
+            for entry in &page {
+                let since = entry.intent.route.rules_since.unwrap_or(entry.intent.created_at);
+                oldest = oldest.min(since);
+            }
+            query.before = page.last().map(|entry| entry.intent.id);
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
+        let rules = Rules::clone(&now);
+        *now = Arc::new(Rules { routes: rules.routes.without_former(oldest), ..rules });
+        Ok(())
     }
 
     /// The routes that are in effect.
@@ -129,5 +160,8 @@ mod tests {
         for since in [10, 20, 30] {
             assert!(Arc::ptr_eq(&found("b", since).unwrap(), &other), "what stayed is the same for all");
         }
+        let three = three.clone().without_former(at(20));
+        assert!(three.has_former(), "one from the second rules may still run");
+        assert!(!three.without_former(at(30)).has_former());
     }
 }

@@ -75,9 +75,8 @@ fn add(
                 source,
             };
             let issuer = Arc::new(Issuer::new(options, row)?);
-            let renewed = Arc::clone(&issuer);
             let watched = format!("callers.{}.jwks_file", written.name);
-            rotation.watch(watched, written.jwks_file.clone(), move || renewed.renew());
+            rotation.watch(watched, written.jwks_file.clone(), Arc::clone(&issuer), |issuer| issuer.renew());
             callers.issuers.push(issuer);
         }
         CallerKind::Mtls => callers.certificates.add(list(&written.subject), list(&written.san), row),
@@ -147,10 +146,9 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
         client_required: written.client_auth == ClientAuth::Required,
     };
     let tls = Arc::new(Tls::new(options)?);
-    let renewed = Arc::clone(&tls);
     let key = key.file().map(Path::to_owned);
     let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
-    rotation.watch("tls", files.into_iter().flatten(), move || renewed.renew());
+    rotation.watch("tls", files.into_iter().flatten(), Arc::clone(&tls), |tls| tls.renew());
     Ok(Some(tls))
 }
 

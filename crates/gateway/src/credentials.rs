@@ -122,8 +122,7 @@ pub(crate) fn access_key_cell(
     let parts = [Some(&access_key), Some(&secret_key), security_token.as_ref()];
     let files: Vec<_> =
         parts.into_iter().flatten().filter_map(|part| part.file().map(Path::to_owned)).collect();
-    let into = cell.clone();
-    rotation.watch(watched, files, move || {
+    rotation.watch(watched, files, cell.clone(), move |into| {
         let next = AccessKey {
             access_key: access_key.reread()?,
             secret_key: secret_key.reread()?,
@@ -158,8 +157,8 @@ pub(crate) fn client_identity(
     };
     let identity = ClientIdentity::from_pem(&read()?, key.expose())?;
     let files: Vec<_> = std::iter::once(path).chain(key.file().map(Path::to_owned)).collect();
-    let into = identity.clone();
-    rotation.watch(format!("upstreams.{}.client_certificate", written.name), files, move || {
+    let name = format!("upstreams.{}.client_certificate", written.name);
+    rotation.watch(name, files, identity.clone(), move |into| {
         into.replace(&read()?, key.reread()?.expose_secret())
     });
     Ok(Some(identity))
@@ -172,9 +171,9 @@ pub(crate) fn signing_key(
 ) -> Result<SecretCell<SigningKey>, String> {
     let parse = |secret: &str| SigningKey::parse(secret).map_err(|why| format!("the secret {why}"));
     let cell = SecretCell::new(parse(written.secret.expose())?);
-    let (into, secret) = (cell.clone(), written.secret.clone());
+    let secret = written.secret.clone();
     let file = written.secret.file().map(Path::to_owned);
-    rotation.watch(format!("webhooks.{}.secret", written.name), file, move || {
+    rotation.watch(format!("webhooks.{}.secret", written.name), file, cell.clone(), move |into| {
         into.replace(parse(secret.reread()?.expose_secret())?);
         Ok(())
     });
@@ -189,9 +188,9 @@ fn watched(
     rotation: &mut Rotation,
 ) -> SecretCell {
     let cell = SecretCell::from(secret.expose().to_owned());
-    let (into, from) = (cell.clone(), secret.clone());
+    let from = secret.clone();
     let file = secret.file().map(Path::to_owned);
-    rotation.watch(format!("credentials.{}.{key}", written.name), file, move || {
+    rotation.watch(format!("credentials.{}.{key}", written.name), file, cell.clone(), move |into| {
         into.replace_if(from.reread()?, differ);
         Ok(())
     });

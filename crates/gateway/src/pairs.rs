@@ -25,9 +25,8 @@ pub(crate) fn of(settings: &Settings, rotation: &mut Rotation) -> Result<Arc<Pai
     let pairs = Arc::new(Pairs::default());
     let Some(file) = settings.ids.map_file.clone() else { return Ok(pairs) };
     renew(&pairs, &file)?;
-    let renewed = Arc::clone(&pairs);
     let watched: PathBuf = file.clone();
-    rotation.watch("ids.map_file", Some(watched), move || renew(&renewed, &file));
+    rotation.watch("ids.map_file", Some(watched), Arc::clone(&pairs), move |pairs| renew(pairs, &file));
     Ok(pairs)
 }
 

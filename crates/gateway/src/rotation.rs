@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use restore_upstream::{ClientIdentity, SecretCell};
 use secrecy::zeroize::Zeroizing;
 use tokio_util::sync::CancellationToken;
 
@@ -59,13 +60,38 @@ impl Counts {
 struct Watch {
     name: String,
     paths: Vec<PathBuf>,
-    take: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// None once nobody uses any more what is kept up to date.
+    take: Box<dyn FnMut() -> Option<Result<(), String>> + Send>,
     /// What was there when it was registered.
     begun: u64,
     /// What was last taken, or refused: neither is tried again until the files change.
     settled: Option<u64>,
     /// What the last look saw.
     seen: u64,
+}
+
+/// What is kept up to date.
+pub trait Kept: Send + 'static {
+    /// Whether anybody but the watch has it.
+    fn is_used(&self) -> bool;
+}
+
+impl<T: Send + Sync + 'static> Kept for Arc<T> {
+    fn is_used(&self) -> bool {
+        Self::strong_count(self) > 1
+    }
+}
+
+impl<T: Send + Sync + 'static> Kept for SecretCell<T> {
+    fn is_used(&self) -> bool {
+        self.is_shared()
+    }
+}
+
+impl Kept for ClientIdentity {
+    fn is_used(&self) -> bool {
+        self.is_shared()
+    }
 }
 
 impl std::fmt::Debug for Rotation {
@@ -81,16 +107,17 @@ impl Rotation {
         Self::default()
     }
 
-    /// Watches files that belong together, such as a certificate and its key. When one of them changes, `take`
-    /// reads what it needs by its own rules and puts it in use, or changes nothing and says why not, without any
-    /// of the content. It is called on a thread that may block. `name` is for the log.
+    /// Watches files that belong together, such as a certificate and its key, as long as anybody uses `kept`. When one
+    /// of them changes, `take` reads what it needs by its own rules and puts it into `kept`, or changes nothing and says
+    /// why not, without any of the content. It is called on a thread that may block. `name` is for the log.
     ///
     /// It is called once soon after the start, too, for files may have changed since they were read.
-    pub fn watch(
+    pub fn watch<K: Kept>(
         &mut self,
         name: impl Into<String>,
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
-        take: impl FnMut() -> Result<(), String> + Send + 'static,
+        kept: K,
+        mut take: impl FnMut(&K) -> Result<(), String> + Send + 'static,
     ) {
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         if paths.is_empty() {
@@ -100,7 +127,7 @@ impl Rotation {
         self.watches.push(Watch {
             name: name.into(),
             paths,
-            take: Box::new(take),
+            take: Box::new(move || kept.is_used().then(|| take(&kept))),
             begun: seen,
             settled: None,
             seen,
@@ -121,10 +148,8 @@ impl Rotation {
 
     /// Looks again and again until it is stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        if self.watches.is_empty() {
-            return;
-        }
-        while stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+        while !self.watches.is_empty() && stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some()
+        {
             let looked = tokio::task::spawn_blocking(move || {
                 self.look_once();
                 self
@@ -141,21 +166,23 @@ impl Rotation {
 
     /// One look at everything.
     fn look_once(&mut self) {
-        for watch in &mut self.watches {
+        self.watches.retain_mut(|watch| {
             let now = look(&self.hasher, &watch.paths);
             let steady = now == watch.seen;
             watch.seen = now;
             if watch.settled == Some(now) || !steady {
-                continue;
+                return true;
             }
             let first = watch.settled.replace(now).is_none() && now == watch.begun;
             match (watch.take)() {
-                Ok(()) if first => {}
-                Ok(()) => {
+                // Settings that were loaded since have no more use for it.
+                None => return false,
+                Some(Ok(())) if first => {}
+                Some(Ok(())) => {
                     self.counts.taken.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(watched = watch.name, "a file was rotated, and what is new is in use");
                 }
-                Err(why) => {
+                Some(Err(why)) => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
                         watched = watch.name,
@@ -164,7 +191,8 @@ impl Rotation {
                     );
                 }
             }
-        }
+            true
+        });
     }
 }
 
@@ -218,8 +246,8 @@ mod tests {
     fn watched(path: &Path) -> (Rotation, Arc<Mutex<String>>) {
         let taken = Arc::new(Mutex::new(String::new()));
         let mut rotation = Rotation::new();
-        let (file, into) = (path.to_owned(), Arc::clone(&taken));
-        rotation.watch("a test", [path], move || {
+        let file = path.to_owned();
+        rotation.watch("a test", [path], Arc::clone(&taken), move |into| {
             let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
             if text.is_empty() {
                 return Err("it is empty".to_owned());
@@ -293,10 +321,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_ends_when_nobody_uses_what_it_keeps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "one").unwrap();
+        let (mut rotation, taken) = watched(&path);
+        rotation.look_once();
+        drop(taken);
+        std::fs::write(&path, "two").unwrap();
+        (0..2).for_each(|_| rotation.look_once());
+        assert!(rotation.watches.is_empty());
+        rotation.run(CancellationToken::new()).await;
+    }
+
+    #[tokio::test]
     async fn it_ends_when_it_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        let (rotation, _) = watched(&path);
+        let (rotation, _taken) = watched(&path);
         let stop = CancellationToken::new();
         let running = tokio::spawn(rotation.run(stop.clone()));
         stop.cancel();

@@ -24,6 +24,12 @@ impl ClientIdentity {
         read(certificates, key).map(|read| Self(SecretCell::new(read)))
     }
 
+    /// Whether somebody has another handle of it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+
     /// Shows another one from now on.
     ///
     /// # Errors

@@ -27,6 +27,12 @@ impl<T> SecretCell<T> {
         (held.0, Arc::clone(&held.1))
     }
 
+    /// Whether somebody has another handle of it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Puts another value in its place.
     pub fn replace(&self, value: T) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -9,9 +9,9 @@ use tokio::process::{Child, Command};
 
 use crate::hostile;
 
-const UPSTREAM: u16 = 18_900;
+pub(crate) const UPSTREAM: u16 = 18_900;
 const BARE: u16 = 18_901;
-const GATEWAY: u16 = 18_910;
+pub(crate) const GATEWAY: u16 = 18_910;
 /// Kernel ticks per second of `/proc/PID/stat`.
 const TICKS: f64 = 100.0;
 
@@ -44,10 +44,10 @@ const TRACED: [Setup; 2] = [
 const CROWD: u32 = 128;
 
 /// Runs everything, or with `ledgers` first the comparison of ledgers alone, with `hostile` what a hostile crowd does to
-/// good callers. Options: rounds, seconds per round, connections.
+/// good callers, with `start` how soon a gateway answers and what it holds idle. Options: rounds, seconds per round, connections.
 pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
     let (part, options) = match options {
-        [part @ ("ledgers" | "hostile"), rest @ ..] => (*part, rest),
+        [part @ ("ledgers" | "hostile" | "start"), rest @ ..] => (*part, rest),
         all => ("", all),
     };
     let number =
@@ -57,6 +57,12 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
     let folder = std::env::temp_dir().join(format!("restore-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let _upstream = pinned(1, &own, &["upstream", &UPSTREAM.to_string()])?;
+    if part == "start" {
+        let gateway = own.with_file_name("restore-gateway");
+        crate::start::run(&gateway, &folder, number(0, 21)).await?;
+        let _ = std::fs::remove_dir_all(&folder);
+        return Ok(());
+    }
     if part == "hostile" {
         let (rounds, seconds) = (number(0, 7), number(1, 5));
         let field = start(&own, &folder, &[MEMORY, SQLITE]).await?;
@@ -225,7 +231,7 @@ fn report(contenders: &[Contender], connections: u32, rounds: u32) {
 }
 
 /// Least, median, greatest.
-fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
@@ -261,11 +267,12 @@ baseline = false
     Ok(path)
 }
 
-fn pinned(core: u32, program: &PathBuf, arguments: &[&str]) -> Result<Child, String> {
+pub(crate) fn pinned(core: u32, program: &PathBuf, arguments: &[&str]) -> Result<Child, String> {
     Command::new("taskset")
         .args(["-c", &core.to_string()])
         .arg(program)
         .args(arguments)
+        .env("WEBHOOK_SECRET", "whsec_cmVzdG9yZS1nYXRld2F5LWJlbmNoLTAwMDAwMDAw")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -291,7 +298,7 @@ fn cpu_seconds(child: &Child) -> Result<f64, String> {
     Ok((ticks(11) + ticks(12)) / TICKS)
 }
 
-fn resident(child: &Child) -> Result<f64, String> {
+pub(crate) fn resident(child: &Child) -> Result<f64, String> {
     let status = proc_file(child, "status")?;
     let kib = status
         .lines()

@@ -10,6 +10,7 @@ mod conduct;
 mod hostile;
 mod load;
 mod serve;
+mod start;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
