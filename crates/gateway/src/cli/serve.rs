@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::{SettingsFile, told_to_stop};
 use crate::Gateway;
 
@@ -19,9 +21,8 @@ pub(super) struct Options {
 }
 
 /// Loads the settings whenever SIGHUP comes; what comes of it is logged there.
-async fn reload_when_told(gateway: &Gateway) {
-    use tokio::signal::unix::{SignalKind, signal};
-    if let Ok(mut told) = signal(SignalKind::hangup()) {
+async fn reload_when_told(gateway: &Gateway, told: std::io::Result<Signal>) {
+    if let Ok(mut told) = told {
         while told.recv().await.is_some() {
             let _ = gateway.reload().await;
         }
@@ -35,6 +36,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
         eprintln!("error: {why}");
         return ExitCode::FAILURE;
     }
+    // Before anything else: until somebody listens, this signal ends the process.
+    let told_to_reload = signal(SignalKind::hangup());
     // Before the first secret is read.
     super::private::keep_memory_private();
     let settings = match options.file.load() {
@@ -51,7 +54,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
     };
     tokio::select! {
         () = told_to_stop() => {}
-        () = reload_when_told(&gateway) => {}
+        () = reload_when_told(&gateway, told_to_reload) => {}
     }
     tracing::info!("told to stop; draining");
     let in_time = gateway.stop().await;
