@@ -16,6 +16,7 @@ mod crash;
 mod credentials;
 mod disk;
 mod docs_page;
+mod docs_reference;
 mod documents;
 mod doors;
 mod doors_callers;
