@@ -15,6 +15,7 @@ mod contract;
 mod crash;
 mod credentials;
 mod disk;
+mod docs_commands;
 mod docs_page;
 mod docs_reference;
 mod documents;
