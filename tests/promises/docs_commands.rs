@@ -13,6 +13,7 @@ const PAGES: &[(&str, usize)] = &[
     ("docs/how-to/credentials.md", 0),
     ("docs/how-to/high-availability.md", 0),
     ("docs/how-to/migration.md", 0),
+    ("docs/how-to/release.md", 4),
     ("docs/how-to/sidecar.md", 0),
     ("docs/how-to/unknown.md", 0),
 ];
@@ -60,6 +61,11 @@ fn an_unknown_is_as_it_says() {
 }
 
 #[test]
+fn releasing_is_as_it_says() {
+    follow("docs/how-to/release.md");
+}
+
+#[test]
 fn moving_is_as_it_says() {
     assert!(follow("docs/how-to/migration.md").compared >= 4);
 }
@@ -101,7 +107,8 @@ fn no_page_with_commands_is_left_out() {
         let blocks = pages::blocks(&text);
         // Where a shell would be shown in another way, it would not be run.
         for block in &blocks {
-            let known = ["sh", "text", "toml", "json", "csv", "mermaid", ""].contains(&block.language.as_str());
+            let known =
+                ["sh", "text", "toml", "json", "csv", "mermaid", ""].contains(&block.language.as_str());
             assert!(known, "{name}:{}: what is {:?}?", block.line, block.language);
         }
         if blocks.iter().any(|block| block.language == "sh") {
@@ -112,6 +119,24 @@ fn no_page_with_commands_is_left_out() {
     let mut followed: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
     followed.sort_unstable();
     assert_eq!(with_commands, followed);
+}
+
+/// What cannot be run by a test because it runs the tests, or takes minutes, is a task that there is at least.
+#[test]
+fn every_task_of_the_pages_is_one() {
+    let usage = std::process::Command::new("sh").arg(root().join("dev")).output().expect("sh runs");
+    let usage = String::from_utf8_lossy(&usage.stdout).into_owned();
+    let mut tasks = 0;
+    for (name, text) in all_pages() {
+        for block in pages::blocks(&text).iter().filter(|block| block.about.starts_with("no-run: ")) {
+            for line in block.text.lines().filter_map(|line| line.strip_prefix("./dev ")) {
+                let task = line.split_whitespace().next().unwrap_or_default();
+                tasks += 1;
+                assert!(usage.contains(&format!("./dev {task} ")), "{name}:{}: {task}: {usage}", block.line);
+            }
+        }
+    }
+    assert!(tasks >= 5, "{tasks}");
 }
 
 #[test]
@@ -126,7 +151,8 @@ fn every_link_leads_somewhere() {
             }
             links += 1;
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { here.clone() } else { here.parent().expect("a folder").join(file) };
+            let target =
+                if file.is_empty() { here.clone() } else { here.parent().expect("a folder").join(file) };
             assert!(target.exists(), "{name}: {link} leads nowhere");
             if !anchor.is_empty() {
                 let page = std::fs::read_to_string(&target).expect("a page");
