@@ -198,15 +198,13 @@ fn shell(folder: &Path, script: &str) -> (bool, String) {
         if ! kill -0 \"$2\" 2>/dev/null; then break; fi; sleep 0.1; done\n\
         echo \"$3: it does not come up\"; exit 1; }\n";
     let script = format!(
-        "trap 'echo \"stopped in the block at $place\" >&2' EXIT\nplace=begin\n{up}{script}\ntrap - EXIT\n"
+        "trap 'echo \"stopped in the block at $place\" >&2' EXIT\nplace=begin\nPATH=$PWD/bin:$PATH\n{up}{script}\ntrap - EXIT\n"
     );
     std::fs::write(folder.join("page.sh"), script).expect("written");
-    let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap_or_default());
     let said = std::fs::File::create(folder.join("said")).expect("a file");
     let mut child = Command::new("timeout")
         .args(["--signal=KILL", "180", "sh", "page.sh"])
         .current_dir(folder)
-        .env("PATH", path)
         .env("HOME", folder)
         .stdin(Stdio::null())
         .stdout(said.try_clone().expect("a file"))
