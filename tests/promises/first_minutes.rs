@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
@@ -137,10 +137,15 @@ fn same_shape(shown: &Value, answer: &Value, place: &str) {
 #[tokio::test]
 async fn the_commands_of_the_first_screen_exist() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
-    let first = blocks(&readme, "sh")[0];
-    let commands: Vec<&str> =
-        first.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).collect();
-    assert_eq!(commands.len(), 2, "two commands: {first}");
+    let all = restore_tests::pages::blocks(&readme);
+    let commands: Vec<&str> = all[..2]
+        .iter()
+        .flat_map(|block| block.text.lines())
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .collect();
+    assert_eq!(commands.len(), 2, "two commands: {commands:?}");
+    let screen = readme.lines().position(|line| line.starts_with("## ")).expect("a heading");
+    assert!(all[1].line < screen && screen < 40, "they are on the first screen");
     let help = run(Command::new(binary()).arg("--help")).await;
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     for command in commands {
@@ -154,8 +159,8 @@ async fn the_commands_of_the_first_screen_exist() {
         }
     }
     // Every other subcommand that the README names is one.
-    for block in blocks(&readme, "sh") {
-        for line in block.lines().filter_map(|line| line.strip_prefix("restore-gateway ")) {
+    for block in all.iter().filter(|block| block.language == "sh") {
+        for line in block.text.lines().filter_map(|line| line.strip_prefix("restore-gateway ")) {
             let name = line.split_whitespace().next().expect("a subcommand");
             assert!(help.contains(&format!("  {name} ")), "{name}: {help}");
         }

@@ -9,6 +9,7 @@ mod contract;
 pub mod h2;
 mod http_client;
 pub mod issuer;
+pub mod pages;
 mod process;
 pub mod raw;
 mod receiver;

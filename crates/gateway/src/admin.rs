@@ -287,6 +287,7 @@ impl Admin {
             status,
             &json!({
                 "ready": reasons.is_empty(),
+                "version": crate::version(),
                 "reasons": reasons,
                 "upstreams": upstreams,
                 "settings": self.reload.view(),

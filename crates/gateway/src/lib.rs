@@ -31,8 +31,8 @@ mod upstreams;
 mod way_in;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -64,6 +64,17 @@ const ADMIN_CONNECTIONS: usize = 256;
 const ADMIN_STREAMS: usize = 64;
 /// How long they have to end when the gateway stops.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
+
+/// The version, and behind a `+` the commit where the build was told of one (`RESTORE_GATEWAY_COMMIT`): a build asks
+/// git nothing, so that one of an archive is the same as one of a checkout.
+#[must_use]
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let commit = option_env!("RESTORE_GATEWAY_COMMIT").filter(|commit| !commit.is_empty());
+        [Some(env!("CARGO_PKG_VERSION")), commit].into_iter().flatten().collect::<Vec<_>>().join("+")
+    });
+    &VERSION
+}
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]

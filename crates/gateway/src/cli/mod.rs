@@ -24,6 +24,7 @@ mod operate;
 mod papers;
 mod preview;
 mod private;
+mod reference;
 mod restore;
 mod routes;
 mod serve;
@@ -39,9 +40,12 @@ const DEFAULT_PATH: &str = "restore-gateway.toml";
 #[derive(Parser)]
 #[command(
     name = "restore-gateway",
-    version,
+    version = crate::version(),
     about = "One restore request, three generations of backup API, at most once",
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done; 1 a restore failed, or a check found faults at run time; 2 the command line is wrong; \
+                  3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the \
+                  gateway was not reached; 78 the settings have faults."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -105,6 +109,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print a page of the reference, as Markdown
+    Reference(reference::Options),
     /// Write the manual pages into a folder
     Man {
         /// The folder
@@ -197,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Openapi => print_text(crate::api::OPENAPI),
         Command::Explain { key } => explain(&key),
         Command::Completions { shell } => papers::completions(shell),
+        Command::Reference(options) => reference::run(&options),
         Command::Man { folder } => papers::manual(&folder),
         Command::Restore(command) => with_runtime(restore::run(command)),
         Command::DefaultConfig => print_text(settings::DEFAULT_TOML),

@@ -16,6 +16,10 @@ const NOT_TWINS: &[&str] = &[
     "RESTORE_GATEWAY_ADMIN",
     "RESTORE_GATEWAY_RECOVERY",
     "RESTORE_GATEWAY_TOKEN",
+    "RESTORE_GATEWAY_URL",
+    "RESTORE_GATEWAY_API_KEY",
+    // Where it is built; containers hand it on.
+    "RESTORE_GATEWAY_COMMIT",
     restore_engine::crash::VARIABLE,
 ];
 

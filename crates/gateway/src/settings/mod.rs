@@ -24,6 +24,7 @@ mod environment;
 mod faults;
 mod keys;
 mod kinds;
+mod listing;
 mod nearest;
 mod reader;
 mod render;
@@ -44,6 +45,7 @@ pub use restore_ledger::LedgerUrl;
 pub use at_start::read_at_start;
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
+pub use listing::listing;
 pub(crate) use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{

@@ -10,6 +10,7 @@ mod doors;
 mod follow_cbr;
 mod follow_csbs;
 mod follow_vbs;
+mod mapping;
 mod prepare;
 mod properties;
 mod schemas;

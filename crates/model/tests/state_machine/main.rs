@@ -2,6 +2,8 @@
 //! a table of every pair of state and event, and random histories that are checked step by step.
 
 #[cfg(test)]
+mod drawn;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod table;

@@ -147,7 +147,7 @@ pub(crate) fn event(seq: u32, cause: Cause, kind: EventKind) -> Event {
 }
 
 /// The state at the end of a row's path.
-fn reach(row: &str) -> State {
+pub(crate) fn reach(row: &str) -> State {
     let mut attempt = 0;
     let mut events = Vec::new();
     for (seq, column) in (1..).zip(path(row)) {

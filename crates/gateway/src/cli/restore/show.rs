@@ -127,7 +127,7 @@ pub(super) fn one(restore: &Value, output: Output) {
         println!("it takes longer than its route allows, and is followed on");
     }
     if restore["error"].is_object() {
-        println!("error     {}: {}", text(restore, "/error/title"), text(restore, "/error/detail"));
+        println!("error     {}: {}", text(restore, "/error/code"), text(restore, "/error/detail"));
         println!("effect    {}", text(restore, "/error/effect"));
     }
 }
