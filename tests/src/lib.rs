@@ -21,7 +21,7 @@ pub use contract::Contract;
 pub use http_client::{Answer, Http};
 pub use issuer::Issuer;
 pub use process::{Process, binary};
-pub use receiver::{Receiver, SpanSeen};
+pub use receiver::{MetricSeen, Receiver, SpanSeen};
 pub use settings::Settings;
 pub use world::World;
 pub use wrong_clock::WrongClock;

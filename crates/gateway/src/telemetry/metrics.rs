@@ -1,4 +1,4 @@
-//! Metrics: one set of instruments, shown as a Prometheus page. Labels are words of ours alone
+//! Metrics: one set of instruments, shown as a Prometheus page and exported over OTLP. Labels are words of ours alone
 //! (templates, classes, names from the settings), never ids or a stranger's text (S34).
 
 use std::sync::Arc;
@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use restore_engine::notify::Tally;
 use restore_engine::{Decision, Engine, Witness};
 use restore_ledger::Entry;
 use restore_model::{Event, EventKind, RestoreRequest};
 use restore_upstream::BreakerState;
+use tokio_util::sync::CancellationToken;
 
+use super::otlp;
+use super::stock::Stock;
 use super::traces::Losses;
 use crate::memory::Memory;
 use crate::reload::Reload;
@@ -22,6 +26,11 @@ use crate::reload::Reload;
 /// Bounds of a request's time, in seconds; a restore call waits for the cloud.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Bounds of a write into the ledger, in seconds.
+const WRITE_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+/// Bounds of a read's delay, in seconds; a cloud may ask for a quarter of an hour of quiet.
+const LAG_SECONDS: [f64; 11] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 420.0, 900.0];
 
 /// All metrics of one gateway.
 #[derive(Clone)]
@@ -33,8 +42,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// A set of its own, so that several gateways in one process do not mix.
-    pub(crate) fn new() -> Result<Self, String> {
+    /// A set of its own, so that several gateways in one process do not mix. Where there is a collector, it is sent
+    /// the same that the page shows; must be called within the runtime then.
+    pub(crate) fn new(collector: Option<&otlp::Options>) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -42,7 +52,20 @@ impl Metrics {
             .without_target_info()
             .build()
             .map_err(|error| error.to_string())?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let mut builder = SdkMeterProvider::builder().with_reader(exporter);
+        if let Some((options, interval)) = collector.and_then(|options| Some((options, options.metrics?))) {
+            let exporter = MetricExporter::builder()
+                .with_http()
+                .with_http_client(options.client()?)
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(options.address("metrics"))
+                .with_timeout(options.timeout)
+                .build()
+                .map_err(|error| error.to_string())?;
+            let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
+            builder = builder.with_reader(reader).with_resource(options.resource());
+        }
+        let provider = builder.build();
         let meter = provider.meter("restore-gateway");
         Ok(Self { registry, meter, provider })
     }
@@ -50,6 +73,13 @@ impl Metrics {
     /// The meter, for those who have instruments of their own.
     pub(crate) fn meter(&self) -> Meter {
         self.provider.meter("restore-gateway")
+    }
+
+    /// Sends what was counted last. Blocks.
+    pub(crate) fn shut_down(&self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::debug!(error = %error, "the last metrics were not taken");
+        }
     }
 
     /// The page.
@@ -75,7 +105,12 @@ impl Metrics {
             .u64_counter("restore_gateway.door.requests")
             .with_description("requests at native doors, by dialect, place and outcome")
             .build();
-        Requests { duration, at_doors }
+        let active = self
+            .meter
+            .i64_up_down_counter("http.server.active_requests")
+            .with_description("requests that are being worked on or wait for a restore")
+            .build();
+        Requests { duration, at_doors, active }
     }
 
     /// Counts the connections of a listener.
@@ -135,8 +170,19 @@ impl Metrics {
         Loads(loads)
     }
 
-    /// Counts what happens to restores.
-    pub(crate) fn restores(&self) -> Restores {
+    /// Shows what stands in the ledger of an engine, which is looked at until `stop`.
+    pub(crate) fn watch_stock(
+        &self,
+        engine: &Engine,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let stock = Stock::default();
+        stock.observe(&self.meter, engine);
+        stock.watch(engine.clone(), stop)
+    }
+
+    /// Counts what happens to restores, which are kept in a ledger of this system.
+    pub(crate) fn restores(&self, system: &'static str) -> Restores {
         let events = self
             .meter
             .u64_counter("restore_gateway.restore.events")
@@ -147,7 +193,21 @@ impl Metrics {
             .u64_counter("restore_gateway.caller.decisions")
             .with_description("what known callers asked for, by action and decision")
             .build();
-        Restores { events, decisions }
+        let writes = self
+            .meter
+            .f64_histogram("db.client.operation.duration")
+            .with_unit("s")
+            .with_description("time of a write of a restore into the ledger, the wait for others included")
+            .with_boundaries(WRITE_SECONDS.to_vec())
+            .build();
+        let lag = self
+            .meter
+            .f64_histogram("restore_gateway.poll.lag")
+            .with_unit("s")
+            .with_description("how much later than due a restore is read")
+            .with_boundaries(LAG_SECONDS.to_vec())
+            .build();
+        Restores { events, decisions, writes, lag, system }
     }
 
     /// Shows the breakers of an engine.
@@ -249,6 +309,7 @@ impl Metrics {
 pub(crate) struct Requests {
     duration: Histogram<f64>,
     at_doors: Counter<u64>,
+    active: UpDownCounter<i64>,
 }
 
 impl Requests {
@@ -266,6 +327,13 @@ impl Requests {
 }
 
 impl Requests {
+    /// One more is being worked on, until the guard is dropped.
+    pub(crate) fn begun(&self, method: &'static str) -> ActiveRequest {
+        let label = [KeyValue::new("http.request.method", method)];
+        self.active.add(1, &label);
+        ActiveRequest(self.active.clone(), label)
+    }
+
     /// One request at a native door has been answered. What has no place of its own was passed on, or was nothing.
     pub(crate) fn at_door(&self, dialect: &'static str, template: &'static str, status: u16) {
         let route = if template.is_empty() { "(passed on)" } else { template };
@@ -333,6 +401,15 @@ impl Loads {
     }
 }
 
+/// A request that is being worked on.
+pub(crate) struct ActiveRequest(UpDownCounter<i64>, [KeyValue; 1]);
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.add(-1, &self.1);
+    }
+}
+
 /// An open connection.
 pub(crate) struct OpenConnection(Connections);
 
@@ -347,9 +424,27 @@ impl Drop for OpenConnection {
 pub(crate) struct Restores {
     events: Counter<u64>,
     decisions: Counter<u64>,
+    writes: Histogram<f64>,
+    lag: Histogram<f64>,
+    system: &'static str,
 }
 
 impl Witness for Restores {
+    fn wrote(&self, operation: &'static str, took: Duration, fault: Option<&'static str>) {
+        let labels = [
+            KeyValue::new("db.system.name", self.system),
+            KeyValue::new("db.operation.name", operation),
+            KeyValue::new("error.type", fault.unwrap_or_default()),
+        ];
+        let labels = if fault.is_some() { &labels[..] } else { &labels[..2] };
+        self.writes.record(took.as_secs_f64(), labels);
+    }
+
+    fn read(&self, upstream: &str, late: Duration) {
+        let label = KeyValue::new("upstream", upstream.to_owned());
+        self.lag.record(late.as_secs_f64(), &[label]);
+    }
+
     fn witness(&self, entry: &Entry, event: &Event) {
         let generation = restore_generations::by_name(&entry.intent.route.generation);
         self.events.add(

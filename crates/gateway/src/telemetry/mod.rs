@@ -4,4 +4,6 @@
 pub(crate) mod links;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod otlp;
+pub(crate) mod stock;
 pub(crate) mod traces;
