@@ -13,6 +13,7 @@ pub mod raw;
 mod receiver;
 pub mod sdks;
 mod settings;
+pub mod tools;
 pub mod world;
 mod wrong_clock;
 
