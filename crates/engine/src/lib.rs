@@ -168,6 +168,8 @@ struct Shared {
     recovery: Mutex<Option<Recovery>>,
     /// Counts commits, of this process and, with a shared ledger, of the others.
     changed: watch::Sender<u64>,
+    /// Claimed from a silent replica, and not taken up because the ledger went away in between.
+    left_over: Mutex<Vec<RestoreId>>,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     /// What clouds have answered a moment ago to reads that were passed on.
@@ -200,6 +202,7 @@ impl Engine {
             keys: Cache::builder().max_capacity(10_000).time_to_live(KEY_COUNT).build(),
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
+            left_over: Mutex::default(),
             no_restore_read: Mutex::default(),
             passed: passed::Passed::default(),
             tasks: TaskTracker::new(),
