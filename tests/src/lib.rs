@@ -15,6 +15,7 @@ pub mod raw;
 mod receiver;
 pub mod sdks;
 mod settings;
+pub mod tools;
 pub mod world;
 mod wrong_clock;
 
@@ -24,7 +25,7 @@ pub use contract::Contract;
 pub use http_client::{Answer, Http};
 pub use issuer::Issuer;
 pub use process::{Process, binary};
-pub use receiver::{Receiver, SpanSeen};
+pub use receiver::{MetricSeen, Receiver, SpanSeen};
 pub use settings::Settings;
 pub use world::World;
 pub use wrong_clock::WrongClock;

@@ -1,5 +1,6 @@
-//! An OTLP receiver: takes traces over HTTP and keeps the spans.
+//! An OTLP receiver: takes traces and metrics over HTTP and keeps the spans, and what metrics there are.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
@@ -42,11 +44,29 @@ impl SpanSeen {
     }
 }
 
+/// A metric as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricSeen {
+    /// Its unit, empty where it counts.
+    pub unit: String,
+    /// What it means.
+    pub description: String,
+    /// The name of the service that sent it, as its resource says.
+    pub service: String,
+}
+
+/// What has arrived.
+#[derive(Default)]
+struct Kept {
+    spans: Vec<SpanSeen>,
+    metrics: BTreeMap<String, MetricSeen>,
+}
+
 /// The receiver.
 pub struct Receiver {
     /// Where it listens.
     pub addr: SocketAddr,
-    spans: Arc<Mutex<Vec<SpanSeen>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl Receiver {
@@ -57,8 +77,8 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
-        let spans: Arc<Mutex<Vec<SpanSeen>>> = Arc::default();
-        let kept = Arc::clone(&spans);
+        let all: Arc<Mutex<Kept>> = Arc::default();
+        let kept = Arc::clone(&all);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let kept = Arc::clone(&kept);
@@ -69,7 +89,7 @@ impl Receiver {
                 );
             }
         });
-        Self { addr, spans }
+        Self { addr, kept: all }
     }
 
     /// The spans so far.
@@ -78,19 +98,49 @@ impl Receiver {
     /// When a test has panicked while it held them.
     #[must_use]
     pub fn spans(&self) -> Vec<SpanSeen> {
-        self.spans.lock().expect("spans").clone()
+        self.kept.lock().expect("spans").spans.clone()
+    }
+
+    /// The metrics so far, by their names.
+    ///
+    /// # Panics
+    /// When a test has panicked while it held them.
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, MetricSeen> {
+        self.kept.lock().expect("metrics").metrics.clone()
     }
 }
 
 async fn take(
-    kept: Arc<Mutex<Vec<SpanSeen>>>,
+    kept: Arc<Mutex<Kept>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let of_metrics = request.uri().path() == "/v1/metrics";
     let body =
         request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let mut kept = kept.lock().expect("what has arrived");
+    if of_metrics {
+        let export = ExportMetricsServiceRequest::decode(body).unwrap_or_default();
+        for from in export.resource_metrics {
+            let attributes = from.resource.unwrap_or_default().attributes;
+            let service = attributes.into_iter().find(|pair| pair.key == "service.name");
+            let service = match service.and_then(|pair| pair.value?.value) {
+                Some(Any::StringValue(text)) => text,
+                _ => String::new(),
+            };
+            for metric in from.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                let seen = MetricSeen {
+                    unit: metric.unit,
+                    description: metric.description,
+                    service: service.clone(),
+                };
+                kept.metrics.insert(metric.name, seen);
+            }
+        }
+        return Ok(Response::new(Full::default()));
+    }
     let export = ExportTraceServiceRequest::decode(body).unwrap_or_default();
     let spans = export.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
-    let mut kept = kept.lock().expect("spans");
     for span in spans {
         let attributes = span.attributes.into_iter().map(|pair| {
             let value = match pair.value.and_then(|value| value.value) {
@@ -102,7 +152,7 @@ async fn take(
             };
             (pair.key, value)
         });
-        kept.push(SpanSeen {
+        kept.spans.push(SpanSeen {
             name: span.name,
             kind: span.kind,
             trace_id: hex(&span.trace_id),

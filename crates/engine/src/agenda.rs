@@ -77,7 +77,7 @@ pub(crate) struct Lane {
 #[derive(Default)]
 struct Turns {
     order: VecDeque<ProjectId>,
-    restores: HashMap<ProjectId, VecDeque<RestoreId>>,
+    restores: HashMap<ProjectId, VecDeque<(Instant, RestoreId)>>,
 }
 
 impl Lane {
@@ -90,13 +90,19 @@ impl Lane {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, project: &ProjectId, id: RestoreId) {
+    /// How many restores wait here for their read.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().restores.values().map(VecDeque::len).sum()
+    }
+
+    /// Lets a restore wait for its turn, which was due `at`.
+    pub(crate) fn push(&self, project: &ProjectId, at: Instant, id: RestoreId) {
         let mut turns = self.waiting();
         let Turns { order, restores } = &mut *turns;
         match restores.get_mut(project) {
-            Some(waiting) => waiting.push_back(id),
+            Some(waiting) => waiting.push_back((at, id)),
             None => {
-                restores.insert(project.clone(), VecDeque::from([id]));
+                restores.insert(project.clone(), VecDeque::from([(at, id)]));
                 order.push_back(project.clone());
             }
         }
@@ -104,29 +110,29 @@ impl Lane {
         self.more.notify_one();
     }
 
-    fn pop(&self) -> Option<RestoreId> {
+    fn pop(&self) -> Option<(Instant, RestoreId)> {
         let mut turns = self.waiting();
         let project = turns.order.pop_front()?;
         let waiting = turns.restores.get_mut(&project)?;
-        let id = waiting.pop_front();
+        let first = waiting.pop_front();
         if waiting.is_empty() {
             turns.restores.remove(&project);
         } else {
             turns.order.push_back(project);
         }
-        id
+        first
     }
 
-    /// Waits until one is due here and may be read, its first read being paid for.
-    async fn next(&self) -> RestoreId {
+    /// Waits until one is due here and may be read, its first read being paid for; says for when it was due.
+    async fn next(&self) -> (Instant, RestoreId) {
         loop {
             while self.waiting().order.is_empty() {
                 self.more.notified().await;
             }
             // Whose turn it is, is decided after the wait.
             self.budget.take().await;
-            if let Some(id) = self.pop() {
-                return id;
+            if let Some(next) = self.pop() {
+                return next;
             }
         }
     }
@@ -156,7 +162,7 @@ impl Engine {
                 }
             };
             if let (Some(lane), Some(project)) = (lane, project) {
-                lane.push(&project, id);
+                lane.push(&project, at, id);
             } else {
                 // There is nothing to read it with: only its deadlines are looked at.
                 let engine = self.clone();
@@ -170,10 +176,14 @@ impl Engine {
         let rounds = Arc::new(Semaphore::new(MAX_ROUNDS));
         loop {
             let Ok(round) = Arc::clone(&rounds).acquire_owned().await else { return };
-            let id = tokio::select! {
+            let (due, id) = tokio::select! {
                 () = self.0.stop.cancelled() => return,
-                id = lane.next() => id,
+                next = lane.next() => next,
             };
+            let intent = self.live().get(&id).and_then(|known| known.intent.clone());
+            if let Some(intent) = intent {
+                self.0.witness.read(&intent.route.upstream, due.elapsed());
+            }
             let engine = self.clone();
             self.0.tasks.spawn(async move {
                 tokio::select! {
@@ -219,16 +229,16 @@ mod tests {
             ["a", "b"].map(|digit| digit.repeat(32).parse().expect("a project id"));
         let of_many: Vec<_> = (0..100).map(id).collect();
         for id in &of_many {
-            lane.push(&many, *id);
+            lane.push(&many, Instant::now(), *id);
         }
         let of_few = [id(1_000), id(1_001)];
         for id in of_few {
-            lane.push(&few, id);
+            lane.push(&few, Instant::now(), id);
         }
         let begun = Instant::now();
         let mut order = Vec::new();
         for _ in 0..6 {
-            order.push(lane.next().await);
+            order.push(lane.next().await.1);
         }
         assert_eq!(order, [of_many[0], of_few[0], of_many[1], of_few[1], of_many[2], of_many[3]]);
         // One a second, but the first.

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
-use restore_ledger::{Entry, Ledger, LedgerError, Recovery};
+use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
 use restore_model::{
     Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength,
     Timestamp,
@@ -113,6 +113,12 @@ pub trait Witness: Send + Sync + 'static {
 
     /// Called with every decision on what a known caller may do.
     fn decided(&self, decision: &Decision<'_>);
+
+    /// Called with every write of a restore into the ledger, how long it took, and the kind of fault.
+    fn wrote(&self, _operation: &'static str, _took: Duration, _fault: Option<&'static str>) {}
+
+    /// Called when a restore that was due is read, with how much later than due that is.
+    fn read(&self, _upstream: &str, _late: Duration) {}
 }
 
 /// What is kept in memory of a restore that is not final.
@@ -162,6 +168,8 @@ struct Shared {
     recovery: Mutex<Option<Recovery>>,
     /// Counts commits, of this process and, with a shared ledger, of the others.
     changed: watch::Sender<u64>,
+    /// Claimed from a silent replica, and not taken up because the ledger went away in between.
+    left_over: Mutex<Vec<RestoreId>>,
     /// Upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     /// What clouds have answered a moment ago to reads that were passed on.
@@ -194,6 +202,7 @@ impl Engine {
             keys: Cache::builder().max_capacity(10_000).time_to_live(KEY_COUNT).build(),
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
+            left_over: Mutex::default(),
             no_restore_read: Mutex::default(),
             passed: passed::Passed::default(),
             tasks: TaskTracker::new(),
@@ -271,6 +280,22 @@ impl Engine {
         reasons
     }
 
+    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas
+    /// included.
+    ///
+    /// # Errors
+    /// When it cannot be written or read.
+    pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
+        self.0.ledger.ready().await?;
+        self.0.ledger.unfinished().await
+    }
+
+    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
+    #[must_use]
+    pub fn waiting_reads(&self) -> Vec<(String, usize)> {
+        self.rules().waiting()
+    }
+
     /// The breaker of each upstream.
     #[must_use]
     pub fn breakers(&self) -> Vec<(String, BreakerState)> {
@@ -281,10 +306,15 @@ impl Engine {
             .collect()
     }
 
+    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
+    pub fn leave(&self) {
+        self.0.stop.cancel();
+    }
+
     /// Lets sends that are under way finish and be written down, at most so long, then closes the
     /// ledger. Returns whether everything was written in time.
     pub async fn drain(&self, patience: Duration) -> bool {
-        self.0.stop.cancel();
+        self.leave();
         self.0.tasks.close();
         let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
         self.0.ledger.close().await;
@@ -320,9 +350,20 @@ impl Engine {
     ) -> Result<Entry, LedgerError> {
         let seen = entry.state.seq;
         let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds);
-        let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await?;
+        let begun = Instant::now();
+        let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await;
+        self.0.witness.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
+        let after = after?;
         self.told(&after, &events);
         Ok(after)
+    }
+
+    /// Asks the ledger to take one in.
+    async fn enter(&self, new: NewEntry) -> Result<Accept, LedgerError> {
+        let begun = Instant::now();
+        let accepted = self.0.ledger.accept(new).await;
+        self.0.witness.wrote("accept", begun.elapsed(), accepted.as_ref().err().map(LedgerError::kind));
+        accepted
     }
 
     /// What follows every commit.

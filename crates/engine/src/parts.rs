@@ -165,7 +165,7 @@ impl Engine {
             duplicate_window_seconds: 0,
             may_keep_key: true,
         };
-        match self.0.ledger.accept(new).await? {
+        match self.enter(new).await? {
             Accept::New(entry) => {
                 self.told(&entry, &events);
                 Ok(entry)

@@ -5,6 +5,7 @@
 //! The same patrol hears what other replicas have written, so that whoever waits here learns of it,
 //! and forgets what need not be kept any longer.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use restore_ledger::{Entry, LedgerError, Position};
@@ -50,17 +51,48 @@ impl Engine {
 
     /// Everything that no living process holds becomes this one's.
     async fn take_over(&self) -> Result<usize, LedgerError> {
-        let mut count = 0;
+        let mut count = self.take_up_left_over().await?;
         loop {
             let entries = self.0.ledger.claim(HANDFUL).await?;
             if entries.is_empty() {
                 return Ok(count);
             }
             count += entries.len();
-            for entry in entries {
-                self.take_up(entry).await?;
+            let ids: Vec<RestoreId> = entries.iter().map(|entry| entry.intent.id).collect();
+            for (entry, left) in entries.into_iter().zip((0..).map(|done| &ids[done..])) {
+                if let Err(error) = self.take_up(entry).await {
+                    // They are this process's now: nobody else would find them.
+                    self.left_over().extend(left);
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// What was claimed before and could not be taken up, as far as it is still this process's.
+    async fn take_up_left_over(&self) -> Result<usize, LedgerError> {
+        let ids = std::mem::take(&mut *self.left_over());
+        for (done, id) in ids.iter().enumerate() {
+            let again = async {
+                match self.0.ledger.take(*id).await? {
+                    true => self.0.ledger.get(*id).await,
+                    false => Ok(None),
+                }
+            };
+            let taken_up = match again.await {
+                Ok(Some(entry)) => self.take_up(entry).await,
+                other => other.map(drop),
+            };
+            if let Err(error) = taken_up {
+                self.left_over().extend(&ids[done..]);
+                return Err(error);
+            }
+        }
+        Ok(ids.len())
+    }
+
+    fn left_over(&self) -> MutexGuard<'_, Vec<RestoreId>> {
+        self.0.left_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on with one restore where it stood.

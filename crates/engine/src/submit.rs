@@ -345,7 +345,7 @@ impl Engine {
             may_keep_key: self.may_keep_key(submission).await?,
         };
         crash::point("before_accept");
-        let accepted = self.0.ledger.accept(new).await.map_err(unavailable)?;
+        let accepted = self.enter(new).await.map_err(unavailable)?;
         if let Accept::New(entry) = &accepted {
             crash::point("accepted");
             self.told(entry, &events);

@@ -28,6 +28,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// How many restores wait in each lane.
+    pub(crate) fn waiting(&self) -> Vec<(String, usize)> {
+        self.lanes.iter().map(|(upstream, lane)| (upstream.clone(), lane.len())).collect()
+    }
+
     /// Every lane, once.
     pub(crate) fn lanes(&self) -> impl Iterator<Item = Arc<Lane>> + '_ {
         self.lanes.values().chain([&self.no_lane]).cloned()

@@ -13,7 +13,7 @@ use restore_engine::{
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{
     Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
-    Query, Record, Recovery, Told, Waiting,
+    Query, Record, Recovery, Told, Unfinished, Waiting,
 };
 use restore_model::{Code, Effect, Event, RestoreId, Status, SystemClock, Timestamp};
 use restore_simulator::Simulator;
@@ -83,6 +83,7 @@ impl Ledger for Away {
         set_recovery(recovery: Option<Recovery>) -> ();
         handle_taken(upstream: &'a str, handle_id: &'a str, but: RestoreId) -> bool;
         ready() -> ();
+        unfinished() -> Unfinished;
     }
 }
 

@@ -50,7 +50,7 @@ use crate::memory::Memory;
 use crate::reload::{Again, Loaded, Loader, Places, Reload};
 use crate::rotation::Rotation;
 use crate::serving::Lasting;
-use crate::settings::{Listener, LogFormat, Settings};
+use crate::settings::{LedgerUrl, Listener, LogFormat, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
 
@@ -154,6 +154,8 @@ pub struct Gateway {
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
     traces: Option<SdkTracerProvider>,
+    metrics: Metrics,
+    unready: Duration,
     drain: Duration,
 }
 
@@ -172,10 +174,12 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub async fn start_with(settings: &Settings, start: Start) -> Result<Self, StartError> {
         restore_model::schema::warm_up();
-        let metrics = Metrics::new().map_err(StartError::Setup)?;
+        let collector = collector(settings);
+        let metrics = Metrics::new(collector.as_ref()).map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
         let losses = Arc::new(Losses::default());
-        let traces = traces(settings, &losses)?;
+        let traces = collector.map(|options| telemetry::traces::provider(&options, &losses));
+        let traces = traces.transpose().map_err(StartError::Setup)?;
         let log_level = telemetry::logs::install(
             telemetry::logs::Options {
                 level: settings.telemetry.log_level,
@@ -192,7 +196,12 @@ impl Gateway {
         let built =
             upstreams::build(settings, None, &start.clock, &mut rotation).map_err(StartError::Setup)?;
         let now = start.clock.now();
-        let witness = Arc::new(metrics.restores());
+        let system = match settings.ledger.url {
+            LedgerUrl::Memory => "memory",
+            LedgerUrl::Sqlite(_) => "sqlite",
+            LedgerUrl::Postgres(_) => "postgresql",
+        };
+        let witness = Arc::new(metrics.restores(system));
         let engine = Engine::new(ledger, built.routes.clone(), policy(settings), start.clock, witness);
         if start.recovery {
             let reason = "the gateway was started with --recovery";
@@ -248,6 +257,7 @@ impl Gateway {
             metrics: metrics.connections("api"),
             reached: metrics.limits(),
             memory: memory.clone(),
+            leaving: Arc::clone(&stopping),
             tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
         };
         let admin_options = listener::Options {
@@ -263,6 +273,7 @@ impl Gateway {
             tokio::spawn(listener::serve(api, places.api.clone(), options.clone(), stop.clone())),
             tokio::spawn(listener::serve(admin, places.admin.clone(), admin_options, stop.clone())),
             tokio::spawn(memory.watch(stop.clone())),
+            tokio::spawn(metrics.watch_stock(&engine, stop.clone())),
         ];
         let rotations = rotation.counts();
         listeners.push(tokio::spawn(rotation.run(stop.clone())));
@@ -295,6 +306,8 @@ impl Gateway {
             stop,
             listeners,
             traces,
+            metrics,
+            unready: settings.limits.unready_seconds,
             drain: settings.limits.drain_seconds,
         })
     }
@@ -325,24 +338,28 @@ impl Gateway {
         self.reload.ask().await
     }
 
-    /// Drains: takes nothing more in, lets what is under way finish and be written down, flushes
+    /// Says for a while that it is not ready, then drains: takes nothing more in, lets what is under way finish and be written down, flushes
     /// the telemetry. Returns whether everything was done in time; what was not is found in the
     /// ledger at the next start.
     pub async fn stop(self) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
+        // A balancer hears of it before the listeners close.
+        tokio::time::sleep(self.unready).await;
         self.stop.cancel();
-        // Restores that are being sent first: whoever waits for one is answered by that.
-        let drained = self.engine.drain(self.drain);
-        let closed = async {
-            for listener in self.listeners {
-                let _ = listener.await;
-            }
-        };
-        let (drained, ()) = tokio::join!(drained, closed);
-        if let Some(traces) = self.traces {
-            // Blocks, and needs the runtime's threads meanwhile.
-            let _ = tokio::task::spawn_blocking(move || traces.shutdown()).await;
+        let end = tokio::time::Instant::now() + self.drain;
+        // Whoever waits for a restore is answered with how it stands.
+        self.engine.leave();
+        // The ledger goes last: what was let in may still need it.
+        for listener in self.listeners {
+            let _ = listener.await;
         }
+        let drained = self.engine.drain(end.saturating_duration_since(tokio::time::Instant::now())).await;
+        // Blocks, and needs the runtime's threads meanwhile.
+        let told = tokio::task::spawn_blocking(move || {
+            self.metrics.shut_down();
+            self.traces.map(|traces| traces.shutdown())
+        });
+        let _ = told.await;
         drained
     }
 }
@@ -361,15 +378,16 @@ fn opentelemetry_meter(metrics: &Metrics) {
     restore_upstream::measure_with(&metrics.meter());
 }
 
-fn traces(settings: &Settings, losses: &Arc<Losses>) -> Result<Option<SdkTracerProvider>, StartError> {
-    let Some(endpoint) = &settings.telemetry.otlp_endpoint else { return Ok(None) };
-    let options = telemetry::traces::Options {
-        endpoint: endpoint.clone(),
+/// Who is told of traces and metrics.
+fn collector(settings: &Settings) -> Option<telemetry::otlp::Options> {
+    Some(telemetry::otlp::Options {
+        endpoint: settings.telemetry.otlp_endpoint.clone()?,
         service_name: settings.telemetry.service_name.clone(),
+        instance: uuid::Uuid::new_v4().to_string(),
         timeout: settings.telemetry.export_timeout_seconds,
         queue: settings.telemetry.queue,
-    };
-    telemetry::traces::provider(&options, losses).map(Some).map_err(StartError::Setup)
+        metrics: settings.telemetry.otlp_metrics_seconds,
+    })
 }
 
 /// The receivers of webhooks.

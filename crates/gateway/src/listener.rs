@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     pub(crate) metrics: Connections,
     pub(crate) reached: LimitsReached,
     pub(crate) memory: Memory,
+    /// Set once the gateway is about to stop: answers close their connections then, so that whoever keeps one open
+    /// opens the next one elsewhere and never finds a listener that has closed.
+    pub(crate) leaving: Arc<AtomicBool>,
     /// None is plain HTTP.
     pub(crate) tls: Option<Arc<Tls>>,
 }
@@ -138,6 +142,7 @@ async fn talk<I, S, B>(
     let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
     let (guarded, shared) = Guarded::new(socket, terms);
     let guard = Arc::clone(&shared);
+    let leaving = Arc::clone(&options.leaving);
     let handler = service_fn(move |mut request: Request<Incoming>| {
         let verdict = shared.begin(request.method(), request.headers().len());
         let framing = Framing { verdict, connection: Arc::clone(&shared) };
@@ -149,14 +154,15 @@ async fn talk<I, S, B>(
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(Arc::clone(certificate));
         }
-        let shared = Arc::clone(&shared);
+        let (shared, leaving) = (Arc::clone(&shared), Arc::clone(&leaving));
+        let http1 = request.version() < Version::HTTP_2;
         let answer = service.clone().call(request);
         async move {
             let mut answer = answer.await?;
             if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM) {
                 shared.pauses();
             }
-            if !shared.end() {
+            if !shared.end() || (http1 && leaving.load(Ordering::Relaxed)) {
                 // The rest of an unread body would be taken for the next request.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

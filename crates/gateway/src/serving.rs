@@ -130,7 +130,7 @@ impl Lasting {
                     settings.telemetry.sample_ratio,
                     settings.telemetry.trust_parent,
                     self.exporting,
-                    settings.telemetry.access_log,
+                    settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),
                 ),
                 callers: Arc::clone(&callers),
                 rate: rate.clone(),

@@ -3,12 +3,12 @@
 //! of writes with the rows they touch, and stores what came of it; so all stores decide alike.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use restore_model::{Event, Handle, Intent, RestoreId, State, Status, Timestamp};
 
-use crate::{Accept, Entry, LedgerError, NewEntry, Pruned, Query};
+use crate::{Accept, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
 /// A [`NewEntry`], with all that can be worked out before the book is opened.
 #[derive(Clone, Debug)]
@@ -127,6 +127,25 @@ impl Book {
             self.finish(id);
         }
         Ok(entry)
+    }
+
+    /// Whatever has not ended holds a lock, and nothing else does.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        let ids: BTreeSet<RestoreId> = self.locks.values().copied().collect();
+        let mut tally = Unfinished::default();
+        for row in ids.iter().filter_map(|id| self.rows.get(id)) {
+            let state = &row.state;
+            match tally.by_status.iter_mut().find(|(status, _)| *status == state.status) {
+                Some((_, count)) => *count += 1,
+                None => tally.by_status.push((state.status, 1)),
+            }
+            tally.overdue += u64::from(state.overdue);
+            tally.needs_operator += u64::from(state.needs_operator);
+            tally.awaiting_credential += u64::from(state.awaiting_credential);
+            let oldest = row.intent.created_at;
+            tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));
+        }
+        tally
     }
 
     pub(crate) fn list(&self, query: &Query) -> Vec<Entry> {

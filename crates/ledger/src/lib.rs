@@ -141,6 +141,21 @@ pub struct Recovery {
     pub reason: String,
 }
 
+/// The restores that have not ended, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How many stand where; what nobody stands at may be missing.
+    pub by_status: Vec<(Status, u64)>,
+    /// So many run for longer than they should.
+    pub overdue: u64,
+    /// So many wait for a person.
+    pub needs_operator: u64,
+    /// So many cannot be read until somebody brings a token.
+    pub awaiting_credential: u64,
+    /// When the oldest of them came in: no lock is held for longer.
+    pub oldest: Option<Timestamp>,
+}
+
 /// Why the ledger did not do what it was asked. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,6 +178,21 @@ pub enum LedgerError {
     /// What is stored cannot be read as what this version writes.
     #[error("the ledger holds something this version cannot read: {0}")]
     Corrupt(String),
+}
+
+impl LedgerError {
+    /// The kind of fault in one word, for counting.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::NotFound(_) => "not_found",
+            Self::Stale(_) => "stale",
+            Self::NotHeld(_) => "not_held",
+            Self::Illegal(_) => "illegal",
+            Self::Corrupt(_) => "corrupt",
+        }
+    }
 }
 
 /// The store of all restores.
@@ -194,6 +224,9 @@ pub trait Ledger: Outbox {
 
     /// A page of restores, newest first.
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
+
+    /// How many restores have not ended, those of all processes; walks over none that has.
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, LedgerError>>;
 
     /// Takes over unfinished restores that no living process holds, oldest first, at most `limit`;
     /// they are this process's from then on. A one-process ledger hands out what it found

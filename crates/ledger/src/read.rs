@@ -1,6 +1,6 @@
 //! What every database store reads alike: one text of each statement that both databases
 //! understand. A macro and no generic functions, whose bounds would be longer than they are. Where
-//! the two differ, the store that uses it says how: `OF_TARGET` asks for the ids of the restores of
+//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended, and `OF_TARGET` asks for the ids of the restores of
 //! a target, whose name goes between its two halves.
 
 /// The reads, for a pool, its rows and their database.
@@ -8,12 +8,12 @@ macro_rules! reads {
     ($pool:ty, $row:ty, $database:ty) => {
         use std::sync::Arc;
 
-        use restore_model::{Event, RestoreId, Timestamp};
+        use restore_model::{Event, RestoreId, Status, Timestamp};
         use sqlx::{QueryBuilder, Row as _};
 
         use super::unavailable;
         use crate::text::{parse, parse_position, size};
-        use crate::{Entry, Hook, LedgerError, Query, Recovery, Waiting};
+        use crate::{Entry, Hook, LedgerError, Query, Recovery, Unfinished, Waiting};
 
         pub(super) async fn get(pool: &$pool, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
             sqlx::query("select intent, state from restores where id = $1")
@@ -77,6 +77,24 @@ macro_rules! reads {
             sql.push(" order by id desc limit ").push_bind(size(query.limit));
             let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
             rows.iter().map(entry).collect()
+        }
+
+        pub(super) async fn tally(pool: &$pool) -> Result<Unfinished, LedgerError> {
+            let rows = sqlx::query(UNFINISHED).fetch_all(pool).await.map_err(unavailable)?;
+            let mut tally = Unfinished::default();
+            for row in &rows {
+                let count = |column: usize| row.get::<i64, _>(column).unsigned_abs();
+                let word: &str = row.get(0);
+                let status = Status::from_word(word)
+                    .ok_or_else(|| LedgerError::Corrupt(format!("a restore is {word:?}")))?;
+                tally.by_status.push((status, count(1)));
+                tally.overdue += count(2);
+                tally.needs_operator += count(3);
+                tally.awaiting_credential += count(4);
+                let oldest = Timestamp::from_micros(row.get(5));
+                tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));
+            }
+            Ok(tally)
         }
 
         pub(super) async fn keys(pool: &$pool, caller: &str, at_most: usize) -> Result<usize, LedgerError> {

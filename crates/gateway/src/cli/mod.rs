@@ -79,6 +79,8 @@ enum Command {
     Ids(ids::Ids),
     /// List what waits for a person or takes too long
     Attention(operate::Attention),
+    /// Whether a running gateway lives, or is ready: for health checks of containers
+    Health(operate::Health),
     /// Show who still asks in which native dialect, for what, since when
     Usage(operate::Usage),
     /// End a restore that waits for a person, on your word
@@ -194,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Routes(command) => with_runtime(routes::run(command)),
         Command::Ids(command) => with_runtime(ids::run(command)),
         Command::Attention(options) => with_runtime(operate::attention(options)),
+        Command::Health(options) => with_runtime(operate::health(options)),
         Command::Usage(options) => with_runtime(operate::usage(options)),
         Command::Resolve(options) => with_runtime(operate::resolve(options)),
         Command::Recovery(command) => with_runtime(operate::recovery(command)),

@@ -108,6 +108,21 @@ pub(super) struct Usage {
     at: At,
 }
 
+#[derive(clap::Args)]
+pub(super) struct Health {
+    /// Whether it could take a restore in, and not only whether it lives
+    #[arg(long)]
+    ready: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+/// For images and units without another client; says why where it is not well.
+pub(super) async fn health(options: Health) -> ExitCode {
+    let path = if options.ready { "/readyz" } else { "/livez" };
+    say(&options.at, Method::GET, path, None).await
+}
+
 pub(super) async fn usage(options: Usage) -> ExitCode {
     say(&options.at, Method::GET, "/usage", None).await
 }

@@ -31,7 +31,8 @@ struct Settings {
     sample_below: u64,
     trust_parent: bool,
     exporting: bool,
-    access_log: bool,
+    /// Requests whose trace id is below it are logged; `None` logs none.
+    log_below: Option<u64>,
 }
 
 impl TraceLayer {
@@ -43,15 +44,10 @@ impl TraceLayer {
         sample_ratio: f64,
         trust_parent: bool,
         exporting: bool,
-        access_log: bool,
+        access_log: Option<f64>,
     ) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a ratio of 0..=1 of 2^63"
-        )]
-        let sample_below = (sample_ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64;
-        Self(Arc::new(Settings { router, requests, sample_below, trust_parent, exporting, access_log }))
+        let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
+        Self(Arc::new(Settings { router, requests, sample_below, trust_parent, exporting, log_below }))
     }
 }
 
@@ -97,16 +93,18 @@ where
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
-            settings.access_log.then(|| request.headers().get("x-request-id").cloned()).flatten();
+            settings.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
         request.extensions_mut().insert(found);
         request.extensions_mut().insert(context);
 
+        let active = settings.requests.begun(method);
         let call = match &span {
             Some(span) => span.in_scope(|| self.inner.call(request)),
             None => self.inner.call(request),
         };
         let finish = async move {
             let mut answer = call.await;
+            drop(active);
             if let Ok(answer) = &mut answer {
                 let status = answer.status().as_u16();
                 if let Some(door) = door {
@@ -123,7 +121,8 @@ where
                     }
                 }
                 settings.requests.record(method, template, status, begun.elapsed());
-                if settings.access_log {
+                // What went wrong here is told whatever the share.
+                if settings.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
                     let id = request_id.as_ref().and_then(|id| id.to_str().ok());
                     tracing::info!(
                         target: "restore_gateway::access",
@@ -167,13 +166,24 @@ impl Settings {
         (TraceContext { span_id, sampled, ..parent }, true)
     }
 
-    /// By the lower 63 bits of the trace id, so that every service with the same ratio decides the
-    /// same (OpenTelemetry's `TraceIdRatioBased`).
     fn samples(&self, trace_id: u128) -> bool {
-        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
-        let low = trace_id as u64;
-        low >> 1 < self.sample_below
+        is_below(trace_id, self.sample_below)
     }
+}
+
+/// What so large a share of all trace ids is below.
+fn below(ratio: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a ratio of 0..=1 of 2^63")]
+    let bound = (ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64;
+    bound
+}
+
+/// By the lower 63 bits of the trace id, so that every service with the same ratio decides the
+/// same (OpenTelemetry's `TraceIdRatioBased`).
+fn is_below(trace_id: u128, bound: u64) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    let low = trace_id as u64;
+    low >> 1 < bound
 }
 
 fn random_ids() -> (u128, u64) {

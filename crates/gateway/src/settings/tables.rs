@@ -126,7 +126,10 @@ tables! {
         wait_seconds: Duration = Seconds(0.0, 3600.0) => "60";
         /// Restores or events on one page of a list at most.
         page_size: usize = Whole(1, 1000) => "100";
-        /// Seconds that running requests have to end after a stop was asked for.
+        /// Seconds for which everything is still served after a stop was asked for, while `/readyz` says no and answers
+        /// close their connections, so that a balancer turns elsewhere before the listeners close.
+        unready_seconds: Duration = Seconds(0.0, 3600.0) => "0";
+        /// Seconds that running requests have to end after that.
         drain_seconds: Duration = Seconds(0.0, 3600.0) => "30";
         /// Streams of events open at once; more are turned away with 503.
         streams: usize = Whole(1, 1_000_000) => "256";
@@ -191,8 +194,10 @@ tables! {
     Telemetry {
         /// Name of the service in traces.
         service_name: String = Text => "restore-gateway";
-        /// Collector of traces over OTLP/HTTP, such as `http://127.0.0.1:4318`. Empty = no traces.
+        /// Collector of traces and metrics over OTLP/HTTP, such as `http://127.0.0.1:4318`. Empty = none is told.
         otlp_endpoint: Option<Uri> = OrNone(&Url) => "";
+        /// Seconds between two exports of metrics to that collector. 0 = they are only shown, at `/metrics`.
+        otlp_metrics_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "60";
         /// Share of traces that are kept, where the caller has not decided.
         sample_ratio: f64 = Ratio => "0.05";
         /// Whether a caller's decision to trace is followed.
@@ -205,8 +210,10 @@ tables! {
         log_level: tracing::Level = Word(&["error", "warn", "info", "debug", "trace"]) => "info";
         /// How a line is written: `json` for machines, `text` for people.
         log_format: LogFormat = Word(&["json", "text"]) => "json";
-        /// Whether every request is logged.
+        /// Whether requests are logged.
         access_log: bool = Flag => "false";
+        /// Share of requests that are logged where `access_log` is on; what ends with 5xx is logged in any case.
+        access_log_ratio: f64 = Ratio => "1.0";
     }
 
     /// One cloud a restore can be sent to.

@@ -1,4 +1,4 @@
-//! Metrics: one set of instruments, shown as a Prometheus page. Labels are words of ours alone
+//! Metrics: one set of instruments, shown as a Prometheus page and exported over OTLP. Labels are words of ours alone
 //! (templates, classes, names from the settings), never ids or a stranger's text (S34).
 
 use std::sync::Arc;
@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
+use restore_engine::Engine;
 use restore_engine::notify::Tally;
-use restore_engine::{Decision, Engine, Witness};
-use restore_ledger::Entry;
-use restore_model::{Event, EventKind, RestoreRequest};
 use restore_upstream::BreakerState;
+use tokio_util::sync::CancellationToken;
 
+use super::otlp;
+use super::restores::Restores;
+use super::stock::Stock;
 use super::traces::Losses;
 use crate::memory::Memory;
 use crate::reload::Reload;
@@ -33,8 +36,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// A set of its own, so that several gateways in one process do not mix.
-    pub(crate) fn new() -> Result<Self, String> {
+    /// A set of its own, so that several gateways in one process do not mix. Where there is a collector, it is sent
+    /// the same that the page shows; must be called within the runtime then.
+    pub(crate) fn new(collector: Option<&otlp::Options>) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -42,7 +46,20 @@ impl Metrics {
             .without_target_info()
             .build()
             .map_err(|error| error.to_string())?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let mut builder = SdkMeterProvider::builder().with_reader(exporter);
+        if let Some((options, interval)) = collector.and_then(|options| Some((options, options.metrics?))) {
+            let exporter = MetricExporter::builder()
+                .with_http()
+                .with_http_client(options.client()?)
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(options.address("metrics"))
+                .with_timeout(options.timeout)
+                .build()
+                .map_err(|error| error.to_string())?;
+            let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
+            builder = builder.with_reader(reader).with_resource(options.resource());
+        }
+        let provider = builder.build();
         let meter = provider.meter("restore-gateway");
         Ok(Self { registry, meter, provider })
     }
@@ -50,6 +67,13 @@ impl Metrics {
     /// The meter, for those who have instruments of their own.
     pub(crate) fn meter(&self) -> Meter {
         self.provider.meter("restore-gateway")
+    }
+
+    /// Sends what was counted last. Blocks.
+    pub(crate) fn shut_down(&self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::debug!(error = %error, "the last metrics were not taken");
+        }
     }
 
     /// The page.
@@ -75,7 +99,12 @@ impl Metrics {
             .u64_counter("restore_gateway.door.requests")
             .with_description("requests at native doors, by dialect, place and outcome")
             .build();
-        Requests { duration, at_doors }
+        let active = self
+            .meter
+            .i64_up_down_counter("http.server.active_requests")
+            .with_description("requests that are being worked on or wait for a restore")
+            .build();
+        Requests { duration, at_doors, active }
     }
 
     /// Counts the connections of a listener.
@@ -135,19 +164,20 @@ impl Metrics {
         Loads(loads)
     }
 
-    /// Counts what happens to restores.
-    pub(crate) fn restores(&self) -> Restores {
-        let events = self
-            .meter
-            .u64_counter("restore_gateway.restore.events")
-            .with_description("events of restores, by event and generation")
-            .build();
-        let decisions = self
-            .meter
-            .u64_counter("restore_gateway.caller.decisions")
-            .with_description("what known callers asked for, by action and decision")
-            .build();
-        Restores { events, decisions }
+    /// Shows what stands in the ledger of an engine, which is looked at until `stop`.
+    pub(crate) fn watch_stock(
+        &self,
+        engine: &Engine,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let stock = Stock::default();
+        stock.observe(&self.meter, engine);
+        stock.watch(engine.clone(), stop)
+    }
+
+    /// Counts what happens to restores, which are kept in a ledger of this system.
+    pub(crate) fn restores(&self, system: &'static str) -> Restores {
+        Restores::on(&self.meter, system)
     }
 
     /// Shows the breakers of an engine.
@@ -249,6 +279,7 @@ impl Metrics {
 pub(crate) struct Requests {
     duration: Histogram<f64>,
     at_doors: Counter<u64>,
+    active: UpDownCounter<i64>,
 }
 
 impl Requests {
@@ -266,6 +297,13 @@ impl Requests {
 }
 
 impl Requests {
+    /// One more is being worked on, until the guard is dropped.
+    pub(crate) fn begun(&self, method: &'static str) -> ActiveRequest {
+        let label = [KeyValue::new("http.request.method", method)];
+        self.active.add(1, &label);
+        ActiveRequest(self.active.clone(), label)
+    }
+
     /// One request at a native door has been answered. What has no place of its own was passed on, or was nothing.
     pub(crate) fn at_door(&self, dialect: &'static str, template: &'static str, status: u16) {
         let route = if template.is_empty() { "(passed on)" } else { template };
@@ -333,6 +371,15 @@ impl Loads {
     }
 }
 
+/// A request that is being worked on.
+pub(crate) struct ActiveRequest(UpDownCounter<i64>, [KeyValue; 1]);
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.add(-1, &self.1);
+    }
+}
+
 /// An open connection.
 pub(crate) struct OpenConnection(Connections);
 
@@ -340,85 +387,4 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.add(-1, &self.0.label);
     }
-}
-
-/// Counts and logs what happens to restores.
-#[derive(Clone)]
-pub(crate) struct Restores {
-    events: Counter<u64>,
-    decisions: Counter<u64>,
-}
-
-impl Witness for Restores {
-    fn witness(&self, entry: &Entry, event: &Event) {
-        let generation = restore_generations::by_name(&entry.intent.route.generation);
-        self.events.add(
-            1,
-            &[
-                KeyValue::new("event", event.kind.as_str()),
-                KeyValue::new("generation", generation.map_or("", |generation| generation.name())),
-            ],
-        );
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    restore.id = %entry.intent.id,
-                    restore.event = event.kind.as_str(),
-                    restore.status = entry.state.status.as_str(),
-                    restore.upstream = entry.intent.route.upstream,
-                    evidence = event.evidence.kind,
-                    detail = event.evidence.detail,
-                    trace_id = event.trace_id,
-                    "restore",
-                )
-            };
-        }
-        match event.kind {
-            EventKind::Unsure { .. }
-            | EventKind::NeedsOperator { .. }
-            | EventKind::Overdue
-            | EventKind::Anomaly { .. }
-            | EventKind::Failed { .. } => line!(warn),
-            EventKind::Observed { .. }
-            | EventKind::Absent
-            | EventKind::Checking
-            | EventKind::Checked { .. } => {
-                line!(debug);
-            }
-            _ => line!(info),
-        }
-    }
-
-    fn decided(&self, decision: &Decision<'_>) {
-        let Decision { caller, action, request, restore, upstream, trail, allowed } = *decision;
-        let (action, decision) = (action.as_str(), if allowed { "allow" } else { "deny" });
-        self.decisions.add(1, &[KeyValue::new("action", action), KeyValue::new("decision", decision)]);
-        // For auditors: each decision, in one form, under one target, without a secret.
-        tracing::info!(
-            target: "restore_gateway::audit",
-            {
-                caller,
-                action,
-                decision,
-                project = request.map(|request| request.project_id.as_str()),
-                target.kind = request.map(|request| request.target.kind().as_str()),
-                target.id = request.map(|request| request.target.id().as_str()),
-                backup = request.map(|request| request.source.backup_id.as_str()),
-                disks = request.and_then(disks),
-                upstream,
-                restore.id = restore.map(tracing::field::display),
-                peer = trail.peer.map(tracing::field::display),
-                request_id = trail.request_id,
-                trace_id = trail.trace_id,
-            },
-            "decision",
-        );
-    }
-}
-
-/// The disks that a server is mapped to: what is overwritten besides what the target itself says.
-fn disks(request: &RestoreRequest) -> Option<String> {
-    let disks: Vec<&str> =
-        request.target.mappings().iter().map(|mapping| mapping.volume_id.as_str()).collect();
-    (!disks.is_empty()).then(|| disks.join(" "))
 }

@@ -4,4 +4,7 @@
 pub(crate) mod links;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod otlp;
+mod restores;
+pub(crate) mod stock;
 pub(crate) mod traces;

@@ -7,12 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Limited};
 use opentelemetry::Context;
-use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -20,23 +15,13 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData,
     SpanExporter as ExportSpans, SpanProcessor,
 };
-use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_VERSION};
-use restore_upstream::Client;
-use tokio::runtime::Handle;
+
+use super::otlp::Options;
 
 /// Spans sent at once.
 const BATCH: usize = 256;
 /// Longest wait of a span for its batch.
 const BATCH_DELAY: Duration = Duration::from_millis(500);
-
-/// How traces are exported.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) endpoint: Uri,
-    pub(crate) service_name: String,
-    pub(crate) timeout: Duration,
-    pub(crate) queue: usize,
-}
 
 /// What became of the spans of this process.
 #[derive(Debug, Default)]
@@ -55,14 +40,11 @@ pub(crate) struct Losses {
 /// # Errors
 /// When the endpoint needs TLS and there are no roots of trust.
 pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTracerProvider, String> {
-    let client = restore_upstream::plain_client(&options.endpoint, options.timeout)?;
-    let http = OwnRuntime { client, runtime: Handle::current(), timeout: options.timeout };
-    let base = options.endpoint.to_string();
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(http)
+        .with_http_client(options.client()?)
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(format!("{}/v1/traces", base.trim_end_matches('/')))
+        .with_endpoint(options.address("traces"))
         .with_timeout(options.timeout)
         .build()
         .map_err(|error| error.to_string())?;
@@ -77,14 +59,9 @@ pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTra
                 .build(),
         )
         .build();
-    let resource = Resource::builder()
-        .with_service_name(options.service_name.clone())
-        .with_attribute(opentelemetry::KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
-        .with_attribute(opentelemetry::KeyValue::new(SERVICE_INSTANCE_ID, uuid::Uuid::new_v4().to_string()))
-        .build();
     Ok(SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
-        .with_resource(resource)
+        .with_resource(options.resource())
         .with_span_processor(Gate { inner: batches, losses: Arc::clone(losses), most: options.queue })
         .build())
 }
@@ -147,33 +124,5 @@ impl ExportSpans for Counted {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
-    }
-}
-
-/// Carries exports on the gateway's own runtime: the SDK exports from a thread without one.
-#[derive(Clone)]
-struct OwnRuntime {
-    client: Client,
-    runtime: Handle,
-    timeout: Duration,
-}
-
-impl std::fmt::Debug for OwnRuntime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OwnRuntime")
-    }
-}
-
-#[async_trait]
-impl HttpClient for OwnRuntime {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        let timeout = self.timeout;
-        let exchange = async move {
-            let (head, body) = client.request(request.map(Into::into)).await?.into_parts();
-            let body = Limited::new(body, 64 * 1024).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
-        };
-        self.runtime.spawn(async move { tokio::time::timeout(timeout, exchange).await? }).await?
     }
 }

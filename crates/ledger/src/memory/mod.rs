@@ -16,6 +16,7 @@ use restore_model::{Event, RestoreId, Timestamp};
 use crate::book::{Book, Coming, Forgotten};
 use crate::{
     Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
+    Unfinished,
 };
 use feed::Feed;
 use outbox::Hooks;
@@ -119,6 +120,10 @@ impl Ledger for MemoryLedger {
 
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         Box::pin(future::ready(Ok(self.kept().book.list(&query))))
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.unfinished())))
     }
 
     fn claim(&self, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {

@@ -31,7 +31,7 @@ use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
     Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position, PostgresUrl, Pruned,
-    Query, Record, Recovery, Told, Waiting,
+    Query, Record, Recovery, Told, Unfinished, Waiting,
 };
 use connect::Way;
 use store::PostgresStore;
@@ -190,6 +190,10 @@ impl Ledger for PostgresLedger {
 
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         Box::pin(read::list(&self.pool, query))
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, LedgerError>> {
+        Box::pin(read::tally(&self.pool))
     }
 
     fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {

@@ -6,6 +6,13 @@ use crate::{Position, Record, Told};
 
 const OF_TARGET: (&str, &str) = ("select restore_id from targets where target = ", "");
 
+const UNFINISHED: &str = "select status, count(*),
+    count(*) filter (where (state::json ->> 'overdue')::boolean),
+    count(*) filter (where (state::json ->> 'needs_operator')::boolean),
+    count(*) filter (where (state::json ->> 'awaiting_credential')::boolean),
+    min(created_at)
+    from restores where finished_at is null group by status";
+
 crate::read::reads!(PgPool, PgRow, Postgres);
 
 /// Only of transactions before the oldest that is still open: whatever commits from now on stands

@@ -39,7 +39,7 @@ use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
     Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery,
-    Told, Waiting,
+    Told, Unfinished, Waiting,
 };
 use file::{LedgerFile, Note};
 use store::SqliteStore;
@@ -292,6 +292,10 @@ impl Ledger for SqliteLedger {
 
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         Box::pin(read::list(&self.readers, query))
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, LedgerError>> {
+        Box::pin(read::tally(&self.readers))
     }
 
     fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {

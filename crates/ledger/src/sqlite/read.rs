@@ -17,6 +17,14 @@ const OF_TARGET: (&str, &str) = (
         where substr(n.value, -length(w.target) - 1) = '/' || w.target",
 );
 
+/// Each unfinished one has a row of locks, and no other has.
+const UNFINISHED: &str = "select r.status, count(*),
+    count(*) filter (where r.state ->> 'overdue'),
+    count(*) filter (where r.state ->> 'needs_operator'),
+    count(*) filter (where r.state ->> 'awaiting_credential'),
+    min(r.created_at)
+    from locks l join restores r on r.id = l.restore_id group by r.status";
+
 crate::read::reads!(SqlitePool, SqliteRow, Sqlite);
 
 /// Those that nothing but its end releases, oldest first.

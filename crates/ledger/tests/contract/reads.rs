@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use restore_ledger::memory::MemoryLedger;
-use restore_ledger::{Accept, Entry, Ledger, Query};
+use restore_ledger::{Accept, Entry, Ledger, Query, Unfinished};
 use restore_model::{EventKind, RestoreRequest, Status};
 
 use crate::support::{PROJECT, ask, push, server, started, succeed, take, unfinished, volume};
@@ -12,6 +12,7 @@ crate::on_every_store!(
     lists_are_newest_first_and_paged,
     every_filter_filters,
     the_unfinished_are_oldest_first,
+    the_unfinished_are_counted_and_nothing_else_is,
     a_handle_is_taken_by_others_only,
     a_live_store_is_ready_and_a_closed_one_answers_no_more_writes,
 );
@@ -70,6 +71,33 @@ async fn the_unfinished_are_oldest_first(ledger: Arc<dyn Ledger>) {
     let three = take(&*ledger, ask("ann", None, volume("v3"), 2)).await;
     succeed(&*ledger, &two, 3).await;
     assert_eq!(unfinished(&*ledger).await, [one, three]);
+}
+
+async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>) {
+    assert_eq!(ledger.unfinished().await.unwrap(), Unfinished::default());
+    let ended = take(&*ledger, ask("ann", None, volume("v0"), 0)).await;
+    let accepted = take(&*ledger, ask("ann", None, server("s1", &["v1", "v2"]), 1)).await;
+    let running = take(&*ledger, ask("bob", None, volume("v3"), 2)).await;
+    let waits = take(&*ledger, ask("bob", None, volume("v4"), 3)).await;
+    succeed(&*ledger, &ended, 4).await;
+    let begun = |handle| vec![EventKind::Submitting { attempt: 1 }, started(handle)];
+    let running = push(&*ledger, &running, 5, begun("h3")).await;
+    push(&*ledger, &running, 6, vec![EventKind::Overdue]).await;
+    // Words of a stranger that look like a flag are none.
+    let unsure = EventKind::Unsure { reason: r#"","overdue":true,"x":""#.into(), problem: None };
+    let waits = push(&*ledger, &waits, 7, vec![EventKind::Submitting { attempt: 1 }, unsure]).await;
+    let flagged = vec![
+        EventKind::NeedsOperator { reason: "overdue\":true".into() },
+        EventKind::Stale { awaiting_credential: true },
+    ];
+    push(&*ledger, &waits, 8, flagged).await;
+
+    let mut tally = ledger.unfinished().await.unwrap();
+    tally.by_status.sort_by_key(|(status, _)| status.as_str());
+    let by_status = vec![(Status::Accepted, 1), (Status::Running, 1), (Status::Unknown, 1)];
+    let oldest = Some(accepted.intent.created_at);
+    let expected = Unfinished { by_status, overdue: 1, needs_operator: 1, awaiting_credential: 1, oldest };
+    assert_eq!(tally, expected);
 }
 
 async fn a_handle_is_taken_by_others_only(ledger: Arc<dyn Ledger>) {

@@ -15,7 +15,7 @@ use moka::future::Cache;
 use restore_model::{Code, Problem, ProjectId};
 
 use crate::fault::{Fault, FaultKind};
-use crate::{Client, SecretCell, Token, client_to};
+use crate::{Client, SecretCell, Token, client_to, measures};
 use catalog::Catalog;
 
 /// Longest time for one login.
@@ -194,6 +194,12 @@ impl Iam {
             Err(_) => Err("IAM did not answer in time".to_owned()),
         };
         let refused = outcome.as_ref().is_err_and(|why| why.ends_with(exchange::REFUSED));
+        let word = match &outcome {
+            Ok(_) => "granted",
+            Err(_) if refused => "refused",
+            Err(_) => "failed",
+        };
+        measures::login(&self.options.name, word);
         let outcome = outcome.map(Arc::new).map_err(|why| {
             tracing::warn!(credential = self.options.name, why, "no token from IAM");
             let detail = format!("credential {}: {why}; nothing was sent", self.options.name);

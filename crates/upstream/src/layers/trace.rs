@@ -2,14 +2,12 @@
 //! the W3C headers of that span on the request. No span is built when the trace is not sampled; the
 //! caller's context is then handed on as it is. Every attempt is counted, traced or not.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue};
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use http::{HeaderName, HeaderValue, Method};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tower::{Layer, Service};
 use tracing::field::Empty;
@@ -18,28 +16,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::Purpose;
 use crate::fault::Fault;
+use crate::measures;
 use crate::stack::{Inbound, Outbound};
 use crate::trace_context::TraceContext;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Bounds of an attempt's time, in seconds.
-const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
-
-static DURATION: OnceLock<Histogram<f64>> = OnceLock::new();
-
-/// Counts the attempts of this process on a meter; the first one given is kept.
-pub fn measure_with(meter: &Meter) {
-    DURATION.get_or_init(|| {
-        meter
-            .f64_histogram("http.client.request.duration")
-            .with_unit("s")
-            .with_description("time of one attempt of a call to an upstream")
-            .with_boundaries(SECONDS.to_vec())
-            .build()
-    });
-}
 
 /// The layer.
 pub(crate) struct TraceLayer(Arc<str>);
@@ -80,7 +62,7 @@ where
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
         let begun = Instant::now();
-        let upstream = Arc::clone(&self.upstream);
+        let (upstream, method) = (Arc::clone(&self.upstream), request.method().clone());
         let (trace, template) = match request.extensions().get::<Purpose>() {
             Some(purpose) => (purpose.trace.clone(), purpose.template),
             None => (None, ""),
@@ -92,7 +74,7 @@ where
             let call = self.inner.call(request);
             return Box::pin(async move {
                 let result = call.await;
-                count(&result, &upstream, template, begun);
+                count(&result, &method, &upstream, template, begun);
                 result
             });
         };
@@ -114,7 +96,7 @@ where
             async move {
                 let result = call.await;
                 record(&Span::current(), &result);
-                count(&result, &upstream, template, begun);
+                count(&result, &method, &upstream, template, begun);
                 result
             }
             .instrument(span),
@@ -122,15 +104,18 @@ where
     }
 }
 
-fn count(result: &Result<Inbound, Fault>, upstream: &str, template: &'static str, begun: Instant) {
-    let Some(duration) = DURATION.get() else { return };
+fn count(
+    result: &Result<Inbound, Fault>,
+    method: &Method,
+    upstream: &str,
+    template: &'static str,
+    begun: Instant,
+) {
     let outcome = match result {
-        Ok(response) => KeyValue::new("http.response.status_code", i64::from(response.status().as_u16())),
-        Err(fault) => KeyValue::new("error.type", fault.kind.as_str()),
+        Ok(response) => Ok(response.status().as_u16()),
+        Err(fault) => Err(fault.kind.as_str()),
     };
-    let upstream = KeyValue::new("restore.upstream", upstream.to_owned());
-    duration
-        .record(begun.elapsed().as_secs_f64(), &[upstream, KeyValue::new("url.template", template), outcome]);
+    measures::attempt(method, upstream, template, outcome, begun.elapsed());
 }
 
 fn inject(request: &mut Outbound, trace: &TraceContext) {

@@ -1,0 +1,143 @@
+//! What stands in the ledger and what waits, as gauges. The ledger is asked every few seconds by a task of its own and
+//! never by a scrape; while it cannot be asked there is no figure, for an old one would be a lie. Replicas that share a
+//! ledger each show the whole of it: take the `max` of them and not the sum.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use restore_engine::Engine;
+use restore_ledger::Unfinished;
+use restore_model::Status;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at the ledger.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What the last look found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stock(Arc<Mutex<Found>>);
+
+#[derive(Debug, Default)]
+enum Found {
+    /// Nobody has looked yet.
+    #[default]
+    Nothing,
+    Writable(Unfinished),
+    NotWritable,
+}
+
+impl Stock {
+    /// Shows it on a meter, and what the engine knows by itself.
+    pub(super) fn observe(&self, meter: &Meter, engine: &Engine) {
+        let stock = self.clone();
+        meter
+            .u64_observable_gauge("restore_gateway.ledger.writable")
+            .with_description("1 while the ledger can be written and read, 0 while it cannot")
+            .with_callback(move |gauge| match *stock.found() {
+                Found::Nothing => {}
+                Found::Writable(_) => gauge.observe(1, &[]),
+                Found::NotWritable => gauge.observe(0, &[]),
+            })
+            .build();
+        let stock = self.clone();
+        meter
+            .u64_observable_gauge("restore_gateway.restores.unfinished")
+            .with_description("restores in the ledger that have not ended, by status")
+            .with_callback(move |gauge| {
+                stock.tell(|held| {
+                    for status in Status::ALL.into_iter().filter(|status| !status.is_final()) {
+                        let count = held.by_status.iter().find(|(known, _)| *known == status);
+                        let label = KeyValue::new("status", status.as_str());
+                        gauge.observe(count.map_or(0, |(_, count)| *count), &[label]);
+                    }
+                });
+            })
+            .build();
+        let stock = self.clone();
+        meter
+            .u64_observable_gauge("restore_gateway.restores.flagged")
+            .with_description(
+                "restores in the ledger that have not ended and are overdue, need an operator, or wait for a token",
+            )
+            .with_callback(move |gauge| {
+                stock.tell(|held| {
+                    for (flag, count) in [
+                        ("overdue", held.overdue),
+                        ("needs_operator", held.needs_operator),
+                        ("awaiting_credential", held.awaiting_credential),
+                    ] {
+                        gauge.observe(count, &[KeyValue::new("flag", flag)]);
+                    }
+                });
+            })
+            .build();
+        let (stock, clock) = (self.clone(), Arc::clone(engine.clock()));
+        meter
+            .f64_observable_gauge("restore_gateway.lock.age")
+            .with_unit("s")
+            .with_description(
+                "how long the oldest restore that has not ended has held its locks; 0 without one",
+            )
+            .with_callback(move |gauge| {
+                stock.tell(|held| {
+                    let age = held.oldest.map_or(0, |oldest| clock.now().as_micros() - oldest.as_micros());
+                    #[expect(clippy::cast_precision_loss, reason = "microseconds of an age fit")]
+                    gauge.observe(age.max(0) as f64 / 1e6, &[]);
+                });
+            })
+            .build();
+        let own = engine.clone();
+        meter
+            .u64_observable_gauge("restore_gateway.poll.waiting")
+            .with_description("restores that are due for a read and wait for the budget of their upstream")
+            .with_callback(move |gauge| {
+                for (upstream, waiting) in own.waiting_reads() {
+                    gauge.observe(waiting as u64, &[KeyValue::new("upstream", upstream)]);
+                }
+            })
+            .build();
+        let own = engine.clone();
+        meter
+            .u64_observable_gauge("restore_gateway.recovery")
+            .with_description("1 while nothing is sent because the ledger may be an older copy of itself")
+            .with_callback(move |gauge| gauge.observe(u64::from(own.recovery().is_some()), &[]))
+            .build();
+    }
+
+    /// Looks until `stop`.
+    pub(super) async fn watch(self, engine: Engine, stop: CancellationToken) {
+        let mut rounds = tokio::time::interval(LOOK);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let look = async {
+                rounds.tick().await;
+                engine.unfinished().await
+            };
+            let found = tokio::select! {
+                () = stop.cancelled() => return,
+                found = look => found,
+            };
+            let found = match found {
+                Ok(unfinished) => Found::Writable(unfinished),
+                Err(error) => {
+                    tracing::debug!(error = %error, "the ledger cannot be counted");
+                    Found::NotWritable
+                }
+            };
+            *self.found() = found;
+        }
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, tell: impl FnOnce(&Unfinished)) {
+        if let Found::Writable(unfinished) = &*self.found() {
+            tell(unfinished);
+        }
+    }
+}
