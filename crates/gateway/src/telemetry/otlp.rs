@@ -43,7 +43,7 @@ impl Options {
     pub(super) fn resource(&self) -> Resource {
         Resource::builder()
             .with_service_name(self.service_name.clone())
-            .with_attribute(KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
+            .with_attribute(KeyValue::new(SERVICE_VERSION, crate::version()))
             .with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, self.instance.clone()))
             .build()
     }
