@@ -69,7 +69,7 @@ async fn a_restore_is_followed_line_by_line_to_its_end() {
         "{whole}"
     );
     let cancel = run(&mut client(&world, &["cancel", &id])).await;
-    assert_eq!(cancel.status.code(), Some(3), "{}", told(&cancel));
+    assert_eq!(cancel.status.code(), Some(1), "{}", told(&cancel));
     world.end().await;
 }
 
@@ -149,6 +149,61 @@ async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer(
     assert_eq!(keys.len(), 5);
     keys.dedup();
     assert_eq!(keys.len(), 1, "asked again with the one key alone");
+    world.end().await;
+}
+
+/// What takes a request, and says this each time.
+async fn says(answers: &'static [&'static str]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for answer in answers.iter().chain(std::iter::repeat(&answers[answers.len() - 1])) {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            let mut buffer = vec![0; 8192];
+            let _ = socket.read(&mut buffer).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+/// Only the gateway's own word that nothing was changed is believed, and only of the one try that it answers.
+#[tokio::test]
+async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
+    const PROXY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 5\r\nconnection: close\r\n\r\n<oh/>";
+    const STOPPING: &str = "HTTP/1.1 503 x\r\ncontent-type: application/json\r\ncontent-length: 17\r\nconnection: close\r\n\r\n{\"effect\":\"none\"}";
+    const EMPTY: &str = "HTTP/1.1 202 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let world = World::with(Settings::default()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let request = file(&folder, &requests::free_disk());
+    for (answers, code) in [
+        // A proxy that gave up on what it has passed on.
+        (&[PROXY][..], 4),
+        // Taken, and cut off; and then a refusal, which is about the second try.
+        (&["", STOPPING][..], 4),
+        (&[EMPTY][..], 4),
+        // Refused at once by the gateway itself.
+        (&[STOPPING][..], 3),
+    ] {
+        let url = says(answers.to_vec().leak()).await;
+        let mut submit = client(&world, &["submit", &request, "--yes", "--key", "k"]);
+        let output = run(submit.env("RESTORE_GATEWAY_URL", &url)).await;
+        assert_eq!(output.status.code(), Some(code), "{answers:?}: {}", told(&output));
+        assert_eq!(
+            told(&output).contains("ask again with --key k"),
+            code == 4,
+            "{answers:?}: {}",
+            told(&output)
+        );
+    }
+    // A look that fails says nothing of the restore.
+    let url = says(&[PROXY]).await;
+    let id = "0199a7c4-8d5e-7c21-9f0e-5b1f3a2d4c6e";
+    for arguments in [&["status", id][..], &["wait", id, "--timeout", "1"]] {
+        let output = run(client(&world, arguments).env("RESTORE_GATEWAY_URL", &url)).await;
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {}", told(&output));
+    }
     world.end().await;
 }
 

@@ -78,6 +78,31 @@ upstream = "worker"
     world.end().await;
 }
 
+/// The cloud of the door restores, and is too busy to say so: the same id in another cloud is no answer to that.
+#[tokio::test]
+async fn a_cloud_that_restores_is_not_answered_for_by_another_one() {
+    let routes = "[[routes]]\nmatch = { target = [\"server\"] }\nupstream = \"csbs\"\n[[routes]]\nupstream = \"cbr\"\n";
+    let world = World::with(Settings::default().ways(routes).and(DOORS)).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    begun(&world, "csbs-v1", "server").await;
+    let native = format!("/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
+    let namesake = json!({"backup": {"id": ids::CSBS_ITEM, "status": "available", "resource_id": ids::SERVER,
+        "resource_type": "OS::Nova::Server", "image_type": "backup", "children": []}});
+    let other = format!("/v3/{}/backups/{}", ids::PROJECT, ids::CSBS_ITEM);
+    for status in [429, 403, 500, 503] {
+        let answer = json!({"status": status, "body": {"error_code": "CSBS.9999", "error_msg": "not now"}});
+        world
+            .faults(json!([
+                {"match": {"method": "GET", "path": native}, "times": 0, "answer": answer},
+                {"match": {"method": "GET", "path": other}, "times": 0, "answer": {"status": 200, "body": namesake}},
+            ]))
+            .await;
+        let answer = world.get(&format!("/csbs{native}")).await;
+        assert_ne!(answer.status, 200, "{status}: {}", answer.text());
+    }
+    world.end().await;
+}
+
 /// What was read before a restore was accepted is not told again after it.
 #[tokio::test]
 async fn a_read_after_the_request_shows_the_request() {

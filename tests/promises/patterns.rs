@@ -2,7 +2,7 @@
 //! what the process spends on hostile words grows as they do, counted by the kernel.
 
 use http::Method;
-use restore_tests::{World, ids};
+use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
 
 /// Every schema below a value that has a pattern.
@@ -40,7 +40,9 @@ async fn cost(world: &World, path: &str, headers: &[(&str, &str)], body: &str) -
         let method = if body.is_empty() { Method::GET } else { Method::POST };
         let answer = world.http.send(method, &world.url(path), &all, body.to_owned()).await;
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
-        least = least.min(spent(world) - before);
+        // A thread that has ended meanwhile takes its time with it: that round says nothing.
+        let took = spent(world).checked_sub(before).filter(|took| *took > 0);
+        least = least.min(took.unwrap_or(u64::MAX));
     }
     least
 }
@@ -65,7 +67,8 @@ const MORE: u64 = 4 * TIMES as u64;
 
 #[tokio::test]
 async fn s33_a_hostile_word_costs_no_more_than_its_length() {
-    let world = World::new().await;
+    // Bodies of which words this long are a part are read to their end.
+    let world = World::with(Settings::default().set("limits.body_bytes", "2097152")).await;
     let names = world.get("/docs").await.text();
     let mut count = 0;
     for name in names.split("href=\"/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -53,7 +53,9 @@ async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
     until("the faults are told", async || !stands(&world).await["refused"].is_null()).await;
     let ready = world.admin("/readyz").await;
     assert_eq!(ready.status, 200, "the settings in effect are good: {}", ready.text());
-    let why = ready.json()["settings"]["refused"]["why"].to_string();
+    // Told to everybody; the lines of the file are for operators.
+    assert!(!ready.text().contains("nonsense"), "{}", ready.text());
+    let why = world.admin("/settings/refused").await.json()["refused"]["why"].to_string();
     assert!(why.contains("nonsense") && why.contains("generation"), "all faults at once: {why}");
     assert_eq!(way(&world).await, "two");
     let metrics = world.admin("/metrics").await.text();
@@ -120,6 +122,58 @@ async fn f34_a_restore_keeps_the_route_that_it_was_accepted_under() {
     let restore = world.until_status(id, "succeeded").await;
     assert_eq!(restore["upstream"]["name"], "old");
     assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// A process that is started with the upstream somewhere else does not take the silence of that place for an answer. The
+/// old place under another name is the old place.
+#[tokio::test]
+async fn f34_another_place_of_the_same_name_is_never_asked_about_a_restore() {
+    // With a credential of its own: nobody has to bring a token after a start.
+    let routes = "[[upstreams]]\nname = \"here\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
+                  credential = \"robot\"\n[[routes]]\nupstream = \"here\"\n";
+    let held = Settings::default().routes(routes).robot();
+    let mut world = World::serve_beside(held, &[], &[("password", "example-only")]).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let restore = world.submit(&requests::cbr_server()).await.json();
+    let id = restore["id"].as_str().expect("an id").to_owned();
+    world.until_status(&id, "running").await;
+    let asked = async |world: &World| {
+        let arrived = world.arrived().await;
+        arrived.iter().filter(|seen| seen["path"].to_string().contains("operation-logs")).count()
+    };
+    let (_, _, folder) = world.ended_by("TERM").await;
+    let before = asked(&world).await;
+    let toml = std::mem::take(&mut world.toml);
+    // The same cloud by another address: for all that can be known, another one.
+    world.toml = toml.replace("http://127.0.0.1", "http://localhost");
+    world.again_in(folder).await;
+    world.advance(601).await;
+    world.until(&id, |restore| restore["stale_since"].is_string()).await;
+    assert_eq!(asked(&world).await, before, "nobody was asked");
+    assert_eq!(world.get(&format!("/api/v1/restores/{id}")).await.json()["status"], "running");
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.toml = toml.replace("\"here\"", "\"renamed\"");
+    world.again_in(folder).await;
+    world.until_status(&id, "succeeded").await;
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// The file of a secret that is read at the start: another file is noticed.
+#[tokio::test]
+async fn another_place_of_a_secret_of_the_start_is_not_taken_for_granted() {
+    let hook = |file: &str| {
+        let hook = "[[webhooks]]\nname = \"told\"\nurl = \"http://127.0.0.1:9/hook\"\ndangerous_allow_private = true\n";
+        all_to("one").and(&format!("{hook}secret = {{ file = \"{file}\" }}\n"))
+    };
+    let secret = "whsec_cmVzdG9yZS1nYXRld2F5LWJlbmNoLTAwMDAwMDAw";
+    let world = World::serve_beside(hook("one"), &[], &[("one", secret), ("two", secret)]).await;
+    let text = world.toml.replace("file = \"one\"", "file = \"two\"");
+    world.rewrite_text(&text);
+    let answer = world.reload().await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.json()["detail"].to_string().contains("webhooks"), "{}", answer.text());
     world.end().await;
 }
 

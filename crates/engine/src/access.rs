@@ -56,13 +56,20 @@ pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
 
 /// Why a restore cannot be read by a process whose settings lack its upstream.
 pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
-    format!("the settings no longer name upstream {:?} of generation {}", pin.upstream, pin.generation)
+    let name =
+        format!("the settings no longer name upstream {:?} of generation {}", pin.upstream, pin.generation);
+    match &pin.at {
+        Some(at) => {
+            format!("{name} at {at}; while they do, under this name or another, it is followed again")
+        }
+        None => name,
+    }
 }
 
 impl Engine {
     /// The access to the upstream that a restore was accepted for.
     pub(crate) fn access(&self, intent: &Intent, token: Option<Token>) -> Option<Access> {
-        match self.rules().routes.upstream_of(intent) {
+        match self.rules().routes.upstream_of(&intent.route) {
             Some(upstream) => Access::to(&upstream, token),
             // Gone from the settings: no credential helps, and the attempt to read says so.
             None => token.map(Access::Token),

@@ -191,7 +191,7 @@ impl Engine {
         let fresh = Cache::builder().max_capacity(100_000).time_to_live(policy.status_cache).build();
         Self(Arc::new(Shared {
             ledger,
-            ways: Ways::new(routes, policy, clock.now()),
+            ways: Ways::new(routes, policy),
             clock,
             witness,
             live: Mutex::default(),

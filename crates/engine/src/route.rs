@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use restore_generations::Expressible;
-use restore_model::{
-    Code, Id, Intent, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind, Timestamp,
-};
+use restore_model::{Code, Id, Intent, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 use sha2::{Digest, Sha256};
 
@@ -122,8 +120,8 @@ impl Route {
 pub struct Routes {
     rules: Vec<Route>,
     upstreams: Vec<Arc<Upstream>>,
-    /// Upstreams as they were, each until when, the earliest first.
-    former: Vec<(Timestamp, Arc<Upstream>)>,
+    /// Upstreams as they were, the latest first.
+    former: Vec<Arc<Upstream>>,
     pairs: Arc<Pairs>,
 }
 
@@ -153,6 +151,7 @@ impl Plan {
             generation: upstream.generation().name().to_owned(),
             reason: format!("{}, and {} is closed to this project", self.pin.reason, self.pin.upstream),
             fan_out: false,
+            at: Some(upstream.place()),
             ..self.pin.clone()
         };
         Some(Self { upstream, pin, on_retired: None, ..self.clone() })
@@ -217,7 +216,7 @@ impl Routes {
                         baseline: route.baseline,
                         overdue_seconds: route.overdue.as_secs(),
                         fan_out: route.fans_out(request),
-                        rules_since: None,
+                        at: Some(route.upstream.place()),
                     },
                     on_retired: route.on_retired.clone(),
                     idempotency: route.idempotency,
@@ -239,11 +238,10 @@ impl Routes {
 
     /// These in the place of others from now on. What was accepted for an upstream that is another now, or gone, still
     /// finds it as it was.
-    pub(crate) fn in_place_of(mut self, before: &Self, now: Timestamp) -> Self {
+    pub(crate) fn in_place_of(mut self, before: &Self) -> Self {
         let stays = |upstream: &Arc<Upstream>| self.upstreams.iter().any(|own| Arc::ptr_eq(own, upstream));
-        let replaced = before.upstreams.iter().filter(|upstream| !stays(upstream));
-        let replaced: Vec<_> = replaced.map(|upstream| (now, Arc::clone(upstream))).collect();
-        self.former = before.former.iter().cloned().chain(replaced).collect();
+        let replaced: Vec<_> = before.upstreams.iter().filter(|upstream| !stays(upstream)).cloned().collect();
+        self.former = replaced.into_iter().chain(before.former.iter().cloned()).collect();
         self
     }
 
@@ -252,27 +250,27 @@ impl Routes {
         !self.former.is_empty()
     }
 
-    /// Forgets upstreams as they were before any rules that a restore under way was accepted by.
-    pub(crate) fn without_former(mut self, oldest: Timestamp) -> Self {
-        self.former.retain(|(until, _)| oldest < *until);
+    /// Forgets upstreams as they were that no restore under way was accepted for, and that nobody is about to use.
+    pub(crate) fn without_former(mut self, under_way: &[RoutePin]) -> Self {
+        // One is ours, and one is of the rules that this is to take the place of.
+        self.former
+            .retain(|former| Arc::strong_count(former) > 2 || under_way.iter().any(|pin| is_of(former, pin)));
         self
     }
 
-    /// The upstream that a restore was accepted for, as it was by the rules of then: of this process, which remembers no
-    /// others'.
-    pub(crate) fn upstream_of(&self, intent: &Intent) -> Option<Arc<Upstream>> {
-        let name = &intent.route.upstream;
-        let since = intent.route.rules_since.unwrap_or(intent.created_at);
-        let then = self.former.iter().find(|(until, former)| since < *until && former.name() == name);
-        then.map(|(_, former)| Arc::clone(former)).or_else(|| self.upstream(name))
+    /// The upstream that a restore was accepted for: at the place where that was then, as it is now or was before. None
+    /// where the settings have no such place any more: another cloud of the same name has never heard of the restore.
+    pub(crate) fn upstream_of(&self, pin: &RoutePin) -> Option<Arc<Upstream>> {
+        let all = || self.upstreams.iter().chain(&self.former);
+        let named = all().find(|upstream| upstream.name() == pin.upstream && is_of(upstream, pin));
+        named.or_else(|| all().find(|upstream| pin.at.is_some() && is_of(upstream, pin))).cloned()
     }
 
     /// The way a restore was accepted under, as long as there is an upstream of that name and generation.
     #[must_use]
     pub fn pinned(&self, intent: &Intent) -> Option<Plan> {
         let pin = &intent.route;
-        let upstream = self.upstream_of(intent)?;
-        (upstream.generation().name() == pin.generation).then(|| Plan {
+        self.upstream_of(pin).map(|upstream| Plan {
             upstream,
             pin: pin.clone(),
             on_retired: None,
@@ -314,6 +312,12 @@ impl Routes {
     pub fn lead_to(&self, upstream: &Upstream) -> bool {
         self.rules.iter().any(|rule| rule.upstream.name() == upstream.name())
     }
+}
+
+/// Whether this is where a restore was sent to.
+fn is_of(upstream: &Upstream, pin: &RoutePin) -> bool {
+    let here = pin.at.as_ref().map_or(upstream.name() == pin.upstream, |at| *at == upstream.place());
+    here && upstream.generation().name() == pin.generation
 }
 
 impl Match {

@@ -224,6 +224,11 @@ impl Engine {
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
+        // Of the upstream that it was accepted for, which another route may have taken the place of since.
+        let access = match replayed {
+            true => self.access(&entry.intent, submission.caller.token.clone()).unwrap_or(access),
+            false => access,
+        };
         let (answered, answer) = oneshot::channel();
         let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
         self.carry_out((entry, hold), &plan, access, submission.trace, answered).await;
@@ -288,9 +293,7 @@ impl Engine {
 
     /// The way of a request that its generation can express.
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let rules = self.rules();
-        let mut plan = rules.routes.plan(request, origin.map(|origin| &*origin.dialect))?;
-        plan.pin.rules_since = Some(rules.since);
+        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
         if !plan.pin.fan_out
             && generation.capability(request.target.kind()).verdict == Expressible::Impossible

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use restore_ledger::{LedgerError, Query};
-use restore_model::{Status, Timestamp};
+use restore_model::{RoutePin, Status};
 
 use crate::agenda::Lane;
 use crate::{Engine, Policy, Routes};
@@ -17,8 +17,6 @@ const PAGE: usize = 500;
 /// What was loaded together.
 #[derive(Clone)]
 pub(crate) struct Rules {
-    /// Since when they are in effect; no two have the same time.
-    pub(crate) since: Timestamp,
     pub(crate) routes: Routes,
     pub(crate) policy: Policy,
     /// By upstream, those that are gone as well: what was accepted for them is still read.
@@ -43,13 +41,13 @@ impl Rules {
 pub(crate) struct Ways(RwLock<Arc<Rules>>);
 
 impl Ways {
-    pub(crate) fn new(routes: Routes, policy: Policy, since: Timestamp) -> Self {
+    pub(crate) fn new(routes: Routes, policy: Policy) -> Self {
         let lanes = routes.upstreams().map(|upstream| {
             (upstream.name().to_owned(), Arc::new(Lane::per_minute(upstream.reads_per_minute())))
         });
         let lanes = lanes.collect();
         let no_lane = Arc::new(Lane::per_minute(0));
-        Self(RwLock::new(Arc::new(Rules { since, routes, policy, lanes, no_lane })))
+        Self(RwLock::new(Arc::new(Rules { routes, policy, lanes, no_lane })))
     }
 
     fn now(&self) -> Arc<Rules> {
@@ -74,15 +72,20 @@ impl Engine {
         if !self.rules().routes.has_former() {
             return Ok(());
         }
-        // Before the look: what is accepted during it goes by newer rules.
-        let mut oldest = self.rules().since;
+        let mut pins: Vec<RoutePin> = Vec::new();
         let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let mut query = Query { status: under_way, limit: PAGE, ..Query::default() };
         loop {
             let page = self.0.ledger.list(query.clone()).await?;
             for entry in &page {
-                let since = entry.intent.route.rules_since.unwrap_or(entry.intent.created_at);
-                oldest = oldest.min(since);
+                let pin = &entry.intent.route;
+                let known = |known: &RoutePin| {
+                    (&known.upstream, &known.generation, &known.at)
+                        == (&pin.upstream, &pin.generation, &pin.at)
+                };
+                if !pins.iter().any(known) {
+                    pins.push(pin.clone());
+                }
             }
             query.before = page.last().map(|entry| entry.intent.id);
             if page.len() < PAGE {
@@ -91,7 +94,7 @@ impl Engine {
         }
         let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
         let rules = Rules::clone(&now);
-        *now = Arc::new(Rules { routes: rules.routes.without_former(oldest), ..rules });
+        *now = Arc::new(Rules { routes: rules.routes.without_former(&pins), ..rules });
         Ok(())
     }
 
@@ -107,8 +110,7 @@ impl Engine {
         let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
         // What is being sent may take as long as it was allowed to: absence is not believed any sooner.
         policy.send = policy.send.max(now.policy.send);
-        let since = self.now().max(now.since.plus_micros(1));
-        let routes = routes.in_place_of(&now.routes, since);
+        let routes = routes.in_place_of(&now.routes);
         let mut lanes = now.lanes.clone();
         for upstream in routes.upstreams() {
             let reads = upstream.reads_per_minute();
@@ -121,7 +123,7 @@ impl Engine {
             lanes.insert(upstream.name().to_owned(), lane);
         }
         let no_lane = Arc::clone(&now.no_lane);
-        *now = Arc::new(Rules { since, routes, policy, lanes, no_lane });
+        *now = Arc::new(Rules { routes, policy, lanes, no_lane });
         drop(now);
         // Learnt of upstreams that may be others now.
         self.0.closed.invalidate_all();
@@ -137,36 +139,44 @@ mod tests {
     use super::*;
     use crate::parts::tests::whole;
 
-    fn upstream(name: &str) -> Arc<Upstream> {
+    fn upstream(name: &str, place: &str) -> Arc<Upstream> {
         let generation = restore_generations::by_name("vbs-v2").unwrap();
-        Arc::new(Upstream::new(Options::to(name, "http://127.0.0.1:9".parse().unwrap()), generation).unwrap())
+        Arc::new(Upstream::new(Options::to(name, place.parse().unwrap()), generation).unwrap())
     }
 
-    /// F34: three versions of the settings; what was accepted by each finds its upstream as it was then.
+    /// F34: three versions of the settings; a restore finds the place it was accepted for, and never another of its name.
     #[test]
-    fn f34_each_restore_finds_the_upstream_of_the_rules_it_was_accepted_by() {
-        let at = Timestamp::from_micros;
-        let (first, second, other) = (upstream("a"), upstream("a"), upstream("b"));
+    fn f34_each_restore_finds_the_place_that_it_was_accepted_for() {
+        let (here, there) = ("http://127.0.0.1:9", "http://127.0.0.1:9/there");
+        let (first, second, other) = (upstream("a", here), upstream("a", there), upstream("b", there));
         let routes = |all: &[&Arc<Upstream>]| {
             all.iter().fold(Routes::default(), |routes, upstream| routes.and(Arc::clone(upstream)))
         };
-        let one = routes(&[&first, &other]);
-        let two = routes(&[&second, &other]).in_place_of(&one, at(20));
-        let three = routes(&[&other]).in_place_of(&two, at(30));
-        let found = |name: &str, since: i64| {
-            let mut intent = whole();
-            intent.route.upstream = name.to_owned();
-            intent.route.rules_since = Some(at(since));
-            three.upstream_of(&intent)
+        let pin = |name: &str, at: Option<&str>| RoutePin {
+            upstream: name.to_owned(),
+            at: at.map(str::to_owned),
+            ..whole().route
         };
-        assert!(Arc::ptr_eq(&found("a", 10).unwrap(), &first));
-        assert!(Arc::ptr_eq(&found("a", 20).unwrap(), &second));
-        assert!(found("a", 30).is_none(), "the newest rules have none of that name");
-        for since in [10, 20, 30] {
-            assert!(Arc::ptr_eq(&found("b", since).unwrap(), &other), "what stayed is the same for all");
-        }
-        let three = three.clone().without_former(at(20));
-        assert!(three.has_former(), "one from the second rules may still run");
-        assert!(!three.without_former(at(30)).has_former());
+        let one = routes(&[&first]);
+        let two = routes(&[&second]).in_place_of(&one);
+        let found = |routes: &Routes, pin: &RoutePin| routes.upstream_of(pin);
+        assert!(Arc::ptr_eq(&found(&two, &pin("a", Some(here))).unwrap(), &first));
+        assert!(Arc::ptr_eq(&found(&two, &pin("a", Some(there))).unwrap(), &second));
+        // A process that was started with the new settings knows nothing of the old place, and does not ask another.
+        let anew = routes(&[&second]);
+        assert!(found(&anew, &pin("a", Some(here))).is_none());
+        assert!(
+            Arc::ptr_eq(&found(&anew, &pin("a", None)).unwrap(), &second),
+            "written down without a place"
+        );
+        // The place under another name is the place.
+        let renamed = routes(&[&other]);
+        assert!(Arc::ptr_eq(&found(&renamed, &pin("a", Some(there))).unwrap(), &other));
+        // And it is forgotten once nobody needs it.
+        let pins = [pin("a", Some(here))];
+        let two = two.without_former(&pins);
+        assert!(two.has_former());
+        drop((first, one));
+        assert!(!two.without_former(&[]).has_former());
     }
 }

@@ -67,12 +67,13 @@ const ATTENTION: usize = 1000;
 /// Restores looked at in one go for that.
 const PAGE: usize = 500;
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/console",
     "/livez",
     "/readyz",
     "/metrics",
     "/settings",
+    "/settings/refused",
     "/attention",
     "/recovery",
     "/recovery/unrecorded",
@@ -194,6 +195,7 @@ impl Admin {
             "/recovery" => self.recovery(),
             "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
             "/webhooks" => self.webhooks().await?,
+            "/settings/refused" => answer::json(StatusCode::OK, &json!({ "refused": self.reload.refused() })),
             "/log-level" => answer::json(StatusCode::OK, &self.log_level.view()),
             "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
             _ => match (console::file(path), of_restores(path)) {

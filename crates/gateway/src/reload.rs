@@ -83,11 +83,18 @@ impl Reload {
         answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
     }
 
-    /// Since when the settings are in effect, and what became of newer ones.
+    /// Since when the settings are in effect, and since when newer ones are refused. For everybody: why is told by
+    /// [`Reload::refused`].
     pub(crate) fn view(&self) -> Value {
         let told = self.told();
-        let refused = told.refused.as_ref().map(|(at, why)| json!({ "at": at, "why": why }));
+        let refused =
+            told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /settings/refused" }));
         json!({ "loaded_at": told.loaded_at, "refused": refused })
+    }
+
+    /// Why newer settings are refused, with the lines of the file; null where none are.
+    pub(crate) fn refused(&self) -> Value {
+        self.told().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
     }
 
     /// Whether what is in effect is what was last read.

@@ -120,7 +120,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
                 baseline: false,
                 overdue_seconds: 3600,
                 fan_out: false,
-                rules_since: None,
+                at: None,
             },
             created_at: now,
             trace_id: "0".repeat(32),

@@ -117,10 +117,10 @@ pub struct RoutePin {
     /// Whether the restore of a server is done as one restore of each of its disks.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub fan_out: bool,
-    /// Since when the rules were in effect by which this way was chosen. None of restores from before settings could be
-    /// loaded anew.
+    /// Where that upstream was, in the words of the settings: another place under the same name knows nothing of the
+    /// restore. None of restores from before this was written down.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rules_since: Option<Timestamp>,
+    pub at: Option<String>,
 }
 
 /// One restore, as callers see it. Borrows: it lives as long as it takes to write an answer.

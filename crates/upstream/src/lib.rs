@@ -208,6 +208,15 @@ impl Upstream {
         self.generation
     }
 
+    /// Where it is, in the words of the settings: what tells one cloud from another of the same name.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.options.endpoint {
+            Endpoint::At(backup, _) => backup.to_string().trim_end_matches('/').to_owned(),
+            Endpoint::Catalog(region) => format!("catalog {}", region.as_deref().unwrap_or("of one region")),
+        }
+    }
+
     /// How many reads of running restores it may be asked for per minute; 0 is no limit.
     #[must_use]
     pub fn reads_per_minute(&self) -> u32 {

@@ -207,6 +207,10 @@ impl Engine {
             let what = format!("upstream {name} is not configured any more");
             return Home::untold(Heard::TakenOut, &what, None);
         };
+        if upstream.generation().name() != origin.generation {
+            let what = format!("upstream {name} is of another generation now");
+            return Home::untold(Heard::TakenOut, &what, None);
+        }
         if !upstream.holds_credential() && with.token.is_none() {
             let what = format!("upstream {name} takes the caller's token, which is not there");
             return Home::untold(Heard::NoToken, &what, None);

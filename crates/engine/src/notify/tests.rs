@@ -145,7 +145,7 @@ impl World {
                 baseline: false,
                 overdue_seconds: 60,
                 fan_out: false,
-                rules_since: None,
+                at: None,
             },
             created_at: now,
             trace_id: "0".repeat(32),

@@ -30,7 +30,7 @@ pub(crate) fn whole() -> Intent {
             baseline: true,
             overdue_seconds: 60,
             fan_out: true,
-            rules_since: None,
+            at: None,
         },
         created_at: NOW,
         trace_id: "0".repeat(32),

@@ -53,7 +53,12 @@ impl Gateway {
             all.insert(*name, value);
         }
         let client = restore_upstream::client_to(url, CONNECT, ca_file)?;
-        Ok(Self { base: url.to_string().trim_end_matches('/').to_owned(), client, headers: all })
+        let whole = url.to_string();
+        // A user and a password in it would be shown with every complaint.
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("the URL of a gateway has no user and password: use --api-key or --token".to_owned());
+        }
+        Ok(Self { base: whole.trim_end_matches('/').to_owned(), client, headers: all })
     }
 
     /// Where it is.

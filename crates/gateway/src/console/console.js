@@ -266,7 +266,7 @@ async function decide(event) {
   } catch (error) {
     $("decide-fault").textContent = `Nothing was recorded: ${error.message}`;
     // A connection that broke tells nothing; the history does.
-    if (!error.status) $("decide-fault").textContent = "No answer came. Look at the history below before you say it again.";
+    if (!error.status || error.status >= 500) $("decide-fault").textContent = "No answer came. Look at the history below before you say it again.";
     await refreshOne().catch(failed);
   } finally {
     button.disabled = false;

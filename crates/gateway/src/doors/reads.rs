@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use restore_generations::door::{self, Told};
-use restore_generations::{Backup, DiskBackup, Reply};
+use restore_generations::{self as generations, Backup, DiskBackup, Reply};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Id, Mapping, Problem, RestoreId};
 use serde_json::{Value, json};
@@ -87,6 +87,11 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
         Some(Ok(reply)) if reply.status == 200 && reply.json().is_some() => {
             (reply.json().unwrap_or_default(), reply)
         }
+        // It may be restoring there just now: nobody else's word is good for that.
+        Some(Ok(reply)) if !is_silent_for_good(&reply) && elsewhere(running.as_ref(), at).is_none() => {
+            return Ok(passed_on(at, &call, &reply));
+        }
+        Some(Err(failure)) if elsewhere(running.as_ref(), at).is_none() => return Err(failure),
         home => {
             let origin = origin(at, Value::Null);
             let (about, trace) = (running.as_ref(), call.trace.clone());
@@ -116,6 +121,13 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
         door.restoring(at.form(), &mut body, told(entry));
     }
     Ok(with_links(at, &call, &reply, body))
+}
+
+/// Whether a cloud knows no such backup, or nothing of the project any more.
+fn is_silent_for_good(reply: &Reply) -> bool {
+    let code = generations::classify(reply).into_problem().code;
+    reply.status < 500
+        && (reply.status == 404 || matches!(code, Code::BackupNotFound | Code::GenerationRetired))
 }
 
 /// The restore of a backup, if another upstream than the door's carries it out: that one shows it by itself.

@@ -1,10 +1,12 @@
 //! Keys that are read when the gateway starts and not again: sockets, the ledger, and what is bound to them. Everything
 //! else is taken whenever the settings are loaded anew.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::Settings;
-use super::values::Setting;
+use super::values::{Secret, Setting};
 
 /// The keys, or tables of which that is every key.
 pub(super) const KEYS: &[&str] = &[
@@ -40,11 +42,24 @@ pub(super) fn is_at_start(key: &str) -> bool {
         .any(|listed| key.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// The keys of the start that differ. A secret differs by where it is, which is not shown and not noticed: files are
-/// read again by themselves.
+/// The keys of the start that differ. A secret differs by where it is: what is in its file is read again by itself.
 pub fn read_at_start(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    let secrets = |settings: &Settings| {
+        let place = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.file().map(Path::to_owned));
+        [
+            ("ledger.password", vec![place(&settings.ledger.password)]),
+            ("tls", vec![place(&settings.tls.key)]),
+            ("webhooks", settings.webhooks.iter().map(|hook| place(&Some(hook.secret.clone()))).collect()),
+        ]
+    };
+    let moved: Vec<&str> = secrets(before)
+        .into_iter()
+        .zip(secrets(after))
+        .filter(|(one, other)| one != other)
+        .map(|((key, _), _)| key)
+        .collect();
     let [before, after] = [before, after].map(Setting::show);
-    let differs = |key: &&&str| at(&before, key) != at(&after, key);
+    let differs = |key: &&&str| at(&before, key) != at(&after, key) || moved.contains(*key);
     KEYS.iter().filter(differs).copied().collect()
 }
 

@@ -160,7 +160,7 @@ fn intent(request: &RestoreRequest, door: &dyn Door, echo: Value) -> Intent {
             baseline: true,
             overdue_seconds: 3_600,
             fan_out: false,
-            rules_since: None,
+            at: None,
         },
         created_at: after(0),
         trace_id: "0".repeat(32),

@@ -89,7 +89,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
                 baseline: false,
                 overdue_seconds: 60,
                 fan_out: false,
-                rules_since: None,
+                at: None,
             },
             created_at: now,
             trace_id: "0".repeat(32),

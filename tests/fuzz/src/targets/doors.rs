@@ -220,7 +220,7 @@ fn intent(request: &RestoreRequest, door: &dyn Door) -> Intent {
             baseline: true,
             overdue_seconds: 60,
             fan_out: false,
-            rules_since: None,
+            at: None,
         },
         created_at: now,
         trace_id: "0".repeat(32),

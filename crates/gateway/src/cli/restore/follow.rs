@@ -9,7 +9,7 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{OPEN, Output, good, show};
+use super::{OPEN, Output, of_a_read, passes, show};
 use crate::cli::client::Gateway;
 
 /// Asked to wait so long for the end, and shown as it is after that.
@@ -36,7 +36,15 @@ pub(super) async fn to_the_end(
         let restore = match next.take() {
             Some(restore) => restore,
             None => match gateway.ask(Method::GET, &path, &[("prefer", WAIT)], None, PATIENCE).await {
-                Ok(said) => good(said)?,
+                Ok(said) if passes(&said) => {
+                    bar.note(&format!("{}; the restore goes on without us", said.status));
+                    if late(end) {
+                        return Ok(given_up(&bar, id));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Ok(said) => of_a_read(said)?,
                 Err(silence) => {
                     bar.note(&format!("no answer ({}); the restore goes on without us", silence.why));
                     if late(end) {

@@ -1,7 +1,7 @@
 //! `restore`: a client of a running gateway. What it asks can be asked again: a submit always carries an
 //! `Idempotency-Key`, which is told before it is sent.
 //!
-//! Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed; 2 the command line is wrong, or nobody
+//! Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the command line is wrong, or nobody
 //! confirmed; 3 refused or ended before anything was changed; 4 the end is not known yet; 5 the gateway was not reached.
 
 use std::io::IsTerminal;
@@ -77,7 +77,7 @@ impl Way {
 
 #[derive(clap::Subcommand)]
 #[command(
-    after_help = "Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed; 2 the command line \
+    after_help = "Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the command line \
                         is wrong, or nobody confirmed; 3 refused or ended before anything was changed; 4 the end is \
                         not known yet; 5 the gateway was not reached."
 )]
@@ -183,12 +183,32 @@ async fn get(gateway: &Gateway, method: Method, path: &str, body: Option<&Value>
     good(said)
 }
 
+/// What was asked for, or the code of its refusal. Only the gateway's own word that nothing was changed is believed: a
+/// page of something before it says nothing of what has gone through.
 fn good(said: Said) -> Result<Value, ExitCode> {
-    if said.status.is_success() {
+    if said.status.is_success() && said.body.is_object() {
         return Ok(said.body);
     }
     print_refusal(&said);
-    Err(ExitCode::from(if said.body["effect"] == "possible" { OPEN } else { REFUSED }))
+    Err(ExitCode::from(match said.body["effect"].as_str() {
+        Some("none") => REFUSED,
+        Some("done") => FAILED,
+        _ => OPEN,
+    }))
+}
+
+/// The restore that was read. That it could not be read says nothing of how it stands.
+fn of_a_read(said: Said) -> Result<Value, ExitCode> {
+    if said.status.is_success() && said.body.is_object() {
+        return Ok(said.body);
+    }
+    print_refusal(&said);
+    Err(ExitCode::from(OPEN))
+}
+
+/// Whether asking again may bring another answer.
+fn passes(said: &Said) -> bool {
+    matches!(said.status.as_u16(), 408 | 425 | 429 | 500..)
 }
 
 fn unreached(gateway: &Gateway, silence: &Silence) -> ExitCode {
@@ -211,29 +231,49 @@ async fn submit(
     }
     let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     eprintln!("idempotency key: {key}");
+    if http::HeaderValue::from_str(&key).is_err() {
+        eprintln!("error: --key cannot be sent in a header; nothing was sent");
+        return Err(ExitCode::from(USAGE));
+    }
     let headers = [("idempotency-key", key.as_str())];
     let mut tries = 0;
+    // Whether one of them may have come through.
+    let mut sent = false;
     let said = loop {
         tries += 1;
         match gateway.ask(Method::POST, "/api/v1/restores", &headers, Some(&body), PATIENCE).await {
+            // Said of this try alone: one before it may have been taken in.
+            Ok(said) if (sent || said.body["effect"].is_null()) && passes(&said) && tries < TRIES => {
+                sent = true;
+                eprintln!("{} in between; asking again with the same key", said.status);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Ok(said) if sent && !said.status.is_success() => {
+                print_refusal(&said);
+                return Err(not_known(&key));
+            }
             Ok(said) => break said,
             // The same key is the same restore, so asking again cannot begin another one.
             Err(silence) if silence.sent && tries < TRIES => {
+                sent = true;
                 eprintln!("no answer ({}); asking again with the same key", silence.why);
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Err(silence) => {
                 let code = unreached(&gateway, &silence);
-                if silence.sent || tries > 1 {
-                    eprintln!("it is not known whether the restore was taken in; ask again with --key {key}");
-                    return Err(ExitCode::from(OPEN));
+                if silence.sent || sent {
+                    return Err(not_known(&key));
                 }
                 eprintln!("nothing was sent");
                 return Err(code);
             }
         }
     };
-    let restore = good(said)?;
+    let restore = good(said).inspect_err(|code| {
+        if *code == ExitCode::from(OPEN) {
+            not_known(&key);
+        }
+    })?;
     let id = restore["id"].as_str().unwrap_or_default().to_owned();
     match wait {
         Some(timeout) => follow::to_the_end(&gateway, &id, Some(restore), timeout, way.output()).await,
@@ -243,6 +283,12 @@ async fn submit(
             Ok(if show::is_final(&restore) { show::code(&restore) } else { ExitCode::SUCCESS })
         }
     }
+}
+
+/// Says that nobody knows, and what to do.
+fn not_known(key: &str) -> ExitCode {
+    eprintln!("it is not known whether the restore was taken in; ask again with --key {key}");
+    ExitCode::from(OPEN)
 }
 
 async fn check(asked: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
@@ -267,7 +313,10 @@ async fn preview(asked: request::Asked, way: Way) -> Result<ExitCode, ExitCode> 
 }
 
 async fn status(id: RestoreId, way: &Way) -> Result<ExitCode, ExitCode> {
-    let restore = get(&way.gateway()?, Method::GET, &format!("/api/v1/restores/{id}"), None).await?;
+    let gateway = way.gateway()?;
+    let path = format!("/api/v1/restores/{id}");
+    let said = gateway.ask(Method::GET, &path, &[], None, PATIENCE).await;
+    let restore = of_a_read(said.map_err(|silence| unreached(&gateway, &silence))?)?;
     show::one(&restore, way.output());
     Ok(show::code(&restore))
 }
