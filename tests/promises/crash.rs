@@ -199,7 +199,8 @@ async fn what_was_not_sent_and_has_lost_its_route_expires_all_the_same() {
     assert!(world.http.try_send(Method::POST, &url, &headers, body).await.is_err());
     let folder = world.crashed().await;
     let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).expect("the settings");
-    let renamed = toml.replace("\"cbr\"", "\"renamed\"");
+    // Another name and another place: the same place under another name would still be its upstream.
+    let renamed = toml.replace("\"cbr\"", "\"renamed\"").replace("http://127.0.0.1", "http://localhost");
     let Ok(process) = restore_tests::Process::try_serve_in(folder, &renamed, &[]).await else {
         panic!("it does not come up")
     };
