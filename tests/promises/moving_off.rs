@@ -151,23 +151,13 @@ async fn two_slow_clouds_are_waited_for_once() {
 #[tokio::test]
 async fn a_share_of_the_targets_goes_one_way() {
     let routes = r#"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
 [[routes]]
 upstream = "cbr"
 share = 0.3
 [[routes]]
 upstream = "vbs"
 "#;
-    let world = World::with(Settings::default().routes(routes)).await;
+    let world = World::with(Settings::default().ways(routes)).await;
     let mut to_cbr = 0;
     for number in 0..200 {
         let request = requests::extra_disk(number);

@@ -15,7 +15,7 @@ use crate::{credentials, pairs};
 /// connections, its token and what is known of its health.
 pub(crate) struct Built {
     pub(crate) routes: Routes,
-    held: HashMap<String, Credential>,
+    pub(crate) held: HashMap<String, Credential>,
 }
 
 /// What is in effect, where there is something already.

@@ -11,6 +11,7 @@ use super::surroundings::{self, Look, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
 use crate::rotation::Rotation;
 use crate::settings::{self, Settings};
+use crate::upstreams::{self, Built};
 
 #[derive(clap::Args)]
 #[command(
@@ -52,7 +53,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
-    let loaded = settings::load(&source, &settings::read_environment(), &restore_generations::names());
+    let loaded = super::read(&source);
     let (settings, faults) = match loaded {
         Ok((settings, warnings)) => (Some(settings), warnings),
         Err(faults) => (None, faults),
@@ -61,8 +62,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
     let mut looks = Vec::new();
     if let Some(settings) = &settings {
         let looked = match usable(settings, options.elsewhere) {
-            Ok(()) if options.offline || options.elsewhere => Ok(Vec::new()),
-            Ok(()) => surroundings::look(settings).await,
+            Ok(_) if options.offline || options.elsewhere => Ok(Vec::new()),
+            Ok(built) => Ok(surroundings::look(settings, &built).await),
             Err(why) => Err(why),
         };
         match looked {
@@ -118,8 +119,11 @@ fn or_file(path: &str) -> &str {
 }
 
 /// Makes everything that the start makes of settings and the files they name.
-fn usable(settings: &Settings, elsewhere: bool) -> Result<(), String> {
+fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    crate::upstreams::build(settings, None, &clock, &mut Rotation::new())?;
-    if elsewhere { Ok(()) } else { crate::access::readable(settings, &clock) }
+    let built = upstreams::build(settings, None, &clock, &mut Rotation::new())?;
+    if !elsewhere {
+        crate::access::readable(settings, &clock)?;
+    }
+    Ok(built)
 }

@@ -140,8 +140,7 @@ impl SettingsFile {
         let (this, file) = (Self { config: self.config.clone() }, self.config.clone());
         let load = move || {
             let source = this.source()?;
-            let names = restore_generations::names();
-            match settings::load(&source, &settings::read_environment(), &names) {
+            match read(&source) {
                 Ok((settings, warnings)) if warnings.is_empty() => Ok(settings),
                 Ok((settings, warnings)) => {
                     tracing::warn!(warnings = warnings.render_human(false), "the settings have warnings");
@@ -162,7 +161,7 @@ impl SettingsFile {
             );
             ExitCode::from(CONFIG)
         })?;
-        match settings::load(&source, &settings::read_environment(), &restore_generations::names()) {
+        match read(&source) {
             Ok((settings, warnings)) => {
                 print_faults(&warnings);
                 Ok(settings)
@@ -173,6 +172,11 @@ impl SettingsFile {
             }
         }
     }
+}
+
+/// Settings as this process would have them, and their warnings.
+fn read(source: &Source) -> Result<(Settings, Faults), Faults> {
+    settings::load(source, &settings::read_environment(), &restore_generations::names())
 }
 
 fn print_faults(faults: &Faults) {

@@ -1,17 +1,13 @@
 //! What settings need around them: the last stage of `check-config`. Nothing is changed and no restore is named; a
 //! held credential logs in once, as it would at the start.
 
-use std::sync::Arc;
-
 use futures_util::future::{BoxFuture, join_all};
 use restore_ledger::{Found, LedgerUrl};
-use restore_model::{Clock, SystemClock};
 use restore_upstream::KeySource;
 use serde::Serialize;
 
-use crate::rotation::Rotation;
 use crate::settings::Settings;
-use crate::{credentials, upstreams};
+use crate::upstreams::Built;
 
 /// What became of one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,10 +46,7 @@ impl Look {
 }
 
 /// Looks at everything at once, and tells in the order of the settings.
-pub(super) async fn look(settings: &Settings) -> Result<Vec<Look>, String> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let built = upstreams::build(settings, None, &clock, &mut Rotation::new())?;
-    let held = credentials::held(settings, None, &clock, &mut Rotation::new())?;
+pub(super) async fn look(settings: &Settings, built: &Built) -> Vec<Look> {
     let mut looks: Vec<BoxFuture<'_, Vec<Look>>> = vec![Box::pin(ledger(settings))];
     for (index, written) in settings.upstreams.iter().enumerate() {
         let Some(upstream) = built.routes.upstream(&written.name) else { continue };
@@ -70,7 +63,7 @@ pub(super) async fn look(settings: &Settings) -> Result<Vec<Look>, String> {
         }));
     }
     for (index, written) in settings.credentials.iter().enumerate() {
-        let Some(credential) = held.get(&written.name).cloned() else { continue };
+        let Some(credential) = built.held.get(&written.name).cloned() else { continue };
         looks.push(Box::pin(async move {
             let path = format!("credentials[{index}]");
             vec![match credential.log_in().await {
@@ -94,7 +87,7 @@ pub(super) async fn look(settings: &Settings) -> Result<Vec<Look>, String> {
             )]
         }));
     }
-    Ok(join_all(looks).await.into_iter().flatten().collect())
+    join_all(looks).await.into_iter().flatten().collect()
 }
 
 async fn ledger(settings: &Settings) -> Vec<Look> {

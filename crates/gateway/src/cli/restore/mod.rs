@@ -186,24 +186,25 @@ async fn get(gateway: &Gateway, method: Method, path: &str, body: Option<&Value>
 /// What was asked for, or the code of its refusal. Only the gateway's own word that nothing was changed is believed: a
 /// page of something before it says nothing of what has gone through.
 fn good(said: Said) -> Result<Value, ExitCode> {
-    if said.status.is_success() && said.body.is_object() {
-        return Ok(said.body);
-    }
-    print_refusal(&said);
-    Err(ExitCode::from(match said.body["effect"].as_str() {
+    answered(said, |refusal| match refusal["effect"].as_str() {
         Some("none") => REFUSED,
         Some("done") => FAILED,
         _ => OPEN,
-    }))
+    })
 }
 
 /// The restore that was read. That it could not be read says nothing of how it stands.
 fn of_a_read(said: Said) -> Result<Value, ExitCode> {
+    answered(said, |_| OPEN)
+}
+
+/// A good answer, or the code of what was printed in its place.
+fn answered(said: Said, code: impl Fn(&Value) -> u8) -> Result<Value, ExitCode> {
     if said.status.is_success() && said.body.is_object() {
         return Ok(said.body);
     }
     print_refusal(&said);
-    Err(ExitCode::from(OPEN))
+    Err(ExitCode::from(code(&said.body)))
 }
 
 /// Whether asking again may bring another answer.
