@@ -1,12 +1,14 @@
 //! The life of a process and of a restore in it: stops, kills, restarts, waits, and what a caller
 //! can still do when.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use http::Method;
 use restore_tests::raw::{Raw, post};
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, Settings, World, binary, ids, requests};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 /// Longest wait for something that must happen.
@@ -40,6 +42,34 @@ fn quick() -> Settings {
         .set("follow.settle_seconds", "1")
         .set("follow.unknown_seconds", "20")
         .set("limits.drain_seconds", "20")
+}
+
+/// A ledger that accepts the connection and says nothing keeps the gateway at its start.
+#[tokio::test]
+async fn f35_a_stop_is_heard_before_the_gateway_is_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let ledger = format!("\"postgres://gateway@{}/ledger\"", silent.local_addr().expect("an address"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("gateway.toml");
+    std::fs::write(&settings, Settings::default().set("ledger.url", &ledger).toml("http://127.0.0.1:9"))
+        .expect("settings are written");
+    let mut gateway = tokio::process::Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(&settings)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the gateway runs");
+    let _held =
+        tokio::time::timeout(DEADLINE, silent.accept()).await.expect("it starts").expect("a connection");
+    let id = gateway.id().expect("a running process").to_string();
+    let told = tokio::process::Command::new("kill").args(["-s", "TERM", &id]).status().await;
+    assert!(told.expect("kill runs").success());
+    let status = tokio::time::timeout(DEADLINE, gateway.wait()).await.expect("it ends").expect("a status");
+    let mut said = String::new();
+    gateway.stderr.take().expect("a pipe").read_to_string(&mut said).await.expect("text");
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("told to stop before it was up"), "{said}");
 }
 
 #[tokio::test]

@@ -132,7 +132,8 @@ impl Browser {
         }
     }
 
-    /// Does something to an element; once more where the page has put another in its place meanwhile.
+    /// Does something to an element; once more where the page has put another in its place meanwhile, or something over
+    /// it that goes away again.
     async fn at_element(&self, selector: &str, act: &str, body: &Value) {
         let end = tokio::time::Instant::now() + DEADLINE;
         loop {
@@ -142,8 +143,10 @@ impl Browser {
             match self.tell(Method::POST, &format!("/element/{element}/{act}"), body).await {
                 Ok(_) => return,
                 Err(why) => {
-                    let replaced = why.contains("stale element") && tokio::time::Instant::now() < end;
-                    assert!(replaced, "{selector}: {why}");
+                    let passing =
+                        ["stale element", "click intercepted"].iter().any(|word| why.contains(word));
+                    assert!(passing && tokio::time::Instant::now() < end, "{selector}: {why}");
+                    tokio::time::sleep(LOOK).await;
                 }
             }
         }

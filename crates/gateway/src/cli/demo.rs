@@ -12,7 +12,7 @@ use restore_simulator::Simulator;
 use restore_upstream::Client;
 use serde_json::{Value, json};
 
-use super::told_to_stop;
+use super::ToldToStop;
 use crate::Gateway;
 use crate::settings::{self, Environment, Source};
 
@@ -168,7 +168,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
             ("a disk through vbs-v2", disk),
         ];
         lines_to_try(&api, &clouds.url(), &requests);
-        told_to_stop().await;
+        ToldToStop::listen().told().await;
     }
     gateway.stop().await;
     clouds.stop().await;

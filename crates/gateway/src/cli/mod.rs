@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::reload::Again;
 use crate::settings::{self, Faults, Settings, Source};
@@ -227,15 +228,30 @@ fn with_runtime(run: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and SIGINT, heard from the moment this is made: until then they end the process.
+struct ToldToStop(std::io::Result<(Signal, Signal)>);
+
+impl ToldToStop {
+    /// Begins to listen; needs a runtime.
+    fn listen() -> Self {
+        Self(
+            signal(SignalKind::terminate())
+                .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?))),
+        )
+    }
+
+    /// Waits for the first of them.
+    async fn told(&mut self) {
+        match &mut self.0 {
+            Ok((terminate, interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            // It has ended the process, then.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{SettingsFile, told_to_stop};
+use super::{SettingsFile, ToldToStop};
 use crate::Gateway;
 
 #[derive(clap::Args)]
@@ -44,8 +44,17 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
+    // Before the first caller is let in, who could be cut off without the drain.
+    let mut stop = ToldToStop::listen();
     let start = crate::Start::new().recovery(options.recovery).again(options.file.again());
-    let gateway = match Gateway::start_with(&settings, start).await {
+    let started = tokio::select! {
+        started = Gateway::start_with(&settings, start) => started,
+        () = stop.told() => {
+            eprintln!("told to stop before it was up");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let gateway = match started {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("error: {error}");
@@ -53,7 +62,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         }
     };
     tokio::select! {
-        () = told_to_stop() => {}
+        () = stop.told() => {}
         () = reload_when_told(&gateway, told_to_reload) => {}
     }
     tracing::info!("told to stop; draining");

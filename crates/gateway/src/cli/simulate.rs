@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use restore_simulator::Simulator;
 
-use super::told_to_stop;
+use super::ToldToStop;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -38,7 +38,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         clouds.url(),
         clouds.url()
     );
-    told_to_stop().await;
+    ToldToStop::listen().told().await;
     clouds.stop().await;
     ExitCode::SUCCESS
 }

@@ -62,12 +62,26 @@ function query(more) {
 }
 
 let lists = 0;
+/** Whether one has been asked for that may be older than what happens now. */
+let listing = false;
+/** The timer of a list that is asked for soon; 0 is none. */
+let asked = 0;
+
+function listSoon(wait = 250) {
+  clearTimeout(asked);
+  asked = setTimeout(() => {
+    asked = 0;
+    list().catch(failed);
+  }, wait);
+}
 
 async function list(more) {
   const mine = ++lists;
+  listing = true;
   try {
     const page = await read(`/restores?${query(more)}`);
     if (mine !== lists) return;
+    listing = false;
     page.restores.forEach((restore) => learn(restore));
     const ids = page.restores.map((restore) => restore.id);
     shown = more ? [...shown, ...ids.filter((id) => !shown.includes(id))] : ids;
@@ -75,8 +89,10 @@ async function list(more) {
     $("list-fault").textContent = "";
   } catch (error) {
     if (mine !== lists) return;
+    listing = false;
     if (error.status === 401) throw error;
     $("list-fault").textContent = `The list cannot be shown: ${error.message}`;
+    if (!error.status) listSoon(RETRY.first);
     if (error.status === 400) { shown = []; older = null; }
   }
   drawList();
@@ -117,16 +133,13 @@ function learn(restore, certain = false) {
   if (waits(known.get(restore.id))) attention.add(restore.id);
 }
 
-let asked = 0;
-
 function happened({ restore, event }) {
   const before = known.get(restore.id);
   learn(restore, true);
   drawAttention();
-  if ([...query()].length > 0) {
-    // Which restores fit is the gateway's to say; many events at once ask once.
-    clearTimeout(asked);
-    asked = setTimeout(() => list().catch(failed), 250);
+  if (listing || [...query()].length > 0) {
+    // Which restores fit is the gateway's to say; many events at once ask once, and never put it off.
+    if (!asked) listSoon();
   } else {
     if (!shown.includes(restore.id)) shown.unshift(restore.id);
     trim();
@@ -388,11 +401,8 @@ $("login").addEventListener("submit", (event) => {
 });
 $("leave").addEventListener("click", () => location.reload());
 $("filters").addEventListener("submit", (event) => event.preventDefault());
-$("filters").addEventListener("reset", () => setTimeout(() => list().catch(failed)));
-$("filters").addEventListener("input", () => {
-  clearTimeout(asked);
-  asked = setTimeout(() => list().catch(failed), 250);
-});
+$("filters").addEventListener("reset", () => listSoon(0));
+$("filters").addEventListener("input", () => listSoon());
 $("more").addEventListener("click", () => list(older).catch(failed));
 $("decide").addEventListener("submit", (event) => decide(event).catch(failed));
 $("close").addEventListener("click", () => $("one").close());
