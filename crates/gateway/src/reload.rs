@@ -204,6 +204,7 @@ impl Loader {
 
         self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
         self.places.replace(&serving);
+        self.serving.make_way_for(&serving);
         self.lasting.log_level.is_usually(settings.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));
         (self.settings, self.built, self.serving) = (settings, built, serving);

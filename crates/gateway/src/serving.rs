@@ -70,6 +70,18 @@ pub(crate) struct Serving {
     pub(crate) admin: Pages,
     /// Those of the API, for a next version that has the same.
     callers: Arc<Callers>,
+    /// Of the API and of the admin pages, opened by these callers.
+    streams: [Streams; 2],
+}
+
+impl Serving {
+    /// Ends the streams that the callers of this version have open, where the next one has others: who may no longer
+    /// look must not go on looking.
+    pub(crate) fn make_way_for(&self, next: &Self) {
+        if !Arc::ptr_eq(&self.callers, &next.callers) {
+            self.streams.iter().for_each(Streams::end);
+        }
+    }
 }
 
 /// A door with a listener of its own.
@@ -99,10 +111,11 @@ impl Lasting {
             let refusals = Some(self.metrics.refusals());
             access::callers(settings, listener, self.engine.clock(), refusals, rotation)
         };
-        let callers = match same {
-            Some((_, serving)) => Arc::clone(&serving.callers),
-            None => Arc::new(known(Listener::Api)?),
+        let (callers, streams) = match same {
+            Some((_, serving)) => (Arc::clone(&serving.callers), serving.streams.clone()),
+            None => (Arc::new(known(Listener::Api)?), [self.streams.apart(), self.admin_streams.apart()]),
         };
+        let [of_the_api, of_admin] = streams.clone();
         let admin_callers = known(Listener::Admin)?;
         let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
         let same_site = SameSite { local: false, names: names.collect() };
@@ -114,7 +127,7 @@ impl Lasting {
             page_size: settings.limits.page_size,
             origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
             usage: self.usage.clone(),
-            streams: self.streams.clone(),
+            streams: of_the_api,
         });
         let rate = access::rates(settings);
         let way_in = |doors: Doors, address: SocketAddr| {
@@ -148,7 +161,7 @@ impl Lasting {
         let apart = apart.collect();
         let pages = Arc::new(Admin {
             engine: self.engine.clone(),
-            app: api::App { streams: self.admin_streams.clone(), ..(*app).clone() },
+            app: api::App { streams: of_admin, ..(*app).clone() },
             metrics: self.metrics.clone(),
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
@@ -164,7 +177,7 @@ impl Lasting {
             let pages = Arc::clone(&pages);
             async move { pages.answer(request).await }
         }));
-        Ok(Serving { api, apart, admin, callers })
+        Ok(Serving { api, apart, admin, callers, streams })
     }
 }
 

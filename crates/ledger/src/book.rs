@@ -246,10 +246,7 @@ impl Book {
         if let Some(key) = &intent.key {
             let row = self.keys.get(&intent.caller).and_then(|keys| keys.get(key)).map(|id| &self.rows[id]);
             if let Some(row) = row.filter(|row| within(&row.state, now, new.key_window_seconds)) {
-                // As both are now: an earlier build may have written another fingerprint for the same request.
-                let same = row.intent.fingerprint == intent.fingerprint
-                    || row.intent.own_fingerprint() == intent.own_fingerprint();
-                return Some(if same {
+                return Some(if intent.repeats(&row.intent) {
                     Accept::Replayed(row.entry())
                 } else {
                     Accept::KeyConflict(row.intent.id)

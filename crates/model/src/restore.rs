@@ -74,6 +74,17 @@ impl Intent {
         }
     }
 
+    /// Whether this asks for the same as another: what the canonical API has taken is the same by its words, whatever
+    /// generation the routes sent it to at the time.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        // As both are now: an earlier build may have written another fingerprint for the same request.
+        let canonical = [self, other].iter().all(|one| one.origin.is_none() && one.part_of.is_none());
+        self.fingerprint == other.fingerprint
+            || self.own_fingerprint() == other.own_fingerprint()
+            || canonical && self.request.fingerprint() == other.request.fingerprint()
+    }
+
     /// Whether its `fingerprint` is its own, or the one that an earlier build gave it: that looked at the request as it was
     /// spelled, whatever names it was in.
     #[must_use]

@@ -50,9 +50,21 @@ impl Streams {
         Self { places: Arc::new(Semaphore::new(most)), lifetime, stop }
     }
 
+    /// Streams in the same places that can be ended by themselves.
+    pub(crate) fn apart(&self) -> Self {
+        Self { stop: self.stop.child_token(), ..self.clone() }
+    }
+
+    /// Ends them all. Their readers come back where they were, and must show anew who they are.
+    pub(crate) fn end(&self) {
+        self.stop.cancel();
+    }
+
     fn open(&self) -> Result<Terms, Failure> {
         if self.stop.is_cancelled() {
-            return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
+            return Err(Problem::new(Code::ShuttingDown, "streams of events end just now; come back")
+                .after(1)
+                .into());
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let detail = "as many streams of events are open as limits.streams allows";

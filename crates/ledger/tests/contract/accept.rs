@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use restore_ledger::{Accept, Ledger, LedgerError, NewEntry};
-use restore_model::{EventKind, RestoreRequest, Status};
+use restore_model::{EventKind, Origin, RestoreRequest, Status};
 
 use crate::support::{
     DUPLICATE_WINDOW, KEY_WINDOW, ask, at, event, problem, push, server, started, succeed, take, unfinished,
@@ -15,6 +15,7 @@ crate::on_every_store!(
     a_key_that_an_earlier_build_wrote_goes_on_working,
     a_new_restore_is_there_at_once,
     a_key_is_one_restore,
+    a_key_goes_on_standing_for_its_request_when_the_routes_change,
     a_key_answers_for_its_window,
     keys_of_two_callers_are_two_keys,
     a_new_key_is_a_new_intent_but_the_lock_holds,
@@ -60,11 +61,24 @@ async fn a_key_that_an_earlier_build_wrote_goes_on_working(ledger: Arc<dyn Ledge
     assert_eq!(again, Accept::Replayed(first.clone()));
     let other = ledger.accept(ask("ann", Some("k"), volume("v2"), 2)).await.unwrap();
     assert_eq!(other, Accept::KeyConflict(first.intent.id));
-    // The same id in the names of another generation.
-    let mut other = ask("ann", Some("k"), volume("v1"), 3);
-    other.intent.route.generation = "vbs-v2".to_owned();
-    other.intent.fingerprint = other.intent.own_fingerprint();
-    assert_eq!(ledger.accept(other).await.unwrap(), Accept::KeyConflict(first.intent.id));
+}
+
+/// What the routes make of a request is not its content; the names that a door has for backups are.
+async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: Arc<dyn Ledger>) {
+    let first = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
+    let mut moved = ask("ann", Some("k"), volume("v1"), 1);
+    moved.intent.route.generation = "vbs-v2".to_owned();
+    moved.intent.fingerprint = moved.intent.own_fingerprint();
+    assert_eq!(ledger.accept(moved.clone()).await.unwrap(), Accept::Replayed(first.clone()));
+    let mut at_a_door = moved;
+    at_a_door.intent.id = ask("ann", None, volume("v1"), 2).intent.id;
+    at_a_door.intent.origin = Some(Origin {
+        dialect: "vbs-v2".to_owned(),
+        generation: "vbs-v2".to_owned(),
+        upstream: None,
+        echo: serde_json::Value::Null,
+    });
+    assert_eq!(ledger.accept(at_a_door).await.unwrap(), Accept::KeyConflict(first.intent.id));
 }
 
 async fn a_key_answers_for_its_window(ledger: Arc<dyn Ledger>) {
