@@ -17,11 +17,8 @@ use crate::{Engine, unavailable};
 const RECENT: i64 = 3_600;
 /// How long a read waits for its turn at an upstream.
 const TURN: Duration = Duration::from_secs(5);
-/// Seconds that a restore runs at most, as far as those are looked for that have just ended: a week.
-const LONGEST_RUN: i64 = 7 * 24 * 3_600;
-/// Restores of a project that are looked through in one go, and how often where they have ended.
+/// Restores of a project that are looked through in one go.
 const PAGE: usize = 200;
-const PAGES_OF_ENDED: usize = 25;
 
 impl Engine {
     /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
@@ -190,51 +187,34 @@ impl Engine {
         Ok(found)
     }
 
-    /// Shows restores until `enough` is told. Those under way are looked through to the last: one that is left out
-    /// would be taken for one that has ended well.
+    /// Shows restores until `enough` is told, those first that have not ended. All are looked through that could show:
+    /// one that is left out would be taken for one that has ended well. One that had no effect does not show, nor one
+    /// that ended long ago.
     async fn each_that_shows(
         &self,
         query: Query,
         caller: &Caller,
         mut enough: impl FnMut(Entry) -> bool,
     ) -> Result<(), Problem> {
-        let (under_way, ended): (Vec<Status>, Vec<Status>) =
-            Status::ALL.into_iter().partition(|status| !status.is_final());
-        for (statuses, pages) in [(under_way, usize::MAX), (ended, PAGES_OF_ENDED)] {
-            let mut query = Query { status: statuses, limit: PAGE, ..query.clone() };
-            for _ in 0..pages {
+        let recently = Some(self.now().plus_seconds(-RECENT));
+        let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        let had_effect = vec![Status::Succeeded, Status::Failed];
+        for (status, ended_since) in [(under_way, None), (had_effect, recently)] {
+            let mut query = Query { status, ended_since, limit: PAGE, ..query.clone() };
+            loop {
                 let page = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
                 let last = page.len() < PAGE;
-                let Some(oldest) = page.last() else { break };
-                query.before = Some(oldest.intent.id);
-                let too_old = oldest.state.finished_at.is_some() && self.is_long_ago(oldest);
+                query.before = page.last().map(|oldest| oldest.intent.id);
                 for entry in page {
-                    if self.shows(&entry) && caller.sees(&entry) && enough(entry) {
+                    if caller.sees(&entry) && enough(entry) {
                         return Ok(());
                     }
                 }
-                if last || too_old {
+                if last {
                     break;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Whether a restore was begun so long ago that none from before it has ended just now.
-    fn is_long_ago(&self, entry: &Entry) -> bool {
-        self.now().micros_since(entry.intent.created_at) > (RECENT + LONGEST_RUN) * 1_000_000
-    }
-
-    /// Whether a restore shows in what it is of: one that had no effect does not, nor one that ended long ago.
-    fn shows(&self, entry: &Entry) -> bool {
-        let state = &entry.state;
-        match state.finished_at {
-            None => true,
-            Some(end) => {
-                matches!(state.status, Status::Succeeded | Status::Failed)
-                    && self.now().micros_since(end) < RECENT * 1_000_000
-            }
-        }
     }
 }

@@ -85,6 +85,7 @@ impl Row {
         query.caller.as_ref().is_none_or(|caller| *caller == self.intent.caller)
             && query.project_id.as_ref().is_none_or(|project| *project == self.intent.request.project_id)
             && (query.status.is_empty() || query.status.contains(&self.state.status))
+            && query.ended_since.is_none_or(|since| self.state.finished_at.is_some_and(|end| end >= since))
             && query.target.as_ref().is_none_or(|target| self.locks.iter().any(|l| lock_target(l) == target))
     }
 }

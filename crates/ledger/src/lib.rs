@@ -105,10 +105,19 @@ pub struct Query {
     /// Only with this server, volume or resource as target or among the mapped disks, as
     /// [`restore_model::Id::folded`] spells it.
     pub target: Option<String>,
+    /// Only those that have ended at this moment or later.
+    pub ended_since: Option<Timestamp>,
     /// Only restores older than this one: the cursor.
     pub before: Option<RestoreId>,
     /// At most so many.
     pub limit: usize,
+}
+
+impl Query {
+    /// Whether only what has not ended can be an answer.
+    pub(crate) fn is_of_unfinished(&self) -> bool {
+        !self.status.is_empty() && self.status.iter().all(|status| !status.is_final())
+    }
 }
 
 /// What [`Ledger::prune`] forgot.

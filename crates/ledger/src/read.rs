@@ -1,7 +1,7 @@
 //! What every database store reads alike: one text of each statement that both databases
 //! understand. A macro and no generic functions, whose bounds would be longer than they are. Where
-//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended, and `OF_TARGET` asks for the ids of the restores of
-//! a target, whose name goes between its two halves.
+//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended, `OPEN` is true of it, and
+//! `OF_TARGET` asks for the ids of the restores of a target, whose name goes between its two halves.
 
 /// The reads, for a pool, its rows and their database.
 macro_rules! reads {
@@ -54,11 +54,20 @@ macro_rules! reads {
         /// Only the filters given become conditions, so that each of them finds its index.
         pub(super) async fn list(pool: &$pool, query: Query) -> Result<Vec<Entry>, LedgerError> {
             let mut sql = QueryBuilder::<$database>::new("select intent, state from restores where true");
+            let few = query.is_of_unfinished() || query.ended_since.is_some();
+            if query.is_of_unfinished() {
+                sql.push(" and ").push(OPEN);
+            }
+            if let Some(since) = query.ended_since {
+                sql.push(" and finished_at >= ").push_bind(since.as_micros());
+            }
             if let Some(caller) = query.caller {
                 sql.push(" and caller = ").push_bind(caller);
             }
             if let Some(project) = query.project_id {
-                sql.push(" and project_id = ").push_bind(project.to_string());
+                // Where few rows are left already, an index of all there ever was is the long way.
+                let column = if few { " and project_id || '' = " } else { " and project_id = " };
+                sql.push(column).push_bind(project.to_string());
             }
             if !query.status.is_empty() {
                 sql.push(" and status in (");
@@ -72,7 +81,8 @@ macro_rules! reads {
                 sql.push(" and id in (").push(OF_TARGET.0).push_bind(target).push(OF_TARGET.1).push(")");
             }
             if let Some(before) = query.before {
-                sql.push(" and id < ").push_bind(before.to_string());
+                let column = if query.ended_since.is_some() { " and id || '' < " } else { " and id < " };
+                sql.push(column).push_bind(before.to_string());
             }
             sql.push(" order by id desc limit ").push_bind(size(query.limit));
             let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;

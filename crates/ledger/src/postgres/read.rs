@@ -6,6 +6,8 @@ use crate::{Position, Record, Told};
 
 const OF_TARGET: (&str, &str) = ("select restore_id from targets where target = ", "");
 
+const OPEN: &str = "finished_at is null";
+
 const UNFINISHED: &str = "select status, count(*),
     count(*) filter (where (state::json ->> 'overdue')::boolean),
     count(*) filter (where (state::json ->> 'needs_operator')::boolean),

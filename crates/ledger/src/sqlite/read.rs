@@ -18,6 +18,8 @@ const OF_TARGET: (&str, &str) = (
 );
 
 /// Each unfinished one has a row of locks, and no other has.
+const OPEN: &str = "id in (select restore_id from locks)";
+
 const UNFINISHED: &str = "select r.status, count(*),
     count(*) filter (where r.state ->> 'overdue'),
     count(*) filter (where r.state ->> 'needs_operator'),

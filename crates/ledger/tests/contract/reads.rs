@@ -6,7 +6,7 @@ use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{Accept, Entry, Ledger, Query, Unfinished};
 use restore_model::{EventKind, RestoreRequest, Status};
 
-use crate::support::{PROJECT, ask, push, server, started, succeed, take, unfinished, volume};
+use crate::support::{PROJECT, ask, at, push, server, started, succeed, take, unfinished, volume};
 
 crate::on_every_store!(
     lists_are_newest_first_and_paged,
@@ -54,6 +54,20 @@ async fn every_filter_filters(ledger: Arc<dyn Ledger>) {
         (Query { target: Some("s1".into()), ..all() }, vec![&whole]),
         (Query { target: Some("v3".into()), ..all() }, vec![&disk]),
         (Query { target: Some("C0FFEE-01".into()), ..all() }, vec![]),
+        (Query { status: vec![Status::Accepted, Status::Running], ..all() }, vec![&other, &whole]),
+        (
+            Query { status: vec![Status::Accepted], project_id: Some(PROJECT.parse().unwrap()), ..all() },
+            vec![&whole],
+        ),
+        (Query { ended_since: Some(at(3)), ..all() }, vec![&disk]),
+        (
+            Query { ended_since: Some(at(3)), project_id: Some(PROJECT.parse().unwrap()), ..all() },
+            vec![&disk],
+        ),
+        (Query { ended_since: Some(at(3)), before: Some(other.intent.id), ..all() }, vec![&disk]),
+        (Query { ended_since: Some(at(3)), before: Some(disk.intent.id), ..all() }, vec![]),
+        (Query { ended_since: Some(at(4)), ..all() }, vec![]),
+        (Query { ended_since: Some(at(0)), status: vec![Status::Failed], ..all() }, vec![]),
         (Query { before: Some(disk.intent.id), ..all() }, vec![&whole]),
         (Query { caller: Some("ann".into()), target: Some("v2".into()), ..all() }, vec![&whole]),
         (Query { caller: Some("bob".into()), target: Some("v2".into()), ..all() }, vec![]),
