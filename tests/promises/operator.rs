@@ -302,3 +302,56 @@ async fn a_ledger_is_exported_checked_and_vacuumed_from_the_command_line() {
     assert_eq!(code, 0, "{error}");
     world.end().await;
 }
+
+/// What touches the gateway as a whole is for those whose policy has no limits; what is of one project is for its own.
+#[tokio::test]
+async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
+    let caller = |name: &str, limits: &str| {
+        let hash = crate::callers::hash(&format!("rgk_{name}"));
+        format!(
+            "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{hash}\"\n\
+             [[policies]]\ncallers = [\"{name}\"]\nallow = [\"resolve\", \"read-any\"]\n{limits}\n"
+        )
+    };
+    let of_project = format!("match = {{ project_id = [\"{}\"] }}", ids::PROJECT);
+    let settings = hasty()
+        .and(&caller("all", ""))
+        .and(&caller("ours", &of_project))
+        .and(&caller("some", "upstreams = [\"cbr\"]"));
+    let world = World::with(settings).await;
+    let ask = async |key: &str, method: Method, path: &str, body: &str| {
+        let headers =
+            [("x-api-key", key), ("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+        let url = format!("http://{}{path}", world.gateway.admin());
+        world.http.send(method, &url, &headers, body.to_owned()).await
+    };
+    let word = r#"{"by": "ada", "reason": "the copy is whole"}"#;
+    for (path, body, good) in [
+        ("/settings/reload", "{}", 200),
+        ("/log-level", r#"{"level": "debug", "minutes": 1}"#, 200),
+        // There is no recovery to confirm, which an operator of it all is told.
+        ("/recovery/confirmation", word, 409),
+    ] {
+        for limited in ["rgk_ours", "rgk_some"] {
+            let answer = ask(limited, Method::POST, path, body).await;
+            assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("not_allowed")), "{path}");
+        }
+        assert_eq!(ask("rgk_all", Method::POST, path, body).await.status, good, "{path}");
+    }
+    let survey = |upstream: &str, project: &str| {
+        format!("/recovery/unrecorded?upstream={upstream}&project_id={project}&since=2026-11-22T10:00:00Z")
+    };
+    let other = "0".repeat(32);
+    for (key, upstream, project, status) in [
+        ("rgk_ours", "cbr", ids::PROJECT, 200),
+        ("rgk_ours", "cbr", &other, 403),
+        ("rgk_some", "cbr", ids::PROJECT, 200),
+        ("rgk_some", "vbs", ids::PROJECT, 403),
+    ] {
+        let answer = ask(key, Method::GET, &survey(upstream, project), "").await;
+        assert_eq!(answer.status, status, "{key} {upstream} {project}: {}", answer.text());
+    }
+    let since = async |key: &str| ask(key, Method::GET, "/usage", "").await.json()["requests_since"].clone();
+    assert!(since("rgk_ours").await.is_null() && since("rgk_all").await.is_string());
+    world.end().await;
+}

@@ -201,20 +201,37 @@ impl Caller {
         may(Action::ReadAny) || (*intent.caller == *identity.name && may(Action::Read))
     }
 
-    /// Whether it may read whatever a project has at an upstream. A grant for certain backups, servers or disks is
-    /// none for all that a project has.
-    fn reads_project(&self, project: &ProjectId, upstream: &str) -> bool {
+    /// Whether it may do one of these with whatever a project has at an upstream. A grant for certain backups, servers
+    /// or disks is none for all that a project has.
+    fn may_with_project(&self, actions: &[Action], project: &ProjectId, upstream: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.as_ref().is_none_or(|scope| scope.contains(project))
                 && identity.grants.iter().any(|grant| {
-                    let reads =
-                        [Action::Read, Action::ReadAny].iter().any(|action| grant.allow.contains(action));
-                    reads
+                    actions.iter().any(|action| grant.allow.contains(action))
                         && grant.goes_through(upstream)
                         && grant.disks.is_empty()
                         && grant.matches.takes_all_of(project)
                 })
         })
+    }
+
+    /// Whether it may do this to everything: a grant that is limited in any way is none for the whole gateway.
+    fn may_everywhere(&self, action: Action) -> bool {
+        self.identity.as_ref().is_none_or(|identity| {
+            identity.scope.is_none()
+                && identity.grants.iter().any(|grant| {
+                    grant.allow.contains(&action)
+                        && grant.upstreams.is_empty()
+                        && grant.disks.is_empty()
+                        && grant.matches.takes_everything()
+                })
+        })
+    }
+
+    /// Whether it may know of every caller.
+    #[must_use]
+    pub fn sees_everybody(&self) -> bool {
+        self.may_everywhere(Action::ReadAny) || self.may_everywhere(Action::Resolve)
     }
 
     /// Whether it may do this to anything.
@@ -270,15 +287,26 @@ impl Engine {
         upstream: &str,
     ) -> Result<(), Problem> {
         let on = On { upstream: Some(upstream), ..On::default() };
-        self.decide(caller, Action::Read, on, caller.reads_project(project, upstream))
+        let allowed = caller.may_with_project(&[Action::Read, Action::ReadAny], project, upstream);
+        self.decide(caller, Action::Read, on, allowed)
     }
 
-    /// Refuses what an operator does on no restore in particular.
+    /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
     ///
     /// # Errors
     /// [`Code::NotAllowed`].
+    pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
+        let on = On { upstream: Some(upstream), ..On::default() };
+        let allowed = caller.may_with_project(&[Action::Resolve], project, upstream);
+        self.decide(caller, Action::Resolve, on, allowed)
+    }
+
+    /// Refuses what an operator does to the gateway as a whole.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`], also for operators of certain projects, upstreams or targets.
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
-        self.decide(caller, Action::Resolve, On::default(), caller.may_at_all(Action::Resolve))
+        self.decide(caller, Action::Resolve, On::default(), caller.may_everywhere(Action::Resolve))
     }
 
     /// Refuses the pages of operators to who is none.

@@ -15,7 +15,7 @@ use crate::names::Pairs;
 pub const CANONICAL: &str = "canonical";
 
 /// What a rule asks of a request. Empty lists ask nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// One of these projects.
     pub project_id: Vec<ProjectId>,
@@ -327,6 +327,10 @@ impl Match {
     }
 
     /// Whether it takes whatever there is in a project.
+    pub(crate) fn takes_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub(crate) fn takes_all_of(&self, project: &ProjectId) -> bool {
         let projects = self.project_id.is_empty() || self.project_id.contains(project);
         projects && self.backup_id.is_empty() && self.server_id.is_empty() && self.volume_id.is_empty()

@@ -328,7 +328,6 @@ impl Admin {
 
     /// What the cloud has restored and the ledger does not know.
     async fn unrecorded(&self, request: &Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
-        self.engine.permit_operator(caller)?;
         let mut upstream = None;
         let mut project: Option<ProjectId> = None;
         let mut since: Option<Timestamp> = None;
@@ -345,6 +344,7 @@ impl Admin {
                 "query parameters are upstream, project_id and since, a time such as 2026-11-22T10:00:00Z";
             return Err(Problem::new(Code::InvalidParameter, detail).into());
         };
+        self.engine.permit_survey(caller, &project, &upstream)?;
         let restores = self.engine.unrecorded(&upstream, &project, since, caller.token.clone()).await?;
         Ok(answer::json(StatusCode::OK, &json!({ "unrecorded": restores })))
     }

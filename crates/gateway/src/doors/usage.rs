@@ -84,7 +84,11 @@ impl Usage {
                 break;
             }
         }
-        for ((dialect, who), seen) in &*self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Requests are counted by caller, and of no restore that could be shown or not.
+        let counted = caller.sees_everybody();
+        for ((dialect, who), seen) in
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|_| counted)
+        {
             rows.entry(((*dialect).to_owned(), who.clone())).or_default().seen = Some(*seen);
         }
         let dialects: Vec<Value> = door::ALL
@@ -97,7 +101,7 @@ impl Usage {
             .collect();
         Ok(json!({
             "dialects": dialects,
-            "requests_since": self.since,
+            "requests_since": counted.then_some(self.since),
             "restores_looked_through": looked,
             "restores_cut": before.is_some(),
         }))

@@ -346,7 +346,8 @@ tables! {
         /// Names of callers.
         callers: Vec<String> = Texts => required;
         /// What they may do: submit and call off `restore`s, `read` their own, `read-any` restore, `check`,
-        /// `preview`, and, on the admin listener, `resolve`.
+        /// `preview`, and, on the admin listener, `resolve`. What touches the gateway as a whole (reload, log level, recovery,
+        /// webhooks) takes a `resolve` without any limit.
         allow: Vec<String> = Words(ACTIONS) => required;
         /// Through which upstreams. Absent = any.
         upstreams: Option<Vec<String>> = Texts => absent;
