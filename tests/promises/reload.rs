@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{Http, Process, Settings, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -283,4 +283,49 @@ async fn lines_are_logged_from_another_level_for_a_while() {
     let turned = log.find("from another level").expect("the change is logged");
     assert!(!log[..turned].contains("\"level\":\"DEBUG\""), "{log}");
     assert!(log[turned..].contains("\"level\":\"DEBUG\""), "{log}");
+}
+
+/// Settings that come through a pipe are read once: what is left of it is no new version of them.
+#[tokio::test]
+async fn settings_out_of_a_pipe_stay_what_they_were() {
+    use tokio::io::AsyncWriteExt;
+    let mut child = tokio::process::Command::new(binary())
+        .args(["serve", "--config", "/dev/stdin"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the gateway runs");
+    let told = all_to("one").set("telemetry.log_level", "\"info\"").set("telemetry.log_format", "\"json\"");
+    let text = told.toml("http://127.0.0.1:9");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(text.as_bytes()).await.expect("it reads");
+    drop(pipe);
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::of(child, folder).await.unwrap_or_else(|(_, log)| panic!("{log}"));
+    let url = format!("http://{}/settings/reload", process.admin);
+    let headers = [("content-type", "application/json")];
+    let answer = Http::default().send(Method::POST, &url, &headers, "{}").await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("no file that could be read again"), "{}", answer.text());
+    let ready = format!("http://{}/readyz", process.admin);
+    let ready = Http::default().send(Method::GET, &ready, &[], "").await.json();
+    assert!(ready["settings"]["refused"].is_null(), "{ready}");
+    process.signal("TERM").await;
+    let (status, log, _) = process.ended().await;
+    assert!(status.success(), "{log}");
+}
+
+/// A file that a pipe has taken the place of is not waited for.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_the_file_is_refused() {
+    let mut world = World::with(all_to("one")).await;
+    let file = world.process().settings();
+    std::fs::remove_file(&file).unwrap();
+    let made = tokio::process::Command::new("mkfifo").arg(&file).status().await.expect("mkfifo runs");
+    assert!(made.success());
+    let answer = world.reload().await;
+    assert!(answer.status == 422 && answer.text().contains("is not a file"), "{}", answer.text());
+    let (status, log, _) = world.ended_by("TERM").await;
+    assert!(status.success(), "{log}");
 }

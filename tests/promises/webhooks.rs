@@ -404,3 +404,35 @@ async fn s8_s25_a_private_receiver_or_an_open_secret_keeps_the_gateway_from_star
     let told = served(&format!("url = \"https://hooks.example.com/\", secret = {{ file = {file:?} }}")).await;
     assert!(told.contains("error[secret-exposed]") && told.contains("0644"), "{told}");
 }
+
+/// Many restores and many who look, over a ledger with few readers: an attempt that waits for its turn there keeps nobody
+/// behind it waiting.
+#[tokio::test]
+async fn messages_never_keep_who_asks_from_the_ledger() {
+    const CLIENTS: usize = 8;
+    let receiver = Receiver::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = hooked(&receiver.url(), folder.path(), "").set("ledger.url", "\"sqlite:ledger.db\"");
+    let world = Arc::new(World::serve(settings).await);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let world = Arc::clone(&world);
+        clients.spawn(async move {
+            for round in 0..40 {
+                let look = async {
+                    world.submit(&requests::extra_disk(round * CLIENTS + client)).await;
+                    for _ in 0..3 {
+                        let list = world.get("/api/v1/restores?limit=5").await;
+                        assert_eq!(list.status, 200, "{}", list.text());
+                    }
+                };
+                tokio::time::timeout(DEADLINE / 4, look).await.expect("an answer in time");
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("everybody is answered");
+    }
+    receiver.until(2 * 40 * CLIENTS).await;
+    Arc::into_inner(world).expect("nobody else").end().await;
+}

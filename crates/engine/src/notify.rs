@@ -325,7 +325,12 @@ impl Relay {
 
     fn send(&self, delivery: Delivery) {
         let post = Arc::clone(&self.post);
-        self.under_way.push(Box::pin(async move { (delivery.restore, post.attempt(delivery).await) }));
+        // In a task of its own: what waits for its turn at the ledger and is not polled while a round is made would keep
+        // everybody behind it waiting, the round among them.
+        let attempt = tokio::spawn(async move { post.attempt(delivery).await });
+        let ended_early = |_| Err(LedgerError::Unavailable("the attempt ended early".to_owned()));
+        self.under_way
+            .push(Box::pin(async move { (delivery.restore, attempt.await.unwrap_or_else(ended_early)) }));
     }
 
     /// A letter is off our hands, and the next one of its restore goes.

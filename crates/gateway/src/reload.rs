@@ -174,7 +174,11 @@ impl Loader {
             // Before the load: what changes during it is looked at again.
             seen = look();
             settled = Some(seen);
-            let loaded = self.load().await;
+            // What is swapped is swapped at once, after all that can take its time.
+            let loaded = tokio::select! {
+                () = stop.cancelled() => return,
+                loaded = self.load() => loaded,
+            };
             self.tell(&loaded);
             if let Some(answer) = answer {
                 let _ = answer.send(loaded);

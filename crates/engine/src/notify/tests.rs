@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
+use futures_util::future::join_all;
 use restore_ledger::memory::MemoryLedger;
-use restore_ledger::{Accept, NewEntry, Outbox};
+use restore_ledger::{Accept, NewEntry};
 use restore_model::{Cause, Event, Evidence, Intent, Problem, RoutePin, Strength, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -68,7 +69,7 @@ fn failed() -> Receipt {
 
 /// A ledger, a receiver, and a relay between them.
 struct World {
-    ledger: Arc<MemoryLedger>,
+    ledger: Arc<dyn Ledger>,
     receiver: Arc<Receives>,
     changed: watch::Sender<u64>,
     stop: CancellationToken,
@@ -78,8 +79,16 @@ struct World {
 
 impl World {
     async fn with(receiver: Receives, change: impl FnOnce(&mut Hook)) -> (Self, tokio::task::JoinHandle<()>) {
+        Self::over(Arc::new(MemoryLedger::default()), receiver, change).await
+    }
+
+    async fn over(
+        ledger: Arc<dyn Ledger>,
+        receiver: Receives,
+        change: impl FnOnce(&mut Hook),
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let world = Self {
-            ledger: Arc::default(),
+            ledger,
             receiver: Arc::new(receiver),
             changed: watch::channel(0).0,
             stop: CancellationToken::new(),
@@ -103,7 +112,7 @@ impl World {
         change(&mut hook);
         let relay = Relay::new(
             hook,
-            Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+            Arc::clone(&self.ledger),
             Arc::clone(&self.clock) as Arc<dyn Clock>,
             self.changed.subscribe(),
             self.stop.clone(),
@@ -401,4 +410,33 @@ async fn a_message_that_hangs_holds_up_its_own_restore_alone() {
     }
     assert!(world.receiver.seconds().iter().all(|at| *at < 5), "{:?}", world.receiver.seconds());
     assert!(world.receiver.words().iter().all(|word| word == "accepted"));
+}
+
+/// A file has few readers, and who waits for one is served in turn: an attempt that has its turn and does not know of it
+/// would keep everybody out, the relay's own round too.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_at_the_ledger_for_an_attempt_that_is_not_looked_at() {
+    const RESTORES: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("ledger.db").display()).parse().unwrap();
+    let ledger = restore_ledger::open(&url, restore_ledger::OpenOptions::default()).await.unwrap();
+    let (world, _task) = World::over(ledger, Receives::default(), |_| {}).await;
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let ledger = Arc::clone(&world.ledger);
+        readers.spawn(async move {
+            loop {
+                ledger.list(restore_ledger::Query { limit: 5, ..Default::default() }).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let told = async {
+        // Many at once: as many attempts begin together.
+        for _ in 0..RESTORES / 30 {
+            join_all((0..30).map(|_| world.accept(PROJECT))).await;
+        }
+        world.until(|world| world.receiver.words().len() == RESTORES).await;
+    };
+    tokio::time::timeout(Duration::from_secs(25), told).await.expect("everything is told");
 }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure};
@@ -94,6 +95,15 @@ impl Terms {
     }
 }
 
+/// What a stream reads, in a task of its own; `None` where it cannot be read, which ends the stream: the reader comes back.
+/// A stream is looked at when its reader has room for more. What waits for its turn at the ledger must be looked at always,
+/// or everybody behind it waits as well.
+async fn apart<T: Send + 'static>(
+    read: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Option<T> {
+    AbortOnDropHandle::new(tokio::spawn(read)).await.ok()?.ok()
+}
+
 /// Whether a request asks for a stream. Who takes anything gets JSON, as ever.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -146,11 +156,13 @@ impl One {
             return None;
         }
         let until = Instant::now() + HEARTBEAT;
-        // A ledger that cannot be read ends the stream; the reader comes back.
-        let entry = self.terms.during(self.engine.news(self.id, self.seen, until)).await?.ok()?;
+        let (engine, id, seen) = (self.engine.clone(), self.id, self.seen);
+        let news = apart(async move { engine.news(id, seen, until).await });
+        let entry = self.terms.during(news).await??;
         let mut text = String::new();
         if entry.state.seq > self.seen {
-            for event in self.engine.events(self.id).await.ok()? {
+            let engine = self.engine.clone();
+            for event in apart(async move { engine.events(id).await }).await? {
                 if event.seq > self.seen {
                     self.seen = event.seq;
                     tell(&mut text, event.seq, &entry, &event);
@@ -206,7 +218,8 @@ impl All {
         let until = Instant::now() + HEARTBEAT;
         loop {
             self.changed.mark_unchanged();
-            let told = self.terms.during(self.engine.feed(self.at, PAGE)).await?.ok()?;
+            let (engine, at) = (self.engine.clone(), self.at);
+            let told = self.terms.during(apart(async move { engine.feed(at, PAGE).await })).await??;
             let mut text = String::new();
             for told in &told {
                 self.at = told.position;

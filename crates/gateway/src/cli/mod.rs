@@ -136,10 +136,17 @@ impl SettingsFile {
         Ok(Source::new(name, text))
     }
 
-    /// How a running gateway reads them again.
-    fn again(&self) -> Again {
+    /// How a running gateway reads them again; a pipe is read once.
+    fn again(&self) -> Option<Again> {
         let (this, file) = (Self { config: self.config.clone() }, self.config.clone());
+        if !file.is_file() {
+            return None;
+        }
         let load = move || {
+            // Reading a pipe would wait for its other end.
+            if this.config.exists() && !this.config.is_file() {
+                return Err(format!("{} is not a file", this.config.display()));
+            }
             let source = this.source()?;
             match read(&source) {
                 Ok((settings, warnings)) if warnings.is_empty() => Ok(settings),
@@ -150,7 +157,7 @@ impl SettingsFile {
                 Err(faults) => Err(faults.render_human(false)),
             }
         };
-        Again { file, load: Arc::new(load) }
+        Some(Again { file, load: Arc::new(load) })
     }
 
     /// Reads the settings; faults are printed here.
@@ -220,7 +227,12 @@ pub fn main() -> ExitCode {
 
 fn with_runtime(run: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run),
+        Ok(runtime) => {
+            let code = runtime.block_on(run);
+            // What is to be finished was; a read of a file that hangs keeps nobody.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("error: no runtime: {error}");
             ExitCode::FAILURE

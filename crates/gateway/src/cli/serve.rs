@@ -46,7 +46,10 @@ pub(super) async fn run(options: Options) -> ExitCode {
     };
     // Before the first caller is let in, who could be cut off without the drain.
     let mut stop = ToldToStop::listen();
-    let start = crate::Start::new().recovery(options.recovery).again(options.file.again());
+    let mut start = crate::Start::new().recovery(options.recovery);
+    if let Some(again) = options.file.again() {
+        start = start.again(again);
+    }
     let started = tokio::select! {
         started = Gateway::start_with(&settings, start) => started,
         () = stop.told() => {

@@ -54,6 +54,8 @@ mod store;
 
 /// Connections for reading.
 const READERS: u32 = 4;
+/// How long a read waits for one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be set about the file. The defaults are for service; tests bend them.
 #[derive(Clone, Copy, Debug)]
@@ -230,6 +232,7 @@ fn at(path: &Path) -> SqliteConnectOptions {
 async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, LedgerError> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
+        .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -387,7 +390,10 @@ impl Ledger for SqliteLedger {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(self.queue.touch())
+        Box::pin(async move {
+            self.queue.touch().await?;
+            self.readers.acquire().await.map(drop).map_err(unavailable)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
