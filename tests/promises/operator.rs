@@ -338,6 +338,11 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
         }
         assert_eq!(ask("rgk_all", Method::POST, path, body).await.status, good, "{path}");
     }
+    for path in ["/settings", "/settings/refused"] {
+        for (key, status) in [("rgk_ours", 403), ("rgk_some", 403), ("rgk_all", 200)] {
+            assert_eq!(ask(key, Method::GET, path, "").await.status, status, "{key} {path}");
+        }
+    }
     let survey = |upstream: &str, project: &str| {
         format!("/recovery/unrecorded?upstream={upstream}&project_id={project}&since=2026-11-22T10:00:00Z")
     };

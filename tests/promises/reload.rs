@@ -162,6 +162,27 @@ async fn f34_another_place_of_the_same_name_is_never_asked_about_a_restore() {
     world.end().await;
 }
 
+/// No token would help where the settings do not name the place: nobody is told to bring one.
+#[tokio::test]
+async fn f34_a_restore_of_a_place_that_is_gone_waits_for_no_token() {
+    let routes = "[[upstreams]]\nname = \"here\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
+                  [[routes]]\nupstream = \"here\"\noverdue_seconds = 2\n";
+    let mut world = World::serve(Settings::default().routes(routes)).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let restore = world.submit(&requests::cbr_server()).await.json();
+    let id = restore["id"].as_str().expect("an id").to_owned();
+    world.until_status(&id, "running").await;
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.toml = world.toml.replace("http://127.0.0.1", "http://localhost");
+    world.again_in(folder).await;
+    let overdue = world.until(&id, |restore| restore["overdue"] == true).await;
+    assert_ne!(overdue["awaiting_credential"], true, "{overdue}");
+    assert!(overdue["stale_since"].is_string(), "{overdue}");
+    let events = world.get(&format!("/api/v1/restores/{id}/events")).await.text();
+    assert!(!events.contains("no token to read it with"), "{events}");
+    world.end().await;
+}
+
 /// The file of a secret that is read at the start: another file is noticed.
 #[tokio::test]
 async fn another_place_of_a_secret_of_the_start_is_not_taken_for_granted() {

@@ -154,6 +154,46 @@ async fn s27_with_its_authority_in_ca_file_the_same_upstream_is_good() {
     clouds.stop().await;
 }
 
+/// S26: whoever is trusted changes with the file, and a file that is none changes nothing.
+#[tokio::test]
+async fn s26_authorities_in_a_file_are_taken_anew() {
+    let (ours, other) = (ca(), ca());
+    let clouds = restore_tests::world::clouds().await;
+    let (addr, _) = front(&ours, Server { name: "localhost", expired: false }, clouds.addr()).await;
+    let routes = format!(
+        "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"https://localhost:{}\"\nca_file = \"ca.pem\"\n\
+         [[routes]]\nupstream = \"u\"\n",
+        addr.port(),
+    );
+    let settings = Settings::default().routes(&routes);
+    let world = World::serve_beside(settings, &[], &[("ca.pem", other.pem().as_str())]).await;
+    let file = world.process().folder().join("ca.pem");
+    let url = world.url("/api/v1/restore-checks");
+    let headers = [("content-type", "application/json"), ("x-auth-token", restore_tests::ids::TOKEN)];
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    for (text, seen) in [(other.pem(), false), (ours.pem(), true), ("no authority".to_owned(), true)] {
+        std::fs::write(&file, &text).expect("a file");
+        let told = world.reload().await;
+        assert_eq!(told.status, if text.starts_with("no") { 422 } else { 200 }, "{}", told.text());
+        let check =
+            world.http.send(http::Method::POST, &url, &headers, requests::cbr_server().to_string()).await;
+        assert_eq!(!check.json()["backup"].is_null(), seen, "{}", check.text());
+    }
+    // By itself as well.
+    std::fs::write(&file, other.pem()).expect("a file");
+    loop {
+        let check =
+            world.http.send(http::Method::POST, &url, &headers, requests::cbr_server().to_string()).await;
+        if check.text().contains("invalid peer certificate") {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < end, "the file was not looked at: {}", check.text());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    world.end().await;
+    clouds.stop().await;
+}
+
 /// A certificate of a client and its key, PEM.
 fn client(ca: &Ca) -> (String, String) {
     let key = KeyPair::generate().expect("a key");

@@ -318,6 +318,14 @@ impl Engine {
         self.decide(caller, Action::ReadAny, On::default(), allowed)
     }
 
+    /// Refuses what tells of every caller and every project to who may not know of all.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`].
+    pub fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
+        self.decide(caller, Action::ReadAny, On::default(), caller.sees_everybody())
+    }
+
     /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
     ///
     /// # Errors

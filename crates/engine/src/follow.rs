@@ -137,6 +137,10 @@ impl Engine {
             return Ok(if entry.state.status.is_final() { Round::Over } else { Round::Again(interval) });
         }
         let entry = match access {
+            None if self.rules().routes.pinned(&entry.intent).is_none() => {
+                let reading = Reading::unreadable(no_longer_named(&entry.intent.route), false, "settings");
+                self.settle(&entry, &reading).await?
+            }
             None => {
                 let reading = Reading::unreadable("no token to read it with", true, "credential");
                 self.settle(&entry, &reading).await?

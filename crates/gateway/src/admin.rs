@@ -185,6 +185,9 @@ impl Admin {
         request: &Request<Incoming>,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
+        if path == "/settings" || path == "/settings/refused" {
+            self.engine.permit_overview(caller)?;
+        }
         Ok(match path {
             "/" => answer::json(StatusCode::OK, &json!({ "pages": PAGES, "actions": ACTIONS })),
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),

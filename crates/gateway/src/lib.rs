@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::streams::Streams;
 use crate::doors::usage::Usage;
 use crate::memory::Memory;
-use crate::reload::{Again, Loaded, Loader, Places, Reload};
+use crate::reload::{Again, Loaded, Loader, Places, Reload, Trusted};
 use crate::rotation::Rotation;
 use crate::serving::Lasting;
 use crate::settings::{LedgerUrl, Listener, LogFormat, Settings};
@@ -193,6 +193,8 @@ impl Gateway {
             .await
             .map_err(ledger_fault)?;
         let mut rotation = Rotation::new();
+        // Before they are read: what changes meanwhile is a change.
+        let trusted = Trusted::by(settings);
         let built =
             upstreams::build(settings, None, &start.clock, &mut rotation).map_err(StartError::Setup)?;
         let now = start.clock.now();
@@ -280,7 +282,8 @@ impl Gateway {
         if let Some(again) = start.again {
             let loads = metrics.loads(reload.clone());
             let (settings, stop) = (settings.clone(), stop.clone());
-            let loader = Loader { again, settings, built, serving, places, lasting, rotations, loads, stop };
+            let loader =
+                Loader { again, settings, built, serving, places, lasting, rotations, loads, stop, trusted };
             listeners.push(tokio::spawn(loader.run(asked)));
         }
         let mut doors = Vec::new();

@@ -142,15 +142,40 @@ pub(crate) struct Loader {
     pub(crate) rotations: Arc<Counts>,
     pub(crate) loads: Loads,
     pub(crate) stop: CancellationToken,
+    /// What the files of authorities hold, as [`rotation::look`] says it.
+    pub(crate) trusted: Trusted,
+}
+
+/// The authorities that the settings name by a file: who is trusted is a part of what the settings say.
+pub(crate) struct Trusted {
+    hasher: RandomState,
+    seen: u64,
+}
+
+impl Trusted {
+    pub(crate) fn by(settings: &Settings) -> Self {
+        let hasher = RandomState::new();
+        let seen = rotation::look(&hasher, &authorities(settings));
+        Self { hasher, seen }
+    }
+
+    fn now(&self, settings: &Settings) -> u64 {
+        rotation::look(&self.hasher, &authorities(settings))
+    }
+}
+
+fn authorities(settings: &Settings) -> Vec<PathBuf> {
+    let upstreams = settings.upstreams.iter().map(|written| &written.ca_file);
+    let credentials = settings.credentials.iter().map(|written| &written.ca_file);
+    let callers = settings.callers.iter().map(|written| &written.ca_file);
+    upstreams.chain(credentials).chain(callers).flatten().cloned().collect()
 }
 
 impl Loader {
     /// Loads whenever it is asked to, and when the file has changed and two looks in a row have seen the same.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
-        let (hasher, file) = (RandomState::new(), [self.again.file.clone()]);
-        let look = || rotation::look(&hasher, &file);
         // Once soon after the start as well: the file may have changed since it was read.
-        let (mut settled, mut seen) = (None, look());
+        let (mut settled, mut seen) = (None, self.look());
         let mut looks = tokio::time::interval(rotation::PERIOD);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = self.stop.clone();
@@ -162,7 +187,7 @@ impl Loader {
                     None => return,
                 },
                 _ = looks.tick() => {
-                    let now = look();
+                    let now = self.look();
                     let changed = now == seen && settled != Some(now);
                     seen = now;
                     if !changed {
@@ -172,7 +197,7 @@ impl Loader {
                 }
             };
             // Before the load: what changes during it is looked at again.
-            seen = look();
+            seen = self.look();
             settled = Some(seen);
             // What is swapped is swapped at once, after all that can take its time.
             let loaded = tokio::select! {
@@ -186,12 +211,20 @@ impl Loader {
         }
     }
 
+    /// What the files hold that the settings in effect were made of.
+    fn look(&self) -> u64 {
+        let files = std::iter::once(self.again.file.clone()).chain(authorities(&self.settings));
+        rotation::look(&self.trusted.hasher, &files.collect::<Vec<_>>())
+    }
+
     /// Everything that can fail comes first; then all of it changes.
     async fn load(&mut self) -> Result<Loaded, String> {
         let load = Arc::clone(&self.again.load);
         let settings =
             tokio::task::spawn_blocking(move || load()).await.map_err(|error| error.to_string())??;
-        if settings == self.settings {
+        let seen = self.trusted.now(&settings);
+        let same_trust = seen == self.trusted.seen;
+        if settings == self.settings && same_trust {
             return Ok(Loaded::Same);
         }
         let fixed = settings::read_at_start(&self.settings, &settings);
@@ -201,9 +234,10 @@ impl Loader {
         }
         let mut rotation = Rotation::another(&self.rotations);
         let clock = self.lasting.engine.clock();
-        let before = Some((&self.settings, &self.built));
+        // Where others are trusted, nothing is kept that has trusted the former ones.
+        let before = same_trust.then_some((&self.settings, &self.built));
         let built = upstreams::build(&settings, before, clock, &mut rotation)?;
-        let before = Some((&self.settings, &self.serving));
+        let before = same_trust.then_some((&self.settings, &self.serving));
         let serving = self.lasting.serving(&settings, before, &mut rotation)?;
 
         self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
@@ -212,6 +246,7 @@ impl Loader {
         self.lasting.log_level.is_usually(settings.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));
         (self.settings, self.built, self.serving) = (settings, built, serving);
+        self.trusted.seen = seen;
         Ok(Loaded::Anew)
     }
 
@@ -227,7 +262,9 @@ impl Loader {
                 tracing::info!(changed = *loaded == Loaded::Anew, "the settings were read again");
             }
             Err(why) => {
-                told.refused = Some((now, why.clone()));
+                // Since when others are refused, however often they are tried.
+                let since = told.refused.as_ref().map_or(now, |(since, _)| *since);
+                told.refused = Some((since, why.clone()));
                 tracing::error!(why, "the settings cannot be taken; those in effect stay");
             }
         }
