@@ -48,8 +48,10 @@ async fn stands(world: &World) -> Value {
 async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
     let world = World::with(all_to("one")).await;
     assert_eq!(way(&world).await, "one");
+    let first = stands(&world).await["digest"].clone();
     world.rewrite(all_to("two"));
     until("the new file is in effect", async || way(&world).await == "two").await;
+    until("replicas can be told apart", async || stands(&world).await["digest"] != first).await;
 
     world.rewrite_text("[[upstreams]]\nname = \"three\"\nnonsense = 1\n");
     until("the faults are told", async || !stands(&world).await["refused"].is_null()).await;
@@ -222,7 +224,9 @@ async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else
         world.reload().await.json()["changed"] == true
     })
     .await;
+    let before = stands(&world).await["digest"].clone();
     assert_eq!(world.reload().await.json()["changed"], false);
+    assert_eq!(stands(&world).await["digest"], before);
     world.rewrite(all_to("two"));
     assert_eq!(world.reload().await.status, 200);
     assert_eq!(way(&world).await, "two");

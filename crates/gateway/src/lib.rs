@@ -227,7 +227,7 @@ impl Gateway {
         let stop = CancellationToken::new();
         let memory = Memory::new(settings.limits.memory_bytes);
         metrics.observe_memory(memory.clone());
-        let (reload, asked) = Reload::new(now);
+        let (reload, asked) = Reload::new(settings, now);
         let lasting = Lasting {
             engine: engine.clone(),
             metrics: metrics.clone(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use restore_model::{Code, Problem, Timestamp};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,8 @@ pub enum Loaded {
 /// How the settings in effect stand.
 struct Told {
     loaded_at: Timestamp,
+    /// Of what is in effect: equal where two replicas go by the same.
+    digest: String,
     /// Since when there are others that cannot be taken, and why.
     refused: Option<(Timestamp, String)>,
 }
@@ -59,9 +62,9 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// And what its loader listens to.
-    pub(crate) fn new(now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(settings: &Settings, now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(WAITING);
-        let told = Arc::new(Mutex::new(Told { loaded_at: now, refused: None }));
+        let told = Arc::new(Mutex::new(Told { loaded_at: now, digest: digest(settings), refused: None }));
         (Self { asks, told }, asked)
     }
 
@@ -89,7 +92,7 @@ impl Reload {
         let told = self.told();
         let refused =
             told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /settings/refused" }));
-        json!({ "loaded_at": told.loaded_at, "refused": refused })
+        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "refused": refused })
     }
 
     /// Why newer settings are refused, with the lines of the file; null where none are.
@@ -101,6 +104,12 @@ impl Reload {
     pub(crate) fn is_current(&self) -> bool {
         self.told().refused.is_none()
     }
+}
+
+/// Twelve digits that tell settings apart, of what is shown of them: secrets are not in it.
+fn digest(settings: &Settings) -> String {
+    let shown = settings.to_json().to_string();
+    hex::encode(&Sha256::digest(shown.as_bytes())[..6])
 }
 
 /// What is served, where it is replaced.
@@ -258,8 +267,10 @@ impl Loader {
                 told.refused = None;
                 if *loaded == Loaded::Anew {
                     told.loaded_at = now;
+                    told.digest = digest(&self.settings);
                 }
-                tracing::info!(changed = *loaded == Loaded::Anew, "the settings were read again");
+                let digest = &*told.digest;
+                tracing::info!(changed = *loaded == Loaded::Anew, digest, "the settings were read again");
             }
             Err(why) => {
                 // Since when others are refused, however often they are tried.
