@@ -3,6 +3,7 @@
 yaml FILE...             what stands in the documents of files, as JSON
 lint CHART VALUES        what Helm finds wrong with a chart, as JSON
 render CHART VALUES      the manifests of a chart, in the order of their files
+notes CHART VALUES       what it tells whoever installs it
 """
 
 import json
@@ -20,11 +21,14 @@ def values(path):
     return {} if path == "-" else read(path)[0] or {}
 
 
-def render(chart, given):
+def files(chart, given):
     from helm_python import Chart
 
-    rendered = Chart.load(chart).render(given, name="restore-gateway", namespace="restore")
-    for path, text in sorted(rendered.items()):
+    return Chart.load(chart).render(given, name="restore-gateway", namespace="restore")
+
+
+def render(chart, given):
+    for path, text in sorted(files(chart, given).items()):
         if path.endswith(".yaml") and text.strip():
             for document in text.split("\n---\n"):
                 if document.strip().strip("-").strip():
@@ -40,6 +44,8 @@ def main(command, *rest):
         json.dump(helm_python.lint(rest[0], values(rest[1]), strict=True), sys.stdout)
     elif command == "render":
         render(rest[0], values(rest[1]))
+    elif command == "notes":
+        print(*(text for path, text in files(rest[0], values(rest[1])).items() if path.endswith("NOTES.txt")))
     else:
         sys.exit(__doc__)
 

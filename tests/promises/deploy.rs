@@ -154,20 +154,95 @@ async fn s41_what_is_rendered_has_no_rights_and_lets_a_gateway_live_and_go() {
     }
 }
 
+/// What a command of the tools says of the chart with values, and whether it could.
+async fn of_chart(command: &str, values: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("values.yaml");
+    std::fs::write(&path, values).expect("values");
+    run(&mut python(&[command, CHART, &path.display().to_string()])).await
+}
+
 #[tokio::test]
 async fn the_chart_refuses_what_cannot_work() {
-    let folder = tempfile::tempdir().expect("a folder");
     for (values, why) in [
         ("mode: sidecar", "sidecar.containers"),
         ("persistence: {enabled: true}\nautoscaling: {enabled: true}", "exclude each other"),
         ("replica: 3", "replica"),
         ("mode: daemon", "mode"),
     ] {
-        let path = folder.path().join("values.yaml");
-        std::fs::write(&path, values).expect("values");
-        let (rendered, said) = run(&mut python(&["render", CHART, &path.display().to_string()])).await;
+        let (rendered, said) = of_chart("render", values).await;
         assert!(!rendered && said.contains(why), "{values}: {said}");
     }
+}
+
+/// Values of the chart: this ledger in the settings, none where there is none, and more.
+fn with_ledger(ledger: &str, more: &str) -> String {
+    format!("{more}\nsettings: |\n  {}\n", ledger.replace('\n', "\n  "))
+}
+
+#[tokio::test]
+async fn behind_one_service_there_is_one_ledger() {
+    const FILE: &str = "[ledger]\nurl = \"sqlite:/data/ledger.db\"";
+    const DATABASE: &str = "[ledger]\nurl = \"postgres://gateway@db/gateway\"";
+    let of_env = |what: &str| format!("extraEnv: [{{name: RESTORE_GATEWAY_LEDGER_URL, {what}}}]");
+    let (file, database) = (of_env("value: 'sqlite:/data/a.db'"), of_env("value: 'postgresql://g@db/g'"));
+    let secret = of_env("valueFrom: {secretKeyRef: {name: s, key: url}}");
+    for (ledger, more, shared) in [
+        // None is a file in the working directory.
+        ("[limits]", "", false),
+        (FILE, "", false),
+        (FILE, "autoscaling: {enabled: true}", false),
+        (FILE, "replicas: 1\nautoscaling: {enabled: true}", false),
+        ("[ledger]\nurl = \"memory:\"", "replicas: 2", false),
+        ("# url = \"postgres://gateway@db/gateway\"", "", false),
+        (DATABASE, &file, false),
+        (DATABASE, "", true),
+        (DATABASE, "autoscaling: {enabled: true}", true),
+        ("ledger = { lease_seconds = 15, url = 'postgresql://g@db/g' }", "", true),
+        (FILE, &database, true),
+        ("[limits]", &secret, true),
+    ] {
+        let (rendered, said) = of_chart("render", &with_ledger(ledger, more)).await;
+        assert_eq!(rendered, shared, "{ledger}, {more}: {said}");
+        assert!(shared || said.contains("ledger that they share"), "{ledger}, {more}: {said}");
+    }
+    // One alone has what ledger it likes, and no second one stands beside it while it is replaced.
+    for more in ["replicas: 1", "persistence: {enabled: true}"] {
+        let (rendered, said) = of_chart("render", &with_ledger(FILE, more)).await;
+        assert!(rendered && said.contains("replicas: 1\n") && said.contains("type: Recreate"), "{more}: {said}");
+    }
+
+    // Who installs it is told what goes with a pod, and what Prometheus cannot reach.
+    let open = "networkPolicy: {adminFrom: [{podSelector: {}}]}";
+    for (ledger, more, forgets, unseen) in [
+        (FILE, "replicas: 1", true, true),
+        (FILE, "persistence: {enabled: true}", false, true),
+        (DATABASE, "", false, true),
+        (DATABASE, open, false, false),
+        (DATABASE, "networkPolicy: {enabled: false}", false, false),
+        (DATABASE, "scrapeAnnotations: false", false, false),
+        (FILE, "mode: sidecar\nsidecar: {containers: [{name: a, image: b}]}", true, false),
+    ] {
+        let (told, said) = of_chart("notes", &with_ledger(ledger, more)).await;
+        assert!(told, "{said}");
+        assert_eq!(said.contains("gone with its pod"), forgets, "{ledger}, {more}: {said}");
+        assert_eq!(said.contains("networkPolicy.adminFrom"), unseen, "{ledger}, {more}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn settings_replace_the_pods_where_that_is_wanted() {
+    const SETTINGS: [&str; 2] = ["[ledger]\nurl = 'postgres://g@db/g'", "[ledger]\nurl = 'postgres://g@db/h'"];
+    let mut seen = Vec::new();
+    for settings in SETTINGS {
+        let (rendered, said) = of_chart("render", &with_ledger(settings, "rollOnSettings: true")).await;
+        assert!(rendered, "{said}");
+        let sum = said.lines().find(|line| line.contains("checksum/settings:")).expect("a sum").to_owned();
+        seen.push(sum);
+        let (_, said) = of_chart("render", &with_ledger(settings, "")).await;
+        assert!(!said.contains("checksum"), "{said}");
+    }
+    assert_ne!(seen[0], seen[1]);
 }
 
 #[tokio::test]

@@ -18,7 +18,19 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* One process for a file, however many for a database. */}}
+{{/* Whether the ledger is a database that several replicas share, as far as can be seen from here: the environment's word comes
+before that of the settings, and one that is kept in a Secret is believed. */}}
+{{- define "restore-gateway.shared" -}}
+{{- $shared := regexMatch "(?m)^[^#\\n]*\\burl\\s*=\\s*[\"']postgres(ql)?://" .Values.settings }}
+{{- range .Values.extraEnv }}
+{{- if eq .name "RESTORE_GATEWAY_LEDGER_URL" }}
+{{- $shared = or (hasKey . "valueFrom") (regexMatch "^postgres(ql)?://" (.value | default "")) }}
+{{- end }}
+{{- end }}
+{{- if $shared }}yes{{ end -}}
+{{- end }}
+
+{{/* One process for a ledger of its own, however many for a database. */}}
 {{- define "restore-gateway.single" -}}
-{{- if or .Values.persistence.enabled (eq .Values.mode "sidecar") }}yes{{ end -}}
+{{- if or .Values.persistence.enabled (eq .Values.mode "sidecar") (not (include "restore-gateway.shared" .)) }}yes{{ end -}}
 {{- end }}
