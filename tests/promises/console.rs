@@ -224,6 +224,53 @@ async fn what_was_decided_while_the_console_was_cut_off_no_longer_waits() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
+    let world = World::serve_with(Settings::default(), &[("RESTORE_GATEWAY_RECOVERY", "true")]).await;
+    let browser = at_console(&world).await;
+    let (recovery, unready) = ("document.getElementById('recovery')", "document.getElementById('unready')");
+    browser.until(&format!("{recovery}.textContent.includes('older copy') && !{recovery}.hidden")).await;
+    browser.until("document.getElementById('ready').textContent === 'takes nothing in'").await;
+    assert_eq!(browser.run(&format!("return {unready}.hidden")).await, true, "it is said once");
+    browser.run("window.same = true").await;
+    let said = json!({"by": "ada", "reason": "compared elsewhere"});
+    assert_eq!(world.decide("/recovery/confirmation", &said).await.status, 200);
+    browser.until(&format!("{recovery}.hidden && {recovery}.textContent === ''")).await;
+    browser.until("document.getElementById('ready').textContent === 'ready'").await;
+
+    world.rewrite_text("nonsense = 1\n");
+    let refused = "document.getElementById('refused')";
+    browser.until(&format!("!{refused}.hidden && {refused}.textContent.includes('/settings/refused')")).await;
+    let lamp = browser.run("const { dataset, textContent } = document.getElementById('ready'); return [dataset.tone, textContent]");
+    assert_eq!(lamp.await, json!(["warn", "ready, by old settings"]));
+    assert!(!browser.text("main").await.contains("nonsense"), "the lines of the file are asked for");
+    world.rewrite_text(&world.toml);
+    browser.until(&format!("{refused}.hidden")).await;
+    browser.until("document.getElementById('ready').dataset.tone === 'good'").await;
+    assert_eq!(browser.run("return window.same").await, true, "the page was loaded anew");
+    browser.close().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_does_not_look_like_one_that_runs() {
+    let world = World::new().await;
+    world.behave(json!({"restore_seconds": 3})).await;
+    let browser = at_console(&world).await;
+    let restore = id(&world.submit(&requests::cbr_server()).await.json());
+    world.until_status(&restore, "running").await;
+    let refused = json!({"status": 503, "body": {}});
+    world.faults(json!([{"match": {"method": "GET"}, "times": 1000, "answer": refused}])).await;
+    let row = format!("document.querySelector('tr[data-id=\"{restore}\"]')");
+    browser.until(&format!("{row}?.textContent.includes('not read for')")).await;
+    assert_eq!(browser.run(&format!("return {row}.querySelector('.badge').dataset.tone")).await, "warn");
+    world.faults(json!([])).await;
+    browser.until(&format!("{} === 'succeeded'", status(&restore))).await;
+    browser.until(&format!("!{row}.textContent.includes('not read for')")).await;
+    browser.close().await;
+    world.end().await;
+}
+
 /// The picture in the README: `./dev screenshot` writes it anew.
 #[tokio::test]
 async fn the_console_as_the_readme_shows_it() {

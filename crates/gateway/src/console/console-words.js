@@ -20,7 +20,7 @@ export const STATES = {
 export function state(restore) {
   const known = STATES[restore.status] ?? { label: String(restore.status), tone: "quiet", final: false };
   if (restore.needs_operator) return { ...known, tone: "bad" };
-  if (restore.overdue && !known.final) return { ...known, tone: "warn" };
+  if ((restore.overdue || restore.stale_since) && !known.final) return { ...known, tone: "warn" };
   return known;
 }
 

@@ -106,10 +106,12 @@ function drawList() {
 
 function row(restore) {
   const { upstream } = restore;
-  const mark = restore.needs_operator ? "needs a person" : restore.overdue && !state(restore).final ? "overdue" : null;
+  const going = !state(restore).final;
+  const mark = restore.needs_operator ? "needs a person" : restore.overdue && going ? "overdue" : null;
+  const unread = going && restore.stale_since && make("span", { class: "aside" }, " ", ago(restore.stale_since, "not read for ", ""));
   const [kind, id] = targetOf(restore);
   const cells = [
-    [badge(restore), mark && make("span", { class: "aside" }, ` ${mark}`), progress(restore)],
+    [badge(restore), mark && make("span", { class: "aside" }, ` ${mark}`), unread, progress(restore)],
     [link(restore, id), make("small", {}, kind)],
     [make("code", { class: "short", title: restore.project_id }, restore.project_id)],
     [upstream.name, make("small", {}, upstream.generation)],
@@ -229,7 +231,7 @@ function drawOne() {
     ["Rests on", [evidence(restore.evidence), ", seen ", ago(restore.evidence.observed_at), restore.evidence.detail ? make("q", {}, restore.evidence.detail) : ""]],
     ["Sent", [restore.attempts === 1 ? "once" : restore.attempts === 0 ? "never" : `${restore.attempts} times, each but the first on proof`]],
     ["Came through", restore.dialect && [`a door for ${restore.dialect}`]],
-    ["Read last", restore.stale_since && [ago(restore.stale_since), restore.awaiting_credential ? " – needs a caller's token" : ""]],
+    ["Not read", restore.stale_since && [ago(restore.stale_since, "for ", ""), restore.awaiting_credential ? " – needs a caller's token" : ""]],
     ["Part of", restore.part_of && [make("a", { href: `#/restores/${restore.part_of}` }, make("code", {}, restore.part_of))]],
     ["Instead of", restore.instead_of && [make("a", { href: `#/restores/${restore.instead_of}` }, make("code", {}, restore.instead_of))]],
     ["Accepted", [moment(restore.created_at)]],
@@ -296,18 +298,32 @@ function lamp(id, tone, words) {
   if ($(id).textContent !== words) $(id).textContent = words;
 }
 
+/** What the reason of /readyz begins with that a person ends, perhaps elsewhere. */
+const RECOVERY = "recovery: ";
+
 async function readiness() {
   try {
     const ready = await (await ask("/readyz", { any: true })).json();
     const away = ready.upstreams.filter((upstream) => upstream.breaker !== "closed").map((upstream) => upstream.name);
+    const { refused } = ready.settings;
     if (!ready.ready) lamp("ready", "bad", "takes nothing in");
     else if (away.length > 0) lamp("ready", "warn", `held back: ${away.join(", ")}`);
+    else if (refused) lamp("ready", "warn", "ready, by old settings");
     else lamp("ready", "good", "ready");
-    $("unready").hidden = ready.ready;
-    $("unready").textContent = ready.ready ? "" : `No restore is taken in: ${ready.reasons.join("; ")}.`;
+    const recovery = ready.reasons.find((reason) => reason.startsWith(RECOVERY))?.slice(RECOVERY.length);
+    note("recovery", recovery && `The ledger may be an older copy of itself, so nothing is sent: ${recovery}. See restore-gateway recovery.`);
+    const others = ready.reasons.filter((reason) => !reason.startsWith(RECOVERY));
+    note("unready", others.length > 0 && `No restore is taken in: ${others.join("; ")}.`);
+    note("refused", refused && `Newer settings were refused at ${moment(refused.at)}, and those before them stay in effect. ${refused.why} tells why.`);
   } catch {
     lamp("ready", "bad", "no answer");
   }
+}
+
+/** A note at the top, for as long as there are words for it. */
+function note(id, words) {
+  $(id).hidden = !words;
+  if ($(id).textContent !== (words || "")) $(id).textContent = words || "";
 }
 
 async function begin() {
@@ -315,8 +331,7 @@ async function begin() {
   // What was waiting when the last stream ended may have been decided since.
   attention = new Set();
   [...waiting.needs_operator, ...waiting.overdue].forEach((restore) => learn(restore));
-  $("recovery").hidden = !waiting.recovery;
-  $("recovery").textContent = waiting.recovery ? `The ledger may be an older copy of itself, so nothing is sent: ${waiting.recovery}. See restore-gateway recovery.` : "";
+  readiness();
   await list();
   await refreshOne();
   drawAttention();
