@@ -209,7 +209,10 @@ async fn behind_one_service_there_is_one_ledger() {
     // One alone has what ledger it likes, and no second one stands beside it while it is replaced.
     for more in ["replicas: 1", "persistence: {enabled: true}"] {
         let (rendered, said) = of_chart("render", &with_ledger(FILE, more)).await;
-        assert!(rendered && said.contains("replicas: 1\n") && said.contains("type: Recreate"), "{more}: {said}");
+        assert!(
+            rendered && said.contains("replicas: 1\n") && said.contains("type: Recreate"),
+            "{more}: {said}"
+        );
     }
 
     // Who installs it is told what goes with a pod, and what Prometheus cannot reach.
@@ -232,7 +235,8 @@ async fn behind_one_service_there_is_one_ledger() {
 
 #[tokio::test]
 async fn settings_replace_the_pods_where_that_is_wanted() {
-    const SETTINGS: [&str; 2] = ["[ledger]\nurl = 'postgres://g@db/g'", "[ledger]\nurl = 'postgres://g@db/h'"];
+    const SETTINGS: [&str; 2] =
+        ["[ledger]\nurl = 'postgres://g@db/g'", "[ledger]\nurl = 'postgres://g@db/h'"];
     let mut seen = Vec::new();
     for settings in SETTINGS {
         let (rendered, said) = of_chart("render", &with_ledger(settings, "rollOnSettings: true")).await;
@@ -368,6 +372,13 @@ async fn the_unit_for_systemd_is_sound_and_exposed_to_little() {
     assert!(unit.contains(installed), "{unit}");
     let path = folder.path().join("restore-gateway.service");
     std::fs::write(&path, unit.replace(installed, &binary().display().to_string())).expect("written");
+    // The lines of its head that hand over a secret, as if they had been written where they say.
+    let lines: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("#     ")).collect();
+    let [_, handed, used] = lines[..] else { panic!("{lines:?}") };
+    let (name, _) = handed.strip_prefix("LoadCredential=").and_then(|rest| rest.split_once(':')).expect("it");
+    assert!(used.contains(&format!("\"/run/credentials/restore-gateway.service/{name}\"")), "{used}");
+    let with_secret = unit.replace("\nDynamicUser=yes\n", &format!("\nDynamicUser=yes\n{handed}\n"));
+    std::fs::write(&path, with_secret.replace(installed, &binary().display().to_string())).expect("written");
     let analyze = || Command::new("systemd-analyze");
     let (_, told) = run(analyze().args(["verify", "--man=no", "--recursive-errors=no"]).arg(&path)).await;
     let ours: Vec<&str> = told.lines().filter(|line| line.contains("restore-gateway.service")).collect();
@@ -381,4 +392,15 @@ async fn the_unit_for_systemd_is_sound_and_exposed_to_little() {
         .find_map(|line| line.strip_prefix("TimeoutStopSec="))
         .and_then(|s| s.parse::<u32>().ok());
     assert!(stop.is_some_and(|seconds| seconds > 35), "longer than drain_seconds: {stop:?}");
+
+    // Faults of the settings end the main process, whose code is the one that is not started again after.
+    let of = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect("a line").to_owned();
+    let (start, faulty) = (of("ExecStart="), folder.path().join("faulty.toml"));
+    std::fs::write(&faulty, "nonsense = 1\n").expect("settings");
+    let mut words =
+        start.split(' ').map(|word| if word.ends_with(".toml") { faulty.as_os_str() } else { word.as_ref() });
+    assert_eq!(words.next().and_then(|word| word.to_str()), Some(installed));
+    let ended = Command::new(binary()).args(words).output().await.expect("it runs").status;
+    assert_eq!(ended.code().map(|code| code.to_string()), Some(of("RestartPreventExitStatus=")));
+    assert!(!unit.contains("ExecStartPre="), "its code would not count: {unit}");
 }
