@@ -15,6 +15,7 @@ use crate::rotation::Rotation;
 use crate::settings::{self, CallerKind, ClientAuth, Listener, Settings};
 use crate::telemetry::metrics::Refusals;
 use crate::tls::{self, Tls};
+use crate::unfit::Unfit;
 
 /// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
 /// that should be had.
@@ -27,15 +28,17 @@ pub(crate) fn callers(
     clock: &Arc<dyn Clock>,
     refusals: Option<Refusals>,
     rotation: &mut Rotation,
-) -> Result<Callers, String> {
+) -> Result<Callers, Unfit> {
     let names: Vec<String> =
         settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase()).collect();
     // Without names nobody knows what callers call it, behind a proxy say.
     let hosts = (!names.is_empty()).then(|| Hosts { names, address: settings.listen.api.ip() });
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
-    for written in settings.callers.iter().filter(|caller| caller.listener.contains(&listener)) {
-        add(&mut callers, written, grants(settings, &written.name)?, clock, rotation)
-            .map_err(|why| format!("caller {}: {why}", written.name))?;
+    let here = |(_, caller): &(usize, &settings::Caller)| caller.listener.contains(&listener);
+    for (index, written) in settings.callers.iter().enumerate().filter(here) {
+        grants(settings, &written.name)
+            .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
+            .map_err(Unfit::one("caller", index, &written.name))?;
     }
     Ok(callers)
 }
@@ -134,7 +137,7 @@ pub(crate) fn rates(settings: &Settings) -> RateLayer {
 }
 
 /// The TLS of all listeners that speak it; none where the settings have no certificate.
-pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, String> {
+pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, Unfit> {
     let written = &settings.tls;
     let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
     let secret = key.clone();
@@ -145,7 +148,7 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
         client_crl: written.client_crl.clone(),
         client_required: written.client_auth == ClientAuth::Required,
     };
-    let tls = Arc::new(Tls::new(options)?);
+    let tls = Arc::new(Tls::new(options).map_err(Unfit::alone("tls"))?);
     let key = key.file().map(Path::to_owned);
     let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
     rotation.watch("tls", files.into_iter().flatten(), Arc::clone(&tls), |tls| tls.renew());
@@ -156,12 +159,17 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
 ///
 /// # Errors
 /// Which one cannot be used, and why.
-pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), String> {
+pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfit> {
     let mut rotation = Rotation::new();
     tls(settings, &mut rotation)?;
     for listener in [Listener::Api, Listener::Admin] {
         for issuer in callers(settings, listener, clock, None, &mut rotation)?.issuers {
-            issuer.renew().map_err(|why| format!("caller {}: jwks_file: {why}", issuer.name()))?;
+            let index = settings.callers.iter().position(|caller| caller.name == *issuer.name());
+            issuer.renew().map_err(|why| format!("jwks_file: {why}")).map_err(Unfit::one(
+                "caller",
+                index.unwrap_or_default(),
+                issuer.name(),
+            ))?;
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::rotation::Rotation;
 use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
+use crate::unfit::Unfit;
 
 /// The credentials of the gateway's own, by name. All upstreams that use one share its token. What is written as it was
 /// before is taken over from there.
@@ -22,10 +23,10 @@ pub(crate) fn held(
     before: Option<(&Settings, &HashMap<String, Credential>)>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<HashMap<String, Credential>, String> {
+) -> Result<HashMap<String, Credential>, Unfit> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
     let discovering = discovering(settings);
-    let credential = |written: &settings::Credential| {
+    let credential = |(index, written): (usize, &settings::Credential)| {
         let name = written.name.clone();
         let same = before.filter(|(old, _)| {
             old.credentials.contains(written)
@@ -42,9 +43,9 @@ pub(crate) fn held(
                 .and_then(Iam::new)
                 .map(|iam| Credential::Iam(Arc::new(iam))),
         };
-        made.map(|made| (name.clone(), made)).map_err(|why| format!("credential {name}: {why}"))
+        made.map(|made| (name.clone(), made)).map_err(Unfit::one("credential", index, &name))
     };
-    settings.credentials.iter().map(credential).collect()
+    settings.credentials.iter().enumerate().map(credential).collect()
 }
 
 /// The credentials whose catalog says where an upstream is.

@@ -27,6 +27,7 @@ mod serving;
 pub mod settings;
 mod telemetry;
 mod tls;
+mod unfit;
 mod upstreams;
 mod way_in;
 
@@ -195,8 +196,8 @@ impl Gateway {
         let mut rotation = Rotation::new();
         // Before they are read: what changes meanwhile is a change.
         let trusted = Trusted::by(settings);
-        let built =
-            upstreams::build(settings, None, &start.clock, &mut rotation).map_err(StartError::Setup)?;
+        let built = upstreams::build(settings, None, &start.clock, &mut rotation)
+            .map_err(|unfit| StartError::Setup(unfit.into()))?;
         let now = start.clock.now();
         let system = match settings.ledger.url {
             LedgerUrl::Memory => "memory",
@@ -220,7 +221,7 @@ impl Gateway {
         metrics.observe_losses(losses);
         metrics.observe_rotation(rotation.counts());
 
-        let tls = access::tls(settings, &mut rotation).map_err(StartError::Setup)?;
+        let tls = access::tls(settings, &mut rotation).map_err(|unfit| StartError::Setup(unfit.into()))?;
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));

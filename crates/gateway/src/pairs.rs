@@ -11,6 +11,9 @@ use serde::Deserialize;
 use crate::rotation::Rotation;
 use crate::settings::Settings;
 
+/// What the first line names, in any order.
+const COLUMNS: [&str; 4] = ["from", "from_id", "to", "to_id"];
+
 /// One row. Further columns are for people.
 #[derive(Deserialize)]
 struct Row {
@@ -40,6 +43,11 @@ fn read(file: &Path) -> Result<Vec<Pair>, String> {
     let fault = |why: &dyn std::fmt::Display| format!("ids.map_file {}: {why}", file.display());
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(|error| fault(&error))?;
+    let header = reader.headers().map_err(|error| fault(&error))?;
+    if let Some(missing) = COLUMNS.iter().find(|column| !header.iter().any(|name| name == **column)) {
+        let columns = COLUMNS.join(",");
+        return Err(fault(&format!("its first line names no column {missing}; it has to name {columns}")));
+    }
     let mut pairs = Vec::new();
     for row in reader.deserialize() {
         let Row { from, from_id, to, to_id } = row.map_err(|error| fault(&error))?;

@@ -9,6 +9,7 @@ use restore_upstream::{Credential, Endpoint, Upstream};
 
 use crate::rotation::Rotation;
 use crate::settings::{self, IdempotencyKey, Settings, Target};
+use crate::unfit::Unfit;
 use crate::{credentials, pairs};
 
 /// What was made of one version of the settings. The next version takes over what is the same in both: with its
@@ -27,16 +28,17 @@ pub(crate) fn build(
     before: Before<'_>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Built, String> {
+) -> Result<Built, Unfit> {
     let held = credentials::held(settings, before.map(|(old, built)| (old, &built.held)), clock, rotation)?;
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
-    for written in &settings.upstreams {
+    for (index, written) in settings.upstreams.iter().enumerate() {
+        let unfit = || Unfit::one("upstream", index, &written.name);
         if let Some(same) = before.and_then(|before| unchanged(written, settings, &held, before)) {
             upstreams.push(same);
             continue;
         }
         let generation = restore_generations::by_name(&written.generation)
-            .ok_or_else(|| format!("upstream {}: no generation {}", written.name, written.generation))?;
+            .ok_or_else(|| unfit()(format!("generation {} is none", written.generation)))?;
         let options = restore_upstream::Options {
             name: written.name.clone(),
             endpoint: match &written.endpoint {
@@ -51,8 +53,7 @@ pub(crate) fn build(
             breaker_failures: written.breaker_failures,
             breaker_open: written.breaker_seconds,
             ca_file: written.ca_file.clone(),
-            identity: credentials::client_identity(written, rotation)
-                .map_err(|why| format!("upstream {}: {why}", written.name))?,
+            identity: credentials::client_identity(written, rotation).map_err(unfit())?,
             http2: written.http2,
             sends: settings.submit.sends,
             deadline: settings.submit.deadline_seconds,
@@ -60,18 +61,18 @@ pub(crate) fn build(
             reads_per_minute: written.reads_per_minute,
             credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
         };
-        let upstream =
-            Upstream::new(options, generation).map_err(|why| format!("upstream {}: {why}", written.name))?;
+        let upstream = Upstream::new(options, generation).map_err(unfit())?;
         upstreams.push(Arc::new(upstream));
     }
     let mut routes = Vec::new();
-    for written in &settings.routes {
+    for (index, written) in settings.routes.iter().enumerate() {
+        let unfit = || Unfit::alone(format!("routes[{index}]"));
         let upstream = upstreams
             .iter()
             .find(|upstream| upstream.name() == written.upstream)
-            .ok_or_else(|| format!("no upstream is called {}", written.upstream))?;
+            .ok_or_else(|| unfit()(format!("upstream {} is none", written.upstream)))?;
         routes.push(Route {
-            matches: matches(&written.r#match)?,
+            matches: matches(&written.r#match).map_err(unfit())?,
             dialect: written.dialect.clone().unwrap_or_default(),
             upstream: Arc::clone(upstream),
             baseline: written.baseline,
@@ -88,12 +89,12 @@ pub(crate) fn build(
                 None => None,
                 Some(name) => {
                     let found = upstreams.iter().find(|upstream| upstream.name() == name);
-                    Some(Arc::clone(found.ok_or_else(|| format!("no upstream is called {name}"))?))
+                    Some(Arc::clone(found.ok_or_else(|| unfit()(format!("on_retired {name} is none")))?))
                 }
             },
         });
     }
-    let pairs = pairs::of(settings, rotation)?;
+    let pairs = pairs::of(settings, rotation).map_err(Unfit::alone("ids"))?;
     let routes = upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs);
     Ok(Built { routes, held })
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use restore_model::{Clock, SystemClock};
 use serde_json::json;
 
-use super::surroundings::{self, Look, Outcome};
+use super::surroundings::{self, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
 use crate::rotation::Rotation;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Faults, Settings};
+use crate::unfit::Unfit;
 use crate::upstreams::{self, Built};
 
 #[derive(clap::Args)]
@@ -46,43 +47,33 @@ enum Format {
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
-    let source = match options.file.source() {
-        Ok(source) => source,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return ExitCode::from(CONFIG);
-        }
+    let source = options.file.source();
+    let name = options.file.config.display().to_string();
+    let loaded = match source {
+        Ok(source) => super::read(&source),
+        Err(why) => Err(Faults::unreadable(name.clone(), why, options.file.help())),
     };
-    let loaded = super::read(&source);
-    let (settings, faults) = match loaded {
+    let (settings, mut faults) = match loaded {
         Ok((settings, warnings)) => (Some(settings), warnings),
         Err(faults) => (None, faults),
     };
-    let mut refused = settings.is_none() || (options.deny_warnings && !faults.is_empty());
     let mut looks = Vec::new();
     if let Some(settings) = &settings {
-        let looked = match usable(settings, options.elsewhere) {
-            Ok(_) if options.offline || options.elsewhere => Ok(Vec::new()),
-            Ok(built) => Ok(surroundings::look(settings, &built).await),
-            Err(why) => Err(why),
-        };
-        match looked {
-            Ok(looked) => looks = looked,
-            Err(why) => {
-                refused = true;
-                looks.push(Look { path: String::new(), outcome: Outcome::Failed, detail: why });
-            }
+        match usable(settings, options.elsewhere) {
+            Ok(_) if options.offline || options.elsewhere => {}
+            Ok(built) => looks = surroundings::look(settings, &built).await,
+            Err(unfit) => faults.refuse(&unfit.table, &unfit.why),
         }
     }
+    if options.deny_warnings {
+        faults.deny_warnings();
+    }
+    let refused = faults.has_errors();
     let missing = looks.iter().any(|look| look.outcome == Outcome::Failed);
     match options.format {
         Format::Human => {
             super::print_faults(&faults);
             for look in &looks {
-                if look.path.is_empty() {
-                    eprintln!("error: {}", look.detail);
-                    continue;
-                }
                 let word = match look.outcome {
                     Outcome::Ok => "ok     ",
                     Outcome::Failed => "FAILED ",
@@ -91,7 +82,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
                 println!("{word} {}: {}", look.path, look.detail);
             }
             if !refused && !missing {
-                println!("{}: no faults", source.name);
+                println!("{name}: no faults");
             }
         }
         Format::Json => {
@@ -102,7 +93,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Format::Github => {
             let mut told = faults.render_github();
             for look in looks.iter().filter(|look| look.outcome == Outcome::Failed) {
-                told.push_str(&settings::github("surroundings", or_file(&look.path), &look.detail));
+                told.push_str(&settings::github("surroundings", &look.path, &look.detail));
             }
             print_text(&told);
         }
@@ -114,12 +105,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
     }
 }
 
-fn or_file(path: &str) -> &str {
-    if path.is_empty() { "files" } else { path }
-}
-
 /// Makes everything that the start makes of settings and the files they name.
-fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, String> {
+fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfit> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let built = upstreams::build(settings, None, &clock, &mut Rotation::new())?;
     if !elsewhere {

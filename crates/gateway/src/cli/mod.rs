@@ -136,6 +136,14 @@ impl SettingsFile {
         Ok(Source::new(name, text))
     }
 
+    /// What to do without them.
+    fn help(&self) -> String {
+        format!(
+            "restore-gateway init sidecar -o {} writes a first one; service and migration are others",
+            self.config.display()
+        )
+    }
+
     /// How a running gateway reads them again; a pipe is read once.
     fn again(&self) -> Option<Again> {
         let (this, file) = (Self { config: self.config.clone() }, self.config.clone());
@@ -163,10 +171,7 @@ impl SettingsFile {
     /// Reads the settings; faults are printed here.
     fn load(&self) -> Result<Settings, ExitCode> {
         let source = self.source().map_err(|why| {
-            eprintln!("error: {why}");
-            eprintln!(
-                "help: restore-gateway default-config > {DEFAULT_PATH} writes a commented one to begin with"
-            );
+            eprintln!("error: {why}\nhelp: {}", self.help());
             ExitCode::from(CONFIG)
         })?;
         match read(&source) {

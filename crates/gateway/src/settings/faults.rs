@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::report::Places;
+
 /// How much a fault matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +61,8 @@ pub enum Code {
     UselessDoor,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
+    /// A file that cannot be used: the settings themselves, or one that a key names.
+    Unusable,
 }
 
 impl Code {
@@ -84,6 +88,7 @@ impl Code {
             Self::UselessCaller => "useless-caller",
             Self::UselessDoor => "useless-door",
             Self::Cleartext => "cleartext",
+            Self::Unusable => "unusable",
         }
     }
 }
@@ -120,9 +125,42 @@ pub struct Faults {
     pub(super) name: String,
     pub(super) text: String,
     pub(super) faults: Vec<Fault>,
+    pub(super) places: Places,
 }
 
 impl Faults {
+    /// The one of settings that cannot be read at all.
+    pub(crate) fn unreadable(name: String, why: String, help: String) -> Self {
+        let fault = Fault {
+            severity: Severity::Error,
+            code: Code::Unusable,
+            path: String::new(),
+            line: None,
+            column: None,
+            variable: None,
+            message: why,
+            help: Some(help),
+            span: None,
+        };
+        Self { name, text: String::new(), faults: vec![fault], places: Places::default() }
+    }
+
+    /// One more: a table of which nothing can be made, at the key that the first word of `why` names, if it was written.
+    pub(crate) fn refuse(&mut self, table: &str, why: &str) {
+        let words = why.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')).unwrap_or(why);
+        let end = words.find([' ', ':']).unwrap_or(words.len());
+        let key = format!("{table}.{}", &words[..end]);
+        let path = if self.places.is_written(&key) { key } else { table.to_owned() };
+        let fault =
+            self.places.fault(&self.text, Severity::Error, path, Code::Unusable, why.to_owned(), None);
+        self.faults.push(fault);
+    }
+
+    /// Makes an error of every warning.
+    pub(crate) fn deny_warnings(&mut self) {
+        self.faults.iter_mut().for_each(|fault| fault.severity = Severity::Error);
+    }
+
     /// Each fault.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.faults.iter()

@@ -68,10 +68,13 @@ impl Faults {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut place = String::new();
-        if let (Some(line), Some(column)) = (fault.line, fault.column) {
-            place = format!("file={},line={line},col={column},", property(&self.name));
-        }
+        let place = match (fault.line, fault.column, &fault.variable) {
+            (Some(line), Some(column), _) => {
+                format!("file={},line={line},col={column},", property(&self.name))
+            }
+            (_, _, None) => format!("file={},", property(&self.name)),
+            _ => String::new(),
+        };
         let mut message = titled(fault);
         if let Some(variable) = &fault.variable {
             message.push_str(&format!(" (in the variable {variable})"));

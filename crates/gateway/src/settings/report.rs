@@ -17,22 +17,63 @@ pub(super) enum Origin {
     Variable(String),
 }
 
+/// Where everything that was read was written, by its path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(BTreeMap<String, Origin>);
+
+impl Places {
+    /// Whether somebody wrote it.
+    pub(super) fn is_written(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// A fault at a path of this text.
+    pub(super) fn fault(
+        &self,
+        text: &str,
+        severity: Severity,
+        path: String,
+        code: Code,
+        message: String,
+        help: Option<String>,
+    ) -> Fault {
+        let (span, variable) = match self.origin(&path) {
+            Some(Origin::File(span)) => (Some(span.clone()), None),
+            Some(Origin::Variable(name)) => (None, Some(name.clone())),
+            None => (Some(0..0), None),
+        };
+        let (line, column) = span.as_ref().map(|span| place(text, span.start)).unzip();
+        Fault { severity, code, path, line, column, variable, message, help, span }
+    }
+
+    /// Where a path was written, or else the table it would stand in.
+    fn origin(&self, path: &str) -> Option<&Origin> {
+        let mut path = path;
+        loop {
+            if let Some(origin) = self.0.get(path) {
+                return Some(origin);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+}
+
 /// The faults so far, and the origin of everything read so far.
 pub(super) struct Report<'a> {
     source: &'a Source,
-    origins: BTreeMap<String, Origin>,
+    places: Places,
     secrets: Vec<Range<usize>>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(source: &'a Source) -> Self {
-        Self { source, origins: BTreeMap::new(), secrets: Vec::new(), faults: Vec::new() }
+        Self { source, places: Places::default(), secrets: Vec::new(), faults: Vec::new() }
     }
 
     /// Remembers where the value of a path was written.
     pub(super) fn written(&mut self, path: &str, origin: Origin) {
-        self.origins.insert(path.to_owned(), origin);
+        self.places.0.insert(path.to_owned(), origin);
     }
 
     /// Whether there is a fault at a path or within it.
@@ -43,7 +84,7 @@ impl<'a> Report<'a> {
 
     /// The first of two paths that somebody wrote: a fault of both points there.
     pub(super) fn first_written<'p>(&self, paths: [&'p str; 2]) -> &'p str {
-        if self.origins.contains_key(paths[0]) { paths[0] } else { paths[1] }
+        if self.places.is_written(paths[0]) { paths[0] } else { paths[1] }
     }
 
     /// Strikes bytes out of the text before anybody sees it.
@@ -53,7 +94,7 @@ impl<'a> Report<'a> {
 
     /// Strikes out what was written at a path.
     pub(super) fn strike_at(&mut self, path: &str) {
-        if let Some(Origin::File(span)) = self.origins.get(path) {
+        if let Some(Origin::File(span)) = self.places.0.get(path) {
             self.secrets.push(span.clone());
         }
     }
@@ -73,35 +114,8 @@ impl<'a> Report<'a> {
     }
 
     fn add(&mut self, severity: Severity, path: &str, code: Code, message: String, help: Option<String>) {
-        let (span, variable) = match self.origin(path) {
-            Some(Origin::File(span)) => (Some(span.clone()), None),
-            Some(Origin::Variable(name)) => (None, Some(name.clone())),
-            None => (Some(0..0), None),
-        };
-        let place = span.as_ref().map(|span| place(&self.source.text, span.start));
-        let (line, column) = place.unzip();
-        self.faults.push(Fault {
-            severity,
-            code,
-            path: path.to_owned(),
-            line,
-            column,
-            variable,
-            message,
-            help,
-            span,
-        });
-    }
-
-    /// Where a path was written, or else the table it would stand in.
-    fn origin(&self, path: &str) -> Option<&Origin> {
-        let mut path = path;
-        loop {
-            if let Some(origin) = self.origins.get(path) {
-                return Some(origin);
-            }
-            path = &path[..path.rfind(['.', '['])?];
-        }
+        let fault = self.places.fault(&self.source.text, severity, path.to_owned(), code, message, help);
+        self.faults.push(fault);
     }
 
     /// All that was found: errors and warnings, those of the file first and in its order.
@@ -116,7 +130,7 @@ impl<'a> Report<'a> {
             }
         }
         let text = struck(&self.source.text, &self.secrets);
-        Faults { name: self.source.name.clone(), text, faults: self.faults }
+        Faults { name: self.source.name.clone(), text, faults: self.faults, places: self.places }
     }
 }
 

@@ -80,7 +80,9 @@ fn missing(message: String) -> Wrong {
 }
 
 fn of_file(path: &Path) -> Result<String, Wrong> {
-    let shown = path.display();
+    // Relative to the working directory, which whoever reads this may not know.
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = shown.display();
     let unreadable = |error: std::io::Error| missing(format!("the file {shown} cannot be read: {error}"));
     // looked at before it is opened: opening a pipe would wait for its other end
     let meta = std::fs::metadata(path).map_err(unreadable)?;
