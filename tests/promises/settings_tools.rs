@@ -99,6 +99,117 @@ async fn what_settings_need_around_them_is_looked_at() {
     world.end().await;
 }
 
+/// A good file, to be made worse.
+const GOOD: &str = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "https://cbr.cloud.example"
+[[routes]]
+upstream = "cbr"
+"#;
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_a_fault_at_its_key_in_every_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("header.csv"), "old,new\n").expect("written");
+    let in_upstream = GOOD.replacen("generation", "ca_file = \"none.pem\"\ngeneration", 1);
+    let tls = "[tls]\ncertificate = \"none.pem\"\nkey = { env = \"HOME\" }\n";
+    for (text, path, line, words) in [
+        (format!("[ids]\nmap_file = \"none.csv\"\n{GOOD}"), "ids.map_file", 2, "none.csv"),
+        (format!("[ids]\nmap_file = \"header.csv\"\n{GOOD}"), "ids.map_file", 2, "from,from_id,to,to_id"),
+        (in_upstream, "upstreams[0].ca_file", 4, "none.pem"),
+        (format!("{tls}{GOOD}"), "tls.certificate", 2, "none.pem"),
+    ] {
+        std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
+        let check = async |format: &str| {
+            let arguments = ["check-config", "--offline", "-c", "gateway.toml", "--format", format];
+            let output = run(folder.path(), &arguments).await;
+            assert_eq!(output.status.code(), Some(78), "{}", told(&output));
+            told(&output)
+        };
+        let human = check("human").await;
+        assert!(human.contains(&format!("gateway.toml:{line}:")) && human.contains(words), "{human}");
+        let json: Value = serde_json::from_str(&check("json").await).expect("JSON");
+        let fault = &json["faults"][0];
+        assert_eq!(
+            (&json["errors"], &fault["path"], &fault["line"]),
+            (&json!(1), &json!(path), &json!(line)),
+            "{json}"
+        );
+        assert_eq!(json["surroundings"], json!([]));
+        let github = check("github").await;
+        assert!(github.starts_with(&format!("::error file=gateway.toml,line={line},")), "{github}");
+    }
+}
+
+#[tokio::test]
+async fn no_format_calls_good_what_ends_with_78() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unused = GOOD.replacen("[[routes]]", "[[upstreams]]\nname = \"more\"\ngeneration = \"vbs-v2\"\nendpoint = \"https://vbs.cloud.example\"\n[[routes]]", 1);
+    std::fs::write(folder.path().join("gateway.toml"), unused).expect("written");
+    for (file, more, words) in [
+        ("gateway.toml", &["--deny-warnings"][..], "unused-upstream"),
+        ("none.toml", &[], "restore-gateway init"),
+    ] {
+        let check = async |format: &str| {
+            let arguments = ["check-config", "--offline", "-c", file, "--format", format];
+            let output = run(folder.path(), &[&arguments[..], more].concat()).await;
+            assert_eq!(output.status.code(), Some(78), "{}", told(&output));
+            assert!(told(&output).contains(words), "{}", told(&output));
+            output
+        };
+        let human = told(&check("human").await);
+        assert!(human.contains("1 error\n") && !human.contains("no faults"), "{human}");
+        let json: Value = serde_json::from_slice(&check("json").await.stdout).expect("JSON");
+        assert_eq!((&json["errors"], &json["faults"][0]["severity"]), (&json!(1), &json!("error")), "{json}");
+        assert_eq!(json["file"], file);
+        let github = String::from_utf8(check("github").await.stdout).expect("text");
+        assert!(github.starts_with(&format!("::error file={file},")), "{github}");
+    }
+    let serve = run(folder.path(), &["serve", "-c", "none.toml"]).await;
+    assert!(told(&serve).contains("restore-gateway init sidecar -o none.toml"), "{}", told(&serve));
+}
+
+#[tokio::test]
+async fn messages_say_what_there_is_and_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = "[[policies]]\ncallers = [\"x\"]\nallow = [\"restore\"]\n";
+    let secret = GOOD.replacen(
+        "generation",
+        "client_certificate = \"c\"\nclient_key = { file = \"pw\" }\ngeneration",
+        1,
+    );
+    // As the process finds its working directory.
+    let here = std::fs::canonicalize(folder.path()).expect("a folder");
+    let place = format!("the file {} cannot be read", here.join("pw").display());
+    for (text, words) in
+        [(format!("{GOOD}{policy}"), "there is no `[[callers]]` at all"), (secret, place.as_str())]
+    {
+        std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
+        let output = run(folder.path(), &["check-config", "--offline", "-c", "gateway.toml"]).await;
+        assert!(told(&output).contains(words), "{words}: {}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings::default().ways(
+        "[[routes]]\nmatch = { target = [\"server\"] }\nupstream = \"vbs\"\n[[routes]]\nupstream = \"cbr\"\n",
+    );
+    std::fs::write(folder.path().join("gateway.toml"), settings.toml("http://127.0.0.1:9")).expect("written");
+    let test = ["routes", "test", "-c", "gateway.toml", "request.json"];
+    for (request, code, words) in [
+        (requests::cbr_server(), 3, "routes[0] to vbs takes it: target, and refuses it: not_expressible "),
+        (requests::free_disk(), 0, "routes[1] to cbr takes it: everything\n"),
+    ] {
+        std::fs::write(folder.path().join("request.json"), request.to_string()).expect("written");
+        let output = run(folder.path(), &test).await;
+        assert!(output.status.code() == Some(code) && told(&output).contains(words), "{}", told(&output));
+    }
+}
+
 #[tokio::test]
 async fn each_route_says_why_it_takes_a_request_or_does_not() {
     let folder = tempfile::tempdir().expect("a folder");

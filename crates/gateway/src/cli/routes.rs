@@ -50,7 +50,7 @@ pub(super) async fn run(command: Routes) -> ExitCode {
         Err(code) => return code,
     };
     match command {
-        Routes::Test { request, dialect, .. } => test(&engine, &request, dialect.as_deref()),
+        Routes::Test { request, dialect, .. } => test(&settings, &engine, &request, dialect.as_deref()).await,
         Routes::Verify { tests, .. } => verify(&settings, &engine, &tests).await,
     }
 }
@@ -60,10 +60,14 @@ fn wrong(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn test(engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
-    if let Some(unknown) = dialect.filter(|name| door::by_name(name).is_none()) {
-        return wrong(&format!("no dialect {unknown}; there are {}", door::names().join(", ")));
-    }
+async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
+    let origin = match dialect.map(|name| (name, door::by_name(name))) {
+        Some((unknown, None)) => {
+            return wrong(&format!("no dialect {unknown}; there are {}", door::names().join(", ")));
+        }
+        Some((_, Some(door))) => Some(doors::origin(settings, door)),
+        None => None,
+    };
     let text = match preview::read(file) {
         Ok(text) => text,
         Err(error) => return wrong(&format!("cannot read {}: {error}", file.display())),
@@ -79,12 +83,17 @@ fn test(engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
             return ExitCode::from(REFUSED);
         }
     };
+    // A route takes what its upstream may not be able to express.
+    let refused = engine.preview(&request, origin.as_ref(), &Caller::anyone(None)).await.err();
     let mut taken = false;
     for (index, (upstream, said)) in engine.routes().consider(&request, dialect).enumerate() {
         let line = match (said, taken) {
             (Ok(why), false) => {
                 taken = true;
-                format!("takes it: {why}")
+                let refusal = refused
+                    .as_ref()
+                    .map(|problem| format!(", and refuses it: {} {}", problem.code.as_str(), problem.detail));
+                format!("takes it: {why}{}", refusal.unwrap_or_default())
             }
             (Ok(_), true) => "would take it, and comes later".to_owned(),
             (Err(why), _) => format!("does not: {why}"),
@@ -94,7 +103,7 @@ fn test(engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
     if !taken {
         println!("no route takes it: the restore would be refused with {}", Code::NoRoute.as_str());
     }
-    if taken { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+    if taken && refused.is_none() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }
 
 #[derive(Deserialize)]

@@ -46,6 +46,15 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
 const ROUTE_DEFAULTS: [(&str, &str); 3] =
     [("follow", "overdue_seconds"), ("submit", "key_window_seconds"), ("submit", "duplicate_window_seconds")];
 
+/// What might have been meant by a name that nothing in a table has.
+fn instead<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone, table: &str) -> String {
+    match (nearest(name, known.clone()), known.clone().next()) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(_)) => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+        (None, None) => format!("there is no `[[{table}]]` at all"),
+    }
+}
+
 fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
     tree[name].as_array().map_or(&[], Vec::as_slice)
 }
@@ -172,10 +181,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
         all_found &= names.contains(name);
         if let Some(name) = name.filter(|name| !names.contains(&Some(*name))) {
             let known = names.iter().flatten().copied();
-            let help = match nearest(name, known.clone()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
-            };
+            let help = instead(name, known, "upstreams");
             report.error(path, Code::DanglingReference, format!("no upstream is named `{name}`"), Some(help));
         }
     }

@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::shape::{self, Shape};
-use super::{is_remote_cleartext, rows};
+use super::{instead, is_remote_cleartext, rows};
 use crate::settings::faults::Code;
-use crate::settings::nearest::nearest;
 use crate::settings::report::Report;
 
 const SHAPES: [Shape; 5] = [
@@ -87,10 +86,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
                     continue;
                 }
                 let all = there.iter().flatten().copied();
-                let help = match nearest(name, all.clone()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("there are: {}", all.collect::<Vec<_>>().join(", ")),
-                };
+                let help = instead(name, all, &format!("{what}s"));
                 let path = format!("policies[{index}].{key}");
                 let message = format!("no {what} is named `{name}`");
                 report.error(&path, Code::DanglingReference, message, Some(help));

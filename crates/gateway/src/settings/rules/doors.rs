@@ -22,9 +22,13 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         if places.len() != 1 {
             let faulty = ["prefix", "host", "listen"].iter().any(|key| report.is_faulty(&at(key)));
             if !faulty {
-                let said = if places.is_empty() { "none".to_owned() } else { places.join(" and ") };
                 let help = "write `prefix`, `host` or `listen`: one of them tells this door from the others";
-                let message = format!("a door stands in one place, and {said} is written");
+                let message = match places.as_slice() {
+                    [] => "a door stands in one place, and none is written".to_owned(),
+                    several => {
+                        format!("a door stands in one place, and {} are written", several.join(" and "))
+                    }
+                };
                 report.error(&format!("doors[{index}]"), Code::Conflict, message, Some(help.to_owned()));
             }
             continue;

@@ -30,6 +30,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     for (index, route) in rows(tree, "routes").iter().enumerate() {
         takes(tree, route, index, report);
         useless(tree, route, index, report);
+        inexpressible(tree, route, index, report);
     }
 }
 
@@ -180,6 +181,37 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
         let help = format!("write `dialect = [\"{CANONICAL}\"]` here, and a route without it for the doors");
         report.warning(&path("idempotency_key"), Code::Conflict, message, Some(help));
     }
+}
+
+/// Warns of a route that refuses whatever it takes, since its generation restores no such target.
+fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
+    let Some(generation) = generation(tree, route) else { return };
+    let can = |target| generation.capability(target).verdict != Expressible::Impossible;
+    let kinds = [TargetKind::Server, TargetKind::Volume, TargetKind::Resource];
+    let reach = Reach::of(route);
+    let taken: Vec<TargetKind> =
+        kinds.into_iter().filter(|kind| reach.targets.contains(&kind.as_str())).collect();
+    let by_disks = taken.contains(&TargetKind::Server) && can(TargetKind::Volume);
+    if taken.is_empty() || taken.iter().any(|kind| can(*kind)) || (by_disks && route["fan_out"] == true) {
+        return;
+    }
+    let words: Vec<&str> = taken.iter().map(|kind| kind.as_str()).collect();
+    let message = format!(
+        "{} restores no {}: whatever takes this route is refused",
+        generation.name(),
+        words.join(" and no ")
+    );
+    let help = if by_disks {
+        "write `fan_out = true` if servers may be restored disk by disk, or lead it to another generation"
+    } else {
+        "lead it to an upstream of another generation"
+    };
+    report.warning(
+        &format!("routes[{index}].match.target"),
+        Code::UnreachableRoute,
+        message,
+        Some(help.to_owned()),
+    );
 }
 
 /// Warns of keys that mean nothing for the route's generation.

@@ -55,7 +55,7 @@ fn a_door_stands_in_one_place_of_its_own() {
         (&["dialect = \"cbr-v3\""], "conflict doors[0]: a door stands in one place, and none is written"),
         (
             &["dialect = \"cbr-v3\"\nprefix = \"/a\"\nhost = \"b\""],
-            "conflict doors[0]: a door stands in one place, and prefix and host is written",
+            "conflict doors[0]: a door stands in one place, and prefix and host are written",
         ),
         (
             &["dialect = \"cbr-v3\"\nprefix = \"/api\""],

@@ -158,3 +158,15 @@ fn a_door_does_not_take_the_names_of_the_api() {
     }
     assert_eq!(at("cbr.internal"), Vec::<String>::new());
 }
+
+#[test]
+fn a_route_that_refuses_whatever_it_takes_is_told() {
+    let server = "match = { target = [\"server\"] }";
+    let rest = route("cbr", "");
+    let told = "unreachable-route routes[0].match.target: vbs-v2 restores no server: whatever takes this route is refused";
+    assert_eq!(said(&[cbr(), vbs(), route("vbs", server), rest.clone()]), [told]);
+    for good in ["match = { target = [\"server\", \"volume\"] }", &format!("fan_out = true\n{server}"), ""] {
+        let found = said(&[cbr(), vbs(), rest.clone(), route("vbs", good)]);
+        assert!(!found.iter().any(|line| line.contains("is refused")), "{good}: {found:?}");
+    }
+}
