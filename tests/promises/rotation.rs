@@ -101,9 +101,11 @@ async fn s26_a_rotated_password_is_used_without_a_restart() {
     until_rotated(&world, "refused", 2).await;
     std::fs::remove_file(world.process().folder().join("password")).expect("it was there");
     until_rotated(&world, "refused", 3).await;
+    assert!(world.admin("/metrics").await.text().contains("restore_gateway_rotation_current 0\n"));
     // The right one is used at once: the pause after a wrong password was of the wrong password.
     rotate(&world, "password", "example-only\n", 0o600);
     until_rotated(&world, "taken", 1).await;
+    assert!(world.admin("/metrics").await.text().contains("restore_gateway_rotation_current 1\n"));
     let answer = submit(&world).await;
     until_done(&world, &answer).await;
     assert_eq!(arrived_at(&world, "/auth/tokens").await.len(), 2);

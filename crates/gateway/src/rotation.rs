@@ -40,6 +40,8 @@ pub struct Rotation {
 pub struct Counts {
     taken: AtomicU64,
     refused: AtomicU64,
+    /// Watches whose files hold what cannot be taken.
+    behind: AtomicU64,
 }
 
 impl Counts {
@@ -54,20 +56,60 @@ impl Counts {
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
+
+    /// Whether what is in use is what the files hold now.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// One watch whose files cannot be taken, for as long as this is held.
+struct Behind(Arc<Counts>);
+
+impl Behind {
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.behind.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.0.behind.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Files that are taken together, and how.
 struct Watch {
     name: String,
     paths: Vec<PathBuf>,
-    /// None once nobody uses any more what is kept up to date.
-    take: Box<dyn FnMut() -> Option<Result<(), String>> + Send>,
+    user: Box<dyn User>,
     /// What was there when it was registered.
     begun: u64,
     /// What was last taken, or refused: neither is tried again until the files change.
     settled: Option<u64>,
     /// What the last look saw.
     seen: u64,
+    /// Held while what was last seen could not be taken.
+    behind: Option<Behind>,
+}
+
+/// What is kept up to date, and how.
+trait User: Send {
+    /// Whether anybody else still has it.
+    fn is_there(&self) -> bool;
+    fn take(&mut self) -> Result<(), String>;
+}
+
+impl<K: Kept, T: FnMut(&K) -> Result<(), String> + Send> User for (K, T) {
+    fn is_there(&self) -> bool {
+        self.0.is_used()
+    }
+
+    fn take(&mut self) -> Result<(), String> {
+        (self.1)(&self.0)
+    }
 }
 
 /// What is kept up to date.
@@ -117,7 +159,7 @@ impl Rotation {
         name: impl Into<String>,
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
         kept: K,
-        mut take: impl FnMut(&K) -> Result<(), String> + Send + 'static,
+        take: impl FnMut(&K) -> Result<(), String> + Send + 'static,
     ) {
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         if paths.is_empty() {
@@ -127,10 +169,11 @@ impl Rotation {
         self.watches.push(Watch {
             name: name.into(),
             paths,
-            take: Box::new(move || kept.is_used().then(|| take(&kept))),
+            user: Box::new((kept, take)),
             begun: seen,
             settled: None,
             seen,
+            behind: None,
         });
     }
 
@@ -148,6 +191,7 @@ impl Rotation {
 
     /// Looks again and again until it is stopped.
     pub async fn run(mut self, stop: CancellationToken) {
+        let counts = self.counts();
         while !self.watches.is_empty() && stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some()
         {
             let looked = tokio::task::spawn_blocking(move || {
@@ -157,6 +201,8 @@ impl Rotation {
             match looked.await {
                 Ok(rotation) => self = rotation,
                 Err(error) => {
+                    // For good: nobody knows any more what the files hold.
+                    counts.behind.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "files are no longer watched: what is rotated needs a restart");
                     return;
                 }
@@ -171,18 +217,22 @@ impl Rotation {
             let steady = now == watch.seen;
             watch.seen = now;
             if watch.settled == Some(now) || !steady {
-                return true;
+                // Settings that were loaded since may have no more use for what cannot be taken.
+                return watch.behind.is_none() || watch.user.is_there();
+            }
+            if !watch.user.is_there() {
+                return false;
             }
             let first = watch.settled.replace(now).is_none() && now == watch.begun;
-            match (watch.take)() {
-                // Settings that were loaded since have no more use for it.
-                None => return false,
-                Some(Ok(())) if first => {}
-                Some(Ok(())) => {
+            watch.behind = None;
+            match watch.user.take() {
+                Ok(()) if first => {}
+                Ok(()) => {
                     self.counts.taken.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(watched = watch.name, "a file was rotated, and what is new is in use");
                 }
-                Some(Err(why)) => {
+                Err(why) => {
+                    watch.behind = Some(Behind::new(&self.counts));
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
                         watched = watch.name,
@@ -287,7 +337,7 @@ mod tests {
         for _ in 0..2 {
             std::fs::write(&path, "").unwrap();
             (0..3).for_each(|_| rotation.look_once());
-            assert_eq!(rotation.counts().refused(), 1);
+            assert_eq!((rotation.counts().refused(), rotation.counts().is_current()), (1, false));
         }
         std::fs::remove_file(&path).unwrap();
         (0..3).for_each(|_| rotation.look_once());
@@ -295,6 +345,15 @@ mod tests {
         std::fs::write(&path, "three").unwrap();
         (0..2).for_each(|_| rotation.look_once());
         assert_eq!((rotation.counts().taken(), taken.lock().unwrap().as_str()), (1, "three"));
+        assert!(rotation.counts().is_current());
+
+        // And where nobody uses it any more, nothing is behind.
+        std::fs::write(&path, "").unwrap();
+        (0..2).for_each(|_| rotation.look_once());
+        assert!(!rotation.counts().is_current());
+        drop(taken);
+        rotation.look_once();
+        assert!(rotation.counts().is_current());
     }
 
     #[cfg(unix)]

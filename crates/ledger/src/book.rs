@@ -142,6 +142,7 @@ impl Book {
             }
             tally.overdue += u64::from(state.overdue);
             tally.needs_operator += u64::from(state.needs_operator);
+            tally.stale += u64::from(state.stale_since.is_some());
             tally.awaiting_credential += u64::from(state.awaiting_credential);
             let oldest = row.intent.created_at;
             tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));

@@ -159,7 +159,9 @@ pub struct Unfinished {
     pub overdue: u64,
     /// So many wait for a person.
     pub needs_operator: u64,
-    /// So many cannot be read until somebody brings a token.
+    /// So many could not be read when they last should have been.
+    pub stale: u64,
+    /// So many of those cannot be read until somebody brings a token.
     pub awaiting_credential: u64,
     /// When the oldest of them came in: no lock is held for longer.
     pub oldest: Option<Timestamp>,

@@ -101,7 +101,8 @@ macro_rules! reads {
                 tally.overdue += count(2);
                 tally.needs_operator += count(3);
                 tally.awaiting_credential += count(4);
-                let oldest = Timestamp::from_micros(row.get(5));
+                tally.stale += count(5);
+                let oldest = Timestamp::from_micros(row.get(6));
                 tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));
             }
             Ok(tally)

@@ -243,6 +243,14 @@ impl Metrics {
 
     /// Shows what became of files that were rotated.
     pub(crate) fn observe_rotation(&self, counts: Arc<crate::rotation::Counts>) {
+        let now = Arc::clone(&counts);
+        self.meter
+            .u64_observable_gauge("restore_gateway.rotation.current")
+            .with_description(
+                "1 while what is in use is what watched files hold, 0 while one of them is refused",
+            )
+            .with_callback(move |gauge| gauge.observe(u64::from(now.is_current()), &[]))
+            .build();
         self.meter
             .u64_observable_counter("restore_gateway.rotation.files")
             .with_description(

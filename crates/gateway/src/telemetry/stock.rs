@@ -60,13 +60,15 @@ impl Stock {
         meter
             .u64_observable_gauge("restore_gateway.restores.flagged")
             .with_description(
-                "restores in the ledger that have not ended and are overdue, need an operator, or wait for a token",
+                "restores in the ledger that have not ended and are overdue, need an operator, cannot be read (stale), or \
+                 are among those because they wait for a token",
             )
             .with_callback(move |gauge| {
                 stock.tell(|held| {
                     for (flag, count) in [
                         ("overdue", held.overdue),
                         ("needs_operator", held.needs_operator),
+                        ("stale", held.stale),
                         ("awaiting_credential", held.awaiting_credential),
                     ] {
                         gauge.observe(count, &[KeyValue::new("flag", flag)]);

@@ -96,7 +96,8 @@ async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>)
     succeed(&*ledger, &ended, 4).await;
     let begun = |handle| vec![EventKind::Submitting { attempt: 1 }, started(handle)];
     let running = push(&*ledger, &running, 5, begun("h3")).await;
-    push(&*ledger, &running, 6, vec![EventKind::Overdue]).await;
+    push(&*ledger, &running, 6, vec![EventKind::Overdue, EventKind::Stale { awaiting_credential: false }])
+        .await;
     // Words of a stranger that look like a flag are none.
     let unsure = EventKind::Unsure { reason: r#"","overdue":true,"x":""#.into(), problem: None };
     let waits = push(&*ledger, &waits, 7, vec![EventKind::Submitting { attempt: 1 }, unsure]).await;
@@ -110,7 +111,8 @@ async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>)
     tally.by_status.sort_by_key(|(status, _)| status.as_str());
     let by_status = vec![(Status::Accepted, 1), (Status::Running, 1), (Status::Unknown, 1)];
     let oldest = Some(accepted.intent.created_at);
-    let expected = Unfinished { by_status, overdue: 1, needs_operator: 1, awaiting_credential: 1, oldest };
+    let expected =
+        Unfinished { by_status, overdue: 1, needs_operator: 1, stale: 2, awaiting_credential: 1, oldest };
     assert_eq!(tally, expected);
 }
 
