@@ -8,6 +8,8 @@ mod canary;
 mod canary_callers;
 mod cases;
 mod client;
+mod client_answers;
+mod client_output;
 mod confinement;
 mod console;
 mod console_access;

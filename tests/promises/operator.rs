@@ -139,7 +139,7 @@ async fn the_command_line_says_it_as_well() {
     let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
     assert_eq!(code, 0, "nothing waits any more: {out}");
     let (code, _, error) = command(here, &["attention", "--admin", "http://127.0.0.1:9"]).await;
-    assert!(code == 1 && error.contains("--admin"), "{error}");
+    assert!(code == 5 && error.contains("--admin"), "{error}");
     world.ended_by("TERM").await;
     world.end().await;
 }

@@ -277,7 +277,7 @@ async fn a_team_tests_its_routes_in_its_own_ci() {
     std::fs::write(&path, tests.to_string()).expect("written");
     let file = path.display().to_string();
     let output = run(&examples, &[&verify[..], &[&file]].concat()).await;
-    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let text = told(&output);
     for line in [
         "/route/upstream is \"cbr\", not \"vbs\"",

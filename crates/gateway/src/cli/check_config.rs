@@ -7,7 +7,7 @@ use std::sync::Arc;
 use restore_model::{Clock, SystemClock};
 use serde_json::json;
 
-use super::surroundings::{self, Outcome};
+use super::surroundings::{self, Look, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
 use crate::rotation::Rotation;
 use crate::settings::{self, Faults, Settings};
@@ -73,16 +73,20 @@ pub(super) async fn run(options: Options) -> ExitCode {
     match options.format {
         Format::Human => {
             super::print_faults(&faults);
-            for look in &looks {
+            let line = |look: &Look| {
                 let word = match look.outcome {
                     Outcome::Ok => "ok     ",
                     Outcome::Failed => "FAILED ",
                     Outcome::Skipped => "skipped",
                 };
-                println!("{word} {}: {}", look.path, look.detail);
-            }
+                format!("{word} {}: {}", look.path, look.detail)
+            };
+            let mut lines: Vec<String> = looks.iter().map(line).collect();
             if !refused && !missing {
-                println!("{name}: no faults");
+                lines.push(format!("{name}: no faults"));
+            }
+            if !lines.is_empty() {
+                print_text(&lines.join("\n"));
             }
         }
         Format::Json => {

@@ -11,10 +11,36 @@ use serde_json::Value;
 /// Largest answer that is read.
 const ANSWER: usize = 16 * 1024 * 1024;
 
+/// Which of a gateway's listeners is asked, in the words of the command line.
+#[derive(Clone, Copy)]
+pub(super) enum Listener {
+    Api,
+    Admin,
+}
+
+impl Listener {
+    /// The flag that says where it is.
+    pub(super) const fn flag(self) -> &'static str {
+        match self {
+            Self::Api => "--gateway",
+            Self::Admin => "--admin",
+        }
+    }
+
+    /// What a person is told who did not reach it.
+    pub(super) const fn help(self) -> &'static str {
+        match self {
+            Self::Api => "--gateway or RESTORE_GATEWAY_URL says where the gateway is",
+            Self::Admin => "--admin or RESTORE_GATEWAY_ADMIN says where the admin listener is",
+        }
+    }
+}
+
 /// A gateway as a command reaches it.
 pub(super) struct Gateway {
     /// Its URL, without a slash at the end.
     base: String,
+    listener: Listener,
     client: restore_upstream::Client,
     headers: HeaderMap,
 }
@@ -37,13 +63,15 @@ impl Gateway {
     /// The gateway at a URL; `headers` go with every request.
     ///
     /// # Errors
-    /// When TLS is needed and the authorities cannot be loaded, or a header cannot be sent.
+    /// When this is no URL of a gateway, TLS is needed and the authorities cannot be loaded, or a header cannot be sent.
     pub(super) fn at(
+        listener: Listener,
         url: &Uri,
         ca_file: Option<PathBuf>,
         headers: &[(&'static str, Option<&str>)],
     ) -> Result<Self, String> {
         const CONNECT: Duration = Duration::from_secs(10);
+        judge_url(listener, url)?;
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             let Some(value) = value else { continue };
@@ -54,16 +82,17 @@ impl Gateway {
         }
         let client = restore_upstream::client_to(url, CONNECT, ca_file)?;
         let whole = url.to_string();
-        // A user and a password in it would be shown with every complaint.
-        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err("the URL of a gateway has no user and password: use --api-key or --token".to_owned());
-        }
-        Ok(Self { base: whole.trim_end_matches('/').to_owned(), client, headers: all })
+        Ok(Self { base: whole.trim_end_matches('/').to_owned(), listener, client, headers: all })
     }
 
     /// Where it is.
     pub(super) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// What it is asked as.
+    pub(super) const fn listener(&self) -> Listener {
+        self.listener
     }
 
     /// One exchange, of at most so long.
@@ -104,22 +133,42 @@ impl Gateway {
     }
 }
 
-/// What a gateway refused, for a person.
-pub(super) fn print_refusal(said: &Said) {
-    let problem = &said.body;
-    eprintln!("error: {}", problem["title"].as_str().unwrap_or(said.status.as_str()));
-    for member in ["detail", "effect", "restore"] {
-        if let Some(text) = problem[member].as_str() {
-            eprintln!("{member}: {text}");
-        }
+/// Whether a gateway can be there. What was written is not repeated: there may be a password in it.
+fn judge_url(listener: Listener, url: &Uri) -> Result<(), String> {
+    let flag = listener.flag();
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(format!(
+            "{flag}: the URL of a gateway has no user and password: use --api-key or --token"
+        ));
     }
-    for fault in problem["errors"].as_array().into_iter().flatten() {
-        let text = |member: &str| fault[member].as_str().unwrap_or_default();
-        eprintln!("  {}: {}", text("pointer"), text("detail"));
+    let known = matches!(url.scheme_str(), Some("http" | "https"));
+    if !known || url.host().is_none_or(str::is_empty) || url.query().is_some() {
+        return Err(format!("{flag} is no URL of a gateway: write http://HOST:PORT or https://HOST:PORT"));
     }
+    Ok(())
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_of_a_gateway_is_a_wrong_command_line() {
+        for good in ["http://127.0.0.1:8080", "https://gateway.example/restores/"] {
+            let url = good.parse().expect("a URI");
+            assert_eq!(judge_url(Listener::Api, &url), Ok(()), "{good}");
+        }
+        for bad in ["127.0.0.1:28080", "gateway", "ftp://gateway", "/x", "http://gateway/?a=b"] {
+            let why = judge_url(Listener::Api, &bad.parse().expect("a URI")).expect_err(bad);
+            assert!(why.starts_with("--gateway is no URL") && why.contains("write http://"), "{why}");
+        }
+        let secret = "http://ada:hunter2@gateway".parse().expect("a URI");
+        let why = judge_url(Listener::Admin, &secret).expect_err("a password");
+        assert!(why.starts_with("--admin: ") && !why.contains("hunter2"), "{why}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `init`: a first settings file, of ten lines at most, for one of three stories. Nothing is overwritten.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::DEFAULT_PATH;
@@ -90,7 +90,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let text = text.replace("{region}", &options.region).replace("{domain}", &options.domain);
     let path = &options.output;
     if path.as_os_str() == "-" {
-        super::print_text(&text);
+        let printed = super::print_text(&text);
+        if printed != ExitCode::SUCCESS {
+            return printed;
+        }
     } else {
         let mut open = std::fs::OpenOptions::new();
         let written = open.write(true).create_new(true).open(path).and_then(|mut file| {
@@ -98,6 +101,12 @@ pub(super) fn run(options: &Options) -> ExitCode {
             file.sync_all()
         });
         if let Err(error) = written {
+            if error.kind() == ErrorKind::AlreadyExists {
+                let path = path.display();
+                return failed(&format!(
+                    "{path} is there already: nothing was overwritten; -o writes another"
+                ));
+            }
             return failed(&format!("{} was not written: {error}", path.display()));
         }
         eprintln!("{} was written", path.display());
@@ -106,11 +115,42 @@ pub(super) fn run(options: &Options) -> ExitCode {
         // Shown once, and kept nowhere: the file has its hash.
         eprintln!("the key of first-program, for its X-API-Key, is shown only now: {key}");
     }
-    eprintln!("next: restore-gateway check-config, then restore-gateway serve");
+    if let Some(next) = next(path) {
+        eprintln!("{next}");
+    }
     ExitCode::SUCCESS
+}
+
+/// What comes next, which has to read what was written; of what went to standard output nobody knows where it went.
+fn next(path: &Path) -> Option<String> {
+    let file = match path.to_str() {
+        Some("-") => return None,
+        Some(DEFAULT_PATH) => String::new(),
+        _ => format!(" -c {}", path.display()),
+    };
+    Some(format!("next: restore-gateway check-config{file}, then restore-gateway serve{file}"))
 }
 
 fn failed(why: &str) -> ExitCode {
     eprintln!("error: {why}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_reads_what_was_written() {
+        let next = |path: &str| next(Path::new(path));
+        assert_eq!(
+            next("sidecar.toml").as_deref(),
+            Some(
+                "next: restore-gateway check-config -c sidecar.toml, then restore-gateway serve -c sidecar.toml"
+            )
+        );
+        let plain = "next: restore-gateway check-config, then restore-gateway serve";
+        assert_eq!(next(DEFAULT_PATH).as_deref(), Some(plain));
+        assert_eq!(next("-"), None);
+    }
 }

@@ -1,13 +1,13 @@
 //! `ledger`: look at a ledger without a gateway. `export` and `check` only read, and may run beside
 //! a gateway that has the ledger open.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use restore_ledger::Ledger;
+use restore_ledger::{Ledger, LedgerError, LedgerUrl};
 use serde_json::json;
 
+use super::out::{self, Written, print_text};
 use super::{CONFIG, SettingsFile};
 
 /// Restores read in one go.
@@ -36,60 +36,68 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Err(code) => return code,
     };
     let (url, open) = (&settings.ledger.url, crate::ledger_options(&settings));
-    if matches!(url, restore_ledger::LedgerUrl::Memory) {
+    if matches!(url, LedgerUrl::Memory) {
         eprintln!("error: the settings keep the ledger in memory: there is nothing outside the gateway");
         return ExitCode::from(CONFIG);
     }
+    // All three say it alike, and not in the words of a database.
+    if let LedgerUrl::Sqlite(path) = url
+        && !path.exists()
+    {
+        eprintln!("error: {url}: there is no such file");
+        return ExitCode::FAILURE;
+    }
     let done = match &options.command {
-        Command::Vacuum(_) => restore_ledger::vacuum(url, open).await.map_err(|error| error.to_string()),
+        Command::Vacuum(_) => restore_ledger::vacuum(url, open).await.map(|()| ExitCode::SUCCESS),
         command => match restore_ledger::open_to_read(url, open).await {
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
             Ok(ledger) => match command {
-                Command::Check(_) => return check(&ledger).await,
+                Command::Check(_) => check(&ledger).await,
                 _ => export(&ledger).await,
             },
         },
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("error: {url}: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|why| {
+        eprintln!("error: {url}: {why}");
+        ExitCode::FAILURE
+    })
 }
 
-async fn export(ledger: &Arc<dyn Ledger>) -> Result<(), String> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+async fn export(ledger: &Arc<dyn Ledger>) -> Result<ExitCode, LedgerError> {
+    let mut out = std::io::stdout().lock();
     let mut after = None;
     loop {
-        let records = ledger.audit(after, PAGE).await.map_err(|error| error.to_string())?;
-        let Some(last) = records.last() else { break };
+        let records = ledger.audit(after, PAGE).await?;
+        let Some(last) = records.last() else { return Ok(ExitCode::SUCCESS) };
         after = Some(last.entry.intent.id);
+        let mut lines = String::new();
         for record in &records {
             for event in &record.events {
                 let mut line = json!({ "restore_id": record.entry.intent.id, "event": event });
                 if event.seq == 1 {
                     line["intent"] = json!(*record.entry.intent);
                 }
-                // A reader that has gone away has had enough.
-                if writeln!(out, "{line}").is_err() {
-                    return Ok(());
-                }
+                lines.push_str(&format!("{line}\n"));
+            }
+        }
+        match out::write(&mut out, &lines) {
+            Ok(Written::All) => {}
+            Ok(Written::NobodyReads) => return Ok(ExitCode::SUCCESS),
+            // A trail that was cut off must not look like a whole one.
+            Err(why) => {
+                eprintln!("error: {why}");
+                return Ok(ExitCode::FAILURE);
             }
         }
     }
-    out.flush().map_err(|error| error.to_string())
 }
 
-async fn check(ledger: &Arc<dyn Ledger>) -> ExitCode {
-    let found = match restore_ledger::check(&**ledger, |fault| println!("{fault}")).await {
-        Ok(found) => found,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
+async fn check(ledger: &Arc<dyn Ledger>) -> Result<ExitCode, LedgerError> {
+    let print = |fault: &dyn std::fmt::Display| {
+        print_text(&fault.to_string());
     };
-    println!("{} restores, {} events, {} faults", found.restores, found.events, found.faults);
-    if found.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let found = restore_ledger::check(&**ledger, |fault| print(&fault)).await?;
+    let printed =
+        print_text(&format!("{} restores, {} events, {} faults", found.restores, found.events, found.faults));
+    Ok(if found.faults == 0 { printed } else { ExitCode::FAILURE })
 }

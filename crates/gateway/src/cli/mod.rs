@@ -11,9 +11,11 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::out::print_text;
 use crate::reload::Again;
 use crate::settings::{self, Faults, Settings, Source};
 
+mod answers;
 mod capabilities;
 mod check_config;
 mod client;
@@ -22,6 +24,7 @@ mod ids;
 mod init;
 mod ledger;
 mod operate;
+mod out;
 mod papers;
 mod preview;
 mod private;
@@ -270,16 +273,6 @@ impl ToldToStop {
             Err(_) => std::future::pending().await,
         }
     }
-}
-
-/// Prints to standard output; a reader that has gone away is no failure.
-fn print_text(text: &str) -> ExitCode {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = out
-        .write_all(text.as_bytes())
-        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
-    ExitCode::SUCCESS
 }
 
 /// The key is shown once and is nowhere kept.

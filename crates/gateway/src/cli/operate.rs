@@ -1,5 +1,5 @@
-//! `attention`, `resolve`, `recovery` and `usage`: what a person decides or should know, by a running gateway's admin
-//! listener.
+//! `attention`, `health`, `resolve`, `recovery` and `usage`: what a person decides or should know, by a running gateway's
+//! admin listener.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,13 +9,20 @@ use http::{Method, Uri};
 use restore_model::{ProjectId, RestoreId, Timestamp};
 use serde_json::{Value, json};
 
-use super::client::{Gateway, print_refusal};
-use super::print_text;
+use super::answers::{Asked, FAILED, Matter, Restore, USAGE, refused, unreached};
+use super::client::{Gateway, Listener};
+use super::out::print_json;
 
 /// Longest wait for the gateway.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Exit code for what the gateway refused.
-const REFUSED: u8 = 3;
+
+/// Exit codes of what asks.
+const OF_A_QUESTION: &str = "Exit codes: 0 it is answered; 2 the command line is wrong; 3 the gateway refused to answer; \
+                             4 the answer is none of a gateway; 5 the gateway was not reached.";
+/// Exit codes of what decides.
+const OF_A_DECISION: &str = "Exit codes: 0 it is decided; 2 the command line is wrong; 3 refused, and nothing was decided; \
+                             4 it is not known whether it was recorded, or the restore may still settle by itself; \
+                             5 the gateway was not reached.";
 
 /// Where the admin listener is.
 #[derive(clap::Args)]
@@ -43,6 +50,7 @@ pub(super) struct Word {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = OF_A_DECISION)]
 pub(super) struct Resolve {
     /// The restore
     id: RestoreId,
@@ -66,11 +74,13 @@ enum Outcome {
 #[derive(clap::Subcommand)]
 pub(super) enum Recovery {
     /// Say whether the gateway is in recovery mode, and why
+    #[command(after_help = OF_A_QUESTION)]
     Show {
         #[command(flatten)]
         at: At,
     },
     /// List what a cloud has restored since a time and the ledger does not know
+    #[command(after_help = OF_A_QUESTION)]
     Survey {
         /// An upstream of the settings, of a generation that lists restores
         #[arg(long)]
@@ -88,6 +98,7 @@ pub(super) enum Recovery {
         at: At,
     },
     /// End recovery mode: restores are sent again
+    #[command(after_help = OF_A_DECISION)]
     Confirm {
         #[command(flatten)]
         word: Word,
@@ -97,18 +108,27 @@ pub(super) enum Recovery {
 }
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing waits; 1 somebody must look; 2 the command line is wrong; 3 the gateway refused to \
+                  answer; 4 the answer is none of a gateway; 5 the gateway was not reached."
+)]
 pub(super) struct Attention {
     #[command(flatten)]
     at: At,
 }
 
 #[derive(clap::Args)]
+#[command(after_help = OF_A_QUESTION)]
 pub(super) struct Usage {
     #[command(flatten)]
     at: At,
 }
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 it lives, or is ready; 1 it is not ready; 2 the command line is wrong; 3 it refused to \
+                  answer; 4 what answers is no gateway; 5 the gateway was not reached."
+)]
 pub(super) struct Health {
     /// Whether it could take a restore in, and not only whether it lives
     #[arg(long)]
@@ -119,23 +139,45 @@ pub(super) struct Health {
 
 /// For images and units without another client; says why where it is not well.
 pub(super) async fn health(options: Health) -> ExitCode {
-    let path = if options.ready { "/readyz" } else { "/livez" };
-    say(&options.at, Method::GET, path, None).await
+    let (path, member) = if options.ready { ("/readyz", "ready") } else { ("/livez", "alive") };
+    let gateway = match options.at.gateway() {
+        Ok(gateway) => gateway,
+        Err(code) => return code,
+    };
+    let matter = Matter::Question;
+    let said = match gateway.ask(Method::GET, path, &[], None, PATIENCE).await {
+        Ok(said) => said,
+        Err(silence) => return unreached(&gateway, &silence, &matter),
+    };
+    // Not ready is 503 and no problem: it is the answer.
+    match (said.body[member].as_bool(), said.status.is_success()) {
+        (Some(well), good) if well == good => {
+            // The code is about the gateway, also where nobody can read the words.
+            print_json(&said.body, true);
+            ExitCode::from(if well { 0 } else { FAILED })
+        }
+        _ => refused(&gateway, &said, &matter),
+    }
 }
 
 pub(super) async fn usage(options: Usage) -> ExitCode {
-    say(&options.at, Method::GET, "/usage", None).await
+    let known = |answer: &Value| answer["dialects"].is_array();
+    say(&options.at, Question::get("/usage", known)).await
 }
 
 /// Ends with failure when there is anything to attend to, so that a watchdog can call it.
 pub(super) async fn attention(options: Attention) -> ExitCode {
-    match ask(&options.at, Method::GET, "/attention", None, None).await {
+    let known = |answer: &Value| {
+        let whole = answer["needs_operator"].is_array() && answer["overdue"].is_array();
+        whole && answer.get("recovery").is_some()
+    };
+    match ask(&options.at, Question::get("/attention", known)).await {
         Err(code) => code,
         Ok(found) => {
-            let printed = print(&found);
             let quiet = |list: &str| found[list].as_array().is_some_and(Vec::is_empty);
             let all_quiet = quiet("needs_operator") && quiet("overdue") && found["recovery"].is_null();
-            if all_quiet { printed } else { ExitCode::FAILURE }
+            print_json(&found, true);
+            ExitCode::from(if all_quiet { 0 } else { FAILED })
         }
     }
 }
@@ -147,12 +189,19 @@ pub(super) async fn resolve(options: Resolve) -> ExitCode {
         Outcome::NotApplied => "not_applied",
     };
     let body = json!({ "as": outcome, "by": word.by, "reason": word.reason });
-    say(&at, Method::POST, &format!("/restores/{id}/resolution"), Some(&body)).await
+    let path = format!("/restores/{id}/resolution");
+    let ended = move |answer: &Value| {
+        Restore::about(id)(answer.clone()).is_some_and(|restore| restore.status.is_final())
+    };
+    let look = format!("restore-gateway restore status {id}");
+    say(&at, Question::post(&path, &body, look, ended)).await
 }
 
 pub(super) async fn recovery(command: Recovery) -> ExitCode {
     match command {
-        Recovery::Show { at } => say(&at, Method::GET, "/recovery", None).await,
+        Recovery::Show { at } => {
+            say(&at, Question::get("/recovery", |answer| answer["recovery"].is_boolean())).await
+        }
         Recovery::Survey { upstream, project, since, token, at } => {
             let base = "/recovery/unrecorded?".to_owned();
             let begin = base.len();
@@ -161,48 +210,75 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
                 .append_pair("project_id", project.as_str())
                 .append_pair("since", &since.to_string())
                 .finish();
-            let asked = ask(&at, Method::GET, &path, None, token.as_deref()).await;
-            asked.map_or_else(|code| code, |answer| print(&answer))
+            let question = Question::get(&path, |answer| answer["unrecorded"].is_array());
+            say(&at, Question { token: token.as_deref(), ..question }).await
         }
         Recovery::Confirm { word, at } => {
             let body = json!({ "by": word.by, "reason": word.reason });
-            say(&at, Method::POST, "/recovery/confirmation", Some(&body)).await
+            let look = "restore-gateway recovery show".to_owned();
+            say(
+                &at,
+                Question::post("/recovery/confirmation", &body, look, |answer| answer["recovery"] == false),
+            )
+            .await
         }
+    }
+}
+
+/// What is asked of the admin listener.
+struct Question<'a, K> {
+    method: Method,
+    path: &'a str,
+    body: Option<&'a Value>,
+    token: Option<&'a str>,
+    matter: Matter,
+    /// Whether an answer is of the kind asked for.
+    known: K,
+}
+
+impl<'a, K: FnOnce(&Value) -> bool> Question<'a, K> {
+    const fn get(path: &'a str, known: K) -> Self {
+        Self { method: Method::GET, path, body: None, token: None, matter: Matter::Question, known }
+    }
+
+    /// A decision; `look` shows whether it was recorded.
+    const fn post(path: &'a str, body: &'a Value, look: String, known: K) -> Self {
+        let matter = Matter::Decision(look);
+        Self { method: Method::POST, path, body: Some(body), token: None, matter, known }
+    }
+}
+
+impl At {
+    fn gateway(&self) -> Result<Gateway, ExitCode> {
+        self.gateway_for(None)
+    }
+
+    fn gateway_for(&self, token: Option<&str>) -> Result<Gateway, ExitCode> {
+        let headers = [("x-auth-token", token), ("x-api-key", self.api_key.as_deref())];
+        Gateway::at(Listener::Admin, &self.admin, self.ca_file.clone(), &headers).map_err(|why| {
+            eprintln!("error: {why}");
+            ExitCode::from(USAGE)
+        })
     }
 }
 
 /// Says one thing, prints the answer, and ends as it ended.
-async fn say(at: &At, method: Method, path: &str, body: Option<&Value>) -> ExitCode {
-    ask(at, method, path, body, None).await.map_or_else(|code| code, |answer| print(&answer))
-}
-
-fn print(answer: &Value) -> ExitCode {
-    print_text(&serde_json::to_string_pretty(answer).unwrap_or_default())
-}
-
-/// One exchange; what went wrong is printed here.
-async fn ask(
-    at: &At,
-    method: Method,
-    path: &str,
-    body: Option<&Value>,
-    token: Option<&str>,
-) -> Result<Value, ExitCode> {
-    let headers = [("x-auth-token", token), ("x-api-key", at.api_key.as_deref())];
-    let said = match Gateway::at(&at.admin, at.ca_file.clone(), &headers) {
-        Ok(gateway) => gateway.ask(method, path, &[], body, PATIENCE).await.map_err(|silence| silence.why),
-        Err(why) => Err(why),
-    };
-    match said {
-        Ok(said) if said.status.is_success() => Ok(said.body),
-        Ok(said) => {
-            print_refusal(&said);
-            Err(ExitCode::from(REFUSED))
+async fn say<K: FnOnce(&Value) -> bool>(at: &At, question: Question<'_, K>) -> ExitCode {
+    let decides = matches!(question.matter, Matter::Decision(_));
+    match ask(at, question).await {
+        Ok(answer) => {
+            let printed = print_json(&answer, true);
+            // What is decided stays so, also where nobody can read of it.
+            if decides { ExitCode::SUCCESS } else { printed }
         }
-        Err(why) => {
-            eprintln!("error: {}: {why}", at.admin);
-            eprintln!("help: --admin or RESTORE_GATEWAY_ADMIN says where the admin listener is");
-            Err(ExitCode::FAILURE)
-        }
+        Err(code) => code,
     }
+}
+
+/// One exchange; what went wrong is printed there.
+async fn ask<K: FnOnce(&Value) -> bool>(at: &At, question: Question<'_, K>) -> Result<Value, ExitCode> {
+    let Question { method, path, body, token, matter, known } = question;
+    let gateway = at.gateway_for(token)?;
+    let asked = Asked { method, path, body, matter, patience: PATIENCE };
+    asked.of(&gateway, |answer| known(&answer).then_some(answer)).await
 }

@@ -9,17 +9,21 @@ use restore_model::{Code, Problem, RestoreRequest, json as strict, schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{SettingsFile, preview};
+use super::{SettingsFile, preview, print_text};
 use crate::api::inquiries::{native_body, preview_body};
 use crate::doors;
 use crate::settings::Settings;
 
-/// Exit code for a request that no route takes, and a test that fails.
+/// Exit code for a request that no route takes.
 const REFUSED: u8 = 3;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Routes {
     /// Show what each rule says to a request, and which one takes it
+    #[command(
+        after_help = "Exit codes: 0 a route takes it; 2 the command line is wrong; 3 none does, so that the restore would \
+                            be refused; 78 the settings have faults."
+    )]
     Test {
         #[command(flatten)]
         file: SettingsFile,
@@ -30,6 +34,10 @@ pub(super) enum Routes {
         dialect: Option<String>,
     },
     /// Run tests of the routes: requests, and what must become of each
+    #[command(
+        after_help = "Exit codes: 0 all pass; 1 some fail; 2 the command line or a file of tests is wrong; 78 the settings \
+                            have faults."
+    )]
     Verify {
         #[command(flatten)]
         file: SettingsFile,
@@ -86,6 +94,7 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option
     // A route takes what its upstream may not be able to express.
     let refused = engine.preview(&request, origin.as_ref(), &Caller::anyone(None)).await.err();
     let mut taken = false;
+    let mut lines = Vec::new();
     for (index, (upstream, said)) in engine.routes().consider(&request, dialect).enumerate() {
         let line = match (said, taken) {
             (Ok(why), false) => {
@@ -98,12 +107,17 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option
             (Ok(_), true) => "would take it, and comes later".to_owned(),
             (Err(why), _) => format!("does not: {why}"),
         };
-        println!("routes[{index}] to {upstream} {line}");
+        lines.push(format!("routes[{index}] to {upstream} {line}"));
     }
     if !taken {
-        println!("no route takes it: the restore would be refused with {}", Code::NoRoute.as_str());
+        lines
+            .push(format!("no route takes it: the restore would be refused with {}", Code::NoRoute.as_str()));
     }
-    if taken && refused.is_none() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+    let printed = print_text(&lines.join(
+        "
+",
+    ));
+    if taken && refused.is_none() { printed } else { ExitCode::from(REFUSED) }
 }
 
 #[derive(Deserialize)]
@@ -144,21 +158,21 @@ async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> Exit
                 Err(why) => return wrong(&format!("{place}: {why}")),
                 Ok(faults) if faults.is_empty() => {
                     passed += 1;
-                    println!("ok      {place}");
+                    print_text(&format!("ok      {place}"));
                 }
                 Ok(faults) => {
                     failed += 1;
-                    println!("FAILED  {place}");
-                    faults.iter().for_each(|fault| println!("        {fault}"));
+                    let faults = faults.iter().map(|fault| format!("\n        {fault}"));
+                    print_text(&format!("FAILED  {place}{}", faults.collect::<String>()));
                 }
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    let printed = print_text(&format!("{passed} passed, {failed} failed"));
     if passed + failed == 0 {
         return wrong("there is no test in these files");
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+    if failed == 0 { printed } else { ExitCode::FAILURE }
 }
 
 /// What is otherwise than the test says; an error is the test's own fault.

@@ -8,8 +8,10 @@ use http::Method;
 use restore_model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 
-use super::{PATIENCE, USAGE};
+use super::PATIENCE;
+use crate::cli::answers::{USAGE, no_gateway};
 use crate::cli::client::Gateway;
+use crate::cli::out::{plain, print_text};
 
 /// Asks; an error is the exit code of who was not told to go on.
 pub(super) async fn ask(gateway: &Gateway, request: &Value) -> Result<(), ExitCode> {
@@ -20,12 +22,14 @@ pub(super) async fn ask(gateway: &Gateway, request: &Value) -> Result<(), ExitCo
     let report = gateway.ask(Method::POST, "/api/v1/restore-checks", &[], Some(request), PATIENCE).await;
     eprintln!("This overwrites {}.", target(request));
     match report {
-        Ok(said) if said.status.is_success() => print_to_stderr(&said.body),
+        Ok(said) if said.status.is_success() && said.body["checks"].is_array() => {
+            eprintln!("{}", lines(&said.body).join("\n"));
+        }
         Ok(said) => eprintln!(
             "Backup and target could not be looked at: {}",
-            said.body["detail"].as_str().unwrap_or(said.status.as_str())
+            said.body["detail"].as_str().map_or_else(|| no_gateway(gateway, &said), plain)
         ),
-        Err(silence) => eprintln!("Backup and target could not be looked at: {}", silence.why),
+        Err(silence) => eprintln!("Backup and target could not be looked at: {}", plain(&silence.why)),
     }
     eprint!("It cannot be undone or stopped. Type yes to go on: ");
     let _ = std::io::stderr().flush();
@@ -62,7 +66,7 @@ fn target(request: &Value) -> String {
     }
 }
 
-/// What of a report a person reads.
+/// What of a report a person reads, without what a terminal obeys.
 fn lines(report: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let backup = &report["backup"];
@@ -95,16 +99,12 @@ fn lines(report: &Value) -> Vec<String> {
         Some(false) => "The cloud would refuse it.".to_owned(),
         None => "Whether the cloud would take it is not known.".to_owned(),
     });
-    lines
-}
-
-fn print_to_stderr(report: &Value) {
-    lines(report).iter().for_each(|line| eprintln!("{line}"));
+    lines.iter().map(|line| plain(line)).collect()
 }
 
 /// The report of a check on standard output.
-pub(super) fn print_report(report: &Value) {
-    lines(report).iter().for_each(|line| println!("{line}"));
+pub(super) fn print_report(report: &Value) -> ExitCode {
+    print_text(&lines(report).join("\n"))
 }
 
 /// A time that has passed, in the largest unit that says enough.

@@ -1,36 +1,37 @@
 //! `restore`: a client of a running gateway. What it asks can be asked again: a submit always carries an
 //! `Idempotency-Key`, which is told before it is sent.
 //!
-//! Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the command line is wrong, or nobody
-//! confirmed; 3 refused or ended before anything was changed; 4 the end is not known yet; 5 the gateway was not reached.
+//! Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the
+//! command line is wrong, or nobody confirmed; 3 refused or ended before anything was changed; 4 the end is not known; 5 the
+//! gateway was not reached.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use http::{Method, Uri};
-use restore_model::RestoreId;
+use restore_model::{RestoreId, Status};
 use serde_json::{Value, json};
 
-use super::client::{Gateway, Said, Silence, print_refusal};
-use super::{operate, print_text};
+use super::answers::{self, Asked, Matter, OPEN, REFUSED, USAGE, judge, refused};
+use super::client::{Gateway, Listener};
+use super::operate;
+use super::out::print_json;
 
 mod confirm;
 mod follow;
 mod request;
 mod show;
-
-pub(super) const FAILED: u8 = 1;
-pub(super) const USAGE: u8 = 2;
-pub(super) const REFUSED: u8 = 3;
-pub(super) const OPEN: u8 = 4;
-pub(super) const UNREACHED: u8 = 5;
+mod submit;
 
 /// Longest wait for an answer that does not wait for anything itself.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often a submit that got no answer is asked again, with its key.
+/// How often a gateway is asked in vain: a submit with its key, or a wait that never had an answer.
 const TRIES: u32 = 5;
+/// Between two of these.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the gateway is, and who asks.
 #[derive(clap::Args)]
@@ -63,7 +64,7 @@ pub(super) enum Output {
 impl Way {
     fn gateway(&self) -> Result<Gateway, ExitCode> {
         let headers = [("x-auth-token", self.token.as_deref()), ("x-api-key", self.api_key.as_deref())];
-        Gateway::at(&self.gateway, self.ca_file.clone(), &headers).map_err(|why| {
+        Gateway::at(Listener::Api, &self.gateway, self.ca_file.clone(), &headers).map_err(|why| {
             eprintln!("error: {why}");
             ExitCode::from(USAGE)
         })
@@ -77,9 +78,9 @@ impl Way {
 
 #[derive(clap::Subcommand)]
 #[command(
-    after_help = "Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the command line \
-                        is wrong, or nobody confirmed; 3 refused or ended before anything was changed; 4 the end is \
-                        not known yet; 5 the gateway was not reached."
+    after_help = "Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any \
+                  more; 2 the command line is wrong, or nobody confirmed; 3 refused or ended before anything was changed; \
+                  4 the end is not known; 5 the gateway was not reached."
 )]
 pub(super) enum Restore {
     /// Restore: shows what is overwritten by what, asks, and sends it once
@@ -95,7 +96,7 @@ pub(super) enum Restore {
         /// Return once the restore is taken in
         #[arg(long)]
         no_wait: bool,
-        /// Seconds to wait for its end at most
+        /// Seconds until it ends at most, from when it is sent; it goes on after that
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
         #[command(flatten)]
@@ -140,6 +141,11 @@ pub(super) enum Restore {
         way: Way,
     },
     /// Call a restore off, which is possible until it is sent
+    #[command(
+        after_help = "Exit codes: 0 it is called off, now or before; 1 it had ended, and changed the target; 2 the command \
+                      line is wrong; 3 it had ended otherwise without changing anything, or the gateway refused; 4 it goes \
+                      on, or it is not known whether it was called off; 5 the gateway was not reached."
+    )]
     Cancel {
         /// The restore
         id: RestoreId,
@@ -160,7 +166,7 @@ pub(super) enum Restore {
 pub(super) async fn run(command: Restore) -> ExitCode {
     let done = match command {
         Restore::Submit { request, yes, key, no_wait, timeout, way } => {
-            submit(request, yes, key, (!no_wait).then_some(timeout), way).await
+            submit::run(request, yes, key, (!no_wait).then_some(timeout), way).await
         }
         Restore::Check { request, way } => check(request, way).await,
         Restore::Preview { request, way } => preview(request, way).await,
@@ -174,131 +180,29 @@ pub(super) async fn run(command: Restore) -> ExitCode {
     done.unwrap_or_else(|code| code)
 }
 
-/// An exchange whose answer is what was asked for.
-async fn get(gateway: &Gateway, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ExitCode> {
-    let said = gateway
-        .ask(method, path, &[], body, PATIENCE)
-        .await
-        .map_err(|silence| unreached(gateway, &silence))?;
-    good(said)
+/// Something that is asked of the API, within the usual patience.
+const fn asked<'a>(method: Method, path: &'a str, body: Option<&'a Value>, matter: Matter) -> Asked<'a> {
+    Asked { method, path, body, matter, patience: PATIENCE }
 }
 
-/// What was asked for, or the code of its refusal. Only the gateway's own word that nothing was changed is believed: a
-/// page of something before it says nothing of what has gone through.
-fn good(said: Said) -> Result<Value, ExitCode> {
-    answered(said, |refusal| match refusal["effect"].as_str() {
-        Some("none") => REFUSED,
-        Some("done") => FAILED,
-        _ => OPEN,
-    })
+/// An answer with a member that only this kind of answer has.
+fn has(known: impl FnOnce(&Value) -> bool) -> impl FnOnce(Value) -> Option<Value> {
+    move |answer| known(&answer).then_some(answer)
 }
 
-/// The restore that was read. That it could not be read says nothing of how it stands.
-fn of_a_read(said: Said) -> Result<Value, ExitCode> {
-    answered(said, |_| OPEN)
+async fn look(gateway: &Gateway, id: RestoreId) -> Result<answers::Restore, ExitCode> {
+    let path = format!("/api/v1/restores/{id}");
+    asked(Method::GET, &path, None, Matter::Look(id)).of(gateway, answers::Restore::about(id)).await
 }
 
-/// A good answer, or the code of what was printed in its place.
-fn answered(said: Said, code: impl Fn(&Value) -> u8) -> Result<Value, ExitCode> {
-    if said.status.is_success() && said.body.is_object() {
-        return Ok(said.body);
-    }
-    print_refusal(&said);
-    Err(ExitCode::from(code(&said.body)))
-}
-
-/// Whether asking again may bring another answer.
-fn passes(said: &Said) -> bool {
-    matches!(said.status.as_u16(), 408 | 425 | 429 | 500..)
-}
-
-fn unreached(gateway: &Gateway, silence: &Silence) -> ExitCode {
-    eprintln!("error: {}: {}", gateway.base(), silence.why);
-    eprintln!("help: --gateway or RESTORE_GATEWAY_URL says where the gateway is");
-    ExitCode::from(UNREACHED)
-}
-
-async fn submit(
-    asked: request::Asked,
-    yes: bool,
-    key: Option<String>,
-    wait: Option<Option<u64>>,
-    way: Way,
-) -> Result<ExitCode, ExitCode> {
-    let body = asked.read(yes)?;
-    let gateway = way.gateway()?;
-    if !yes {
-        confirm::ask(&gateway, &body).await?;
-    }
-    let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    eprintln!("idempotency key: {key}");
-    if http::HeaderValue::from_str(&key).is_err() {
-        eprintln!("error: --key cannot be sent in a header; nothing was sent");
-        return Err(ExitCode::from(USAGE));
-    }
-    let headers = [("idempotency-key", key.as_str())];
-    let mut tries = 0;
-    // Whether one of them may have come through.
-    let mut sent = false;
-    let said = loop {
-        tries += 1;
-        match gateway.ask(Method::POST, "/api/v1/restores", &headers, Some(&body), PATIENCE).await {
-            // Said of this try alone: one before it may have been taken in.
-            Ok(said) if (sent || said.body["effect"].is_null()) && passes(&said) && tries < TRIES => {
-                sent = true;
-                eprintln!("{} in between; asking again with the same key", said.status);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Ok(said) if sent && !said.status.is_success() => {
-                print_refusal(&said);
-                return Err(not_known(&key));
-            }
-            Ok(said) => break said,
-            // The same key is the same restore, so asking again cannot begin another one.
-            Err(silence) if silence.sent && tries < TRIES => {
-                sent = true;
-                eprintln!("no answer ({}); asking again with the same key", silence.why);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(silence) => {
-                let code = unreached(&gateway, &silence);
-                if silence.sent || sent {
-                    return Err(not_known(&key));
-                }
-                eprintln!("nothing was sent");
-                return Err(code);
-            }
-        }
-    };
-    let restore = good(said).inspect_err(|code| {
-        if *code == ExitCode::from(OPEN) {
-            not_known(&key);
-        }
-    })?;
-    let id = restore["id"].as_str().unwrap_or_default().to_owned();
-    match wait {
-        Some(timeout) => follow::to_the_end(&gateway, &id, Some(restore), timeout, way.output()).await,
-        None => {
-            show::one(&restore, way.output());
-            // Taken in is what was asked for; what has ended badly already is said.
-            Ok(if show::is_final(&restore) { show::code(&restore) } else { ExitCode::SUCCESS })
-        }
-    }
-}
-
-/// Says that nobody knows, and what to do.
-fn not_known(key: &str) -> ExitCode {
-    eprintln!("it is not known whether the restore was taken in; ask again with --key {key}");
-    ExitCode::from(OPEN)
-}
-
-async fn check(asked: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
-    let body = asked.read(true)?;
-    let report = get(&way.gateway()?, Method::POST, "/api/v1/restore-checks", Some(&body)).await?;
+async fn check(wanted: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
+    let body = wanted.read(true)?;
+    let question = asked(Method::POST, "/api/v1/restore-checks", Some(&body), Matter::Question);
+    let report = question.of(&way.gateway()?, has(|report| report["checks"].is_array())).await?;
     match way.output() {
-        Output::Json => print_line(&report),
+        Output::Json => print_json(&report, false),
         Output::Text => confirm::print_report(&report),
-    }
+    };
     Ok(match report["restorable"].as_bool() {
         Some(true) => ExitCode::SUCCESS,
         Some(false) => ExitCode::from(REFUSED),
@@ -306,65 +210,97 @@ async fn check(asked: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
     })
 }
 
-async fn preview(asked: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
-    let body = asked.read(true)?;
-    let preview = get(&way.gateway()?, Method::POST, "/api/v1/restore-previews", Some(&body)).await?;
-    print_value(&preview, way.output());
-    Ok(ExitCode::SUCCESS)
+async fn preview(wanted: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
+    let body = wanted.read(true)?;
+    let question = asked(Method::POST, "/api/v1/restore-previews", Some(&body), Matter::Question);
+    let preview = question.of(&way.gateway()?, has(|preview| preview["route"].is_object())).await?;
+    Ok(print_json(&preview, way.output() == Output::Text))
 }
 
 async fn status(id: RestoreId, way: &Way) -> Result<ExitCode, ExitCode> {
-    let gateway = way.gateway()?;
-    let path = format!("/api/v1/restores/{id}");
-    let said = gateway.ask(Method::GET, &path, &[], None, PATIENCE).await;
-    let restore = of_a_read(said.map_err(|silence| unreached(&gateway, &silence))?)?;
-    show::one(&restore, way.output());
-    Ok(show::code(&restore))
+    let restore = look(&way.gateway()?, id).await?;
+    Ok(show::one(&restore, way.output()))
 }
 
 async fn wait(id: RestoreId, timeout: Option<u64>, way: &Way) -> Result<ExitCode, ExitCode> {
-    follow::to_the_end(&way.gateway()?, &id.to_string(), None, timeout, way.output()).await
+    let deadline = follow::Deadline::after(timeout);
+    follow::to_the_end(&way.gateway()?, id, None, deadline, way.output()).await
 }
 
 async fn list(filter: show::Filter, way: Way) -> Result<ExitCode, ExitCode> {
     let (gateway, output) = (way.gateway()?, way.output());
     let mut table = show::Table::new(output);
+    // Where pages began: one who is sent back to one of them would read for ever. A page may be empty and have a next
+    // one, for a caller who may see little of much.
+    let mut begun = HashSet::new();
     let mut before: Option<String> = None;
     loop {
-        let page =
-            get(&gateway, Method::GET, &filter.path(before.as_deref(), table.left(&filter)), None).await?;
-        for restore in page["restores"].as_array().into_iter().flatten() {
-            table.row(restore);
+        let path = filter.path(before.as_deref(), table.left(&filter));
+        let page = asked(Method::GET, &path, None, Matter::Question).of(&gateway, Page::of).await?;
+        let mut printed = ExitCode::SUCCESS;
+        for restore in &page.restores {
+            printed = table.row(restore);
+            if printed != ExitCode::SUCCESS {
+                return Ok(printed);
+            }
         }
-        before = page["next"].as_str().map(str::to_owned);
-        if before.is_none() || table.left(&filter) == Some(0) {
-            return Ok(ExitCode::SUCCESS);
+        let Some(next) = page.next else { return Ok(printed) };
+        if table.left(&filter) == Some(0) {
+            return Ok(printed);
         }
+        if !begun.insert(next.clone()) {
+            eprintln!("error: the pages of the list go in a circle; what is printed may not be all");
+            return Ok(ExitCode::from(OPEN));
+        }
+        before = Some(next);
+    }
+}
+
+/// A page of a list.
+struct Page {
+    restores: Vec<answers::Restore>,
+    next: Option<String>,
+}
+
+impl Page {
+    fn of(mut answer: Value) -> Option<Self> {
+        let Value::Array(restores) = answer["restores"].take() else { return None };
+        let restores = restores.into_iter().map(answers::Restore::any).collect::<Option<_>>()?;
+        Some(Self { restores, next: answer["next"].as_str().map(str::to_owned) })
     }
 }
 
 async fn cancel(id: RestoreId, way: Way) -> Result<ExitCode, ExitCode> {
-    let restore = get(&way.gateway()?, Method::DELETE, &format!("/api/v1/restores/{id}"), None).await?;
-    show::one(&restore, way.output());
+    let gateway = way.gateway()?;
+    let path = format!("/api/v1/restores/{id}");
+    let matter = Matter::Decision(format!("restore-gateway restore status {id}"));
+    let said = match gateway.ask(Method::DELETE, &path, &[], None, PATIENCE).await {
+        Ok(said) => said,
+        Err(silence) => return Err(answers::unreached(&gateway, &silence, &matter)),
+    };
+    if !said.status.is_success() && said.body["code"] == "not_cancellable" {
+        // What was asked for may be so already: by another call, or by this one whose answer was lost on its way.
+        let again = gateway.ask(Method::GET, &path, &[], None, PATIENCE).await.ok();
+        let restore = again.and_then(|said| answers::Restore::about(id)(said.body));
+        if let Some(restore) = restore.filter(|restore| restore.status == Status::Cancelled) {
+            eprintln!("it had been called off before");
+            show::print(&restore, way.output());
+            return Ok(ExitCode::SUCCESS);
+        }
+        return Err(refused(&gateway, &said, &matter));
+    }
+    let off = |body| answers::Restore::about(id)(body).filter(|it| it.status == Status::Cancelled);
+    let restore = judge(&gateway, said, &matter, off)?;
+    show::print(&restore, way.output());
     Ok(ExitCode::SUCCESS)
 }
 
 async fn export(id: RestoreId, way: Way) -> Result<ExitCode, ExitCode> {
     let gateway = way.gateway()?;
-    let restore = get(&gateway, Method::GET, &format!("/api/v1/restores/{id}"), None).await?;
-    let events = get(&gateway, Method::GET, &format!("/api/v1/restores/{id}/events"), None).await?;
-    print_value(&json!({"restore": restore, "events": events["events"]}), way.output());
-    Ok(ExitCode::SUCCESS)
-}
-
-/// JSON: for people over several lines, for programs on one.
-fn print_value(value: &Value, output: Output) {
-    match output {
-        Output::Text => drop(print_text(&serde_json::to_string_pretty(value).unwrap_or_default())),
-        Output::Json => print_line(value),
-    }
-}
-
-fn print_line(value: &Value) {
-    let _ = print_text(&value.to_string());
+    let restore = look(&gateway, id).await?;
+    let path = format!("/api/v1/restores/{id}/events");
+    let events = asked(Method::GET, &path, None, Matter::Look(id));
+    let events = events.of(&gateway, has(|answer| answer["events"].is_array())).await?;
+    let whole = json!({"restore": restore.body, "events": events["events"]});
+    Ok(print_json(&whole, way.output() == Output::Text))
 }

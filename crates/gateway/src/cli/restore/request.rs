@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use restore_model::json as strict;
 use serde_json::{Value, json};
 
-use super::{REFUSED, USAGE};
+use crate::cli::answers::{REFUSED, USAGE};
 use crate::cli::preview;
 
 /// What is asked for: a file, or the words of a simple restore.

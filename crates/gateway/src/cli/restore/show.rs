@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use restore_model::Status;
 use serde_json::Value;
 
+use super::Output;
 use super::confirm::span;
-use super::{FAILED, OPEN, Output, REFUSED, print_line};
+use crate::cli::answers::Restore;
+use crate::cli::out::{plain, print_json, print_text};
 
 /// Which restores are listed.
 #[derive(clap::Args)]
@@ -71,102 +72,99 @@ impl Table {
         (!filter.all).then(|| filter.limit.saturating_sub(self.rows))
     }
 
-    pub(super) fn row(&mut self, restore: &Value) {
-        if self.output == Output::Json {
-            print_line(restore);
-        } else {
-            if self.rows == 0 {
-                println!("{:<36}  {:<11}  {:<36}  {:<20}  CREATED", "ID", "STATUS", "TARGET", "UPSTREAM");
-            }
-            println!(
-                "{:<36}  {:<11}  {:<36}  {:<20}  {}",
-                text(restore, "/id"),
-                text(restore, "/status"),
-                target(restore),
-                text(restore, "/upstream/name"),
-                text(restore, "/created_at"),
-            );
-        }
+    /// Prints one, below the heading where it is the first.
+    pub(super) fn row(&mut self, restore: &Restore) -> ExitCode {
         self.rows += 1;
+        let restore = &restore.body;
+        if self.output == Output::Json {
+            return print_json(restore, false);
+        }
+        let line = |[id, status, target, upstream, created]: [&str; 5]| {
+            format!("{id:<36}  {status:<11}  {target:<36}  {upstream:<20}  {created}\n")
+        };
+        let heading = ["ID", "STATUS", "TARGET", "UPSTREAM", "CREATED"];
+        let heading = if self.rows == 1 { line(heading) } else { String::new() };
+        let row = line([
+            &text(restore, "/id"),
+            &text(restore, "/status"),
+            &target(restore),
+            &text(restore, "/upstream/name"),
+            &text(restore, "/created_at"),
+        ]);
+        print_text(&(heading + &row))
     }
 }
 
-/// One restore.
-pub(super) fn one(restore: &Value, output: Output) {
-    if output == Output::Json {
-        return print_line(restore);
-    }
-    let mut status = text(restore, "/status").to_owned();
+/// Prints one restore, and ends as it stands.
+pub(super) fn one(restore: &Restore, output: Output) -> ExitCode {
+    print(restore, output);
+    restore.code()
+}
+
+/// Prints one restore. That it could not be printed is said and no more: the exit code is about the restore.
+pub(super) fn print(restore: &Restore, output: Output) {
+    match output {
+        Output::Json => print_json(&restore.body, false),
+        Output::Text => print_text(&lines(restore).join("\n")),
+    };
+}
+
+fn lines(restore: &Restore) -> Vec<String> {
+    let id = restore.id;
+    let restore = &restore.body;
+    let mut status = text(restore, "/status");
     if let Some(percent) = restore["progress"].as_u64() {
         status = format!("{status}, {percent} %");
     }
-    println!("restore   {}", text(restore, "/id"));
-    println!("status    {status}");
-    println!("target    {} {}", text(restore, "/target/type"), target(restore));
-    println!("backup    {}", text(restore, "/source/backup_id"));
-    println!(
-        "upstream  {} ({}) {}",
-        text(restore, "/upstream/name"),
-        text(restore, "/upstream/generation"),
-        text(restore, "/upstream/status")
-    );
+    let mut lines = vec![
+        format!("restore   {id}"),
+        format!("status    {status}"),
+        format!("target    {} {}", text(restore, "/target/type"), target(restore)),
+        format!("backup    {}", text(restore, "/source/backup_id")),
+        format!(
+            "upstream  {} ({}) {}",
+            text(restore, "/upstream/name"),
+            text(restore, "/upstream/generation"),
+            text(restore, "/upstream/status")
+        ),
+    ];
     let evidence = ["/evidence/kind", "/evidence/strength", "/evidence/observed_at"];
     if restore["evidence"].is_object() {
-        println!("evidence  {}", evidence.map(|pointer| text(restore, pointer)).join(", "));
+        lines.push(format!("evidence  {}", evidence.map(|pointer| text(restore, pointer)).join(", ")));
     }
-    println!("created   {}", text(restore, "/created_at"));
+    lines.push(format!("created   {}", text(restore, "/created_at")));
     if let (Some(from), Some(to)) = (time(restore, "/created_at"), time(restore, "/finished_at")) {
-        println!("took      {}", span(to.micros_since(from) / 1_000_000));
+        lines.push(format!("took      {}", span(to.micros_since(from) / 1_000_000)));
     }
     if restore["needs_operator"] == true {
-        println!(
-            "a person must look at the target: restore-gateway restore resolve {}",
-            text(restore, "/id")
-        );
+        lines.push(format!("a person must look at the target: restore-gateway restore resolve {id}"));
     } else if restore["overdue"] == true {
-        println!("it takes longer than its route allows, and is followed on");
+        lines.push("it takes longer than its route allows, and is followed on".to_owned());
     }
     if restore["error"].is_object() {
-        println!("error     {}: {}", text(restore, "/error/code"), text(restore, "/error/detail"));
-        println!("effect    {}", text(restore, "/error/effect"));
+        lines.push(format!("error     {}: {}", text(restore, "/error/code"), text(restore, "/error/detail")));
+        lines.push(format!("effect    {}", text(restore, "/error/effect")));
     }
+    lines
 }
 
 fn time(restore: &Value, pointer: &str) -> Option<restore_model::Timestamp> {
     text(restore, pointer).parse().ok()
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+/// What is there, without what a terminal obeys.
+fn text(value: &Value, pointer: &str) -> String {
+    plain(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
 }
 
-fn target(restore: &Value) -> &str {
+fn target(restore: &Value) -> String {
     let ids = ["/target/server_id", "/target/volume_id", "/target/resource_id"];
     ids.into_iter().map(|pointer| text(restore, pointer)).find(|id| !id.is_empty()).unwrap_or_default()
 }
 
-fn status(restore: &Value) -> Option<Status> {
-    serde_json::from_value(restore["status"].clone()).ok()
-}
-
-/// Whether it has ended.
-pub(super) fn is_final(restore: &Value) -> bool {
-    status(restore).is_some_and(Status::is_final)
-}
-
 /// Whether somebody who waits would want to see the second after the first.
-pub(super) fn differs(one: &Value, other: &Value) -> bool {
+pub(super) fn differs(one: &Restore, other: &Restore) -> bool {
     ["status", "progress", "overdue", "needs_operator", "error"]
         .iter()
-        .any(|member| one[member] != other[member])
-}
-
-/// The exit code that tells how a restore stands.
-pub(super) fn code(restore: &Value) -> ExitCode {
-    match status(restore) {
-        Some(Status::Succeeded) => ExitCode::SUCCESS,
-        Some(Status::Failed) => ExitCode::from(FAILED),
-        Some(status) if status.is_final() => ExitCode::from(REFUSED),
-        _ => ExitCode::from(OPEN),
-    }
+        .any(|member| one.body[member] != other.body[member])
 }
