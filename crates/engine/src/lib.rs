@@ -31,8 +31,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
 use restore_model::{
-    Cause, Clock, Code, Effect, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength,
-    Timestamp,
+    Cause, Clock, Code, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength, Timestamp,
 };
 use restore_upstream::{BreakerState, TraceContext};
 use tokio::sync::watch;
@@ -250,13 +249,7 @@ impl Engine {
             let entry = self.get(id).await?;
             if !matches!(entry.state.status, Accepted | Checking) {
                 let detail = format!("restore {id} is {}", entry.state.status.as_str());
-                let effect = match (entry.state.status, &entry.state.error) {
-                    (restore_model::Status::Succeeded, _) => Effect::Done,
-                    // A restore that failed may have overwritten disks before it did.
-                    (restore_model::Status::Failed, Some(problem)) => problem.effect,
-                    (status, _) if status.is_final() => Effect::None,
-                    _ => Effect::Possible,
-                };
+                let effect = operate::so_far(&entry.state);
                 return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
             }
             let evidence = Evidence::new("request", Strength::Strong, self.now());

@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use restore_generations::{Answer, Listed};
 use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
 use restore_model::{
-    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
+    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, State, Status, Strength,
+    Timestamp,
 };
 use restore_upstream::Token;
 
@@ -27,6 +28,17 @@ pub struct Resolution {
     pub reason: String,
 }
 
+/// What a restore has done to its target, as far as is known.
+pub(crate) fn so_far(state: &State) -> Effect {
+    match (state.status, &state.error) {
+        (Status::Succeeded, _) => Effect::Done,
+        // A restore that failed may have overwritten disks before it did.
+        (Status::Failed, Some(problem)) => problem.effect,
+        (status, _) if status.is_final() => Effect::None,
+        _ => Effect::Possible,
+    }
+}
+
 impl Engine {
     /// Ends a restore that waits for a person: `succeeded` when it was applied, else `not_applied`.
     /// Its target is free again.
@@ -41,8 +53,7 @@ impl Engine {
             let entry = self.get(id).await?;
             if !entry.state.needs_operator {
                 let detail = format!("restore {id} is {}", entry.state.status.as_str());
-                let effect = if entry.state.status.is_final() { Effect::None } else { Effect::Possible };
-                return Err(Problem::new(Code::NotResolvable, detail).effect(effect));
+                return Err(Problem::new(Code::NotResolvable, detail).effect(so_far(&entry.state)));
             }
             let Resolution { applied, by, reason } = word.clone();
             let detail = format!("{by}: {reason}");
