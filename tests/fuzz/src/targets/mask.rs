@@ -24,7 +24,7 @@ pub(crate) fn run(data: &[u8]) {
 
     let masked = token.masked(text);
     let shown = masked.as_deref().unwrap_or(text);
-    assert!(masked.is_none() || shown != text, "replaced by itself");
+    assert!(own(secret) || masked.is_none() || shown != text, "replaced by itself");
     // A mask takes the place of at least one character.
     assert!(shown.len() <= text.len() * MASK.len(), "{} bytes out of {}", shown.len(), text.len());
     // A token that is made of the mask's own characters cannot be told from it.
