@@ -101,7 +101,7 @@ fn check_config_reads_the_files_that_listeners_and_callers_need() {
          audience = \"gateway\"\njwks_file = {keys:?}\n[[policies]]\ncallers = [\"them\"]\nallow = [\"read\"]\n"
     );
     let tls = "[tls]\ncertificate = \"not-there.crt\"\nkey = { file = \"not-there.key\" }\n";
-    for (more, named) in [(callers.as_str(), "caller them: jwks_file"), (tls, "not-there")] {
+    for (more, named) in [(callers.as_str(), "callers[0].jwks_file: this is no set"), (tls, "not-there")] {
         let output = check(more);
         assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
         assert!(text(&output.stderr).contains(named), "{}", text(&output.stderr));

@@ -150,7 +150,11 @@ impl Faults {
         let words = why.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')).unwrap_or(why);
         let end = words.find([' ', ':']).unwrap_or(words.len());
         let key = format!("{table}.{}", &words[..end]);
-        let path = if self.places.is_written(&key) { key } else { table.to_owned() };
+        // A place that is told is not told twice.
+        let (path, why) = match self.places.is_written(&key) {
+            true => (key, words[end..].strip_prefix(": ").unwrap_or(why)),
+            false => (table.to_owned(), why),
+        };
         let fault =
             self.places.fault(&self.text, Severity::Error, path, Code::Unusable, why.to_owned(), None);
         self.faults.push(fault);
