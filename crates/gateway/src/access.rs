@@ -15,7 +15,7 @@ use crate::rotation::Rotation;
 use crate::settings::{self, CallerKind, ClientAuth, Listener, Settings};
 use crate::telemetry::metrics::Refusals;
 use crate::tls::{self, Tls};
-use crate::unfit::Unfit;
+use crate::unfit::{Unfit, Unfits};
 
 /// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
 /// that should be had.
@@ -28,19 +28,21 @@ pub(crate) fn callers(
     clock: &Arc<dyn Clock>,
     refusals: Option<Refusals>,
     rotation: &mut Rotation,
-) -> Result<Callers, Unfit> {
+) -> Result<Callers, Unfits> {
     let names: Vec<String> =
         settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase()).collect();
     // Without names nobody knows what callers call it, behind a proxy say.
     let hosts = (!names.is_empty()).then(|| Hosts { names, address: settings.listen.api.ip() });
+    let mut unfits = Unfits::default();
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
     let here = |(_, caller): &(usize, &settings::Caller)| caller.listener.contains(&listener);
     for (index, written) in settings.callers.iter().enumerate().filter(here) {
-        grants(settings, &written.name)
+        let added = grants(settings, &written.name)
             .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
-            .map_err(Unfit::one("caller", index, &written.name))?;
+            .map_err(Unfit::one("caller", index, &written.name));
+        unfits.keep(added);
     }
-    Ok(callers)
+    unfits.or(callers)
 }
 
 fn add(
@@ -137,7 +139,7 @@ pub(crate) fn rates(settings: &Settings) -> RateLayer {
 }
 
 /// The TLS of all listeners that speak it; none where the settings have no certificate.
-pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, Unfit> {
+pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, Unfits> {
     let written = &settings.tls;
     let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
     let secret = key.clone();
@@ -158,19 +160,17 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
 /// Reads every file that listeners and callers are made of.
 ///
 /// # Errors
-/// Which one cannot be used, and why.
-pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfit> {
-    let mut rotation = Rotation::new();
-    tls(settings, &mut rotation)?;
+/// Which cannot be used, and why.
+pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
+    let (mut rotation, mut unfits) = (Rotation::new(), Unfits::default());
+    unfits.keep(tls(settings, &mut rotation));
     for listener in [Listener::Api, Listener::Admin] {
-        for issuer in callers(settings, listener, clock, None, &mut rotation)?.issuers {
+        let made = unfits.keep(callers(settings, listener, clock, None, &mut rotation));
+        for issuer in made.unwrap_or_default().issuers {
             let index = settings.callers.iter().position(|caller| caller.name == *issuer.name());
-            issuer.renew().map_err(|why| format!("jwks_file: {why}")).map_err(Unfit::one(
-                "caller",
-                index.unwrap_or_default(),
-                issuer.name(),
-            ))?;
+            let read = issuer.renew().map_err(|why| format!("jwks_file: {why}"));
+            unfits.keep(read.map_err(Unfit::one("caller", index.unwrap_or_default(), issuer.name())));
         }
     }
-    Ok(())
+    unfits.or(())
 }

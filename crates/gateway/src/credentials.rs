@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::rotation::Rotation;
 use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
-use crate::unfit::Unfit;
+use crate::unfit::{Unfit, Unfits};
 
 /// The credentials of the gateway's own, by name. All upstreams that use one share its token. What is written as it was
 /// before is taken over from there.
@@ -23,7 +23,8 @@ pub(crate) fn held(
     before: Option<(&Settings, &HashMap<String, Credential>)>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<HashMap<String, Credential>, Unfit> {
+    unfits: &mut Unfits,
+) -> HashMap<String, Credential> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
     let discovering = discovering(settings);
     let credential = |(index, written): (usize, &settings::Credential)| {
@@ -45,7 +46,7 @@ pub(crate) fn held(
         };
         made.map(|made| (name.clone(), made)).map_err(Unfit::one("credential", index, &name))
     };
-    settings.credentials.iter().enumerate().map(credential).collect()
+    settings.credentials.iter().enumerate().map(credential).filter_map(|made| unfits.keep(made)).collect()
 }
 
 /// The credentials whose catalog says where an upstream is.

@@ -34,9 +34,57 @@ impl std::fmt::Display for Unfit {
     }
 }
 
-/// For those to whom the words are enough.
-impl From<Unfit> for String {
+/// Each table of which nothing can be made: one fault does not hide the next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unfits(Vec<Unfit>);
+
+impl Unfits {
+    /// What was made, or nothing and its faults kept.
+    pub(crate) fn keep<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
+        match made {
+            Ok(made) => Some(made),
+            Err(unfit) => {
+                // Two listeners can need the same table.
+                for unfit in unfit.into().0 {
+                    if !self.0.contains(&unfit) {
+                        self.0.push(unfit);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// `made` of what was no fault, if nothing was.
+    pub(crate) fn or<T>(self, made: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(made) } else { Err(self) }
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Unfit> {
+        self.0.iter()
+    }
+}
+
+impl From<Unfit> for Unfits {
     fn from(unfit: Unfit) -> Self {
-        unfit.to_string()
+        Self(vec![unfit])
+    }
+}
+
+impl std::fmt::Display for Unfits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut before = "";
+        for unfit in &self.0 {
+            write!(f, "{before}{unfit}")?;
+            before = "; ";
+        }
+        Ok(())
+    }
+}
+
+/// For those to whom the words are enough.
+impl From<Unfits> for String {
+    fn from(unfits: Unfits) -> Self {
+        unfits.to_string()
     }
 }

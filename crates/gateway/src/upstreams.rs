@@ -9,7 +9,7 @@ use restore_upstream::{Credential, Endpoint, Upstream};
 
 use crate::rotation::Rotation;
 use crate::settings::{self, IdempotencyKey, Settings, Target};
-use crate::unfit::Unfit;
+use crate::unfit::{Unfit, Unfits};
 use crate::{credentials, pairs};
 
 /// What was made of one version of the settings. The next version takes over what is the same in both: with its
@@ -28,75 +28,95 @@ pub(crate) fn build(
     before: Before<'_>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Built, Unfit> {
-    let held = credentials::held(settings, before.map(|(old, built)| (old, &built.held)), clock, rotation)?;
+) -> Result<Built, Unfits> {
+    let mut unfits = Unfits::default();
+    let known = before.map(|(old, built)| (old, &built.held));
+    let held = credentials::held(settings, known, clock, rotation, &mut unfits);
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
     for (index, written) in settings.upstreams.iter().enumerate() {
-        let unfit = || Unfit::one("upstream", index, &written.name);
         if let Some(same) = before.and_then(|before| unchanged(written, settings, &held, before)) {
             upstreams.push(same);
             continue;
         }
-        let generation = restore_generations::by_name(&written.generation)
-            .ok_or_else(|| unfit()(format!("generation {} is none", written.generation)))?;
-        let options = restore_upstream::Options {
-            name: written.name.clone(),
-            endpoint: match &written.endpoint {
-                Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
-                None => Endpoint::Catalog(written.region.clone()),
-            },
-            connect: written.connect_seconds,
-            send: written.send_seconds,
-            read: written.read_seconds,
-            concurrency: written.concurrency,
-            body_bytes: written.body_bytes,
-            breaker_failures: written.breaker_failures,
-            breaker_open: written.breaker_seconds,
-            ca_file: written.ca_file.clone(),
-            identity: credentials::client_identity(written, rotation).map_err(unfit())?,
-            http2: written.http2,
-            sends: settings.submit.sends,
-            deadline: settings.submit.deadline_seconds,
-            retry_after_cap: settings.submit.retry_after_cap_seconds,
-            reads_per_minute: written.reads_per_minute,
-            credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
-        };
-        let upstream = Upstream::new(options, generation).map_err(unfit())?;
-        upstreams.push(Arc::new(upstream));
+        let made = upstream(written, settings, &held, rotation);
+        upstreams
+            .extend(unfits.keep(made.map_err(Unfit::one("upstream", index, &written.name))).map(Arc::new));
     }
     let mut routes = Vec::new();
     for (index, written) in settings.routes.iter().enumerate() {
-        let unfit = || Unfit::alone(format!("routes[{index}]"));
-        let upstream = upstreams
-            .iter()
-            .find(|upstream| upstream.name() == written.upstream)
-            .ok_or_else(|| unfit()(format!("upstream {} is none", written.upstream)))?;
-        routes.push(Route {
-            matches: matches(&written.r#match).map_err(unfit())?,
-            dialect: written.dialect.clone().unwrap_or_default(),
-            upstream: Arc::clone(upstream),
-            baseline: written.baseline,
-            idempotency: match written.idempotency_key {
-                IdempotencyKey::Optional => Idempotency::Optional,
-                IdempotencyKey::Required => Idempotency::Required,
-            },
-            key_window: written.key_window_seconds,
-            duplicate_window: written.duplicate_window_seconds,
-            overdue: written.overdue_seconds,
-            fan_out: written.fan_out,
-            share: written.share,
-            on_retired: match &written.on_retired {
-                None => None,
-                Some(name) => {
-                    let found = upstreams.iter().find(|upstream| upstream.name() == name);
-                    Some(Arc::clone(found.ok_or_else(|| unfit()(format!("on_retired {name} is none")))?))
-                }
-            },
-        });
+        let made = route(written, settings, &upstreams);
+        routes.extend(unfits.keep(made.map_err(Unfit::alone(format!("routes[{index}]")))).flatten());
     }
-    let pairs = pairs::of(settings, rotation).map_err(Unfit::alone("ids"))?;
+    let pairs = unfits.keep(pairs::of(settings, rotation).map_err(Unfit::alone("ids"))).unwrap_or_default();
     let routes = upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs);
-    Ok(Built { routes, held })
+    unfits.or(Built { routes, held })
+}
+
+fn upstream(
+    written: &settings::Upstream,
+    settings: &Settings,
+    held: &HashMap<String, Credential>,
+    rotation: &mut Rotation,
+) -> Result<Upstream, String> {
+    let generation = restore_generations::by_name(&written.generation)
+        .ok_or_else(|| format!("generation {} is none", written.generation))?;
+    let options = restore_upstream::Options {
+        name: written.name.clone(),
+        endpoint: match &written.endpoint {
+            Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
+            None => Endpoint::Catalog(written.region.clone()),
+        },
+        connect: written.connect_seconds,
+        send: written.send_seconds,
+        read: written.read_seconds,
+        concurrency: written.concurrency,
+        body_bytes: written.body_bytes,
+        breaker_failures: written.breaker_failures,
+        breaker_open: written.breaker_seconds,
+        ca_file: written.ca_file.clone(),
+        identity: credentials::client_identity(written, rotation)?,
+        http2: written.http2,
+        sends: settings.submit.sends,
+        deadline: settings.submit.deadline_seconds,
+        retry_after_cap: settings.submit.retry_after_cap_seconds,
+        reads_per_minute: written.reads_per_minute,
+        credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
+    };
+    Upstream::new(options, generation)
+}
+
+/// The rule, unless it names an upstream that could not be made: that is a fault of its own.
+fn route(
+    written: &settings::Route,
+    settings: &Settings,
+    upstreams: &[Arc<Upstream>],
+) -> Result<Option<Route>, String> {
+    let named = |name: &str| match upstreams.iter().find(|upstream| upstream.name() == name) {
+        None if !settings.upstreams.iter().any(|written| written.name == name) => {
+            Err(format!("upstream {name} is none"))
+        }
+        found => Ok(found.map(Arc::clone)),
+    };
+    let retired = written.on_retired.as_deref().map(named).transpose()?;
+    let (Some(upstream), None | Some(Some(_))) = (named(&written.upstream)?, &retired) else {
+        return Ok(None);
+    };
+    Ok(Some(Route {
+        matches: matches(&written.r#match)?,
+        dialect: written.dialect.clone().unwrap_or_default(),
+        upstream,
+        baseline: written.baseline,
+        idempotency: match written.idempotency_key {
+            IdempotencyKey::Optional => Idempotency::Optional,
+            IdempotencyKey::Required => Idempotency::Required,
+        },
+        key_window: written.key_window_seconds,
+        duplicate_window: written.duplicate_window_seconds,
+        overdue: written.overdue_seconds,
+        fan_out: written.fan_out,
+        share: written.share,
+        on_retired: retired.flatten(),
+    }))
 }
 
 /// The upstream as it is, if nothing that it is made of has changed.

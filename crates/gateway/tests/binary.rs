@@ -109,6 +109,71 @@ fn check_config_reads_the_files_that_listeners_and_callers_need() {
 }
 
 #[test]
+fn check_config_tells_every_file_that_cannot_be_used_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let key = folder.path().join("some.key");
+    std::fs::write(&key, "not looked at before the chain").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let written = r#"[ids]
+map_file = "no-pairs.csv"
+
+[tls]
+certificate = "no-chain.pem"
+key = { file = "some.key" }
+
+[[upstreams]]
+name = "a"
+generation = "cbr-v3"
+endpoint = "https://cbr.example"
+ca_file = "no-ca.pem"
+
+[[upstreams]]
+name = "b"
+generation = "vbs-v2"
+endpoint = "https://vbs.example"
+ca_file = "no-ca.pem"
+
+[[routes]]
+upstream = "b"
+on_retired = "a"
+
+[[callers]]
+name = "them"
+kind = "jwt"
+listener = ["api", "admin"]
+issuer = "https://login.example"
+audience = "gateway"
+jwks_file = "no-keys.json"
+
+[[policies]]
+callers = ["them"]
+allow = ["read"]
+"#;
+    std::fs::write(&file, written.replace("some.key", &key.display().to_string())).unwrap();
+    let path = file.display().to_string();
+    let output = run(&["check-config", "--offline", "--config", &path, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let faults = told["faults"].as_array().expect("a list");
+    let mut places: Vec<_> = faults
+        .iter()
+        .filter(|fault| fault["code"] == "unusable")
+        .map(|fault| fault["path"].as_str().unwrap_or_default())
+        .collect();
+    places.sort_unstable();
+    // Each once, and no fault that only follows from another: the route's upstreams are there, they cannot be made.
+    let expected = [
+        "callers[0].jwks_file",
+        "ids.map_file",
+        "tls.certificate",
+        "upstreams[0].ca_file",
+        "upstreams[1].ca_file",
+    ];
+    assert_eq!(places, expected, "{told:#}");
+}
+
+#[test]
 fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.toml");

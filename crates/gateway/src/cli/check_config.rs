@@ -11,7 +11,7 @@ use super::surroundings::{self, Look, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
 use crate::rotation::Rotation;
 use crate::settings::{self, Faults, Settings};
-use crate::unfit::Unfit;
+use crate::unfit::Unfits;
 use crate::upstreams::{self, Built};
 
 #[derive(clap::Args)]
@@ -62,7 +62,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         match usable(settings, options.elsewhere) {
             Ok(_) if options.offline || options.elsewhere => {}
             Ok(built) => looks = surroundings::look(settings, &built).await,
-            Err(unfit) => faults.refuse(&unfit.table, &unfit.why),
+            Err(unfits) => unfits.iter().for_each(|unfit| faults.refuse(&unfit.table, &unfit.why)),
         }
     }
     if options.deny_warnings {
@@ -110,11 +110,15 @@ pub(super) async fn run(options: Options) -> ExitCode {
 }
 
 /// Makes everything that the start makes of settings and the files they name.
-fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfit> {
+fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfits> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let built = upstreams::build(settings, None, &clock, &mut Rotation::new())?;
+    let mut unfits = Unfits::default();
+    let built = unfits.keep(upstreams::build(settings, None, &clock, &mut Rotation::new()));
     if !elsewhere {
-        crate::access::readable(settings, &clock)?;
+        unfits.keep(crate::access::readable(settings, &clock));
     }
-    Ok(built)
+    match built {
+        Some(built) => unfits.or(built),
+        None => Err(unfits),
+    }
 }
