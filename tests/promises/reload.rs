@@ -115,7 +115,9 @@ async fn f34_a_restore_keeps_the_route_that_it_was_accepted_under() {
 
     // The name stays, and is somewhere else now, where nobody is.
     world.rewrite_text(&world.toml.replace(&world.clouds.url(), "http://127.0.0.1:9"));
-    assert_eq!(world.reload().await.status, 200);
+    let reloaded = world.reload().await;
+    assert_eq!(reloaded.status, 200);
+    assert_eq!(reloaded.json()["outlasting"], json!({"old": 1}), "it would be lost to the next process");
     let answer = world.submit(&requests::free_disk()).await;
     assert_eq!(answer.json()["code"], "upstream_unreachable", "{}", answer.text());
     // And then nothing is called that any more.

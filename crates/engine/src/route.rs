@@ -266,6 +266,11 @@ impl Routes {
         named.or_else(|| all().find(|upstream| pin.at.is_some() && is_of(upstream, pin))).cloned()
     }
 
+    /// Whether the settings have the place that a restore was accepted for.
+    pub(crate) fn names(&self, pin: &RoutePin) -> bool {
+        Self { former: Vec::new(), ..self.clone() }.upstream_of(pin).is_some()
+    }
+
     /// The way a restore was accepted under, as long as there is an upstream of that name and generation.
     #[must_use]
     pub fn pinned(&self, intent: &Intent) -> Option<Plan> {

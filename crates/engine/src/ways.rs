@@ -2,10 +2,10 @@
 //! middle of something keeps what it began with, and a restore that was accepted keeps the upstream it was accepted
 //! for, with its address and its credential, until it has ended (F34).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use restore_ledger::{LedgerError, Query};
+use restore_ledger::{Entry, LedgerError, Query};
 use restore_model::{RoutePin, Status};
 
 use crate::agenda::Lane;
@@ -73,29 +73,52 @@ impl Engine {
             return Ok(());
         }
         let mut pins: Vec<RoutePin> = Vec::new();
-        let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
-        let mut query = Query { status: under_way, limit: PAGE, ..Query::default() };
-        loop {
-            let page = self.0.ledger.list(query.clone()).await?;
-            for entry in &page {
-                let pin = &entry.intent.route;
-                let known = |known: &RoutePin| {
-                    (&known.upstream, &known.generation, &known.at)
-                        == (&pin.upstream, &pin.generation, &pin.at)
-                };
-                if !pins.iter().any(known) {
-                    pins.push(pin.clone());
-                }
+        self.under_way(|entry| {
+            let pin = &entry.intent.route;
+            let known = |known: &RoutePin| {
+                (&known.upstream, &known.generation, &known.at) == (&pin.upstream, &pin.generation, &pin.at)
+            };
+            if !pins.iter().any(known) {
+                pins.push(pin.clone());
             }
-            query.before = page.last().map(|entry| entry.intent.id);
-            if page.len() < PAGE {
-                break;
-            }
-        }
+        })
+        .await?;
         let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
         let rules = Rules::clone(&now);
         *now = Arc::new(Rules { routes: rules.routes.without_former(&pins), ..rules });
         Ok(())
+    }
+
+    /// How many restores are under way at upstreams that the settings name no more, by upstream. This process follows
+    /// them to their end; one that is started anew would not know where to ask.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+        let routes = self.routes();
+        let mut counts = BTreeMap::new();
+        self.under_way(|entry| {
+            let pin = &entry.intent.route;
+            if !routes.names(pin) {
+                *counts.entry(pin.upstream.clone()).or_default() += 1;
+            }
+        })
+        .await?;
+        Ok(counts)
+    }
+
+    /// Shows every restore that is under way.
+    async fn under_way(&self, mut show: impl FnMut(&Entry) + Send) -> Result<(), LedgerError> {
+        let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        let mut query = Query { status, limit: PAGE, ..Query::default() };
+        loop {
+            let page = self.0.ledger.list(query.clone()).await?;
+            page.iter().for_each(&mut show);
+            query.before = page.last().map(|entry| entry.intent.id);
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
     }
 
     /// The routes that are in effect.

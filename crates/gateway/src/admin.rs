@@ -222,10 +222,13 @@ impl Admin {
         if path == "/settings/reload" {
             self.engine.permit_operator(caller)?;
             let ReloadBody {} = body(request).await?;
-            let changed = self.reload.ask().await? == Loaded::Anew;
+            let (changed, outlasting) = match self.reload.ask().await? {
+                Loaded::Anew { outlasting } => (true, json!(outlasting)),
+                Loaded::Same => (false, json!({})),
+            };
             return Ok(answer::json(
                 StatusCode::OK,
-                &json!({ "changed": changed, "settings": self.reload.view() }),
+                &json!({ "changed": changed, "outlasting": outlasting, "settings": self.reload.view() }),
             ));
         }
         if path == "/log-level" {

@@ -5,6 +5,7 @@
 //! Place: beside the composition in the crate's root. Looks at what the file holds, as `rotation` does and for the same
 //! reasons, so that a mounted folder whose link is swapped works too.
 
+use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,10 +35,14 @@ pub struct Again {
 }
 
 /// What became of a load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// Something else is in effect now.
-    Anew,
+    Anew {
+        /// How many restores are under way at upstreams that are in it no more, by upstream; none if the ledger cannot
+        /// say.
+        outlasting: Option<BTreeMap<String, usize>>,
+    },
     /// They are what was in effect already.
     Same,
 }
@@ -256,7 +261,11 @@ impl Loader {
         tokio::spawn(rotation.run(self.stop.clone()));
         (self.settings, self.built, self.serving) = (settings, built, serving);
         self.trusted.seen = seen;
-        Ok(Loaded::Anew)
+        let outlasting = self.lasting.engine.outlasting().await;
+        let outlasting = outlasting.inspect_err(|error| {
+            tracing::warn!(%error, "whether restores outlast their upstream could not be read");
+        });
+        Ok(Loaded::Anew { outlasting: outlasting.ok() })
     }
 
     fn tell(&self, loaded: &Result<Loaded, String>) {
@@ -265,12 +274,21 @@ impl Loader {
         match loaded {
             Ok(loaded) => {
                 told.refused = None;
-                if *loaded == Loaded::Anew {
+                if let Loaded::Anew { outlasting } = loaded {
                     told.loaded_at = now;
                     told.digest = digest(&self.settings);
+                    for (upstream, restores) in outlasting.iter().flatten() {
+                        tracing::warn!(
+                            upstream,
+                            restores,
+                            "the settings name this upstream no more, and restores are under way there; they are \
+                             followed until this process ends: keep the upstream in the settings, without a route, \
+                             until they have ended"
+                        );
+                    }
                 }
                 let digest = &*told.digest;
-                tracing::info!(changed = *loaded == Loaded::Anew, digest, "the settings were read again");
+                tracing::info!(changed = *loaded != Loaded::Same, digest, "the settings were read again");
             }
             Err(why) => {
                 // Since when others are refused, however often they are tried.
@@ -281,7 +299,7 @@ impl Loader {
         }
         drop(told);
         self.loads.count(match loaded {
-            Ok(Loaded::Anew) => "taken",
+            Ok(Loaded::Anew { .. }) => "taken",
             Ok(Loaded::Same) => "same",
             Err(_) => "refused",
         });
