@@ -12,20 +12,25 @@ use super::unavailable;
 use crate::text::{parse, size};
 use crate::{Entry, LedgerError};
 
-/// See [`crate::Ledger::claim`].
+/// See [`crate::Ledger::claim`]. What was claimed by a commit whose answer was lost is claimed again: it is this
+/// process's, nobody here knows it, and nobody else may have it.
 pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Result<Vec<Entry>, LedgerError> {
     const CLAIM: &str = "with free as materialized (
           select id from restores r
            where finished_at is null
-             and (owner is null or not exists (select 1 from replicas where id = r.owner))
+             and (owner is null or not exists (select 1 from replicas where id = r.owner)
+                  or (owner = $1 and id = any($3)))
            order by id limit $2 for update skip locked
         )
-        update restores r set owner = $1, epoch = epoch + 1 from free where r.id = free.id
+        update restores r
+           set owner = $1, epoch = epoch + case when r.owner = $1 then 0 else 1 end
+          from free where r.id = free.id
         returning r.intent, r.state";
     let mut step = begin(pool, tenure).await?;
     let rows = sqlx::query(CLAIM)
         .bind(&tenure.replica)
         .bind(size(limit))
+        .bind(tenure.unheard())
         .fetch_all(&mut *step)
         .await
         .map_err(unavailable)?;
@@ -35,8 +40,11 @@ pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Resul
     };
     // One that cannot be read is free again with the end of this transaction.
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<Entry>, LedgerError>>()?;
-    step.commit().await.map_err(unavailable)?;
     entries.sort_by_key(|entry| entry.intent.id);
+    // From here on it may be done, whatever is heard of it.
+    tenure.claim_unheard(&entries);
+    step.commit().await.map_err(unavailable)?;
+    tenure.heard_of(&entries);
     Ok(entries)
 }
 

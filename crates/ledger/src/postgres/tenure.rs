@@ -5,16 +5,18 @@
 //! question is whether the registration is still there: if so nobody has come between, and the term
 //! goes on, however late the renewal was; if not, the term is over for good and another begins.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use restore_model::RestoreId;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect::{CONNECT, Way};
 use super::{schema, unavailable};
 use crate::lease::Term;
-use crate::{Lease, LedgerError};
+use crate::{Entry, Lease, LedgerError};
 
 #[derive(Debug)]
 pub(super) struct Tenure {
@@ -24,13 +26,35 @@ pub(super) struct Tenure {
     term: Mutex<Arc<Term>>,
     /// One renewal at a time, so that a term that ended is followed by one other and not by two.
     renewing: tokio::sync::Mutex<()>,
+    /// Restores that this process may have claimed without hearing of it.
+    unheard: Mutex<BTreeSet<RestoreId>>,
 }
 
 impl Tenure {
     /// For a process that has just been registered; `asked` is the moment before that.
     pub(super) fn new(replica: String, lease: Duration, asked: Instant) -> Self {
         let term = Mutex::new(Arc::new(Term::new(asked, lasts(lease))));
-        Self { replica, lease, term, renewing: tokio::sync::Mutex::default() }
+        Self { replica, lease, term, renewing: tokio::sync::Mutex::default(), unheard: Mutex::default() }
+    }
+
+    /// Restores that may be this process's although nobody here works on them.
+    pub(super) fn unheard(&self) -> Vec<String> {
+        self.all_unheard().iter().map(RestoreId::to_string).collect()
+    }
+
+    /// The claim of these is about to be committed.
+    pub(super) fn claim_unheard(&self, entries: &[Entry]) {
+        self.all_unheard().extend(entries.iter().map(|entry| entry.intent.id));
+    }
+
+    /// And was. What else was unheard of may still be locked by a write; where it is another's by now, a claim leaves it
+    /// to that one.
+    pub(super) fn heard_of(&self, entries: &[Entry]) {
+        self.all_unheard().retain(|id| entries.iter().all(|entry| entry.intent.id != *id));
+    }
+
+    fn all_unheard(&self) -> MutexGuard<'_, BTreeSet<RestoreId>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lease(&self) -> Lease {

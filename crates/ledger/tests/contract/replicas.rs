@@ -229,6 +229,43 @@ async fn what_came_in_unheard_is_free() {
     assert!(matches!(deaf.accept(new).await.unwrap(), Accept::Replayed(_)));
 }
 
+/// The same of a claim: what it brought is held by a process that does not know, until that claims again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_claimed_unheard_is_claimed_again() {
+    let url = new_database(server_of_all());
+    let first = open(&url, OpenOptions::default()).await.unwrap();
+    let entry = take(&*first, ask("ann", None, volume("v1"), 0)).await;
+    first.close().await;
+    let detour = detour(&url).await;
+    let deaf = open(&detour.url, OpenOptions::default()).await.unwrap();
+    let other = open(&url, OpenOptions::default()).await.unwrap();
+    let slowly = "create function slowly() returns trigger language plpgsql as
+          'begin perform pg_sleep(1); return null; end';
+        create constraint trigger slowly after update on restores deferrable initially deferred
+          for each row execute function slowly()";
+    sqlx::raw_sql(slowly).execute(&mut raw(&url).await).await.unwrap();
+    let claimed = tokio::spawn({
+        let deaf = Arc::clone(&deaf);
+        async move { deaf.claim(9).await }
+    });
+    let committing = "select count(*) from pg_stat_activity
+        where datname = current_database() and query ilike 'commit' and wait_event = 'PgSleep'";
+    until("it commits", || async {
+        sqlx::query_scalar::<_, i64>(committing).fetch_one(&mut raw(&url).await).await.unwrap() == 1
+    })
+    .await;
+    detour.sever.notify_waiters();
+    let unheard = claimed.await.unwrap();
+    assert!(matches!(unheard, Err(LedgerError::Unavailable(_))), "{unheard:?}");
+    until("it is claimed", || async { epoch(&url, entry.intent.id).await == 2 }).await;
+
+    assert!(other.claim(9).await.unwrap().is_empty(), "its holder lives");
+    until("it is found again", || async { deaf.claim(9).await.is_ok_and(|again| again == [entry.clone()]) })
+        .await;
+    assert_eq!(epoch(&url, entry.intent.id).await, 2, "nobody else had it meanwhile");
+    assert!(deaf.claim(9).await.unwrap().is_empty(), "once is enough");
+}
+
 /// Found silent by another, a replica begins a new term, and what it held before may be another's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lapsed_lease_never_comes_back() {
