@@ -103,6 +103,39 @@ async fn f17_a_balancers_error_after_acceptance_is_found_running() {
     }
 }
 
+/// Another restore of the same backup, onto another disk, is no evidence: neither that this one runs nor how it ends.
+#[tokio::test]
+async fn what_another_restore_of_the_backup_does_is_not_taken_for_this_ones_doing() {
+    let world = World::with(hasty()).await;
+    world.behave(json!({"restore_seconds": 600, "extra_disks": 2})).await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": "/v2/*/cloudbackups/*/restore"},
+            "answer": {"status": 502, "body": "<html>Bad Gateway</html>"}}]))
+        .await;
+    let taken = requests::extra_disk(0);
+    let mut lost = requests::extra_disk(1);
+    lost["source"] = taken["source"].clone();
+    let lost = world.submit(&lost).await.json();
+    assert_eq!(lost["status"], "unknown");
+    let taken = id(&world.submit(&taken).await.json());
+    let reads = async || {
+        let backup = |seen: &&Value| seen["path"].to_string().contains("/backups/bac0bac0");
+        world.arrived().await.iter().filter(backup).count()
+    };
+    let before = reads().await;
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    while reads().await < before + 2 {
+        assert!(tokio::time::Instant::now() < end, "nobody looks at the backup");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.advance(601).await;
+    world.until_status(&taken, "succeeded").await;
+    let lost = world.until(&id(&lost), |restore| restore["needs_operator"] == true).await;
+    assert_eq!(lost["status"], "unknown", "{lost}");
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn f18_an_error_before_the_backend_ends_as_not_applied() {
     let world = World::with(hasty()).await;

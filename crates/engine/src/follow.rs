@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use restore_generations::{Found, Reading, Watch};
-use restore_ledger::{Entry, LedgerError};
-use restore_model::{Cause, Problem, RestoreId, State, Status};
+use restore_ledger::{Entry, LedgerError, Query};
+use restore_model::{Cause, Problem, RestoreId, State, Status, Strength};
 use restore_upstream::{Token, TraceContext};
 use tokio::time::Instant;
 
@@ -316,11 +316,16 @@ impl Engine {
         };
         let with = access.with(trace);
         let mut taken: Vec<String> = Vec::new();
+        let mut backup_shared = false;
         loop {
             let told = reads
                 .until_done(&upstream, &with, |answers| {
-                    let watch =
-                        self.watch(entry.state.request(&entry.intent), entry, &taken, no_restore_read);
+                    let watch = Watch {
+                        taken: &taken,
+                        no_restore_read,
+                        backup_shared,
+                        ..self.watch(entry.state.request(&entry.intent), entry)
+                    };
                     generation.follow(&watch, answers)
                 })
                 .await;
@@ -338,17 +343,19 @@ impl Engine {
                 taken.push(handle.id.clone());
                 continue;
             }
+            // A backup's state is that of all its restores. Looked for after the read: whoever is in it was written down
+            // before it was sent.
+            let derived = reading.strength == Strength::Derived
+                && matches!(reading.found, Found::Running | Found::Succeeded | Found::Failed(_));
+            if derived && !entry.state.seen_moving && !backup_shared && self.shares_its_backup(entry).await? {
+                backup_shared = true;
+                continue;
+            }
             return Ok(Some(reading));
         }
     }
 
-    fn watch<'a>(
-        &self,
-        request: &'a restore_model::RestoreRequest,
-        entry: &'a Entry,
-        taken: &'a [String],
-        no_restore_read: bool,
-    ) -> Watch<'a> {
+    fn watch<'a>(&self, request: &'a restore_model::RestoreRequest, entry: &'a Entry) -> Watch<'a> {
         let state = &entry.state;
         let sent_at = state.submitted_at.unwrap_or(entry.intent.created_at);
         Watch {
@@ -360,10 +367,34 @@ impl Engine {
             now: self.monotonic_now(entry.intent.id, sent_at),
             clock_offset_ms: state.clock_offset_ms.unwrap_or(0),
             request_id: state.request_id.as_deref(),
-            taken,
+            taken: &[],
             grace_seconds: self.rules().policy.grace.as_secs(),
-            no_restore_read,
+            no_restore_read: false,
+            backup_shared: false,
         }
+    }
+
+    /// Whether another restore of the same backup may have been under way since this one was sent.
+    async fn shares_its_backup(&self, entry: &Entry) -> Result<bool, LedgerError> {
+        let request = entry.state.request(&entry.intent);
+        let of_project = Query { project_id: Some(request.project_id.clone()), ..Query::default() };
+        let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        let unfinished = Query { status, ..of_project.clone() };
+        let ended_since = Some(entry.state.submitted_at.unwrap_or(entry.intent.created_at));
+        let ended = Query { ended_since, ..of_project };
+        let mut shared = false;
+        for query in [unfinished, ended] {
+            self.each_of(query, |other| {
+                let state = &other.state;
+                let moves = state.seen_moving || matches!(state.status, Status::Submitting | Status::Unknown);
+                shared |= moves
+                    && other.intent.id != entry.intent.id
+                    && !other.intent.route.fan_out
+                    && state.request(&other.intent).source.backup_id.is_same(&request.source.backup_id);
+            })
+            .await?;
+        }
+        Ok(shared)
     }
 
     /// The present moment as the send's own moment plus what the monotonic clock says has passed,

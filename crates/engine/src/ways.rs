@@ -108,9 +108,18 @@ impl Engine {
     }
 
     /// Shows every restore that is under way.
-    async fn under_way(&self, mut show: impl FnMut(&Entry) + Send) -> Result<(), LedgerError> {
+    async fn under_way(&self, show: impl FnMut(&Entry) + Send) -> Result<(), LedgerError> {
         let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
-        let mut query = Query { status, limit: PAGE, ..Query::default() };
+        self.each_of(Query { status, ..Query::default() }, show).await
+    }
+
+    /// Shows every restore that is an answer.
+    pub(crate) async fn each_of(
+        &self,
+        query: Query,
+        mut show: impl FnMut(&Entry) + Send,
+    ) -> Result<(), LedgerError> {
+        let mut query = Query { limit: PAGE, ..query };
         loop {
             let page = self.0.ledger.list(query.clone()).await?;
             page.iter().for_each(&mut show);

@@ -257,9 +257,18 @@ pub struct Watch<'a> {
     pub grace_seconds: u64,
     /// Whether the upstream is known to lack the optional read of a restore.
     pub no_restore_read: bool,
+    /// Whether other restores of the same backup may have been under way since the send: what the backup's state shows
+    /// may be their doing.
+    pub backup_shared: bool,
 }
 
 impl Watch<'_> {
+    /// Whether the backup's state says nothing of this restore: another one moves it, and nothing else shows that this
+    /// one was ever taken.
+    pub(crate) const fn is_moved_by_others(&self) -> bool {
+        self.backup_shared && !self.accepted
+    }
+
     /// Whole seconds since the send, by our clock.
     #[must_use]
     pub fn age_seconds(&self) -> u64 {
@@ -271,6 +280,12 @@ impl Watch<'_> {
     pub fn sent_upstream(&self) -> Timestamp {
         self.sent_at.plus_micros(self.clock_offset_ms.saturating_mul(1_000))
     }
+}
+
+/// Where [`Watch::is_moved_by_others`].
+fn moved_by_others() -> Found {
+    let reason = "other restores of this backup were under way, so its state tells nothing of this one";
+    Found::Lost(reason.to_owned())
 }
 
 /// What one round of reads told.

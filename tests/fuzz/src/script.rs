@@ -77,6 +77,7 @@ pub(crate) struct Conversation {
     accepted: bool,
     age: i64,
     no_restore_read: bool,
+    backup_shared: bool,
 }
 
 impl Conversation {
@@ -96,6 +97,7 @@ impl Conversation {
             accepted: false,
             age: 10,
             no_restore_read: false,
+            backup_shared: false,
         };
         for word in words.split(' ') {
             match word.split_once('=') {
@@ -109,6 +111,7 @@ impl Conversation {
                     "server" | "volume" | "resource" => kind = word,
                     "accepted" => told.accepted = true,
                     "no_restore_read" => told.no_restore_read = true,
+                    "backup_shared" => told.backup_shared = true,
                     _ => {}
                 },
             }
@@ -139,6 +142,7 @@ impl Conversation {
             taken: &[],
             grace_seconds: 120,
             no_restore_read: self.no_restore_read,
+            backup_shared: self.backup_shared,
         }
     }
 

@@ -281,6 +281,7 @@ fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let body = reply.json().unwrap_or_default();
     let status = lenient::word(&body, &["backup", "status"]);
     let found = match status.as_deref() {
+        Some("restoring" | "waiting_restore") if watch.is_moved_by_others() => Found::Nothing,
         Some("restoring" | "waiting_restore") => Found::Running,
         // The list does not have it, and nothing moves.
         Some("available") if !watch.accepted => Found::Absent,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::decode::{Word, failed, word};
 use super::wire::{Marker, RESTORE, get_item, get_restore};
 use crate::call::{Answer, Reply};
-use crate::{Found, Reading, Step, Watch, errors, lenient};
+use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others};
 
 const ITEM: &str = "item_state";
 const PROBE: &str = "restore";
@@ -67,7 +67,9 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let mut notes = None;
     let mut progress = None;
     let mut anomaly = None;
+    let moved = failed_anew || matches!(status.as_str(), "waiting_restore" | "restoring" | "error");
     let found = match status.as_str() {
+        _ if moved && watch.is_moved_by_others() => moved_by_others(),
         "waiting_restore" | "restoring" => {
             if !seen {
                 // What it says while it runs is of an earlier restore: a nearer baseline.

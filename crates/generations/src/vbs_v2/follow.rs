@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::wire::{get_backup, get_job};
 use crate::call::{Answer, Reply};
-use crate::{Found, Reading, Step, Watch, errors, lenient, volumes};
+use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others, volumes};
 
 const JOB: &str = "job";
 const BACKUP: &str = "backup_state";
+/// What a disk says while a backup is written onto it.
+const RESTORED: [&str; 2] = ["restoring_backup", "restoring"];
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let project = &watch.request.project_id;
@@ -39,7 +41,21 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let ours = lenient::word(watch.notes, &["baseline"]).as_deref() == Some("available");
     let status = lenient::word(&body, &["backup", "status"]).unwrap_or_default();
     let found = match status.as_str() {
+        // Not known to be taken: the disk says whether it is this one that restores it.
+        "restoring" if !watch.accepted => match &watch.request.target {
+            Target::Volume { volume_id } => {
+                let Some(disk) = answers.get(1) else { return Step::Ask(volumes::get(project, volume_id)) };
+                match volumes::read(disk) {
+                    Some(disk) if RESTORED.contains(&disk.status.as_str()) => Found::Running,
+                    Some(_) => Found::Nothing,
+                    None if watch.is_moved_by_others() => moved_by_others(),
+                    None => Found::Running,
+                }
+            }
+            _ => Found::Nothing,
+        },
         "restoring" => Found::Running,
+        "error_restoring" if watch.is_moved_by_others() => moved_by_others(),
         "error_restoring" if ours => Found::Failed(failed(&format!("the backup's status is {status}"), None)),
         "available" if seen && !ours => {
             let reason = "the backup was restored from, and nothing tells by whom".to_owned();
@@ -55,7 +71,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         _ => Found::Nothing,
     };
     let mut reading = Reading::new(found, BACKUP, Strength::Derived);
-    if status == "restoring" && !seen {
+    if reading.found == Found::Running && !seen {
         reading.notes = Some(lenient::with(watch.notes, "seen_running", Value::Bool(true)));
     }
     reading.status = Some(status);

@@ -382,6 +382,9 @@ fn a_restore_of_unknown_outcome_is_absent_only_where_nothing_moves() {
     let found = |status: &str| followed().unproven().round(CBR, cloud(&[], status)).0.found;
     assert_eq!(found("available"), Found::Absent);
     assert_eq!(found("restoring"), Found::Running);
+    // Another restore of the backup explains why it moves, and the list does not have this one.
+    let beside = |status| followed().unproven().beside_others().round(CBR, cloud(&[], status)).0.found;
+    assert_eq!((beside("restoring"), beside("available")), (Found::Nothing, Found::Absent));
     for status in ["error", "deleting", "protecting", "something_new"] {
         assert_eq!(found(status), Found::Nothing, "{status}");
     }

@@ -60,6 +60,18 @@ fn available_after_restoring_is_success_without_a_marker_and_failure_with_one() 
 }
 
 #[test]
+fn an_item_that_others_restore_says_nothing_of_a_restore_that_may_not_have_come() {
+    let beside = || fresh().unproven().beside_others();
+    let moved = [item("restoring", 16, None), item("available", 20, Some("locked")), item("error", 20, None)];
+    for item in &moved {
+        let reading = round(&beside(), item);
+        assert!(matches!(reading.found, Found::Lost(_)), "{:?}", reading.found);
+        assert_eq!(reading.notes, None, "it was not seen running");
+    }
+    assert_eq!(round(&fresh().beside_others(), &moved[0]).found, Found::Running, "known to be taken");
+}
+
+#[test]
 fn a_marker_of_an_earlier_failure_is_not_this_ones() {
     let marked = after_baseline(&item("available", 0, Some("locked")));
     let same = item("available", 20, Some("locked"));

@@ -143,6 +143,25 @@ fn without_a_job_backup_and_disk_are_all_there_is() {
     }
 }
 
+/// One backup onto two disks: what it says while it is restored may be the other one's doing. The disk knows.
+#[test]
+fn a_backup_that_others_restore_says_nothing_of_a_restore_that_may_not_have_come() {
+    for followed in [without_job(), without_job().beside_others()] {
+        let reading = by_state(&followed, "restoring", &volume("available"));
+        assert_eq!((reading.found, reading.notes), (Found::Nothing, None));
+        assert_eq!(by_state(&followed, "restoring", &volume("restoring-backup")).found, Found::Running);
+    }
+    let beside = without_job().beside_others();
+    for said in ["restoring", "error_restoring"] {
+        let reading = by_state(&beside, said, &answer(500, ""));
+        assert!(matches!(reading.found, Found::Lost(_)), "{said}: {:?}", reading.found);
+        assert_eq!(reading.notes, None);
+    }
+    // Of one that was taken it is the state of that one as well.
+    let taken = Followed::new(disk()).notes(json!({"baseline": "available"})).beside_others();
+    assert_eq!(by_state(&taken, "restoring", &answer(500, "")).found, Found::Running);
+}
+
 #[test]
 fn an_available_backup_that_was_never_seen_restoring_proves_nothing() {
     for age in [10, 1_000] {
@@ -154,7 +173,7 @@ fn an_available_backup_that_was_never_seen_restoring_proves_nothing() {
 #[test]
 fn without_a_baseline_it_may_be_somebody_elses_restore() {
     let blind = without_job().notes(Value::Null);
-    let running = by_state(&blind, "restoring", &volume("available"));
+    let running = by_state(&blind, "restoring", &volume("restoring-backup"));
     assert_eq!(running.found, Found::Running);
     let seen = blind.clone().then(&running);
     assert!(matches!(by_state(&seen, "available", &volume("available")).found, Found::Lost(_)));

@@ -147,6 +147,7 @@ pub(crate) struct Followed {
     pub(crate) request_id: Option<&'static str>,
     pub(crate) taken: Vec<String>,
     pub(crate) no_restore_read: bool,
+    pub(crate) backup_shared: bool,
 }
 
 impl Followed {
@@ -161,6 +162,7 @@ impl Followed {
             request_id: None,
             taken: Vec::new(),
             no_restore_read: false,
+            backup_shared: false,
         }
     }
 
@@ -184,6 +186,12 @@ impl Followed {
         self
     }
 
+    /// Others restore from the same backup.
+    pub(crate) fn beside_others(mut self) -> Self {
+        self.backup_shared = true;
+        self
+    }
+
     /// One round of reads; the grace window is 120 s.
     pub(crate) fn round(&self, name: &str, upstream: impl Fn(&str) -> Answer) -> (Reading, Vec<String>) {
         let watch = Watch {
@@ -198,6 +206,7 @@ impl Followed {
             taken: &self.taken,
             grace_seconds: 120,
             no_restore_read: self.no_restore_read,
+            backup_shared: self.backup_shared,
         };
         drive(|answers| generation(name).follow(&watch, answers), upstream)
     }
