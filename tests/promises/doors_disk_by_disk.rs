@@ -4,6 +4,7 @@
 use http::Method;
 use restore_tests::{Settings, World, ids, requests};
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::doors::{DOORS, native};
 
@@ -220,4 +221,109 @@ async fn without_a_token_the_rest_is_not_sent_and_told() {
     assert_eq!(restore["error"]["effect"], "done");
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
+}
+
+/// F41: the whole is in an older copy of the ledger, its disks are not. They may have been restored since; a person's word
+/// that all was looked at, and a restart, send none of them again.
+#[tokio::test]
+async fn f41_an_old_copy_of_the_ledger_sends_no_disk_again() {
+    let routes =
+        VBS.replace("endpoint = \"{clouds}/vbs\"", "endpoint = \"{clouds}/vbs\"\ncredential = \"robot\"");
+    let settings = Settings::default().routes(&routes).set("follow.unknown_seconds", "3").robot();
+    let crash = [("RESTORE_GATEWAY_CRASH_AT", "submitting")];
+    let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
+    detach(&world).await;
+    let url = world.url("/api/v1/restores");
+    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
+    let folder = world.crashed().await;
+    // The whole is in it, and what came to the disks is not.
+    let ledger = folder.path().join("ledger.db");
+    let mut file =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", ledger.display())).await.expect("a file");
+    sqlx::raw_sql("pragma wal_checkpoint(truncate)").execute(&mut file).await.expect("one file");
+    file.close().await.expect("closed");
+    let copy = std::fs::read(&ledger).expect("the ledger");
+    world.again_in(folder).await;
+    let restores = world.get("/api/v1/restores").await.json()["restores"].clone();
+    let whole = restores.as_array().into_iter().flatten().find(|restore| restore["part_of"].is_null());
+    let id = whole.expect("a restore")["id"].as_str().unwrap_or_default().to_owned();
+    world.until_sent(1).await;
+    let (_, _, folder) = world.ended_by("TERM").await;
+    let applied = world.applied().await.len();
+    // By then the clouds would take it again.
+    world.advance(3_600).await;
+    std::fs::write(folder.path().join("ledger.db"), copy).expect("the copy is put back");
+    for rest in ["ledger.db-wal", "ledger.db-shm"] {
+        let _gone_already = std::fs::remove_file(folder.path().join(rest));
+    }
+    world.again_in(folder).await;
+    assert_eq!(world.admin("/recovery").await.json()["recovery"], true);
+    world.until_status(&id, "unknown").await;
+    let said = json!({"by": "ada", "reason": "looked at the disks"});
+    assert_eq!(world.decide("/recovery/confirmation", &said).await.status, 200);
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.again_in(folder).await;
+    let restore = world.until(&id, |restore| restore["needs_operator"] == true).await;
+    assert_eq!(restore["status"], "unknown", "{restore}");
+    assert_eq!(world.applied().await.len(), applied, "nothing was sent");
+    let said = json!({"as": "not_applied", "by": "ada", "reason": "the disks are as they were"});
+    let resolved = world.decide(&format!("/restores/{id}/resolution"), &said).await;
+    assert_eq!((resolved.status, &resolved.json()["status"]), (200, &json!("not_applied")));
+    world.end().await;
+}
+
+/// Nothing that happened is no failure, and blocks nobody who asks again.
+#[tokio::test]
+async fn a_server_of_which_no_disk_was_restored_is_not_applied() {
+    let settings = Settings::default().set("follow.unknown_seconds", "1").set("follow.settle_seconds", "1");
+    let world = detached(settings.set("follow.grace_seconds", "1")).await;
+    let lost = json!({"match": {"method": "POST", "path": "*/restore"}, "times": 2,
+        "answer": {"status": 502, "body_raw": ""}});
+    world.faults(json!([lost])).await;
+    let id = world.submit(&server()).await.json()["id"].as_str().unwrap_or_default().to_owned();
+    let restore = world.until(&id, |restore| statuses(restore) == ["unknown", "unknown"]).await;
+    for part in restore["parts"].as_array().expect("its disks") {
+        let part = part["id"].as_str().unwrap_or_default();
+        world.until(part, |part| part["needs_operator"] == true).await;
+        let said = json!({"as": "not_applied", "by": "ada", "reason": "the disk is as it was"});
+        assert_eq!(world.decide(&format!("/restores/{part}/resolution"), &said).await.status, 200);
+    }
+    let restore = world.until_status(&id, "not_applied").await;
+    assert_eq!(restore["error"]["effect"], "none", "{restore}");
+    let again = world.submit(&server()).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, ""), "{}", again.text());
+    world.end().await;
+}
+
+/// What is carried out disk by disk names no server and no server's backup to any cloud: a policy for certain ones says
+/// nothing of the disks.
+#[tokio::test]
+async fn a_policy_for_a_server_or_a_backup_is_none_for_any_disk() {
+    let key = "rgk_bob-0123456789abcdef0123456789abcdef01234567";
+    let disks = json!([ids::SYSTEM.1, ids::DATA.1]);
+    let backups = json!([ids::CBR_BACKUP, ids::SYSTEM.0, ids::DATA.0]);
+    let limits = [
+        (format!("server_id = [{:?}]", ids::SERVER), false),
+        (format!("backup_id = [{:?}]", ids::CBR_BACKUP), false),
+        (format!("server_id = [{:?}], volume_id = {disks}", ids::SERVER), true),
+        (format!("backup_id = {backups}"), true),
+        ("target = [\"server\"]".to_owned(), true),
+    ];
+    for (limit, allowed) in limits {
+        let policy = format!(
+            "[[callers]]\nname = \"bob\"\nkind = \"api-key\"\nhash = \"{}\"\n\
+             [[policies]]\ncallers = [\"bob\"]\nallow = [\"restore\"]\nmatch = {{ {limit} }}\n",
+            crate::callers::hash(key)
+        );
+        let world = detached(Settings::default().and(&policy)).await;
+        let answer = world.post_with("/api/v1/restores", &server(), &[("x-api-key", key)]).await;
+        let expected = if allowed { 202 } else { 403 };
+        assert_eq!(answer.status, expected, "{limit}: {}", answer.text());
+        if !allowed {
+            assert!(answer.text().contains("disk by disk"), "{}", answer.text());
+            assert!(world.arrived().await.is_empty(), "nobody was asked");
+        }
+        world.end().await;
+    }
 }

@@ -297,3 +297,45 @@ async fn s30_a_signed_request_counts_while_it_is_fresh_and_whole() {
     assert_eq!(world.applied().await.len(), 2);
     world.end().await;
 }
+
+/// A caller's token goes where the caller may send it: not to another upstream, to look after somebody else's restore that
+/// stands in its way.
+#[tokio::test]
+async fn a_token_is_not_used_for_what_its_caller_may_not_see() {
+    let keys = [
+        "rgk_ann-0123456789abcdef0123456789abcdef01234567",
+        "rgk_bob-0123456789abcdef0123456789abcdef01234567",
+    ];
+    let [ann, bob] = keys.map(crate::callers::hash);
+    let routes = format!(
+        "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{{clouds}}\"\n\
+         [[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{{clouds}}/vbs\"\n\
+         [[routes]]\nupstream = \"vbs\"\nmatch = {{ backup_id = [{:?}] }}\n[[routes]]\nupstream = \"cbr\"\n",
+        ids::FREE.0
+    );
+    let callers = format!(
+        "[[callers]]\nname = \"ann\"\nkind = \"api-key\"\nhash = \"{ann}\"\n\
+         [[callers]]\nname = \"bob\"\nkind = \"api-key\"\nhash = \"{bob}\"\n\
+         [[policies]]\ncallers = [\"ann\"]\nallow = [\"restore\", \"read\"]\nupstreams = [\"vbs\"]\n\
+         [[policies]]\ncallers = [\"bob\"]\nallow = [\"restore\", \"read\"]\nupstreams = [\"cbr\"]\n"
+    );
+    let mut world = World::serve(Settings::default().routes(&routes).and(&callers)).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let theirs = requests::free_disk();
+    let first = world.post_with("/api/v1/restores", &theirs, &[("x-api-key", keys[0])]).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    // Nobody has a token for it any more.
+    let (_, _, folder) = world.ended_by("TERM").await;
+    world.again_in(folder).await;
+    let at_vbs = async || {
+        let arrived = world.arrived().await;
+        arrived.iter().filter(|seen| seen["path"].to_string().contains("/vbs/")).count()
+    };
+    let before = at_vbs().await;
+    let mut ours = theirs.clone();
+    ours["source"]["backup_id"] = json!("00000000-0000-4000-8000-000000000000");
+    let busy = world.post_with("/api/v1/restores", &ours, &[("x-api-key", keys[1])]).await;
+    assert_eq!((busy.status, &busy.json()["code"]), (409, &json!("target_busy")), "{}", busy.text());
+    assert_eq!(at_vbs().await, before, "the token was shown to the other upstream");
+    world.end().await;
+}

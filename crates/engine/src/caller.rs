@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use restore_ledger::Entry;
-use restore_model::{Code, Id, Problem, ProjectId, RestoreId, RestoreRequest, Target, TargetKind};
+use restore_model::{Code, Problem, ProjectId, RestoreId, RestoreRequest};
 use restore_upstream::Token;
 
 use crate::Engine;
-use crate::route::Match;
+use crate::grant::Grant;
 
 /// What can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,47 +49,6 @@ impl Action {
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == word)
-    }
-}
-
-/// What is allowed on what.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// What.
-    pub allow: Vec<Action>,
-    /// Only through these upstreams; none is through any.
-    pub upstreams: Vec<String>,
-    /// Only of what matches. Its `volume_id` is what [`Grant::disks`] is for.
-    pub matches: Match,
-    /// Only where every disk that is overwritten is one of these; none is any.
-    pub disks: Vec<Id>,
-}
-
-impl Grant {
-    fn allows(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
-        self.allow.contains(&action)
-            && upstream.map_or(self.upstreams.is_empty(), |upstream| self.goes_through(upstream))
-            && self.matches.takes(request)
-            && self.covers_disks(request)
-    }
-
-    fn goes_through(&self, upstream: &str) -> bool {
-        self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream)
-    }
-
-    fn covers_disks(&self, request: &RestoreRequest) -> bool {
-        let listed = |id: &Id| self.disks.iter().any(|disk| disk.is_same(id));
-        self.disks.is_empty()
-            || match &request.target {
-                Target::Volume { volume_id } => listed(volume_id),
-                // A server is stopped for it: disks alone do not say that this was meant.
-                Target::Server { volumes, .. } => {
-                    let named = !self.matches.server_id.is_empty()
-                        || self.matches.target.contains(&TargetKind::Server);
-                    named && !volumes.is_empty() && volumes.iter().all(|mapping| listed(&mapping.volume_id))
-                }
-                Target::Resource { .. } => false,
-            }
     }
 }
 
@@ -192,6 +151,15 @@ impl Caller {
         })
     }
 
+    /// Whether it may do this to the disks of a server one by one.
+    fn may_apart(&self, action: Action, request: &RestoreRequest, upstream: &str) -> bool {
+        self.identity.as_ref().is_none_or(|identity| {
+            let covers =
+                |grant: &Grant| grant.allows(action, request, Some(upstream)) && grant.covers_parts(request);
+            identity.grants.iter().any(covers)
+        })
+    }
+
     /// Whether it may see this restore. Nothing is told of that in the log: lists ask it often.
     #[must_use]
     pub fn sees(&self, entry: &Entry) -> bool {
@@ -253,6 +221,25 @@ impl Engine {
     ) -> Result<(), Problem> {
         let allowed = caller.may(action, request, upstream);
         self.decide(caller, action, On { request: Some(request), upstream, restore: None }, allowed)
+    }
+
+    /// As [`Engine::permit`], for a server that is restored disk by disk.
+    pub(crate) fn permit_apart(
+        &self,
+        caller: &Caller,
+        action: Action,
+        request: &RestoreRequest,
+        upstream: &str,
+    ) -> Result<(), Problem> {
+        if caller.may_apart(action, request, upstream) {
+            return Ok(());
+        }
+        let on = On { request: Some(request), upstream: Some(upstream), restore: None };
+        self.decide(caller, action, on, false).map_err(|denied| {
+            let detail = "the server is restored disk by disk there, and then a policy for certain servers or backups \
+                          must list the disks (volume_id) and their backups (backup_id) as well";
+            Problem { detail: format!("{}; {detail}", denied.detail), ..denied }
+        })
     }
 
     /// Refuses to show a restore that a caller may not see; the answer is that of one that is not.
@@ -373,9 +360,10 @@ fn denied(action: Action) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use restore_model::{json, schema};
+    use restore_model::{TargetKind, json, schema};
 
     use super::*;
+    use crate::route::Match;
 
     const OURS: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
     const THEIRS: &str = "ffffffffffffffffffffffffffffffff";

@@ -3,29 +3,25 @@
 //! what an answer means is decided by the generation alone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use restore_generations::{Known, Outcome, Prepare, Prepared, Reply};
-use restore_ledger::{Entry, Lease, LedgerError};
-use restore_model::{
-    Cause, Code, EventKind, Evidence, Problem, Proof, RestoreId, RestoreRequest, Status, Strength,
-};
+use restore_ledger::{Entry, LedgerError};
+use restore_model::{Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength};
 use restore_upstream::{Fault, FaultKind, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::Engine;
 use crate::access::{Access, whose};
 use crate::crash;
 use crate::names::Named;
+use crate::record::{Hold, Record};
 use crate::replay::Reads;
 use crate::route::Plan;
-use crate::{Engine, unavailable};
 
-/// How far the wall clock may be set forward during a send without its being withheld.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// From here on, a refused signature is put down to the clocks. The clouds allow for 15 minutes
 /// between them, the wait of a request in between included.
 const SKEW_MILLIS: u64 = 5 * 60 * 1_000;
@@ -199,11 +195,7 @@ impl Engine {
         if let Some(live) = self.live().get_mut(&entry.intent.id) {
             live.sent = Some(Instant::now());
         }
-        let journal = Arc::new(Record {
-            engine: self.clone(),
-            lease: hold.lease,
-            kept: Mutex::new(Kept { entry, since: hold.since }),
-        });
+        let journal = Arc::new(Record::new(self.clone(), entry, hold));
         let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
         let lane = self.lane(&plan.pin.upstream);
         lane.budget.spend();
@@ -212,7 +204,7 @@ impl Engine {
             lane.budget.give_back();
         }
         crash::point("answered");
-        let entry = journal.kept().entry.clone();
+        let entry = journal.entry();
         let kinds = self.outcome(plan, &request, result);
         let entry = self.write_for_sure(entry, kinds).await;
         crash::point("recorded");
@@ -291,8 +283,14 @@ impl Engine {
                 Err(LedgerError::Unavailable(why)) => why,
                 Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
                     Ok(Some(now)) => {
-                        let open = now.state.status == Status::Unknown && now.state.attempts == attempts;
-                        if !(open && tells) {
+                        // A further attempt that was written down without being heard of was not made.
+                        let ours = [attempts, attempts + 1].contains(&now.state.attempts);
+                        let open = match now.state.status {
+                            Status::Submitting => ours,
+                            Status::Unknown => ours && tells,
+                            _ => false,
+                        };
+                        if !open {
                             return Ok(self.too_late(now, &kinds).await);
                         }
                         entry = now;
@@ -423,71 +421,4 @@ fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
         request.project_id.as_str().to_owned(),
         request.source.backup_id.as_str().to_owned(),
     )
-}
-
-/// The right to send a restore.
-pub(crate) struct Hold {
-    /// As it was before `submitting` was written, so that it ends if another replica takes over.
-    pub(crate) lease: Lease,
-    /// Just before `submitting` was written.
-    pub(crate) since: Instant,
-}
-
-/// The record of one send: what was written down of it, and whether it may still be made.
-struct Record {
-    engine: Engine,
-    /// As it was before `submitting` was written.
-    lease: Lease,
-    kept: Mutex<Kept>,
-}
-
-struct Kept {
-    entry: Entry,
-    /// Just before the present attempt was written down, on the monotonic clock. That one stands
-    /// still while a machine is suspended; the time in the entry does not, but can be set.
-    since: Instant,
-}
-
-impl Record {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Journal for Record {
-    /// Later than the settle window allows for, others may have concluded that nothing was sent.
-    fn may_write(&self) -> Result<(), &'static str> {
-        crash::point("first_byte");
-        let limit = self.engine.rules().policy.send;
-        let (on_monotonic, on_wall) = {
-            let kept = self.kept();
-            let now = self.engine.now();
-            let written = kept.entry.state.submitted_at.unwrap_or(now);
-            (kept.since.elapsed(), now.micros_since(written))
-        };
-        let by_wall = Duration::from_micros(u64::try_from(on_wall).unwrap_or(0));
-        if on_monotonic > limit || by_wall > limit + CLOCK_TOLERANCE {
-            return Err("the send was written down too long ago");
-        }
-        if !self.lease.is_current() {
-            return Err("the lease on the restore has lapsed");
-        }
-        Ok(())
-    }
-
-    fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>> {
-        Box::pin(async move {
-            let entry = self.kept().entry.clone();
-            let since = Instant::now();
-            let now = self.engine.now();
-            let kinds = vec![
-                (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
-                (EventKind::Submitting { attempt }, Evidence::new("gateway", Strength::Strong, now)),
-            ];
-            let entry = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
-            crash::point("submitting");
-            *self.kept() = Kept { entry, since };
-            Ok(())
-        })
-    }
 }

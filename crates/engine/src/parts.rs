@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use restore_generations::{Check, CheckResult, Known, Prepare, codes};
 use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
+use restore_model::state::PARTS;
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Mapping, Problem, RestoreId, RestoreRequest, RoutePin,
     Source, State, Status, Strength, Target,
@@ -21,13 +22,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::access::Access;
-use crate::dispatch::{Hold, Kinds};
+use crate::dispatch::Kinds;
+use crate::record::Hold;
 use crate::replay::Reads;
 use crate::route::Plan;
 use crate::{Engine, number};
 
-/// Evidence of the whole that rests on its parts.
-const PARTS: &str = "parts";
 /// What stands for the status of a part that will not be sent.
 const NOT_SENT: &str = "not_sent";
 /// Longest wait for the answer to one part's send, and for whoever sends it; far beyond any time that settings allow.
@@ -59,6 +59,10 @@ impl Engine {
             let evidence = Evidence::new("gateway", Strength::Strong, self.now());
             let kinds = vec![(EventKind::Submitting { attempt: 1 }, evidence)];
             whole = self.write(&whole, Cause::Gateway, kinds).await?;
+        }
+        if !tell(&whole) {
+            // More may have been sent than is written here.
+            return Ok(whole);
         }
         for index in 0..whole.intent.request.target.mappings().len() {
             if self.0.stop.is_cancelled() || self.recovery().is_some() {
@@ -315,7 +319,13 @@ fn sum(whole: &Entry, parts: &[Option<Entry>], more_to_come: bool) -> Vec<EventK
     if overdue && unknown.is_none() && !state.overdue && running {
         kinds.push(EventKind::Overdue);
     }
-    if is_over && running {
+    if is_over && running && (done, failed) == (0, 0) {
+        if state.status == Status::Running {
+            let reason = "none of its disks was restored".to_owned();
+            kinds.push(EventKind::Unsure { reason, problem: None });
+        }
+        kinds.push(EventKind::NotApplied);
+    } else if is_over && running {
         kinds.push(if done == parts.len() {
             EventKind::Succeeded
         } else {
@@ -373,7 +383,6 @@ fn partial(parts: &[Option<Entry>], done: usize, failed: usize) -> Problem {
         detail.push_str(&format!("; {missing} not sent"));
     }
     let effect = match (done, failed) {
-        (0, 0) => Effect::None,
         (0, _) => Effect::Possible,
         _ => Effect::Done,
     };

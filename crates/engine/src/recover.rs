@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Engine;
 use crate::access::{Access, no_longer_named};
-use crate::dispatch::Hold;
+use crate::record::Hold;
 use crate::route::Plan;
 
 /// Restores taken over in one go.
@@ -147,7 +147,11 @@ impl Engine {
                 written => written?,
             },
         };
-        let whole = entry.intent.route.fan_out && !entry.state.status.is_final() && self.recovery().is_none();
+        // One that became unknown for another reason than its parts is for reads and people to end: more of it may have
+        // been sent than is written here.
+        let whole = entry.intent.route.fan_out
+            && (entry.state.is_unsent() || crate::parts::tell(&entry))
+            && self.recovery().is_none();
         if let (true, Some((plan, access))) =
             (whole, self.rules().routes.pinned(&entry.intent).zip(access.clone()))
         {

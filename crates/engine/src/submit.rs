@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::caller::{Action, Caller};
-use crate::dispatch::Hold;
+use crate::record::Hold;
 use crate::route::{CANONICAL, Idempotency, Plan};
 use crate::{Engine, crash, names, number, trace_ids, unavailable};
 
@@ -250,8 +250,13 @@ impl Engine {
     ) -> Result<(Entry, bool), Refusal> {
         let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
-                // A restore that has ended without anybody looking must not block its target.
-                let holder = Box::pin(self.refresh(holder, submission.caller.token.clone(), None)).await?;
+                // A restore that has ended without anybody looking must not block its target. The token is for where its
+                // caller sends it, and for what its caller may see.
+                let theirs = self.rules().routes.upstream_of(&holder.intent.route);
+                let same = theirs.is_some_and(|theirs| Arc::ptr_eq(&theirs, &plan.upstream));
+                let token = submission.caller.token.clone();
+                let token = token.filter(|_| same || submission.caller.sees(&holder));
+                let holder = Box::pin(self.refresh(holder, token, None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?
                 } else {
@@ -288,6 +293,11 @@ impl Engine {
         let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
         // Who may not ask is not told either that no route would take it.
         self.permit(caller, action, request, upstream)?;
+        if let Ok(plan) = &plan
+            && plan.pin.fan_out
+        {
+            self.permit_apart(caller, action, request, plan.upstream.name())?;
+        }
         plan
     }
 

@@ -15,9 +15,10 @@ use restore_ledger::{
     Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
     Query, Record, Recovery, Told, Unfinished, Waiting,
 };
-use restore_model::{Code, Effect, Event, RestoreId, Status, SystemClock, Timestamp};
+use restore_model::{Code, Effect, Event, EventKind, RestoreId, Status, SystemClock, Timestamp};
 use restore_simulator::Simulator;
 use restore_upstream::{Options, Token, Upstream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A ledger that refuses the next so many appends, after having let some pass.
 #[derive(Default)]
@@ -25,6 +26,8 @@ struct Away {
     kept: MemoryLedger,
     pass: AtomicU32,
     refuse: AtomicU32,
+    /// So many further attempts are written down without an answer.
+    unheard: AtomicU32,
 }
 
 fn take(counter: &AtomicU32) -> bool {
@@ -47,6 +50,13 @@ impl Ledger for Away {
         seen: u32,
         events: Vec<Event>,
     ) -> BoxFuture<'_, Result<Entry, LedgerError>> {
+        let again = EventKind::Submitting { attempt: 2 };
+        if events.iter().any(|event| event.kind == again) && take(&self.unheard) {
+            return Box::pin(async move {
+                self.kept.append(id, seen, events).await?;
+                Err(LedgerError::Unavailable("the connection broke".to_owned()))
+            });
+        }
         if !take(&self.pass) && take(&self.refuse) {
             let error = LedgerError::Unavailable("the disk is full".to_owned());
             return Box::pin(std::future::ready(Err(error)));
@@ -205,6 +215,70 @@ async fn an_outcome_waits_for_the_ledger() {
     assert_eq!(submitted.entry.state.status, Status::Running);
     until(&engine, submitted.entry.intent.id, Status::Succeeded).await;
     assert_eq!(submitted.entry.state.attempts, 1);
+    engine.drain(Duration::from_secs(5)).await;
+    clouds.stop().await;
+}
+
+/// The faults of the clouds from now on.
+async fn faults(clouds: &Simulator, faults: &str) {
+    let address = clouds.url().trim_start_matches("http://").to_owned();
+    let body = format!("{{\"faults\":[{faults}]}}");
+    let head = format!(
+        "POST /_sim/faults HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("the clouds");
+    stream.write_all(format!("{head}{body}").as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_further_attempt_that_was_written_down_unheard_was_not_made() {
+    let Bench { clouds, ledger, engine } = bench().await;
+    let busy = r#"{"status": 429, "headers": {"retry-after": "0"}, "body": {}}"#;
+    faults(&clouds, &format!(r#"{{"match": {{"method": "POST"}}, "times": 1, "answer": {busy}}}"#)).await;
+    ledger.unheard.store(1, Ordering::SeqCst);
+    let first = engine.submit(submission()).await;
+    let id =
+        first.map_or_else(|refusal| refusal.holder.expect("it was taken in"), |first| first.entry.intent.id);
+    until(&engine, id, Status::Rejected).await;
+    // Its target is nobody's.
+    let mut again = submission();
+    again.key = Some("another".to_owned());
+    let again = engine.submit(again).await.expect("a restore");
+    until(&engine, again.entry.intent.id, Status::Succeeded).await;
+    engine.drain(Duration::from_secs(5)).await;
+    clouds.stop().await;
+}
+
+/// Recovery mode that begins at another replica stops what is about to be sent here as well.
+#[tokio::test]
+async fn f41_what_is_about_to_be_sent_is_not_when_recovery_begins() {
+    let Bench { clouds, ledger, engine } = bench().await;
+    faults(&clouds, r#"{"match": {"method": "GET"}, "times": 1, "delay_ms": 1500}"#).await;
+    let sending = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.submit(submission()).await }
+    });
+    let page = Query { limit: 1, ..Query::default() };
+    let checking = async {
+        loop {
+            let page = ledger.list(page.clone()).await.expect("a list");
+            if page.first().is_some_and(|entry| entry.state.status == Status::Checking) {
+                return page[0].intent.id;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let id = tokio::time::timeout(Duration::from_secs(10), checking).await.expect("it looks first");
+    engine.begin_recovery("a test", Timestamp::from_micros(0)).await.expect("the ledger");
+    let _refused = sending.await.expect("an answer");
+    until(&engine, id, Status::Rejected).await;
+    let state = engine.get(id).await.expect("the restore").state;
+    assert_eq!(state.error.map(|problem| problem.effect), Some(Effect::None));
     engine.drain(Duration::from_secs(5)).await;
     clouds.stop().await;
 }

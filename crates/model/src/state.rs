@@ -25,6 +25,8 @@ use crate::restore::Intent;
 
 /// How often one restore may be sent, each time but the first on a proof.
 pub const MAX_SENDS: u32 = 3;
+/// The evidence of a restore that is carried out as several: what each of those has come to.
+pub const PARTS: &str = "parts";
 /// How many reads of an authoritative list must miss a restore before it counts as not applied.
 pub const MIN_ABSENT_READS: u32 = 3;
 
@@ -374,9 +376,10 @@ impl State {
                 self.error = Some((**problem).clone());
             }
             (S::Unknown, E::NotApplied) => {
-                if self.absent_reads < MIN_ABSENT_READS || self.seen_moving {
+                let by_reads = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
+                if !by_reads && event.evidence.kind != PARTS {
                     return Err(illegal(
-                        "not applied needs three absent reads and a target never seen moving",
+                        "not applied needs three absent reads and a target never seen moving, or the end of all parts",
                     ));
                 }
                 self.end_without_effect(event);

@@ -67,7 +67,7 @@ fn problem() -> Box<Problem> {
 
 /// A part in a state; a dash is one that is not there.
 fn a_part(index: usize, status: &str) -> Option<Entry> {
-    use EventKind::{Accepted, Failed, Rejected, Submitting, Succeeded, Unsure};
+    use EventKind::{Accepted, Failed, NotApplied, Rejected, Submitting, Succeeded, Unsure};
     let sent = Submitting { attempt: 1 };
     let unsure = Unsure { reason: "r".to_owned(), problem: None };
     let kinds = match status {
@@ -79,6 +79,7 @@ fn a_part(index: usize, status: &str) -> Option<Entry> {
         "succeeded" => vec![Accepted, sent, started(), Succeeded],
         "failed" => vec![Accepted, sent, started(), Failed { problem: problem() }],
         "rejected" => vec![Accepted, sent, Rejected { problem: problem() }],
+        "not_applied" => vec![Accepted, sent, unsure, NotApplied],
         other => panic!("{other}"),
     };
     Some(entry(part(&whole(), index, NOW), kinds))
@@ -123,6 +124,9 @@ fn a_whole_is_what_its_parts_are() {
         ("submitting", ["failed", "succeeded"], true, &["started", "observed", "failed"]),
         // Nothing was overwritten.
         ("submitting", ["rejected", "-"], false, &["rejected"]),
+        ("unknown", ["not_applied", "not_applied"], true, &["observed", "not_applied"]),
+        ("running", ["not_applied", "rejected"], true, &["observed", "unsure", "not_applied"]),
+        ("unknown", ["not_applied", "unknown"], true, &["observed"]),
         // The rest is still to come, or is not.
         ("running", ["succeeded", "-"], true, &["observed"]),
         ("running", ["succeeded", "-"], false, &["observed", "failed"]),
