@@ -213,7 +213,14 @@ impl Upstream {
     pub fn place(&self) -> String {
         match &self.options.endpoint {
             Endpoint::At(backup, _) => backup.to_string().trim_end_matches('/').to_owned(),
-            Endpoint::Catalog(region) => format!("catalog {}", region.as_deref().unwrap_or("of one region")),
+            // Whose catalog: another IAM is another cloud, though its regions be called the same.
+            Endpoint::Catalog(region) => {
+                let iam = match &self.options.credential {
+                    Credential::Iam(iam) => iam.endpoint().trim_end_matches('/').to_owned(),
+                    Credential::PassThrough | Credential::Keys(_) => String::new(),
+                };
+                format!("catalog {} of {iam}", region.as_deref().unwrap_or("of one region"))
+            }
         }
     }
 
@@ -303,4 +310,33 @@ fn base(backup: &Uri, volumes: Option<&Uri>, host: Host) -> Option<String> {
     };
     let (scheme, authority) = (endpoint.scheme_str()?, endpoint.authority()?);
     Some(format!("{scheme}://{authority}{}", endpoint.path().trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F34: regions of two clouds may be called the same.
+    #[test]
+    fn f34_the_catalogs_of_two_iams_are_two_places() {
+        let place = |iam: &str| {
+            let options = IamOptions {
+                name: "robot".to_owned(),
+                endpoint: iam.parse().unwrap(),
+                login: IamLogin::Token(SecretCell::from("a token".to_owned())),
+                project: IamProject::Name("eu-de".to_owned()),
+                catalog: true,
+                ca_file: None,
+            };
+            let options = Options {
+                endpoint: Endpoint::Catalog(Some("eu-de".to_owned())),
+                credential: Credential::Iam(Arc::new(Iam::new(options).unwrap())),
+                ..Options::to("cbr", iam.parse().unwrap())
+            };
+            let generation = restore_generations::by_name("cbr-v3").unwrap();
+            Upstream::new(options, generation).unwrap().place()
+        };
+        assert_ne!(place("http://127.0.0.1:9"), place("http://127.0.0.2:9"));
+        assert_eq!(place("http://127.0.0.1:9"), place("http://127.0.0.1:9/"));
+    }
 }

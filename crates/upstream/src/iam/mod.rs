@@ -143,6 +143,11 @@ impl Iam {
         Ok(Self { options, client, granted, failed: Mutex::default() })
     }
 
+    /// Where it logs in.
+    pub(crate) fn endpoint(&self) -> String {
+        self.options.endpoint.to_string()
+    }
+
     /// A token that is good now.
     pub(crate) async fn token(&self) -> Result<Arc<Granted>, Fault> {
         let (version, _) = self.options.login.secret().versioned();
