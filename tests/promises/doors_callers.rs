@@ -100,6 +100,7 @@ async fn a_program_may_do_what_its_policies_say_and_nothing_else() {
         for key in [NARROW, FOREIGN] {
             let answer = ask(&world, Some(key), Method::GET, path, &Value::Null).await;
             assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+            assert!(answer.text().contains("for the whole project"), "{}", answer.text());
         }
     }
     assert_eq!(asked(&world).await, 0, "nothing was asked for them");

@@ -275,7 +275,11 @@ impl Engine {
     ) -> Result<(), Problem> {
         let on = On { upstream: Some(upstream), ..On::default() };
         let allowed = caller.may_with_project(&[Action::Read, Action::ReadAny], project, upstream);
-        self.decide(caller, Action::Read, on, allowed)
+        self.decide(caller, Action::Read, on, allowed).map_err(|denied| {
+            let detail = "what a cloud tells of a backup, a disk or a task is open to policies with `read` for the whole \
+                          project and this upstream, not for certain targets of it";
+            Problem { detail: format!("{}: {detail}", denied.detail), ..denied }
+        })
     }
 
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
