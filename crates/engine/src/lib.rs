@@ -47,6 +47,7 @@ pub mod crash;
 mod dispatch;
 mod follow;
 mod inquire;
+mod jumps;
 mod list;
 mod names;
 pub mod notify;
@@ -150,6 +151,7 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     ledger: Arc<dyn Ledger>,
     ways: Ways,
+    jumps: jumps::Jumps,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
@@ -191,6 +193,7 @@ impl Engine {
         Self(Arc::new(Shared {
             ledger,
             ways: Ways::new(routes, policy),
+            jumps: jumps::Jumps::since(&*clock),
             clock,
             witness,
             live: Mutex::default(),
