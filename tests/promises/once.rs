@@ -324,17 +324,46 @@ upstream = "vbs"
         assert!(is_new(number, None).await && !is_new(number, None).await, "{number}");
         assert!(is_new(number, Some(key)).await && !is_new(number, Some(key)).await, "{number}");
     }
-    clock.set_on_by(11);
+    clock.pass(11);
     assert!(is_new(0, None).await && !is_new(1, None).await, "10 s against 100 s");
     assert!(!is_new(0, Some("k0")).await && !is_new(1, Some("k1")).await);
-    clock.set_on_by(61);
+    clock.pass(61);
     assert!(is_new(0, Some("k0")).await && !is_new(1, Some("k1")).await, "60 s against a day");
     assert!(!is_new(1, None).await);
-    clock.set_on_by(30);
+    clock.pass(30);
     assert!(is_new(1, None).await, "102 s after the end");
-    clock.set_on_by(24 * 60 * 60);
+    clock.pass(24 * 60 * 60);
     assert!(is_new(1, Some("k1")).await, "more than a day after the end");
     assert_eq!((world.sent().await.len(), world.applied().await.len()), (8, 8));
+    world.end().await;
+}
+
+/// A wall clock that is set forward is not time that has passed.
+#[tokio::test]
+async fn a_clock_that_jumps_forward_ends_no_window_early() {
+    let clock = WrongClock::default();
+    let world = World::by_clock(Settings::default(), &clock).await;
+    world.behave(json!({"restore_seconds": 0})).await;
+    let ask = async |key: Option<&str>| {
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let answer = world.post_with("/api/v1/restores", &requests::free_disk(), &headers).await;
+        assert!(answer.status < 300, "{}", answer.text());
+        let id = answer.json()["id"].as_str().unwrap_or_default().to_owned();
+        world.until_status(&id, "succeeded").await;
+        id
+    };
+    let keyed = ask(Some("k")).await;
+    let first = ask(None).await;
+    assert_eq!(first, keyed, "an equal request");
+    for seconds in [901, -5000, 8000] {
+        clock.set_on_by(seconds);
+        assert_eq!(ask(None).await, first, "set by {seconds} s");
+    }
+    clock.set_on_by(3 * 24 * 60 * 60);
+    assert_eq!(ask(Some("k")).await, keyed);
+    assert_eq!(world.sent().await.len(), 1);
+    clock.pass(901);
+    assert_ne!(ask(None).await, first, "this much has passed");
     world.end().await;
 }
 

@@ -48,6 +48,7 @@ mod dispatch;
 mod follow;
 mod grant;
 mod inquire;
+mod jumps;
 mod list;
 mod names;
 pub mod notify;
@@ -153,6 +154,7 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     ledger: Arc<dyn Ledger>,
     ways: Ways,
+    jumps: jumps::Jumps,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
@@ -194,6 +196,7 @@ impl Engine {
         Self(Arc::new(Shared {
             ledger,
             ways: Ways::new(routes, policy),
+            jumps: jumps::Jumps::since(&*clock),
             clock,
             witness,
             live: Mutex::default(),

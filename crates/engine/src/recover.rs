@@ -259,8 +259,10 @@ impl Engine {
 
     async fn forget_old(&self) -> Result<(), LedgerError> {
         self.forget_former().await?;
+        let now = self.now();
         let ago = |age: Duration| {
-            self.now().plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
+            let age = self.0.jumps.reaching_back(&*self.0.clock, age);
+            now.plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };
         let restores = self.rules().policy.retention.map(ago);
         // Other replicas may have other windows, and this one had others before: no key is forgotten

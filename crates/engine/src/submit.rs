@@ -350,11 +350,14 @@ impl Engine {
             span_id,
         };
         intent.fingerprint = intent.own_fingerprint();
+        let reaching_back = |window| self.0.jumps.reaching_back(&*self.0.clock, window).as_secs();
         let new = NewEntry {
             intent,
             events: events.clone(),
-            key_window_seconds: plan.key_window.as_secs(),
-            duplicate_window_seconds: plan.duplicate_window.max(submission.caller.repeatable()).as_secs(),
+            key_window_seconds: reaching_back(plan.key_window),
+            duplicate_window_seconds: reaching_back(
+                plan.duplicate_window.max(submission.caller.repeatable()),
+            ),
             may_keep_key: self.may_keep_key(submission).await?,
         };
         crash::point("before_accept");

@@ -43,6 +43,8 @@ pub(crate) struct Book {
     /// In the order of their ends, for forgetting.
     finished: VecDeque<RestoreId>,
     locks: HashMap<Arc<str>, RestoreId>,
+    /// By lock, the last restore that ended and may have changed what the lock is about.
+    changed: HashMap<Arc<str>, RestoreId>,
     /// By caller, then by key.
     keys: HashMap<String, HashMap<String, RestoreId>>,
     /// By caller, then by fingerprint.
@@ -229,7 +231,8 @@ impl Book {
         inner(&mut self.keys, caller).insert(key, id);
     }
 
-    /// Says which restore answers for equal requests; it must have been loaded.
+    /// Says which restore answers for equal requests; it must have been loaded. Of one that has ended a
+    /// store says also what overwrote it since: [`Self::load_changed`].
     pub(crate) fn load_equal(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
         let equals =
@@ -238,6 +241,28 @@ impl Book {
             equals.effective = Some(id);
         } else {
             equals.open = Some(id);
+        }
+    }
+
+    /// Says that a restore, which must have been loaded, may have changed what its locks are about;
+    /// to be said in the order in which restores came in.
+    pub(crate) fn load_changed(&mut self, id: RestoreId) {
+        let row = &self.rows[&id];
+        if has_effect(row.state.status) {
+            self.changed.extend(row.locks.iter().map(|lock| (Arc::clone(lock), id)));
+        }
+    }
+
+    /// Whether an equal request is answered with this restore: an unfinished one always, and an ended
+    /// one if it had an effect, a short time ago, that no later restore may have overwritten.
+    fn answers_equal(&self, row: &Row, new: &Coming) -> bool {
+        let id = Some(&row.intent.id);
+        let last = |kept: &HashMap<_, _>, lock| kept.get(lock).is_none() || kept.get(lock) == id;
+        let stands = || new.locks.iter().all(|lock| last(&self.locks, lock) && last(&self.changed, lock));
+        let recent = || within(&row.state, new.intent.created_at, new.duplicate_window_seconds);
+        match row.state.status {
+            status if has_effect(status) => recent() && stands(),
+            status => !status.is_final(),
         }
     }
 
@@ -257,9 +282,7 @@ impl Book {
         } else if let Some(equals) = self.equals.get(&intent.caller).and_then(|e| e.get(&intent.fingerprint))
         {
             let row = equals.open.or(equals.effective).map(|id| &self.rows[&id]);
-            if let Some(row) =
-                row.filter(|row| still_a_duplicate(&row.state, now, new.duplicate_window_seconds))
-            {
+            if let Some(row) = row.filter(|row| self.answers_equal(row, new)) {
                 return Some(Accept::Replayed(row.entry()));
             }
         }
@@ -307,14 +330,18 @@ impl Book {
     /// Releases what only an unfinished restore holds.
     fn finish(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
+        let has_effect = has_effect(row.state.status);
         for lock in &row.locks {
             self.locks.remove(lock);
+            if has_effect {
+                self.changed.insert(Arc::clone(lock), id);
+            }
         }
         if let Some(equals) =
             self.equals.get_mut(&row.intent.caller).and_then(|e| e.get_mut(&row.intent.fingerprint))
         {
             equals.open = None;
-            if matches!(row.state.status, Status::Succeeded | Status::Failed) {
+            if has_effect {
                 equals.effective = Some(id);
             }
         }
@@ -394,6 +421,11 @@ impl Book {
         forgotten.restores.push(id);
         forgotten.events += row.events.len();
         let intent = &row.intent;
+        for lock in &row.locks {
+            if self.changed.get(lock) == Some(&id) {
+                self.changed.remove(lock);
+            }
+        }
         if let Some(key) = &intent.key {
             remove_if(&mut self.keys, &intent.caller, key, |holder| *holder == id);
         }
@@ -409,7 +441,7 @@ impl Book {
     }
 }
 
-/// The inner map under a name, without a copy of the name where it is already there.
+/// The inner map under a name; the name is copied only where it is new.
 fn inner<'a, T: Default>(outer: &'a mut HashMap<String, T>, name: &str) -> &'a mut T {
     if !outer.contains_key(name) {
         outer.insert(name.to_owned(), T::default());
@@ -451,13 +483,9 @@ pub(crate) fn lock_target(lock: &str) -> &str {
     lock.rsplit_once('/').map_or(lock, |(_, id)| id)
 }
 
-/// Whether an ended restore still answers for an equal request without a key: it must have had an
-/// effect, and its end must be recent. What had none may be asked for again at once.
-fn still_a_duplicate(state: &State, now: Timestamp, window_seconds: u64) -> bool {
-    match state.status {
-        Status::Succeeded | Status::Failed => within(state, now, window_seconds),
-        status => !status.is_final(),
-    }
+/// Whether a restore has ended and may have changed something.
+const fn has_effect(status: Status) -> bool {
+    matches!(status, Status::Succeeded | Status::Failed)
 }
 
 fn ended_before(state: &State, before: Timestamp) -> bool {

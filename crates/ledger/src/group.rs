@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use restore_model::{Event, EventKind, RestoreId, Timestamp};
 
-use crate::book::{Book, Coming};
+use crate::book::{Book, Coming, lock_target};
 use crate::{Accept, Delivery, Entry, LedgerError, Letter, Position, Pruned, Recovery};
 
 /// One thing to write.
@@ -58,6 +58,10 @@ pub(crate) enum Failure {
     /// The store cannot be read or written now.
     Down(String),
 }
+
+/// By how much the id of a restore that came in later may look earlier, for another process's clock
+/// or one that was set made it. In what order they came in tell the ledger's own numbers.
+const SKEW_SECONDS: i64 = 3600;
 
 /// The rows a group may depend on.
 #[derive(Default)]
@@ -115,6 +119,17 @@ impl<'a> Wanted<'a> {
             }
         }
     }
+}
+
+/// Where a store must look for what came in for the targets of `ended` after them: folded ids as
+/// [`lock_target`] tells them, and for each the least id of a restore that may have.
+pub(crate) fn overwritten(book: &Book, ended: &[RestoreId]) -> Vec<(String, String)> {
+    let rows = ended.iter().filter_map(|id| book.rows.get(id));
+    let targets = rows.filter(|row| row.state.status.is_final()).flat_map(|row| {
+        let since = RestoreId::least_at(row.intent.created_at.plus_seconds(-SKEW_SECONDS)).to_string();
+        row.locks.iter().map(move |lock| (lock_target(lock).to_owned(), since.clone()))
+    });
+    targets.collect()
 }
 
 /// What the book says to one write.

@@ -142,6 +142,13 @@ impl RestoreId {
 }
 
 impl RestoreId {
+    /// What no id of a restore accepted at `now` or later is less than: to search by time.
+    #[must_use]
+    pub fn least_at(now: Timestamp) -> Self {
+        let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+    }
+
     /// The name of one part of a restore: always the same for the same part, so that it is taken in once whoever
     /// goes on with the whole.
     #[must_use]
@@ -237,5 +244,8 @@ mod tests {
         let late = RestoreId::at(Timestamp::from_micros(1_700_000_000_002_000));
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse::<RestoreId>(), Ok(early));
+        let least = RestoreId::least_at(Timestamp::from_micros(1_700_000_000_002_000));
+        assert!(early < least && least < late && least.to_string() < late.to_string());
+        assert!(RestoreId::least_at(Timestamp::from_micros(-1)) < early);
     }
 }

@@ -3,8 +3,8 @@
 //! A signature that is refused is never made again at once: five of them block a key for five minutes, and then for
 //! everybody who has it (wire reference 5.4).
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, header};
@@ -20,9 +20,11 @@ use crate::{SecretCell, Token};
 const X_PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 const X_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-security-token");
 const X_SDK_DATE_NAME: HeaderName = HeaderName::from_static(X_SDK_DATE);
-/// After a signature was refused nothing is signed with the same key for so long: at most four are refused within the
-/// five minutes that a block lasts.
-const PAUSE: Duration = Duration::from_secs(90);
+/// Within so long five refusals block a key.
+const BLOCK: Duration = Duration::from_secs(300);
+/// After a signature was refused nothing is signed with the same key for so long: with one that only came at the wrong
+/// time at most four are refused within a [`BLOCK`].
+const PAUSE: Duration = Duration::from_secs(100);
 
 /// A key, permanent or temporary. It is wiped when nobody uses it any more.
 pub struct AccessKey {
@@ -46,11 +48,22 @@ pub struct Keys {
     project: ProjectId,
     key: SecretCell<AccessKey>,
     clock: Arc<dyn Clock>,
-    /// The clouds' time minus ours, by their last `Date`: a signature counts by their clock, and ours may be wrong
-    /// (F30). Of all upstreams together, so that a wrong clock costs one bad signature and not one each.
-    ahead_seconds: AtomicI64,
+    /// Whose clock goes how.
+    clouds: Mutex<Clouds>,
     /// When a signature was refused last, and of which version of the key.
     refused: Mutex<Option<(Instant, u64)>>,
+}
+
+/// The clouds' time minus ours in seconds, by their `Date`: a signature counts by their clock, and ours may be wrong
+/// (F30), or one of theirs.
+#[derive(Default)]
+struct Clouds {
+    ahead_by_host: HashMap<String, i64>,
+    /// What was heard last, for one that was not heard yet: a wrong clock of ours costs one bad signature and not one
+    /// for each.
+    ahead_by_last: i64,
+    /// When a signature was refused last that came at the wrong time.
+    untimely: Option<Instant>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -65,6 +78,8 @@ pub(crate) struct Signature {
     pub(crate) secrets: Vec<Token>,
     /// The version of the key.
     version: u64,
+    /// For whom it was made.
+    host: String,
     /// When it was made, by the clouds' time.
     at: Timestamp,
 }
@@ -73,13 +88,14 @@ impl Keys {
     /// A key under the name of the settings, for a project; the time is that of `clock` until the clouds tell theirs.
     #[must_use]
     pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>, clock: Arc<dyn Clock>) -> Self {
-        let (ahead_seconds, refused) = (AtomicI64::new(0), Mutex::default());
-        Self { name: name.to_owned(), project, key, clock, ahead_seconds, refused }
+        let (clouds, refused) = (Mutex::default(), Mutex::default());
+        Self { name: name.to_owned(), project, key, clock, clouds, refused }
     }
 
     /// Signs a request.
     pub(crate) fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
-        let now = self.clock.now().plus_seconds(self.ahead_seconds.load(Ordering::Relaxed));
+        let host = host(request.uri()).unwrap_or_default();
+        let now = self.clock.now().plus_seconds(self.clouds().ahead(&host));
         let (version, key) = self.key.versioned();
         self.check_pause(version)?;
         if !is_of(request, self.project.as_str()) {
@@ -87,11 +103,11 @@ impl Keys {
             return Err(Fault::not_sent(FaultKind::OutOfScope, detail));
         }
         let illegible = || self.failed("a part of the key cannot stand in a header", None);
-        let host = host(request.uri()).and_then(|host| HeaderValue::from_str(&host).ok());
+        let named = HeaderValue::from_str(&host).ok().filter(|name| !name.is_empty());
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let (method, body) = (request.method().clone(), request.body().bytes());
         let headers = request.headers_mut();
-        headers.insert(header::HOST, host.ok_or_else(illegible)?);
+        headers.insert(header::HOST, named.ok_or_else(illegible)?);
         let plain = |text: &str| HeaderValue::from_str(text).map_err(|_| illegible());
         headers.insert(X_SDK_DATE_NAME, plain(&sdk_date(now))?);
         headers.insert(X_PROJECT_ID, plain(self.project.as_str())?);
@@ -110,24 +126,34 @@ impl Keys {
         let mut value = HeaderValue::from_str(&value).map_err(|_| illegible())?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
-        Ok(Signature { secrets: secrets.into_iter().flatten().collect(), version, at: now })
+        Ok(Signature { secrets: secrets.into_iter().flatten().collect(), version, host, at: now })
     }
 
     /// Hears what became of a signature: the upstream's own time, if it told it, and whether it refused.
     pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, refused: bool) {
         let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
         if let Some(date) = date {
-            self.ahead_seconds.store(seconds(date, self.clock.now()), Ordering::Relaxed);
+            self.clouds().heard(&signature.host, seconds(date, self.clock.now()));
         }
-        // One that only came at the wrong time is made at the right one from now on.
+        if !refused {
+            return;
+        }
         let untimely = date.is_some_and(|date| seconds(date, signature.at).abs() > WINDOW_SECONDS);
-        if refused {
-            tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
-        }
-        if refused && !untimely {
+        tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
+        // One that only came at the wrong time is made at the right one from now on. If another comes at the wrong one
+        // all the same, time is not what is wrong, and it counts as any other.
+        let is_first = || {
+            let before = self.clouds().untimely.replace(Instant::now());
+            before.is_none_or(|before| before.elapsed() >= BLOCK)
+        };
+        if !(untimely && is_first()) {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((Instant::now(), signature.version));
         }
+    }
+
+    fn clouds(&self) -> MutexGuard<'_, Clouds> {
+        self.clouds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_pause(&self, version: u64) -> Result<(), Fault> {
@@ -149,6 +175,17 @@ impl Keys {
             Some(seconds) => problem.after(seconds),
             None => problem,
         })
+    }
+}
+
+impl Clouds {
+    fn ahead(&self, host: &str) -> i64 {
+        self.ahead_by_host.get(host).copied().unwrap_or(self.ahead_by_last)
+    }
+
+    fn heard(&mut self, host: &str, ahead: i64) {
+        self.ahead_by_last = ahead;
+        self.ahead_by_host.insert(host.to_owned(), ahead);
     }
 }
 
@@ -267,5 +304,36 @@ mod tests {
         let mut second = request(&url);
         keys.sign(&mut second).unwrap();
         assert_eq!(date(&second), "20261122T111501Z", "by the clouds' own clock");
+    }
+
+    #[test]
+    fn one_cloud_whose_clock_is_wrong_does_not_spoil_the_signatures_for_another() {
+        let keys = keys(None);
+        let (wrong, right) =
+            (format!("https://a.example/v3/{PROJECT}/b"), format!("https://b.example/v3/{PROJECT}/b"));
+        let signed_at = |url: &str| {
+            let mut request = request(url);
+            let made = keys.sign(&mut request).unwrap();
+            (made, request.headers()["x-sdk-date"].to_str().unwrap().to_owned())
+        };
+        for _ in 0..5 {
+            let (made, at) = signed_at(&right);
+            assert_eq!(at, "20261122T101501Z", "by its own clock");
+            keys.heard(&made, read_sdk_date("20261122T101501Z"), false);
+            let (made, _) = signed_at(&wrong);
+            keys.heard(&made, read_sdk_date("20261122T111501Z"), false);
+        }
+        assert_eq!(signed_at(&wrong).1, "20261122T111501Z");
+    }
+
+    #[test]
+    fn a_second_signature_at_the_wrong_time_makes_the_key_rest() {
+        let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
+        for date in ["20261122T111501Z", "20261122T131501Z"] {
+            let made = keys.sign(&mut request(&url)).unwrap();
+            keys.heard(&made, read_sdk_date(date), true);
+        }
+        let fault = keys.sign(&mut request(&url)).err().unwrap();
+        assert!(fault.to_problem().detail.contains("until it is rotated"));
     }
 }

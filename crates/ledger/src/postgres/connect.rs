@@ -20,6 +20,11 @@ const POOL: u32 = 8;
 const PATIENCE: [(&str, &str); 3] =
     [("statement_timeout", "5s"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "10s")];
 
+/// `submitting` must be on the disk before the first byte leaves, whatever was set for the role or the
+/// database to make other programs faster; what waits for more than that is left alone.
+const DURABLE: &str = "select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') in ('off', 'local')";
+
 /// The way to a database, password included. Never shown.
 #[derive(Clone)]
 pub(super) struct Way(PgConnectOptions);
@@ -63,7 +68,12 @@ impl Way {
 
     /// A connection of one's own.
     pub(super) async fn connect(&self) -> Result<PgConnection, LedgerError> {
-        match tokio::time::timeout(CONNECT, self.0.connect()).await {
+        let connect = async {
+            let mut connection = self.0.connect().await?;
+            connection.execute(DURABLE).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(CONNECT, connect).await {
             Ok(connection) => connection.map_err(unavailable),
             Err(_) => Err(LedgerError::Unavailable(format!(
                 "the database does not answer within {} seconds",
@@ -81,7 +91,13 @@ impl Way {
 
     /// Connections are made when they are wanted, so that this also works while the database is away.
     pub(super) fn pool(&self) -> PgPool {
-        PgPoolOptions::new().max_connections(POOL).acquire_timeout(CONNECT).connect_lazy_with(self.0.clone())
+        PgPoolOptions::new()
+            .max_connections(POOL)
+            .acquire_timeout(CONNECT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(DURABLE).await.map(|_| ()) })
+            })
+            .connect_lazy_with(self.0.clone())
     }
 }
 

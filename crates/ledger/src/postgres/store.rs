@@ -25,7 +25,7 @@ use super::{rows, side};
 use crate::LedgerError;
 use crate::book::Book;
 use crate::change::Change;
-use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write};
+use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write, overwritten};
 use crate::text::{parse, parse_id};
 use crate::writer::Store;
 
@@ -69,12 +69,26 @@ union all
 select 4, '', '', r.id, r.intent, r.state
   from locks l join restores r on r.id = l.restore_id where l.lock = any($7)";
 
-/// Kinds of rows it answers with.
+/// What came in for one of the targets after a restore that answers for equal requests, it itself
+/// among it, the last one last: numbers of events are given out as they are written, and whatever
+/// shares a lock is written in turn. What is unfinished holds its lock and needs not be here.
+const OVERWRITTEN: &str = "
+select 5, '', '', r.id, r.intent, r.state
+  from restores r
+  join events e on e.restore_id = r.id and e.seq = 1
+ where r.status in ('succeeded', 'failed')
+   and r.id in (select t.restore_id
+                  from unnest($1::text[], $2::text[]) w (target, since)
+                  join targets t on t.target = w.target and t.restore_id >= w.since)
+ order by e.n";
+
+/// Kinds of rows they answer with.
 mod found {
     pub(super) const ROW: i32 = 1;
     pub(super) const KEY: i32 = 2;
     pub(super) const EQUAL: i32 = 3;
     pub(super) const HOLDER: i32 = 4;
+    pub(super) const OVERWRITTEN: i32 = 5;
 }
 
 impl PostgresStore {
@@ -247,27 +261,42 @@ async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Boo
         .bind(fingerprints)
         .bind(since)
         .bind(&wanted.locks)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
+    let mut equals = Vec::new();
+    for row in &rows {
+        equals.extend(enter(book, row)?);
+    }
+    let (targets, since): (Vec<_>, Vec<_>) = overwritten(book, &equals).into_iter().unzip();
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        sqlx::query(OVERWRITTEN).bind(targets).bind(since).fetch_all(connection).await.map_err(failed)?;
     for row in &rows {
         enter(book, row)?;
     }
     Ok(())
 }
 
-fn enter(book: &mut Book, row: &PgRow) -> Result<(), LedgerError> {
+/// Which restore answers for equal requests, where the row says that.
+fn enter(book: &mut Book, row: &PgRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
     if !book.rows.contains_key(&id) {
         book.load(parse(row.get(4))?, parse(row.get(5))?);
     }
     match row.get::<i32, _>(0) {
         found::KEY => book.load_key(row.get(1), row.get(2), id),
-        found::EQUAL => book.load_equal(id),
+        found::EQUAL => {
+            book.load_equal(id);
+            return Ok(Some(id));
+        }
+        found::OVERWRITTEN => book.load_changed(id),
         found::ROW | found::HOLDER => {}
         kind => return Err(LedgerError::Corrupt(format!("a row of kind {kind}"))),
     }
-    Ok(())
+    Ok(None)
 }
 
 fn names(ids: &[RestoreId]) -> Vec<String> {

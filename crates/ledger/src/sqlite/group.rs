@@ -9,7 +9,7 @@ use sqlx::{Executor as _, Row as _};
 
 use crate::LedgerError;
 use crate::book::Book;
-use crate::group::{Failure, Wanted};
+use crate::group::{Failure, Wanted, overwritten};
 use crate::text::{self, parse, parse_id};
 
 /// Kinds of rows it answers with.
@@ -17,6 +17,7 @@ mod found {
     pub(super) const ROW: i64 = 1;
     pub(super) const KEY: i64 = 2;
     pub(super) const EQUAL: i64 = 3;
+    pub(super) const OVERWRITTEN: i64 = 4;
 }
 
 /// Finished restores that had no effect do not answer for equal requests, nor do those that ended
@@ -38,6 +39,17 @@ select 3, '', '', r.id, r.intent, r.state
       where e.caller = w.value ->> 0 and e.fingerprint = w.value ->> 1
         and e.finished_at >= w.value ->> 2 and e.status in ('succeeded', 'failed')
       order by e.finished_at desc limit 1)";
+
+/// What ended and came in for one of the targets after a restore that answers for equal requests, it
+/// itself among it, the last one last. Seldom wanted: for a repetition after the end alone.
+const OVERWRITTEN: &str = "
+select 4, '', '', r.id, r.intent, r.state
+  from (select distinct t.restore_id as id
+          from json_each($1) w
+         cross join targets t on t.target = w.value ->> 0 and t.restore_id >= w.value ->> 1) o
+ cross join restores r on r.id = o.id and r.status in ('succeeded', 'failed')
+ cross join events e on e.restore_id = o.id and e.seq = 1
+ order by e.position";
 
 /// A book that knows every lock, and none of the restores yet: one that cannot be read must not
 /// keep the others from being written.
@@ -66,27 +78,41 @@ pub(super) async fn begin_and_read(
         .bind(json(&ids)?)
         .bind(json(&wanted.keys)?)
         .bind(json(&wanted.equals)?)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
+    let mut equals = Vec::new();
+    for row in &rows {
+        equals.extend(enter(book, row).map_err(Failure::Within)?);
+    }
+    let targets = overwritten(book, &equals);
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let rows = sqlx::query(OVERWRITTEN).bind(json(&targets)?).fetch_all(connection).await.map_err(failure)?;
     for row in &rows {
         enter(book, row).map_err(Failure::Within)?;
     }
     Ok(())
 }
 
-fn enter(book: &mut Book, row: &SqliteRow) -> Result<(), LedgerError> {
+/// Which restore answers for equal requests, where the row says that.
+fn enter(book: &mut Book, row: &SqliteRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
     if !book.rows.contains_key(&id) {
         book.load(parse(row.get(4))?, parse(row.get(5))?);
     }
     match row.get::<i64, _>(0) {
         found::KEY => book.load_key(row.get(1), row.get(2), id),
-        found::EQUAL => book.load_equal(id),
+        found::EQUAL => {
+            book.load_equal(id);
+            return Ok(Some(id));
+        }
+        found::OVERWRITTEN => book.load_changed(id),
         found::ROW => {}
         kind => return Err(LedgerError::Corrupt(format!("a row of kind {kind}"))),
     }
-    Ok(())
+    Ok(None)
 }
 
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {

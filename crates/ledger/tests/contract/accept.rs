@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use restore_ledger::{Accept, Ledger, LedgerError, NewEntry};
-use restore_model::{EventKind, Origin, RestoreRequest, Status};
+use restore_model::{EventKind, Origin, RestoreRequest, Source, Status};
 
 use crate::support::{
     DUPLICATE_WINDOW, KEY_WINDOW, ask, at, event, problem, push, server, started, succeed, take, unfinished,
@@ -22,6 +22,9 @@ crate::on_every_store!(
     an_equal_request_without_a_key_is_replayed,
     what_had_no_effect_may_be_asked_again_at_once,
     the_last_end_with_an_effect_answers,
+    what_was_overwritten_since_is_restored_again,
+    a_restore_of_one_of_its_disks_overwrites_a_server,
+    what_came_in_later_counts_as_later_whatever_its_clock_says,
     a_held_target_is_busy,
     a_server_and_its_disk_exclude_each_other,
     projects_do_not_share_targets,
@@ -157,6 +160,60 @@ async fn the_last_end_with_an_effect_answers(ledger: Arc<dyn Ledger>) {
     push(&*ledger, &third, 5, vec![EventKind::Cancelled]).await;
     let again = ledger.accept(ask("ann", None, volume("v1"), 6)).await.unwrap();
     assert_eq!(again, Accept::Replayed(second));
+}
+
+/// The caller who hears of a success is to find that backup on the disk, and not another one.
+async fn what_was_overwritten_since_is_restored_again(ledger: Arc<dyn Ledger>) {
+    let of = |backup: &str| RestoreRequest {
+        source: Source { backup_id: backup.parse().unwrap(), checkpoint_id: None },
+        ..volume("v1")
+    };
+    let third = take(&*ledger, ask("ann", None, of("b3"), 0)).await;
+    let third = succeed(&*ledger, &third, 1).await;
+    // What had no effect leaves it as it was, and so does what went on elsewhere.
+    let refused = take(&*ledger, ask("bob", None, of("b2"), 2)).await;
+    push(&*ledger, &refused, 3, vec![EventKind::Rejected { problem: problem() }]).await;
+    let elsewhere = take(&*ledger, ask("bob", None, volume("v2"), 3)).await;
+    succeed(&*ledger, &elsewhere, 3).await;
+    let replayed = ledger.accept(ask("ann", None, of("b3"), 4)).await.unwrap();
+    assert_eq!(replayed, Accept::Replayed(third.clone()));
+
+    let second = take(&*ledger, ask("bob", Some("k"), of("b2"), 5)).await;
+    // What may be changing it right now does not answer for it either.
+    let meanwhile = ledger.accept(ask("ann", None, of("b3"), 6)).await.unwrap();
+    assert_eq!(meanwhile, Accept::Busy(second.clone()));
+    let failed = vec![EventKind::Submitting { attempt: 1 }, EventKind::Failed { problem: problem() }];
+    push(&*ledger, &second, 7, failed).await;
+    let again = take(&*ledger, ask("ann", None, of("b3"), 8)).await;
+    assert_ne!(again.intent.id, third.intent.id);
+    // It is the one that answers from now on, while it runs and when it is over.
+    assert_eq!(ledger.accept(ask("ann", None, of("b3"), 8)).await.unwrap(), Accept::Replayed(again.clone()));
+    let again = succeed(&*ledger, &again, 9).await;
+    assert_eq!(ledger.accept(ask("ann", None, of("b3"), 10)).await.unwrap(), Accept::Replayed(again));
+}
+
+async fn a_restore_of_one_of_its_disks_overwrites_a_server(ledger: Arc<dyn Ledger>) {
+    let whole = take(&*ledger, ask("ann", None, server("s1", &["v1", "v2"]), 0)).await;
+    let whole = succeed(&*ledger, &whole, 1).await;
+    let disk = take(&*ledger, ask("ann", None, volume("V2"), 2)).await;
+    let disk = succeed(&*ledger, &disk, 3).await;
+    // The disk is what it was restored to, and the server is not.
+    assert_eq!(ledger.accept(ask("ann", None, volume("v2"), 4)).await.unwrap(), Accept::Replayed(disk));
+    let again = take(&*ledger, ask("ann", None, server("s1", &["v1", "v2"]), 5)).await;
+    assert_ne!(again.intent.id, whole.intent.id);
+}
+
+async fn what_came_in_later_counts_as_later_whatever_its_clock_says(ledger: Arc<dyn Ledger>) {
+    let first = take(&*ledger, ask("ann", None, volume("v1"), 600)).await;
+    succeed(&*ledger, &first, 601).await;
+    let other = RestoreRequest {
+        source: Source { backup_id: "b2".parse().unwrap(), checkpoint_id: None },
+        ..volume("v1")
+    };
+    let slow = take(&*ledger, ask("bob", None, other, 0)).await;
+    assert!(slow.intent.id < first.intent.id);
+    succeed(&*ledger, &slow, 1).await;
+    take(&*ledger, ask("ann", None, volume("v1"), 602)).await;
 }
 
 async fn a_held_target_is_busy(ledger: Arc<dyn Ledger>) {

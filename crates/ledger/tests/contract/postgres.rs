@@ -281,3 +281,34 @@ async fn in_another_place_it_is_a_copy_however_far_that_has_counted() {
         ledger.close().await;
     }
 }
+
+/// A role or a database may have been made faster at the price of what is committed last.
+#[tokio::test]
+async fn a_commit_is_on_the_disk_whatever_the_database_is_set_to() {
+    const SPY: &str = "create table spied (told text not null);
+        create function spy() returns trigger language plpgsql as $$
+        begin
+          insert into spied values (current_setting('synchronous_commit'));
+          return new;
+        end $$;
+        create trigger spy after insert on events for each row execute function spy();
+        create trigger spy after update of next_read on restores for each row execute function spy();";
+    for (set, then) in [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+        let url = new_database(server_of_all());
+        open(&url, OpenOptions::default()).await.unwrap().close().await;
+        let mut raw = raw(&url).await;
+        raw.execute(SPY).await.unwrap();
+        let database: String =
+            sqlx::query_scalar("select current_database()").fetch_one(&mut raw).await.unwrap();
+        let alter = format!("alter database {database} set synchronous_commit = {set}");
+        raw.execute(sqlx::AssertSqlSafe(alter)).await.unwrap();
+
+        let ledger = open(&url, OpenOptions::default()).await.unwrap();
+        let entry = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
+        assert!(ledger.reserve_read(entry.intent.id, Duration::from_secs(60)).await.unwrap());
+        ledger.close().await;
+        let told: Vec<String> =
+            sqlx::query_scalar("select told from spied").fetch_all(&mut raw).await.unwrap();
+        assert_eq!(told, [then, then], "a database set to {set}");
+    }
+}
