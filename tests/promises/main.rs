@@ -26,6 +26,7 @@ mod doors;
 mod doors_callers;
 mod doors_disk_by_disk;
 mod doors_ids;
+mod doors_lists;
 mod doors_matrix;
 mod doors_reads;
 mod doors_usage;
