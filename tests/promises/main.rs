@@ -29,6 +29,7 @@ mod doors_ids;
 mod doors_lists;
 mod doors_matrix;
 mod doors_reads;
+mod doors_truth;
 mod doors_usage;
 mod evidence;
 mod faults;
