@@ -26,7 +26,7 @@ async fn detached(settings: Settings) -> World {
     world
 }
 
-async fn detach(world: &World) {
+pub(crate) async fn detach(world: &World) {
     let free = json!({"detached": true});
     world.behave(json!({"volumes": {ids::SYSTEM.1: free, ids::DATA.1: free}})).await;
 }

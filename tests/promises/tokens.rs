@@ -30,7 +30,7 @@ iam = "{{clouds}}"
     ))
 }
 
-async fn login(world: &World, project: &str) -> String {
+pub(crate) async fn login(world: &World, project: &str) -> String {
     let body = json!({"auth": {
         "identity": {"methods": ["password"], "password": {"user": {
             "name": "restore-bot", "password": "example-only", "domain": {"name": "OTC00000000001000012345"}}}},

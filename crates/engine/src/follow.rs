@@ -269,7 +269,7 @@ impl Engine {
         reads: Reads<'_>,
     ) -> Result<Entry, LedgerError> {
         let held = access.is_held();
-        let mut reading = match Box::pin(self.round(entry, access, trace, reads)).await? {
+        let mut reading = match Box::pin(self.round(entry, access.clone(), trace, reads)).await? {
             Some(reading) => reading,
             None => Reading::unreadable(no_longer_named(&entry.intent.route), false, "settings"),
         };
@@ -281,6 +281,7 @@ impl Engine {
         if held && let Found::Unreadable { credential, .. } = &mut reading.found {
             *credential = false;
         }
+        self.0.refused.note(&entry.intent, &access, &reading).await;
         crash::point("observed");
         self.settle(entry, &reading).await
     }

@@ -2,7 +2,8 @@
 //! upstream express.
 
 use restore_generations::{
-    Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, door, matrix,
+    Answer, Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, Unread, door,
+    matrix,
 };
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
@@ -17,6 +18,9 @@ use crate::parts;
 use crate::replay::Reads;
 use crate::route::Plan;
 
+/// Seconds after which a check that was not answered may be asked again.
+const RETRY_CHECK: u32 = 5;
+
 /// The answer to "may this restore be done?".
 #[derive(Clone, Debug)]
 pub struct CheckReport {
@@ -28,6 +32,8 @@ pub struct CheckReport {
     pub generation: &'static str,
     /// Each question.
     pub checks: Vec<Check>,
+    /// Why a question that matters could not be asked, where the cloud did not answer it.
+    pub unasked: Option<Problem>,
     /// The backup, where it can be read.
     pub backup: Option<Backup>,
 }
@@ -78,6 +84,7 @@ impl Engine {
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
+        let mut unasked = None;
         let parts = parts::apart(&plan, request);
         // What is restored disk by disk has no one backup there.
         let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
@@ -102,6 +109,10 @@ impl Engine {
             {
                 return Err(whose(restore_generations::classify(refused).into_problem(), &plan.upstream));
             }
+            if done.iter().any(|check| check.result == CheckResult::NotRun) {
+                unasked =
+                    unasked.or_else(|| reads.answers.iter().find_map(|answer| unanswered(answer, &plan)));
+            }
             checks.extend(done);
         }
         let restorable = if checks.iter().any(|check| check.result == CheckResult::Failed) {
@@ -121,7 +132,7 @@ impl Engine {
             }
         };
         let (upstream, generation) = (plan.pin.upstream, generation.name());
-        Ok(CheckReport { restorable, upstream, generation, checks, backup })
+        Ok(CheckReport { restorable, upstream, generation, checks, unasked, backup })
     }
 
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
@@ -255,6 +266,38 @@ impl Engine {
             "keys_per_caller": rules.policy.keys_per_caller,
         });
         json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
+    }
+}
+
+/// Why a read of a check has no answer to its question, if it has none. What is not there is an answer.
+fn unanswered(answer: &Answer, plan: &Plan) -> Option<Problem> {
+    let name = plan.upstream.name();
+    match answer {
+        Ok(reply) if (200..300).contains(&reply.status) => reply.json().is_none().then(|| {
+            let detail = format!("what upstream {name} answered to a check cannot be read");
+            Problem::new(Code::UpstreamUnavailable, detail)
+        }),
+        Ok(reply) if reply.status == 404 => None,
+        Ok(reply) => {
+            let problem = whose(restore_generations::classify(reply).into_problem(), &plan.upstream);
+            match (problem.status(), problem.code) {
+                // Another attempt would be answered alike.
+                (401 | 403, _) | (_, Code::CredentialFailed | Code::BadRequest) => Some(problem),
+                // An obstacle by its name.
+                (404 | 409 | 422, _) => None,
+                _ => {
+                    let detail = format!("upstream {name} did not answer a check: {}", problem.detail);
+                    let pause = problem.retry_after.unwrap_or(RETRY_CHECK);
+                    Some(Problem::new(Code::UpstreamUnavailable, detail).after(pause))
+                }
+            }
+        }
+        Err(Unread::NoAnswer(why)) => {
+            let detail = format!("upstream {name} did not answer a check: {why}");
+            Some(Problem::new(Code::UpstreamUnavailable, detail).after(RETRY_CHECK))
+        }
+        // A matter of settings, which no other attempt mends.
+        Err(Unread::NoEndpoint | Unread::NoCredential) => None,
     }
 }
 

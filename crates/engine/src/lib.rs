@@ -14,6 +14,7 @@
 //! | `replay` | ask a generation's questions to their end |
 //! | `recover` | take up what an earlier or another process left, and keep the ledger small |
 //! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
+//! | `asked` | what native doors show of restores that nobody follows |
 //! | `operate` | what only a person decides |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 
 mod access;
 mod agenda;
+mod asked;
 mod budget;
 mod caller;
 pub mod crash;
@@ -178,6 +180,8 @@ struct Shared {
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     /// What clouds have answered a moment ago to reads that were passed on.
     passed: passed::Passed,
+    /// Tokens of callers that upstreams refused a moment ago.
+    refused: asked::Refused,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -210,6 +214,7 @@ impl Engine {
             left_over: Mutex::default(),
             no_restore_read: Mutex::default(),
             passed: passed::Passed::default(),
+            refused: asked::Refused::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))

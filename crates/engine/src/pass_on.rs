@@ -188,8 +188,8 @@ impl Engine {
     }
 
     /// Shows restores until `enough` is told, those first that have not ended. All are looked through that could show:
-    /// one that is left out would be taken for one that has ended well. One that had no effect does not show, nor one
-    /// that ended long ago.
+    /// one that is left out would be taken for one that has ended well. One that was refused while its caller waited
+    /// for the answer does not show, for that was told; nor one that ended long ago.
     async fn each_that_shows(
         &self,
         query: Query,
@@ -198,15 +198,15 @@ impl Engine {
     ) -> Result<(), Problem> {
         let recently = Some(self.now().plus_seconds(-RECENT));
         let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
-        let had_effect = vec![Status::Succeeded, Status::Failed];
-        for (status, ended_since) in [(under_way, None), (had_effect, recently)] {
+        let ended = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
+        for (status, ended_since) in [(under_way, None), (ended, recently)] {
             let mut query = Query { status, ended_since, limit: PAGE, ..query.clone() };
             loop {
                 let page = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
                 let last = page.len() < PAGE;
                 query.before = page.last().map(|oldest| oldest.intent.id);
                 for entry in page {
-                    if caller.sees(&entry) && enough(entry) {
+                    if !self.was_refused_at_once(&entry) && caller.sees(&entry) && enough(entry) {
                         return Ok(());
                     }
                 }
@@ -216,5 +216,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+    /// Whether a refusal was the answer to the request. Later than that, the request had been answered as taken.
+    fn was_refused_at_once(&self, entry: &Entry) -> bool {
+        let took = entry.state.finished_at.map_or(0, |end| end.micros_since(entry.intent.created_at));
+        let waited = i64::try_from(self.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
+        entry.state.status == Status::Rejected && took < waited
     }
 }

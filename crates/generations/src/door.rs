@@ -12,7 +12,7 @@ use restore_model::{
 };
 use serde_json::{Value, json};
 
-use crate::{Backup, Host};
+use crate::{Backup, Host, lenient};
 
 /// Every dialect, oldest first.
 pub static ALL: &[&dyn Door] = &[
@@ -222,12 +222,17 @@ pub trait Door: Send + Sync + 'static {
     /// One restore.
     fn restored(&self, told: Told<'_>) -> Native;
 
-    /// What of its own list the door's upstream is asked for to fill a page: its query. None where a page shows the
-    /// restores of the gateway alone.
+    /// What of its own list the door's upstream, `home`, is asked for to fill a page: its query. None where a page shows
+    /// the restores of the gateway alone.
     ///
     /// # Errors
     /// When a filter cannot be understood.
-    fn others(&self, _query: &str, _told: &[Told<'_>]) -> Result<Option<String>, Problem> {
+    fn others(
+        &self,
+        _query: &str,
+        _told: &[Told<'_>],
+        _home: Option<&str>,
+    ) -> Result<Option<String>, Problem> {
         Ok(None)
     }
 
@@ -239,6 +244,7 @@ pub trait Door: Send + Sync + 'static {
         &self,
         _query: &str,
         _told: &[Told<'_>],
+        _home: Option<&str>,
         _others: Option<Value>,
     ) -> Result<Native, Problem> {
         Err(not_here())
@@ -260,8 +266,15 @@ pub trait Door: Send + Sync + 'static {
     /// A backup, in its own names, out of what another generation tells of it.
     fn backup(&self, form: Form, named: &Named, backup: &Backup) -> Value;
 
-    /// Shows in a backup what a restore by another generation does to it.
+    /// Shows in a backup what a restore does to it that its cloud does not show by itself.
     fn restoring(&self, form: Form, backup: &mut Value, told: Told<'_>);
+
+    /// Whether a backup shows by itself that its restore has failed, or that it is anything but at rest. What the cloud
+    /// says of that is the better word.
+    fn is_plain(&self, backup: &Value) -> bool {
+        let status = lenient::text(backup, &[self.backups().1, "status"]).unwrap_or_default();
+        status.eq_ignore_ascii_case("available")
+    }
 
     /// What a list of its backups is a member of, and what one backup alone is.
     fn backups(&self) -> (&'static str, &'static str) {

@@ -17,7 +17,7 @@ const LONGEST_PATH: usize = 4_096;
 
 /// Passes a read on.
 pub(super) async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure> {
-    if call.method != Method::GET && call.method != Method::HEAD {
+    if (call.method != Method::GET && call.method != Method::HEAD) || !at.names_project() {
         return Err(door::not_here().into());
     }
     let reply = ask_cloud(app, at, call, None, None).await?;
@@ -61,7 +61,7 @@ pub(super) async fn ask_cloud(
 /// What is passed on is of the project that the caller was asked about, whoever reads the path behind the gateway: it
 /// begins with a version and the project, no segment leads out of it, and no query names another one.
 fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
-    let odd = |what: &str| Err(Problem::new(Code::InvalidParameter, format!("{what}; nothing was asked")));
+    let odd = |code, what: &str| Err(Problem::new(code, format!("{what}; nothing was asked")));
     let mut segments = path.split('/').skip(1);
     let is_version = |segment: &str| {
         segment.strip_prefix('v').is_some_and(|number| {
@@ -70,11 +70,15 @@ fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
         })
     };
     if !segments.next().is_some_and(is_version) || segments.next() != Some(project.as_str()) {
-        return odd("the path does not begin with a version and the project");
+        return odd(Code::NotFound, "the path does not begin with a version and the project");
+    }
+    if path.split('/').count() < 4 {
+        return Err(door::not_here());
     }
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:@=,+".contains(&byte);
     if segments.any(|segment| matches!(segment, "" | "." | "..") || !segment.bytes().all(letter)) {
         return odd(
+            Code::NotFound,
             "a segment of the path is empty, leads elsewhere, or has other letters than ids and names have",
         );
     }
@@ -83,7 +87,7 @@ fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
         let all = matches!(&*name, "all_tenants" | "all_projects" | "all_granted");
         let off = matches!(&*value.to_ascii_lowercase(), "" | "0" | "false");
         if (names_project && *value != *project.as_str()) || (all && !off) {
-            return odd("the query asks for other projects than that of the path");
+            return odd(Code::InvalidParameter, "the query asks for other projects than that of the path");
         }
     }
     Ok(())

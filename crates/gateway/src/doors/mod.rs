@@ -148,6 +148,12 @@ impl AtDoor {
         self.wrong_method
     }
 
+    /// Whether the path could be one of the dialect's: those name their project.
+    fn names_project(&self) -> bool {
+        self.place.is_some()
+            || self.project.as_deref().is_some_and(|project| project.parse::<ProjectId>().is_ok())
+    }
+
     /// What the path names.
     pub(crate) fn named(&self) -> Result<door::Named, Problem> {
         let project = self.project.as_deref().unwrap_or_default();

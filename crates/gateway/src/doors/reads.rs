@@ -1,13 +1,13 @@
 //! What a door tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
-//! door's programs used to talk to, with what a restore elsewhere does to them shown in it. Where it is silent, others
-//! are asked, and at last the ledger.
+//! door's programs used to talk to, with what a restore does to them shown in it where that cloud does not. Where it is
+//! silent, others are asked, and at last the ledger. What nobody follows is read first, with the token of who asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use restore_generations::door::{self, Told};
 use restore_generations::{self as generations, Backup, DiskBackup, Reply};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Id, Mapping, Problem, RestoreId};
+use restore_model::{Code, Id, Mapping, Problem, RestoreId, Status};
 use serde_json::{Value, json};
 
 use super::AtDoor;
@@ -27,6 +27,7 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     let read = app.engine.refresh_and_wait(id, &call.caller, call.trace.clone(), None);
     match Box::pin(read).await {
         Ok(entry) if entry.intent.request.project_id == named.project && is_told(at, &entry) => {
+            app.engine.readable_by(&entry, &call.caller).await?;
             Ok(answer::native(at.door.door.restored(told(&entry))))
         }
         Ok(_) => pass_on(app, at, &call).await,
@@ -41,22 +42,26 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     }
 }
 
-/// Whether the dialect has words for a restore; one of another kind of target would be told as what it is not.
+/// Whether the dialect has words for a restore: one of another kind of target would be told as what it is not, and one
+/// in the names of another generation under ids that are none here. Whose names a request has its door says; those of
+/// the API have the names of the upstream's generation.
 fn is_told(at: &AtDoor, entry: &Entry) -> bool {
-    at.door.door.targets().contains(&entry.intent.request.target.kind())
+    let intent = &entry.intent;
+    let names = intent.origin.as_ref().map_or(&intent.route.generation, |origin| &origin.generation);
+    let door = at.door.door;
+    door.targets().contains(&intent.request.target.kind()) && names == door.generation()
 }
 
 pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
     let page = app.engine.list(query, &call.caller).await?;
-    let told: Vec<Told<'_>> = page
-        .entries
-        .iter()
-        .filter(|entry| entry.intent.part_of.is_none() && is_told(at, entry))
-        .map(told)
-        .collect();
-    let others = match at.door.door.others(&call.query, &told)? {
+    let is_listed = |entry: &Entry| entry.intent.part_of.is_none() && is_told(at, entry);
+    let listed = page.entries.into_iter().filter(is_listed).collect();
+    let listed = app.engine.refresh_shown(listed, &call.caller, call.trace.as_ref()).await?;
+    let told: Vec<Told<'_>> = listed.iter().map(told).collect();
+    let home = at.door.upstream.as_deref();
+    let others = match at.door.door.others(&call.query, &told, home)? {
         None => None,
         Some(query) => match ask_cloud(app, at, &Call { query, ..call.clone() }, None, None).await {
             Ok(reply) if reply.status == 200 => reply.json(),
@@ -64,7 +69,7 @@ pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<
             Ok(_) | Err(_) => None,
         },
     };
-    Ok(answer::native(at.door.door.restored_list(&call.query, &told, others)?))
+    Ok(answer::native(at.door.door.restored_list(&call.query, &told, home, others)?))
 }
 
 /// A backup: the word of the cloud that the door's programs used to talk to, else that of the one that carries out
@@ -74,6 +79,7 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
     let door = at.door.door;
     let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
+    let running = refreshed(app, &call, running, |entry| !shows_by_itself(at, entry)).await?;
     let home = match &at.door.upstream {
         Some(_) => match ask_cloud(app, at, &call, running.as_ref(), None).await {
             Ok(reply) => Some(Ok(reply)),
@@ -117,8 +123,8 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
             }
         }
     };
-    if let Some(entry) = elsewhere(running.as_ref(), at) {
-        door.restoring(at.form(), &mut body, told(entry));
+    if let Some(entry) = running.filter(|entry| is_shown(at, entry, &body)) {
+        door.restoring(at.form(), &mut body, told(&entry));
     }
     Ok(with_links(at, &call, &reply, body))
 }
@@ -135,14 +141,46 @@ fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtDoor) -> Option<&'a Entry> {
     running.filter(|entry| at.door.upstream.as_deref() != Some(&*entry.intent.route.upstream))
 }
 
-/// Backups as the cloud lists them, each with what a restore elsewhere does to it.
+/// Whether the door's own cloud is known to do, or to have done well, what shows in a backup.
+fn shows_by_itself(at: &AtDoor, entry: &Entry) -> bool {
+    elsewhere(Some(entry), at).is_none() && matches!(entry.state.status, Status::Running | Status::Succeeded)
+}
+
+/// The one restore that shows in an answer, as it stands, where what the gateway knows of it is told.
+async fn refreshed(
+    app: &App,
+    call: &Call,
+    entry: Option<Entry>,
+    is_told: impl Fn(&Entry) -> bool,
+) -> Result<Option<Entry>, Failure> {
+    match entry {
+        Some(entry) if is_told(&entry) => {
+            let read = app.engine.refresh_shown(vec![entry], &call.caller, call.trace.as_ref());
+            Ok(Box::pin(read).await?.pop())
+        }
+        entry => Ok(entry),
+    }
+}
+
+/// Whether a restore has to be shown in its backup, which stands in `body` as its cloud has it. The door's own cloud
+/// shows by itself what it is known to do and has done well. Of a restore that it may not even have got it shows
+/// nothing, and of one that it never got it shows no failure: to programs both would be success.
+fn is_shown(at: &AtDoor, entry: &Entry, body: &Value) -> bool {
+    let is_ours_to_tell = elsewhere(Some(entry), at).is_some() || !entry.state.status.is_final();
+    !shows_by_itself(at, entry) && (is_ours_to_tell || at.door.door.is_plain(body))
+}
+
+/// Backups as the cloud lists them, each with what a restore does to it that the cloud does not show.
 pub(super) async fn backup_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let (list, one) = at.door.door.backups();
-    let of = |entry: &Entry| {
-        elsewhere(Some(entry), at).map(|entry| vec![entry.intent.request.source.backup_id.folded()])
+    let of = |entry: &Entry| vec![entry.intent.request.source.backup_id.folded()];
+    let show = |backup: &mut Value, entry: &Entry| {
+        if is_shown(at, entry, backup) {
+            at.door.door.restoring(at.form(), backup, told(entry));
+        }
     };
-    let show = |backup: &mut Value, entry: &Entry| at.door.door.restoring(at.form(), backup, told(entry));
-    shown_in_list(app, at, &call, (list, one), of, show).await
+    let is_read = |entry: &Entry| !shows_by_itself(at, entry);
+    shown_in_list(app, at, &call, (list, one), of, is_read, show).await
 }
 
 /// Disks as the cloud lists them, each with what a restore does to it.
@@ -150,20 +188,21 @@ pub(super) async fn disk_list(app: &App, at: &AtDoor, call: Call) -> Result<Answ
     let of = |entry: &Entry| {
         let target = &entry.intent.request.target;
         let mapped = target.mappings().iter().map(|mapping| mapping.volume_id.folded());
-        Some(mapped.chain([target.id().folded()]).collect())
+        mapped.chain([target.id().folded()]).collect()
     };
     let show = |disk: &mut Value, entry: &Entry| at.door.door.overwriting(disk, told(entry));
-    shown_in_list(app, at, &call, ("volumes", "volume"), of, show).await
+    shown_in_list(app, at, &call, ("volumes", "volume"), of, |_| true, show).await
 }
 
-/// A list of the cloud, in which restores show: `of` says in which items, `show` how, in an item that stands as a member
-/// of that name.
+/// A list of the cloud, in which restores show: `of` says in which items, `is_read` which of them are read for that,
+/// `show` how, in an item that stands as a member of that name.
 async fn shown_in_list(
     app: &App,
     at: &AtDoor,
     call: &Call,
     (list, one): (&str, &str),
-    of: impl Fn(&Entry) -> Option<Vec<String>>,
+    of: impl Fn(&Entry) -> Vec<String>,
+    is_read: impl Fn(&Entry) -> bool,
     show: impl Fn(&mut Value, &Entry),
 ) -> Result<Answer, Failure> {
     let reply = ask_cloud(app, at, call, None, None).await?;
@@ -172,19 +211,29 @@ async fn shown_in_list(
     };
     // After the cloud's answer: what was begun meanwhile shows as well.
     let restores = app.engine.restores_that_show(&at.named()?.project, call.caller()).await?;
-    let mut by_id: HashMap<String, &Entry> = HashMap::new();
-    for entry in &restores {
-        for id in of(entry).into_iter().flatten() {
-            by_id.entry(id).or_insert(entry);
+    let mut by_id: HashMap<String, usize> = HashMap::new();
+    for (place, entry) in restores.iter().enumerate() {
+        for id in of(entry) {
+            by_id.entry(id).or_insert(place);
         }
     }
-    for item in body.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-        let id = item["id"].as_str().and_then(|id| id.parse::<Id>().ok());
-        // A list of names alone says nothing of how they are.
-        let Some(entry) = id.and_then(|id| by_id.get(&id.folded())).filter(|_| item["status"].is_string())
-        else {
-            continue;
-        };
+    let items = body.get_mut(list).and_then(Value::as_array_mut);
+    // A list of names alone says nothing of how they are.
+    let states = items.into_iter().flatten().filter(|item| item["status"].is_string());
+    let shown: Vec<(&mut Value, usize)> = states
+        .filter_map(|item| {
+            let id = item["id"].as_str()?.parse::<Id>().ok()?;
+            let place = *by_id.get(&id.folded())?;
+            Some((item, place))
+        })
+        .collect();
+    let places: BTreeSet<usize> = shown.iter().map(|(_, place)| *place).collect();
+    let entries = places.iter().map(|place| restores[*place].clone()).filter(is_read).collect();
+    let read = app.engine.refresh_shown(entries, &call.caller, call.trace.as_ref());
+    let read = Box::pin(read).await?;
+    let newest: HashMap<RestoreId, &Entry> = read.iter().map(|entry| (entry.intent.id, entry)).collect();
+    for (item, place) in shown {
+        let entry = newest.get(&restores[place].intent.id).copied().unwrap_or(&restores[place]);
         let mut alone = json!({ one: item.take() });
         show(&mut alone, entry);
         *item = alone[one].take();
@@ -224,6 +273,7 @@ pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, F
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
     let entry = app.engine.restore_of_disk(&named.project, id, &call.caller).await?;
+    let entry = refreshed(app, &call, entry, |_| true).await?;
     let reply = match (ask_cloud(app, at, &call, entry.as_ref(), None).await, &entry) {
         (Ok(reply), _) => reply,
         (Err(failure), Some(entry)) if matches!(failure.problem.status(), 404 | 500..) => {

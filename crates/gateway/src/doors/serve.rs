@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use restore_engine::{Caller, Submission};
 use restore_generations::CheckResult;
 use restore_generations::door::{Act, Question, Told, Verdict};
 use restore_ledger::Entry;
-use restore_model::{Code, Origin, Problem, json as strict};
+use restore_model::{Code, Origin, Problem, RestoreRequest, json as strict};
 use restore_upstream::TraceContext;
 use serde_json::Value;
 
@@ -18,6 +21,9 @@ use super::{AtDoor, Stand, cloud, reads};
 use crate::answer::{self, Answer, Failure};
 use crate::api::{App, preferences, restores};
 use crate::callers::Claim;
+
+/// Questions of one request that a cloud is asked at the same time.
+const ASKED_AT_ONCE: usize = 4;
 
 /// A request at a door, out of the way in.
 #[derive(Clone)]
@@ -138,30 +144,54 @@ async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
         }
         Question::Restorable(requests) => requests,
     };
-    let mut verdicts = Vec::with_capacity(requests.len());
-    for request in &requests {
-        let origin = origin(at, Value::Null);
-        let report = match app.engine.check(request, Some(&origin), &call.caller, call.trace.clone()).await {
-            Ok(report) => report,
-            // One that cannot be restored leaves the others as they are; trouble and refused callers concern all.
-            Err(problem) if matches!(problem.status(), 404 | 409 | 422) => {
-                let code = format!("Gateway.{}", problem.code.as_str());
-                verdicts.push(Verdict { request, obstacle: Some((code, problem.detail)) });
-                continue;
-            }
-            Err(problem) => return Err(problem.into()),
-        };
-        let failed = report.checks.iter().find(|check| check.result == CheckResult::Failed);
-        let not_run = || report.checks.iter().find(|check| check.result == CheckResult::NotRun);
-        let obstacle = match report.restorable {
-            Some(true) => None,
-            _ => failed.or_else(not_run).map(|check| {
-                let code = check.upstream_code.clone();
-                let code = code.unwrap_or_else(|| format!("Gateway.{}", check.name));
-                (code, check.detail.clone().unwrap_or_default())
-            }),
-        };
-        verdicts.push(Verdict { request, obstacle });
-    }
+    // Equal questions are one; a cloud is asked a few at a time.
+    let mut different: Vec<&RestoreRequest> = Vec::new();
+    let place_of: Vec<usize> = requests
+        .iter()
+        .map(|request| {
+            different.iter().position(|other| *other == request).unwrap_or_else(|| {
+                different.push(request);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let asks: Vec<BoxFuture<'_, Result<Obstacle, Failure>>> =
+        different.into_iter().map(|request| obstacle(app, at, &call, request).boxed()).collect();
+    let obstacles: Vec<Obstacle> = stream::iter(asks).buffered(ASKED_AT_ONCE).try_collect().await?;
+    let verdict = |(request, place): (_, usize)| Verdict { request, obstacle: obstacles[place].clone() };
+    let verdicts: Vec<Verdict<'_>> = requests.iter().zip(place_of).map(verdict).collect();
     Ok(answer::native(at.door.door.answer(&verdicts)))
+}
+
+/// What stands against a restore: a code and words. None where nothing does.
+type Obstacle = Option<(String, String)>;
+
+/// Asks what stands against a restore. A question that could not be asked is an error, for no is an answer.
+async fn obstacle(
+    app: &App,
+    at: &AtDoor,
+    call: &Call,
+    request: &RestoreRequest,
+) -> Result<Obstacle, Failure> {
+    let origin = origin(at, Value::Null);
+    let asked = app.engine.check(request, Some(&origin), &call.caller, call.trace.clone());
+    let report = match Box::pin(asked).await {
+        Ok(report) => report,
+        // One that cannot be restored leaves the others as they are; trouble and refused callers concern all.
+        Err(problem) if matches!(problem.status(), 404 | 409 | 422) => {
+            let code = format!("Gateway.{}", problem.code.as_str());
+            return Ok(Some((code, problem.detail)));
+        }
+        Err(problem) => return Err(problem.into()),
+    };
+    let found = |wanted| report.checks.iter().find(|check| check.result == wanted);
+    let against = match (report.restorable, report.unasked) {
+        (Some(true), _) => return Ok(None),
+        (None, Some(problem)) => return Err(problem.into()),
+        _ => found(CheckResult::Failed).or_else(|| found(CheckResult::NotRun)),
+    };
+    Ok(against.map(|check| {
+        let code = check.upstream_code.clone().unwrap_or_else(|| format!("Gateway.{}", check.name));
+        (code, check.detail.clone().unwrap_or_default())
+    }))
 }

@@ -2,6 +2,7 @@
 //! of the operation log that tells the end: so the clients that wait get a handle, and those that do not read the body
 //! lose nothing.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
@@ -120,10 +121,10 @@ impl Door for CbrDoor {
         Native::new(200, json!({"operation_log": log(told)}))
     }
 
-    /// The restores of the gateway come first; the cloud's list begins where they end.
-    fn others(&self, query: &str, told: &[Told<'_>]) -> Result<Option<String>, Problem> {
+    /// The restores that the cloud has no log of come first; its list begins where they end.
+    fn others(&self, query: &str, told: &[Told<'_>], home: Option<&str>) -> Result<Option<String>, Problem> {
         let filter = Filter::read(query)?;
-        let ours = told.iter().filter(|told| filter.takes(&log(**told))).count();
+        let ours = told.iter().filter(|told| !is_logged(**told, home) && filter.takes(&log(**told))).count();
         let room = filter.limit - ours.saturating_sub(filter.offset).min(filter.limit);
         let mut others = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -137,25 +138,55 @@ impl Door for CbrDoor {
         Ok(Some(others.finish()))
     }
 
+    /// Each restore once. One that the cloud has a log of stands where that stands, under the gateway's id: the cloud
+    /// alone can judge every filter, and its count has it. All others are judged by what the gateway knows.
     fn restored_list(
         &self,
         query: &str,
         told: &[Told<'_>],
+        home: Option<&str>,
         others: Option<Value>,
     ) -> Result<Native, Problem> {
         let filter = Filter::read(query)?;
+        let home = home.filter(|_| others.is_some());
         let others = others.unwrap_or_default();
-        let handles: Vec<&str> =
-            told.iter().filter_map(|told| told.state.handle.as_ref()).map(|handle| &*handle.id).collect();
-        // An operation log of the cloud that is a restore of the gateway's is told once, under the gateway's id.
-        let theirs = lenient::items(&others, &["operation_logs"])
+        let mut logged: HashMap<&str, Told<'_>> = told
             .iter()
-            .filter(|log| !lenient::text(log, &["id"]).is_some_and(|id| handles.contains(&&*id)))
-            .cloned();
-        let ours: Vec<Value> = told.iter().map(|told| log(*told)).filter(|log| filter.takes(log)).collect();
-        let count = ours.len() as u64 + lenient::whole(&others, &["count"]).unwrap_or(0);
-        let page: Vec<Value> =
-            ours.into_iter().skip(filter.offset).chain(theirs).take(filter.limit).collect();
+            .filter(|told| is_logged(**told, home))
+            .filter_map(|told| Some((&*told.state.handle.as_ref()?.id, *told)))
+            .collect();
+        let theirs: Vec<Value> = lenient::items(&others, &["operation_logs"])
+            .iter()
+            .map(|theirs| {
+                let id = lenient::text(theirs, &["id"]).unwrap_or_default();
+                logged.remove(&*id).map_or_else(|| theirs.clone(), log)
+            })
+            .collect();
+        let ours = |told: &[Told<'_>]| -> Vec<Value> {
+            told.iter().map(|told| log(*told)).filter(|log| filter.takes(log)).collect()
+        };
+        let apart: Vec<Told<'_>> = told.iter().filter(|told| !is_logged(**told, home)).copied().collect();
+        let mut all = ours(&apart);
+        let listed = lenient::whole(&others, &["count"]).unwrap_or(0).max(theirs.len() as u64);
+        // Logs are listed some time after they are begun, and not for ever. Where the whole list is seen, it is known
+        // which of them it lacks; by its status a restore is asked for as the cloud has it.
+        let is_whole = filter.offset <= all.len() && theirs.len() as u64 == listed;
+        if is_whole && filter.status.is_empty() {
+            let lacking: Vec<Told<'_>> = told
+                .iter()
+                .filter(|told| {
+                    told.state.handle.as_ref().is_some_and(|handle| logged.contains_key(&*handle.id))
+                })
+                .copied()
+                .collect();
+            let lacking = ours(&lacking);
+            // What comes after this page was counted without them.
+            if all.len() + lacking.len() + theirs.len() <= filter.limit {
+                all.splice(0..0, lacking);
+            }
+        }
+        let count = all.len() as u64 + listed;
+        let page: Vec<Value> = all.into_iter().skip(filter.offset).chain(theirs).take(filter.limit).collect();
         Ok(Native::new(
             200,
             json!({
@@ -236,16 +267,24 @@ impl Door for CbrDoor {
     }
 }
 
+/// Whether the list of the upstream `home` has a log of a restore.
+fn is_logged(told: Told<'_>, home: Option<&str>) -> bool {
+    let handle = told.state.handle.as_ref();
+    home == Some(&*told.intent.route.upstream)
+        && handle.is_some_and(|handle| handle.kind == super::wire::OPERATION_LOG)
+}
+
 /// The filters of a list of operation logs that restores of the gateway can be told by.
 struct Filter {
     operation: Option<String>,
     status: Vec<String>,
     resource: Option<String>,
+    provider: Option<String>,
     since: Option<String>,
     until: Option<String>,
     limit: usize,
     offset: usize,
-    /// Whether something is asked for that no restore of the gateway's is known to have, such as a vault.
+    /// Whether something is asked for that the gateway knows of no restore, such as a vault.
     other: bool,
 }
 
@@ -255,6 +294,7 @@ impl Filter {
             operation: None,
             status: Vec::new(),
             resource: None,
+            provider: None,
             since: None,
             until: None,
             limit: PAGE,
@@ -278,7 +318,8 @@ impl Filter {
                 "end_time" => filter.until = Some(value.trim_end_matches('Z').to_owned()),
                 "limit" => filter.limit = number(1, PAGE)?,
                 "offset" => filter.offset = number(0, 1_000_000)?,
-                "provider_id" | "resource_name" | "vault_id" | "vault_name" => filter.other = true,
+                "provider_id" => filter.provider = Some(value.into_owned()),
+                "resource_name" | "vault_id" | "vault_name" => filter.other = true,
                 _ => {}
             }
         }
@@ -292,6 +333,7 @@ impl Filter {
         !self.other
             && self.operation.as_deref().is_none_or(|operation| operation == "restore")
             && (self.status.is_empty() || self.status.contains(&text(&["status"])))
+            && self.provider.as_deref().is_none_or(|wanted| lenient::same_id(wanted, &text(&["provider_id"])))
             && self.resource.as_deref().is_none_or(|wanted| lenient::same_id(wanted, &resource))
             // Times in one form compare as texts.
             && self.since.as_deref().is_none_or(|since| *created >= *since)

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Code, Fault, Id, Mapping, Problem, RestoreRequest, Source, Status, Target, TargetKind};
+use restore_model::{Code, Fault, Id, Mapping, Problem, RestoreRequest, Source, Target, TargetKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -137,6 +137,7 @@ impl Door for CsbsDoor {
         &self,
         query: &str,
         told: &[Told<'_>],
+        _home: Option<&str>,
         _others: Option<Value>,
     ) -> Result<Native, Problem> {
         let status = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "status");
@@ -265,7 +266,7 @@ impl Door for CsbsDoor {
             Stage::Waiting => item["status"] = json!("waiting_restore"),
             Stage::Running => item["status"] = json!("restoring"),
             // Available again, with the mark of a failure: as the service does it (wire reference 2.1).
-            Stage::Failed if state.status == Status::Failed => {
+            Stage::Failed => {
                 let (code, message) = why(state, OWN);
                 if !item["extend_info"].is_object() {
                     item["extend_info"] = json!({});
@@ -275,8 +276,14 @@ impl Door for CsbsDoor {
                 info["fail_code"] = json!({"Code": 0, "Description": code});
                 info["fail_reason"] = json!(message);
             }
-            Stage::Done | Stage::Failed => {}
+            Stage::Done => {}
         }
+    }
+
+    fn is_plain(&self, backup: &Value) -> bool {
+        let text = |path: &[&str]| lenient::text(backup, path).unwrap_or_default();
+        text(&["checkpoint_item", "status"]).eq_ignore_ascii_case("available")
+            && text(&["checkpoint_item", "extend_info", "fail_op"]) != "restore"
     }
 
     fn versions(&self, base: &str) -> Native {

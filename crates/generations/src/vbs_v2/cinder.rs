@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use restore_model::schema::{self, Validator};
-use restore_model::{Problem, Status, TargetKind};
+use restore_model::{Problem, TargetKind};
 use serde_json::{Value, json};
 
 use super::door::{Body, OWN, of_disk};
@@ -133,12 +133,13 @@ impl Door for CinderDoor {
     }
 }
 
-/// The status of a disk that a restore overwrites. None where it is what it was, or what the restore has made of it.
+/// The status of a disk that a restore overwrites. None where it is what the restore has made of it. One that was not
+/// restored after all says so as well: its programs wait by it, and were told that it would be.
 fn overwritten(told: Told<'_>) -> Option<&'static str> {
-    match told.state.status {
-        Status::Failed => Some("error_restoring"),
-        status if status.is_final() => None,
-        _ => Some("restoring-backup"),
+    match Stage::of(told.state) {
+        Stage::Waiting | Stage::Running => Some("restoring-backup"),
+        Stage::Done => None,
+        Stage::Failed => Some("error_restoring"),
     }
 }
 
@@ -193,8 +194,8 @@ pub(super) fn backup(named: &Named, backup: &Backup) -> Value {
 pub(super) fn restoring(backup: &mut Value, told: Told<'_>) {
     let status = match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => "restoring",
-        Stage::Failed if told.state.status == Status::Failed => "error_restoring",
-        Stage::Done | Stage::Failed => return,
+        Stage::Failed => "error_restoring",
+        Stage::Done => return,
     };
     if let Some(backup) = backup.get_mut("backup").filter(|backup| backup.is_object()) {
         backup["status"] = json!(status);

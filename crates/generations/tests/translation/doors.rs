@@ -280,7 +280,7 @@ fn what_is_told_of_a_restore_has_the_documented_shape_in_every_state() {
             has_all_of(&log, "cbr.oplog.response", "/operation_log");
             let words = ["success", "failed", "running", "waiting"];
             assert!(words.contains(&log["operation_log"]["status"].as_str().unwrap()), "{log}");
-            let list = cbr.restored_list("", &[told, told], None).unwrap().body.unwrap();
+            let list = cbr.restored_list("", &[told, told], None, None).unwrap().body.unwrap();
             has_all_of(&list, "cbr.oplogs.response", "");
             has_all_of(&list, "cbr.oplogs.response", "/operation_logs/0");
             assert_eq!(list["operation_logs"][0], log["operation_log"]);

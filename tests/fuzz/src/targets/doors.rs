@@ -130,11 +130,11 @@ fn taken(door: &dyn Door, form: Form, request: &RestoreRequest, echo: Value) {
 /// A page of restores, among what a cloud has told of others.
 fn list(door: &dyn Door, named: &Named, query: &str, others: Option<&Value>) {
     let intent = some(named);
-    each(door, &intent, &|told| match door.restored_list(query, &[told, told], others.cloned()) {
+    each(door, &intent, &|told| match door.restored_list(query, &[told, told], Some("u"), others.cloned()) {
         Ok(answer) => {
             assert_eq!(answer.status, 200);
             is_json(answer.body.as_ref());
-            assert!(door.others(query, &[told, told]).is_ok(), "a query that is understood is understood twice");
+            assert!(door.others(query, &[told, told], Some("u")).is_ok(), "a query that is understood is understood twice");
         }
         Err(problem) => refused(door, &problem, false, &Value::String(query.to_owned())),
     });

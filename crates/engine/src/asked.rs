@@ -1,0 +1,145 @@
+//! What native doors show of restores that nobody follows: those that a process has forgotten the token of are read with
+//! the token of whoever asks, by whatever read of the dialect; and who asks with a token that reads nothing is told so.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use moka::future::Cache;
+use restore_generations::{Found, Reading};
+use restore_ledger::Entry;
+use restore_model::{Code, Intent, Problem, Status};
+use restore_upstream::TraceContext;
+
+use crate::Engine;
+use crate::access::Access;
+use crate::caller::Caller;
+use crate::parts;
+
+/// Restores that are read anew for one request, at most: what is read once is followed from then on, and the next
+/// request reads others.
+const AT_ONCE: usize = 16;
+/// How long a refused token is known as such.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// Whose token, for which project, at which upstream.
+type Key = (String, String, [u8; 32]);
+
+/// Tokens of callers that upstreams refused a moment ago.
+pub(crate) struct Refused(Cache<Key, ()>);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(10_000).time_to_live(REFUSED).build())
+    }
+}
+
+impl Refused {
+    /// Takes note of a reading that a token did not bring.
+    pub(crate) async fn note(&self, intent: &Intent, access: &Access, reading: &Reading) {
+        if let (Access::Token(token), Found::Unreadable { credential: true, .. }) = (access, &reading.found) {
+            self.0.insert(key(intent, token.digest()), ()).await;
+        }
+    }
+
+    fn knows(&self, intent: &Intent, caller: &Caller) -> bool {
+        let token = caller.token.as_ref();
+        token.is_some_and(|token| self.0.contains_key(&key(intent, token.digest())))
+    }
+}
+
+fn key(intent: &Intent, token: [u8; 32]) -> Key {
+    (intent.route.upstream.clone(), intent.request.project_id.to_string(), token)
+}
+
+impl Engine {
+    /// Restores that are about to be shown to a caller who may see them, as they stand: those that nobody follows are read
+    /// with this caller's token, a few of them per request.
+    ///
+    /// # Errors
+    /// [`Code::LedgerUnavailable`]; [`Code::CredentialMissing`] or [`Code::Unauthorized`] where one has not ended and it was
+    /// this caller's own token, or want of one, that it could not be read for: what is known of it is old, and a client
+    /// that is not told so reads it for ever.
+    pub async fn refresh_shown(
+        &self,
+        mut entries: Vec<Entry>,
+        caller: &Caller,
+        trace: Option<&TraceContext>,
+    ) -> Result<Vec<Entry>, Problem> {
+        let unread = entries.iter_mut().filter(|entry| self.is_unread(entry, caller)).take(AT_ONCE);
+        let reads: Vec<BoxFuture<'_, Result<(), Problem>>> = unread
+            .map(|entry| {
+                let read = self.refresh(entry.clone(), caller.token.clone(), trace.cloned());
+                async move {
+                    *entry = read.await?;
+                    Ok(())
+                }
+                .boxed()
+            })
+            .collect();
+        join_all(reads).await.into_iter().collect::<Result<(), Problem>>()?;
+        for entry in &entries {
+            self.readable_by(entry, caller).await?;
+        }
+        Ok(entries)
+    }
+
+    /// Whether a restore is read by nobody, and may be with what this caller has.
+    fn is_unread(&self, entry: &Entry, caller: &Caller) -> bool {
+        let whole = parts::tell(entry);
+        let goes_on = whole || matches!(entry.state.status, Status::Running | Status::Unknown);
+        if !goes_on || self.access(&entry.intent, caller.token.clone()).is_none() {
+            return false;
+        }
+        if self.0.refused.knows(&entry.intent, caller) {
+            return false;
+        }
+        let id = entry.intent.id;
+        let live = self.live();
+        let is_read =
+            |id| live.get(&id).is_some_and(|one| one.dispatching || one.followed && one.access.is_some());
+        if whole { !part_ids(entry).all(is_read) } else { !is_read(id) }
+    }
+
+    /// Whether what is known of a restore is not old for want of this caller's credential alone.
+    ///
+    /// # Errors
+    /// As [`Engine::refresh_shown`].
+    pub async fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+        if !parts::tell(entry) {
+            return self.is_readable_by(entry, caller);
+        }
+        for id in part_ids(entry) {
+            if let Some(part) = self.0.ledger.get(id).await.map_err(crate::unavailable)? {
+                self.is_readable_by(&part, caller)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+        let (state, intent) = (&entry.state, &entry.intent);
+        let waits = !state.status.is_final() && state.awaiting_credential;
+        if !waits || self.access(intent, None).is_some() || self.rules().routes.pinned(intent).is_none() {
+            return Ok(());
+        }
+        let name = &intent.route.upstream;
+        if caller.token.is_none() {
+            let detail = format!("upstream {name} is read with the caller's own token, and none came");
+            return Err(Problem::new(Code::CredentialMissing, detail));
+        }
+        if self.0.refused.knows(intent, caller) {
+            let detail = format!(
+                "upstream {name} refuses this token, so how restore {} stands cannot be read; nothing was changed",
+                intent.id
+            );
+            return Err(Problem::new(Code::Unauthorized, detail));
+        }
+        Ok(())
+    }
+}
+
+fn part_ids(whole: &Entry) -> impl Iterator<Item = restore_model::RestoreId> + '_ {
+    let parts = whole.intent.request.target.mappings().len();
+    (0..parts).map(|index| whole.intent.id.part(u16::try_from(index).unwrap_or(u16::MAX)))
+}
