@@ -105,6 +105,56 @@ async fn how_an_id_was_found_stands_in_the_history() {
     world.end().await;
 }
 
+/// CSBS refuses a protection run that is not the item's; so does its door, whoever restores.
+#[tokio::test]
+async fn a_checkpoint_that_is_not_the_items_is_refused_as_csbs_does() {
+    let world = World::with(settings()).await;
+    let (path, mut body) = native::request("csbs-v1", "server");
+    let right = body["restore"]["checkpoint_id"].clone();
+    body["restore"]["checkpoint_id"] = json!("99aa22bb-33cc-44dd-95ee-66ff77008811");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(answer.text().contains("is not the one of backup"), "{}", answer.text());
+    assert!(world.sent().await.is_empty());
+    body["restore"]["checkpoint_id"] = right;
+    assert_eq!(world.post(&path, &body).await.status, 200);
+    world.end().await;
+}
+
+/// What a policy closes to a caller is not read for it either, with the gateway's own credential.
+#[tokio::test]
+async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
+    let held = MOVED.replace("\nendpoint", "\ncredential = \"robot\"\nendpoint");
+    for (policy, may) in
+        [("upstreams = [\"cbr\"]", false), ("upstreams = [\"cbr\", \"csbs\"]", true), ("", true)]
+    {
+        let key = "rgk_program-0123456789abcdef0123456789abcdef";
+        let callers = format!(
+            "[[callers]]\nname = \"program\"\nkind = \"api-key\"\nhash = \"{}\"\n\
+             [[policies]]\ncallers = [\"program\"]\nallow = [\"restore\", \"check\", \"read\"]\n{policy}\n",
+            crate::callers::hash(key)
+        );
+        let settings = settings_of(&held).and(&callers).robot();
+        let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+        let (path, body) = native::request("csbs-v1", "server");
+        let headers = [("content-type", "application/json"), ("x-api-key", key)];
+        let answer = world.http.send(http::Method::POST, &world.url(&path), &headers, body.to_string()).await;
+        let arrived = world.arrived().await;
+        let read = arrived
+            .iter()
+            .any(|seen| seen["path"].as_str().is_some_and(|path| path.contains("/checkpoint_items/")));
+        assert_eq!((answer.status, read), (if may { 200 } else { 400 }, may), "{policy}: {}", answer.text());
+        assert_eq!(world.sent().await.len(), usize::from(may), "{policy}");
+        if !may {
+            for word in ["backup_unresolved", "may not know what upstream csbs has", "nothing was sent"] {
+                assert!(answer.text().contains(word), "{word} in {}", answer.text());
+            }
+            assert!(!answer.text().contains(ids::SERVER), "{}", answer.text());
+        }
+        world.end().await;
+    }
+}
+
 /// The same id for another server, and for the same one at another time: neither is restored, and what is restored is the
 /// backup that is proven to be the same.
 #[tokio::test]
