@@ -41,6 +41,7 @@ use tokio_util::task::TaskTracker;
 
 mod access;
 mod agenda;
+mod anew;
 mod around;
 mod budget;
 mod caller;
