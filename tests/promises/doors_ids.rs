@@ -1,16 +1,13 @@
 //! What a backup is called by the generation that carries its restore out: on proof, or not at all. A wrong id would
 //! overwrite disks with something else.
 
-use std::process::Output;
-
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::doors::{DOORS, native};
 
 /// CSBS is what programs speak, and CBR restores.
-const MOVED: &str = r#"
+pub(crate) const MOVED: &str = r#"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
@@ -42,11 +39,11 @@ upstream = "cbr"
 /// When CSBS says that it made the server's backup.
 const MADE: &str = "2026-11-21T01:20:37.277880";
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     settings_of(MOVED)
 }
 
-fn settings_of(upstreams: &str) -> Settings {
+pub(crate) fn settings_of(upstreams: &str) -> Settings {
     Settings::default().routes(upstreams).and(DOORS)
 }
 
@@ -103,6 +100,56 @@ async fn how_an_id_was_found_stands_in_the_history() {
         assert!(said.contains(step), "{step} in {said}");
     }
     world.end().await;
+}
+
+/// CSBS refuses a protection run that is not the item's; so does its door, whoever restores.
+#[tokio::test]
+async fn a_checkpoint_that_is_not_the_items_is_refused_as_csbs_does() {
+    let world = World::with(settings()).await;
+    let (path, mut body) = native::request("csbs-v1", "server");
+    let right = body["restore"]["checkpoint_id"].clone();
+    body["restore"]["checkpoint_id"] = json!("99aa22bb-33cc-44dd-95ee-66ff77008811");
+    let answer = world.post(&path, &body).await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(answer.text().contains("is not the one of backup"), "{}", answer.text());
+    assert!(world.sent().await.is_empty());
+    body["restore"]["checkpoint_id"] = right;
+    assert_eq!(world.post(&path, &body).await.status, 200);
+    world.end().await;
+}
+
+/// What a policy closes to a caller is not read for it either, with the gateway's own credential.
+#[tokio::test]
+async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
+    let held = MOVED.replace("\nendpoint", "\ncredential = \"robot\"\nendpoint");
+    for (policy, may) in
+        [("upstreams = [\"cbr\"]", false), ("upstreams = [\"cbr\", \"csbs\"]", true), ("", true)]
+    {
+        let key = "rgk_program-0123456789abcdef0123456789abcdef";
+        let callers = format!(
+            "[[callers]]\nname = \"program\"\nkind = \"api-key\"\nhash = \"{}\"\n\
+             [[policies]]\ncallers = [\"program\"]\nallow = [\"restore\", \"check\", \"read\"]\n{policy}\n",
+            crate::callers::hash(key)
+        );
+        let settings = settings_of(&held).and(&callers).robot();
+        let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+        let (path, body) = native::request("csbs-v1", "server");
+        let headers = [("content-type", "application/json"), ("x-api-key", key)];
+        let answer = world.http.send(http::Method::POST, &world.url(&path), &headers, body.to_string()).await;
+        let arrived = world.arrived().await;
+        let read = arrived
+            .iter()
+            .any(|seen| seen["path"].as_str().is_some_and(|path| path.contains("/checkpoint_items/")));
+        assert_eq!((answer.status, read), (if may { 200 } else { 400 }, may), "{policy}: {}", answer.text());
+        assert_eq!(world.sent().await.len(), usize::from(may), "{policy}");
+        if !may {
+            for word in ["backup_unresolved", "may not know what upstream csbs has", "nothing was sent"] {
+                assert!(answer.text().contains(word), "{word} in {}", answer.text());
+            }
+            assert!(!answer.text().contains(ids::SERVER), "{}", answer.text());
+        }
+        world.end().await;
+    }
 }
 
 /// The same id for another server, and for the same one at another time: neither is restored, and what is restored is the
@@ -409,76 +456,5 @@ async fn the_table_of_ids_counts_and_is_read_again() {
     };
     crate::doors::follow(&world, "csbs-v1", &path, &answer).await;
     assert_eq!(world.sent().await.len(), 1);
-    world.end().await;
-}
-
-async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output {
-    std::fs::write(file, settings().toml(&world.clouds.url())).expect("a file");
-    Command::new(restore_tests::binary())
-        .args(["ids", "resolve", "--config", &file.display().to_string(), "--dialect", "csbs-v1"])
-        .args(["--project", ids::PROJECT, "--to", "cbr", "--format", "json"])
-        .args(more)
-        .env_remove("RESTORE_GATEWAY_TOKEN")
-        .output()
-        .await
-        .expect("the binary runs")
-}
-
-/// `ids resolve` shows what a restore would go by, sends nothing, and ends as a restore would.
-#[tokio::test]
-async fn what_an_id_would_be_is_shown_beforehand() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("gateway.toml");
-    let world = World::with(settings()).await;
-    let token = ["--token", ids::TOKEN];
-    let said = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
-
-    let more = [&token[..], &[ids::CSBS_ITEM, "--disk", ids::SYSTEM.0]].concat();
-    let output = resolve(&world, &file, &more).await;
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let shown = said(&output);
-    assert_eq!(shown["names"], json!({"backup_id": ids::CBR_BACKUP, "disks": [ids::SYSTEM.0]}));
-    let ways: Vec<&str> =
-        shown["steps"].as_array().into_iter().flatten().filter_map(|step| step["way"].as_str()).collect();
-    assert_eq!(ways, ["home", "table", "same_id", "match", "disks"]);
-
-    let unknown = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d70";
-    let output = resolve(&world, &file, &[&token[..], &[unknown]].concat()).await;
-    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said(&output)["problem"]["code"], "backup_unresolved");
-
-    // Without a token nobody can be asked.
-    let output = resolve(&world, &file, &[ids::CSBS_ITEM]).await;
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(world.sent().await.is_empty());
-    world.end().await;
-}
-
-/// The home takes the program's token and the worker has a credential of the gateway's own: each is asked with what it
-/// takes. Without a token nobody can ask the home, and nothing is sent.
-#[tokio::test]
-async fn the_home_is_asked_with_the_programs_token_and_the_worker_with_the_gateways() {
-    let held =
-        MOVED.replacen("generation = \"cbr-v3\"", "generation = \"cbr-v3\"\ncredential = \"robot\"", 1);
-    let settings = settings_of(&held).robot();
-    let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
-    let (path, body) = native::request("csbs-v1", "server");
-    let json = [("content-type", "application/json")];
-    let without = world.http.send(http::Method::POST, &world.url(&path), &json, body.to_string()).await;
-    assert_eq!(without.status, 400, "{}", without.text());
-    assert!(world.sent().await.is_empty());
-    let answer = world.post(&path, &body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(world.applied().await.len(), 1);
-    let arrived = world.arrived().await;
-    let with = |part: &str| {
-        let seen =
-            arrived.iter().filter(|seen| seen["path"].as_str().is_some_and(|path| path.contains(part)));
-        seen.map(|seen| seen["headers"]["x-auth-token"].clone()).collect::<Vec<_>>()
-    };
-    let home = with("/checkpoint_items/");
-    assert!(!home.is_empty() && home.iter().all(|token| token == ids::TOKEN), "{home:?}");
-    let worker = with("/v3/");
-    assert!(worker.iter().all(|token| token != ids::TOKEN), "{worker:?}");
     world.end().await;
 }

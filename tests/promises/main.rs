@@ -38,6 +38,7 @@ mod floods;
 mod framing;
 mod hostile_input;
 mod hostile_load;
+mod ids_shown;
 mod issuers;
 mod life;
 mod limits;

@@ -75,6 +75,39 @@ async fn what_went_around_is_asked_for_again_and_done_once() {
     world.end().await;
 }
 
+/// A check and a preview are about the restore that would be made: by the way that is left, once it is known that the
+/// generation is closed.
+#[tokio::test]
+async fn questions_are_answered_for_the_way_that_a_restore_would_take() {
+    let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
+    let no = json!({"restorable": [{"resource_id": ids::SERVER, "result": false,
+        "error_code": "BackupService.4008", "error_msg": "closed"}]});
+    // In the negative, or not at all; and through the API, or as old programs ask.
+    for answer in [json!({"status": 200, "body": no}), json!({"status": 400, "body": said})] {
+        let world = closed("BackupService.4008", Settings::default()).await;
+        let action = json!({"method": "POST", "path": "/v1/*/providers/*/resources/action"});
+        world.faults(json!([{"match": action, "answer": answer, "times": 0}])).await;
+        let request = requests::csbs_server();
+        let preview = async || world.post("/api/v1/restore-previews", &request).await.json();
+        let before = preview().await;
+        assert_eq!(before["route"]["upstream"], "csbs", "nobody knows yet: {before}");
+        let check = world.post("/api/v1/restore-checks", &request).await;
+        assert_eq!(check.status, 200, "{}", check.text());
+        let check = check.json();
+        assert_eq!((&check["restorable"], &check["upstream"]), (&json!(true), &json!("cbr")), "{check}");
+        let after = preview().await;
+        assert_eq!(after["route"]["upstream"], "cbr", "{after}");
+        let (path, body) = native::request("csbs-v1", "server");
+        let native = json!({"dialect": "csbs-v1", "method": "POST", "path": path.trim_start_matches("/csbs"), "body": body});
+        let shown = world.post("/api/v1/native-previews", &native).await.json();
+        assert_eq!(shown["route"]["upstream"], "cbr", "{shown}");
+        let done = world.submit(&request).await;
+        assert_eq!(done.status, 202, "{}", done.text());
+        assert_eq!(done.json()["upstream"]["name"], "cbr");
+        world.end().await;
+    }
+}
+
 /// Told once, the closed generation is not asked for every restore.
 #[tokio::test]
 async fn a_closed_generation_is_asked_once() {

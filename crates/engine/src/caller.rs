@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use restore_ledger::Entry;
-use restore_model::{Code, Problem, ProjectId, RestoreId, RestoreRequest};
+use restore_model::{Code, Origin, Problem, ProjectId, RestoreId, RestoreRequest};
 use restore_upstream::Token;
 
-use crate::Engine;
 use crate::grant::Grant;
+use crate::route::Plan;
+use crate::{Engine, names};
 
 /// What can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +281,28 @@ impl Engine {
                           project and this upstream, not for certain targets of it";
             Problem { detail: format!("{}: {detail}", denied.detail), ..denied }
         })
+    }
+
+    /// Where a request comes from, for a caller who may know what its home has: who may read a project there, or may
+    /// have this very request carried out or looked into there. For anybody else the home is closed. It is asked only
+    /// where another generation may carry the request out.
+    pub(crate) fn home_for(
+        &self,
+        caller: &Caller,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        plan: &Plan,
+    ) -> Option<Origin> {
+        let mut origin = origin?.clone();
+        let asked = names::differ(Some(&origin), plan) || plan.on_retired.is_some();
+        if let Some(home) = origin.upstream.as_deref().filter(|_| asked) {
+            let reads = [Action::Read, Action::ReadAny];
+            let goes = [Action::Restore, Action::Check].map(|action| caller.may(action, request, Some(home)));
+            let allowed = caller.may_with_project(&reads, &request.project_id, home) || goes.contains(&true);
+            let on = On { request: Some(request), upstream: Some(home), restore: None };
+            origin.closed = self.decide(caller, Action::Read, on, allowed).is_err();
+        }
+        Some(origin)
     }
 
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.

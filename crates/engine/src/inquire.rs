@@ -2,8 +2,8 @@
 //! upstream express.
 
 use restore_generations::{
-    Answer, Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Step, Unread, door,
-    matrix,
+    Answer, Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Reply, Step, Unread,
+    door, matrix,
 };
 use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Engine;
 use crate::access::{Access, whose};
+use crate::around;
 use crate::caller::{Action, Caller};
 use crate::names;
 use crate::parts;
@@ -76,6 +77,27 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
         let plan = self.permitted_plan(caller, Action::Check, request, origin)?;
+        let origin = self.home_for(caller, request, origin, &plan);
+        let asks = (caller, Action::Check);
+        let (plan, origin) = self.way_now(asks, request, origin.as_ref(), plan)?;
+        match Box::pin(self.check_by(request, origin.as_ref(), &plan, caller, trace.clone())).await {
+            Err(refused) => {
+                let (plan, origin) = self.way_after(refused, asks, request, origin.as_ref(), &plan).await?;
+                Box::pin(self.check_by(request, Some(&origin), &plan, caller, trace)).await
+            }
+            report => report,
+        }
+    }
+
+    /// Asks by this way; one that is closed to the project is an error where there is another.
+    async fn check_by(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        plan: &Plan,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<CheckReport, Problem> {
         let Some(access) = Access::to(&plan.upstream, caller.token.clone()) else {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
@@ -85,14 +107,14 @@ impl Engine {
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
         let mut unasked = None;
-        let parts = parts::apart(&plan, request);
+        let parts = parts::apart(plan, request);
         // What is restored disk by disk has no one backup there.
         let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
         for request in parts {
-            let named = Box::pin(self.own_names(&request, origin, &plan, &with)).await?;
+            let named = Box::pin(self.own_names(&request, origin, plan, &with)).await?;
             let request = named.map_or(request, |named| named.request);
             source = source.map(|_| request.source.backup_id.clone());
-            let known = self.known(&plan, &request).await;
+            let known = self.known(plan, &request).await;
             let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };
             let mut reads = Reads::counted(&lane.budget);
             let done =
@@ -100,18 +122,19 @@ impl Engine {
             let Some(done) = done else {
                 return Err(Problem::new(Code::Internal, "the reads of a check did not come to an end"));
             };
-            // A refused credential answers nothing at all.
-            if let Some(refused) = reads
-                .answers
-                .iter()
-                .filter_map(|answer| answer.as_ref().ok())
-                .find(|reply| reply.status == 401)
-            {
-                return Err(whose(restore_generations::classify(refused).into_problem(), &plan.upstream));
+            let refusal = |reply: &Reply| {
+                let problem = restore_generations::classify(reply).into_problem();
+                // A refused credential answers nothing at all, and neither does a closed generation.
+                let closed = problem.code == Code::GenerationRetired && plan.on_retired.is_some();
+                (reply.status == 401 || closed).then(|| whose(problem, &plan.upstream))
+            };
+            let said = || done.iter().find_map(around::says_closed).filter(|_| plan.on_retired.is_some());
+            if let Some(refused) = reads.answers.iter().flatten().find_map(refusal).or_else(said) {
+                return Err(refused);
             }
             if done.iter().any(|check| check.result == CheckResult::NotRun) {
                 unasked =
-                    unasked.or_else(|| reads.answers.iter().find_map(|answer| unanswered(answer, &plan)));
+                    unasked.or_else(|| reads.answers.iter().find_map(|answer| unanswered(answer, plan)));
             }
             checks.extend(done);
         }
@@ -131,7 +154,7 @@ impl Engine {
                 read.ok().and_then(|reply| generation.backup(&reply))
             }
         };
-        let (upstream, generation) = (plan.pin.upstream, generation.name());
+        let (upstream, generation) = (plan.pin.upstream.clone(), generation.name());
         Ok(CheckReport { restorable, upstream, generation, checks, unasked, backup })
     }
 
@@ -150,7 +173,8 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Preview, Problem> {
         let plan = self.permitted_plan(caller, Action::Preview, request, origin)?;
-        let strange = origin.filter(|origin| names::differ(Some(origin), &plan));
+        let (plan, origin) = self.way_now((caller, Action::Preview), request, origin, plan)?;
+        let strange = origin.as_ref().filter(|origin| names::differ(Some(origin), &plan));
         let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
         let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
         let mut known = self.known(&plan, request).await;

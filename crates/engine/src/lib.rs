@@ -3,23 +3,25 @@
 //!
 //! | module | verb |
 //! |---|---|
-//! | `caller` | who asks, and what they may |
+//! | `caller`, `grant` | who asks, and what they may |
 //! | [`route`] | which upstream does it, and why |
 //! | `submit` | take a restore in, once |
-//! | `dispatch` | look first, write it down, send it, write down what came of it |
+//! | `around` | the way that is left where a generation is closed to a project |
+//! | `dispatch`, `record` | look first, write it down, send it while that is allowed, write down what came of it |
 //! | `names` | what another generation's request is called by the one that carries it out |
 //! | `parts` | a server disk by disk, where the upstream restores disks alone |
 //! | `settle` | what a reading means for a state: a pure function |
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
-//! | `recover` | take up what an earlier or another process left, and keep the ledger small |
+//! | `recover`, `anew` | take up what an earlier or another process left, and keep the ledger small |
 //! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
 //! | `asked` | what native doors show of restores that nobody follows |
 //! | `operate` | what only a person decides |
+//! | `jumps` | how far the wall clock was set forward, so that no window ends early |
 //! | [`crash`] | where tests have the process killed |
 //! | `inquire` | check, preview, capabilities |
 //! | `list` | the restores that a caller may see |
-//! | `ways` | routes and manners of work as they now are, and upstreams as they were |
+//! | `ways`, `policy` | routes and manners of work as they now are, and upstreams as they were |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
@@ -42,6 +44,8 @@ use tokio_util::task::TaskTracker;
 
 mod access;
 mod agenda;
+mod anew;
+mod around;
 mod asked;
 mod budget;
 mod caller;
@@ -58,6 +62,7 @@ mod operate;
 mod parts;
 mod pass_on;
 mod passed;
+mod policy;
 mod record;
 mod recover;
 mod replay;
@@ -75,6 +80,7 @@ pub use inquire::{CheckReport, Preview, cell};
 pub use list::Page;
 pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
 pub use operate::Resolution;
+pub use policy::Policy;
 pub use route::{Idempotency, Match, Plan, Route, Routes};
 pub use submit::{Refusal, Submission, Submitted};
 
@@ -82,34 +88,6 @@ pub use submit::{Refusal, Submission, Submitted};
 const KEY_COUNT: Duration = Duration::from_secs(30);
 /// How long it is believed that an upstream is closed to a project.
 const CLOSED: Duration = Duration::from_secs(600);
-
-/// How the engine goes about its work.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// How long a submit waits for the upstream's answer before it says `submitting`.
-    pub answer: Duration,
-    /// How long nobody may carry on with a restore that was not sent before it expires.
-    pub unsent: Duration,
-    /// Between two reads of one restore; `None` is the generation's own rhythm.
-    pub interval: Option<Duration>,
-    /// How long what was read on demand counts as fresh.
-    pub status_cache: Duration,
-    /// How long absence must last before a restore counts as not applied, past the send's deadline.
-    pub settle: Duration,
-    /// How long a state that never changed still counts as not begun.
-    pub grace: Duration,
-    /// How long an unknown outcome is looked into before a person is asked.
-    pub unknown: Duration,
-    /// Longest time of one send.
-    pub send: Duration,
-    /// Idempotency keys that one caller may have at once.
-    pub keys_per_caller: usize,
-    /// How long ended restores are kept; `None` for ever.
-    pub retention: Option<Duration>,
-    /// How often it is looked for restores that another process left behind, and for what is to be
-    /// forgotten, where the ledger is shared.
-    pub patrol: Duration,
-}
 
 /// Who wants to know what was written down: metrics and logs.
 pub trait Witness: Send + Sync + 'static {

@@ -40,11 +40,11 @@ impl Engine {
         }
         self.learn_of_recovery().await?;
         let count = self.take_over().await?;
-        tasks.spawn(self.clone().tidy());
+        self.keep("tidy", Self::tidy);
         if self.0.ledger.is_shared() {
             let position = self.0.ledger.position().await?;
-            tasks.spawn(self.clone().patrol());
-            tasks.spawn(self.clone().listen(position));
+            self.keep("patrol", Self::patrol);
+            self.keep("listen", move |engine| engine.listen(position));
         }
         Ok(count)
     }

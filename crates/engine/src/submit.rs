@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::around::closed;
 use crate::caller::{Action, Caller};
 use crate::record::Hold;
-use crate::route::{CANONICAL, Idempotency, Plan};
+use crate::route::{Idempotency, Plan};
 use crate::{Engine, crash, names, number, trace_ids, unavailable};
 
 /// Stands for the restore that is made instead of a refused one, among the names that follow from that one's.
@@ -87,12 +88,13 @@ impl Engine {
     /// # Errors
     /// Every refusal before anything is sent. What the upstream refuses is not an error here: the
     /// restore then exists and is `rejected`.
-    pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
+    pub async fn submit(&self, mut submission: Submission) -> Result<Submitted, Refusal> {
         let Submission { request, caller, origin, .. } = &submission;
         let plan = self.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
+        submission.origin = self.home_for(caller, request, origin.as_ref(), &plan);
         let known = closed(&plan, &submission.request);
         // One wait for both ways: whoever asks is answered in the time that is promised.
         let until = Instant::now() + self.rules().policy.answer;
@@ -121,21 +123,10 @@ impl Engine {
         plan: &Plan,
         instead_of: Option<RestoreId>,
     ) -> Result<(Submission, Plan), Problem> {
-        let Some(around) = plan.around() else { return Ok((submission, plan.clone())) };
-        let Submission { request, caller, .. } = &submission;
-        self.permit(caller, Action::Restore, request, Some(around.upstream.name()))?;
-        if around.upstream.generation().capability(request.target.kind()).verdict == Expressible::Impossible {
-            around.upstream.generation().encode(request, &Known::default())?;
-        }
-        let origin = submission.origin.clone().or_else(|| {
-            Some(Origin {
-                dialect: CANONICAL.to_owned(),
-                generation: plan.pin.generation.clone(),
-                upstream: Some(plan.pin.upstream.clone()),
-                echo: serde_json::Value::Null,
-            })
-        });
-        Ok((Submission { origin, instead_of, ..submission }, around))
+        let Submission { request, caller, origin, .. } = &submission;
+        let around = self.way_around((caller, Action::Restore), request, origin.as_ref(), plan)?;
+        let Some((around, origin)) = around else { return Ok((submission, plan.clone())) };
+        Ok((Submission { origin: Some(origin), instead_of, ..submission }, around))
     }
 
     /// Takes a restore in, by this way.
@@ -400,11 +391,6 @@ impl Engine {
         };
         self.wait_while(id, until, open).await
     }
-}
-
-/// What is remembered of an upstream that is closed to a project.
-fn closed(plan: &Plan, request: &RestoreRequest) -> (String, String) {
-    (plan.pin.upstream.clone(), request.project_id.to_string())
 }
 
 fn busy(holder: &Entry, caller: &Caller) -> Refusal {

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use restore_model::{Code, Problem, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -185,6 +187,12 @@ fn authorities(settings: &Settings) -> Vec<PathBuf> {
     upstreams.chain(credentials).chain(callers).flatten().cloned().collect()
 }
 
+/// A load; one that panics is refused as any other that fails, and the next one may do better.
+async fn caught<T>(load: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let fault = "the gateway has a fault of its own, which its log tells; the settings in effect stay";
+    AssertUnwindSafe(load).catch_unwind().await.unwrap_or_else(|_| Err(fault.to_owned()))
+}
+
 impl Loader {
     /// Loads whenever it is asked to, and when the file has changed and two looks in a row have seen the same.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
@@ -216,7 +224,7 @@ impl Loader {
             // What is swapped is swapped at once, after all that can take its time.
             let loaded = tokio::select! {
                 () = stop.cancelled() => return,
-                loaded = self.load() => loaded,
+                loaded = caught(self.load()) => loaded,
             };
             self.tell(&loaded);
             if let Some(answer) = answer {
@@ -303,5 +311,17 @@ impl Loader {
             Ok(Loaded::Same) => "same",
             Err(_) => "refused",
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_load_that_panics_is_a_load_that_is_refused() {
+        let refused: Result<(), _> = caught(async { panic!("for a test") }).await;
+        assert!(refused.is_err_and(|why| why.contains("the settings in effect stay")));
+        assert_eq!(caught(async { Ok(1) }).await, Ok(1));
     }
 }

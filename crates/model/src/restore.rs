@@ -107,6 +107,9 @@ pub struct Origin {
     /// The upstream of that generation that the door passes reads on to, where it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<String>,
+    /// Whether whoever asked may not know what that upstream has: it is not asked for them then.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub closed: bool,
     /// What the canonical request has no place for and the door's answers repeat.
     #[serde(skip_serializing_if = "Value::is_null", default)]
     pub echo: Value,

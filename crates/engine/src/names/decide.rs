@@ -16,6 +16,8 @@ pub struct Asked {
     pub project_id: ProjectId,
     /// The backup, as the caller's generation calls it.
     pub backup_id: Id,
+    /// The protection run that it is said to be of, where the caller's generation has such.
+    pub checkpoint_id: Option<Id>,
     /// What is restored of it.
     pub kind: TargetKind,
     /// What it is restored onto, where that is known.
@@ -31,6 +33,7 @@ impl Asked {
         Self {
             project_id: request.project_id.clone(),
             backup_id: request.source.backup_id.clone(),
+            checkpoint_id: request.source.checkpoint_id.clone(),
             kind: request.target.kind(),
             target: Some(request.target.id().clone()),
             disks: request.target.mappings().iter().map(|mapping| mapping.backup_id.clone()).collect(),
@@ -80,6 +83,19 @@ pub(super) fn paired(asked: &Asked, to: &Id, ours: Option<&Backup>) -> Result<St
             Err(format!("the table says {to}, which is a backup of another kind"))
         }
         Some(_) => Ok(format!("{id} is {to} by the operator's table")),
+    }
+}
+
+/// What is wrong with the protection run that the request names, where the caller's own generation tells which it is: it
+/// would refuse the request, too.
+pub(super) fn checkpoint(asked: &Asked, home: &Home) -> Result<(), String> {
+    let theirs = home.told().and_then(|theirs| theirs.checkpoint_id.as_deref());
+    match (&asked.checkpoint_id, theirs) {
+        (Some(given), Some(theirs)) if !is(given, theirs) => {
+            let id = &asked.backup_id;
+            Err(format!("checkpoint {given} is not the one of backup {id}; nothing was sent"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -291,6 +307,7 @@ mod tests {
         Asked {
             project_id: "0a1b2c3d4e5f60718293a4b5c6d7e8f9".parse().unwrap(),
             backup_id: id("b"),
+            checkpoint_id: None,
             kind,
             target: Some(id("s")),
             disks: if kind == TargetKind::Server { vec![id("d1"), id("d2")] } else { Vec::new() },
@@ -320,6 +337,20 @@ mod tests {
         }
         let other = Backup { created_at: None, ..ours };
         refused(same_id(&asked, &theirs, Some(&other)), "no time");
+    }
+
+    #[test]
+    fn a_run_that_home_knows_to_be_another_is_refused() {
+        let mut asked = asked(TargetKind::Server);
+        let told = Backup { checkpoint_id: Some("C0-FFEE".to_owned()), ..backup("b", TIME, ["d1", "d2"]) };
+        let silent = Home::Silent("closed".to_owned());
+        for (given, right) in [(None, true), (Some("c0ffee"), true), (Some("c0ffef"), false)] {
+            asked.checkpoint_id = given.map(id);
+            assert_eq!(checkpoint(&asked, &Home::Tells(Box::new(told.clone()))).is_ok(), right, "{given:?}");
+            assert!(checkpoint(&asked, &silent).is_ok());
+            let untold = Backup { checkpoint_id: None, ..told.clone() };
+            assert!(checkpoint(&asked, &Home::Tells(Box::new(untold))).is_ok());
+        }
     }
 
     #[test]

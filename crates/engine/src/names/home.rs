@@ -28,6 +28,8 @@ pub(super) enum Heard {
     SeveralUpstreams,
     /// The upstream was taken out of the settings since the restore was accepted.
     TakenOut,
+    /// Whoever asks may not know what the upstream has: it was not asked.
+    NotAllowed,
     /// Nothing to ask with: it takes the caller's token, and there is none.
     NoToken,
     /// The settings leave no way to ask: there is no endpoint.
@@ -74,6 +76,7 @@ impl Heard {
             Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
             Self::SeveralUpstreams => (Follows::Never, "name the one to ask in doors[].upstream"),
             Self::TakenOut => (Follows::Never, "ask again: the settings have changed"),
+            Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
             Self::NoToken => {
                 (Follows::Never, "send a token that it takes, give that upstream a credential of its own")
             }
@@ -217,6 +220,7 @@ mod tests {
             (Heard::NoSuchApi, ByRequest),
             (Heard::SeveralUpstreams, Never),
             (Heard::TakenOut, Never),
+            (Heard::NotAllowed, Never),
             (Heard::NoToken, Never),
             (Heard::NoWay, Never),
             (Heard::OutOfScope, Never),

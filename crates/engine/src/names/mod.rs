@@ -165,6 +165,7 @@ impl Engine {
             }
         };
         steps.push(Step { way: "home", found: home.told().is_some(), detail });
+        decide::checkpoint(asked, &home).map_err(|why| Problem::new(Code::BackupNotFound, why))?;
         let ours = self.find_ours(search, &home, steps).await?;
         let backup_id = ours.id.parse::<Id>().map_err(|_| {
             note(steps, "match", Err("its id is no id".to_owned()));
@@ -203,6 +204,10 @@ impl Engine {
             let what = format!("{} are of {}", names.join(" and "), origin.generation);
             return Home::untold(Heard::SeveralUpstreams, &what, None);
         };
+        if origin.closed {
+            let what = format!("this caller may not know what upstream {name} has");
+            return Home::untold(Heard::NotAllowed, &what, None);
+        }
         let Some(upstream) = routes.upstream(name) else {
             let what = format!("upstream {name} is not configured any more");
             return Home::untold(Heard::TakenOut, &what, None);

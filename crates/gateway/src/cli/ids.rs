@@ -97,7 +97,7 @@ pub(super) async fn run(command: Ids) -> ExitCode {
         None => door.targets().first().copied().unwrap_or(TargetKind::Server),
     };
     let Resolve { project, id, disks, target, .. } = options;
-    let asked = Asked { project_id: project, backup_id: id, kind, target, disks };
+    let asked = Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
     let sought = engine.seek_names(&asked, &crate::doors::origin(&settings, door), &options.to, token).await;

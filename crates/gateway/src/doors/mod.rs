@@ -253,6 +253,7 @@ pub(crate) fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
         dialect: door.dialect().to_owned(),
         generation: door.generation().to_owned(),
         upstream: upstream.or_else(|| the_only_one(settings, door.generation())),
+        closed: false,
         echo: serde_json::Value::Null,
     }
 }

@@ -108,6 +108,7 @@ pub(super) fn origin(at: &AtDoor, echo: Value) -> Origin {
         dialect: door.dialect().to_owned(),
         generation: door.generation().to_owned(),
         upstream: at.door.upstream.clone(),
+        closed: false,
         echo,
     }
 }

@@ -149,6 +149,7 @@ fn intent(request: &RestoreRequest, door: &dyn Door, echo: Value) -> Intent {
             dialect: door.dialect().to_owned(),
             generation: door.generation().to_owned(),
             upstream: None,
+            closed: false,
             echo,
         }),
         part_of: None,

@@ -79,6 +79,7 @@ async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: A
         dialect: "vbs-v2".to_owned(),
         generation: "vbs-v2".to_owned(),
         upstream: None,
+        closed: false,
         echo: serde_json::Value::Null,
     });
     assert_eq!(ledger.accept(at_a_door).await.unwrap(), Accept::KeyConflict(first.intent.id));

@@ -117,6 +117,7 @@ fn taken(door: &dyn Door, form: Form, request: &RestoreRequest, echo: Value) {
         dialect: door.dialect().to_owned(),
         generation: door.generation().to_owned(),
         upstream: None,
+        closed: false,
         echo,
     });
     each(door, &intent, &|told| {
