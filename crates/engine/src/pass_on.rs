@@ -217,6 +217,7 @@ impl Engine {
         }
         Ok(())
     }
+
     /// Whether a refusal was the answer to the request. Later than that, the request had been answered as taken.
     fn was_refused_at_once(&self, entry: &Entry) -> bool {
         let took = entry.state.finished_at.map_or(0, |end| end.micros_since(entry.intent.created_at));
