@@ -163,7 +163,8 @@ async fn no_segment_leads_out_of_the_project_that_policies_are_asked_about() {
         );
         raw.send(head).await;
         let answer = raw.answer().await.expect("an answer");
-        assert_eq!(answer.status, 400, "{path}");
+        // No path of the dialect, or no path at all.
+        assert!([400, 404].contains(&answer.status), "{path}: {}", answer.status);
     }
     for request in world.arrived().await {
         if request["path"].to_string().contains(OTHER) {
