@@ -192,6 +192,27 @@ async fn a_replica_that_falls_silent_loses_what_it_held() {
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
+/// Has each commit that writes restores in this manner take a second.
+async fn commit_slowly(url: &LedgerUrl, manner: &str) {
+    let slowly = format!(
+        "create function slowly() returns trigger language plpgsql as
+           'begin perform pg_sleep(1); return null; end';
+         create constraint trigger slowly after {manner} on restores deferrable initially deferred
+           for each row execute function slowly()"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(slowly)).execute(&mut raw(url).await).await.unwrap();
+}
+
+/// Until one of those is under way.
+async fn until_it_commits(url: &LedgerUrl) {
+    let committing = "select count(*) from pg_stat_activity
+        where datname = current_database() and query ilike 'commit' and wait_event = 'PgSleep'";
+    until("it commits", || async {
+        sqlx::query_scalar::<_, i64>(committing).fetch_one(&mut raw(url).await).await.unwrap() == 1
+    })
+    .await;
+}
+
 /// The answer to a commit is lost. Nobody works on what came in by it, so it must not stay held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_in_unheard_is_free() {
@@ -199,23 +220,14 @@ async fn what_came_in_unheard_is_free() {
     let detour = detour(&url).await;
     let deaf = open(&detour.url, OpenOptions::default()).await.unwrap();
     let other = open(&url, OpenOptions::default()).await.unwrap();
-    let slowly = "create function slowly() returns trigger language plpgsql as
-          'begin perform pg_sleep(1); return null; end';
-        create constraint trigger slowly after insert on restores deferrable initially deferred
-          for each row execute function slowly()";
-    sqlx::raw_sql(slowly).execute(&mut raw(&url).await).await.unwrap();
+    commit_slowly(&url, "insert").await;
     let new = ask("ann", Some("k"), volume("v1"), 0);
     let id = new.intent.id;
     let asked = tokio::spawn({
         let (deaf, new) = (Arc::clone(&deaf), new.clone());
         async move { deaf.accept(new).await }
     });
-    let committing = "select count(*) from pg_stat_activity
-        where datname = current_database() and query = 'commit' and wait_event = 'PgSleep'";
-    until("it commits", || async {
-        sqlx::query_scalar::<_, i64>(committing).fetch_one(&mut raw(&url).await).await.unwrap() == 1
-    })
-    .await;
+    until_it_commits(&url).await;
     detour.sever.notify_waiters();
     let unheard = asked.await.unwrap();
     assert!(matches!(unheard, Err(LedgerError::Unavailable(_))), "{unheard:?}");
@@ -239,21 +251,12 @@ async fn what_was_claimed_unheard_is_claimed_again() {
     let detour = detour(&url).await;
     let deaf = open(&detour.url, OpenOptions::default()).await.unwrap();
     let other = open(&url, OpenOptions::default()).await.unwrap();
-    let slowly = "create function slowly() returns trigger language plpgsql as
-          'begin perform pg_sleep(1); return null; end';
-        create constraint trigger slowly after update on restores deferrable initially deferred
-          for each row execute function slowly()";
-    sqlx::raw_sql(slowly).execute(&mut raw(&url).await).await.unwrap();
+    commit_slowly(&url, "update").await;
     let claimed = tokio::spawn({
         let deaf = Arc::clone(&deaf);
         async move { deaf.claim(9).await }
     });
-    let committing = "select count(*) from pg_stat_activity
-        where datname = current_database() and query ilike 'commit' and wait_event = 'PgSleep'";
-    until("it commits", || async {
-        sqlx::query_scalar::<_, i64>(committing).fetch_one(&mut raw(&url).await).await.unwrap() == 1
-    })
-    .await;
+    until_it_commits(&url).await;
     detour.sever.notify_waiters();
     let unheard = claimed.await.unwrap();
     assert!(matches!(unheard, Err(LedgerError::Unavailable(_))), "{unheard:?}");
