@@ -352,6 +352,22 @@ async fn calls_are_signed_with_an_access_key() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_refused_is_shown_once_however_many_ask() {
+    let wrong = [PERMANENT[0], ("secret", "rgTestSecretKey/000000000000000000000009")];
+    let world = World::serve_beside(with(KEYS, WRITTEN), &[], &wrong).await;
+    world.behave(json!({"extra_disks": 20})).await;
+    let asked = (0..20).map(|number| {
+        let world = &world;
+        async move { submit(world, &requests::extra_disk(number)).await.json() }
+    });
+    for refused in futures_util::future::join_all(asked).await {
+        assert_eq!((&refused["code"], &refused["effect"]), (&json!("credential_failed"), &json!("none")));
+    }
+    assert_eq!(world.arrived().await.len(), 1, "five would block the key for everybody");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_temporary_key_brings_its_token() {
     // As these clouds issue their first one, a moment later.
     let temporary = [

@@ -171,8 +171,13 @@ impl Engine {
         }
     }
 
+    /// Has a lane worked for as long as the engine runs.
+    pub(crate) fn keep_lane(&self, lane: Arc<Lane>) {
+        self.keep("lane", move |engine| engine.work_lane(Arc::clone(&lane)));
+    }
+
     /// Reads what is due in one lane until the engine stops.
-    pub(crate) async fn work_lane(self, lane: Arc<Lane>) {
+    async fn work_lane(self, lane: Arc<Lane>) {
         let rounds = Arc::new(Semaphore::new(MAX_ROUNDS));
         loop {
             let Ok(round) = Arc::clone(&rounds).acquire_owned().await else { return };
@@ -180,10 +185,8 @@ impl Engine {
                 () = self.0.stop.cancelled() => return,
                 next = lane.next() => next,
             };
+            let late = due.elapsed();
             let intent = self.live().get(&id).and_then(|known| known.intent.clone());
-            if let Some(intent) = intent {
-                self.0.witness.read(&intent.route.upstream, due.elapsed());
-            }
             let engine = self.clone();
             self.0.tasks.spawn(async move {
                 tokio::select! {
@@ -192,6 +195,10 @@ impl Engine {
                 }
                 drop(round);
             });
+            // After that: what comes off the agenda is followed, whatever becomes of who is told.
+            if let Some(intent) = intent {
+                self.0.witness.read(&intent.route.upstream, late);
+            }
         }
     }
 }

@@ -33,11 +33,8 @@ impl Engine {
     /// # Errors
     /// When the ledger cannot be read or written.
     pub async fn recover(&self) -> Result<usize, LedgerError> {
-        let tasks = &self.0.tasks;
-        tasks.spawn(self.clone().work_off());
-        for lane in self.rules().lanes() {
-            tasks.spawn(self.clone().work_lane(lane));
-        }
+        self.keep("agenda", Self::work_off);
+        self.rules().lanes().for_each(|lane| self.keep_lane(lane));
         self.learn_of_recovery().await?;
         let count = self.take_over().await?;
         self.keep("tidy", Self::tidy);

@@ -151,7 +151,7 @@ impl Engine {
                 continue;
             }
             let lane = Arc::new(Lane::per_minute(reads));
-            self.0.tasks.spawn(self.clone().work_lane(Arc::clone(&lane)));
+            self.keep_lane(Arc::clone(&lane));
             lanes.insert(upstream.name().to_owned(), lane);
         }
         let no_lane = Arc::clone(&now.no_lane);

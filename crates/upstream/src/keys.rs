@@ -1,7 +1,8 @@
 //! Access keys of the gateway's own (AK/SK): calls are signed instead of carrying a token.
 //!
 //! A signature that is refused is never made again at once: five of them block a key for five minutes, and then for
-//! everybody who has it (wire reference 5.4).
+//! everybody who has it (wire reference 5.4). So that a bad key is not shown by many calls at once, one goes first where
+//! none was accepted lately, and the others wait for what becomes of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, header};
 use restore_model::{Clock, Code, Problem, ProjectId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fault::{Fault, FaultKind};
 use crate::layers::authorise::is_of;
@@ -25,6 +27,8 @@ const BLOCK: Duration = Duration::from_secs(300);
 /// After a signature was refused nothing is signed with the same key for so long: with one that only came at the wrong
 /// time at most four are refused within a [`BLOCK`].
 const PAUSE: Duration = Duration::from_secs(100);
+/// How long calls wait for the one that goes first. One that hangs does not hold up the others.
+const WAIT_FOR_FIRST: Duration = Duration::from_secs(2);
 
 /// A key, permanent or temporary. It is wiped when nobody uses it any more.
 pub struct AccessKey {
@@ -52,6 +56,10 @@ pub struct Keys {
     clouds: Mutex<Clouds>,
     /// When a signature was refused last, and of which version of the key.
     refused: Mutex<Option<(Instant, u64)>>,
+    /// When a signature was accepted last, and of which version of the key.
+    accepted: Mutex<Option<(Instant, u64)>>,
+    /// Who goes first.
+    first: Arc<Semaphore>,
 }
 
 /// The clouds' time minus ours in seconds, by their `Date`: a signature counts by their clock, and ours may be wrong
@@ -82,18 +90,33 @@ pub(crate) struct Signature {
     host: String,
     /// When it was made, by the clouds' time.
     at: Timestamp,
+    /// Others wait for what becomes of it.
+    _first: Option<OwnedSemaphorePermit>,
+}
+
+/// What an upstream thinks of a signature.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    /// It was looked at and is good.
+    Accepted,
+    /// It is not.
+    Refused,
+    /// The answer does not tell.
+    Unclear,
 }
 
 impl Keys {
     /// A key under the name of the settings, for a project; the time is that of `clock` until the clouds tell theirs.
     #[must_use]
     pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>, clock: Arc<dyn Clock>) -> Self {
-        let (clouds, refused) = (Mutex::default(), Mutex::default());
-        Self { name: name.to_owned(), project, key, clock, clouds, refused }
+        let (clouds, refused, accepted) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let first = Arc::new(Semaphore::new(1));
+        Self { name: name.to_owned(), project, key, clock, clouds, refused, accepted, first }
     }
 
-    /// Signs a request.
-    pub(crate) fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
+    /// Signs a request, after the one that goes first where there is one.
+    pub(crate) async fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
+        let first = self.go_first().await;
         let host = host(request.uri()).unwrap_or_default();
         let now = self.clock.now().plus_seconds(self.clouds().ahead(&host));
         let (version, key) = self.key.versioned();
@@ -126,16 +149,44 @@ impl Keys {
         let mut value = HeaderValue::from_str(&value).map_err(|_| illegible())?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
-        Ok(Signature { secrets: secrets.into_iter().flatten().collect(), version, host, at: now })
+        Ok(Signature {
+            secrets: secrets.into_iter().flatten().collect(),
+            version,
+            host,
+            at: now,
+            _first: first,
+        })
     }
 
-    /// Hears what became of a signature: the upstream's own time, if it told it, and whether it refused.
-    pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, refused: bool) {
+    /// The right to go first; none is needed where a signature was accepted lately.
+    async fn go_first(&self) -> Option<OwnedSemaphorePermit> {
+        if self.is_accepted() {
+            return None;
+        }
+        let place =
+            tokio::time::timeout(WAIT_FOR_FIRST, Arc::clone(&self.first).acquire_owned()).await.ok()?.ok()?;
+        (!self.is_accepted()).then_some(place)
+    }
+
+    fn is_accepted(&self) -> bool {
+        let (version, _) = self.key.versioned();
+        let accepted = *last(&self.accepted);
+        accepted.is_some_and(|(at, of)| of == version && at.elapsed() < BLOCK)
+    }
+
+    /// Hears what became of a signature: the upstream's own time, if it told it, and what it thinks of it.
+    pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, verdict: Verdict) {
         let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
         if let Some(date) = date {
             self.clouds().heard(&signature.host, seconds(date, self.clock.now()));
         }
-        if !refused {
+        let now = Some((Instant::now(), signature.version));
+        match verdict {
+            Verdict::Accepted => *last(&self.accepted) = now,
+            Verdict::Refused => *last(&self.accepted) = None,
+            Verdict::Unclear => {}
+        }
+        if verdict != Verdict::Refused {
             return;
         }
         let untimely = date.is_some_and(|date| seconds(date, signature.at).abs() > WINDOW_SECONDS);
@@ -147,17 +198,16 @@ impl Keys {
             before.is_none_or(|before| before.elapsed() >= BLOCK)
         };
         if !(untimely && is_first()) {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((Instant::now(), signature.version));
+            *last(&self.refused) = now;
         }
     }
 
     fn clouds(&self) -> MutexGuard<'_, Clouds> {
-        self.clouds.lock().unwrap_or_else(PoisonError::into_inner)
+        last(&self.clouds)
     }
 
     fn check_pause(&self, version: u64) -> Result<(), Fault> {
-        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = *last(&self.refused);
         let Some((at, _)) = refused.filter(|(at, of)| *of == version && at.elapsed() < PAUSE) else {
             return Ok(());
         };
@@ -176,6 +226,10 @@ impl Keys {
             None => problem,
         })
     }
+}
+
+fn last<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Clouds {
@@ -238,8 +292,8 @@ mod tests {
         request.body(bytes::Bytes::from_static(b"{\"a\": 1}").into()).unwrap()
     }
 
-    #[test]
-    fn what_is_sent_is_what_was_signed() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_is_what_was_signed() {
         let now = read_sdk_date("20261122T101501Z").unwrap();
         for (url, host) in [
             ("https://cbr.example/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9/backups/b?x=1", "cbr.example"),
@@ -247,7 +301,7 @@ mod tests {
             ("http://127.0.0.1:9000/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9", "127.0.0.1:9000"),
         ] {
             let mut request = request(url);
-            let made = keys(Some("gQpldS10ZXN0LTGIREDACTEDTOKEN==")).sign(&mut request).unwrap();
+            let made = keys(Some("gQpldS10ZXN0LTGIREDACTEDTOKEN==")).sign(&mut request).await.unwrap();
             assert_eq!(made.secrets.len(), 3);
             let headers = request.headers();
             assert_eq!(headers["host"], host);
@@ -269,12 +323,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_refused_key_rests_until_it_is_rotated() {
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_key_rests_until_it_is_rotated() {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
-        let made = keys.sign(&mut request(&url)).unwrap();
-        keys.heard(&made, None, true);
-        let fault = keys.sign(&mut request(&url)).err().unwrap();
+        let made = keys.sign(&mut request(&url)).await.unwrap();
+        keys.heard(&made, None, Verdict::Refused);
+        let fault = keys.sign(&mut request(&url)).await.err().unwrap();
         assert_eq!((fault.kind, fault.to_problem().code), (FaultKind::NoCredential, Code::CredentialFailed));
         assert!(fault.to_problem().detail.contains("until it is rotated"));
         keys.key.replace(AccessKey {
@@ -282,58 +336,86 @@ mod tests {
             secret_key: "another".to_owned().into(),
             security_token: None,
         });
-        assert!(keys.sign(&mut request(&url)).is_ok());
+        assert!(keys.sign(&mut request(&url)).await.is_ok());
     }
 
-    #[test]
-    fn another_project_is_not_signed_for() {
+    #[tokio::test(start_paused = true)]
+    async fn while_none_was_accepted_one_goes_first() {
+        let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
+        let begun = tokio::time::Instant::now();
+        let bad = keys.sign(&mut request(&url)).await.unwrap();
+        let second = async {
+            let mut second = request(&url);
+            keys.sign(&mut second).await.err().map(|fault| fault.kind)
+        };
+        let first = async {
+            tokio::task::yield_now().await;
+            keys.heard(&bad, None, Verdict::Refused);
+            drop(bad);
+        };
+        assert_eq!(tokio::join!(second, first).0, Some(FaultKind::NoCredential), "it is not shown again");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+
+        // One that hangs is not waited for for ever, and once one was accepted nobody waits.
+        let keys = super::tests::keys(None);
+        let hangs = keys.sign(&mut request(&url)).await.unwrap();
+        let good = keys.sign(&mut request(&url)).await.unwrap();
+        assert_eq!(begun.elapsed(), WAIT_FOR_FIRST);
+        keys.heard(&good, None, Verdict::Accepted);
+        assert!(keys.sign(&mut request(&url)).await.is_ok());
+        assert_eq!(begun.elapsed(), WAIT_FOR_FIRST);
+        drop(hangs);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_project_is_not_signed_for() {
         let mut request = request("https://cbr.example/v3/1b2c3d4e5f60718293a4b5c6d7e8f90a/backups");
-        let fault = keys(None).sign(&mut request).err().unwrap();
+        let fault = keys(None).sign(&mut request).await.err().unwrap();
         assert_eq!(fault.kind, FaultKind::OutOfScope);
         assert!(!request.headers().contains_key("authorization"));
     }
 
-    #[test]
-    fn a_wrong_clock_costs_one_signature_and_the_key_does_not_rest() {
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_clock_costs_one_signature_and_the_key_does_not_rest() {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
         let date = |request: &Outbound| request.headers()["x-sdk-date"].to_str().unwrap().to_owned();
         let mut first = request(&url);
-        let made = keys.sign(&mut first).unwrap();
+        let made = keys.sign(&mut first).await.unwrap();
         assert_eq!(date(&first), "20261122T101501Z");
-        keys.heard(&made, read_sdk_date("20261122T111501Z"), true);
+        keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
         let mut second = request(&url);
-        keys.sign(&mut second).unwrap();
+        keys.sign(&mut second).await.unwrap();
         assert_eq!(date(&second), "20261122T111501Z", "by the clouds' own clock");
     }
 
-    #[test]
-    fn one_cloud_whose_clock_is_wrong_does_not_spoil_the_signatures_for_another() {
+    #[tokio::test(start_paused = true)]
+    async fn one_cloud_whose_clock_is_wrong_does_not_spoil_the_signatures_for_another() {
         let keys = keys(None);
         let (wrong, right) =
             (format!("https://a.example/v3/{PROJECT}/b"), format!("https://b.example/v3/{PROJECT}/b"));
-        let signed_at = |url: &str| {
+        let signed_at = async |url: &str| {
             let mut request = request(url);
-            let made = keys.sign(&mut request).unwrap();
+            let made = keys.sign(&mut request).await.unwrap();
             (made, request.headers()["x-sdk-date"].to_str().unwrap().to_owned())
         };
         for _ in 0..5 {
-            let (made, at) = signed_at(&right);
+            let (made, at) = signed_at(&right).await;
             assert_eq!(at, "20261122T101501Z", "by its own clock");
-            keys.heard(&made, read_sdk_date("20261122T101501Z"), false);
-            let (made, _) = signed_at(&wrong);
-            keys.heard(&made, read_sdk_date("20261122T111501Z"), false);
+            keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
+            let (made, _) = signed_at(&wrong).await;
+            keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Accepted);
         }
-        assert_eq!(signed_at(&wrong).1, "20261122T111501Z");
+        assert_eq!(signed_at(&wrong).await.1, "20261122T111501Z");
     }
 
-    #[test]
-    fn a_second_signature_at_the_wrong_time_makes_the_key_rest() {
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signature_at_the_wrong_time_makes_the_key_rest() {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
         for date in ["20261122T111501Z", "20261122T131501Z"] {
-            let made = keys.sign(&mut request(&url)).unwrap();
-            keys.heard(&made, read_sdk_date(date), true);
+            let made = keys.sign(&mut request(&url)).await.unwrap();
+            keys.heard(&made, read_sdk_date(date), Verdict::Refused);
         }
-        let fault = keys.sign(&mut request(&url)).err().unwrap();
+        let fault = keys.sign(&mut request(&url)).await.err().unwrap();
         assert!(fault.to_problem().detail.contains("until it is rotated"));
     }
 }

@@ -98,7 +98,7 @@ pub struct Options {
     pub http2: bool,
     /// How often and how long a restore may be sent.
     pub sends: u32,
-    /// Longest time from the first send to the last.
+    /// Longest time from the first send to the beginning of the last.
     pub deadline: Duration,
     /// Longest `Retry-After` that is waited for.
     pub retry_after_cap: Duration,

@@ -159,7 +159,7 @@ tables! {
     Submit {
         /// Seconds a caller waits for the cloud's answer before 202 `submitting` is given.
         answer_seconds: Duration = Seconds(0.0, 3600.0) => "15";
-        /// Seconds for all sends of one restore together.
+        /// Seconds from the first send of one restore within which another may begin.
         deadline_seconds: Duration = Seconds(1.0, 3600.0) => "120";
         /// Sends of one restore at most. A second send needs proof that the first was not applied.
         sends: u32 = Whole(1, 3) => "3";

@@ -17,7 +17,7 @@ use super::Purpose;
 use super::translate::http_date;
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
-use crate::keys::{Keys, Signature};
+use crate::keys::{Keys, Signature, Verdict};
 use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
@@ -94,7 +94,7 @@ impl Credential {
                 }
                 granted.token.clone()
             }
-            Self::Keys(keys) => return keys.sign(request).map(Shown::Signature),
+            Self::Keys(keys) => return keys.sign(request).await.map(Shown::Signature),
         };
         request.headers_mut().insert(X_AUTH_TOKEN, token.to_header().ok_or_else(missing)?);
         Ok(Shown::Token(token))
@@ -106,7 +106,12 @@ impl Credential {
         match (self, shown) {
             (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
             (Self::Keys(keys), Shown::Signature(signature)) => {
-                keys.heard(signature, date, unauthorized || names_it(answer));
+                let verdict = match answer.status() {
+                    _ if unauthorized || names_it(answer) => Verdict::Refused,
+                    status if status.is_server_error() => Verdict::Unclear,
+                    _ => Verdict::Accepted,
+                };
+                keys.heard(signature, date, verdict);
             }
             _ => {}
         }

@@ -1,5 +1,5 @@
 //! Retry, under invariant I2 alone: a call that restores is repeated only on stored proof that the
-//! last attempt was not applied, at most so often, within one deadline, each repetition written
+//! last attempt was not applied, at most so often, begun within one deadline, each repetition written
 //! down before it is made. `Retry-After` is honoured and capped.
 //!
 //! A read may be repeated freely, and is, once, when its connection proved dead before or while it
@@ -81,7 +81,7 @@ where
                 let again = request.clone();
                 let result = inner.call(request).await;
                 let Some((proof, wait)) = repeatable(&result, &purpose, limits) else { return result };
-                // The wait and a whole further attempt must fit into the deadline.
+                // A further attempt begins within the deadline, and may then take its own time.
                 if begun.elapsed() + wait > limits.deadline {
                     return result;
                 }
