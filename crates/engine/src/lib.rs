@@ -355,27 +355,28 @@ impl Engine {
         }
         self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
         self.nudge(entry);
+        self.now_stands(entry);
+    }
+
+    /// Wakes who waits for a restore, and forgets what need not be kept of it. For every commit, also one of another
+    /// replica.
+    fn now_stands(&self, entry: &Entry) {
         let id = entry.intent.id;
         let mut live = self.live();
-        if let Some(known) = live.get_mut(&id) {
-            if let Some(changes) = &known.changes {
-                changes.send_replace(entry.state.seq);
-            }
-            if entry.state.status == restore_model::Status::Unknown {
-                known.unknown_since.get_or_insert_with(Instant::now);
-            } else {
-                known.unknown_since = None;
-            }
-            if entry.state.status.is_final() {
-                // The token of a finished restore is of no more use to anybody.
-                known.access = None;
-                if known.changes.as_ref().is_none_or(watch::Sender::is_closed)
-                    && !known.dispatching
-                    && !known.followed
-                {
-                    live.remove(&id);
-                }
-            }
+        let Some(known) = live.get_mut(&id) else { return };
+        if let Some(changes) = &known.changes {
+            changes.send_replace(entry.state.seq);
+        }
+        if entry.state.status == restore_model::Status::Unknown {
+            known.unknown_since.get_or_insert_with(Instant::now);
+        } else {
+            known.unknown_since = None;
+        }
+        if entry.state.status.is_final() {
+            // The token of a finished restore is of no more use to anybody.
+            known.access = None;
+            drop(live);
+            self.forget_if_idle(id);
         }
     }
 
@@ -393,32 +394,31 @@ impl Engine {
         until: Instant,
         open: impl Fn(&Entry) -> bool,
     ) -> Result<Entry, Problem> {
+        // Also of one that is hung up on: it goes after the receiver.
+        let _forgets = Forgets(self, id);
         let mut changes = {
             let mut live = self.live();
             let known = live.entry(id).or_default();
             known.changes.get_or_insert_with(|| watch::channel(0).0).subscribe()
         };
-        let result = loop {
+        loop {
             // Marked as seen before the look, so that no change falls between the two.
             changes.mark_unchanged();
             let entry = self.get(id).await;
             match &entry {
                 Ok(entry) if open(entry) => {}
-                _ => break entry,
+                _ => return entry,
             }
             tokio::select! {
                 changed = tokio::time::timeout_at(until, changes.changed()) => {
                     if changed.is_err() {
-                        break entry;
+                        return entry;
                     }
                 }
                 // Nobody is kept waiting while the gateway stops.
-                () = self.0.stop.cancelled() => break entry,
+                () = self.0.stop.cancelled() => return entry,
             }
-        };
-        drop(changes);
-        self.forget_if_idle(id);
-        result
+        }
     }
 
     /// Drops what is kept in memory of a restore that nobody dispatches, follows or waits for.
@@ -433,6 +433,15 @@ impl Engine {
                 live.remove(&id);
             }
         }
+    }
+}
+
+/// Looks, when it goes, whether anything must be kept of a restore.
+struct Forgets<'a>(&'a Engine, RestoreId);
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.0.forget_if_idle(self.1);
     }
 }
 
@@ -477,3 +486,6 @@ fn unavailable(error: LedgerError) -> Problem {
         _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
     }
 }
+
+#[cfg(test)]
+mod tests;

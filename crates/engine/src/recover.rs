@@ -223,13 +223,7 @@ impl Engine {
             while let Ok(news) = self.0.ledger.feed(position, HANDFUL).await {
                 let Some(last) = news.last() else { break };
                 position = last.position;
-                let live = self.live();
-                for told in &news {
-                    if let Some(changes) = live.get(&told.entry.intent.id).and_then(|l| l.changes.as_ref()) {
-                        changes.send_replace(told.entry.state.seq);
-                    }
-                }
-                drop(live);
+                news.iter().for_each(|told| self.now_stands(&told.entry));
                 self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
                 if news.len() < HANDFUL {
                     break;
