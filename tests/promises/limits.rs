@@ -123,6 +123,20 @@ async fn more_at_once_than_there_is_room_for() {
     streams.end().await;
 }
 
+/// What the ration is for is measured by the bench: good callers beside a crowd.
+#[tokio::test]
+async fn refusals_beyond_the_ration_wait_their_turn() {
+    let world = world("refusals_per_second", "1").await;
+    for _ in 0..4 {
+        let refused = world.post("/api/v1/restores", &"x".into()).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some("invalid_request")));
+    }
+    counted(&world, "refusals_per_second").await;
+    let taken = world.submit(&requests::free_disk()).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    world.end().await;
+}
+
 #[tokio::test]
 async fn more_memory_than_the_process_may_hold() {
     let world = world("memory_bytes", "1").await;

@@ -19,7 +19,7 @@ use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
 use crate::callers::Callers;
-use crate::layers::{body, caller, deadline, errors, rate, shed, signature, trace, well_formed};
+use crate::layers::{body, caller, deadline, errors, rate, ration, shed, signature, trace, well_formed};
 use crate::memory::Memory;
 use crate::same_site::SameSite;
 use crate::settings::Limits;
@@ -46,6 +46,8 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
     let Parts { same_site, trace, callers, rate, memory, reached } = parts;
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
+        // Outside all that is held for a request, so that a refusal that waits holds nothing.
+        .layer(ration::RationLayer::per_second(limits.refusals_per_second))
         // First of all: what two readers could read differently is read by nobody.
         .layer(well_formed::WellFormedLayer(same_site))
         // Everything below ends in this time.

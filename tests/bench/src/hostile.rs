@@ -44,7 +44,7 @@ pub(crate) async fn crowd(target: &str, seconds: &str, kinds: &str) -> Result<()
 }
 
 const KINDS: usize = 9;
-const POST: &str = "POST /api/v1/restores HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+const POST: &str = "POST /api/v1/restores HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
 async fn attack(kind: usize, target: &str, end: Instant) -> std::io::Result<()> {
     let mut socket = TcpStream::connect(target).await?;
@@ -54,7 +54,7 @@ async fn attack(kind: usize, target: &str, end: Instant) -> std::io::Result<()> 
         1 => drip(&mut socket, format!("{POST}Content-Length: 1000000\r\n\r\n"), end).await,
         // Asks and does not read; the contract is the largest answer that is always there.
         2 => {
-            socket.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+            socket.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(())
         }
@@ -119,15 +119,15 @@ pub(crate) async fn good(
     let (target, seconds) = (format!("127.0.0.1:{port}"), seconds.to_string());
     let crowd = crowd.map(|kinds| {
         // With the least priority, on the core of load and upstream: it is the gateway that is to be kept busy by it.
-        Command::new("nice")
-            .args(["-n", "19", "taskset", "-c", "1"])
+        Command::new("chrt")
+            .args(["--idle", "0", "taskset", "-c", "1"])
             .arg(own)
             .args(["crowd", &target, &seconds, kinds])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
     });
-    let crowd = crowd.transpose().map_err(|error| format!("nice: {error}"))?;
+    let crowd = crowd.transpose().map_err(|error| format!("chrt: {error}"))?;
     let output = Command::new("taskset")
         .args(["-c", "1"])
         .arg(own)
