@@ -98,7 +98,7 @@ impl Engine {
         let live = self.live();
         let is_read =
             |id| live.get(&id).is_some_and(|one| one.dispatching || one.followed && one.access.is_some());
-        if whole { !part_ids(entry).all(is_read) } else { !is_read(id) }
+        if whole { !parts::ids(&entry.intent).all(is_read) } else { !is_read(id) }
     }
 
     /// Whether what is known of a restore is not old for want of this caller's credential alone.
@@ -109,12 +109,8 @@ impl Engine {
         if !parts::tell(entry) {
             return self.is_readable_by(entry, caller);
         }
-        for id in part_ids(entry) {
-            if let Some(part) = self.0.ledger.get(id).await.map_err(crate::unavailable)? {
-                self.is_readable_by(&part, caller)?;
-            }
-        }
-        Ok(())
+        let parts = self.parts_of(entry).await.map_err(crate::unavailable)?;
+        parts.iter().flatten().try_for_each(|part| self.is_readable_by(part, caller))
     }
 
     fn is_readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
@@ -137,9 +133,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn part_ids(whole: &Entry) -> impl Iterator<Item = restore_model::RestoreId> + '_ {
-    let parts = whole.intent.request.target.mappings().len();
-    (0..parts).map(|index| whole.intent.id.part(u16::try_from(index).unwrap_or(u16::MAX)))
 }

@@ -240,10 +240,9 @@ impl Engine {
         });
     }
 
-    async fn parts_of(&self, whole: &Entry) -> Result<Vec<Option<Entry>>, LedgerError> {
+    pub(crate) async fn parts_of(&self, whole: &Entry) -> Result<Vec<Option<Entry>>, LedgerError> {
         let mut parts = Vec::new();
-        for index in 0..whole.intent.request.target.mappings().len() {
-            let id = whole.intent.id.part(u16::try_from(index).unwrap_or(u16::MAX));
+        for id in ids(&whole.intent) {
             parts.push(self.0.ledger.get(id).await?);
         }
         Ok(parts)
@@ -398,6 +397,15 @@ pub(crate) fn apart(plan: &Plan, request: &RestoreRequest) -> Vec<RestoreRequest
     }
 }
 
+/// The names of the parts of a whole, disk by disk.
+pub(crate) fn ids(whole: &Intent) -> impl Iterator<Item = RestoreId> + '_ {
+    (0..whole.request.target.mappings().len()).map(|index| id_of(whole, index))
+}
+
+fn id_of(whole: &Intent, index: usize) -> RestoreId {
+    whole.id.part(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
 /// Whether a whole is for its parts to tell. What became unknown for another reason, such as an old copy of the ledger, is
 /// not.
 pub(crate) fn tell(whole: &Entry) -> bool {
@@ -431,7 +439,7 @@ fn part(whole: &Intent, index: usize, now: restore_model::Timestamp) -> Intent {
         Some(mapping) => of_disk(&whole.request, mapping),
         None => whole.request.clone(),
     };
-    let id = whole.id.part(u16::try_from(index).unwrap_or(u16::MAX));
+    let id = id_of(whole, index);
     let mut intent = Intent {
         id,
         part_of: Some(whole.id),

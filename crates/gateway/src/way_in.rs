@@ -47,7 +47,7 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
-        .layer(ration::RationLayer::per_second(limits.refusals_per_second))
+        .map_future(ration::per_second(limits.refusals_per_second))
         // First of all: what two readers could read differently is read by nobody.
         .layer(well_formed::WellFormedLayer(same_site))
         // Everything below ends in this time.

@@ -52,26 +52,26 @@ pub struct Keys {
     project: ProjectId,
     key: SecretCell<AccessKey>,
     clock: Arc<dyn Clock>,
-    /// Whose clock goes how.
-    clouds: Mutex<Clouds>,
-    /// When a signature was refused last, and of which version of the key.
-    refused: Mutex<Option<(Instant, u64)>>,
-    /// When a signature was accepted last, and of which version of the key.
-    accepted: Mutex<Option<(Instant, u64)>>,
+    heard: Mutex<Heard>,
     /// Who goes first.
     first: Arc<Semaphore>,
 }
 
-/// The clouds' time minus ours in seconds, by their `Date`: a signature counts by their clock, and ours may be wrong
-/// (F30), or one of theirs.
+/// What the clouds have told so far.
 #[derive(Default)]
-struct Clouds {
+struct Heard {
+    /// Their time minus ours in seconds, by their `Date`: a signature counts by their clock, and ours may be wrong (F30),
+    /// or one of theirs.
     ahead_by_host: HashMap<String, i64>,
     /// What was heard last, for one that was not heard yet: a wrong clock of ours costs one bad signature and not one
     /// for each.
     ahead_by_last: i64,
     /// When a signature was refused last that came at the wrong time.
     untimely: Option<Instant>,
+    /// When any other signature was refused last, and of which version of the key.
+    refused: Option<(Instant, u64)>,
+    /// When a signature was accepted last, and of which version of the key; none where one was refused since.
+    accepted: Option<(Instant, u64)>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -109,16 +109,15 @@ impl Keys {
     /// A key under the name of the settings, for a project; the time is that of `clock` until the clouds tell theirs.
     #[must_use]
     pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>, clock: Arc<dyn Clock>) -> Self {
-        let (clouds, refused, accepted) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let first = Arc::new(Semaphore::new(1));
-        Self { name: name.to_owned(), project, key, clock, clouds, refused, accepted, first }
+        let (heard, first) = (Mutex::default(), Arc::new(Semaphore::new(1)));
+        Self { name: name.to_owned(), project, key, clock, heard, first }
     }
 
     /// Signs a request, after the one that goes first where there is one.
     pub(crate) async fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
         let first = self.go_first().await;
         let host = host(request.uri()).unwrap_or_default();
-        let now = self.clock.now().plus_seconds(self.clouds().ahead(&host));
+        let now = self.clock.now().plus_seconds(self.so_far().ahead(&host));
         let (version, key) = self.key.versioned();
         self.check_pause(version)?;
         if !is_of(request, self.project.as_str()) {
@@ -170,20 +169,20 @@ impl Keys {
 
     fn is_accepted(&self) -> bool {
         let (version, _) = self.key.versioned();
-        let accepted = *last(&self.accepted);
-        accepted.is_some_and(|(at, of)| of == version && at.elapsed() < BLOCK)
+        self.so_far().accepted.is_some_and(|(at, of)| of == version && at.elapsed() < BLOCK)
     }
 
     /// Hears what became of a signature: the upstream's own time, if it told it, and what it thinks of it.
     pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, verdict: Verdict) {
         let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
+        let mut heard = self.so_far();
         if let Some(date) = date {
-            self.clouds().heard(&signature.host, seconds(date, self.clock.now()));
+            heard.time_of(&signature.host, seconds(date, self.clock.now()));
         }
-        let now = Some((Instant::now(), signature.version));
+        let now = Instant::now();
         match verdict {
-            Verdict::Accepted => *last(&self.accepted) = now,
-            Verdict::Refused => *last(&self.accepted) = None,
+            Verdict::Accepted => heard.accepted = Some((now, signature.version)),
+            Verdict::Refused => heard.accepted = None,
             Verdict::Unclear => {}
         }
         if verdict != Verdict::Refused {
@@ -193,21 +192,19 @@ impl Keys {
         tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
         // One that only came at the wrong time is made at the right one from now on. If another comes at the wrong one
         // all the same, time is not what is wrong, and it counts as any other.
-        let is_first = || {
-            let before = self.clouds().untimely.replace(Instant::now());
-            before.is_none_or(|before| before.elapsed() >= BLOCK)
-        };
+        let mut is_first =
+            || heard.untimely.replace(now).is_none_or(|before| now.duration_since(before) >= BLOCK);
         if !(untimely && is_first()) {
-            *last(&self.refused) = now;
+            heard.refused = Some((now, signature.version));
         }
     }
 
-    fn clouds(&self) -> MutexGuard<'_, Clouds> {
-        last(&self.clouds)
+    fn so_far(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_pause(&self, version: u64) -> Result<(), Fault> {
-        let refused = *last(&self.refused);
+        let refused = self.so_far().refused;
         let Some((at, _)) = refused.filter(|(at, of)| *of == version && at.elapsed() < PAUSE) else {
             return Ok(());
         };
@@ -228,16 +225,12 @@ impl Keys {
     }
 }
 
-fn last<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Clouds {
+impl Heard {
     fn ahead(&self, host: &str) -> i64 {
         self.ahead_by_host.get(host).copied().unwrap_or(self.ahead_by_last)
     }
 
-    fn heard(&mut self, host: &str, ahead: i64) {
+    fn time_of(&mut self, host: &str, ahead: i64) {
         self.ahead_by_last = ahead;
         self.ahead_by_host.insert(host.to_owned(), ahead);
     }

@@ -2,28 +2,30 @@
 //! their refusal, up to a second. Whoever sends such requests as fast as they are answered is slowed down by it, and the
 //! processor stays free for others. What waits has nothing but its connection: body and place are given back.
 //!
-//! Not for what a cloud or the ledger says, nor for answers that tell a caller to come back later: those are cheap and wanted
-//! at once.
+//! Not for what becomes of a restore, nor for answers that tell a caller to come back later: those are cheap and wanted at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use super::Future;
-use crate::answer::{Answer, Failure};
+use super::{Future, Result};
+use crate::answer::Failure;
 
 /// What may be refused at once after a quiet time, as so much of the ration.
 const SAVED: Duration = Duration::from_secs(1);
 /// No refusal waits longer.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The layer.
-#[derive(Clone)]
-pub(crate) struct RationLayer(Option<Arc<Ration>>);
+/// Hands out so many refusals a second, over all connections; 0 is no limit. For tower's `map_future`: it stands where
+/// its calls have given back all they held.
+pub(crate) fn per_second(refusals: u32) -> impl Fn(Future) -> Future + Clone {
+    let ration = Ration::per_second(refusals).map(Arc::new);
+    move |call| match ration.clone() {
+        Some(ration) => Box::pin(async move { ration.give(call.await).await }),
+        None => call,
+    }
+}
 
 struct Ration {
     /// Between two refusals.
@@ -32,17 +34,12 @@ struct Ration {
     next: Mutex<Instant>,
 }
 
-impl RationLayer {
-    /// So many refusals a second, over all connections; 0 is no limit.
-    pub(crate) fn per_second(refusals: u32) -> Self {
-        Self((refusals > 0).then(|| {
-            let apart = Duration::from_secs(1) / refusals;
-            Arc::new(Ration { apart, next: Mutex::new(Instant::now()) })
-        }))
-    }
-}
-
 impl Ration {
+    fn per_second(refusals: u32) -> Option<Self> {
+        let apart = Duration::from_secs(1).checked_div(refusals)?;
+        Some(Self { apart, next: Mutex::new(Instant::now()) })
+    }
+
     /// How long this refusal waits.
     fn wait(&self) -> Duration {
         let now = Instant::now();
@@ -54,59 +51,28 @@ impl Ration {
         }
         wait.min(LONGEST)
     }
+
+    /// Gives an answer: a refusal in its turn, any other at once.
+    async fn give(&self, answered: Result) -> Result {
+        let refused = match answered {
+            Err(failure) if is_rationed(&failure) => failure,
+            answered => return answered,
+        };
+        let wait = self.wait();
+        if wait.is_zero() {
+            return Err(refused);
+        }
+        tokio::time::sleep(wait).await;
+        // What it reached before is what it is about.
+        Err(if refused.limit.is_some() { refused } else { refused.at_limit("refusals_per_second") })
+    }
 }
 
 /// Whether a failure is about the request itself, or about who sends it, and nothing of a restore.
 const fn is_rationed(failure: &Failure) -> bool {
     failure.restore.is_none()
         && !failure.sent
-        && matches!(failure.problem.status(), 400 | 401 | 408 | 413 | 415 | 421 | 422 | 431)
-}
-
-impl<S> Layer<S> for RationLayer {
-    type Service = Rationed<S>;
-
-    fn layer(&self, inner: S) -> Rationed<S> {
-        Rationed { inner, ration: self.0.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Rationed<S> {
-    inner: S,
-    ration: Option<Arc<Ration>>,
-}
-
-impl<S, B> Service<Request<B>> for Rationed<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Future {
-        let call = self.inner.call(request);
-        let Some(ration) = self.ration.clone() else { return call };
-        Box::pin(async move {
-            let refused = match call.await {
-                Err(failure) if is_rationed(&failure) => failure,
-                answered => return answered,
-            };
-            let wait = ration.wait();
-            if wait.is_zero() {
-                return Err(refused);
-            }
-            tokio::time::sleep(wait).await;
-            // What it reached before is what it is about.
-            Err(if refused.limit.is_some() { refused } else { refused.at_limit("refusals_per_second") })
-        })
-    }
+        && matches!(failure.problem.status(), 400 | 401 | 408 | 413 | 415 | 422)
 }
 
 #[cfg(test)]
@@ -125,6 +91,7 @@ mod tests {
             Code::BodyTooLarge,
             Code::UnsupportedMediaType,
             Code::RequestTimeout,
+            Code::Unauthenticated,
         ];
         for code in rationed {
             assert!(is_rationed(&failure(code)), "{code:?}");
@@ -144,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_of_the_ration_is_given_at_once_and_the_rest_in_turn() {
-        let ration = RationLayer::per_second(10).0.unwrap();
+        let ration = Ration::per_second(10).unwrap();
         tokio::time::advance(Duration::from_secs(60)).await;
         let waits: Vec<u128> = (0..30).map(|_| ration.wait().as_millis()).collect();
         assert!(waits[..11].iter().all(|wait| *wait == 0), "{waits:?}");
@@ -153,6 +120,6 @@ mod tests {
         // Those who waited longest took nothing from who comes later.
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(ration.wait() <= Duration::from_millis(100));
-        assert!(RationLayer::per_second(0).0.is_none());
+        assert!(Ration::per_second(0).is_none());
     }
 }

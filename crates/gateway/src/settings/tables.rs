@@ -122,7 +122,7 @@ tables! {
         memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
         /// Requests worked on at once; more are turned away with 503.
         in_flight: usize = Whole(1, 1_000_000) => "1024";
-        /// Requests per second that are refused at once for what they are (400, 408, 413, 415, 421, 422, 431) or for who
+        /// Requests per second that are refused at once for what they are (400, 408, 413, 415, 422) or for who
         /// sends them (401); more wait for their refusal, up to a second, so that a hostile crowd is slowed down. 0 = no limit.
         refusals_per_second: u32 = Whole(0, 1_000_000) => "200";
         /// Seconds that `Prefer: wait` can ask for at most.

@@ -150,36 +150,30 @@ impl Door for CbrDoor {
         let filter = Filter::read(query)?;
         let home = home.filter(|_| others.is_some());
         let others = others.unwrap_or_default();
-        let mut logged: HashMap<&str, Told<'_>> = told
-            .iter()
-            .filter(|told| is_logged(**told, home))
-            .filter_map(|told| Some((&*told.state.handle.as_ref()?.id, *told)))
-            .collect();
+        let (logged, apart): (Vec<Told<'_>>, Vec<Told<'_>>) =
+            told.iter().copied().partition(|told| is_logged(*told, home));
+        let mut lacking: HashMap<&str, Told<'_>> =
+            logged.iter().filter_map(|told| Some((&*told.state.handle.as_ref()?.id, *told))).collect();
         let theirs: Vec<Value> = lenient::items(&others, &["operation_logs"])
             .iter()
             .map(|theirs| {
                 let id = lenient::text(theirs, &["id"]).unwrap_or_default();
-                logged.remove(&*id).map_or_else(|| theirs.clone(), log)
+                lacking.remove(&*id).map_or_else(|| theirs.clone(), log)
             })
             .collect();
-        let ours = |told: &[Told<'_>]| -> Vec<Value> {
-            told.iter().map(|told| log(*told)).filter(|log| filter.takes(log)).collect()
+        let ours = |told: Vec<Told<'_>>| -> Vec<Value> {
+            told.into_iter().map(log).filter(|log| filter.takes(log)).collect()
         };
-        let apart: Vec<Told<'_>> = told.iter().filter(|told| !is_logged(**told, home)).copied().collect();
-        let mut all = ours(&apart);
+        let mut all = ours(apart);
         let listed = lenient::whole(&others, &["count"]).unwrap_or(0).max(theirs.len() as u64);
         // Logs are listed some time after they are begun, and not for ever. Where the whole list is seen, it is known
         // which of them it lacks; by its status a restore is asked for as the cloud has it.
         let is_whole = filter.offset <= all.len() && theirs.len() as u64 == listed;
         if is_whole && filter.status.is_empty() {
-            let lacking: Vec<Told<'_>> = told
-                .iter()
-                .filter(|told| {
-                    told.state.handle.as_ref().is_some_and(|handle| logged.contains_key(&*handle.id))
-                })
-                .copied()
-                .collect();
-            let lacking = ours(&lacking);
+            let is_lacking = |told: &Told<'_>| {
+                told.state.handle.as_ref().is_some_and(|handle| lacking.contains_key(&*handle.id))
+            };
+            let lacking = ours(logged.into_iter().filter(is_lacking).collect());
             // What comes after this page was counted without them.
             if all.len() + lacking.len() + theirs.len() <= filter.limit {
                 all.splice(0..0, lacking);
