@@ -18,7 +18,12 @@ on_retired = "cbr"
 "#;
 
 async fn closed(code: &str, settings: Settings) -> World {
-    let world = World::with(settings.ways(CLOSED).and(DOORS)).await;
+    closed_by(code, settings.ways(CLOSED)).await
+}
+
+/// The same, with routes of the settings' own.
+async fn closed_by(code: &str, settings: Settings) -> World {
+    let world = World::with(settings.and(DOORS)).await;
     let refusal = |body: Value| json!({"status": 400, "body": body});
     let said = json!({"error_code": code, "error_msg": "new project not allowed to use old services"});
     world
@@ -42,14 +47,16 @@ async fn what_a_closed_generation_refuses_goes_to_the_one_that_is_left() {
             let applied = world.applied().await;
             assert_eq!(applied.len(), 1, "{dialect}");
             assert_eq!(applied[0]["generation"], "cbr-v3", "{dialect}");
-            // Refused and done are two restores, and the second names the first.
+            // One request is one restore, which says where it would have gone.
             let list = world.get("/api/v1/restores").await.json();
             let restores = list["restores"].as_array().cloned().unwrap_or_default();
-            assert_eq!(restores.len(), 2, "{list}");
-            let done = restores.iter().find(|restore| restore["status"] == "succeeded").expect("one");
-            let refused = restores.iter().find(|restore| restore["status"] == "rejected").expect("one");
-            assert_eq!(done["instead_of"], refused["id"]);
-            assert_eq!(refused["error"]["code"], "generation_retired");
+            assert_eq!(restores.len(), 1, "{list}");
+            let done = &restores[0];
+            assert_eq!((&done["status"], &done["upstream"]["name"]), (&json!("succeeded"), &json!("cbr")));
+            assert_eq!(done["rerouted"]["generation"], dialect);
+            assert_eq!(done["rerouted"]["error"]["code"], "generation_retired");
+            let id = done["id"].as_str().unwrap_or_default();
+            assert_eq!(world.history(id).await.iter().filter(|event| *event == "rerouted").count(), 1);
             world.end().await;
         }
     }
@@ -71,6 +78,68 @@ async fn what_went_around_is_asked_for_again_and_done_once() {
     world.until_status(id.as_str().unwrap_or_default(), "succeeded").await;
     assert_eq!(world.post_with("/api/v1/restores", &request, &key).await.json()["id"], id);
     assert_eq!(world.submit(&request).await.json()["id"], id);
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// F46: one key and one body are one restore and one answer: past the window of what would have been the first restore,
+/// once the closure is known beforehand, and after the route leads to the fallback upstream directly.
+#[tokio::test]
+async fn f46_one_key_is_one_restore_whatever_way_it_went() {
+    let windows =
+        CLOSED.replace("on_retired", "key_window_seconds = 60\nduplicate_window_seconds = 60\non_retired");
+    let world = closed_by("BackupService.4008", Settings::default().ways(&windows)).await;
+    // Known beforehand: another restore has met the closure.
+    world.behave(json!({"extra_disks": 2, "restore_seconds": 2})).await;
+    let first =
+        world.post_with("/api/v1/restores", &requests::extra_disk(0), &[("idempotency-key", "a")]).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    let key = [("idempotency-key", "the-one")];
+    let request = requests::extra_disk(1);
+    let asked = async || world.post_with("/api/v1/restores", &request, &key).await;
+    let answer = asked().await;
+    assert_eq!(
+        (answer.status, &answer.json()["upstream"]["name"]),
+        (202, &json!("cbr")),
+        "{}",
+        answer.text()
+    );
+    let id = answer.json()["id"].clone();
+    assert_eq!(asked().await.json()["id"], id);
+    world.until_status(id.as_str().unwrap_or_default(), "succeeded").await;
+    let again = asked().await;
+    assert_eq!((&again.json()["id"], again.header("idempotency-replayed")), (&id, "true"));
+    // The first one's key is its own, too.
+    let same =
+        world.post_with("/api/v1/restores", &requests::extra_disk(0), &[("idempotency-key", "a")]).await;
+    assert_eq!(same.json()["id"], first.json()["id"], "{}", same.text());
+    assert_eq!(world.applied().await.len(), 2);
+    world.end().await;
+}
+
+/// F46: the operator leads the route to the fallback upstream: keys and equal requests of before stand.
+#[tokio::test]
+async fn f46_a_route_that_is_changed_makes_no_second_restore() {
+    let mut world = World::serve(Settings::default().ways(CLOSED).and(DOORS)).await;
+    let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
+    let post = json!({"method": "POST", "path": "/v1/*/restores"});
+    world.faults(json!([{"match": post, "answer": {"status": 400, "body": said}, "times": 0}])).await;
+    let request = requests::csbs_server();
+    let key = [("idempotency-key", "the-one")];
+    let first = world.post_with("/api/v1/restores", &request, &key).await;
+    assert_eq!(first.status, 202, "{}", first.text());
+    let id = first.json()["id"].as_str().unwrap_or_default().to_owned();
+    world.until_status(&id, "succeeded").await;
+    world.rewrite(Settings::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS));
+    assert_eq!(world.reload().await.status, 200);
+    let again = world.post_with("/api/v1/restores", &request, &key).await;
+    assert_eq!((again.status, &again.json()["id"]), (200, &json!(id)), "{}", again.text());
+    assert_eq!(world.submit(&request).await.json()["id"], json!(id), "nor without its key");
+    assert_eq!(world.applied().await.len(), 1);
+    let (_, _, folder) = world.ended_by("KILL").await;
+    world.again_in(folder).await;
+    let again = world.post_with("/api/v1/restores", &request, &key).await;
+    assert_eq!(again.json()["id"], json!(id), "{}", again.text());
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
 }

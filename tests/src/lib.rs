@@ -27,7 +27,7 @@ pub use issuer::Issuer;
 pub use process::{Process, binary};
 pub use receiver::{MetricSeen, Receiver, SpanSeen};
 pub use settings::Settings;
-pub use world::World;
+pub use world::{World, words};
 pub use wrong_clock::WrongClock;
 
 /// The fictional ids that the simulated clouds begin with.

@@ -1,7 +1,8 @@
 //! With what an upstream is called for a restore: a credential of the gateway's own, which is always
 //! there, or a caller's token, which is kept in memory alone and for that caller's restores.
 
-use restore_model::{Code, Intent, Problem, RoutePin};
+use restore_ledger::Entry;
+use restore_model::{Code, Problem, RoutePin};
 use restore_upstream::{Token, TraceContext, Upstream, With};
 
 use crate::Engine;
@@ -29,11 +30,15 @@ impl Access {
     /// For a call that is made with it.
     pub(crate) fn with(&self, trace: Option<TraceContext>) -> With {
         // An upstream with a credential never shows the token of a caller.
-        let token = match self {
+        With { token: self.token(), journal: None, trace }
+    }
+
+    /// The token that a caller brought, if there is one.
+    pub(crate) fn token(&self) -> Option<Token> {
+        match self {
             Self::Held(token) => token.clone(),
             Self::Token(token) => Some(token.clone()),
-        };
-        With { token, journal: None, trace }
+        }
     }
 
     /// Whether it comes back by itself when it was refused.
@@ -67,9 +72,9 @@ pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
 }
 
 impl Engine {
-    /// The access to the upstream that a restore was accepted for.
-    pub(crate) fn access(&self, intent: &Intent, token: Option<Token>) -> Option<Access> {
-        match self.rules().routes.upstream_of(&intent.route) {
+    /// The access to the upstream that a restore goes to.
+    pub(crate) fn access(&self, entry: &Entry, token: Option<Token>) -> Option<Access> {
+        match self.rules().routes.upstream_of(entry.state.route(&entry.intent)) {
             Some(upstream) => Access::to(&upstream, token),
             // Gone from the settings: no credential helps, and the attempt to read says so.
             None => token.map(Access::Token),

@@ -146,23 +146,17 @@ impl Engine {
                 () = self.0.stop.cancelled() => return,
                 due = self.0.agenda.next() => due,
             };
-            let (lane, project) = {
+            let lane = {
                 let live = self.live();
                 let Some(known) = live.get(&id) else { continue };
                 // Put down for another moment since.
                 if known.due != Some(at) {
                     continue;
                 }
-                let intent = known.intent.as_ref().filter(|_| known.access.is_some());
-                match intent {
-                    Some(intent) => {
-                        (Some(self.lane(&intent.route.upstream)), Some(intent.request.project_id.clone()))
-                    }
-                    None => (None, None),
-                }
+                known.lane.clone().filter(|_| known.access.is_some())
             };
-            if let (Some(lane), Some(project)) = (lane, project) {
-                lane.push(&project, at, id);
+            if let Some((upstream, project)) = lane {
+                self.lane(&upstream).push(&project, at, id);
             } else {
                 // There is nothing to read it with: only its deadlines are looked at.
                 let engine = self.clone();
@@ -186,7 +180,7 @@ impl Engine {
                 next = lane.next() => next,
             };
             let late = due.elapsed();
-            let intent = self.live().get(&id).and_then(|known| known.intent.clone());
+            let lane = self.live().get(&id).and_then(|known| known.lane.clone());
             let engine = self.clone();
             self.0.tasks.spawn(async move {
                 tokio::select! {
@@ -196,8 +190,8 @@ impl Engine {
                 drop(round);
             });
             // After that: what comes off the agenda is followed, whatever becomes of who is told.
-            if let Some(intent) = intent {
-                self.0.witness.read(&intent.route.upstream, late);
+            if let Some((upstream, _)) = lane {
+                self.0.witness.read(&upstream, late);
             }
         }
     }

@@ -1,12 +1,18 @@
 //! The way that is left where a generation is closed to a project: what a route says of it, for whoever may take it. A
 //! restore, a check and a preview all go by it, so that a question is answered for the way that the restore would take.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use restore_generations::{Check, Expressible, Known, codes};
-use restore_model::{Code, Origin, Problem, RestoreRequest};
+use restore_ledger::Entry;
+use restore_model::{CANONICAL, Code, Effect, EventKind, Origin, Problem, RestoreRequest, RoutePin};
 
 use crate::Engine;
+use crate::access::Access;
 use crate::caller::{Action, Caller};
-use crate::route::{CANONICAL, Plan};
+use crate::route::Plan;
+use crate::submit::Submission;
 
 impl Engine {
     /// The way around an upstream, and where the request comes from then; none where the route has no other way.
@@ -22,14 +28,44 @@ impl Engine {
         if around.upstream.generation().capability(request.target.kind()).verdict == Expressible::Impossible {
             around.upstream.generation().encode(request, &Known::default())?;
         }
-        let here = || Origin {
-            dialect: CANONICAL.to_owned(),
-            generation: plan.pin.generation.clone(),
-            upstream: Some(plan.pin.upstream.clone()),
-            closed: false,
-            echo: serde_json::Value::Null,
-        };
-        Ok(Some((around, origin.cloned().unwrap_or_else(here))))
+        Ok(Some((around, origin.cloned().unwrap_or_else(|| at_home(&plan.pin)))))
+    }
+
+    /// The route that is left for a restore whose generation turns out to be closed to the project, for whoever may take it
+    /// and has what it needs; none where there is no such route.
+    pub(crate) fn fallback_for(&self, submission: &Submission, plan: &Plan) -> Option<RoutePin> {
+        let Submission { request, caller, origin, .. } = submission;
+        let asks = (caller, Action::Restore);
+        let (around, _) = self.way_around(asks, request, origin.as_ref(), plan).ok().flatten()?;
+        Access::to(&around.upstream, caller.token.clone())?;
+        Some(around.pin)
+    }
+
+    /// Where the names of a restore's backups come from: its native door, or the route that it was accepted for where it
+    /// takes another one now.
+    pub(crate) fn origin_of<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Origin>> {
+        let intent = &entry.intent;
+        match &intent.origin {
+            Some(origin) => Some(Cow::Borrowed(origin)),
+            None => entry.state.rerouted.as_ref().map(|_| Cow::Owned(at_home(&intent.route))),
+        }
+    }
+
+    /// The event by which a restore that was refused like this takes its other route; the refusal itself where it has
+    /// none.
+    pub(crate) async fn reroute(&self, entry: &Entry, plan: &Plan, problem: Problem) -> EventKind {
+        let (intent, state) = (&entry.intent, &entry.state);
+        let refused = problem.code == Code::GenerationRetired && problem.effect == Effect::None;
+        if refused {
+            let known = Arc::new(problem.clone());
+            self.0.closed.insert(closed(plan, &intent.request), known).await;
+        }
+        let way = intent.fallback.as_ref().filter(|_| refused && state.rerouted.is_none() && state.step == 0);
+        let problem = Box::new(problem);
+        match way.filter(|pin| self.rules().routes.upstream_of(pin).is_some()) {
+            Some(to) => EventKind::Rerouted { to: to.clone(), problem },
+            None => EventKind::Rejected { problem },
+        }
     }
 
     /// The way that a restore would begin with now: the one around where it was told a while ago that there is no other.
@@ -60,7 +96,7 @@ impl Engine {
         if refused.code != Code::GenerationRetired || plan.on_retired.is_none() {
             return Err(refused);
         }
-        self.0.closed.insert(closed(plan, request), ()).await;
+        self.0.closed.insert(closed(plan, request), Arc::new(refused.clone())).await;
         self.way_around(asks, request, origin, plan)?.ok_or(refused)
     }
 }
@@ -72,7 +108,18 @@ pub(crate) fn says_closed(check: &Check) -> Option<Problem> {
     (row.class == Code::GenerationRetired).then(|| Problem::new(Code::GenerationRetired, detail))
 }
 
-/// What is remembered of an upstream that is closed to a project.
+/// Under what it is remembered that an upstream is closed to a project: its place, whatever the settings call it.
 pub(crate) fn closed(plan: &Plan, request: &RestoreRequest) -> (String, String) {
-    (plan.pin.upstream.clone(), request.project_id.to_string())
+    (plan.upstream.place(), request.project_id.to_string())
+}
+
+/// The origin of what came through the canonical API: its backups have the names of the route's generation.
+fn at_home(route: &RoutePin) -> Origin {
+    Origin {
+        dialect: CANONICAL.to_owned(),
+        generation: route.generation.clone(),
+        upstream: Some(route.upstream.clone()),
+        closed: false,
+        echo: serde_json::Value::Null,
+    }
 }

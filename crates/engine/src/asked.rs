@@ -8,13 +8,12 @@ use futures_util::future::{BoxFuture, join_all};
 use moka::future::Cache;
 use restore_generations::{Found, Reading};
 use restore_ledger::Entry;
-use restore_model::{Code, Intent, Problem, Status};
+use restore_model::{Code, Problem, Status};
 use restore_upstream::TraceContext;
 
 use crate::Engine;
 use crate::access::Access;
 use crate::caller::Caller;
-use crate::parts;
 
 /// Restores that are read anew for one request, at most: what is read once is followed from then on, and the next
 /// request reads others.
@@ -22,7 +21,7 @@ const AT_ONCE: usize = 16;
 /// How long a refused token is known as such.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// Whose token, for which project, at which upstream.
+/// The place of an upstream, the project, and the digest of the token.
 type Key = (String, String, [u8; 32]);
 
 /// Tokens of callers that upstreams refused a moment ago.
@@ -36,20 +35,22 @@ impl Default for Refused {
 
 impl Refused {
     /// Takes note of a reading that a token did not bring.
-    pub(crate) async fn note(&self, intent: &Intent, access: &Access, reading: &Reading) {
+    pub(crate) async fn note(&self, entry: &Entry, access: &Access, reading: &Reading) {
         if let (Access::Token(token), Found::Unreadable { credential: true, .. }) = (access, &reading.found) {
-            self.0.insert(key(intent, token.digest()), ()).await;
+            self.0.insert(key(entry, token.digest()), ()).await;
         }
     }
 
-    fn knows(&self, intent: &Intent, caller: &Caller) -> bool {
+    fn knows(&self, entry: &Entry, caller: &Caller) -> bool {
         let token = caller.token.as_ref();
-        token.is_some_and(|token| self.0.contains_key(&key(intent, token.digest())))
+        token.is_some_and(|token| self.0.contains_key(&key(entry, token.digest())))
     }
 }
 
-fn key(intent: &Intent, token: [u8; 32]) -> Key {
-    (intent.route.upstream.clone(), intent.request.project_id.to_string(), token)
+fn key(entry: &Entry, token: [u8; 32]) -> Key {
+    let route = entry.state.route(&entry.intent);
+    let place = route.at.as_ref().unwrap_or(&route.upstream);
+    (place.clone(), entry.intent.request.project_id.to_string(), token)
 }
 
 impl Engine {
@@ -79,52 +80,41 @@ impl Engine {
             .collect();
         join_all(reads).await.into_iter().collect::<Result<(), Problem>>()?;
         for entry in &entries {
-            self.readable_by(entry, caller).await?;
+            self.readable_by(entry, caller)?;
         }
         Ok(entries)
     }
 
     /// Whether a restore is read by nobody, and may be with what this caller has.
     fn is_unread(&self, entry: &Entry, caller: &Caller) -> bool {
-        let whole = parts::tell(entry);
-        let goes_on = whole || matches!(entry.state.status, Status::Running | Status::Unknown);
-        if !goes_on || self.access(&entry.intent, caller.token.clone()).is_none() {
+        let goes_on = matches!(entry.state.status, Status::Running | Status::Unknown);
+        if !goes_on || entry.state.is_between_steps() || self.access(entry, caller.token.clone()).is_none() {
             return false;
         }
-        if self.0.refused.knows(&entry.intent, caller) {
+        if self.0.refused.knows(entry, caller) {
             return false;
         }
-        let id = entry.intent.id;
         let live = self.live();
-        let is_read =
-            |id| live.get(&id).is_some_and(|one| one.dispatching || one.followed && one.access.is_some());
-        if whole { !parts::ids(&entry.intent).all(is_read) } else { !is_read(id) }
+        let one = live.get(&entry.intent.id);
+        !one.is_some_and(|one| one.dispatching || one.followed && one.access.is_some())
     }
 
     /// Whether what is known of a restore is not old for want of this caller's credential alone.
     ///
     /// # Errors
     /// As [`Engine::refresh_shown`].
-    pub async fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
-        if !parts::tell(entry) {
-            return self.is_readable_by(entry, caller);
-        }
-        let parts = self.parts_of(entry).await.map_err(crate::unavailable)?;
-        parts.iter().flatten().try_for_each(|part| self.is_readable_by(part, caller))
-    }
-
-    fn is_readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+    pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
         let (state, intent) = (&entry.state, &entry.intent);
         let waits = !state.status.is_final() && state.awaiting_credential;
-        if !waits || self.access(intent, None).is_some() || self.rules().routes.pinned(intent).is_none() {
+        if !waits || self.access(entry, None).is_some() || self.rules().routes.pinned(entry).is_none() {
             return Ok(());
         }
-        let name = &intent.route.upstream;
+        let name = &state.route(intent).upstream;
         if caller.token.is_none() {
             let detail = format!("upstream {name} is read with the caller's own token, and none came");
             return Err(Problem::new(Code::CredentialMissing, detail));
         }
-        if self.0.refused.knows(intent, caller) {
+        if self.0.refused.knows(entry, caller) {
             let detail = format!(
                 "upstream {name} refuses this token, so how restore {} stands cannot be read; nothing was changed",
                 intent.id

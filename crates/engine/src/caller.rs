@@ -165,9 +165,16 @@ impl Caller {
     #[must_use]
     pub fn sees(&self, entry: &Entry) -> bool {
         let Some(identity) = &self.identity else { return true };
+        let own = *entry.intent.caller == *identity.name;
+        self.may_on(Action::ReadAny, entry) || (own && self.may_on(Action::Read, entry))
+    }
+
+    /// Whether it may do this to a restore, at the upstream that it was accepted for or the one that it goes to now.
+    fn may_on(&self, action: Action, entry: &Entry) -> bool {
         let intent = &entry.intent;
-        let may = |action| self.may(action, &intent.request, Some(&intent.route.upstream));
-        may(Action::ReadAny) || (*intent.caller == *identity.name && may(Action::Read))
+        [&intent.route, entry.state.route(intent)]
+            .iter()
+            .any(|route| self.may(action, &intent.request, Some(&route.upstream)))
     }
 
     /// Whether it may do one of these with whatever a project has at an upstream. A grant for certain backups, servers
@@ -237,8 +244,8 @@ impl Engine {
         }
         let on = On { request: Some(request), upstream: Some(upstream), restore: None };
         self.decide(caller, action, on, false).map_err(|denied| {
-            let detail = "the server is restored disk by disk there, and then a policy for certain servers or backups \
-                          must list the disks (volume_id) and their backups (backup_id) as well";
+            let detail = "the server is restored disk by disk there, so a policy must cover each disk: one for servers \
+                          must list the disks (volume_id), one for certain backups those of the disks (backup_id)";
             Problem { detail: format!("{}; {detail}", denied.detail), ..denied }
         })
     }
@@ -255,15 +262,13 @@ impl Engine {
         if !own {
             self.show(caller, entry)?;
         }
-        let intent = &entry.intent;
-        let allowed = own && caller.may(action, &intent.request, Some(&intent.route.upstream));
+        let allowed = own && caller.may_on(action, entry);
         self.decide(caller, action, On::entry(entry), allowed)
     }
 
     /// Refuses to end a restore as an operator to who is none for it.
     pub(crate) fn permit_resolve(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
-        let intent = &entry.intent;
-        let allowed = caller.may(Action::Resolve, &intent.request, Some(&intent.route.upstream));
+        let allowed = caller.may_on(Action::Resolve, entry);
         self.decide(caller, Action::Resolve, On::entry(entry), allowed)
     }
 
@@ -375,7 +380,7 @@ impl<'a> On<'a> {
         Self {
             request: Some(&intent.request),
             restore: Some(intent.id),
-            upstream: Some(&intent.route.upstream),
+            upstream: Some(&entry.state.route(intent).upstream),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Runs in a task of its own. No byte of a restore leaves before `submitting` is durable (I1), and
 //! what an answer means is decided by the generation alone.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,15 @@ impl Engine {
         !std::mem::replace(&mut live.entry(id).or_default().dispatching, true)
     }
 
+    /// As [`Engine::carry_out`], in a task of its own and for nobody who waits.
+    pub(crate) fn carry_out_later(&self, entry: (Entry, Hold), plan: Plan, access: Access) {
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            let (answered, _nobody_waits) = oneshot::channel();
+            engine.carry_out(entry, &plan, access, None, answered).await;
+        });
+    }
+
     /// Sends a claimed restore and follows it. `hold` is as it was before the first write.
     /// `answered` gets it as the upstream's answer left it; nothing, when it was left where it stands.
     pub(crate) async fn carry_out(
@@ -47,6 +57,7 @@ impl Engine {
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
+        self.keep_sender(&entry, &access);
         let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &access, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
@@ -61,7 +72,7 @@ impl Engine {
                 // Whoever waits is not kept waiting for the ledger.
                 drop(answered);
                 let ended = self.settle_up(id, why).await;
-                self.release(id, ended, access);
+                self.release(id, ended, &access);
                 return;
             }
             // The panic hook has said where.
@@ -70,7 +81,7 @@ impl Engine {
                 self.settle_up(id, why).await
             }
         };
-        self.release(id, ended.clone(), access);
+        self.release(id, ended.clone(), &access);
         if let Some(entry) = ended {
             // Whoever waited may have gone meanwhile.
             let _ = answered.send(entry);
@@ -78,9 +89,10 @@ impl Engine {
     }
 
     /// Gives a claimed restore back: to the agenda as long as it is open.
-    fn release(&self, id: RestoreId, entry: Option<Entry>, access: Access) {
+    fn release(&self, id: RestoreId, entry: Option<Entry>, access: &Access) {
         if let Some(entry) = entry.filter(|entry| !entry.state.status.is_final()) {
-            self.follow(&entry, Some(access));
+            // It may have been rerouted, and another upstream takes another credential.
+            self.follow(&entry, self.access(&entry, access.token()));
         }
         self.unclaim(id);
     }
@@ -131,40 +143,66 @@ impl Engine {
         self.write(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
     }
 
+    /// Carries a restore out as far as its present call: after a refusal by a generation that is closed to the project, on
+    /// its other route.
     async fn dispatch(
+        &self,
+        (entry, hold): (Entry, Hold),
+        plan: &Plan,
+        access: &Access,
+        trace: Option<TraceContext>,
+    ) -> Result<Entry, LedgerError> {
+        let entry = self.send((entry, hold), plan, access, trace.clone()).await?;
+        if entry.state.status != Status::Checking || entry.state.rerouted.is_none() {
+            return Ok(entry);
+        }
+        let way = self.rules().routes.pinned(&entry).zip(self.access(&entry, access.token()));
+        let Some((plan, access)) = way else { return Ok(entry) };
+        self.keep_sender(&entry, &access);
+        let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
+        Box::pin(self.send((entry, hold), &plan, &access, trace)).await
+    }
+
+    /// One call: reads first, `submitting`, the send, and what came of it.
+    async fn send(
         &self,
         (entry, mut hold): (Entry, Hold),
         plan: &Plan,
         access: &Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        if entry.intent.route.fan_out {
-            return Box::pin(self.conduct(entry, plan, access, trace)).await;
-        }
-        let mut request = entry.state.request(&entry.intent).clone();
+        let mut request = entry.state.request(&entry.intent).into_owned();
         let with = access.with(trace.clone());
 
         let mut entry = entry;
         let mut first: Kinds = Vec::new();
         let mut checkpoint_id = None;
-        if matches!(entry.state.status, Status::Accepted | Status::Checking) {
+        let between = entry.state.is_between_steps();
+        if between || matches!(entry.state.status, Status::Accepted | Status::Checking) {
             if entry.state.status == Status::Accepted {
                 let evidence = Evidence::new("gateway", Strength::Strong, self.now());
                 entry = self.write(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)]).await?;
             }
             let seen = Evidence::new("preflight", Strength::Strong, self.now());
-            let (seen, sent_as) =
-                match Box::pin(self.own_names(&request, entry.intent.origin.as_ref(), plan, &with)).await {
-                    Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
-                    Ok(None) => (seen, None),
-                    Ok(Some(Named { request: named, evidence })) => {
-                        request = named.clone();
-                        (seen.detail(evidence), Some(Box::new(named)))
-                    }
-                };
+            if !between
+                && !entry.state.steps.is_empty()
+                && let Err(problem) = Box::pin(self.check_steps(&entry, plan, &with)).await
+            {
+                return self.refuse(&entry, plan, "preflight", problem).await;
+            }
+            let origin = self.origin_of(&entry).map(Cow::into_owned);
+            let (seen, sent_as) = match Box::pin(self.own_names(&request, origin.as_ref(), plan, &with)).await
+            {
+                Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
+                Ok(None) => (seen, None),
+                Ok(Some(Named { request: named, evidence })) => {
+                    request = named.clone();
+                    (seen.detail(evidence), Some(Box::new(named)))
+                }
+            };
             let known = self.known(plan, &request).await;
             match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
-                Err(problem) => return self.reject(&entry, Cause::Upstream, "preflight", problem).await,
+                Err(problem) => return self.refuse(&entry, plan, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
                     if let Some(checkpoint) = prepared.checkpoint_id {
                         self.learn(plan, &request, checkpoint.clone()).await;
@@ -184,7 +222,7 @@ impl Engine {
         };
         if entry.state.status != Status::Submitting {
             first.push((
-                EventKind::Submitting { attempt: 1 },
+                EventKind::Submitting { attempt: 1, step: entry.state.step },
                 Evidence::new("gateway", Strength::Strong, self.now()),
             ));
             hold.since = Instant::now();
@@ -205,7 +243,12 @@ impl Engine {
         }
         crash::point("answered");
         let entry = journal.entry();
-        let kinds = self.outcome(plan, &request, result);
+        let mut kinds = self.outcome(plan, &request, result);
+        if let Some((kind, _)) = kinds.first_mut()
+            && let EventKind::Rejected { problem } = kind
+        {
+            *kind = self.reroute(&entry, plan, Problem::clone(problem)).await;
+        }
         let entry = self.write_for_sure(entry, kinds).await;
         crash::point("recorded");
         entry
@@ -220,6 +263,19 @@ impl Engine {
     ) -> Result<Entry, LedgerError> {
         let evidence = Evidence::new(evidence, Strength::Strong, self.now());
         self.write(entry, cause, vec![(EventKind::Rejected { problem: Box::new(problem) }, evidence)]).await
+    }
+
+    /// Ends a restore that the upstream would refuse, or takes it its other way.
+    async fn refuse(
+        &self,
+        entry: &Entry,
+        plan: &Plan,
+        evidence: &str,
+        problem: Problem,
+    ) -> Result<Entry, LedgerError> {
+        let evidence = Evidence::new(evidence, Strength::Strong, self.now());
+        let kind = self.reroute(entry, plan, problem).await;
+        self.write(entry, Cause::Upstream, vec![(kind, evidence)]).await
     }
 
     /// What the answer to a send, or its absence, means.
@@ -274,17 +330,24 @@ impl Engine {
     /// over while this one cannot be heard, and then the answer settles what was left open.
     async fn write_for_sure(&self, sent: Entry, kinds: Kinds) -> Result<Entry, LedgerError> {
         let id = sent.intent.id;
-        let attempts = sent.state.attempts;
+        let (attempts, step, route) = (sent.state.attempts, sent.state.step, sent.state.rerouted.is_some());
         let tells = !matches!(kinds.first(), Some((EventKind::Unsure { .. }, _)));
         let mut entry = sent;
+        let mut kinds = kinds;
         let mut wait = Duration::from_millis(100);
         loop {
             let why = match self.write(&entry, Cause::Upstream, kinds.clone()).await {
                 Err(LedgerError::Unavailable(why)) => why,
+                // An upstream that gives two restores one name: what it called this one is not known then.
+                Err(LedgerError::TaskTaken { task, holder }) => {
+                    nameless(&mut kinds, &task, holder);
+                    continue;
+                }
                 Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
                     Ok(Some(now)) => {
                         // A further attempt that was written down without being heard of was not made.
-                        let ours = [attempts, attempts + 1].contains(&now.state.attempts);
+                        let ours = [attempts, attempts + 1].contains(&now.state.attempts)
+                            && (step, route) == (now.state.step, now.state.rerouted.is_some());
                         let open = match now.state.status {
                             Status::Submitting => ours,
                             Status::Unknown => ours && tells,
@@ -292,6 +355,10 @@ impl Engine {
                         };
                         if !open {
                             return Ok(self.too_late(now, &kinds).await);
+                        }
+                        if now.state.status == Status::Unknown {
+                            // Another process has taken it over; it is not sent from here any more.
+                            stay(&mut kinds);
                         }
                         entry = now;
                         continue;
@@ -358,7 +425,7 @@ impl Engine {
         with: With,
     ) -> Result<(Prepared, Option<i64>), Problem> {
         let now = self.now();
-        let ask = Prepare { request, known, baseline: plan.pin.baseline, now };
+        let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now };
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut reads = Reads::counted(&lane.budget);
@@ -390,6 +457,28 @@ impl Engine {
     }
 }
 
+/// The same outcome of a send without the upstream's name for it, which belongs to another restore.
+fn nameless(kinds: &mut Kinds, task: &str, holder: RestoreId) {
+    let what = format!("the upstream named task {task}, which belongs to restore {holder}");
+    let mut evidence = None;
+    for (kind, on) in kinds.iter_mut() {
+        if let EventKind::Started { handle, .. } | EventKind::Observed { handle, .. } = kind {
+            *handle = None;
+            evidence = Some(on.clone());
+        }
+    }
+    kinds.extend(evidence.map(|evidence| (EventKind::Anomaly { what }, evidence)));
+}
+
+/// The same outcome without another route, which only who holds a restore may send it by.
+fn stay(kinds: &mut Kinds) {
+    for (kind, _) in kinds {
+        if let EventKind::Rerouted { problem, .. } = kind {
+            *kind = EventKind::Rejected { problem: problem.clone() };
+        }
+    }
+}
+
 /// Why the last read brought nothing is known better from its fault than in the generation, which
 /// only knows that no answer came.
 fn because(problem: Problem, fault: Option<Fault>) -> Problem {
@@ -417,7 +506,7 @@ fn by_the_clock(problem: Problem, offset: Option<i64>) -> Problem {
 
 fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
     (
-        plan.pin.upstream.clone(),
+        plan.upstream.place(),
         request.project_id.as_str().to_owned(),
         request.source.backup_id.as_str().to_owned(),
     )

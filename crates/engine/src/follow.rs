@@ -3,14 +3,15 @@
 //! restart, an expired token), the restore is read when an authorised caller asks, at most once per
 //! interval however many ask at the same time.
 
+use std::collections::{BTreeSet, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use restore_generations::{Found, Reading, Watch};
 use restore_ledger::{Entry, LedgerError, Query};
-use restore_model::{Cause, Problem, RestoreId, State, Status, Strength};
+use restore_model::{Cause, Problem, RestoreId, RestoreRequest, State, Status, Strength};
 use restore_upstream::{Token, TraceContext};
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use crate::Engine;
 use crate::access::{Access, no_longer_named};
 use crate::caller::Caller;
 use crate::crash;
-use crate::parts;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
 
@@ -31,6 +31,8 @@ const YOUNG_SECONDS: u64 = 15;
 const YOUNG_INTERVAL: Duration = Duration::from_secs(2);
 /// Between reads of a restore that waits for a person.
 const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
+/// How long after the time that absence needs reads go on at their usual interval.
+const SETTLED: Duration = Duration::from_secs(120);
 /// Until the ledger is asked again when it did not answer.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 /// Operation logs of other restores that may be passed over in one round.
@@ -66,7 +68,8 @@ impl Engine {
             known.access = access;
             known.accesses = known.accesses.wrapping_add(1);
         }
-        known.intent = Some(Arc::clone(&entry.intent));
+        let upstream = entry.state.route(&entry.intent).upstream.clone();
+        known.lane = Some((upstream, entry.intent.request.project_id.clone()));
         let at = Instant::now() + first;
         // In its round it has no place on the agenda, and gets one at the end of that.
         if !std::mem::replace(&mut known.followed, true) || known.due.is_some_and(|due| at < due) {
@@ -107,7 +110,7 @@ impl Engine {
         }
         known.followed = false;
         known.access = None;
-        known.intent = None;
+        known.lane = None;
         drop(live);
         self.forget_if_idle(id);
     }
@@ -131,15 +134,13 @@ impl Engine {
             return Ok(Round::Over);
         }
         let interval = self.interval(&entry);
-        if parts::tell(&entry) {
-            // Its parts are read for themselves.
-            let entry = self.sum_up_if_nobody_does(entry).await?;
-            return Ok(if entry.state.status.is_final() { Round::Over } else { Round::Again(interval) });
+        if entry.state.is_between_steps() {
+            return self.between_steps(entry).await;
         }
         let entry = match access {
-            None if self.rules().routes.pinned(&entry.intent).is_none() => {
-                let reading = Reading::unreadable(no_longer_named(&entry.intent.route), false, "settings");
-                self.settle(&entry, &reading).await?
+            None if self.rules().routes.pinned(&entry).is_none() => {
+                let reason = no_longer_named(entry.state.route(&entry.intent));
+                self.settle(&entry, &Reading::unreadable(reason, false, "settings")).await?
             }
             None => {
                 let reading = Reading::unreadable("no token to read it with", true, "credential");
@@ -150,10 +151,13 @@ impl Engine {
                 return Ok(Round::Again(interval));
             }
             Some(access) => {
-                let lane = self.lane(&entry.intent.route.upstream);
+                let lane = self.lane(&entry.state.route(&entry.intent).upstream);
                 self.observe(&entry, access, None, Reads::paid(&lane.budget)).await?
             }
         };
+        if entry.state.is_between_steps() {
+            return self.between_steps(entry).await;
+        }
         Ok(if entry.state.status.is_final() {
             Round::Over
         } else if entry.state.awaiting_credential {
@@ -163,12 +167,36 @@ impl Engine {
         })
     }
 
+    /// One round of a restore of which one disk has ended well: the next one is sent where that can be done.
+    async fn between_steps(&self, entry: Entry) -> Result<Round, LedgerError> {
+        let sending = self.live().get(&entry.intent.id).is_some_and(|live| live.dispatching);
+        if sending || self.send_next_step(&entry).await? {
+            return Ok(Round::Again(self.interval(&entry)));
+        }
+        let gone = self.rules().routes.pinned(&entry).is_none();
+        let waits = !gone && self.access(&entry, None).is_none();
+        let reason = match (gone, waits) {
+            (true, _) => no_longer_named(entry.state.route(&entry.intent)),
+            (_, true) => "no credential to send the next disk with".to_owned(),
+            _ => "the next disk may not be sent now".to_owned(),
+        };
+        let entry = self.settle(&entry, &Reading::unreadable(reason, waits, "credential")).await?;
+        Ok(match waits {
+            true => Round::Unread(self.until_deadline(&entry)),
+            false => Round::Again(self.interval(&entry)),
+        })
+    }
+
     /// Until something becomes true of a restore by time alone; nothing when all such is true.
     fn until_deadline(&self, entry: &Entry) -> Option<Duration> {
         let left = match entry.state.status {
             Status::Running if !entry.state.overdue => {
                 let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
                 overdue.saturating_sub(self.age(entry))
+            }
+            Status::Running if !entry.state.needs_operator => {
+                let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
+                (overdue + self.rules().policy.unknown).saturating_sub(self.age(entry))
             }
             Status::Unknown if !entry.state.needs_operator => {
                 let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
@@ -183,12 +211,15 @@ impl Engine {
     /// Until the next read. Spread by a tenth, by a number that each restore has of its own, so
     /// that restores begun together are not read together for ever.
     fn interval(&self, entry: &Entry) -> Duration {
-        let generation = restore_generations::by_name(&entry.intent.route.generation);
+        let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         let age = self.age(entry).as_secs();
         let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
         let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
         let mut interval = self.rules().policy.interval.unwrap_or(own);
-        if entry.state.needs_operator {
+        // An operator is asked, and reads go on: more slowly once absence can prove nothing more.
+        let policy = &self.rules().policy;
+        let settled = self.unknown_for(entry.intent.id, &entry.state) > policy.send + policy.settle + SETTLED;
+        if entry.state.needs_operator && (entry.state.status != Status::Unknown || settled) {
             interval = interval.max(OPERATOR_INTERVAL);
         }
         let share = entry.intent.id.spread();
@@ -203,16 +234,15 @@ impl Engine {
         token: Option<Token>,
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
-        if parts::tell(&entry) {
-            return self.refresh_parts(entry, token, trace).await;
-        }
         let id = entry.intent.id;
         let busy = self
             .live()
             .get(&id)
             .is_some_and(|live| live.dispatching || (live.followed && live.access.is_some()));
-        let readable = matches!(entry.state.status, Status::Running | Status::Unknown);
-        let access = self.access(&entry.intent, token);
+        // Of a disk that was not sent there is nothing to read.
+        let readable = matches!(entry.state.status, Status::Running | Status::Unknown)
+            && !entry.state.is_between_steps();
+        let access = self.access(&entry, token);
         let (Some(access), false, true) = (access, busy, readable) else { return Ok(entry) };
 
         // One flight per restore, and a short life of what it brought. In a task of its own: what was
@@ -249,7 +279,7 @@ impl Engine {
         access: Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let lane = self.lane(&entry.intent.route.upstream);
+        let lane = self.lane(&entry.state.route(&entry.intent).upstream);
         let shared = self.rules().policy.status_cache;
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
@@ -260,30 +290,50 @@ impl Engine {
         self.observe(entry, access, trace, Reads::paid(&lane.budget)).await
     }
 
-    /// One round of reads, and what follows from it.
+    /// One round of reads, and what follows from it. A task of the upstream belongs to one restore, which the ledger
+    /// decides as it writes: what is bound to another one is passed over, and the same answers are judged again.
     async fn observe(
         &self,
         entry: &Entry,
         access: Access,
         trace: Option<TraceContext>,
-        reads: Reads<'_>,
+        mut reads: Reads<'_>,
     ) -> Result<Entry, LedgerError> {
         let held = access.is_held();
-        let mut reading = match Box::pin(self.round(entry, access.clone(), trace, reads)).await? {
-            Some(reading) => reading,
-            None => Reading::unreadable(no_longer_named(&entry.intent.route), false, "settings"),
-        };
-        if reading.no_restore_read {
-            let mut known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            known.insert(entry.intent.route.upstream.clone());
+        let mut taken: Vec<String> = Vec::new();
+        loop {
+            let round = Box::pin(self.round(entry, &access, trace.clone(), &mut reads, &taken));
+            let mut reading = match round.await? {
+                Some(reading) => reading,
+                None => {
+                    let reason = no_longer_named(entry.state.route(&entry.intent));
+                    Reading::unreadable(reason, false, "settings")
+                }
+            };
+            if reading.no_restore_read {
+                self.no_restore_read().insert(place_of(entry));
+            }
+            // A credential of the gateway's own waits for nobody: it is tried again.
+            if held && let Found::Unreadable { credential, .. } = &mut reading.found {
+                *credential = false;
+            }
+            self.0.refused.note(entry, &access, &reading).await;
+            crash::point("observed");
+            match self.settle(entry, &reading).await {
+                Err(LedgerError::TaskTaken { .. }) if taken.len() < MAX_TAKEN => {
+                    taken.extend(reading.handle.map(|handle| handle.id));
+                }
+                Err(LedgerError::TaskTaken { .. }) => {
+                    let reason = "too many tasks of other restores fit this one";
+                    return self.settle(entry, &Reading::unreadable(reason, false, "reads")).await;
+                }
+                settled => return settled,
+            }
         }
-        // A credential of the gateway's own waits for nobody: it is tried again.
-        if held && let Found::Unreadable { credential, .. } = &mut reading.found {
-            *credential = false;
-        }
-        self.0.refused.note(&entry.intent, &access, &reading).await;
-        crash::point("observed");
-        self.settle(entry, &reading).await
+    }
+
+    fn no_restore_read(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.no_restore_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down what follows from a reading.
@@ -303,30 +353,23 @@ impl Engine {
     async fn round(
         &self,
         entry: &Entry,
-        access: Access,
+        access: &Access,
         trace: Option<TraceContext>,
-        mut reads: Reads<'_>,
+        reads: &mut Reads<'_>,
+        taken: &[String],
     ) -> Result<Option<Reading>, LedgerError> {
-        let route = &entry.intent.route;
-        let Some(plan) = self.rules().routes.pinned(&entry.intent) else { return Ok(None) };
+        let Some(plan) = self.rules().routes.pinned(entry) else { return Ok(None) };
         let upstream = plan.upstream;
         let generation = upstream.generation();
-        let no_restore_read = {
-            let known = self.0.no_restore_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            known.contains(&route.upstream)
-        };
+        let no_restore_read = self.no_restore_read().contains(&place_of(entry));
         let with = access.with(trace);
-        let mut taken: Vec<String> = Vec::new();
+        let request = entry.state.request(&entry.intent);
         let mut backup_shared = false;
         loop {
             let told = reads
                 .until_done(&upstream, &with, |answers| {
-                    let watch = Watch {
-                        taken: &taken,
-                        no_restore_read,
-                        backup_shared,
-                        ..self.watch(entry.state.request(&entry.intent), entry)
-                    };
+                    let watch =
+                        Watch { taken, no_restore_read, backup_shared, ..self.watch(&request, entry) };
                     generation.follow(&watch, answers)
                 })
                 .await;
@@ -334,21 +377,16 @@ impl Engine {
                 let reason = "the reads of one round did not come to an end";
                 return Ok(Some(Reading::unreadable(reason, false, "reads")));
             };
-            // An upstream's task belongs to one restore: what is bound elsewhere is passed over, and
-            // the same answers are judged again.
-            let found = reading.handle.as_ref().filter(|handle| entry.state.handle.as_ref() != Some(handle));
-            if let Some(handle) = found
-                && taken.len() < MAX_TAKEN
-                && self.0.ledger.handle_taken(&route.upstream, &handle.id, entry.intent.id).await?
-            {
-                taken.push(handle.id.clone());
-                continue;
-            }
-            // A backup's state is that of all its restores. Looked for after the read: whoever is in it was written down
-            // before it was sent.
-            let derived = reading.strength == Strength::Derived
-                && matches!(reading.found, Found::Running | Found::Succeeded | Found::Failed(_));
-            if derived && !entry.state.seen_moving && !backup_shared && self.shares_its_backup(entry).await? {
+            // The state of a backup, and a task that does not say whose it is, may be of any restore of that backup.
+            // Looked for after the read: whatever is in it was written down before it was sent.
+            let says = match reading.found {
+                Found::Succeeded | Found::Failed(_) => true,
+                // That one runs which is known to have begun is no news.
+                Found::Running => !entry.state.seen_moving || reading.handle.is_some(),
+                _ => false,
+            };
+            let own = reading.strength == Strength::Strong;
+            if says && !own && !backup_shared && self.shares_its_backup(entry).await? {
                 backup_shared = true;
                 continue;
             }
@@ -375,23 +413,24 @@ impl Engine {
         }
     }
 
-    /// Whether another restore of the same backup may have been under way since this one was sent.
+    /// Whether another restore may have moved a backup of this one since it was sent. A restore of a server moves the
+    /// backups of its disks as well, whatever generation carries it out and whatever it calls them.
     async fn shares_its_backup(&self, entry: &Entry) -> Result<bool, LedgerError> {
-        let request = entry.state.request(&entry.intent);
-        let of_project = Query { project_id: Some(request.project_id.clone()), ..Query::default() };
+        let of_project =
+            Query { project_id: Some(entry.intent.request.project_id.clone()), ..Query::default() };
         let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let unfinished = Query { status, ..of_project.clone() };
         let ended_since = Some(entry.state.submitted_at.unwrap_or(entry.intent.created_at));
         let ended = Query { ended_since, ..of_project };
+        let own = present_backups(entry);
         let mut shared = false;
         for query in [unfinished, ended] {
             self.each_of(query, |other| {
                 let state = &other.state;
-                let moves = state.seen_moving || matches!(state.status, Status::Submitting | Status::Unknown);
-                shared |= moves
-                    && other.intent.id != entry.intent.id
-                    && !other.intent.route.fan_out
-                    && state.request(&other.intent).source.backup_id.is_same(&request.source.backup_id);
+                let moves = state.seen_moving
+                    || matches!(state.status, Status::Submitting | Status::Unknown)
+                    || state.steps.iter().any(|step| step.attempts > 0);
+                shared |= moves && other.intent.id != entry.intent.id && !own.is_disjoint(&backups(other));
             })
             .await?;
         }
@@ -422,7 +461,7 @@ impl Engine {
             unknown_for,
             settle: policy.send + policy.settle,
             unknown: policy.unknown,
-            overdue: self.age(entry) >= Duration::from_secs(entry.intent.route.overdue_seconds),
+            overdue: self.age(entry).checked_sub(Duration::from_secs(entry.intent.route.overdue_seconds)),
         }
     }
 
@@ -454,4 +493,32 @@ impl Engine {
             _ => Ok(entry),
         }
     }
+}
+
+/// The place that a restore goes to, which is one whatever the settings call it.
+fn place_of(entry: &Entry) -> String {
+    let route = entry.state.route(&entry.intent);
+    route.at.clone().unwrap_or_else(|| route.upstream.clone())
+}
+
+/// The backups that the present call of a restore is about, in the caller's names and in the upstream's.
+fn present_backups(entry: &Entry) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    add_backups(&entry.state.request(&entry.intent), &mut ids);
+    if entry.state.steps.is_empty() {
+        add_backups(&entry.intent.request, &mut ids);
+    }
+    ids
+}
+
+/// Every backup that a restore moves, in the caller's names and in the upstream's.
+fn backups(entry: &Entry) -> BTreeSet<String> {
+    let mut ids = present_backups(entry);
+    add_backups(&entry.intent.request, &mut ids);
+    ids
+}
+
+fn add_backups(request: &RestoreRequest, ids: &mut BTreeSet<String>) {
+    ids.insert(request.source.backup_id.folded());
+    ids.extend(request.target.mappings().iter().map(|mapping| mapping.backup_id.folded()));
 }

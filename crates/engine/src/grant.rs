@@ -28,10 +28,13 @@ impl Grant {
     }
 
     /// Whether it is also one for each disk by itself. Carried out disk by disk a server and its backup are names alone: no
-    /// cloud is told of them, so a grant for certain ones says nothing of disks and of their backups.
+    /// cloud is told of them, so a grant for servers says nothing of disks that it does not list, and one for certain backups
+    /// nothing of others.
     pub(crate) fn covers_parts(&self, request: &RestoreRequest) -> bool {
         let listed = |id: &Id| self.matches.backup_id.iter().any(|backup| backup.is_same(id));
-        (self.matches.server_id.is_empty() || !self.disks.is_empty())
+        let of_servers = !self.matches.server_id.is_empty()
+            || (!self.matches.target.is_empty() && !self.matches.target.contains(&TargetKind::Volume));
+        (!of_servers || !self.disks.is_empty())
             && (self.matches.backup_id.is_empty()
                 || request.target.mappings().iter().all(|mapping| listed(&mapping.backup_id)))
     }

@@ -15,9 +15,9 @@ use crate::access::{Access, whose};
 use crate::around;
 use crate::caller::{Action, Caller};
 use crate::names;
-use crate::parts;
 use crate::replay::Reads;
 use crate::route::Plan;
+use crate::steps;
 
 /// Seconds after which a check that was not answered may be asked again.
 const RETRY_CHECK: u32 = 5;
@@ -107,7 +107,8 @@ impl Engine {
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
         let mut unasked = None;
-        let parts = parts::apart(plan, request);
+        let parts = steps::requests(&plan.pin, request);
+        let server = (!plan.pin.steps.is_empty()).then(|| request.target.id());
         // What is restored disk by disk has no one backup there.
         let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
         for request in parts {
@@ -115,7 +116,7 @@ impl Engine {
             let request = named.map_or(request, |named| named.request);
             source = source.map(|_| request.source.backup_id.clone());
             let known = self.known(plan, &request).await;
-            let ask = Prepare { request: &request, known: &known, baseline: true, now: self.now() };
+            let ask = Prepare { request: &request, known: &known, baseline: true, server, now: self.now() };
             let mut reads = Reads::counted(&lane.budget);
             let done =
                 reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
@@ -189,7 +190,7 @@ impl Engine {
         }
         let mut hash = Sha256::new();
         let mut calls = Vec::new();
-        for request in parts::apart(&plan, request) {
+        for request in steps::requests(&plan.pin, request) {
             let encoded = plan.upstream.generation().encode(&request, &known)?;
             let url = plan.upstream.url(&encoded.call).unwrap_or_default();
             hash.update(encoded.call.method.as_str());
@@ -203,7 +204,7 @@ impl Engine {
         let Some((url, mut encoded)) = calls.pop() else {
             return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
         };
-        if plan.pin.fan_out {
+        if !plan.pin.steps.is_empty() {
             encoded.losses.extend(matrix::DISK_BY_DISK);
         }
         Ok(Preview {
@@ -226,7 +227,7 @@ impl Engine {
         request: &RestoreRequest,
         known: &Known,
     ) -> Vec<(String, &'static str)> {
-        let ask = Prepare { request, known, baseline: plan.pin.baseline, now: self.now() };
+        let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now: self.now() };
         match plan.upstream.generation().prepare(&ask, &[]) {
             Step::Ask(call) => vec![(call.template.to_owned(), "read first, to compare later reads with")],
             Step::Done(_) => Vec::new(),

@@ -9,7 +9,7 @@
 //! | `around` | the way that is left where a generation is closed to a project |
 //! | `dispatch`, `record` | look first, write it down, send it while that is allowed, write down what came of it |
 //! | `names` | what another generation's request is called by the one that carries it out |
-//! | `parts` | a server disk by disk, where the upstream restores disks alone |
+//! | `steps` | a server disk by disk, where the upstream restores disks alone |
 //! | `settle` | what a reading means for a state: a pure function |
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
@@ -34,7 +34,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
 use restore_model::{
-    Cause, Clock, Code, Event, EventKind, Evidence, Id, Intent, Problem, RestoreId, Strength, Timestamp,
+    Cause, Clock, Code, Event, EventKind, Evidence, Id, Problem, ProjectId, RestoreId, Strength, Timestamp,
 };
 use restore_upstream::{BreakerState, TraceContext};
 use tokio::sync::watch;
@@ -59,7 +59,6 @@ mod list;
 mod names;
 pub mod notify;
 mod operate;
-mod parts;
 mod pass_on;
 mod passed;
 mod policy;
@@ -68,6 +67,7 @@ mod recover;
 mod replay;
 pub mod route;
 mod settle;
+mod steps;
 mod submit;
 mod ways;
 
@@ -115,10 +115,12 @@ struct Live {
     followed: bool,
     /// For when it is on the agenda.
     due: Option<Instant>,
-    /// What it is about, while it is followed.
-    intent: Option<Arc<Intent>>,
+    /// The upstream that it goes to and its project, while it is followed.
+    lane: Option<(String, ProjectId)>,
     /// With what it is read.
     access: Option<Access>,
+    /// With what the next disks of a restore with several steps are sent: what its own caller brought for it.
+    sender: Option<Access>,
     /// Counts the tokens it was given, and suchlike.
     accesses: u32,
     /// When this process sent it, on the monotonic clock.
@@ -138,10 +140,10 @@ struct Shared {
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
-    /// Checkpoint of a CSBS backup item: upstream, project and item → checkpoint. Never changes.
+    /// Checkpoint of a CSBS backup item: place, project and item → checkpoint. Never changes.
     checkpoints: Cache<(String, String, String), Id>,
-    /// Upstreams and projects that they are closed to, as told a while ago.
-    closed: Cache<(String, String), ()>,
+    /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
+    closed: Cache<(String, String), Arc<Problem>>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Cache<RestoreId, ()>,
     /// Which restore is to be read next.
@@ -154,7 +156,7 @@ struct Shared {
     changed: watch::Sender<u64>,
     /// Claimed from a silent replica, and not taken up because the ledger went away in between.
     left_over: Mutex<Vec<RestoreId>>,
-    /// Upstreams that are known to lack the optional read of a restore.
+    /// Places of upstreams that are known to lack the optional read of a restore.
     no_restore_read: Mutex<std::collections::HashSet<String>>,
     /// What clouds have answered a moment ago to reads that were passed on.
     passed: passed::Passed,
@@ -331,7 +333,11 @@ impl Engine {
         kinds: Vec<(EventKind, Evidence)>,
     ) -> Result<Entry, LedgerError> {
         let seen = entry.state.seq;
-        let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds);
+        // The end of a step is the end of the restore only where the steps make it so.
+        let kinds = kinds.into_iter().flat_map(|(kind, evidence)| {
+            entry.state.ending(kind).into_iter().map(move |kind| (kind, evidence.clone()))
+        });
+        let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds.collect());
         let begun = Instant::now();
         let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await;
         self.0.witness.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
@@ -354,7 +360,6 @@ impl Engine {
             self.0.witness.witness(entry, event);
         }
         self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
-        self.nudge(entry);
         self.now_stands(entry);
     }
 
@@ -375,6 +380,7 @@ impl Engine {
         if entry.state.status.is_final() {
             // The token of a finished restore is of no more use to anybody.
             known.access = None;
+            known.sender = None;
             drop(live);
             self.forget_if_idle(id);
         }
@@ -429,7 +435,7 @@ impl Engine {
                 known.changes = None;
             }
             let idle = known.changes.is_none() && !known.dispatching && !known.followed;
-            if idle && known.access.is_none() && known.unknown_since.is_none() {
+            if idle && known.access.is_none() && known.sender.is_none() && known.unknown_since.is_none() {
                 live.remove(&id);
             }
         }
@@ -482,7 +488,9 @@ fn unavailable(error: LedgerError) -> Problem {
     match error {
         LedgerError::NotFound(id) => not_found(id),
         LedgerError::NotHeld(_) => Problem::new(Code::LedgerUnavailable, error.to_string()).after(1),
-        LedgerError::Illegal(_) | LedgerError::Corrupt(_) => Problem::new(Code::Internal, error.to_string()),
+        LedgerError::Illegal(_) | LedgerError::Corrupt(_) | LedgerError::TaskTaken { .. } => {
+            Problem::new(Code::Internal, error.to_string())
+        }
         _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
     }
 }

@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use restore_ledger::{Delivery, Ledger, LedgerError, Letter, Position, Told};
-use restore_model::{Clock, EventKind, RestoreId};
+use restore_model::{Clock, EventKind, RestoreId, Status};
 use restore_upstream::{Courier, Message, Receipt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -74,14 +74,14 @@ const BATCH: usize = 64;
 /// Between two looks for what is due while letters are in hand, where nobody else delivers.
 const IN_HAND: Duration = Duration::from_secs(1);
 
-/// The occasion that an event is, one of [`OCCASIONS`]; `None` for what only a restore's history tells.
+/// The occasion that an event is, one of [`OCCASIONS`], of a restore that stands like this; `None` for what only a restore's history tells.
 #[must_use]
-pub const fn occasion(event: &EventKind) -> Option<&'static str> {
+pub const fn occasion(event: &EventKind, status: Status) -> Option<&'static str> {
     Some(match event {
         EventKind::Started { .. } => "running",
         EventKind::Unsure { .. } => "unknown",
-        EventKind::Resolved { applied: true, .. } => "succeeded",
-        EventKind::Resolved { applied: false, .. } => "not_applied",
+        // The end of the restore, which an operator's word on one of its steps is.
+        EventKind::Resolved { .. } => status.as_str(),
         EventKind::Accepted
         | EventKind::NeedsOperator { .. }
         | EventKind::Overdue
@@ -128,7 +128,7 @@ impl Hook {
         let named = |list: &Option<Vec<String>>, word: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|item| item == word))
         };
-        occasion(&told.event.kind).is_some_and(|word| named(&self.occasions, word))
+        occasion(&told.event.kind, told.entry.state.status).is_some_and(|word| named(&self.occasions, word))
             && named(&self.projects, told.entry.intent.request.project_id.as_str())
     }
 }

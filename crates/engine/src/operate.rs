@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 use restore_generations::{Answer, Listed};
 use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
 use restore_model::{
-    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, RestoreId, State, Status, Strength,
-    Timestamp,
+    Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, ResolvedAs, RestoreId, State, Status,
+    Strength, Timestamp,
 };
 use restore_upstream::Token;
 
@@ -17,15 +17,17 @@ use crate::caller::Caller;
 use crate::replay::Reads;
 use crate::{Engine, unavailable};
 
-/// A person's word on a restore.
+/// An operator's word on a restore.
 #[derive(Clone, Debug)]
 pub struct Resolution {
-    /// Whether the restore took place.
-    pub applied: bool,
+    /// What the operator found on the target.
+    pub outcome: ResolvedAs,
     /// Who says so.
     pub by: String,
     /// On what grounds.
     pub reason: String,
+    /// Whether to end the restore although the gateway does not ask for a decision yet.
+    pub early: bool,
 }
 
 /// What a restore has done to its target, as far as is known.
@@ -40,30 +42,39 @@ pub(crate) fn so_far(state: &State) -> Effect {
 }
 
 impl Engine {
-    /// Ends a restore that waits for a person: `succeeded` when it was applied, else `not_applied`.
-    /// Its target is free again.
+    /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better:
+    /// `succeeded`, `failed` or `not_applied`, as the operator found it. Its target is free again, and nothing more of it
+    /// is sent.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for a person; else as
+    /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
     /// [`Engine::get`].
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
         self.permit_resolve(caller, &self.get(id).await?)?;
         // Reads go on meanwhile; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
             let entry = self.get(id).await?;
-            if !entry.state.needs_operator {
-                let detail = format!("restore {id} is {}", entry.state.status.as_str());
+            let may_have_been_sent = matches!(entry.state.status, Status::Running | Status::Unknown);
+            let decidable = entry.state.needs_operator || word.early && may_have_been_sent;
+            if !decidable {
+                let status = entry.state.status.as_str();
+                let hint = match may_have_been_sent {
+                    true => "; reads may still settle it. To decide all the same, override",
+                    false => "",
+                };
+                let detail = format!("restore {id} is {status}{hint}");
                 return Err(Problem::new(Code::NotResolvable, detail).effect(so_far(&entry.state)));
             }
-            let Resolution { applied, by, reason } = word.clone();
+            let Resolution { outcome, by, reason, .. } = word.clone();
+            let early = !entry.state.needs_operator;
             let detail = format!("{by}: {reason}");
             let evidence = Evidence::new("operator", Strength::Strong, self.now()).detail(detail);
-            let kind = EventKind::Resolved { applied, by, reason };
+            let kind = EventKind::Resolved { outcome, by, reason, early };
             match self.write(&entry, Cause::Operator, vec![(kind, evidence)]).await {
                 Err(LedgerError::Stale(_)) => {}
                 Ok(entry) => {
                     let (by, reason) = (&word.by, &word.reason);
-                    tracing::warn!(restore.id = %id, applied, by, reason, "an operator has ended a restore");
+                    tracing::warn!(restore.id = %id, ?outcome, early, by, reason, "an operator has ended a restore");
                     return Ok(entry);
                 }
                 Err(error) => return Err(unavailable(error)),
@@ -148,11 +159,10 @@ impl Engine {
         let question = |answers: &[Answer]| generation.survey(project, since, answers);
         let listed = Reads::counted(&lane.budget).until_done(&way, &with, question).await;
         let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
-        let nobody = RestoreId::at(self.now());
         let mut unrecorded = Vec::new();
         for restore in listed.ok_or_else(endless)?? {
-            let known = self.0.ledger.handle_taken(upstream, &restore.handle.id, nobody).await;
-            if !known.map_err(unavailable)? {
+            let holder = self.0.ledger.task_holder(project, &restore.handle.id).await;
+            if holder.map_err(unavailable)?.is_none() {
                 unrecorded.push(restore);
             }
         }

@@ -86,7 +86,10 @@ impl Journal for Record {
             let now = self.engine.now();
             let kinds = vec![
                 (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
-                (EventKind::Submitting { attempt }, Evidence::new("gateway", Strength::Strong, now)),
+                (
+                    EventKind::Submitting { attempt, step: entry.state.step },
+                    Evidence::new("gateway", Strength::Strong, now),
+                ),
             ];
             let entry = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
             crash::point("submitting");

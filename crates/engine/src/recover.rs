@@ -99,7 +99,7 @@ impl Engine {
         if self.live().get(&id).is_some_and(|live| live.dispatching) {
             return Ok(());
         }
-        let access = self.access(&entry.intent, None);
+        let access = self.access(&entry, None);
         let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
         let unsure = |reason: &str, found: &str| {
             let reason = reason.to_owned();
@@ -109,28 +109,23 @@ impl Engine {
             }
             kinds
         };
-        let in_parts = entry.intent.route.fan_out && entry.state.status != Status::Unknown;
-        let kinds = if (entry.state.is_unsent() || in_parts) && self.recovery().is_some() {
+        let unsent = entry.state.is_unsent() || entry.state.is_between_steps();
+        let kinds = if unsent && self.recovery().is_some() {
             unsure(
                 "the ledger may be an older copy of itself, made before this restore was sent",
                 "found unsent in a copy of the ledger",
             )
-        } else if entry.state.status == Status::Submitting
-            && !entry.state.is_unsent()
-            && !entry.intent.route.fan_out
-        {
+        } else if entry.state.status == Status::Submitting && !unsent {
             unsure(
                 "the gateway was restarted while the request may have been on the wire",
                 "found submitting",
             )
-        } else if entry.intent.route.fan_out && entry.state.status == Status::Submitting {
-            // It sends nothing itself; its parts say what could not be read.
-            Vec::new()
-        } else if self.rules().routes.pinned(&entry.intent).is_none() {
+        } else if self.rules().routes.pinned(&entry).is_none() {
             // No token would help; said once.
             let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
             let stale = EventKind::Stale { awaiting_credential: false };
-            if said { Vec::new() } else { vec![(stale, evidence(&no_longer_named(&entry.intent.route)))] }
+            let reason = no_longer_named(entry.state.route(&entry.intent));
+            if said { Vec::new() } else { vec![(stale, evidence(&reason))] }
         } else if entry.state.stale_since.is_none() && access.is_none() {
             vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
         } else {
@@ -144,43 +139,26 @@ impl Engine {
                 written => written?,
             },
         };
-        // One that became unknown for another reason than its parts is for reads and people to end: more of it may have
-        // been sent than is written here.
-        let whole = entry.intent.route.fan_out
-            && (entry.state.is_unsent() || crate::parts::tell(&entry))
-            && self.recovery().is_none();
-        if let (true, Some((plan, access))) =
-            (whole, self.rules().routes.pinned(&entry.intent).zip(access.clone()))
-        {
-            // It finds its parts as they are, and sends those that were not sent.
-            self.go_on(entry, plan, access);
-        } else if entry.state.is_unsent() {
-            match self.rules().routes.pinned(&entry.intent).zip(access) {
+        if entry.state.is_unsent() {
+            match self.rules().routes.pinned(&entry).zip(access) {
                 Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
                     self.go_on(entry, plan, access);
                 }
                 _ => self.expire_later(id),
             }
         } else if !entry.state.status.is_final() {
+            // Of several disks the next one is sent in its round.
             self.follow(&entry, access);
-            if whole {
-                self.look_at_parts(id);
-            }
         }
         Ok(())
     }
 
     /// Sends what was accepted and could not be sent, with a credential of the gateway's own.
     fn go_on(&self, entry: Entry, plan: Plan, access: Access) {
-        if !self.claim(entry.intent.id) {
-            return;
+        if self.claim(entry.intent.id) {
+            let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
+            self.carry_out_later((entry, hold), plan, access);
         }
-        let engine = self.clone();
-        self.0.tasks.spawn(async move {
-            let hold = Hold { lease: engine.0.ledger.lease(), since: Instant::now() };
-            let (answered, _nobody_waits) = tokio::sync::oneshot::channel();
-            engine.carry_out((entry, hold), &plan, access, None, answered).await;
-        });
     }
 
     /// Looks for restores whose process has fallen silent.

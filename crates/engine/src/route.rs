@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use restore_generations::Expressible;
-use restore_model::{Code, Id, Intent, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
+use restore_ledger::Entry;
+pub use restore_model::CANONICAL;
+use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 use sha2::{Digest, Sha256};
 
 use crate::names::Pairs;
-
-/// The word for what came through no native door.
-pub const CANONICAL: &str = "canonical";
 
 /// What a rule asks of a request. Empty lists ask nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,7 +149,7 @@ impl Plan {
             upstream: upstream.name().to_owned(),
             generation: upstream.generation().name().to_owned(),
             reason: format!("{}, and {} is closed to this project", self.pin.reason, self.pin.upstream),
-            fan_out: false,
+            steps: Vec::new(),
             at: Some(upstream.place()),
             ..self.pin.clone()
         };
@@ -215,7 +214,10 @@ impl Routes {
                         reason: format!("routes[{index}] matches {why}"),
                         baseline: route.baseline,
                         overdue_seconds: route.overdue.as_secs(),
-                        fan_out: route.fans_out(request),
+                        steps: match route.fans_out(request) {
+                            true => request.target.mappings().to_vec(),
+                            false => Vec::new(),
+                        },
                         at: Some(route.upstream.place()),
                     },
                     on_retired: route.on_retired.clone(),
@@ -271,10 +273,10 @@ impl Routes {
         Self { former: Vec::new(), ..self.clone() }.upstream_of(pin).is_some()
     }
 
-    /// The way a restore was accepted under, as long as there is an upstream of that name and generation.
+    /// The way that a restore takes, as long as there is an upstream at that place.
     #[must_use]
-    pub fn pinned(&self, intent: &Intent) -> Option<Plan> {
-        let pin = &intent.route;
+    pub fn pinned(&self, entry: &Entry) -> Option<Plan> {
+        let pin = entry.state.route(&entry.intent);
         self.upstream_of(pin).map(|upstream| Plan {
             upstream,
             pin: pin.clone(),

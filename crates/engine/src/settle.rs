@@ -21,8 +21,8 @@ pub(crate) struct Terms {
     pub(crate) settle: Duration,
     /// How long an unknown outcome is looked into before a person is asked.
     pub(crate) unknown: Duration,
-    /// Whether the route's time for a restore has passed.
-    pub(crate) overdue: bool,
+    /// For how long the route's time for a restore has passed, if it has.
+    pub(crate) overdue: Option<Duration>,
 }
 
 /// What is to be written.
@@ -127,15 +127,18 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
         settled.told.iter().any(|(kind, _)| is_final(kind) || matches!(kind, EventKind::Started { .. }));
     if !ends {
         let clock = |detail: &str| Evidence::new("deadline", Strength::Strong, terms.now).detail(detail);
-        if state.status == Status::Running && terms.overdue && !state.overdue {
+        if state.status == Status::Running && terms.overdue.is_some() && !state.overdue {
             settled.passed.push((EventKind::Overdue, clock("longer than the route allows")));
         }
-        if state.status == Status::Unknown && !state.needs_operator && terms.unknown_for >= terms.unknown {
-            let reason = match &reading.found {
-                Found::Lost(reason) | Found::Unreadable { reason, .. } => reason.clone(),
-                _ => "reads give no proof either way".to_owned(),
-            };
-            settled.passed.push((EventKind::NeedsOperator { reason }, clock("reads have not settled it")));
+        // A word that this version knows is believed however long it stays the same; all else is for an operator.
+        let runs = reading.found == Found::Running && reading.anomaly.is_none();
+        let due = match state.status {
+            Status::Unknown => terms.unknown_for >= terms.unknown,
+            _ => !runs && terms.overdue.is_some_and(|overdue| overdue >= terms.unknown),
+        };
+        if due && !state.needs_operator {
+            let (reason, detail) = why_undecided(reading);
+            settled.passed.push((EventKind::NeedsOperator { reason }, clock(&detail)));
         }
         // A restore that has just become unknown must not be called overdue any more.
         if settled.told.iter().any(|(kind, _)| matches!(kind, EventKind::Unsure { .. })) {
@@ -143,6 +146,22 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
         }
     }
     settled
+}
+
+/// Why reads have not settled a restore, and the same for the evidence.
+fn why_undecided(reading: &Reading) -> (String, String) {
+    match &reading.found {
+        Found::Unreadable { reason, credential: true } => (
+            format!("{reason}; bring a token first, and a read with it may settle the restore"),
+            "no read was made for want of a credential".to_owned(),
+        ),
+        Found::Unreadable { reason, .. } => (reason.clone(), "it could not be read".to_owned()),
+        Found::Lost(reason) => (reason.clone(), "reads have not settled it".to_owned()),
+        _ => match &reading.anomaly {
+            Some(what) => (what.clone(), "reads have not settled it".to_owned()),
+            None => ("reads give no proof either way".to_owned(), "reads have not settled it".to_owned()),
+        },
+    }
 }
 
 const fn is_final(kind: &EventKind) -> bool {
@@ -188,12 +207,12 @@ mod tests {
                 kind: kind.clone(),
             })
             .collect();
-        State::fold(&events).unwrap()
+        State::fold(&[], &events).unwrap()
     }
 
     fn unknown(absent: usize) -> State {
         let mut kinds = vec![
-            EventKind::Submitting { attempt: 1 },
+            EventKind::Submitting { attempt: 1, step: 0 },
             EventKind::Unsure { reason: "no answer".to_owned(), problem: None },
         ];
         kinds.extend(vec![EventKind::Absent; absent]);
@@ -201,7 +220,7 @@ mod tests {
     }
 
     fn running() -> State {
-        state(&[EventKind::Submitting { attempt: 1 }, started()])
+        state(&[EventKind::Submitting { attempt: 1, step: 0 }, started()])
     }
 
     fn started() -> EventKind {
@@ -226,7 +245,7 @@ mod tests {
             unknown_for: Duration::from_secs(unknown_for),
             settle: Duration::from_secs(210),
             unknown: Duration::from_secs(3_600),
-            overdue: false,
+            overdue: None,
         }
     }
 
@@ -249,7 +268,7 @@ mod tests {
     #[test]
     fn what_was_accepted_once_is_never_called_not_applied() {
         let lost = state(&[
-            EventKind::Submitting { attempt: 1 },
+            EventKind::Submitting { attempt: 1, step: 0 },
             started(),
             EventKind::Unsure { reason: "gone".to_owned(), problem: None },
         ]);
@@ -266,14 +285,14 @@ mod tests {
 
     #[test]
     fn overdue_is_an_alarm_and_no_end() {
-        let late = Terms { overdue: true, ..terms(0) };
+        let late = Terms { overdue: Some(Duration::ZERO), ..terms(0) };
         let settled = settle(&running(), &reading(Found::Running, "running"), late);
         assert_eq!((words(&settled.told), words(&settled.passed)), (vec![], vec!["overdue"]));
     }
 
     #[test]
     fn a_final_state_stays_and_the_contradiction_is_kept() {
-        let done = state(&[EventKind::Submitting { attempt: 1 }, started(), EventKind::Succeeded]);
+        let done = state(&[EventKind::Submitting { attempt: 1, step: 0 }, started(), EventKind::Succeeded]);
         let settled = settle(&done, &reading(Found::Running, "running"), terms(0));
         assert_eq!(words(&settled.told), ["anomaly"]);
         assert!(settle(&done, &reading(Found::Succeeded, "success"), terms(0)).told.is_empty());

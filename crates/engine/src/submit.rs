@@ -22,9 +22,6 @@ use crate::record::Hold;
 use crate::route::{Idempotency, Plan};
 use crate::{Engine, crash, names, number, trace_ids, unavailable};
 
-/// Stands for the restore that is made instead of a refused one, among the names that follow from that one's.
-const INSTEAD: u16 = u16::MAX - 1;
-
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
 pub struct Submission {
@@ -38,15 +35,13 @@ pub struct Submission {
     pub origin: Option<Origin>,
     /// The trace of the request.
     pub trace: Option<TraceContext>,
-    /// The refused restore that this one is made instead of; nobody's to ask for.
-    instead_of: Option<RestoreId>,
 }
 
 impl Submission {
     /// A request to restore.
     #[must_use]
     pub const fn new(request: RestoreRequest, caller: Caller) -> Self {
-        Self { request, caller, key: None, origin: None, trace: None, instead_of: None }
+        Self { request, caller, key: None, origin: None, trace: None }
     }
 }
 
@@ -95,38 +90,8 @@ impl Engine {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
         submission.origin = self.home_for(caller, request, origin.as_ref(), &plan);
-        let known = closed(&plan, &submission.request);
-        // One wait for both ways: whoever asks is answered in the time that is promised.
         let until = Instant::now() + self.rules().policy.answer;
-        // Told a while ago: the cloud is not asked for each restore anew.
-        let submitted = if plan.on_retired.is_some() && self.0.closed.contains_key(&known) {
-            let (submission, around) = self.around(submission.clone(), &plan, None)?;
-            self.submit_by(submission, around, until).await?
-        } else {
-            self.submit_by(submission.clone(), plan.clone(), until).await?
-        };
-        let state = &submitted.entry.state;
-        let refused = state.error.as_ref().filter(|_| state.status == Status::Rejected);
-        if plan.on_retired.is_none() || refused.is_none_or(|refused| refused.code != Code::GenerationRetired)
-        {
-            return Ok(submitted);
-        }
-        self.0.closed.insert(known, ()).await;
-        let (submission, around) = self.around(submission, &plan, Some(submitted.entry.intent.id))?;
-        Box::pin(self.submit_by(submission, around, until)).await
-    }
-
-    /// The same request by the way that is left where a generation is closed to its project.
-    fn around(
-        &self,
-        submission: Submission,
-        plan: &Plan,
-        instead_of: Option<RestoreId>,
-    ) -> Result<(Submission, Plan), Problem> {
-        let Submission { request, caller, origin, .. } = &submission;
-        let around = self.way_around((caller, Action::Restore), request, origin.as_ref(), plan)?;
-        let Some((around, origin)) = around else { return Ok((submission, plan.clone())) };
-        Ok((Submission { origin: Some(origin), instead_of, ..submission }, around))
+        self.submit_by(submission, plan, until).await
     }
 
     /// Takes a restore in, by this way.
@@ -200,9 +165,11 @@ impl Engine {
             }
         };
         self.0.passed.forget();
-        // An equal request takes up what an earlier process accepted and could not begin to send.
-        let open = !replayed || matches!(entry.state.status, Status::Accepted | Status::Checking);
-        let plan = if replayed { self.rules().routes.pinned(&entry.intent) } else { Some(plan) };
+        // An equal request takes up what an earlier process accepted and could not send, or not to its end.
+        let waits = matches!(entry.state.status, Status::Accepted | Status::Checking);
+        let open = !replayed || waits || entry.state.is_between_steps();
+        let elsewhere = replayed || entry.state.rerouted.is_some();
+        let plan = if elsewhere { self.rules().routes.pinned(&entry) } else { Some(plan) };
         let id = entry.intent.id;
         let plan = plan.filter(|_| open && self.claim(id));
         // What another replica is about to send is its to send.
@@ -210,14 +177,14 @@ impl Engine {
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, self.access(&entry.intent, submission.caller.token));
+                self.follow(&entry, self.access(&entry, submission.caller.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
-        // Of the upstream that it was accepted for, which another route may have taken the place of since.
-        let access = match replayed {
-            true => self.access(&entry.intent, submission.caller.token.clone()).unwrap_or(access),
+        // To the upstream that it goes to, which need not be the one that the routes lead to now.
+        let access = match elsewhere {
+            true => self.access(&entry, submission.caller.token.clone()).unwrap_or(access),
             false => access,
         };
         let (answered, answer) = oneshot::channel();
@@ -243,7 +210,7 @@ impl Engine {
             Accept::Busy(holder) => {
                 // A restore that has ended without anybody looking must not block its target. The token is for where its
                 // caller sends it, and for what its caller may see.
-                let theirs = self.rules().routes.upstream_of(&holder.intent.route);
+                let theirs = self.rules().routes.upstream_of(holder.state.route(&holder.intent));
                 let same = theirs.is_some_and(|theirs| Arc::ptr_eq(&theirs, &plan.upstream));
                 let token = submission.caller.token.clone();
                 let token = token.filter(|_| same || submission.caller.sees(&holder));
@@ -285,7 +252,7 @@ impl Engine {
         // Who may not ask is not told either that no route would take it.
         self.permit(caller, action, request, upstream)?;
         if let Ok(plan) = &plan
-            && plan.pin.fan_out
+            && !plan.pin.steps.is_empty()
         {
             self.permit_apart(caller, action, request, plan.upstream.name())?;
         }
@@ -296,7 +263,7 @@ impl Engine {
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
         let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
-        if !plan.pin.fan_out
+        if plan.pin.steps.is_empty()
             && generation.capability(request.target.kind()).verdict == Expressible::Impossible
         {
             generation.encode(request, &Known::default())?;
@@ -309,33 +276,32 @@ impl Engine {
         let request = &submission.request;
         let (trace_id, span_id) = trace_ids(submission.trace.as_ref());
         let known = self.known(plan, request).await;
-        let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, now };
+        let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, server: None, now };
         // Where nothing is to be read first, the first send is written with the acceptance.
-        let reads_first = plan.pin.fan_out || names::differ(submission.origin.as_ref(), plan);
+        let reads_first = !plan.pin.steps.is_empty() || names::differ(submission.origin.as_ref(), plan);
+        let fallback = self.fallback_for(submission, plan).map(Box::new);
+        // Refused a while ago: the cloud is not asked again for each restore.
+        let refused = self.0.closed.get(&closed(plan, request)).await.zip(fallback.clone());
         let next = match plan.upstream.generation().prepare(&ask, &[]) {
-            Step::Done(_) if !reads_first => EventKind::Submitting { attempt: 1 },
+            _ if let Some((refused, to)) = refused => {
+                EventKind::Rerouted { to, problem: Box::new(Problem::clone(&refused)) }
+            }
+            Step::Done(_) if !reads_first => EventKind::Submitting { attempt: 1, step: 0 },
             _ => EventKind::Checking,
         };
         let asked = Evidence::new("request", Strength::Strong, now);
         let kinds =
             vec![(EventKind::Accepted, asked), (next, Evidence::new("gateway", Strength::Strong, now))];
         let events = number(0, now, Cause::Caller, &trace_id, kinds);
-        let instead_of = submission.instead_of;
         let mut intent = Intent {
-            // Follows from the refused one, as its key does: whoever asks again finds it.
-            id: instead_of.map_or_else(|| RestoreId::at(now), |refused| refused.part(INSTEAD)),
+            id: RestoreId::at(now),
             caller: submission.caller.account(request),
             fingerprint: String::new(),
             request: request.clone(),
-            key: match instead_of {
-                // No caller can send such a key: it has a character that no header has.
-                Some(refused) => Some(format!("\u{1}instead of {refused}")),
-                None => submission.key.clone(),
-            },
+            key: submission.key.clone(),
             origin: submission.origin.clone(),
-            part_of: None,
-            instead_of,
             route: plan.pin.clone(),
+            fallback,
             created_at: now,
             trace_id,
             span_id,
@@ -370,7 +336,7 @@ impl Engine {
     /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
         let most = self.rules().policy.keys_per_caller;
-        if submission.key.is_none() || submission.instead_of.is_some() {
+        if submission.key.is_none() {
             return Ok(true);
         }
         let account = submission.caller.account(&submission.request);

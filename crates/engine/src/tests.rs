@@ -1,10 +1,9 @@
 //! What is kept in memory of a restore is let go of once nobody needs it.
 
 use restore_ledger::memory::MemoryLedger;
-use restore_model::{Status, SystemClock};
+use restore_model::{Intent, Mapping, RoutePin, Status, SystemClock};
 
 use super::*;
-use crate::parts::tests::whole;
 
 struct Nobody;
 
@@ -32,12 +31,46 @@ fn engine() -> Engine {
     Engine::new(ledger, Routes::default(), policy, clock, Arc::new(Nobody))
 }
 
+/// The restore of a server with two disks, one after the other.
+fn server() -> Intent {
+    let request = serde_json::json!({
+        "project_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+        "source": {"backup_id": "b"},
+        "target": {"type": "server", "server_id": "s", "power_on": true, "volumes": [
+            {"backup_id": "b1", "volume_id": "v1"}, {"backup_id": "b2", "volume_id": "v2"}]},
+    });
+    let request = restore_model::schema::parse_restore(request).unwrap();
+    let now = Timestamp::from_micros(1_800_000_000_000_000);
+    let steps: Vec<Mapping> = request.target.mappings().to_vec();
+    Intent {
+        id: RestoreId::at(now),
+        caller: "ann".to_owned(),
+        fingerprint: request.fingerprint(),
+        request,
+        key: None,
+        origin: None,
+        route: RoutePin {
+            upstream: "vbs".to_owned(),
+            generation: "vbs-v2".to_owned(),
+            reason: String::new(),
+            baseline: true,
+            overdue_seconds: 60,
+            steps,
+            at: None,
+        },
+        fallback: None,
+        created_at: now,
+        trace_id: "0".repeat(32),
+        span_id: "0".repeat(16),
+    }
+}
+
 /// A restore that the ledger has just taken in.
 async fn taken_in(engine: &Engine) -> Entry {
     let asked = Evidence::new("request", Strength::Strong, engine.now());
     let events = number(0, engine.now(), Cause::Caller, &"0".repeat(32), vec![(EventKind::Accepted, asked)]);
     let new = NewEntry {
-        intent: whole(),
+        intent: server(),
         events,
         key_window_seconds: 1,
         duplicate_window_seconds: 1,

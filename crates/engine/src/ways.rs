@@ -74,13 +74,15 @@ impl Engine {
         }
         let mut pins: Vec<RoutePin> = Vec::new();
         self.under_way(|entry| {
-            let pin = &entry.intent.route;
+            let pin = entry.state.route(&entry.intent);
             let known = |known: &RoutePin| {
                 (&known.upstream, &known.generation, &known.at) == (&pin.upstream, &pin.generation, &pin.at)
             };
             if !pins.iter().any(known) {
                 pins.push(pin.clone());
             }
+            // The fallback may still be needed.
+            pins.extend(entry.intent.fallback.as_deref().filter(|_| entry.state.rerouted.is_none()).cloned());
         })
         .await?;
         let mut now = self.0.ways.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +100,7 @@ impl Engine {
         let routes = self.routes();
         let mut counts = BTreeMap::new();
         self.under_way(|entry| {
-            let pin = &entry.intent.route;
+            let pin = entry.state.route(&entry.intent);
             if !routes.names(pin) {
                 *counts.entry(pin.upstream.clone()).or_default() += 1;
             }
@@ -169,7 +171,6 @@ mod tests {
     use restore_upstream::{Options, Upstream};
 
     use super::*;
-    use crate::parts::tests::whole;
 
     fn upstream(name: &str, place: &str) -> Arc<Upstream> {
         let generation = restore_generations::by_name("vbs-v2").unwrap();
@@ -187,7 +188,11 @@ mod tests {
         let pin = |name: &str, at: Option<&str>| RoutePin {
             upstream: name.to_owned(),
             at: at.map(str::to_owned),
-            ..whole().route
+            generation: "vbs-v2".to_owned(),
+            reason: String::new(),
+            baseline: true,
+            overdue_seconds: 60,
+            steps: Vec::new(),
         };
         let one = routes(&[&first]);
         let two = routes(&[&second]).in_place_of(&one);

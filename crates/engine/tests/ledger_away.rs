@@ -15,7 +15,7 @@ use restore_ledger::{
     Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
     Query, Record, Recovery, Told, Unfinished, Waiting,
 };
-use restore_model::{Code, Effect, Event, EventKind, RestoreId, Status, SystemClock, Timestamp};
+use restore_model::{Code, Effect, Event, EventKind, ProjectId, RestoreId, Status, SystemClock, Timestamp};
 use restore_simulator::Simulator;
 use restore_upstream::{Options, Token, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,7 @@ impl Ledger for Away {
         seen: u32,
         events: Vec<Event>,
     ) -> BoxFuture<'_, Result<Entry, LedgerError>> {
-        let again = EventKind::Submitting { attempt: 2 };
+        let again = EventKind::Submitting { attempt: 2, step: 0 };
         if events.iter().any(|event| event.kind == again) && take(&self.unheard) {
             return Box::pin(async move {
                 self.kept.append(id, seen, events).await?;
@@ -91,7 +91,7 @@ impl Ledger for Away {
         audit(after: Option<RestoreId>, limit: usize) -> Vec<Record>;
         recovery() -> Option<Recovery>;
         set_recovery(recovery: Option<Recovery>) -> ();
-        handle_taken(upstream: &'a str, handle_id: &'a str, but: RestoreId) -> bool;
+        task_holder(project: &'a ProjectId, task: &'a str) -> Option<RestoreId>;
         ready() -> ();
         unfinished() -> Unfinished;
     }

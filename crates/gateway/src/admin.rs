@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use restore_engine::{Caller, Engine, Page, Resolution};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Problem, ProjectId, Restore, Status, Timestamp, json};
+use restore_model::{Code, Problem, ProjectId, ResolvedAs, Restore, Status, Timestamp, json};
 use restore_upstream::{BreakerState, Token};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -98,16 +98,12 @@ const ACTIONS: [&str; 5] = [
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResolutionBody {
-    r#as: Outcome,
+    r#as: ResolvedAs,
     by: String,
     reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Applied,
-    NotApplied,
+    /// Whether to decide before the gateway asks for a decision.
+    #[serde(default)]
+    r#override: bool,
 }
 
 #[derive(Deserialize)]
@@ -258,11 +254,12 @@ impl Admin {
         let id = id
             .parse()
             .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
-        let ResolutionBody { r#as, by, reason } = body(request).await?;
+        let ResolutionBody { r#as, by, reason, r#override } = body(request).await?;
         let word = Resolution {
-            applied: matches!(r#as, Outcome::Applied),
+            outcome: r#as,
             by: person(&by, caller)?,
             reason: named(&reason, "reason")?,
+            early: r#override,
         };
         let entry =
             self.engine.resolve(id, word, caller).await.map_err(|p| Failure::from(p).about(Some(id)))?;

@@ -16,6 +16,10 @@ pub struct Check {
     pub upstream_code: Option<String>,
     /// A few words for a person.
     pub detail: Option<String>,
+    /// Whether a restore must not be sent where this could not be asked.
+    pub is_required: bool,
+    /// The class of the refusal, where the upstream has no code for it.
+    pub code: Option<Code>,
 }
 
 /// How a question of a restore check went.
@@ -45,7 +49,8 @@ impl Check {
     /// A question that went well.
     #[must_use]
     pub const fn passed(name: &'static str) -> Self {
-        Self { name, result: CheckResult::Passed, upstream_code: None, detail: None }
+        let (is_required, code) = (false, None);
+        Self { name, result: CheckResult::Passed, upstream_code: None, detail: None, is_required, code }
     }
 
     /// A question that found an obstacle, with the code the upstream would name.
@@ -55,12 +60,19 @@ impl Check {
             result: CheckResult::Failed,
             upstream_code: (!code.is_empty()).then(|| code.to_owned()),
             detail: Some(detail.into()),
+            ..Self::passed(name)
         }
     }
 
     /// A question that could not be asked, and why.
     pub fn not_run(name: &'static str, why: impl Into<String>) -> Self {
-        Self { name, result: CheckResult::NotRun, upstream_code: None, detail: Some(why.into()) }
+        Self { result: CheckResult::NotRun, detail: Some(why.into()), ..Self::passed(name) }
+    }
+
+    /// The same question, without an answer to which a restore must not be sent.
+    #[must_use]
+    pub(crate) fn required(self, code: Code) -> Self {
+        Self { is_required: true, code: Some(code), ..self }
     }
 
     /// What an answer that is no success says of a thing the restore needs: an obstacle when it is

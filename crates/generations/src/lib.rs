@@ -183,6 +183,8 @@ pub struct Prepare<'a> {
     pub known: &'a Known,
     /// Whether the route wants a baseline to compare later reads with.
     pub baseline: bool,
+    /// The server that the disk of the request must be one of, where it is restored as a part of that server.
+    pub server: Option<&'a Id>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -269,16 +271,24 @@ impl Watch<'_> {
         self.backup_shared && !self.accepted
     }
 
+    /// Whether the end of this restore cannot be seen in the backup's state: others move it as well.
+    pub(crate) const fn ends_unseen(&self) -> bool {
+        self.backup_shared
+    }
+
     /// Whole seconds since the send, by our clock.
     #[must_use]
     pub fn age_seconds(&self) -> u64 {
         u64::try_from(self.now.micros_since(self.sent_at) / 1_000_000).unwrap_or(0)
     }
 
-    /// The send by the upstream's clock.
+    /// The send by the upstream's clock, as far as its `Date` headers are believed: an offset beyond `most_seconds` is
+    /// more likely a wrong header than a wrong clock, and then both clocks count as the same.
     #[must_use]
-    pub fn sent_upstream(&self) -> Timestamp {
-        self.sent_at.plus_micros(self.clock_offset_ms.saturating_mul(1_000))
+    pub fn sent_upstream(&self, most_seconds: u64) -> Timestamp {
+        let believed = self.clock_offset_ms.unsigned_abs() <= most_seconds.saturating_mul(1_000);
+        let offset = if believed { self.clock_offset_ms } else { 0 };
+        self.sent_at.plus_micros(offset.saturating_mul(1_000))
     }
 }
 

@@ -2,11 +2,10 @@
 //! I/O. [`crate::memory`] keeps one book of everything. A database store fills one for each group
 //! of writes with the rows they touch, and stores what came of it; so all stores decide alike.
 
-use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use restore_model::{Event, Handle, Intent, RestoreId, State, Status, Timestamp};
+use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Status, Timestamp};
 
 use crate::{Accept, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
@@ -25,7 +24,7 @@ pub(crate) struct Coming {
 impl Coming {
     pub(crate) fn of(new: NewEntry) -> Result<Self, LedgerError> {
         Ok(Self {
-            state: State::fold(&new.events)?,
+            state: State::fold(&new.intent.route.steps, &new.events)?,
             locks: locks(&new.intent),
             intent: Arc::new(new.intent),
             events: new.events,
@@ -49,8 +48,8 @@ pub(crate) struct Book {
     keys: HashMap<String, HashMap<String, RestoreId>>,
     /// By caller, then by fingerprint.
     equals: HashMap<String, HashMap<String, Equals>>,
-    /// By upstream, then by the upstream's id.
-    handles: HashMap<String, HashMap<String, Vec<RestoreId>>>,
+    /// By project, then by the upstream's id of a task: the restore it belongs to.
+    tasks: HashMap<String, HashMap<String, RestoreId>>,
 }
 
 #[derive(Debug)]
@@ -119,13 +118,19 @@ impl Book {
     ) -> Result<Entry, LedgerError> {
         let row = self.rows.get_mut(&id).ok_or(LedgerError::NotFound(id))?;
         let state = fold_on(id, &row.state, seen, &events)?;
+        let project = row.intent.request.project_id.as_str();
+        for task in tasks(&events) {
+            let holder = self.tasks.get(project).and_then(|tasks| tasks.get(&task)).copied();
+            if let Some(holder) = holder.filter(|holder| *holder != id) {
+                return Err(LedgerError::TaskTaken { task, holder });
+            }
+        }
+        for task in tasks(&events) {
+            inner(&mut self.tasks, project).insert(task, id);
+        }
         let before = std::mem::replace(&mut row.state, state);
         row.events.extend(events);
         let entry = row.entry();
-        if before.handle != entry.state.handle {
-            let upstream = &entry.intent.route.upstream;
-            self.rename(id, upstream, before.handle.as_ref(), entry.state.handle.as_ref());
-        }
         if entry.state.status.is_final() && !before.status.is_final() {
             self.finish(id);
         }
@@ -165,9 +170,14 @@ impl Book {
             .collect()
     }
 
-    pub(crate) fn handle_taken(&self, upstream: &str, handle_id: &str, but: RestoreId) -> bool {
-        let holders = self.handles.get(upstream).and_then(|of_upstream| of_upstream.get(handle_id));
-        holders.is_some_and(|holders| holders.iter().any(|holder| *holder != but))
+    /// The restore that a task is bound to; `task` as [`task_name`] spells it.
+    pub(crate) fn task_holder(&self, project: &str, task: &str) -> Option<RestoreId> {
+        self.tasks.get(project)?.get(task).copied()
+    }
+
+    /// Says which restore a task belongs to.
+    pub(crate) fn load_task(&mut self, project: &str, task: String, id: RestoreId) {
+        inner(&mut self.tasks, project).insert(task, id);
     }
 
     /// Enters a row that was stored earlier.
@@ -224,6 +234,8 @@ impl Book {
             }
         }
         self.forget_beyond(0);
+        // A store reads those of a group again.
+        self.tasks.clear();
     }
 
     /// Says which restore a key belongs to.
@@ -282,7 +294,7 @@ impl Book {
         } else if let Some(equals) = self.equals.get(&intent.caller).and_then(|e| e.get(&intent.fingerprint))
         {
             let row = equals.open.or(equals.effective).map(|id| &self.rows[&id]);
-            if let Some(row) = row.filter(|row| self.answers_equal(row, new)) {
+            if let Some(row) = row.filter(|row| intent.repeats(&row.intent) && self.answers_equal(row, new)) {
                 return Some(Accept::Replayed(row.entry()));
             }
         }
@@ -298,32 +310,10 @@ impl Book {
         }
         inner(&mut self.equals, &intent.caller).entry(intent.fingerprint.clone()).or_default().open =
             Some(id);
-        if row.state.handle.is_some() {
-            self.rename(id, &intent.route.upstream, None, row.state.handle.as_ref());
-        }
         let ended = row.state.status.is_final();
         self.rows.insert(id, Box::new(row));
         if ended {
             self.finish(id);
-        }
-    }
-
-    fn rename(&mut self, id: RestoreId, upstream: &str, before: Option<&Handle>, after: Option<&Handle>) {
-        if let Some(before) = before {
-            self.drop_handle(id, upstream, before);
-        }
-        if let Some(after) = after {
-            inner(&mut self.handles, upstream).entry(after.id.clone()).or_default().push(id);
-        }
-    }
-
-    fn drop_handle(&mut self, id: RestoreId, upstream: &str, handle: &Handle) {
-        let Some(of_upstream) = self.handles.get_mut(upstream) else { return };
-        if let Slot::Occupied(mut holders) = of_upstream.entry(handle.id.clone()) {
-            holders.get_mut().retain(|holder| *holder != id);
-            if holders.get().is_empty() {
-                holders.remove();
-            }
         }
     }
 
@@ -435,8 +425,8 @@ impl Book {
             }
             equals.open.is_none() && equals.effective.is_none()
         });
-        if let Some(handle) = &row.state.handle {
-            self.drop_handle(id, &intent.route.upstream, handle);
+        for task in tasks(&row.events) {
+            remove_if(&mut self.tasks, intent.request.project_id.as_str(), &task, |holder| *holder == id);
         }
     }
 }
@@ -463,6 +453,21 @@ fn remove_if<T>(
     if names.is_empty() {
         outer.remove(first);
     }
+}
+
+/// The tasks of the upstream that events name, as [`task_name`] spells them.
+pub(crate) fn tasks(events: &[Event]) -> impl Iterator<Item = String> + '_ {
+    events.iter().filter_map(|event| match &event.kind {
+        EventKind::Started { handle: Some(handle), .. }
+        | EventKind::Observed { handle: Some(handle), .. } => Some(task_name(&handle.id)),
+        _ => None,
+    })
+}
+
+/// One spelling for the id of a task: clouds write UUIDs with dashes and without, in either case. The one character that
+/// PostgreSQL has no room for is replaced.
+pub(crate) fn task_name(id: &str) -> String {
+    id.parse::<Id>().map_or_else(|_| id.replace('\0', "\u{fffd}"), |id| id.folded())
 }
 
 fn locks(intent: &Intent) -> Box<[Arc<str>]> {

@@ -2,7 +2,7 @@
 
 use restore_model::{Event, RestoreId, State};
 
-use crate::book::{Book, Row};
+use crate::book::{Book, Row, tasks};
 use crate::group::Decided;
 
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Change<'a> {
     pub(crate) ended: Vec<(RestoreId, &'a Row)>,
     /// Caller, key and restore; of two with one caller and key the later counts.
     pub(crate) keys: Vec<(&'a str, &'a str, RestoreId)>,
+    /// Project, task and restore. A task that is bound to its restore already may be among them.
+    pub(crate) tasks: Vec<(&'a str, String, RestoreId)>,
 }
 
 impl<'a> Change<'a> {
@@ -30,7 +32,7 @@ impl<'a> Change<'a> {
 
     fn come(&mut self, id: RestoreId, row: &'a Row) {
         self.new.push((id, row));
-        self.events.extend(row.events.iter().map(|event| (id, event)));
+        self.tell(id, row);
         if row.state.status.is_final() {
             self.ended.push((id, row));
         }
@@ -41,10 +43,16 @@ impl<'a> Change<'a> {
 
     fn shift(&mut self, id: RestoreId, row: &'a Row, was_open: bool) {
         self.moved.push((id, &row.state));
-        self.events.extend(row.events.iter().map(|event| (id, event)));
+        self.tell(id, row);
         if was_open && row.state.status.is_final() {
             self.ended.push((id, row));
         }
+    }
+
+    fn tell(&mut self, id: RestoreId, row: &'a Row) {
+        self.events.extend(row.events.iter().map(|event| (id, event)));
+        let project = row.intent.request.project_id.as_str();
+        self.tasks.extend(tasks(&row.events).map(|task| (project, task, id)));
     }
 
     /// New ones that are not over: they take their locks.

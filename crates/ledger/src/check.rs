@@ -55,7 +55,7 @@ pub async fn check(ledger: &dyn Ledger, mut tell: impl FnMut(String)) -> Result<
 fn faults_of(record: &Record) -> Vec<String> {
     let (intent, state) = (&record.entry.intent, &record.entry.state);
     let mut faults = Vec::new();
-    match State::fold(&record.events) {
+    match State::fold(&intent.route.steps, &record.events) {
         Ok(folded) if folded == *state => {}
         Ok(folded) => faults.push(format!(
             "its history folds to {} after event {}, stored is {} after event {}",
@@ -83,7 +83,7 @@ fn faults_of(record: &Record) -> Vec<String> {
             due.len()
         ));
     }
-    if !intent.has_own_fingerprint() {
+    if intent.fingerprint != intent.own_fingerprint() {
         faults.push("its fingerprint is another request's".to_owned());
     }
     faults

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use restore_model::{Event, EventKind, RestoreId, Timestamp};
 
-use crate::book::{Book, Coming, lock_target};
+use crate::book::{Book, Coming, lock_target, tasks};
 use crate::{Accept, Delivery, Entry, LedgerError, Letter, Position, Pruned, Recovery};
 
 /// One thing to write.
@@ -75,6 +75,8 @@ pub(crate) struct Wanted<'a> {
     /// Caller, fingerprint, and the micros before which an end is too long ago to count.
     pub(crate) equals: Vec<(&'a str, &'a str, i64)>,
     pub(crate) locks: Vec<&'a str>,
+    /// Restores that are appended to, and tasks of the upstream that are to be bound to them.
+    pub(crate) tasks: Vec<(RestoreId, String)>,
 }
 
 impl<'a> Wanted<'a> {
@@ -83,7 +85,10 @@ impl<'a> Wanted<'a> {
         for write in group {
             match write {
                 Write::Accept(new) => wanted.add(new),
-                Write::Append { id, .. } => wanted.moving.push(*id),
+                Write::Append { id, events, .. } => {
+                    wanted.moving.push(*id);
+                    wanted.tasks.extend(tasks(events).map(|task| (*id, task)));
+                }
                 Write::Touch | Write::Side(_) => {}
             }
         }
@@ -102,8 +107,9 @@ impl<'a> Wanted<'a> {
 
     /// Whether nothing is wanted.
     pub(crate) const fn is_empty(&self) -> bool {
-        let Self { moving, coming, keys, equals, locks } = self;
-        moving.is_empty() && coming.is_empty() && keys.is_empty() && equals.is_empty() && locks.is_empty()
+        let Self { moving, coming, keys, equals, locks, tasks } = self;
+        let by_name = keys.is_empty() && equals.is_empty() && locks.is_empty() && tasks.is_empty();
+        by_name && moving.is_empty() && coming.is_empty()
     }
 
     fn add(&mut self, new: &'a Coming) {

@@ -21,6 +21,7 @@
 //! | `book` | who comes in and who does not, on plain maps |
 //! | `group`, `change`, `writer` | what the databases share: many writes as one transaction |
 //! | `read`, `stored`, `text` | and their reads, the outbox, documents as text |
+//! | `upgrade` | rows of earlier versions as this one writes them |
 //! | [`memory`], [`sqlite`], [`postgres`] | the stores |
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ mod read;
 pub mod sqlite;
 mod stored;
 mod text;
+mod upgrade;
 pub mod url;
 mod writer;
 
@@ -183,6 +185,14 @@ pub enum LedgerError {
     /// Another process holds the restore by now, or this one's lease of it has lapsed (I11).
     #[error("restore {0} is not held by this process")]
     NotHeld(RestoreId),
+    /// A task of the upstream that the events name is bound to another restore.
+    #[error("task {task} of the upstream belongs to restore {holder}")]
+    TaskTaken {
+        /// The upstream's id of the task.
+        task: String,
+        /// The restore it belongs to.
+        holder: RestoreId,
+    },
     /// The events do not fit the restore's state.
     #[error(transparent)]
     Illegal(#[from] IllegalMove),
@@ -200,6 +210,7 @@ impl LedgerError {
             Self::NotFound(_) => "not_found",
             Self::Stale(_) => "stale",
             Self::NotHeld(_) => "not_held",
+            Self::TaskTaken { .. } => "task_taken",
             Self::Illegal(_) => "illegal",
             Self::Corrupt(_) => "corrupt",
         }
@@ -219,7 +230,9 @@ pub trait Ledger: Outbox {
     /// when the last of them is final. One transaction. The events' numbers follow `seen`.
     ///
     /// Anybody may write down what became known. But `submitting` among the events is refused with
-    /// [`LedgerError::NotHeld`] unless this process holds the restore (I11).
+    /// [`LedgerError::NotHeld`] unless this process holds the restore (I11). A task of the upstream that an event names
+    /// is bound to this restore for good; where it is bound to another one already, nothing is written
+    /// ([`LedgerError::TaskTaken`]). Tasks are bound within a project, whatever upstream the settings call it by.
     fn append(
         &self,
         id: RestoreId,
@@ -301,13 +314,12 @@ pub trait Ledger: Outbox {
     /// Begins or ends recovery mode.
     fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// Whether another restore of this upstream already goes by this upstream handle.
-    fn handle_taken<'a>(
+    /// The restore that a task of the upstream is bound to, in this project.
+    fn task_holder<'a>(
         &'a self,
-        upstream: &'a str,
-        handle_id: &'a str,
-        but: RestoreId,
-    ) -> BoxFuture<'a, Result<bool, LedgerError>>;
+        project: &'a ProjectId,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RestoreId>, LedgerError>>;
 
     /// Whether the store can be written right now; the reason when not.
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>>;

@@ -8,11 +8,12 @@ macro_rules! reads {
     ($pool:ty, $row:ty, $database:ty) => {
         use std::sync::Arc;
 
-        use restore_model::{Event, RestoreId, Status, Timestamp};
+        use restore_model::{Event, ProjectId, RestoreId, Status, Timestamp};
         use sqlx::{QueryBuilder, Row as _};
 
         use super::unavailable;
-        use crate::text::{parse, parse_position, size};
+        use crate::book::task_name;
+        use crate::text::{parse, parse_id, parse_position, size};
         use crate::{Entry, Hook, LedgerError, Query, Recovery, Unfinished, Waiting};
 
         pub(super) async fn get(pool: &$pool, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
@@ -34,21 +35,19 @@ macro_rules! reads {
             rows.iter().map(|row| parse(row.get(0))).collect()
         }
 
-        pub(super) async fn handle_taken(
+        pub(super) async fn task_holder(
             pool: &$pool,
-            upstream: &str,
-            handle_id: &str,
-            but: RestoreId,
-        ) -> Result<bool, LedgerError> {
-            const TAKEN: &str =
-                "select exists (select 1 from restores where upstream = $1 and handle_id = $2 and id <> $3)";
-            sqlx::query_scalar(TAKEN)
-                .bind(upstream)
-                .bind(handle_id)
-                .bind(but.to_string())
-                .fetch_one(pool)
+            project: &ProjectId,
+            task: &str,
+        ) -> Result<Option<RestoreId>, LedgerError> {
+            const HOLDER: &str = "select restore_id from tasks where project_id = $1 and task_id = $2";
+            let holder: Option<String> = sqlx::query_scalar(HOLDER)
+                .bind(project.to_string())
+                .bind(task_name(task))
+                .fetch_optional(pool)
                 .await
-                .map_err(unavailable)
+                .map_err(unavailable)?;
+            holder.as_deref().map(parse_id).transpose()
         }
 
         /// Only the filters given become conditions, so that each of them finds its index.

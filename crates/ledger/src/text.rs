@@ -1,6 +1,6 @@
 //! Documents as the databases keep them: text, so that what comes out is what went in to the byte.
 
-use restore_model::{RestoreId, State};
+use restore_model::RestoreId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,11 +20,6 @@ pub(crate) fn parse_position(text: &str) -> Result<Position, LedgerError> {
 
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, LedgerError> {
     serde_json::to_string(value).map_err(|error| LedgerError::Corrupt(error.to_string()))
-}
-
-/// The upstream's id of a restore, for its index.
-pub(crate) fn handle_id(state: &State) -> Option<String> {
-    state.handle.as_ref().map(|handle| handle.id.clone())
 }
 
 /// A limit as SQL takes it.

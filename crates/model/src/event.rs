@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::problem::Problem;
 use crate::request::RestoreRequest;
+use crate::restore::RoutePin;
 
 /// One thing that happened, in the order of `seq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +118,34 @@ pub enum Proof {
     Throttled,
 }
 
+/// How one step of a restore ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// The upstream says it is done.
+    Succeeded,
+    /// The upstream says it failed.
+    Failed,
+    /// The upstream refused it before anything was changed.
+    Rejected,
+    /// Reads proved that nothing happened.
+    NotApplied,
+    /// It was not sent in time.
+    Expired,
+}
+
+/// What an operator found on the target of a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResolvedAs {
+    /// The restore took place.
+    Applied,
+    /// Nothing happened.
+    NotApplied,
+    /// It began and failed: the target is overwritten in part.
+    Failed,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -138,8 +167,11 @@ pub enum EventKind {
     },
     /// Written before the first byte of a send (invariant I1).
     Submitting {
-        /// Counted from 1.
+        /// Counted from 1, anew for each step.
         attempt: u32,
+        /// The step that is sent, counted from 0; always 0 for a restore that is one call.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        step: u16,
     },
     /// The last attempt is proven not to have been applied.
     NotSent {
@@ -206,6 +238,25 @@ pub enum EventKind {
         /// What, in a sentence.
         what: String,
     },
+    /// The upstream refused because its generation is closed to the project, which proves that nothing was applied. The
+    /// restore takes another route from here on; its id, key, locks and windows stay.
+    Rerouted {
+        /// The route it takes now.
+        to: Box<RoutePin>,
+        /// The refusal.
+        problem: Box<Problem>,
+    },
+    /// One step of a restore that has several has ended. The next one may be sent only after a success; anything else
+    /// is followed by the end of the restore, in the same write.
+    StepEnded {
+        /// The step, counted from 0.
+        step: u16,
+        /// How it ended.
+        outcome: StepOutcome,
+        /// Why, where it did not succeed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        problem: Option<Box<Problem>>,
+    },
     /// The upstream's last word: done.
     Succeeded,
     /// The upstream's last word: failed.
@@ -220,14 +271,18 @@ pub enum EventKind {
     },
     /// Reconciled: proven that nothing happened.
     NotApplied,
-    /// A person has looked and decided what reads could not tell: it ends `succeeded` or `not_applied`.
+    /// An operator has looked at the target and ended the restore.
     Resolved {
-        /// Whether the restore took place.
-        applied: bool,
+        /// What the operator found.
+        #[serde(alias = "applied", deserialize_with = "resolved_as")]
+        outcome: ResolvedAs,
         /// Who decided.
         by: String,
         /// On what grounds.
         reason: String,
+        /// Whether the operator decided before the gateway asked for a decision.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        early: bool,
     },
     /// The caller called it off before it was sent.
     Cancelled,
@@ -236,6 +291,21 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether a restore ends with it.
+    #[must_use]
+    pub const fn ends_a_restore(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded
+                | Self::Failed { .. }
+                | Self::Rejected { .. }
+                | Self::NotApplied
+                | Self::Resolved { .. }
+                | Self::Cancelled
+                | Self::Expired
+        )
+    }
+
     /// The word under which the event is stored and shown.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -253,6 +323,8 @@ impl EventKind {
             Self::Overdue => "overdue",
             Self::NeedsOperator { .. } => "needs_operator",
             Self::Anomaly { .. } => "anomaly",
+            Self::Rerouted { .. } => "rerouted",
+            Self::StepEnded { .. } => "step_ended",
             Self::Succeeded => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Rejected { .. } => "rejected",
@@ -268,4 +340,24 @@ impl EventKind {
 /// must say what it said when it was written.
 fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
+}
+
+/// The outcome of a resolution. Earlier versions wrote a boolean: applied or not.
+fn resolved_as<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ResolvedAs, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Word(ResolvedAs),
+        Applied(bool),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Word(outcome) => outcome,
+        Written::Applied(true) => ResolvedAs::Applied,
+        Written::Applied(false) => ResolvedAs::NotApplied,
+    })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+const fn is_zero(step: &u16) -> bool {
+    *step == 0
 }

@@ -149,17 +149,6 @@ impl RestoreId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
     }
 
-    /// The name of one part of a restore: always the same for the same part, so that it is taken in once whoever
-    /// goes on with the whole.
-    #[must_use]
-    pub fn part(&self, index: u16) -> Self {
-        let mut bytes = *self.0.as_bytes();
-        let [high, low] = index.wrapping_add(1).to_be_bytes();
-        bytes[14] ^= high;
-        bytes[15] ^= low;
-        Self(uuid::Uuid::from_bytes(bytes))
-    }
-
     /// A number that spreads restores, from the random part of the id.
     #[must_use]
     pub fn spread(&self) -> u16 {

@@ -25,9 +25,9 @@ pub mod schema;
 pub mod state;
 
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use event::{Cause, Event, EventKind, Evidence, Handle, Proof, Strength};
+pub use event::{Cause, Event, EventKind, Evidence, Handle, Proof, ResolvedAs, StepOutcome, Strength};
 pub use id::{Id, InvalidId, ProjectId, RestoreId};
 pub use problem::{Code, Effect, Fault, Problem, Retry, UpstreamError};
 pub use request::{Mapping, RestoreRequest, Source, Target, TargetKind};
-pub use restore::{Intent, Origin, Restore, RoutePin};
-pub use state::{IllegalMove, State, Status};
+pub use restore::{CANONICAL, Intent, Origin, Restore, RoutePin};
+pub use state::{IllegalMove, State, Status, Step, StepStatus};

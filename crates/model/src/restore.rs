@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::event::{Evidence, Handle};
 use crate::id::{ProjectId, RestoreId};
 use crate::problem::Problem;
-use crate::request::{RestoreRequest, Source, Target};
-use crate::state::{State, Status};
+use crate::request::{Mapping, RestoreRequest, Source, Target};
+use crate::state::{State, Status, Step};
 
 /// What was asked, by whom, and how it was routed. Written once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +29,11 @@ pub struct Intent {
     /// The native door it came through; none for the canonical API.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub origin: Option<Origin>,
-    /// The restore of a server that this is the restore of one disk of.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub part_of: Option<RestoreId>,
-    /// The restore, refused by a generation that is closed to the project, that this one is made instead of.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub instead_of: Option<RestoreId>,
     /// The route as it was when the restore was accepted; a reload does not change it.
     pub route: RoutePin,
+    /// The route that is left where the upstream turns out to be closed to the project, as it was then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fallback: Option<Box<RoutePin>>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// The trace of the submit: 32 hexadecimal digits.
@@ -46,14 +43,10 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// What this restore must hold alone. The parts of a restore hold nothing that others could want: the whole holds the
-    /// server and all its disks, until the last of them has ended.
+    /// What this restore must hold alone, from its acceptance to its end.
     #[must_use]
     pub fn locks(&self) -> Vec<String> {
-        match self.part_of {
-            Some(_) => vec![format!("{}/part/{}", self.request.project_id, self.id)],
-            None => self.request.locks(),
-        }
+        self.request.locks()
     }
 
     /// The generation whose names the request has for backups: that of the door it came through, else that of the route.
@@ -62,40 +55,30 @@ impl Intent {
         self.origin.as_ref().map_or(&self.route.generation, |origin| &origin.generation)
     }
 
-    /// What its `fingerprint` must be: equal for requests of the same meaning. One id is two backups in the names of two
-    /// generations, and one in the same names, whatever door it came through. A part is no duplicate of a restore of
-    /// that disk that somebody asked for.
+    /// What its `fingerprint` must be: equal for requests of the same words. Whether they also mean the same is what
+    /// [`Intent::repeats`] says.
     #[must_use]
     pub fn own_fingerprint(&self) -> String {
-        let of_request = self.request.fingerprint();
-        match self.part_of {
-            Some(whole) => format!("{whole}/{of_request}"),
-            None => format!("{}/{of_request}", self.names()),
-        }
+        self.request.fingerprint()
     }
 
-    /// Whether this asks for the same as another: what the canonical API has taken is the same by its words, whatever
-    /// generation the routes sent it to at the time.
+    /// Whether this asks for the same as another. One id is two backups in the names of two generations, and one in the
+    /// same names, whatever door it came through. What the canonical API has accepted is the same by its words,
+    /// whatever generation the routes sent it to at the time.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {
-        // As both are now: an earlier build may have written another fingerprint for the same request.
-        let canonical = [self, other].iter().all(|one| one.origin.is_none() && one.part_of.is_none());
-        self.fingerprint == other.fingerprint
-            || self.own_fingerprint() == other.own_fingerprint()
-            || canonical && self.request.fingerprint() == other.request.fingerprint()
+        let canonical = [self, other].iter().all(|one| one.is_canonical());
+        (canonical || self.names() == other.names())
+            && (self.fingerprint == other.fingerprint || self.own_fingerprint() == other.own_fingerprint())
     }
 
-    /// Whether its `fingerprint` is its own, or the one that an earlier build gave it: that looked at the request as it was
-    /// spelled, whatever names it was in.
-    #[must_use]
-    pub fn has_own_fingerprint(&self) -> bool {
-        let earlier = || {
-            let of_request = self.request.fingerprint_as_spelled();
-            self.part_of.map_or(of_request.clone(), |whole| format!("{whole}/{of_request}"))
-        };
-        self.fingerprint == self.own_fingerprint() || self.fingerprint == earlier()
+    fn is_canonical(&self) -> bool {
+        self.origin.as_ref().is_none_or(|origin| origin.dialect == CANONICAL)
     }
 }
+
+/// The word for what came through no native door.
+pub const CANONICAL: &str = "canonical";
 
 /// The native door that a restore came through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,9 +111,10 @@ pub struct RoutePin {
     pub baseline: bool,
     /// Seconds after which a running restore is overdue.
     pub overdue_seconds: u64,
-    /// Whether the restore of a server is done as one restore of each of its disks.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub fan_out: bool,
+    /// The disks of a server that are restored one after the other, each by a call of its own; empty where the restore
+    /// is a single call.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub steps: Vec<Mapping>,
     /// Where that upstream was, in the words of the settings: another place under the same name knows nothing of the
     /// restore. None of restores from before this was written down.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -159,15 +143,12 @@ pub struct Restore<'a> {
     /// The dialect of the native door it came through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<&'a str>,
-    /// The restore of a server that this is the restore of one disk of.
+    /// The upstream that it was accepted for, which refused it because its generation is closed to the project.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub part_of: Option<RestoreId>,
-    /// The restore, refused by a generation that is closed to the project, that this one is made instead of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instead_of: Option<RestoreId>,
-    /// The restores of its disks, of a server that is restored disk by disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parts: Option<&'a Value>,
+    pub rerouted: Option<ReroutedView<'a>>,
+    /// Each disk, of a server that is restored disk by disk.
+    #[serde(skip_serializing_if = "<[Step]>::is_empty")]
+    pub steps: &'a [Step],
     /// Who does it, and under which name.
     pub upstream: UpstreamView<'a>,
     /// What the status rests on.
@@ -192,6 +173,19 @@ pub struct Restore<'a> {
     pub finished_at: Option<Timestamp>,
 }
 
+/// Where a restore would have gone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReroutedView<'a> {
+    /// Name in the settings of the upstream that refused it.
+    pub from: &'a str,
+    /// Generation that it speaks.
+    pub generation: &'a str,
+    /// The refusal.
+    pub error: &'a Problem,
+    /// When it was rerouted.
+    pub at: Timestamp,
+}
+
 /// The upstream's side of a restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpstreamView<'a> {
@@ -211,6 +205,7 @@ impl<'a> Restore<'a> {
     /// The view of an intent in a state.
     #[must_use]
     pub fn view(intent: &'a Intent, state: &'a State) -> Self {
+        let route = state.route(intent);
         Self {
             id: intent.id,
             status: state.status,
@@ -221,12 +216,16 @@ impl<'a> Restore<'a> {
             source: &intent.request.source,
             target: &intent.request.target,
             dialect: intent.origin.as_ref().map(|origin| &*origin.dialect),
-            part_of: intent.part_of,
-            instead_of: intent.instead_of,
-            parts: state.notes.get("parts").filter(|_| intent.route.fan_out),
-            upstream: UpstreamView {
-                name: &intent.route.upstream,
+            rerouted: state.rerouted.as_ref().map(|rerouted| ReroutedView {
+                from: &intent.route.upstream,
                 generation: &intent.route.generation,
+                error: &rerouted.problem,
+                at: rerouted.at,
+            }),
+            steps: &state.steps,
+            upstream: UpstreamView {
+                name: &route.upstream,
+                generation: &route.generation,
                 handle: state.handle.as_ref(),
                 status: state.upstream_status.as_deref(),
                 request_id: state.request_id.as_deref(),

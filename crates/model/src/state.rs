@@ -6,6 +6,11 @@
 //! * **I6** no event caused by a restart makes a state final;
 //! * **I2** a second send needs a stored proof that the one before was not applied.
 //!
+//! A restore that is carried out as several calls has one [`Step`] for each. The fields of a send in
+//! [`State`] are those of the present step; a step that has ended leaves its record in
+//! [`State::steps`]. The next step can be sent only after the present one has succeeded, and only
+//! while the restore is open, so that nothing can be sent once the restore has ended.
+//!
 //! ```text
 //!  accepted ──► checking ──► submitting ──► running ◄──► unknown
 //!     │            │          │  ▲  │          │            │
@@ -14,19 +19,21 @@
 //!                                     succeeded failed not_applied
 //! ```
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof};
+use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof, ResolvedAs, StepOutcome};
+use crate::id::Id;
 use crate::problem::{Code, Effect, Problem, Retry};
-use crate::request::RestoreRequest;
-use crate::restore::Intent;
+use crate::request::{Mapping, RestoreRequest, Source, Target};
+use crate::restore::{Intent, RoutePin};
 
 /// How often one restore may be sent, each time but the first on a proof.
 pub const MAX_SENDS: u32 = 3;
-/// The evidence of a restore that is carried out as several: what each of those has come to.
-pub const PARTS: &str = "parts";
 /// How many reads of an authoritative list must miss a restore before it counts as not applied.
 pub const MIN_ABSENT_READS: u32 = 3;
 
@@ -113,6 +120,109 @@ impl Status {
     }
 }
 
+/// Where one step of a restore stands. The words are part of the public interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Not sent yet.
+    Waiting,
+    /// Its request may be on the wire.
+    Submitting,
+    /// The upstream accepted it.
+    Running,
+    /// It may or may not have reached the upstream; reads will tell.
+    Unknown,
+    /// The upstream, or an operator, says it is done.
+    Succeeded,
+    /// The upstream, or an operator, says it failed.
+    Failed,
+    /// Refused before anything was changed.
+    Rejected,
+    /// Proven that nothing happened.
+    NotApplied,
+    /// Not sent, and it will not be: the restore has ended.
+    NotSent,
+}
+
+impl StepStatus {
+    /// The public word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Submitting => "submitting",
+            Self::Running => "running",
+            Self::Unknown => "unknown",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::NotApplied => "not_applied",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// One call of a restore that is carried out as several: the restore of one disk of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The backup of the disk, as the request names it.
+    pub backup_id: Id,
+    /// The disk that is overwritten.
+    pub volume_id: Id,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The upstream's name for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub handle: Option<Handle>,
+    /// Why it ended badly or is unknown.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<Problem>,
+    /// When its last attempt was written down.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub submitted_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Step {
+    fn waiting(mapping: &Mapping) -> Self {
+        Self {
+            backup_id: mapping.backup_id.clone(),
+            volume_id: mapping.volume_id.clone(),
+            status: StepStatus::Waiting,
+            attempts: 0,
+            handle: None,
+            error: None,
+            submitted_at: None,
+            finished_at: None,
+        }
+    }
+
+    /// What this step restores, as a request of its own.
+    #[must_use]
+    pub fn request(&self, whole: &RestoreRequest) -> RestoreRequest {
+        RestoreRequest {
+            project_id: whole.project_id.clone(),
+            source: Source { backup_id: self.backup_id.clone(), checkpoint_id: None },
+            target: Target::Volume { volume_id: self.volume_id.clone() },
+        }
+    }
+}
+
+/// The other route that a restore took after a refusal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reroute {
+    /// The route it takes now.
+    pub to: RoutePin,
+    /// The refusal by the generation that is closed to the project.
+    pub problem: Problem,
+    /// When it was rerouted.
+    pub at: Timestamp,
+}
+
 /// An event that does not fit the state it met. Nothing is written when this happens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event} is not a legal event for a restore that is {}: {why}", from.map_or("not there yet", Status::as_str))]
@@ -132,7 +242,7 @@ pub struct State {
     pub status: Status,
     /// Past the route's time for a restore, and still running.
     pub overdue: bool,
-    /// Reads can no longer tell; locks are kept until a person decides.
+    /// Reads can no longer tell; locks are kept until an operator decides.
     pub needs_operator: bool,
     /// Since when what is shown could not be refreshed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,33 +296,71 @@ pub struct State {
     pub finished_at: Option<Timestamp>,
     /// The number of the last event.
     pub seq: u32,
+    /// The other route that the restore took, where the first was closed to its project.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rerouted: Option<Box<Reroute>>,
+    /// The present step, counted from 0.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub step: u16,
+    /// Every step, where there is more than one call to make; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub steps: Vec<Step>,
 }
 
 impl State {
-    /// What the upstream is asked for: the request as it came, or in the upstream's own names.
+    /// What the upstream is asked for now: the request or the present step of it, in the words of the caller or in the
+    /// upstream's own.
     #[must_use]
-    pub fn request<'a>(&'a self, intent: &'a Intent) -> &'a RestoreRequest {
-        self.sent_as.as_deref().unwrap_or(&intent.request)
+    pub fn request<'a>(&'a self, intent: &'a Intent) -> Cow<'a, RestoreRequest> {
+        match (&self.sent_as, self.present()) {
+            (Some(sent_as), _) => Cow::Borrowed(sent_as),
+            (None, Some(step)) => Cow::Owned(step.request(&intent.request)),
+            (None, None) => Cow::Borrowed(&intent.request),
+        }
     }
 
-    /// The state after all `events`, in their order.
+    /// The route that the restore takes now.
+    #[must_use]
+    pub fn route<'a>(&'a self, intent: &'a Intent) -> &'a RoutePin {
+        self.rerouted.as_ref().map_or(&intent.route, |rerouted| &rerouted.to)
+    }
+
+    /// The present step of a restore that has several; after the last one the last.
+    fn present(&self) -> Option<&Step> {
+        self.steps.get(usize::from(self.step)).or_else(|| self.steps.last())
+    }
+
+    /// How many steps have succeeded.
+    #[must_use]
+    pub fn steps_done(&self) -> usize {
+        self.steps.iter().filter(|step| step.status == StepStatus::Succeeded).count()
+    }
+
+    /// Whether a step has succeeded and the next one waits to be sent.
+    #[must_use]
+    pub fn is_between_steps(&self) -> bool {
+        matches!(self.status, Status::Running)
+            && self.steps.get(usize::from(self.step)).is_some_and(|step| step.status == StepStatus::Waiting)
+    }
+
+    /// The state after all `events` of a restore with these steps, in their order.
     ///
     /// # Errors
     /// At the first event that does not fit, or when there is none.
-    pub fn fold(events: &[Event]) -> Result<Self, IllegalMove> {
+    pub fn fold(steps: &[Mapping], events: &[Event]) -> Result<Self, IllegalMove> {
         let (first, rest) = events.split_first().ok_or(IllegalMove {
             from: None,
             event: "nothing",
             why: "a restore has at least one event",
         })?;
-        rest.iter().try_fold(Self::begin(first)?, Self::apply)
+        rest.iter().try_fold(Self::begin(steps, first)?, Self::apply)
     }
 
-    /// The state after the first event.
+    /// The state after the first event of a restore with these steps; none are given for one that is a single call.
     ///
     /// # Errors
     /// When it is not [`EventKind::Accepted`] with number 1.
-    pub fn begin(event: &Event) -> Result<Self, IllegalMove> {
+    pub fn begin(steps: &[Mapping], event: &Event) -> Result<Self, IllegalMove> {
         let illegal = |why| IllegalMove { from: None, event: event.kind.as_str(), why };
         if event.kind != EventKind::Accepted {
             return Err(illegal("a restore begins by being accepted"));
@@ -244,6 +392,9 @@ impl State {
             updated_at: event.at,
             finished_at: None,
             seq: 1,
+            rerouted: None,
+            step: 0,
+            steps: steps.iter().map(Step::waiting).collect(),
         })
     }
 
@@ -266,14 +417,23 @@ impl State {
             _ if from.is_final() => return Err(illegal("a final state is final")),
 
             (S::Accepted, E::Checking) => self.move_to(S::Checking, event),
-            (S::Checking, E::Checked { notes, clock_offset_ms, sent_as }) => {
+            (S::Running, E::Checked { .. }) if !self.is_between_steps() => {
+                return Err(illegal("what was sent is not checked again"));
+            }
+            (S::Checking | S::Running, E::Checked { notes, clock_offset_ms, sent_as }) => {
                 self.notes = notes.clone();
                 self.sent_as = sent_as.clone();
                 self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
 
-            (S::Accepted | S::Checking, E::Submitting { attempt: 1 }) => self.send(1, event),
-            (S::Submitting, E::Submitting { attempt }) => {
+            (_, E::Submitting { step, .. }) if *step != self.step => {
+                return Err(illegal(
+                    "steps are sent one after the other, each after the one before has succeeded",
+                ));
+            }
+            (S::Accepted | S::Checking, E::Submitting { attempt: 1, .. }) => self.send(1, event),
+            (S::Running, E::Submitting { attempt: 1, .. }) if self.is_between_steps() => self.send(1, event),
+            (S::Submitting, E::Submitting { attempt, .. }) => {
                 if self.last_proof.is_none() {
                     return Err(illegal("a second send needs proof that the first was not applied"));
                 }
@@ -287,6 +447,34 @@ impl State {
                     return Err(illegal("this attempt is already proven not to have been applied"));
                 }
                 self.last_proof = Some(*proof);
+            }
+
+            (S::Accepted | S::Checking | S::Submitting, E::Rerouted { to, problem }) => {
+                if self.rerouted.is_some() || self.step > 0 {
+                    return Err(illegal("a restore is rerouted once, before anything of it was done"));
+                }
+                if problem.code != Code::GenerationRetired || problem.effect != Effect::None {
+                    return Err(illegal(
+                        "only a generation that is closed to the project proves that nothing was applied",
+                    ));
+                }
+                self.reroute(to, problem, event);
+            }
+
+            (_, E::StepEnded { step, outcome, problem }) => {
+                if usize::from(*step) >= self.steps.len() || *step != self.step {
+                    return Err(illegal("only the present step ends"));
+                }
+                if !self.may_end_step(*outcome) {
+                    return Err(illegal("the step does not stand so that it could end like this"));
+                }
+                if event.cause == Cause::Restart {
+                    return Err(illegal("a restart alone ends no step"));
+                }
+                self.end_step(*outcome, problem.as_deref(), event);
+            }
+            _ if self.has_ended_step() && !event.kind.ends_a_restore() => {
+                return Err(illegal("after its last step a restore ends"));
             }
 
             (S::Submitting, E::Started { .. } | E::Unsure { .. } | E::Failed { .. })
@@ -327,6 +515,10 @@ impl State {
 
             (S::Running | S::Unknown, E::Observed { handle, upstream_status, progress, notes }) => {
                 self.refreshed();
+                if self.status == S::Running {
+                    // Reads can tell again.
+                    self.needs_operator = false;
+                }
                 self.evidence = event.evidence.clone();
                 self.handle = handle.clone().or(self.handle);
                 self.upstream_status = upstream_status.clone().or(self.upstream_status);
@@ -344,7 +536,7 @@ impl State {
                 self.awaiting_credential = *awaiting_credential;
             }
             (S::Running, E::Overdue) => self.overdue = true,
-            (S::Unknown, E::NeedsOperator { .. }) => self.needs_operator = true,
+            (S::Running | S::Unknown, E::NeedsOperator { .. }) => self.needs_operator = true,
 
             (
                 _,
@@ -357,6 +549,11 @@ impl State {
                 | E::Expired,
             ) if event.cause == Cause::Restart => {
                 return Err(illegal("a restart alone never makes a state final"));
+            }
+            (_, E::Succeeded | E::Failed { .. } | E::Rejected { .. } | E::NotApplied | E::Expired)
+                if !self.steps.is_empty() && self.is_begun() =>
+            {
+                self.end_of_steps(event).map_err(illegal)?;
             }
             (S::Running | S::Unknown, E::Succeeded) => {
                 self.move_to(S::Succeeded, event);
@@ -376,23 +573,17 @@ impl State {
                 self.error = Some((**problem).clone());
             }
             (S::Unknown, E::NotApplied) => {
-                let by_reads = self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving;
-                if !by_reads && event.evidence.kind != PARTS {
+                if !self.is_absent() {
                     return Err(illegal(
-                        "not applied needs three absent reads and a target never seen moving, or the end of all parts",
+                        "not applied needs three absent reads and a target never seen moving",
                     ));
                 }
                 self.end_without_effect(event);
             }
-            (S::Unknown, E::Resolved { applied, .. })
-                if self.needs_operator && event.cause == Cause::Operator =>
+            (S::Running | S::Unknown, E::Resolved { outcome, early, .. })
+                if (self.needs_operator || *early) && event.cause == Cause::Operator =>
             {
-                if *applied {
-                    self.move_to(S::Succeeded, event);
-                    self.error = None;
-                } else {
-                    self.end_without_effect(event);
-                }
+                self.resolve(*outcome, event);
             }
             (S::Accepted | S::Checking, E::Cancelled) => self.move_to(S::Cancelled, event),
             (S::Accepted | S::Checking, E::Expired) => self.move_to(S::Expired, event),
@@ -412,6 +603,7 @@ impl State {
                 | E::Stale { .. }
                 | E::Overdue
                 | E::NeedsOperator { .. }
+                | E::Rerouted { .. }
                 | E::Succeeded
                 | E::Failed { .. }
                 | E::Rejected { .. }
@@ -423,7 +615,254 @@ impl State {
         }
         self.seq = event.seq;
         self.updated_at = event.at;
+        self.record_step();
         Ok(self)
+    }
+
+    /// The events that say of a restore what `kind` says of its present step. Of a restore that is a single call both are
+    /// the same.
+    #[must_use]
+    pub fn ending(&self, kind: EventKind) -> Vec<EventKind> {
+        use EventKind as E;
+
+        let begun = self.is_begun();
+        if self.steps.is_empty() || !begun || self.status.is_final() || self.has_ended_step() {
+            return vec![kind];
+        }
+        let (outcome, problem) = match kind {
+            E::Succeeded => (StepOutcome::Succeeded, None),
+            E::Failed { problem } => (StepOutcome::Failed, Some(problem)),
+            E::Rejected { problem } => (StepOutcome::Rejected, Some(problem)),
+            E::NotApplied => (StepOutcome::NotApplied, self.error.clone().map(Box::new)),
+            E::Expired => (StepOutcome::Expired, None),
+            other => return vec![other],
+        };
+        let ended = E::StepEnded { step: self.step, outcome, problem: problem.clone() };
+        let last = usize::from(self.step) + 1 == self.steps.len();
+        let whole = match outcome {
+            StepOutcome::Succeeded if last => Some(E::Succeeded),
+            StepOutcome::Succeeded => None,
+            StepOutcome::NotApplied if self.steps_done() == 0 => Some(E::NotApplied),
+            StepOutcome::Expired if self.steps_done() == 0 => Some(E::Expired),
+            StepOutcome::Rejected if self.steps_done() == 0 => {
+                let problem =
+                    problem.unwrap_or_else(|| Box::new(Problem::new(Code::Expired, "not sent in time")));
+                let detail = format!("no disk was restored: {}", problem.detail);
+                Some(E::Rejected { problem: Box::new(Problem { detail, ..*problem }) })
+            }
+            _ => Some(E::Failed { problem: Box::new(self.in_part(outcome.into(), problem.as_deref())) }),
+        };
+        std::iter::once(ended).chain(whole).collect()
+    }
+
+    /// Whether a step of it may have been sent.
+    fn is_begun(&self) -> bool {
+        !matches!(self.status, Status::Accepted | Status::Checking)
+    }
+
+    /// Whether the present step has ended, so that nothing but the end of the restore can follow.
+    fn has_ended_step(&self) -> bool {
+        self.present().is_some_and(|step| step.finished_at.is_some())
+    }
+
+    /// Whether an authoritative list has missed it often enough, and nothing was ever seen of it.
+    const fn is_absent(&self) -> bool {
+        self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving
+    }
+
+    fn may_end_step(&self, outcome: StepOutcome) -> bool {
+        use Status as S;
+
+        let between = self.is_between_steps();
+        let open = matches!(self.status, S::Running | S::Unknown) && !between;
+        if self.has_ended_step() {
+            return false;
+        }
+        match outcome {
+            StepOutcome::Succeeded => open,
+            StepOutcome::Failed => open || (self.status == S::Submitting && self.last_proof.is_none()),
+            StepOutcome::Rejected => {
+                between || self.status == S::Submitting || (self.status == S::Unknown && !self.seen_moving)
+            }
+            StepOutcome::NotApplied => self.status == S::Unknown && self.is_absent(),
+            StepOutcome::Expired => between || (self.status == S::Submitting && self.last_proof.is_some()),
+        }
+    }
+
+    fn end_step(&mut self, outcome: StepOutcome, problem: Option<&Problem>, event: &Event) {
+        let last = usize::from(self.step) + 1 == self.steps.len();
+        if let Some(step) = self.steps.get_mut(usize::from(self.step)) {
+            step.status = outcome.into();
+            step.error = problem.cloned();
+            step.finished_at = Some(event.at);
+        }
+        if outcome != StepOutcome::Succeeded || last {
+            return;
+        }
+        // What is kept of a send is the next step's from here on.
+        self.step += 1;
+        self.status = Status::Running;
+        self.evidence = event.evidence.clone();
+        self.overdue = false;
+        self.needs_operator = false;
+        self.refreshed();
+        self.error = None;
+        self.submitted_at = Some(event.at);
+        self.forget_send();
+        let done = u32::from(self.step) * 100 / u32::try_from(self.steps.len()).unwrap_or(1).max(1);
+        self.progress = u8::try_from(done).ok();
+    }
+
+    /// Nothing of an earlier call says anything about the next one.
+    fn forget_send(&mut self) {
+        self.attempts = 0;
+        self.last_proof = None;
+        self.handle = None;
+        self.upstream_status = None;
+        self.request_id = None;
+        self.sent_as = None;
+        self.notes = Value::Null;
+        self.seen_moving = false;
+        self.absent_reads = 0;
+    }
+
+    fn reroute(&mut self, to: &RoutePin, problem: &Problem, event: &Event) {
+        self.move_to(Status::Checking, event);
+        self.forget_send();
+        self.refreshed();
+        self.clock_offset_ms = None;
+        self.submitted_at = None;
+        self.steps = to.steps.iter().map(Step::waiting).collect();
+        self.rerouted = Some(Box::new(Reroute { to: to.clone(), problem: problem.clone(), at: event.at }));
+    }
+
+    /// The end of a restore that has several steps, which follows from theirs.
+    fn end_of_steps(&mut self, event: &Event) -> Result<(), &'static str> {
+        use EventKind as E;
+
+        let done = self.steps_done();
+        let present = self.present().map(|step| step.status);
+        let fits = match &event.kind {
+            E::Succeeded => done == self.steps.len(),
+            E::Failed { .. } => done > 0 || present == Some(StepStatus::Failed),
+            E::Rejected { .. } => done == 0 && present == Some(StepStatus::Rejected),
+            E::NotApplied => done == 0 && present == Some(StepStatus::NotApplied),
+            E::Expired => done == 0 && present == Some(StepStatus::NotSent),
+            _ => false,
+        };
+        if !fits || !self.has_ended_step() || (done == self.steps.len()) != (event.kind == E::Succeeded) {
+            return Err("a restore of several steps ends as its steps did");
+        }
+        match &event.kind {
+            E::Succeeded => {
+                self.move_to(Status::Succeeded, event);
+                self.error = None;
+            }
+            E::NotApplied => self.end_without_effect(event),
+            E::Expired => self.move_to(Status::Expired, event),
+            E::Rejected { problem } => {
+                self.move_to(Status::Rejected, event);
+                self.error = Some((**problem).clone());
+            }
+            E::Failed { problem } => {
+                self.move_to(Status::Failed, event);
+                self.error = Some((**problem).clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// An operator's word ends the restore: it is about the present step, and nothing more is sent.
+    fn resolve(&mut self, outcome: ResolvedAs, event: &Event) {
+        let by_steps = !self.steps.is_empty();
+        let last = usize::from(self.step) + 1 >= self.steps.len();
+        let was_sent = !self.is_between_steps();
+        let status = match outcome {
+            ResolvedAs::Applied => StepStatus::Succeeded,
+            ResolvedAs::NotApplied if was_sent => StepStatus::NotApplied,
+            ResolvedAs::NotApplied => StepStatus::NotSent,
+            ResolvedAs::Failed => StepStatus::Failed,
+        };
+        let whole = self.in_part(status, None);
+        if let Some(step) = self.steps.get_mut(usize::from(self.step)) {
+            step.status = status;
+            step.finished_at = Some(event.at);
+        }
+        let done = self.steps_done();
+        match outcome {
+            ResolvedAs::Applied if !by_steps || last => {
+                self.move_to(Status::Succeeded, event);
+                self.error = None;
+            }
+            ResolvedAs::NotApplied if done == 0 => self.end_without_effect(event),
+            _ => {
+                self.move_to(Status::Failed, event);
+                self.error = Some(if by_steps {
+                    whole
+                } else {
+                    let detail = "an operator found that the restore began and failed; the target may be overwritten in part";
+                    Problem::new(Code::RestoreFailed, detail).effect(Effect::Done)
+                });
+            }
+        }
+    }
+
+    /// Why a restore of several steps has failed, step by step, once the present one has ended like this.
+    fn in_part(&self, present: StepStatus, problem: Option<&Problem>) -> Problem {
+        let at = usize::from(self.step);
+        let status = |index: usize, step: &Step| if index == at { present } else { step.status };
+        let count = |wanted: StepStatus| {
+            self.steps.iter().enumerate().filter(|(index, step)| status(*index, step) == wanted).count()
+        };
+        let done = count(StepStatus::Succeeded);
+        let mut detail =
+            format!("{done} of {} disks restored; the server is not as the backup has it", self.steps.len());
+        if let Some(step) = self.steps.get(at).filter(|_| present != StepStatus::Succeeded) {
+            let why = problem.map_or("", |problem| &*problem.detail);
+            // Writing into a string does not fail.
+            let _ = write!(detail, "; disk {}: {} {why}", step.volume_id, present.as_str());
+        }
+        let unsent = count(StepStatus::Waiting);
+        if unsent > 0 {
+            let _ = write!(detail, "; {unsent} not sent");
+        }
+        let effect = match (done, present) {
+            (0, StepStatus::Failed) => problem.map_or(Effect::Possible, |problem| problem.effect),
+            (0, _) => Effect::None,
+            _ => Effect::Done,
+        };
+        let whole = Problem::new(Code::RestoreFailed, detail).effect(effect);
+        Problem { upstream: problem.and_then(|problem| problem.upstream.clone()), ..whole }
+    }
+
+    /// Keeps the record of the present step as the state has it.
+    fn record_step(&mut self) {
+        use StepStatus as S;
+
+        let status = match self.status {
+            Status::Submitting => S::Submitting,
+            Status::Unknown => S::Unknown,
+            Status::Running if self.attempts > 0 || self.seen_moving => S::Running,
+            _ => S::Waiting,
+        };
+        let ends = self.status.is_final();
+        let (attempts, handle, submitted_at) = (self.attempts, &self.handle, self.submitted_at);
+        let error = self.error.as_ref().filter(|_| status == S::Unknown);
+        if let Some(step) =
+            self.steps.get_mut(usize::from(self.step)).filter(|step| step.finished_at.is_none())
+        {
+            step.status = status;
+            step.attempts = attempts;
+            step.handle.clone_from(handle);
+            step.error = error.cloned();
+            step.submitted_at = submitted_at.filter(|_| attempts > 0);
+        }
+        if ends {
+            for step in self.steps.iter_mut().filter(|step| step.finished_at.is_none()) {
+                step.status = S::NotSent;
+            }
+        }
     }
 
     fn move_to(&mut self, status: Status, event: &Event) {
@@ -451,6 +890,8 @@ impl State {
         self.attempts = attempt;
         self.last_proof = None;
         self.submitted_at = Some(event.at);
+        self.overdue = false;
+        self.needs_operator = false;
         self.refreshed();
     }
 
@@ -465,6 +906,23 @@ impl State {
         matches!(self.status, Status::Accepted | Status::Checking)
             || (matches!(self.status, Status::Submitting) && self.last_proof.is_some())
     }
+}
+
+impl From<StepOutcome> for StepStatus {
+    fn from(outcome: StepOutcome) -> Self {
+        match outcome {
+            StepOutcome::Succeeded => Self::Succeeded,
+            StepOutcome::Failed => Self::Failed,
+            StepOutcome::Rejected => Self::Rejected,
+            StepOutcome::NotApplied => Self::NotApplied,
+            StepOutcome::Expired => Self::NotSent,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+const fn is_zero(step: &u16) -> bool {
+    *step == 0
 }
 
 /// Whether an event may call in question that something was never sent: the ledger it says so in

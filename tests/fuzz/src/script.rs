@@ -147,7 +147,7 @@ impl Conversation {
     }
 
     pub(crate) fn question<'a>(&'a self, known: &'a Known) -> Prepare<'a> {
-        Prepare { request: &self.request, known, baseline: self.accepted, now: SENT }
+        Prepare { request: &self.request, known, baseline: self.accepted, server: None, now: SENT }
     }
 
     pub(crate) fn since(&self) -> Timestamp {

@@ -196,7 +196,7 @@ impl Post {
         let events = self.ledger.events(id).await?;
         let event = events.into_iter().find(|event| event.seq == seq);
         let (Some(event), Some(entry)) = (event, self.ledger.get(id).await?) else { return Ok(None) };
-        let word = occasion(&event.kind).unwrap_or(event.kind.as_str());
+        let word = occasion(&event.kind, entry.state.status).unwrap_or(event.kind.as_str());
         let message_id = format!("{id}.{seq}");
         let body = json!({
             "specversion": "1.0",

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{Accept, NewEntry};
-use restore_model::{Cause, Event, Evidence, Intent, Problem, RoutePin, Strength, Timestamp};
+use restore_model::{Cause, Event, Evidence, Intent, Problem, ResolvedAs, RoutePin, Strength, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -141,27 +141,28 @@ impl World {
         let intent = Intent {
             id,
             caller: project.to_owned(),
-            fingerprint: format!("vbs-v2/{}", request.fingerprint()),
+            fingerprint: request.fingerprint(),
             request,
             key: None,
             origin: None,
-            part_of: None,
-            instead_of: None,
             route: RoutePin {
                 upstream: "u".to_owned(),
                 generation: "vbs-v2".to_owned(),
                 reason: String::new(),
                 baseline: false,
                 overdue_seconds: 60,
-                fan_out: false,
+                steps: Vec::new(),
                 at: None,
             },
+            fallback: None,
             created_at: now,
             trace_id: "0".repeat(32),
             span_id: "0".repeat(16),
         };
-        let events =
-            vec![self.event(1, EventKind::Accepted), self.event(2, EventKind::Submitting { attempt: 1 })];
+        let events = vec![
+            self.event(1, EventKind::Accepted),
+            self.event(2, EventKind::Submitting { attempt: 1, step: 0 }),
+        ];
         let new = NewEntry {
             intent,
             events,
@@ -221,14 +222,22 @@ fn every_occasion_is_an_event() {
         EventKind::Cancelled,
         EventKind::Expired,
     ];
-    assert_eq!(events.iter().filter_map(occasion).collect::<Vec<_>>(), OCCASIONS);
-    let resolved = |applied| EventKind::Resolved { applied, by: String::new(), reason: String::new() };
     assert_eq!(
-        [true, false].map(|applied| occasion(&resolved(applied))),
-        [Some("succeeded"), Some("not_applied")]
+        events.iter().filter_map(|event| occasion(event, Status::Unknown)).collect::<Vec<_>>(),
+        OCCASIONS
     );
-    for quiet in [EventKind::Checking, EventKind::Absent, EventKind::Submitting { attempt: 1 }] {
-        assert_eq!(occasion(&quiet), None);
+    // An operator's word on one disk of several is what the restore has come to.
+    let resolved = EventKind::Resolved {
+        outcome: ResolvedAs::Applied,
+        by: String::new(),
+        reason: String::new(),
+        early: false,
+    };
+    for status in [Status::Succeeded, Status::Failed, Status::NotApplied] {
+        assert_eq!(occasion(&resolved, status), Some(status.as_str()));
+    }
+    for quiet in [EventKind::Checking, EventKind::Absent, EventKind::Submitting { attempt: 1, step: 0 }] {
+        assert_eq!(occasion(&quiet, Status::Unknown), None);
     }
 }
 

@@ -151,7 +151,7 @@ fn restore(status: StatusCode, entry: &Entry) -> Answer {
     let mut answer = answer::json(status, &Restore::view(&entry.intent, &entry.state));
     insert_etag(&mut answer, &etag(entry));
     if !entry.state.status.is_final() {
-        let generation = restore_generations::by_name(&entry.intent.route.generation);
+        let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         let seconds = generation.map_or(15, |generation| generation.rhythm(0));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -57,6 +57,9 @@ pub(super) struct Resolve {
     /// What you found when you looked at the target: was it overwritten by this restore?
     #[arg(long = "as", value_enum)]
     outcome: Outcome,
+    /// End the restore although the gateway still reads it and does not ask for a decision yet
+    #[arg(long = "override")]
+    early: bool,
     #[command(flatten)]
     word: Word,
     #[command(flatten)]
@@ -69,6 +72,8 @@ enum Outcome {
     Applied,
     /// It was not: the restore ends as not applied, and the target is free
     NotApplied,
+    /// It was in part: the restore began and failed, and ends as failed
+    Failed,
 }
 
 #[derive(clap::Subcommand)]
@@ -183,12 +188,13 @@ pub(super) async fn attention(options: Attention) -> ExitCode {
 }
 
 pub(super) async fn resolve(options: Resolve) -> ExitCode {
-    let Resolve { id, outcome, word, at } = options;
+    let Resolve { id, outcome, early, word, at } = options;
     let outcome = match outcome {
         Outcome::Applied => "applied",
         Outcome::NotApplied => "not_applied",
+        Outcome::Failed => "failed",
     };
-    let body = json!({ "as": outcome, "by": word.by, "reason": word.reason });
+    let body = json!({ "as": outcome, "by": word.by, "reason": word.reason, "override": early });
     let path = format!("/restores/{id}/resolution");
     let ended = move |answer: &Value| {
         Restore::about(id)(answer.clone()).is_some_and(|restore| restore.status.is_final())

@@ -82,7 +82,7 @@ export function told(event) {
     case "accepted": return ["Accepted and written down", "", "quiet"];
     case "checking": return ["Reading before anything is sent", "", "quiet"];
     case "checked": return ["The reads before the send are done", event.sent_as ? "the backup has another name there" : "", "quiet"];
-    case "submitting": return [`Sending, attempt ${event.attempt}`, "", "busy"];
+    case "submitting": return [event.step ? `Sending disk ${event.step + 1}, attempt ${event.attempt}` : `Sending, attempt ${event.attempt}`, "", "busy"];
     case "not_sent": return ["Proven not to have been applied", spaced(event.proof), "warn"];
     case "started": return ["The cloud has accepted it", list(word, percent, handle, call), "busy"];
     case "unsure": return ["It is not known whether it began", event.reason, "warn"];
@@ -96,7 +96,9 @@ export function told(event) {
     case "failed": return ["Failed", event.problem?.detail, "bad"];
     case "rejected": return ["Refused before anything was changed", event.problem?.detail, "bad"];
     case "not_applied": return ["Proven that nothing happened", "", "quiet"];
-    case "resolved": return [event.applied ? "Decided: it took place" : "Decided: nothing was changed", `${event.by}: ${event.reason}`, "good"];
+    case "rerouted": return [`Sent on to ${event.to?.upstream}: the first upstream is closed to this project`, event.problem?.detail, "warn"];
+    case "step_ended": return [`Disk ${event.step + 1}: ${spaced(event.outcome)}`, event.problem?.detail, event.outcome === "succeeded" ? "good" : "bad"];
+    case "resolved": return [{ applied: "Decided: it took place", failed: "Decided: it began and failed" }[event.outcome] ?? "Decided: nothing was changed", list(`${event.by}: ${event.reason}`, event.early && "before the gateway asked"), "good"];
     case "cancelled": return ["Called off before it was sent", "", "quiet"];
     case "expired": return ["Its time ran out before it was sent", "", "quiet"];
     default: return [spaced(event.event), "", "quiet"];

@@ -27,7 +27,7 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     let read = app.engine.refresh_and_wait(id, &call.caller, call.trace.clone(), None);
     match Box::pin(read).await {
         Ok(entry) if entry.intent.request.project_id == named.project && is_told(at, &entry) => {
-            app.engine.readable_by(&entry, &call.caller).await?;
+            app.engine.readable_by(&entry, &call.caller)?;
             Ok(answer::native(at.door.door.restored(told(&entry))))
         }
         Ok(_) => pass_on(app, at, &call).await,
@@ -47,16 +47,15 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
 /// the API have the names of the upstream's generation.
 fn is_told(at: &AtDoor, entry: &Entry) -> bool {
     let intent = &entry.intent;
-    let names = intent.origin.as_ref().map_or(&intent.route.generation, |origin| &origin.generation);
     let door = at.door.door;
-    door.targets().contains(&intent.request.target.kind()) && names == door.generation()
+    door.targets().contains(&intent.request.target.kind()) && intent.names() == door.generation()
 }
 
 pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
     let page = app.engine.list(query, &call.caller).await?;
-    let is_listed = |entry: &Entry| entry.intent.part_of.is_none() && is_told(at, entry);
+    let is_listed = |entry: &Entry| is_told(at, entry);
     let listed = page.entries.into_iter().filter(is_listed).collect();
     let listed = app.engine.refresh_shown(listed, &call.caller, call.trace.as_ref()).await?;
     let told: Vec<Told<'_>> = listed.iter().map(told).collect();
@@ -138,7 +137,7 @@ fn is_silent_for_good(reply: &Reply) -> bool {
 
 /// The restore of a backup, if another upstream than the door's carries it out: that one shows it by itself.
 fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtDoor) -> Option<&'a Entry> {
-    running.filter(|entry| at.door.upstream.as_deref() != Some(&*entry.intent.route.upstream))
+    running.filter(|entry| at.door.upstream.as_deref() != Some(&*entry.state.route(&entry.intent).upstream))
 }
 
 /// Whether the door's own cloud is known to do, or to have done well, what shows in a backup.

@@ -73,7 +73,7 @@ impl Usage {
             let query = Query { before, limit: PAGE, ..Query::default() };
             let Page { entries, next } = engine.list(query, caller).await?;
             looked += entries.len();
-            for entry in entries.iter().filter(|entry| entry.intent.part_of.is_none()) {
+            for entry in &entries {
                 if let Some(origin) = &entry.intent.origin {
                     let key = (origin.dialect.clone(), entry.intent.caller.clone());
                     rows.entry(key).or_default().add(entry);
@@ -121,7 +121,7 @@ struct Row {
 impl Row {
     fn add(&mut self, entry: &Entry) {
         let intent = &entry.intent;
-        let (at, route) = (intent.created_at, &intent.route);
+        let (at, route) = (intent.created_at, entry.state.route(intent));
         self.restores += 1;
         self.times = Some(self.times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         self.targets.insert(intent.request.target.kind().as_str());

@@ -67,7 +67,7 @@ impl Witness for Restores {
     }
 
     fn witness(&self, entry: &Entry, event: &Event) {
-        let generation = restore_generations::by_name(&entry.intent.route.generation);
+        let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         self.events.add(
             1,
             &[
@@ -81,7 +81,7 @@ impl Witness for Restores {
                     restore.id = %entry.intent.id,
                     restore.event = event.kind.as_str(),
                     restore.status = entry.state.status.as_str(),
-                    restore.upstream = entry.intent.route.upstream,
+                    restore.upstream = entry.state.route(&entry.intent).upstream,
                     evidence = event.evidence.kind,
                     detail = event.evidence.detail,
                     trace_id = event.trace_id,
@@ -94,7 +94,16 @@ impl Witness for Restores {
             | EventKind::NeedsOperator { .. }
             | EventKind::Overdue
             | EventKind::Anomaly { .. }
+            | EventKind::Rerouted { .. }
             | EventKind::Failed { .. } => line!(warn),
+            EventKind::Stale { awaiting_credential: true } => tracing::warn!(
+                restore.id = %entry.intent.id,
+                restore.status = entry.state.status.as_str(),
+                restore.upstream = entry.state.route(&entry.intent).upstream,
+                awaiting_credential = true,
+                detail = event.evidence.detail,
+                "restore awaits a credential: read it with a token of its project",
+            ),
             EventKind::Observed { .. }
             | EventKind::Absent
             | EventKind::Checking

@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use restore_model::{Code, Effect, Handle, Id, Problem, Strength, UpstreamError};
+use restore_model::{Code, Effect, Handle, Id, Problem, Strength, Timestamp, UpstreamError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,12 +12,18 @@ use super::wire::{Log, OPERATION_LOG, Page, get_backup, get_log, list_logs};
 use crate::call::{Answer, Reply};
 use crate::errors;
 use crate::lenient::{self, same_id};
-use crate::{Found, Reading, Step, Watch};
+use crate::{Found, Reading, Step, Watch, moved_by_others};
 
 /// The evidence of most readings here.
 const LOG: &str = "operation_log";
 /// By how much a log may seem to begin before the send: clocks differ.
 const SKEW_SECONDS: i64 = 600;
+/// How much older than the send a list may seem to be and still be younger.
+const STALE_SECONDS: i64 = 60;
+/// How much more than that clocks may differ without a baseline: the time of a call.
+const SKEW_MARGIN_SECONDS: u64 = 60;
+/// How far an upstream's clock is believed to be off where the known logs cover a day: half of that.
+const BELIEVED_SECONDS: u64 = 12 * 3_600;
 /// A send of which no answer came is over within so many seconds. What begins later may be the
 /// restore of somebody else, at the console say.
 const SEND_SECONDS: i64 = 60;
@@ -40,7 +46,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     }
 
     // Every page of the list.
-    let from = watch.sent_upstream().plus_seconds(-SKEW_SECONDS);
+    let from = begins(watch);
     let mut logs = Vec::new();
     let mut read = 0;
     let mut behind = false;
@@ -65,16 +71,14 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     if let Some((log, strength)) = correlate(watch, &fresh) {
         return Step::Done(bound(watch, log, strength));
     }
-    if behind {
-        let reason = "the upstream's clock is further behind than the window of the list allows for";
-        return Step::Done(Reading::unreadable(reason, false, LOG));
-    }
-
     // Nothing in the list that says it is ours. A restore that was accepted is given time to
     // appear; for one of which nothing is known, for one that is late, and for logs that do not
     // say what they restore, the backup itself is read.
-    let bare: Vec<&Log> =
-        fresh.into_iter().filter(|log| log.backup_id.is_none() && log.target_id.is_none()).collect();
+    let of_backup = |id: &str| same_id(id, watch.request.source.backup_id.as_str());
+    let bare: Vec<&Log> = fresh
+        .into_iter()
+        .filter(|log| log.target_id.is_none() && log.backup_id.as_deref().is_none_or(of_backup))
+        .collect();
     let early = watch.accepted && watch.age_seconds() < LOG_LAG_SECONDS;
     let not_yet = || Step::Done(Reading::new(Found::Nothing, "operation_log_list", Strength::Weak));
     if early && bare.is_empty() {
@@ -83,18 +87,58 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let Some(answer) = answers.next() else {
         return Step::Ask(get_backup(project, &watch.request.source.backup_id));
     };
-    if let Some((log, strength)) = resemble(watch, &bare, answer) {
+    let (alike, possible) = resemble(watch, &bare, answer);
+    if !alike.is_empty() && watch.backup_shared {
+        // Each of them may be of another restore that moves this backup.
+        return Step::Done(Reading::new(moved_by_others(), "operation_log_list", Strength::Weak));
+    }
+    if let Some((log, strength)) = nearest(watch, &alike, Strength::Weak) {
         return Step::Done(bound(watch, log, strength));
     }
-    if early { not_yet() } else { Step::Done(by_backup(watch, answer)) }
+    if early {
+        return not_yet();
+    }
+    let mut reading = by_backup(watch, answer);
+    if behind && matches!(reading.found, Found::Absent | Found::Lost(_)) {
+        let reason = "a list of an unknown or an earlier time does not show whether a log is missing";
+        return Step::Done(Reading::unreadable(reason, false, LOG));
+    }
+    if possible && reading.found == Found::Absent {
+        reading.found = Found::Nothing;
+    }
+    Step::Done(reading)
+}
+
+/// Whether the restores of a day before the send are known, each by its log.
+fn is_baseline_whole(watch: &Watch<'_>) -> bool {
+    watch.notes.get("known").is_some() && watch.notes.get("baseline").is_none()
+}
+
+/// How far the upstream's `Date` headers may be from our clock and still be believed. The known logs cover a day, so that a
+/// search that is wider for a wrong header finds nothing old; without them it would.
+fn believed_seconds(watch: &Watch<'_>) -> u64 {
+    if is_baseline_whole(watch) {
+        BELIEVED_SECONDS
+    } else {
+        SKEW_SECONDS.unsigned_abs() + SKEW_MARGIN_SECONDS
+    }
+}
+
+/// The earliest moment by the upstream's clock at which a log of this restore may have begun. By whichever clock is the
+/// earlier: what is asked for in vain proves that there is nothing.
+fn begins(watch: &Watch<'_>) -> Timestamp {
+    watch.sent_at.min(watch.sent_upstream(believed_seconds(watch))).plus_seconds(-SKEW_SECONDS)
 }
 
 /// Whether the upstream's clock shows a time from which a log of this restore could have been left
 /// out of the list: its window was cut by the offset known so far.
 fn is_behind(watch: &Watch<'_>, reply: &Reply) -> bool {
-    let sent = watch.sent_upstream();
+    let sent = watch.sent_upstream(believed_seconds(watch));
     let supposed = sent.plus_micros(watch.now.micros_since(watch.sent_at));
-    reply.date.is_some_and(|date| date < supposed.plus_seconds(-SKEW_SECONDS))
+    // Nor does one prove anything that was made before the send, and kept by somebody in between; or that has no date.
+    reply.date.is_none_or(|date| {
+        date < supposed.plus_seconds(-SKEW_SECONDS) || date < sent.plus_seconds(-STALE_SECONDS)
+    })
 }
 
 /// What a log tells, and that it is this restore's from now on. How sure that is stays with it.
@@ -169,7 +213,9 @@ fn list_page(answer: &Answer) -> ControlFlow<Reading, Page> {
 /// The logs that could be of this restore at all: not there before, not another one's, and not
 /// begun before the send.
 fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> Vec<&'a Log> {
-    let earliest = watch.sent_upstream().plus_seconds(-SKEW_SECONDS);
+    // What began before the known ones do is not among them, however wide the search was made.
+    let covered = lenient::time(watch.notes, &["known_from"]);
+    let earliest = covered.map_or_else(|| begins(watch), |covered| covered.max(begins(watch)));
     let known = lenient::items(watch.notes, &["known"]);
     logs.iter()
         .filter(|log| log.is_restore() && log.id.parse::<Id>().is_ok())
@@ -194,14 +240,14 @@ fn correlate<'a>(watch: &Watch<'_>, fresh: &[&'a Log]) -> Option<(&'a Log, Stren
         return Some((log, Strength::Strong));
     }
     // Without a complete baseline an older restore of the same pair may pass for this one.
-    let whole = watch.notes.get("known").is_some() && watch.notes.get("baseline").is_none();
-    let single = if whole { Strength::Strong } else { Strength::Weak };
+    let single = if is_baseline_whole(watch) { Strength::Strong } else { Strength::Weak };
     nearest(watch, &only(fresh, |log| of_backup(log) && of_target(log) == Some(true)), single)
 }
 
-/// The log that does not say what it restores and still fits: same run, and the resource is source
-/// or target of this restore. Both are told by the backup.
-fn resemble<'a>(watch: &Watch<'_>, bare: &[&'a Log], backup: &Answer) -> Option<(&'a Log, Strength)> {
+/// The logs that do not say what they restore and still fit: same run, and the resource is source
+/// or target of this restore. Both are told by the backup. And whether one of them may be this restore's for want of
+/// something that says otherwise.
+fn resemble<'a>(watch: &Watch<'_>, bare: &[&'a Log], backup: &Answer) -> (Vec<&'a Log>, bool) {
     let body = backup.as_ref().ok().and_then(Reply::json).unwrap_or_default();
     let source = lenient::text(&body, &["backup", "resource_id"]);
     let run = lenient::text(&body, &["backup", "checkpoint_id"]);
@@ -215,7 +261,16 @@ fn resemble<'a>(watch: &Watch<'_>, bare: &[&'a Log], backup: &Answer) -> Option<
             _ => is(Some(target)),
         }
     };
-    nearest(watch, &only(bare, fits), Strength::Weak)
+    let may_be = |log: &Log| {
+        let run = log.checkpoint_id.as_deref().zip(run.as_deref());
+        let resources = [Some(target), source.as_deref()];
+        run.is_none_or(|(of_log, run)| same_id(of_log, run))
+            && log
+                .resource_id
+                .as_deref()
+                .is_none_or(|id| resources.iter().flatten().any(|own| same_id(own, id)))
+    };
+    (only(bare, fits), bare.iter().any(|log| may_be(log)))
 }
 
 fn only<'a>(logs: &[&'a Log], fits: impl Fn(&Log) -> bool) -> Vec<&'a Log> {
@@ -224,7 +279,7 @@ fn only<'a>(logs: &[&'a Log], fits: impl Fn(&Log) -> bool) -> Vec<&'a Log> {
 
 /// The one log, as sure as `single` says, or of several the one begun nearest to the send.
 fn nearest<'a>(watch: &Watch<'_>, logs: &[&'a Log], single: Strength) -> Option<(&'a Log, Strength)> {
-    let sent = watch.sent_upstream();
+    let sent = watch.sent_upstream(believed_seconds(watch));
     let distance = |log: &&&Log| log.begun.map_or(i64::MAX, |begun| begun.micros_since(sent).abs());
     let log = logs.iter().min_by_key(distance)?;
     let late = !watch.accepted && log.begun.is_some_and(|begun| begun > sent.plus_seconds(SEND_SECONDS));

@@ -54,7 +54,10 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
             break;
         }
     }
-    let notes =
-        if whole { json!({"known": known}) } else { json!({"known": known, "baseline": "incomplete"}) };
+    let notes = match whole {
+        // What began before that is not among the known, and is nobody's evidence.
+        true => json!({"known": known, "known_from": from}),
+        false => json!({"known": known, "baseline": "incomplete"}),
+    };
     Step::Done(Ok(Prepared { notes, checkpoint_id: None }))
 }

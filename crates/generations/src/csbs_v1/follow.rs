@@ -70,6 +70,7 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let moved = failed_anew || matches!(status.as_str(), "waiting_restore" | "restoring" | "error");
     let found = match status.as_str() {
         _ if moved && watch.is_moved_by_others() => moved_by_others(),
+        "available" | "error" if (moved || seen) && watch.ends_unseen() => moved_by_others(),
         "waiting_restore" | "restoring" => {
             if !seen {
                 // What it says while it runs is of an earlier restore: a nearer baseline.

@@ -1,7 +1,7 @@
 //! "May this restore be done?" VBS has no such call; backup, disk and running backups of the disk
 //! are read instead (wire reference 4, "equivalents elsewhere").
 
-use restore_model::Target;
+use restore_model::{Code, Id, Target};
 use serde_json::Value;
 
 use super::wire::{get_backup, list_creating};
@@ -45,6 +45,10 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
         ),
     ];
 
+    if let Some(server) = ask.server {
+        checks.push(disk_of_server(server, volume_id, &backup));
+    }
+
     let Some(answer) = answers.next() else { return Step::Ask(list_creating(project, volume_id)) };
     checks.push(idle_check(answer));
 
@@ -65,6 +69,29 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
             Step::Done(checks)
         }
     }
+}
+
+/// Whether the disk is one of the server: VBS says of a disk backup that was made as a part of a server's which server and
+/// which disk it is of (wire reference 3.3). The disk itself is detached by then and does not say.
+fn disk_of_server(server: &Id, volume: &Id, backup: &Value) -> Check {
+    let name = "disk_of_server";
+    let service = match lenient::at(backup, &["backup", "service_metadata"]) {
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        other => other.cloned().unwrap_or_default(),
+    };
+    let told = lenient::text(&service, &["VMID"]).zip(lenient::text(backup, &["backup", "volume_id"]));
+    let check = match told {
+        Some((of, disk)) => Check::of(
+            name,
+            lenient::same_id(&of, server.as_str()) && lenient::same_id(&disk, volume.as_str()),
+            "",
+            format!(
+                "the upstream says that the backup is of disk {disk} of server {of}, not of this disk of this server"
+            ),
+        ),
+        None => Check::not_run(name, "the upstream does not say which server the disk belongs to"),
+    };
+    check.required(Code::TargetIncompatible)
 }
 
 fn idle_check(answer: &Answer) -> Check {

@@ -55,7 +55,9 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
             _ => Found::Nothing,
         },
         "restoring" => Found::Running,
-        "error_restoring" if watch.is_moved_by_others() => moved_by_others(),
+        "error_restoring" | "available" if (seen || status == "error_restoring") && watch.ends_unseen() => {
+            moved_by_others()
+        }
         "error_restoring" if ours => Found::Failed(failed(&format!("the backup's status is {status}"), None)),
         "available" if seen && !ours => {
             let reason = "the backup was restored from, and nothing tells by whom".to_owned();

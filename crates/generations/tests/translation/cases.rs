@@ -77,7 +77,7 @@ fn read_before(
 ) -> Result<Option<Id>, String> {
     let reads = file(case, "reads.json").unwrap_or_default();
     let known = Known::default();
-    let ask = Prepare { request, known: &known, baseline: false, now: after(0) };
+    let ask = Prepare { request, known: &known, baseline: false, server: None, now: after(0) };
     let (prepared, _) = drive(
         |answers| generation.prepare(&ask, answers),
         |path| {

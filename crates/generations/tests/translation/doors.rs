@@ -152,17 +152,16 @@ fn intent(request: &RestoreRequest, door: &dyn Door, echo: Value) -> Intent {
             closed: false,
             echo,
         }),
-        part_of: None,
-        instead_of: None,
         route: RoutePin {
             upstream: "u".to_owned(),
             generation: "cbr-v3".to_owned(),
             reason: "routes[0] matches any".to_owned(),
             baseline: true,
             overdue_seconds: 3_600,
-            fan_out: false,
+            steps: Vec::new(),
             at: None,
         },
+        fallback: None,
         created_at: after(0),
         trace_id: "0".repeat(32),
         span_id: "0".repeat(16),
@@ -178,7 +177,7 @@ fn begun() -> State {
         trace_id: "0".repeat(32),
         kind: EventKind::Accepted,
     };
-    State::begin(&accepted).unwrap()
+    State::begin(&[], &accepted).unwrap()
 }
 
 /// Every status there is, with and without a problem of the upstream's.

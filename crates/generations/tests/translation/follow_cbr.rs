@@ -32,8 +32,10 @@ fn log(id: &str, begun: i64, status: &str) -> Value {
             "common": {"progress": 35, "request_id": format!("req-of-{id}")}}})
 }
 
+/// A list that was made after whatever a test looks at.
 fn list(logs: &[Value]) -> Answer {
-    ok(json!({"count": logs.len(), "limit": 1000, "offset": 0, "operation_logs": logs}))
+    let made = ok(json!({"count": logs.len(), "limit": 1000, "offset": 0, "operation_logs": logs}));
+    Ok(Reply { date: Some(after(100_000)), ..made.unwrap() })
 }
 
 fn backup(status: &str) -> Answer {
@@ -143,16 +145,29 @@ fn without_a_whole_baseline_a_match_is_weak() {
     }
 }
 
+/// A log that does not say what it restores.
+fn bare(checkpoint: &Value, resource: &str) -> Value {
+    let mut log = log("a", 1, "running");
+    log["extra_info"]["restore"] = Value::Null;
+    log["checkpoint_id"] = checkpoint.clone();
+    log["extra_info"]["resource"]["id"] = json!(resource);
+    log
+}
+
+#[test]
+fn a_log_that_may_be_this_ones_keeps_it_from_being_absent() {
+    let run = wire("cbr.backup.response")["backup"]["checkpoint_id"].clone();
+    let unknown = |log: Value| followed().unproven().round(CBR, cloud(&[log], "available")).0.found;
+    let mut nothing = bare(&Value::Null, SERVER);
+    nothing["extra_info"]["resource"] = Value::Null;
+    assert_eq!(unknown(nothing), Found::Nothing);
+    assert_eq!(unknown(bare(&json!(CHECKPOINT), SERVER)), Found::Absent, "another run");
+    assert_eq!(unknown(bare(&run, "another-server")), Found::Absent, "another resource");
+}
+
 #[test]
 fn without_a_restore_block_run_and_resource_decide_weakly() {
     let run = wire("cbr.backup.response")["backup"]["checkpoint_id"].clone();
-    let bare = |checkpoint: &Value, resource: &str| {
-        let mut log = log("a", 1, "running");
-        log["extra_info"]["restore"] = Value::Null;
-        log["checkpoint_id"] = checkpoint.clone();
-        log["extra_info"]["resource"]["id"] = json!(resource);
-        log
-    };
     let reading = by_list(&followed(), &[bare(&run, SERVER)]);
     assert_eq!((id(&reading), reading.strength), (Some("a"), Strength::Weak));
     assert_eq!(id(&by_list(&followed(), &[bare(&json!(CHECKPOINT), SERVER)])), None, "another run");
@@ -186,8 +201,63 @@ fn clocks_that_differ_by_the_offset_are_no_trouble() {
         let (reading, asked) =
             followed.round(CBR, cloud(&[log("a", minutes * 60 + 1, "running")], "available"));
         assert_eq!(id(&reading), Some("a"));
-        let start = if minutes < 0 { "09:55:00" } else { "10:15:00" };
+        // By whichever clock is the earlier: what is asked for in vain must prove that there is nothing.
+        let start = if minutes < 0 { "09:55:00" } else { "10:05:00" };
         assert!(asked[0].contains(start), "{asked:?}");
+    }
+}
+
+/// F50: a wrong `Date` widens the search for a task, and finds none that began before the known ones do.
+#[test]
+fn f50_a_wrong_date_binds_no_old_task() {
+    const DAY: i64 = 24 * 3_600;
+    for (offset_seconds, begun) in [
+        (-3 * DAY, -3 * DAY),
+        (-1_763_806_500, -30 * DAY),
+        (-DAY, -DAY - 60),
+        (-11 * 3_600, -DAY - 60),
+        (DAY, -DAY - 60),
+    ] {
+        let mut followed = followed();
+        followed.notes = json!({"known": [], "known_from": after(-DAY).to_string()});
+        followed.clock_offset_ms = offset_seconds * 1_000;
+        let (reading, _) = followed.round(CBR, cloud(&[log("old", begun, "success")], "available"));
+        assert_eq!((id(&reading), &reading.found), (None, &Found::Nothing), "{offset_seconds}");
+        // Without a baseline nothing tells old tasks from new ones but the clocks, and a wrong one is not believed.
+        followed.notes = Value::Null;
+        let (reading, _) = followed.round(CBR, cloud(&[log("old", begun, "success")], "available"));
+        assert_eq!(id(&reading), None, "{offset_seconds}");
+        // Its own is found all the same.
+        followed.notes = json!({"known": [], "known_from": after(-DAY).to_string()});
+        let (reading, _) = followed.round(CBR, cloud(&[log("ours", 2, "running")], "available"));
+        assert_eq!(id(&reading), Some("ours"), "{offset_seconds}");
+    }
+}
+
+/// F50: a list without a date, or one that was made before the send, proves nothing.
+#[test]
+fn f50_a_list_of_an_unknown_time_does_not_prove_absence() {
+    for date in [None, Some(after(-61)), Some(after(-30 * 24 * 3_600))] {
+        let (reading, _) = followed().unproven().age(200).round(CBR, |path| {
+            if path.starts_with("backups/") {
+                return backup("available");
+            }
+            Ok(Reply { date, ..list(&[]).unwrap() })
+        });
+        assert!(matches!(reading.found, Found::Unreadable { .. }), "{date:?}: {reading:?}");
+    }
+}
+
+/// F48: logs that do not say what they restore are nobody's evidence where another restore moves the same backup.
+#[test]
+fn f48_a_log_without_details_is_not_taken_from_another_restore() {
+    let run = json!("3c4d5e6f-7081-4293-8a4b-5c6d7e8f9001");
+    for age in [400, 500] {
+        let followed = || followed().age(age);
+        let (alone, _) = followed().round(CBR, cloud(&[bare(&run, SERVER)], "available"));
+        assert_eq!(id(&alone), Some("a"));
+        let (reading, _) = followed().beside_others().round(CBR, cloud(&[bare(&run, SERVER)], "available"));
+        assert!(matches!(reading.found, Found::Lost(_)) && id(&reading).is_none(), "{reading:?}");
     }
 }
 

@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use restore_generations::{Answer, Found, Reading};
+use restore_generations::{Answer, Found, Reading, Reply};
 use serde_json::{Value, json};
 
-use crate::support::{DATA_DISK, Followed, ITEM, SERVER_BACKUP, disk, nobody, ok, server, wire};
+use crate::support::{DATA_DISK, Followed, ITEM, SERVER_BACKUP, after, disk, nobody, ok, server, wire};
 
 const LOG: &str = "9d8c7b6a-5f4e-4d3c-8b2a-190807060504";
 const JOB: &str = "4010a7c9528b1f3e01528cc0d9e24f7b";
@@ -134,7 +134,9 @@ const ITEM_WORDS: &[&str] = &[
 fn cbr_backup(followed: Followed, word: &str) -> Reading {
     let mut backup = wire("cbr.backup.response");
     backup["backup"]["status"] = json!(word);
+    // Made after whatever is asked for.
     let none = ok(json!({"count": 0, "limit": 1000, "offset": 0, "operation_logs": []}));
+    let none = none.map(|reply| Reply { date: Some(after(100_000)), ..reply });
     let answer = |path: &str| if path.starts_with("backups/") { ok(backup.clone()) } else { none.clone() };
     followed.notes(json!({"known": []})).age(400).round("cbr-v3", answer).0
 }

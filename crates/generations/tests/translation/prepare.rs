@@ -80,7 +80,7 @@ fn cbr_notes(upstream: impl Fn(&str) -> Answer) -> (Value, Vec<String>) {
 #[test]
 fn cbr_remembers_every_restore_of_the_last_day() {
     let (notes, asked) = cbr_notes(|_| logs(2, 0, 2));
-    assert_eq!(notes, json!({"known": ["log-0", "log-1"]}));
+    assert_eq!(notes, json!({"known": ["log-0", "log-1"], "known_from": "2026-11-21T10:14:59Z"}));
     assert_eq!(asked, ["operation-logs?operation_type=restore&start_time=2026-11-21T10:14:59Z&limit=1000"]);
 }
 
@@ -155,8 +155,13 @@ fn without_a_baseline_nothing_is_read_that_is_not_needed() {
     let known = Known::default();
     for name in restore_generations::names() {
         let request = if name == "vbs-v2" { disk() } else { request.clone() };
-        let ask =
-            Prepare { request: &request, known: &known, baseline: false, now: crate::support::after(0) };
+        let ask = Prepare {
+            request: &request,
+            known: &known,
+            baseline: false,
+            server: None,
+            now: crate::support::after(0),
+        };
         let step = crate::support::generation(name).prepare(&ask, &[]);
         assert!(matches!(step, Step::Done(Ok(_))), "{name}: {step:?}");
     }

@@ -237,7 +237,7 @@ proptest! {
                 followed = followed.handle("restore", id);
             }
             followed.round(name, upstream);
-            let ask = Prepare { request: &request, known: &known, baseline: true, now: after(0) };
+            let ask = Prepare { request: &request, known: &known, baseline: true, server: None, now: after(0) };
             let _ = drive(|answers| generation(name).prepare(&ask, answers), upstream);
             drive(|answers| generation(name).check(&ask, answers), upstream);
         }

@@ -100,8 +100,13 @@ fn what_is_sent_follows_its_strict_schema() {
     }
 
     let request = server(ITEM);
-    let ask =
-        restore_generations::Prepare { request: &request, known: &known, baseline: true, now: after(0) };
+    let ask = restore_generations::Prepare {
+        request: &request,
+        known: &known,
+        baseline: true,
+        server: None,
+        now: after(0),
+    };
     let Step::Ask(call) = generation("csbs-v1").check(&ask, &[]) else { panic!("nothing asked") };
     assert!(is_valid("csbs-check-restorable-request", &call.body_json()));
     assert_eq!(call.body_json(), wire("csbs.check.request"));

@@ -116,7 +116,7 @@ pub(crate) fn prepare(
     upstream: impl Fn(&str) -> Answer,
 ) -> (Result<Prepared, Problem>, Vec<String>) {
     let known = Known::default();
-    let ask = Prepare { request, known: &known, baseline: true, now: after(-1) };
+    let ask = Prepare { request, known: &known, baseline: true, server: None, now: after(-1) };
     drive(|answers| generation(name).prepare(&ask, answers), upstream)
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn check(
     upstream: impl Fn(&str) -> Answer,
 ) -> Vec<(&'static str, &'static str, String)> {
     let known = Known::default();
-    let ask = Prepare { request, known: &known, baseline: true, now: after(-1) };
+    let ask = Prepare { request, known: &known, baseline: true, server: None, now: after(-1) };
     let (checks, _) = drive(|answers| generation(name).check(&ask, answers), upstream);
     checks
         .into_iter()

@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture};
-use restore_model::{Event, RestoreId, Timestamp};
+use restore_model::{Event, ProjectId, RestoreId, Timestamp};
 
-use crate::book::{Book, Coming, Forgotten};
+use crate::book::{Book, Coming, Forgotten, task_name};
 use crate::{
     Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
     Unfinished,
@@ -199,13 +199,12 @@ impl Ledger for MemoryLedger {
         Box::pin(future::ready(Ok(())))
     }
 
-    fn handle_taken<'a>(
+    fn task_holder<'a>(
         &'a self,
-        upstream: &'a str,
-        handle_id: &'a str,
-        but: RestoreId,
-    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        Box::pin(future::ready(Ok(self.kept().book.handle_taken(upstream, handle_id, but))))
+        project: &'a ProjectId,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RestoreId>, LedgerError>> {
+        Box::pin(future::ready(Ok(self.kept().book.task_holder(project.as_str(), &task_name(task)))))
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {

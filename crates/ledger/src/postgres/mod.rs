@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use restore_model::{Event, RestoreId, Timestamp};
+use restore_model::{Event, ProjectId, RestoreId, Timestamp};
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection, Executor};
 use tokio::time::Instant;
@@ -260,13 +260,12 @@ impl Ledger for PostgresLedger {
         Box::pin(self.queue.carry_out(Side::SetRecovery(recovery)))
     }
 
-    fn handle_taken<'a>(
+    fn task_holder<'a>(
         &'a self,
-        upstream: &'a str,
-        handle_id: &'a str,
-        but: RestoreId,
-    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        Box::pin(async move { read::handle_taken(&self.pool, upstream, &rows::plain(handle_id), but).await })
+        project: &'a ProjectId,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RestoreId>, LedgerError>> {
+        Box::pin(read::task_holder(&self.pool, project, task))
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {

@@ -13,16 +13,21 @@ use sqlx::{Connection, Executor, Transaction};
 use super::unavailable;
 use crate::LedgerError;
 use crate::open::{Found, may_work_with};
+use crate::upgrade::{self, Old, Upgraded};
 
 /// A step, and the oldest version of the schema whose programs may go on working after it.
 pub(super) type Migration = (&'static str, i64);
 
 /// Every migration in order; the first one leads to version 1.
-pub(super) const MIGRATIONS: &[Migration] = &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1)];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1), (TO_ONE_ROW, 2)];
 
 /// The version this program knows.
-const KNOWN: i64 = 1;
-const _: () = assert!(MIGRATIONS.len() == 1, "KNOWN is their number");
+const KNOWN: i64 = 2;
+const _: () = assert!(MIGRATIONS.len() == 2, "KNOWN is their number");
+
+/// After this one each restore is one row.
+const TO_ONE_ROW: &str = include_str!("../../migrations/postgres/0002_one_row.sql");
 
 /// `tx_offset` is added to the numbers of transactions; see [`keep_order`].
 const META: &str = "create table if not exists meta (name text primary key, value bigint not null);
@@ -53,6 +58,9 @@ pub(super) async fn enter(
     let version = version(&mut step, known).await?;
     let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
     for (migration, oldest_reader) in todo {
+        if *migration == TO_ONE_ROW {
+            to_one_row(&mut step).await?;
+        }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         nobody_is_left_behind(&mut step, *oldest_reader).await?;
         sqlx::query(
@@ -68,6 +76,89 @@ pub(super) async fn enter(
     know_the_place(&mut step).await?;
     register(&mut step, replica, lease, known).await?;
     step.commit().await.map_err(unavailable)
+}
+
+/// Makes each row stand for itself: see [`crate::upgrade`].
+async fn to_one_row(step: &mut PgConnection) -> Result<(), LedgerError> {
+    const PAGE: &str =
+        "select id, intent, finished_at is null from restores where id > $1 order by id limit 500";
+    let mut unfinished = Vec::new();
+    let (mut replaced, mut by_disk) = (Vec::new(), Vec::new());
+    let mut after = String::new();
+    loop {
+        let page: Vec<(String, String, bool)> =
+            sqlx::query_as(PAGE).bind(&after).fetch_all(&mut *step).await.map_err(unavailable)?;
+        let Some((last, ..)) = page.last() else { break };
+        after.clone_from(last);
+        for (id, intent, open) in page {
+            let old = Old::read(&intent)?;
+            if old.is_part_of_several() {
+                if open { unfinished.push(id.clone()) } else { by_disk.push(id.clone()) }
+            }
+            if let Some(refused) = old.replaces() {
+                replaced.push((id.clone(), refused.to_owned()));
+            }
+            let key = old.key().map(str::to_owned);
+            keep(step, &id, &old.upgraded(key)?).await?;
+        }
+    }
+    if !unfinished.is_empty() {
+        return Err(upgrade::refusal(&unfinished));
+    }
+    for (id, refused) in replaced {
+        const READ: &str = "select intent from restores where id = $1";
+        const MOVE: &str = "update keys set restore_id = $3 where caller = $1 and key = $2";
+        let intent: Option<String> =
+            sqlx::query_scalar(READ).bind(&refused).fetch_optional(&mut *step).await.map_err(unavailable)?;
+        let own: String =
+            sqlx::query_scalar(READ).bind(&id).fetch_one(&mut *step).await.map_err(unavailable)?;
+        let Some(old) = intent.as_deref().map(Old::read).transpose()? else { continue };
+        let Some(key) = old.key().map(str::to_owned) else { continue };
+        let caller = old.caller().to_owned();
+        keep(step, &refused, &old.upgraded(None)?).await?;
+        keep(step, &id, &Old::read(&own)?.upgraded(Some(key.clone()))?).await?;
+        sqlx::query(MOVE).bind(caller).bind(key).bind(id).execute(&mut *step).await.map_err(unavailable)?;
+    }
+    step.execute("delete from keys where substr(key, 1, 1) = chr(1)").await.map_err(unavailable)?;
+    // The history is only ever appended to, but for this once.
+    step.execute("alter table events disable trigger events_are_only_ever_appended")
+        .await
+        .map_err(unavailable)?;
+    for id in by_disk {
+        const EVENTS: &str = "select event from events where restore_id = $1 order by seq";
+        const REWRITE: &str = "update events set event = $3 where restore_id = $1 and seq = $2";
+        const MOVED: &str = "update restores set status = $2, finished_at = $3, state = $4 where id = $1";
+        let events: Vec<String> =
+            sqlx::query_scalar(EVENTS).bind(&id).fetch_all(&mut *step).await.map_err(unavailable)?;
+        let Some((events, state)) = upgrade::history(&events)? else { continue };
+        for (seq, event) in (1_i64..).zip(events) {
+            let rewrite = sqlx::query(REWRITE).bind(&id).bind(seq).bind(event);
+            rewrite.execute(&mut *step).await.map_err(unavailable)?;
+        }
+        sqlx::query(MOVED)
+            .bind(&id)
+            .bind(state.status.as_str())
+            .bind(upgrade::finished_at(&state))
+            .bind(crate::text::json(&state)?)
+            .execute(&mut *step)
+            .await
+            .map_err(unavailable)?;
+    }
+    step.execute("alter table events enable trigger events_are_only_ever_appended")
+        .await
+        .map_err(unavailable)?;
+    Ok(())
+}
+
+async fn keep(step: &mut PgConnection, id: &str, row: &Upgraded) -> Result<(), LedgerError> {
+    sqlx::query("update restores set intent = $2, fingerprint = $3 where id = $1")
+        .bind(id)
+        .bind(&row.intent)
+        .bind(&row.fingerprint)
+        .execute(step)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
 }
 
 /// Registers this process again, after others found it silent. The schema may have changed meanwhile.

@@ -1,7 +1,7 @@
 //! What commits groups into the database. One group is one transaction:
 //!
 //! 1. this process's registration is locked, so that nobody takes over what it holds meanwhile;
-//! 2. so are the names the group's requests are about (locks, keys), in the order of their hashes:
+//! 2. so are the names the group's requests are about (locks, keys, tasks), in the order of their hashes:
 //!    equal or clashing requests of several processes are decided one after the other;
 //! 3. the rows are read, those that are appended to locked in the order of their ids;
 //! 4. the book decides, and what it decided is stored with few statements.
@@ -67,7 +67,12 @@ select 3, '', '', r.id, r.intent, r.state
       order by e.finished_at desc limit 1))
 union all
 select 4, '', '', r.id, r.intent, r.state
-  from locks l join restores r on r.id = l.restore_id where l.lock = any($7)";
+  from locks l join restores r on r.id = l.restore_id where l.lock = any($7)
+union all
+select 6, t.project_id, t.task_id, t.restore_id, '', ''
+  from unnest($8::text[], $9::text[]) w (id, task_id)
+  join restores r on r.id = w.id
+  join tasks t on t.project_id = r.project_id and t.task_id = w.task_id";
 
 /// What came in for one of the targets after a restore that answers for equal requests, it itself
 /// among it, the last one last: numbers of events are given out as they are written, and whatever
@@ -89,6 +94,7 @@ mod found {
     pub(super) const EQUAL: i32 = 3;
     pub(super) const HOLDER: i32 = 4;
     pub(super) const OVERWRITTEN: i32 = 5;
+    pub(super) const TASK: i32 = 6;
 }
 
 impl PostgresStore {
@@ -209,7 +215,8 @@ async fn lock_names(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Resul
            from unnest($1::text[]) name order by 1) numbers";
     let locks = wanted.locks.iter().map(|lock| format!("lock {lock}"));
     let keys = wanted.keys.iter().map(|(caller, key)| format!("key {caller} {key}"));
-    let names: Vec<String> = locks.chain(keys).collect();
+    let tasks = wanted.tasks.iter().map(|(_, task)| format!("task {task}"));
+    let names: Vec<String> = locks.chain(keys).chain(tasks).collect();
     if !names.is_empty() {
         sqlx::query(LOCK).bind(names).execute(connection).await.map_err(failed)?;
     }
@@ -244,9 +251,9 @@ async fn read_moving(
     Ok(held)
 }
 
-/// Reads what new requests may depend on.
+/// Reads what new requests, and tasks that are to be bound, may depend on.
 async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Book) -> Result<(), Failed> {
-    if wanted.coming.is_empty() {
+    if wanted.coming.is_empty() && wanted.tasks.is_empty() {
         return Ok(());
     }
     let (key_callers, keys): (Vec<&str>, Vec<&str>) = wanted.keys.iter().copied().unzip();
@@ -261,6 +268,8 @@ async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Boo
         .bind(fingerprints)
         .bind(since)
         .bind(&wanted.locks)
+        .bind(wanted.tasks.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>())
+        .bind(wanted.tasks.iter().map(|(_, task)| task.as_str()).collect::<Vec<_>>())
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
@@ -283,6 +292,10 @@ async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Boo
 /// Which restore answers for equal requests, where the row says that.
 fn enter(book: &mut Book, row: &PgRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
+    if row.get::<i32, _>(0) == found::TASK {
+        book.load_task(row.get(1), row.get(2), id);
+        return Ok(None);
+    }
     if !book.rows.contains_key(&id) {
         book.load(parse(row.get(4))?, parse(row.get(5))?);
     }

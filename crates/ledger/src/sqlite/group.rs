@@ -18,6 +18,7 @@ mod found {
     pub(super) const KEY: i64 = 2;
     pub(super) const EQUAL: i64 = 3;
     pub(super) const OVERWRITTEN: i64 = 4;
+    pub(super) const TASK: i64 = 5;
 }
 
 /// Finished restores that had no effect do not answer for equal requests, nor do those that ended
@@ -38,7 +39,12 @@ select 3, '', '', r.id, r.intent, r.state
     (select e.id from restores e
       where e.caller = w.value ->> 0 and e.fingerprint = w.value ->> 1
         and e.finished_at >= w.value ->> 2 and e.status in ('succeeded', 'failed')
-      order by e.finished_at desc limit 1)";
+      order by e.finished_at desc limit 1)
+union all
+select 5, t.project_id, t.task_id, t.restore_id, '', ''
+  from json_each($4) w
+  join restores r on r.id = w.value ->> 0
+  join tasks t on t.project_id = r.project_id and t.task_id = w.value ->> 1";
 
 /// What ended and came in for one of the targets after a restore that answers for equal requests, it
 /// itself among it, the last one last. Seldom wanted: for a repetition after the end alone.
@@ -78,6 +84,7 @@ pub(super) async fn begin_and_read(
         .bind(json(&ids)?)
         .bind(json(&wanted.keys)?)
         .bind(json(&wanted.equals)?)
+        .bind(json(&wanted.tasks)?)
         .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
@@ -99,6 +106,10 @@ pub(super) async fn begin_and_read(
 /// Which restore answers for equal requests, where the row says that.
 fn enter(book: &mut Book, row: &SqliteRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
+    if row.get::<i64, _>(0) == found::TASK {
+        book.load_task(row.get(1), row.get(2), id);
+        return Ok(None);
+    }
     if !book.rows.contains_key(&id) {
         book.load(parse(row.get(4))?, parse(row.get(5))?);
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture};
-use restore_model::{Event, RestoreId, Timestamp};
+use restore_model::{Event, ProjectId, RestoreId, Timestamp};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -380,13 +380,12 @@ impl Ledger for SqliteLedger {
         Box::pin(self.queue.carry_out(Side::SetRecovery(recovery)))
     }
 
-    fn handle_taken<'a>(
+    fn task_holder<'a>(
         &'a self,
-        upstream: &'a str,
-        handle_id: &'a str,
-        but: RestoreId,
-    ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        Box::pin(read::handle_taken(&self.readers, upstream, handle_id, but))
+        project: &'a ProjectId,
+        task: &'a str,
+    ) -> BoxFuture<'a, Result<Option<RestoreId>, LedgerError>> {
+        Box::pin(read::task_holder(&self.readers, project, task))
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>> {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 
-use crate::text::parse_id;
 use crate::{Position, Record, Told};
 
 /// The locks of the unfinished are looked through one by one, for they are few; an index of them would

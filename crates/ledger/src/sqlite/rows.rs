@@ -16,7 +16,6 @@ use super::group::{failure, json};
 use crate::book::lock_target;
 use crate::change::{Change, locks};
 use crate::group::Failure;
-use crate::text::handle_id;
 
 /// How many rows one statement has room for.
 const ROOM: [usize; 5] = [1, 4, 16, 64, 256];
@@ -27,19 +26,17 @@ type Texts = [String; ROOM.len()];
 static NEW: LazyLock<Texts> = LazyLock::new(|| {
     rows(
         "insert or fail into restores
-           (id, caller, project_id, upstream, handle_id, status, fingerprint, created_at, finished_at,
-            intent, state)
+           (id, caller, project_id, upstream, status, fingerprint, created_at, finished_at, intent, state)
          select * from",
-        11,
+        10,
         "where column1 is not null",
     )
 });
 
 static MOVED: LazyLock<Texts> = LazyLock::new(|| {
     rows(
-        "update or fail restores set handle_id = column2, status = column3, finished_at = column4, state = column5
-         from",
-        5,
+        "update or fail restores set status = column2, finished_at = column3, state = column4 from",
+        4,
         "where restores.id = column1",
     )
 });
@@ -54,6 +51,14 @@ static EVENTS: LazyLock<Texts> = LazyLock::new(|| {
 
 static LOCKS: LazyLock<Texts> = LazyLock::new(|| {
     rows("insert or fail into locks (restore_id, names) select * from", 2, "where column1 is not null")
+});
+
+static TASKS: LazyLock<Texts> = LazyLock::new(|| {
+    rows(
+        "insert or ignore into tasks (project_id, task_id, restore_id) select * from",
+        3,
+        "where column1 is not null",
+    )
 });
 
 static TARGETS: LazyLock<Texts> = LazyLock::new(|| {
@@ -98,7 +103,6 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
             .bind(intent.caller.clone())
             .bind(intent.request.project_id.to_string())
             .bind(intent.route.upstream.clone())
-            .bind(handle_id(state))
             .bind(state.status.as_str())
             .bind(intent.fingerprint.clone())
             .bind(intent.created_at.as_micros())
@@ -110,7 +114,6 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
     execute(connection, &MOVED, &change.moved, |query, (id, state)| {
         Ok(query
             .bind(id.to_string())
-            .bind(handle_id(state))
             .bind(state.status.as_str())
             .bind(state.finished_at.map(Timestamp::as_micros))
             .bind(json(state)?))
@@ -124,6 +127,10 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
     execute(connection, &LOCKS, &taking, |query, (id, row)| {
         let names: Vec<&str> = row.locks.iter().map(|lock| &**lock).collect();
         Ok(query.bind(id.to_string()).bind(json(&names)?))
+    })
+    .await?;
+    execute(connection, &TASKS, &change.tasks, |query, (project, task, id)| {
+        Ok(query.bind((*project).to_owned()).bind(task.clone()).bind(id.to_string()))
     })
     .await?;
     execute(connection, &TARGETS, &locks(change.ended.iter().copied()), |query, (lock, id)| {

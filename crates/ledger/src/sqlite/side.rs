@@ -113,6 +113,7 @@ async fn forget_restores(
     const FORGET: &str = "pragma defer_foreign_keys = on;
         delete from restores where id in (select value from json_each($1));
         delete from events where restore_id in (select value from json_each($1));
+        delete from tasks where restore_id in (select value from json_each($1));
         delete from targets where (target, restore_id) in
           (select value ->> 0, value ->> 1 from json_each($2));
         delete from deliveries where (hook, restore_id) in

@@ -12,10 +12,10 @@ use crate::support::{
 };
 
 crate::on_every_store!(
-    a_key_that_an_earlier_build_wrote_goes_on_working,
     a_new_restore_is_there_at_once,
     a_key_is_one_restore,
     a_key_goes_on_standing_for_its_request_when_the_routes_change,
+    f46_a_repetition_without_a_key_is_one_when_the_routes_change,
     a_key_answers_for_its_window,
     keys_of_two_callers_are_two_keys,
     a_new_key_is_a_new_intent_but_the_lock_holds,
@@ -53,19 +53,6 @@ async fn a_key_is_one_restore(ledger: Arc<dyn Ledger>) {
     assert_eq!(other, Accept::KeyConflict(first.intent.id));
 }
 
-/// An earlier build wrote the fingerprint without the generation: a key goes on standing for the same request, and for no
-/// other, and the row is whole.
-async fn a_key_that_an_earlier_build_wrote_goes_on_working(ledger: Arc<dyn Ledger>) {
-    let mut earlier = ask("ann", Some("k"), volume("v1"), 0);
-    earlier.intent.fingerprint = earlier.intent.request.fingerprint();
-    assert!(earlier.intent.has_own_fingerprint());
-    let first = take(&*ledger, earlier).await;
-    let again = ledger.accept(ask("ann", Some("k"), volume("V1"), 1)).await.unwrap();
-    assert_eq!(again, Accept::Replayed(first.clone()));
-    let other = ledger.accept(ask("ann", Some("k"), volume("v2"), 2)).await.unwrap();
-    assert_eq!(other, Accept::KeyConflict(first.intent.id));
-}
-
 /// What the routes make of a request is not its content; the names that a door has for backups are.
 async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: Arc<dyn Ledger>) {
     let first = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
@@ -83,6 +70,29 @@ async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: A
         echo: serde_json::Value::Null,
     });
     assert_eq!(ledger.accept(at_a_door).await.unwrap(), Accept::KeyConflict(first.intent.id));
+}
+
+/// F46: what the routes make of a request is not its content, also where it has no key.
+async fn f46_a_repetition_without_a_key_is_one_when_the_routes_change(ledger: Arc<dyn Ledger>) {
+    let moved = |seconds| {
+        let mut moved = ask("ann", None, volume("v1"), seconds);
+        moved.intent.route.generation = "vbs-v2".to_owned();
+        moved
+    };
+    let first = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
+    assert_eq!(ledger.accept(moved(1)).await.unwrap(), Accept::Replayed(first.clone()));
+    let ended = succeed(&*ledger, &first, 2).await;
+    assert_eq!(ledger.accept(moved(3)).await.unwrap(), Accept::Replayed(ended.clone()));
+    // In the names of another generation the same words are another backup.
+    let mut at_a_door = moved(4);
+    at_a_door.intent.origin = Some(Origin {
+        dialect: "vbs-v2".to_owned(),
+        generation: "vbs-v2".to_owned(),
+        upstream: None,
+        closed: false,
+        echo: serde_json::Value::Null,
+    });
+    take(&*ledger, at_a_door).await;
 }
 
 async fn a_key_answers_for_its_window(ledger: Arc<dyn Ledger>) {
@@ -146,7 +156,8 @@ async fn what_had_no_effect_may_be_asked_again_at_once(ledger: Arc<dyn Ledger>) 
         push(&*ledger, &entry, seconds, vec![end]).await;
     }
     let entry = take(&*ledger, ask("ann", None, volume("v1"), 4)).await;
-    let failed = vec![EventKind::Submitting { attempt: 1 }, EventKind::Failed { problem: problem() }];
+    let failed =
+        vec![EventKind::Submitting { attempt: 1, step: 0 }, EventKind::Failed { problem: problem() }];
     let failed = push(&*ledger, &entry, 5, failed).await;
     let again = ledger.accept(ask("ann", None, volume("v1"), 6)).await.unwrap();
     assert_eq!(again, Accept::Replayed(failed), "what may have changed a disk is not sent again");
@@ -183,7 +194,8 @@ async fn what_was_overwritten_since_is_restored_again(ledger: Arc<dyn Ledger>) {
     // What may be changing it right now does not answer for it either.
     let meanwhile = ledger.accept(ask("ann", None, of("b3"), 6)).await.unwrap();
     assert_eq!(meanwhile, Accept::Busy(second.clone()));
-    let failed = vec![EventKind::Submitting { attempt: 1 }, EventKind::Failed { problem: problem() }];
+    let failed =
+        vec![EventKind::Submitting { attempt: 1, step: 0 }, EventKind::Failed { problem: problem() }];
     push(&*ledger, &second, 7, failed).await;
     let again = take(&*ledger, ask("ann", None, of("b3"), 8)).await;
     assert_ne!(again.intent.id, third.intent.id);
@@ -219,7 +231,8 @@ async fn what_came_in_later_counts_as_later_whatever_its_clock_says(ledger: Arc<
 
 async fn a_held_target_is_busy(ledger: Arc<dyn Ledger>) {
     let holder = take(&*ledger, ask("ann", None, volume("C0FFEE-01"), 0)).await;
-    let running = push(&*ledger, &holder, 1, vec![EventKind::Submitting { attempt: 1 }, started("h")]).await;
+    let running =
+        push(&*ledger, &holder, 1, vec![EventKind::Submitting { attempt: 1, step: 0 }, started("h")]).await;
     let other = ledger.accept(ask("bob", None, volume("c0ffee01"), 2)).await.unwrap();
     assert_eq!(other, Accept::Busy(running), "another spelling of the same disk");
 }

@@ -21,7 +21,8 @@ crate::on_every_store!(
 
 async fn events_move_the_state(ledger: Arc<dyn Ledger>) {
     let entry = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
-    let entry = push(&*ledger, &entry, 1, vec![EventKind::Submitting { attempt: 1 }, started("h")]).await;
+    let entry =
+        push(&*ledger, &entry, 1, vec![EventKind::Submitting { attempt: 1, step: 0 }, started("h")]).await;
     assert_eq!((entry.state.status, entry.state.seq), (Status::Running, 3));
     assert_eq!(ledger.get(entry.intent.id).await.unwrap(), Some(entry.clone()));
     let words: Vec<_> =
@@ -51,7 +52,8 @@ async fn a_stale_number_writes_nothing(ledger: Arc<dyn Ledger>) {
 async fn of_two_writers_one_is_stale(ledger: Arc<dyn Ledger>) {
     let entry = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let id = entry.intent.id;
-    let submit = || ledger.append(id, 1, vec![event(2, at(1), EventKind::Submitting { attempt: 1 })]);
+    let submit =
+        || ledger.append(id, 1, vec![event(2, at(1), EventKind::Submitting { attempt: 1, step: 0 })]);
     let (one, two) = tokio::join!(submit(), submit());
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     assert!(matches!(one.and(two), Err(LedgerError::Stale(_))));

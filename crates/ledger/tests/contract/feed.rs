@@ -24,7 +24,8 @@ async fn the_feed_tells_every_event_once_in_order(ledger: Arc<dyn Ledger>) {
     assert!(ledger.feed(Position::START, 9).await.unwrap().is_empty());
     let one = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let two = take(&*ledger, ask("ann", None, volume("v2"), 1)).await;
-    let one = push(&*ledger, &one, 2, vec![EventKind::Submitting { attempt: 1 }, started("h")]).await;
+    let one =
+        push(&*ledger, &one, 2, vec![EventKind::Submitting { attempt: 1, step: 0 }, started("h")]).await;
     let expected = [(&one, 1), (&two, 1), (&one, 2), (&one, 3)];
 
     let all = told(&*ledger, Position::START, expected.len()).await;

@@ -24,7 +24,7 @@ fn url(folder: &Path) -> LedgerUrl {
 
 /// What the first version would have written of one restore, in the state its events lead to.
 async fn write_as_version_1(connection: &mut SqliteConnection, new: &restore_ledger::NewEntry) -> State {
-    let (intent, state) = (&new.intent, State::fold(&new.events).unwrap());
+    let (intent, state) = (&new.intent, State::fold(&[], &new.events).unwrap());
     let id = intent.id.to_string();
     sqlx::query("insert into restores values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
         .bind(&id)
@@ -96,7 +96,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_it_holds() {
     let open = ask("ann", Some("open"), server("s1", &["v1"]), 0);
     let mut over = ask("ann", Some("over"), volume("v2"), 1);
     over.events.extend([
-        event(2, at(2), EventKind::Submitting { attempt: 1 }),
+        event(2, at(2), EventKind::Submitting { attempt: 1, step: 0 }),
         event(3, at(3), started("h")),
         event(4, at(4), EventKind::Succeeded),
     ]);

@@ -58,7 +58,7 @@ async fn a_database_that_is_away_is_unavailable_at_once_and_works_when_it_is_bac
         assert_eq!(ledger.get(entry.intent.id).await.unwrap().as_ref(), Some(&entry));
         assert!(ledger.take(entry.intent.id).await.unwrap(), "it was not away for longer than its lease");
     }
-    push(&*ledger, &entry, 2, vec![EventKind::Submitting { attempt: 1 }]).await;
+    push(&*ledger, &entry, 2, vec![EventKind::Submitting { attempt: 1, step: 0 }]).await;
     let refused = open(&"postgres://postgres@127.0.0.1:1/db".parse().unwrap(), OpenOptions::default()).await;
     assert!(why(refused.err().unwrap()).contains("127.0.0.1:1"));
     ledger.close().await;

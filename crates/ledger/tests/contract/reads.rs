@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use restore_ledger::memory::MemoryLedger;
-use restore_ledger::{Accept, Entry, Ledger, Query, Unfinished};
+use restore_ledger::{Accept, Entry, Ledger, LedgerError, Query, Unfinished};
 use restore_model::{EventKind, RestoreRequest, Status};
 
-use crate::support::{PROJECT, ask, at, push, server, started, succeed, take, unfinished, volume};
+use crate::support::{PROJECT, ask, at, event, push, server, started, succeed, take, unfinished, volume};
 
 crate::on_every_store!(
     lists_are_newest_first_and_paged,
     every_filter_filters,
     the_unfinished_are_oldest_first,
     the_unfinished_are_counted_and_nothing_else_is,
-    a_handle_is_taken_by_others_only,
+    f48_a_task_belongs_to_one_restore,
     a_live_store_is_ready_and_a_closed_one_answers_no_more_writes,
 );
 
@@ -94,13 +94,13 @@ async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>)
     let running = take(&*ledger, ask("bob", None, volume("v3"), 2)).await;
     let waits = take(&*ledger, ask("bob", None, volume("v4"), 3)).await;
     succeed(&*ledger, &ended, 4).await;
-    let begun = |handle| vec![EventKind::Submitting { attempt: 1 }, started(handle)];
+    let begun = |handle| vec![EventKind::Submitting { attempt: 1, step: 0 }, started(handle)];
     let running = push(&*ledger, &running, 5, begun("h3")).await;
     push(&*ledger, &running, 6, vec![EventKind::Overdue, EventKind::Stale { awaiting_credential: false }])
         .await;
     // Words of a stranger that look like a flag are none.
     let unsure = EventKind::Unsure { reason: r#"","overdue":true,"x":""#.into(), problem: None };
-    let waits = push(&*ledger, &waits, 7, vec![EventKind::Submitting { attempt: 1 }, unsure]).await;
+    let waits = push(&*ledger, &waits, 7, vec![EventKind::Submitting { attempt: 1, step: 0 }, unsure]).await;
     let flagged = vec![
         EventKind::NeedsOperator { reason: "overdue\":true".into() },
         EventKind::Stale { awaiting_credential: true },
@@ -116,26 +116,38 @@ async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>)
     assert_eq!(tally, expected);
 }
 
-async fn a_handle_is_taken_by_others_only(ledger: Arc<dyn Ledger>) {
+async fn f48_a_task_belongs_to_one_restore(ledger: Arc<dyn Ledger>) {
+    const DASHED: &str = "7D2F6C1E-3B0A-4C55-9A51-0F6C2B9E8D14";
+    const FOLDED: &str = "7d2f6c1e3b0a4c559a510f6c2b9e8d14";
+    let elsewhere = RestoreRequest { project_id: "f".repeat(32).parse().unwrap(), ..volume("v3") };
     let one = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let two = take(&*ledger, ask("ann", None, volume("v2"), 1)).await;
-    let (one, two) = (one.intent.id, two.intent.id);
-    let taken = |upstream, handle, but| ledger.handle_taken(upstream, handle, but);
-    assert!(!taken("eu-de-cbr", "h1", two).await.unwrap());
+    let third = take(&*ledger, ask("ann", None, elsewhere, 1)).await;
+    let project = one.intent.request.project_id.clone();
+    let holder = |task| ledger.task_holder(&project, task);
+    assert_eq!(holder(DASHED).await.unwrap(), None);
 
-    let entry = ledger.get(one).await.unwrap().unwrap();
-    let entry = push(&*ledger, &entry, 2, vec![EventKind::Submitting { attempt: 1 }, started("h1")]).await;
-    assert!(taken("eu-de-cbr", "h1", two).await.unwrap());
-    assert!(!taken("eu-de-cbr", "h1", one).await.unwrap(), "its own");
-    assert!(!taken("elsewhere", "h1", two).await.unwrap());
-    assert!(!taken("eu-de-cbr", "h2", two).await.unwrap());
+    let begun = |task| vec![EventKind::Submitting { attempt: 1, step: 0 }, started(task)];
+    let entry = push(&*ledger, &one, 2, begun(DASHED)).await;
+    // Whatever the settings call the upstream, and however the id is spelled.
+    let sent = push(&*ledger, &two, 2, vec![EventKind::Submitting { attempt: 1, step: 0 }]).await;
+    let seen = sent.state.seq;
+    let refused = ledger.append(two.intent.id, seen, vec![event(seen + 1, at(3), started(FOLDED))]).await;
+    let holds = one.intent.id;
+    assert!(matches!(refused, Err(LedgerError::TaskTaken { holder, .. }) if holder == holds), "{refused:?}");
+    assert_eq!(ledger.get(two.intent.id).await.unwrap().unwrap(), sent, "nothing was written");
+    // In another project it is another task.
+    push(&*ledger, &third, 3, begun(DASHED)).await;
 
-    // It goes by another handle from now on, also when it is over.
+    // It stays bound, also under another name and when the restore is over.
     let EventKind::Started { handle, .. } = started("h2") else { unreachable!() };
     let renamed = EventKind::Observed { handle, upstream_status: None, progress: None, notes: None };
-    push(&*ledger, &entry, 3, vec![renamed, EventKind::Succeeded]).await;
-    assert!(!taken("eu-de-cbr", "h1", two).await.unwrap());
-    assert!(taken("eu-de-cbr", "h2", two).await.unwrap());
+    push(&*ledger, &entry, 4, vec![renamed, EventKind::Succeeded]).await;
+    for task in [DASHED, FOLDED, "h2"] {
+        assert_eq!(holder(task).await.unwrap(), Some(one.intent.id), "{task}");
+    }
+    let refused = ledger.append(two.intent.id, seen, vec![event(seen + 1, at(5), started("h2"))]).await;
+    assert!(matches!(refused, Err(LedgerError::TaskTaken { .. })), "{refused:?}");
 }
 
 async fn a_live_store_is_ready_and_a_closed_one_answers_no_more_writes(ledger: Arc<dyn Ledger>) {
@@ -164,5 +176,8 @@ async fn memory_forgets_the_oldest_finished_and_nothing_else() {
     let kept = ledger.accept(ask("ann", Some("k4"), volume("v"), 5)).await.unwrap();
     assert_eq!(kept, Accept::Replayed(ended[3].clone()));
     take(&ledger, ask("ann", Some("k1"), volume("v"), 6)).await;
-    assert!(ledger.handle_taken("eu-de-cbr", "h", ended[0].intent.id).await.unwrap());
+    let project = ended[0].intent.request.project_id.clone();
+    let task = |entry: &Entry| entry.intent.id.to_string();
+    assert_eq!(ledger.task_holder(&project, &task(&ended[0])).await.unwrap(), None);
+    assert_eq!(ledger.task_holder(&project, &task(&ended[3])).await.unwrap(), Some(ended[3].intent.id));
 }

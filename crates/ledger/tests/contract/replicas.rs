@@ -27,7 +27,7 @@ async fn replicas(count: usize) -> (LedgerUrl, Vec<Arc<dyn Ledger>>) {
 }
 
 fn submitting(seq: u32) -> Vec<restore_model::Event> {
-    vec![event(seq, at(1), EventKind::Submitting { attempt: 1 })]
+    vec![event(seq, at(1), EventKind::Submitting { attempt: 1, step: 0 })]
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {

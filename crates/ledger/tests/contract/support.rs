@@ -76,21 +76,20 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
         intent: Intent {
             id: RestoreId::at(now),
             caller: caller.into(),
-            fingerprint: format!("cbr-v3/{}", request.fingerprint()),
+            fingerprint: request.fingerprint(),
             request,
             key: key.map(Into::into),
             origin: None,
-            part_of: None,
-            instead_of: None,
             route: RoutePin {
                 upstream: "eu-de-cbr".into(),
                 generation: "cbr-v3".into(),
                 reason: "rule 1".into(),
                 baseline: false,
                 overdue_seconds: 60,
-                fan_out: false,
+                steps: Vec::new(),
                 at: None,
             },
+            fallback: None,
             created_at: now,
             trace_id: "0".repeat(32),
             span_id: "0".repeat(16),
@@ -142,7 +141,11 @@ pub(crate) async fn told(ledger: &dyn Ledger, after: Position, least: usize) -> 
 
 /// Takes an accepted restore to an end that had an effect.
 pub(crate) async fn succeed(ledger: &dyn Ledger, entry: &Entry, seconds: i64) -> Entry {
-    let kinds = vec![EventKind::Submitting { attempt: 1 }, started("h"), EventKind::Succeeded];
+    let kinds = vec![
+        EventKind::Submitting { attempt: 1, step: 0 },
+        started(&entry.intent.id.to_string()),
+        EventKind::Succeeded,
+    ];
     push(ledger, entry, seconds, kinds).await
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use restore_model::{Cause, Status};
 
-use crate::table::{COLUMNS, TABLE, event, kind, reach};
+use crate::table::{COLUMNS, TABLE, event, kind_after, reach};
 
 const CAUSES: [Cause; 6] =
     [Cause::Caller, Cause::Gateway, Cause::Upstream, Cause::Deadline, Cause::Restart, Cause::Operator];
@@ -16,7 +16,7 @@ fn moves() -> BTreeSet<(String, String)> {
     for (row, _) in TABLE {
         let before = reach(row);
         for (column, cause) in COLUMNS.iter().flat_map(|column| CAUSES.map(|cause| (*column, cause))) {
-            let event = event(before.seq + 1, cause, kind(column, before.attempts + 1));
+            let event = event(before.seq + 1, cause, kind_after(&before, column, before.attempts + 1));
             if let Ok(after) = before.clone().apply(&event)
                 && after.status != before.status
             {

@@ -212,17 +212,16 @@ fn intent(request: &RestoreRequest, door: &dyn Door) -> Intent {
         request: request.clone(),
         key: None,
         origin: None,
-        part_of: None,
-        instead_of: None,
         route: RoutePin {
             upstream: "u".to_owned(),
             generation: door.generation().to_owned(),
             reason: "routes[0]".to_owned(),
             baseline: true,
             overdue_seconds: 60,
-            fan_out: false,
+            steps: Vec::new(),
             at: None,
         },
+        fallback: None,
         created_at: now,
         trace_id: "0".repeat(32),
         span_id: "0".repeat(16),
@@ -239,5 +238,5 @@ fn begun() -> State {
         trace_id: "0".repeat(32),
         kind: EventKind::Accepted,
     };
-    State::begin(&accepted).unwrap_or_else(|why| panic!("{why}"))
+    State::begin(&[], &accepted).unwrap_or_else(|why| panic!("{why}"))
 }
