@@ -2,6 +2,7 @@
 
 mod accessible;
 mod amplification;
+mod answers;
 mod browser;
 mod callers;
 mod canary;

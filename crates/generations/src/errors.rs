@@ -5,7 +5,7 @@
 //! is a refusal on positive proof only: the cloud's own words, with a code or a status that refuses.
 //! Proxies, balancers and firewalls write 4xx answers of their own after the cloud has accepted.
 
-use restore_model::{Code, Effect, Problem, Retry, Timestamp, UpstreamError};
+use restore_model::{Code, Effect, Problem, Retry, UpstreamError};
 use serde_json::Value;
 
 use crate::call::Reply;
@@ -178,7 +178,9 @@ fn verdict(said: Said, class: Code, hint: Hint) -> Verdict {
     match (hint, wait) {
         (Hint::No | Hint::Auth | Hint::Reroute, _) => Verdict::Refused(problem.retry(Retry::Never)),
         // A wait that the upstream names is worth more than a guess; a date or nonsense is neither.
-        (Hint::Later | Hint::Bounded, Some(wait)) => Verdict::Refused(problem.after(wait.min(MAX_RETRY_AFTER))),
+        (Hint::Later | Hint::Bounded, Some(wait)) => {
+            Verdict::Refused(problem.after(wait.min(MAX_RETRY_AFTER)))
+        }
         (Hint::Later | Hint::Bounded, None) => Verdict::Refused(problem.retry(Retry::Later)),
         (Hint::Ambiguous, _) => Verdict::Ambiguous(problem.effect(Effect::Possible).retry(Retry::Never)),
     }
@@ -239,14 +241,18 @@ fn read_json(value: &Value) -> Option<Said> {
         return Some(Said::of_anybody(message));
     }
     wrapped(value, None, 0).or_else(|| {
-        let message = ["message", "msg", "detail", "error"].iter().find_map(|name| text_of(value.get(name)?))?;
+        let message =
+            ["message", "msg", "detail", "error"].iter().find_map(|name| text_of(value.get(name)?))?;
         Some(Said::of_anybody(message))
     })
 }
 
 impl Said {
     fn of_anybody(message: String) -> Self {
-        Self { error: UpstreamError { message: Some(message), ..UpstreamError::default() }, ..Self::default() }
+        Self {
+            error: UpstreamError { message: Some(message), ..UpstreamError::default() },
+            ..Self::default()
+        }
     }
 }
 
@@ -477,7 +483,10 @@ mod tests {
             }
         }
         // A code of the table counts by itself, and one that is no refusal is none under any status.
-        assert_eq!(refused(499, r#"{"error_code":"BackupService.2010","error_msg":"m"}"#), Some(Code::ConflictBusy));
+        assert_eq!(
+            refused(499, r#"{"error_code":"BackupService.2010","error_msg":"m"}"#),
+            Some(Code::ConflictBusy)
+        );
         assert_eq!(refused(400, r#"{"error_code":"CSBS.9999","error_msg":"m"}"#), None);
         assert_eq!(refused(494, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), Some(Code::BadRequest));
         assert_eq!(refused(504, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), None);

@@ -88,7 +88,9 @@ mod tests {
             "Mon, 30 Nov 2026 01:02:03 GMT",
         ] {
             for message in [
-                format!("verify aksk signature fail, signature expired, x-sdk-date:20261129T000000Z, now:{now}"),
+                format!(
+                    "verify aksk signature fail, signature expired, x-sdk-date:20261129T000000Z, now:{now}"
+                ),
                 format!("Signature expired: server time is {now}, request time 2026-11-29T00:00:00Z"),
                 format!("the signature is expired ({now})"),
             ] {
