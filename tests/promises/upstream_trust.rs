@@ -63,7 +63,7 @@ async fn s7_redirects_are_not_followed_and_take_no_token_along() {
     // Nobody can say whether the restore was carried out before the redirect was written.
     for status in [301, 302, 303, 307, 308] {
         for (request, path) in requests() {
-            let world = World::with(hasty()).await;
+            let world = World::new().await;
             world
                 .faults(json!([{"match": {"method": "POST", "path": path},
                     "redirect": {"url": url, "status": status}, "times": 0}]))
