@@ -93,7 +93,8 @@ fn said(reply: &Reply) -> Said {
 /// Whether a read found that the thing is not there, as against the path: an API gateway that does
 /// not know the path answers 404, too; proxies answer it with pages; and a service whose workers are
 /// away says of them that they could not be found.
-pub(crate) fn not_there(reply: &Reply) -> bool {
+#[must_use]
+pub fn not_there(reply: &Reply) -> bool {
     let said = said(reply);
     let page = reply.json().is_none() && !reply.body.iter().all(u8::is_ascii_whitespace);
     reply.status == 404 && !page && !of_api_gateway(&said) && !lacks_a_service(&said)
