@@ -41,7 +41,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(mut head: Parts, body: Bytes) -> Self {
+    pub(crate) fn new(caller: Caller, mut head: Parts, body: Bytes) -> Self {
         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
         Self {
@@ -51,7 +51,7 @@ impl Call {
             body,
             signature: head.extensions.get::<Claim>().map(Claim::digest),
             key: preferences::idempotency_key(&head.headers),
-            caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
+            caller,
             trace: head.extensions.remove::<TraceContext>(),
         }
     }
