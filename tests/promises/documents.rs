@@ -83,8 +83,7 @@ async fn every_answer_fits_the_contract() {
         json!({"status": 400, "body": {"error_code": "BackupService.2010", "error_msg": "m"}}),
         json!({"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "m"}}),
         json!({"status": 404, "body": {"error_code": "BackupService.0001", "error_msg": "m"}}),
-        json!({"status": 429, "headers": {"retry-after": "0"}, "body": {}}),
-        json!({"status": 307, "headers": {"location": "http://127.0.0.1:1/"}, "body": {}}),
+        json!({"status": 429, "headers": {"retry-after": "0"}, "body": {"error_code": "APIGW.0308", "error_msg": "m"}}),
     ]
     .into_iter()
     .enumerate()

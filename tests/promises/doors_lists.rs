@@ -115,7 +115,7 @@ async fn a_question_that_could_not_be_asked_is_not_answered_no() {
     let world = World::with(Settings::default().and(DOORS)).await;
     let path = format!("/csbs{}", action());
     let body = json!({"check_restorable": [asked(ids::CSBS_ITEM)]});
-    for (status, wanted) in [(503, 503), (500, 503), (429, 503), (403, 403)] {
+    for (status, wanted) in [(503, 503), (500, 503), (429, 429), (403, 403)] {
         let answer = json!({"status": status, "body": {"error_msg": "not now"}});
         world
             .faults(json!([{"match": {"method": "POST", "path": action()}, "times": 0, "answer": answer}]))

@@ -187,12 +187,21 @@ async fn s10_no_header_of_a_caller_travels_on() {
     assert_eq!(sent.len(), 1);
     for request in world.arrived().await {
         let headers = request["headers"].as_object().expect("headers");
-        let allowed =
-            ["host", "accept", "user-agent", "content-type", "content-length", "x-auth-token", "traceparent"];
+        let allowed = [
+            "host",
+            "accept",
+            "accept-encoding",
+            "user-agent",
+            "content-type",
+            "content-length",
+            "x-auth-token",
+            "traceparent",
+        ];
         let strange: Vec<_> = headers.keys().filter(|name| !allowed.contains(&name.as_str())).collect();
         assert!(strange.is_empty(), "{strange:?}");
         assert_eq!(headers["x-auth-token"], ids::TOKEN);
         assert_eq!(headers["accept"], "application/json");
+        assert_eq!(headers["accept-encoding"], "identity");
         assert!(headers["user-agent"].as_str().is_some_and(|agent| agent.starts_with("restore-gateway/")));
         assert_eq!(headers["host"], world.clouds.url().trim_start_matches("http://"));
     }

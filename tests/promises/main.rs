@@ -2,6 +2,7 @@
 
 mod accessible;
 mod amplification;
+mod answers;
 mod browser;
 mod callers;
 mod canary;
@@ -29,6 +30,7 @@ mod doors_ids;
 mod doors_lists;
 mod doors_matrix;
 mod doors_reads;
+mod doors_refused;
 mod doors_truth;
 mod doors_usage;
 mod evidence;

@@ -60,7 +60,8 @@ fn id(restore: &Value) -> String {
 async fn s7_redirects_are_not_followed_and_take_no_token_along() {
     let (elsewhere, visits) = stranger().await;
     let url = format!("http://{elsewhere}/v3/steal");
-    for status in [301, 307, 308] {
+    // Nobody can say whether the restore was carried out before the redirect was written.
+    for status in [301, 302, 303, 307, 308] {
         for (request, path) in requests() {
             let world = World::new().await;
             world
@@ -68,31 +69,22 @@ async fn s7_redirects_are_not_followed_and_take_no_token_along() {
                     "redirect": {"url": url, "status": status}, "times": 0}]))
                 .await;
             let answer = world.submit(&request).await;
-            let problem = answer.json();
-            assert_eq!((answer.status, problem["code"].as_str()), (502, Some("bad_upstream")), "{problem}");
-            assert_eq!(
-                (problem["effect"].as_str(), problem["retry"].as_str()),
-                (Some("none"), Some("never"))
-            );
-            let restore = world.get(problem["restore"].as_str().expect("a link")).await.json();
-            assert_eq!(restore["status"], "rejected");
+            let restore = answer.json();
+            assert_eq!((answer.status, restore["status"].as_str()), (202, Some("unknown")), "{restore}");
+            assert_eq!(restore["error"]["effect"], "possible", "{restore}");
             assert_eq!(world.sent().await.len(), 1, "{status} {path}");
             world.end().await;
         }
     }
-    // These are also what a POST that was carried out answers with: nobody can say.
-    for status in [302, 303] {
-        let world = World::with(hasty()).await;
-        world
-            .faults(json!([{"match": {"method": "POST", "path": RESTORES[0]},
-                "redirect": {"url": url, "status": status}, "times": 0, "applied": false}]))
-            .await;
-        let answer = world.submit(&requests::cbr_server()).await;
-        assert_eq!((answer.status, answer.json()["status"].as_str()), (202, Some("unknown")), "{status}");
-        world.until_status(&id(&answer.json()), "not_applied").await;
-        assert_eq!(world.sent().await.len(), 1);
-        world.end().await;
-    }
+    let world = World::with(hasty()).await;
+    world
+        .faults(json!([{"match": {"method": "POST", "path": RESTORES[0]},
+            "redirect": {"url": url, "status": 307}, "times": 0, "applied": false}]))
+        .await;
+    let answer = world.submit(&requests::cbr_server()).await;
+    world.until_status(&id(&answer.json()), "not_applied").await;
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
     // Reads are no different.
     for status in [301, 302, 303, 307, 308] {
         let world = World::new().await;

@@ -129,6 +129,12 @@ impl Budget {
         Some(Duration::from_secs_f64((1.0 - state.left) / rate.per_second) + Duration::from_millis(1))
     }
 
+    /// How long the upstream has asked to be left alone, from now on; zero where it has not.
+    pub(crate) fn quiet(&self) -> Duration {
+        let state = self.state();
+        state.quiet_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(state.at))
+    }
+
     /// Hears what the upstream answered: one that throttles is left alone for a while.
     pub(crate) fn heard(&self, reply: &Reply) {
         if !matches!(reply.status, 429 | 503) {

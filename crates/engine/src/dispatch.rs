@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use restore_generations::{Known, Outcome, Prepare, Prepared, Reply};
+use restore_generations::{Known, Outcome, Prepare, Prepared, Reply, errors};
 use restore_ledger::{Entry, LedgerError};
-use restore_model::{Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength};
+use restore_model::{
+    Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength, Timestamp,
+};
 use restore_upstream::{Fault, FaultKind, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -310,7 +312,7 @@ impl Engine {
             }
             Outcome::Failed(problem) => EventKind::Failed { problem: Box::new(problem) },
             Outcome::Refused(problem) => {
-                let problem = whose(by_the_clock(problem, self.offset(&reply)), &plan.upstream);
+                let problem = whose(by_the_clock(problem, &reply, now), &plan.upstream);
                 EventKind::Rejected { problem: Box::new(problem) }
             }
             Outcome::Unsure { reason, problem } => {
@@ -435,8 +437,14 @@ impl Engine {
             return Err(Problem::new(Code::Internal, detail));
         };
         let offset = reads.answers.iter().rev().find_map(|answer| self.offset(answer.as_ref().ok()?));
-        done.map(|prepared| (prepared, offset))
-            .map_err(|problem| whose(by_the_clock(because(problem, reads.fault), offset), &plan.upstream))
+        done.map(|prepared| (prepared, offset)).map_err(|problem| {
+            let problem = because(problem, reads.fault);
+            let problem = match reads.answers.last() {
+                Some(Ok(reply)) => by_the_clock(problem, reply, self.now()),
+                _ => problem,
+            };
+            whose(problem, &plan.upstream)
+        })
     }
 
     /// Upstream clock minus ours, in milliseconds.
@@ -490,14 +498,12 @@ fn because(problem: Problem, fault: Option<Fault>) -> Problem {
     }
 }
 
-/// A signature holds for minutes of the upstream's own clock; `offset` is that minus ours. One that
-/// is refused while the clocks differ is no matter of credentials.
-fn by_the_clock(problem: Problem, offset: Option<i64>) -> Problem {
-    let said = problem.upstream.as_ref().and_then(|upstream| upstream.message.as_deref()).unwrap_or_default();
-    let said = said.to_ascii_lowercase();
-    let of_signature = ["signature", "aksk", "x-sdk-date"].iter().any(|word| said.contains(word));
-    let signature = problem.code == Code::Unauthorized && of_signature;
-    let Some(offset) = offset.filter(|offset| signature && offset.unsigned_abs() >= SKEW_MILLIS) else {
+/// A signature holds for minutes of the upstream's own clock. One that is refused while the clocks
+/// differ is no matter of credentials.
+fn by_the_clock(problem: Problem, reply: &Reply, now: Timestamp) -> Problem {
+    let theirs = errors::signature_refusal(reply).and_then(|refusal| refusal.upstream_time.or(reply.date));
+    let offset = theirs.map(|theirs| theirs.micros_since(now) / 1_000);
+    let Some(offset) = offset.filter(|offset| offset.unsigned_abs() >= SKEW_MILLIS) else {
         return problem;
     };
     let detail = format!("the upstream's clock is {} s from ours, and {}", offset / 1_000, problem.detail);

@@ -3,9 +3,9 @@
 
 use restore_generations::{
     Answer, Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Reply, Step, Unread,
-    door, matrix,
+    door, errors, matrix,
 };
-use restore_model::{Code, Id, Origin, Problem, RestoreRequest, TargetKind};
+use restore_model::{Code, Effect, Id, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::TraceContext;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -60,7 +60,7 @@ pub struct Preview {
     pub reads: Vec<(String, &'static str)>,
     /// SHA-256 over method, URL and body.
     pub digest: String,
-    /// Backups whose names in that generation only reads could tell; they stand as they came.
+    /// Backups whose names in that generation only reads could tell; a placeholder stands for them.
     pub unknown_names: usize,
 }
 
@@ -162,8 +162,8 @@ impl Engine {
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
     /// the real call would fail before its first byte.
     ///
-    /// Through the native door of another generation (`origin`), backups have the names of the operator's table, and those
-    /// that they came with where it has none: only reads could tell.
+    /// Through the native door of another generation (`origin`), backups have the names of the operator's table. Where it
+    /// has none, only reads could tell, and a placeholder stands for the name: the one that they came with is not sent.
     ///
     /// # Errors
     /// When the caller may not ask, no route takes it or its generation cannot express it.
@@ -177,6 +177,7 @@ impl Engine {
         let (plan, origin) = self.way_now((caller, Action::Preview), request, origin, plan)?;
         let strange = origin.as_ref().filter(|origin| names::differ(Some(origin), &plan));
         let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
+        let asked = request;
         let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
         let mut known = self.known(&plan, request).await;
         let mut reads = self.first_reads(&plan, request, &known);
@@ -186,7 +187,7 @@ impl Engine {
         // What only a read could tell stands as a placeholder; the real call reads it first.
         let open = request.source.checkpoint_id.is_none() && known.checkpoint_id.is_none();
         if open {
-            known.checkpoint_id = "read-before-sending".parse::<Id>().ok();
+            known.checkpoint_id = names::PLACEHOLDER.parse::<Id>().ok();
         }
         let mut hash = Sha256::new();
         let mut calls = Vec::new();
@@ -200,10 +201,17 @@ impl Engine {
             hash.update(encoded.call.body.as_deref().unwrap_or_default());
             calls.push((url, encoded));
         }
+        // What its own dialect says and the call does not is lost on the way there, too.
+        let mut lost = match strange {
+            Some(_) => plan.upstream.generation().encode(asked, &known)?.losses,
+            None => Vec::new(),
+        };
         let further = calls.split_off(calls.len().min(1));
         let Some((url, mut encoded)) = calls.pop() else {
             return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
         };
+        lost.retain(|loss| !encoded.losses.contains(loss));
+        encoded.losses.extend(lost);
         if !plan.pin.steps.is_empty() {
             encoded.losses.extend(matrix::DISK_BY_DISK);
         }
@@ -302,20 +310,18 @@ fn unanswered(answer: &Answer, plan: &Plan) -> Option<Problem> {
             let detail = format!("what upstream {name} answered to a check cannot be read");
             Problem::new(Code::UpstreamUnavailable, detail)
         }),
-        Ok(reply) if reply.status == 404 => None,
+        Ok(reply) if errors::not_there(reply) => None,
         Ok(reply) => {
-            let problem = whose(restore_generations::classify(reply).into_problem(), &plan.upstream);
-            match (problem.status(), problem.code) {
-                // Another attempt would be answered alike.
-                (401 | 403, _) | (_, Code::CredentialFailed | Code::BadRequest) => Some(problem),
-                // An obstacle by its name.
-                (404 | 409 | 422, _) => None,
-                _ => {
-                    let detail = format!("upstream {name} did not answer a check: {}", problem.detail);
-                    let pause = problem.retry_after.unwrap_or(RETRY_CHECK);
-                    Some(Problem::new(Code::UpstreamUnavailable, detail).after(pause))
-                }
+            let verdict = restore_generations::classify(reply);
+            let refused = verdict.refusal().is_some();
+            let problem = whose(verdict.into_problem(), &plan.upstream);
+            // A refusal of the question stays what it is.
+            if refused {
+                return Some(problem.effect(Effect::None));
             }
+            let detail = format!("upstream {name} did not answer a check: {}", problem.detail);
+            let pause = problem.retry_after.unwrap_or(RETRY_CHECK);
+            Some(Problem::new(Code::UpstreamUnavailable, detail).after(pause))
         }
         Err(Unread::NoAnswer(why)) => {
             let detail = format!("upstream {name} did not answer a check: {why}");

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use restore_generations::{Backup, Call, Reply};
+use restore_generations::{Backup, Call, Reply, classify, errors};
 use restore_ledger::{Entry, Query};
-use restore_model::{Code, Id, Origin, Problem, ProjectId, Status};
+use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
 use restore_upstream::{FaultKind, TraceContext, Upstream};
 
-use crate::access::Access;
+use crate::access::{Access, whose};
 use crate::caller::Caller;
 use crate::{Engine, unavailable};
 
@@ -59,9 +59,11 @@ impl Engine {
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
         let lane = self.lane(name);
-        if tokio::time::timeout(TURN, lane.budget.take()).await.is_err() {
-            let detail = format!("upstream {name} was asked often enough for now");
-            return Err(Problem::new(Code::Throttled, detail).after(1));
+        // Nobody is kept waiting for a turn that does not come in time.
+        if lane.budget.quiet() > TURN || tokio::time::timeout(TURN, lane.budget.take()).await.is_err() {
+            let quiet = u32::try_from(lane.budget.quiet().as_secs()).unwrap_or(u32::MAX);
+            let detail = format!("upstream {name} was asked often enough for now; nothing was asked");
+            return Err(Problem::new(Code::Throttled, detail).after(quiet.saturating_add(1)));
         }
         match upstream.send(call, access.with(trace)).await {
             Ok(reply) => {
@@ -95,7 +97,7 @@ impl Engine {
     /// It keeps the id that it was asked for by, which is the one that the door's programs know.
     ///
     /// # Errors
-    /// Why no answer came from any of them.
+    /// Why none of them told, unless all that were asked know no such backup.
     pub async fn backup_elsewhere(
         &self,
         origin: &Origin,
@@ -111,14 +113,18 @@ impl Engine {
             if generation.name() == origin.generation {
                 continue;
             }
-            let paired = self.rules().routes.pairs().find(&origin.generation, generation.name(), id);
-            let call = generation.read_backup(project, paired.as_ref().unwrap_or(id));
+            // A restore that went there has proven what the backup is called there.
+            let sent = about.filter(|entry| entry.intent.route.upstream == upstream.name());
+            let sent = sent.map(|entry| entry.state.request(&entry.intent).source.backup_id.clone());
+            let paired = || self.rules().routes.pairs().find(&origin.generation, generation.name(), id);
+            let named = sent.or_else(paired);
+            let call = generation.read_backup(project, named.as_ref().unwrap_or(id));
             match self.pass_on(upstream.name(), project, &call, about, caller, trace.clone()).await {
-                Ok(reply) => {
-                    if let Some(backup) = generation.backup(&reply) {
-                        return Ok(Some(Backup { id: id.to_string(), ..backup }));
-                    }
-                }
+                Ok(reply) => match generation.backup(&reply) {
+                    Some(backup) => return Ok(Some(Backup { id: id.to_string(), ..backup })),
+                    None if is_absent(&reply) => {}
+                    None => fault = Some(whose(unread(&reply, upstream.name()), &upstream)),
+                },
                 Err(problem) => fault = Some(problem),
             }
         }
@@ -224,4 +230,20 @@ impl Engine {
         let waited = i64::try_from(self.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
         entry.state.status == Status::Rejected && took < waited
     }
+}
+
+/// Whether an answer says that there is no such backup, or nothing of the project any more.
+fn is_absent(reply: &Reply) -> bool {
+    let refusal = classify(reply).refusal();
+    errors::not_there(reply)
+        || matches!(refusal, Some(Code::BackupNotFound | Code::GenerationRetired | Code::RouteMisconfigured))
+}
+
+/// Why an answer tells of no backup.
+fn unread(reply: &Reply, name: &str) -> Problem {
+    if (200..300).contains(&reply.status) {
+        let detail = format!("what upstream {name} answered cannot be read as a backup");
+        return Problem::new(Code::UpstreamUnavailable, detail);
+    }
+    classify(reply).into_problem().effect(Effect::None)
 }

@@ -19,7 +19,9 @@ use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
 use crate::callers::Callers;
-use crate::layers::{body, caller, deadline, errors, rate, ration, shed, signature, trace, well_formed};
+use crate::layers::{
+    body, caller, deadline, errors, rate, ration, share, shed, signature, trace, well_formed,
+};
 use crate::memory::Memory;
 use crate::same_site::SameSite;
 use crate::settings::Limits;
@@ -44,6 +46,7 @@ pub(crate) struct Parts {
 /// Puts the layers together.
 pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn {
     let Parts { same_site, trace, callers, rate, memory, reached } = parts;
+    let share = share::ShareLayer::default();
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
@@ -56,12 +59,15 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         .layer(shed::ShedLayer::new(limits.in_flight, memory))
         // Who asks; the credentials end here.
         .layer(caller::CallerLayer::new(&callers))
+        // Nobody takes all places of those worked on.
+        .layer(share.clone())
         // A caller that is too fast, like one that is not known, does not get its body read.
         .layer(rate.clone())
         // From here on a request is in memory, and small.
         .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
         // Who asks, where only the whole request says it.
         .layer(signature::SignatureLayer::new(&callers))
+        .layer(share)
         .layer(rate.for_signed())
         .service(dispatch);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =

@@ -234,6 +234,8 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
 
     let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b2/restore"));
     assert_eq!(shown(&output)["native"]["names"], "need_reads");
+    let url = format!("https://cbr.example/v3/{project}/backups/read-before-sending/restore");
+    assert_eq!(shown(&output)["request"]["url"], url, "an id that will not be sent is not shown");
     assert_eq!(shown(&output)["reads"][0]["reason"], "what the backup is of, as its own generation tells");
 
     // Another dialect of the same generation takes another route, and keeps its names.

@@ -90,6 +90,19 @@ impl Check {
         Self::failed(name, said.as_deref().unwrap_or(code), problem.detail)
     }
 
+    /// What an answer that is no success says to the question itself: an obstacle where the upstream
+    /// names one by a code of the table; anything else is no answer.
+    pub(crate) fn refused(name: &'static str, reply: &Reply) -> Self {
+        let verdict = classify(reply);
+        let code = errors::read(reply).code.filter(|code| codes::find(code, reply.status).is_some());
+        match (verdict.refusal(), code) {
+            (Some(class), Some(code)) if class.is_obstacle() => {
+                Self::failed(name, &code, verdict.into_problem().detail)
+            }
+            _ => Self::not_run(name, verdict.into_problem().detail),
+        }
+    }
+
     /// Passed or failed by a condition.
     pub fn of(name: &'static str, holds: bool, code: &str, detail: impl Into<String>) -> Self {
         if holds { Self::passed(name) } else { Self::failed(name, code, detail) }

@@ -236,6 +236,11 @@ pub trait Door: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whether an answer to what [`Door::others`] asks is such a list.
+    fn is_list(&self, _others: &Value) -> bool {
+        true
+    }
+
     /// A page of restores: those of the gateway, newest first, then those of [`Door::others`].
     ///
     /// # Errors

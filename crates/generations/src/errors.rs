@@ -1,6 +1,9 @@
-//! One reader for the twelve shapes of error body (wire reference 1.6), told apart by structure
-//! and never by host, and one judgement over them: was the call refused, or may it have been
-//! applied?
+//! One reader for every shape of error body, told apart by structure and never by host, and two
+//! judgements over what it reads: of an answer to a read, and of the answer to a restore call.
+//!
+//! A read changes nothing, so its status alone may say what it means. The answer to a restore call
+//! is a refusal on positive proof only: the cloud's own words, with a code or a status that refuses.
+//! Proxies, balancers and firewalls write 4xx answers of their own after the cloud has accepted.
 
 use restore_model::{Code, Effect, Problem, Retry, UpstreamError};
 use serde_json::Value;
@@ -9,10 +12,22 @@ use crate::call::Reply;
 use crate::codes::{self, Hint};
 use crate::lenient::{as_text, cut};
 
+mod signature;
+
+pub use signature::SignatureRefusal;
+
 /// Longest wait that is passed on to a caller, in seconds.
 const MAX_RETRY_AFTER: u32 = 3_600;
 /// How deeply a fault may be wrapped.
 const MAX_WRAPPING: usize = 3;
+/// The statuses under which a cloud refuses a call with a code that is not catalogued. All others
+/// say nothing for sure, or are written by intermediaries.
+const REFUSING: [u16; 17] =
+    [400, 401, 403, 404, 405, 406, 409, 411, 413, 414, 415, 421, 422, 425, 428, 429, 431];
+/// The fault of a limit: of a rate, or of a quota.
+const OVER_LIMIT: &str = "overLimit";
+/// The fault of something that is not there.
+const NOT_FOUND: &str = "itemNotFound";
 
 /// What an answer that is no success means for the call it answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,67 +46,168 @@ impl Verdict {
             Self::Refused(problem) | Self::Ambiguous(problem) => problem,
         }
     }
+
+    /// The class of the refusal, if it is one.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Code> {
+        match self {
+            Self::Refused(problem) => Some(problem.code),
+            Self::Ambiguous(_) => None,
+        }
+    }
+}
+
+/// What an answer says, and whether the cloud itself says it.
+#[derive(Default)]
+struct Said {
+    error: UpstreamError,
+    /// Whether the body has one of the shapes that the clouds' services, their API gateways and
+    /// their IAM write. Anybody can write the others.
+    of_the_cloud: bool,
+    /// The member that the fault is wrapped in.
+    fault: Option<String>,
+    /// The wait that stands beside the fault, as it came.
+    wait: Option<String>,
 }
 
 /// Reads code, message and request id out of any answer.
 #[must_use]
 pub fn read(reply: &Reply) -> UpstreamError {
-    let mut error = match reply.json() {
+    said(reply).error
+}
+
+fn said(reply: &Reply) -> Said {
+    let mut said = match reply.json() {
         Some(value) => read_json(&value).unwrap_or_default(),
-        None => UpstreamError { message: plain_text(&reply.body), ..UpstreamError::default() },
+        None => Said {
+            error: UpstreamError { message: plain_text(&reply.body), ..UpstreamError::default() },
+            ..Said::default()
+        },
     };
-    error.status = Some(reply.status);
-    error.request_id = error.request_id.or_else(|| reply.request_id.clone());
-    error
+    said.error.status = Some(reply.status);
+    said.error.request_id = said.error.request_id.or_else(|| reply.request_id.clone());
+    said.wait = said.wait.or_else(|| reply.retry_after.clone());
+    said
 }
 
 /// Whether a read found that the thing is not there, as against the path: an API gateway that does
-/// not know the path answers 404, too.
-pub(crate) fn not_there(reply: &Reply) -> bool {
-    reply.status == 404 && !read(reply).code.is_some_and(|code| code.starts_with("APIG"))
+/// not know the path answers 404, too; proxies answer it with pages; and a service whose workers are
+/// away says of them that they could not be found.
+#[must_use]
+pub fn not_there(reply: &Reply) -> bool {
+    let said = said(reply);
+    let page = reply.json().is_none() && !reply.body.iter().all(u8::is_ascii_whitespace);
+    reply.status == 404 && !page && !of_api_gateway(&said) && !lacks_a_service(&said)
 }
 
-/// Judges an answer that is no success.
+fn of_api_gateway(said: &Said) -> bool {
+    said.error.code.as_ref().is_some_and(|code| code.starts_with("APIG"))
+}
+
+/// Block storage without a living backup service: a 404 that is of no backup and of no volume.
+fn lacks_a_service(said: &Said) -> bool {
+    let message = said.error.message.as_deref().unwrap_or_default();
+    said.fault.as_deref() == Some(NOT_FOUND) && message.starts_with("Service ")
+}
+
+/// Judges the answer to a read that is no success. Its status decides where no code does.
 #[must_use]
 pub fn classify(reply: &Reply) -> Verdict {
-    match judge(read(reply)) {
-        // A wait that the upstream names is worth more than a guess; a date or nonsense is neither.
-        Verdict::Refused(problem) if problem.retry == Retry::Later => {
-            let seconds = reply.retry_after.as_deref().and_then(|seconds| seconds.parse::<u32>().ok());
-            Verdict::Refused(match seconds {
-                Some(seconds) => problem.after(seconds.min(MAX_RETRY_AFTER)),
-                None => problem,
-            })
-        }
-        verdict => verdict,
+    let said = said(reply);
+    let (class, hint) = class(&said).unwrap_or_else(|| by_status(reply.status));
+    verdict(said, class, hint)
+}
+
+/// Judges the answer to a restore call that is no success: a refusal on proof alone.
+#[must_use]
+pub fn of_restore(reply: &Reply) -> Verdict {
+    let said = said(reply);
+    match class(&said) {
+        Some((class, hint)) => verdict(said, class, hint),
+        None => match by_status(reply.status) {
+            // An overloaded server may have begun before it failed.
+            (class, Hint::Ambiguous) => verdict(said, class, Hint::Ambiguous),
+            (class, hint) if said.of_the_cloud && REFUSING.contains(&reply.status) => {
+                verdict(said, class, hint)
+            }
+            _ => unproven(said),
+        },
     }
 }
 
-/// Judges an error that is already read; its status decides where no code does.
+/// Whether a restore call may be sent again after this answer: the class of the refusal, where it
+/// is proven that nothing was started.
 #[must_use]
-pub fn judge(error: UpstreamError) -> Verdict {
-    let status = error.status.unwrap_or(0);
-    let row = error.code.as_deref().and_then(|code| codes::find(code, status));
-    let (class, hint) = match row {
-        Some(row) => (row.class, row.hint),
-        None => by_status(status),
-    };
-    let said = match (&error.code, &error.message) {
+pub fn refusal(reply: &Reply) -> Option<Code> {
+    if (200..300).contains(&reply.status) {
+        return None;
+    }
+    of_restore(reply).refusal()
+}
+
+/// Judges an error under a success status; only its code decides. None where the table does not know it.
+pub(crate) fn under_success(reply: &Reply) -> Option<Verdict> {
+    let said = said(reply);
+    let (class, hint) = class(&said)?;
+    Some(verdict(said, class, hint))
+}
+
+/// A refusal with a code that is not catalogued, for which something else is the proof.
+pub(crate) fn uncatalogued(reply: &Reply) -> Verdict {
+    verdict(said(reply), Code::BadRequest, Hint::No)
+}
+
+/// Class and hint of what the cloud says, where code or fault tell by themselves.
+fn class(said: &Said) -> Option<(Code, Hint)> {
+    let status = said.error.status.unwrap_or(0);
+    if said.of_the_cloud && said.fault.as_deref() == Some(OVER_LIMIT) && matches!(status, 413 | 429) {
+        // A wait of 0 beside a 413 is of a quota: no wait helps.
+        let quota = status == 413 && said.wait.as_deref().is_some_and(|wait| wait.trim() == "0");
+        return Some(if quota { (Code::BadRequest, Hint::No) } else { (Code::Throttled, Hint::Later) });
+    }
+    if status == 404 && lacks_a_service(said) {
+        return Some((Code::UpstreamUnavailable, Hint::Later));
+    }
+    let row = codes::find(said.error.code.as_deref()?, status)?;
+    Some((row.class, row.hint))
+}
+
+fn verdict(said: Said, class: Code, hint: Hint) -> Verdict {
+    let problem = Problem::new(class, format!("the upstream says {}", words(&said.error)));
+    let wait = said.wait.as_deref().and_then(|seconds| seconds.trim().parse::<u32>().ok());
+    let problem = problem.upstream(said.error);
+    match (hint, wait) {
+        (Hint::No | Hint::Auth | Hint::Reroute, _) => Verdict::Refused(problem.retry(Retry::Never)),
+        // A wait that the upstream names is worth more than a guess; a date or nonsense is neither.
+        (Hint::Later | Hint::Bounded, Some(wait)) => {
+            Verdict::Refused(problem.after(wait.min(MAX_RETRY_AFTER)))
+        }
+        (Hint::Later | Hint::Bounded, None) => Verdict::Refused(problem.retry(Retry::Later)),
+        (Hint::Ambiguous, _) => Verdict::Ambiguous(problem.effect(Effect::Possible).retry(Retry::Never)),
+    }
+}
+
+/// A status that looks like a refusal, without the cloud's own words.
+fn unproven(said: Said) -> Verdict {
+    let status = said.error.status.unwrap_or(0);
+    let detail = format!(
+        "the answer (HTTP status {status}) does not prove that the cloud refused the restore: {}",
+        words(&said.error)
+    );
+    let problem = Problem::new(Code::BadUpstream, detail).upstream(said.error);
+    Verdict::Ambiguous(problem.effect(Effect::Possible).retry(Retry::Never))
+}
+
+fn words(error: &UpstreamError) -> String {
+    match (&error.code, &error.message) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.clone(),
         (None, Some(message)) => message.clone(),
-        (None, None) => format!("HTTP status {status} without a word"),
-    };
-    let problem = Problem::new(class, format!("the upstream says {said}")).upstream(error);
-    match hint {
-        Hint::No | Hint::Auth | Hint::Reroute => Verdict::Refused(problem.retry(Retry::Never)),
-        Hint::Later | Hint::Bounded => Verdict::Refused(problem.retry(Retry::Later)),
-        Hint::Ambiguous => Verdict::Ambiguous(problem.effect(Effect::Possible).retry(Retry::Never)),
+        (None, None) => format!("HTTP status {} without a word", error.status.unwrap_or(0)),
     }
 }
 
-/// The class of a status without a catalogued code. A 4xx is a refusal but for 408; a 5xx is not:
-/// a balancer's 502 or 504 may hide an acceptance (wire reference 8.4).
+/// The class of a status without a catalogued code.
 const fn by_status(status: u16) -> (Code, Hint) {
     match status {
         401 => (Code::Unauthorized, Hint::Auth),
@@ -101,50 +217,90 @@ const fn by_status(status: u16) -> (Code, Hint) {
         409 => (Code::ConflictBusy, Hint::Later),
         429 => (Code::Throttled, Hint::Later),
         400..=499 => (Code::BadRequest, Hint::No),
-        // A redirect is no acceptance; 302 and 303 are what some servers answer after one.
-        301 | 307 | 308 => (Code::BadUpstream, Hint::No),
         503 => (Code::UpstreamUnavailable, Hint::Ambiguous),
+        // A redirect is no acceptance, and no proof that there was none.
         200..=399 => (Code::BadUpstream, Hint::Ambiguous),
         _ => (Code::UpstreamError, Hint::Ambiguous),
     }
 }
 
-/// Shapes E1 to E9 in the order that tells them apart.
-fn read_json(value: &Value) -> Option<UpstreamError> {
-    if value.is_string() {
-        return Some(UpstreamError { message: as_text(value), ..UpstreamError::default() });
+/// Whether the upstream refused the signature of a call, and what time it says it has.
+#[must_use]
+pub fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
+    if (200..300).contains(&reply.status) {
+        return None;
     }
-    wrapped(value, 0).or_else(|| {
+    let said = said(reply);
+    let (class, _) = class(&said).unwrap_or_else(|| by_status(reply.status));
+    // Some API gateways refuse a signature with 403 and the code of a 401.
+    (class == Code::Unauthorized).then(|| signature::read(said.error.message.as_deref()?)).flatten()
+}
+
+/// The shapes in the order that tells them apart.
+fn read_json(value: &Value) -> Option<Said> {
+    if let Some(message) = text_of(value) {
+        return Some(Said::of_anybody(message));
+    }
+    wrapped(value, None, 0).or_else(|| {
         let message =
-            ["error_msg", "message", "msg", "detail"].iter().find_map(|name| as_text(value.get(name)?))?;
-        Some(UpstreamError { message: Some(message), ..UpstreamError::default() })
+            ["message", "msg", "detail", "error"].iter().find_map(|name| text_of(value.get(name)?))?;
+        Some(Said::of_anybody(message))
     })
 }
 
-fn wrapped(value: &Value, depth: usize) -> Option<UpstreamError> {
+impl Said {
+    fn of_anybody(message: String) -> Self {
+        Self {
+            error: UpstreamError { message: Some(message), ..UpstreamError::default() },
+            ..Self::default()
+        }
+    }
+}
+
+/// A text, or the texts of a list.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_) => as_text(value),
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().filter_map(text_of).collect();
+            (!texts.is_empty()).then(|| cut(&texts.join("; ")))
+        }
+        _ => None,
+    }
+}
+
+fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     let object = value.as_object()?;
     let member = |name: &str| object.get(name).and_then(as_text);
-    let found = |code: Option<String>, message: Option<String>| UpstreamError {
-        status: None,
-        code,
-        message,
-        request_id: member("request_id"),
+    let words = |name: &str| object.get(name).and_then(text_of);
+    let found = |code: Option<String>, message: Option<String>, of_the_cloud: bool| Said {
+        error: UpstreamError { status: None, code, message, request_id: member("request_id") },
+        of_the_cloud,
+        fault: fault.map(str::to_owned),
+        wait: member("retryAfter"),
     };
-    if let Some(code) = member("error_code") {
-        return Some(found(Some(code), member("error_msg")));
+    if object.contains_key("error_code") || object.contains_key("error_msg") {
+        let (code, message) = (member("error_code"), words("error_msg"));
+        if code.is_some() || message.is_some() {
+            return Some(found(code, message, true));
+        }
     }
     if let Some(code) = member("code").filter(|code| !means_success(code)) {
-        return Some(found(Some(code), member("message").or_else(|| member("title"))));
+        let message = words("message").or_else(|| words("title"));
+        // The services' flat codes are words; a bare status beside a text may be anybody's.
+        let of_the_cloud = message.is_some() && (depth > 0 || code.parse::<u16>().is_err());
+        return Some(found(Some(code), message, of_the_cloud));
     }
     if depth > 0
-        && let Some(message) = member("message").or_else(|| member("error_msg"))
+        && let Some(message) = words("message")
     {
-        return Some(found(None, Some(message)));
+        return Some(found(None, Some(message), false));
     }
     if depth == MAX_WRAPPING {
         return None;
     }
-    object.values().filter(|inner| inner.is_object()).find_map(|inner| wrapped(inner, depth + 1))
+    let inside = object.iter().filter(|(_, inner)| inner.is_object());
+    inside.into_iter().find_map(|(name, inner)| wrapped(inner, Some(name), depth + 1))
 }
 
 /// Some services put the HTTP status, or 0, under `code` when all is well.
@@ -152,7 +308,7 @@ fn means_success(code: &str) -> bool {
     code.parse::<u16>().is_ok_and(|code| code == 0 || (200..300).contains(&code))
 }
 
-/// Shape E10: a page or plain text; tags are taken out.
+/// A page or plain text; tags are taken out.
 fn plain_text(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(16 * 1024)]);
     let mut plain = String::new();
@@ -278,19 +434,142 @@ mod tests {
         assert_eq!(refused(400, "BackupService.4008"), Code::GenerationRetired);
     }
 
+    fn refused(status: u16, body: &str) -> Option<Code> {
+        of_restore(&reply(status, body)).refusal()
+    }
+
+    /// F49: only the cloud's own words prove that nothing was started, whoever answered.
     #[test]
-    fn only_a_refusal_is_a_refusal() {
+    fn f49_a_status_without_the_clouds_words_refuses_no_restore() {
+        let bodies = [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "<html><h1>no</h1></html>",
+            r#"{"error_code":"BackupService.2010","error_msg":"bu"#,
+            r#"{"message":"no"}"#,
+            r#"{"msg":"no"}"#,
+            r#"{"detail":"no"}"#,
+            r#"{"error":"no"}"#,
+            r#"{"code":400,"message":"no"}"#,
+            r#"{"error":{"message":"no"}}"#,
+            r#""no""#,
+            r#"["volume is in use"]"#,
+            r#"{"count":0,"operation_logs":[]}"#,
+        ];
+        for status in 300..600 {
+            for body in bodies {
+                let verdict = of_restore(&reply(status, body));
+                let Verdict::Ambiguous(problem) = verdict else { panic!("{status} {body}: {verdict:?}") };
+                assert_eq!((problem.effect, problem.retry), (Effect::Possible, Retry::Never), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn f49_a_code_that_is_not_catalogued_refuses_under_the_statuses_of_refusals_alone() {
+        let shapes = [
+            r#"{"error_code":"CSBS.4711","error_msg":"m"}"#,
+            r#"{"error":{"code":"VolumeBackup.4711","message":"m"}}"#,
+            r#"{"code":"VBS.4711","message":"m"}"#,
+            r#"{"badRequest":{"code":400,"message":"m"}}"#,
+            r#"{"error":{"code":401,"message":"m","title":"t"}}"#,
+            r#"{"error":{"error_code":"X.1","error_msg":"m"}}"#,
+            r#"{"error_code":"","error_msg":"The token must be updated."}"#,
+        ];
+        for status in 300..600 {
+            for body in shapes {
+                assert_eq!(refused(status, body).is_some(), REFUSING.contains(&status), "{status} {body}");
+            }
+        }
+        // A code of the table counts by itself, and one that is no refusal is none under any status.
+        assert_eq!(
+            refused(499, r#"{"error_code":"BackupService.2010","error_msg":"m"}"#),
+            Some(Code::ConflictBusy)
+        );
+        assert_eq!(refused(400, r#"{"error_code":"CSBS.9999","error_msg":"m"}"#), None);
+        assert_eq!(refused(494, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), Some(Code::BadRequest));
+        assert_eq!(refused(504, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), None);
+    }
+
+    #[test]
+    fn f49_every_row_of_the_table_refuses_or_not_as_it_says() {
+        for row in codes::all() {
+            let status = match row.status {
+                codes::Under::Status(status) => status,
+                codes::Under::Refusal | codes::Under::Any => 400,
+            };
+            let body = format!(r#"{{"error_code":"{}","error_msg":"m"}}"#, row.code);
+            assert_eq!(refused(status, &body).is_some(), row.hint != Hint::Ambiguous, "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn a_read_is_judged_by_its_status() {
         for (status, body) in
             [(500, ""), (502, "<html>"), (503, ""), (504, ""), (408, ""), (500, "{}"), (303, ""), (599, "x")]
         {
             assert!(matches!(classify(&reply(status, body)), Verdict::Ambiguous(_)), "{status}");
         }
-        for status in [400, 401, 403, 404, 405, 409, 413, 429, 301, 307, 308] {
+        for status in [400, 401, 403, 404, 405, 409, 413, 429] {
             assert!(matches!(classify(&reply(status, "")), Verdict::Refused(_)), "{status}");
         }
-        let gateway = |status| classify(&reply(status, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#));
-        assert!(matches!(gateway(504), Verdict::Ambiguous(_)));
-        assert!(matches!(gateway(413), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_so_in_the_services_own_words() {
+        for body in [
+            "",
+            r#"{"error_code":"BackupService.6200","error_msg":"m"}"#,
+            r#"{"itemNotFound":{"code":404,"message":"Backup b1 could not be found."}}"#,
+        ] {
+            assert!(not_there(&reply(404, body)), "{body}");
+        }
+        for body in [
+            "<html>404</html>",
+            r#"{"error_code":"BackupServ"#,
+            r#"{"error_code":"APIGW.0101","error_msg":"m"}"#,
+            r#"{"itemNotFound":{"code":404,"message":"Service cinder-backup could not be found."}}"#,
+        ] {
+            assert!(!not_there(&reply(404, body)), "{body}");
+        }
+        let away = r#"{"itemNotFound":{"code":404,"message":"Service cinder-backup could not be found."}}"#;
+        assert_eq!(refused(404, away), Some(Code::UpstreamUnavailable));
+    }
+
+    #[test]
+    fn a_limit_is_of_a_rate_unless_no_wait_helps() {
+        let body = |wait: &str| format!(r#"{{"overLimit":{{"code":413,"message":"m"{wait}}}}}"#);
+        let verdict = |status, wait, header: Option<&str>| {
+            let reply = Reply { retry_after: header.map(str::to_owned), ..reply(status, &body(wait)) };
+            let Verdict::Refused(problem) = of_restore(&reply) else { panic!("{wait}") };
+            (problem.code, problem.retry, problem.retry_after)
+        };
+        let throttled = |after| (Code::Throttled, Retry::Later, after);
+        for status in [413, 429] {
+            assert_eq!(verdict(status, "", None), throttled(None));
+            assert_eq!(verdict(status, r#","retryAfter":"30""#, None), throttled(Some(30)));
+            assert_eq!(verdict(status, r#","retryAfter":30"#, None), throttled(Some(30)));
+            assert_eq!(verdict(status, "", Some("7")), throttled(Some(7)));
+        }
+        let quota = (Code::BadRequest, Retry::Never, None);
+        assert_eq!(verdict(413, r#","retryAfter":"0""#, None), quota);
+        assert_eq!(verdict(413, r#","retryAfter":0"#, None), quota);
+        assert_eq!(verdict(413, "", Some("0")), quota);
+    }
+
+    #[test]
+    fn a_list_of_texts_keeps_its_words() {
+        for (body, words) in [
+            (r#"["volume is in use"]"#, "volume is in use"),
+            (r#"["a", 7, "b"]"#, "a; b"),
+            (r#"{"message":["a","b"]}"#, "a; b"),
+            (r#"{"error_code":"X.1","error_msg":["a","b"]}"#, "a; b"),
+            (r#"{"error":"in use"}"#, "in use"),
+        ] {
+            assert_eq!(read(&reply(400, body)).message.as_deref(), Some(words), "{body}");
+        }
     }
 
     #[test]

@@ -234,6 +234,15 @@ pub enum Outcome {
     },
 }
 
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Refused(problem) => Self::Refused(problem),
+            Verdict::Ambiguous(problem) => Self::Unsure { reason: problem.detail.clone(), problem },
+        }
+    }
+}
+
 /// A restore that is being followed.
 #[derive(Clone, Debug)]
 pub struct Watch<'a> {
@@ -344,12 +353,13 @@ impl Reading {
         Self::new(Found::Unreadable { reason: reason.into(), credential }, evidence, Strength::Weak)
     }
 
-    /// The read was refused. Not being permitted to read will not pass; all else may.
+    /// The read was refused. Not being permitted to read will not pass, if it is the cloud that says
+    /// so; all else may.
     #[must_use]
     pub fn refused(reply: &Reply, evidence: &'static str) -> Self {
         let problem = classify(reply).into_problem();
         match problem.code {
-            Code::Forbidden => {
+            Code::Forbidden if errors::refusal(reply).is_some() => {
                 let reason = format!("not permitted to read how it stands: {}", problem.detail);
                 Self::new(Found::Lost(reason), evidence, Strength::Weak)
             }

@@ -144,6 +144,35 @@ impl Problem {
     }
 }
 
+impl Code {
+    /// Whether it says that backup, target or their pairing stand against the restore itself, as
+    /// against a question that nobody answered, a caller that may not ask or a limit.
+    #[must_use]
+    pub const fn is_obstacle(self) -> bool {
+        matches!(
+            self,
+            Self::NotExpressible
+                | Self::BackupUnresolved
+                | Self::BackupNotFound
+                | Self::BackupState
+                | Self::TargetNotFound
+                | Self::TargetState
+                | Self::TargetTooSmall
+                | Self::TargetIncompatible
+                | Self::TargetBusy
+                | Self::MappingInvalid
+                | Self::MappingIncomplete
+                | Self::ConflictBusy
+                | Self::Unsupported
+                | Self::GenerationRetired
+                | Self::GenerationConflict
+                | Self::VaultNotFound
+                | Self::VaultState
+                | Self::Migration
+        )
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code.as_str(), self.detail)

@@ -45,6 +45,9 @@ pub(crate) struct Fault {
     pub(crate) close_idle: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate_body: Option<usize>,
+    /// The answer is compressed, whether it was asked for or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) coding: Option<Coding>,
 }
 
 fn once() -> u32 {
@@ -101,6 +104,59 @@ pub(crate) enum Reset {
     MidBody,
 }
 
+/// How an answer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    /// Without zlib's frame, as some servers send it under the name `deflate`.
+    RawDeflate,
+    /// Brotli, in a block that is not compressed.
+    Br,
+}
+
+impl Coding {
+    /// Its name in `Content-Encoding`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate | Self::RawDeflate => "deflate",
+            Self::Br => "br",
+        }
+    }
+
+    pub(crate) fn encode(self, body: &[u8]) -> Vec<u8> {
+        use flate2::Compression;
+        use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
+        use std::io::Read;
+        let mut coded = Vec::new();
+        // A slice is read without errors.
+        let _ = match self {
+            Self::Gzip => GzEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
+            Self::Deflate => ZlibEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
+            Self::RawDeflate => DeflateEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
+            Self::Br => {
+                // Blocks of at most 65,536 bytes: not the last, four nibbles of length, not compressed.
+                for (number, block) in body.chunks(65_536).enumerate() {
+                    let length = block.len() - 1;
+                    if number == 0 {
+                        // One bit more comes first: a window of 16 bits.
+                        coded.extend_from_slice(&((length << 4) | (1 << 20)).to_le_bytes()[..3]);
+                    } else {
+                        coded.extend_from_slice(&((length << 3) | (1 << 19)).to_le_bytes()[..3]);
+                    }
+                    coded.extend_from_slice(block);
+                }
+                // The last block, which is empty; the window before it where there was no other.
+                coded.push(if body.is_empty() { 6 } else { 3 });
+                Ok(0)
+            }
+        };
+        coded
+    }
+}
+
 impl Fault {
     /// Whether the call is carried out: as told, and if not told, unless something answers in its place.
     pub(crate) fn is_applied(&self) -> bool {
@@ -128,7 +184,8 @@ impl Fault {
             || self.stall
             || self.reset.is_some()
             || self.close_idle
-            || self.truncate_body.is_some();
+            || self.truncate_body.is_some()
+            || self.coding.is_some();
         if !does_something {
             return Err("a fault has no action".to_owned());
         }

@@ -197,6 +197,11 @@ impl Clouds {
             return Err(Cut);
         }
         let fuse = &connection.fuse;
+        let answer = match fault.coding {
+            Some(coding) => Answer { body: coding.encode(&answer.body).into(), ..answer }
+                .with_header(http::header::CONTENT_ENCODING, coding.name()),
+            None => answer,
+        };
         let whole = answer.body.len();
         let (status, body) = (answer.status, answer.body.clone());
         let response = match fault.reset {

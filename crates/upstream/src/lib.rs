@@ -19,6 +19,7 @@ use tower::{Service, ServiceExt};
 
 mod body;
 mod client;
+mod coding;
 mod courier;
 mod fault;
 mod iam;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header, request};
-use http_body_util::{BodyExt, Limited};
 use restore_model::{ProjectId, Timestamp};
 use serde_json::Value;
 
 use crate::client::client_to;
+use crate::coding::{NO_CODING, read_whole};
 use crate::fault::Fault;
 use crate::{Client, Token};
 
@@ -34,18 +34,16 @@ impl Voucher {
         let request = request
             .method(Method::GET)
             .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT_ENCODING, NO_CODING)
             .body(Bytes::new().into())
             .map_err(|error| error.to_string())?;
         let ask = async {
             // What the client says of a failed connection names the address and no header.
             let answer =
                 self.client.request(request).await.map_err(|error| Fault::from_client(&error).detail)?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER)
-                .collect()
-                .await
-                .map_err(|_| "the answer is cut off or too large")?;
-            Ok((head.status, body.to_bytes()))
+            let answer = read_whole(answer, ANSWER).await.map_err(|(_, why)| format!("the answer {why}"))?;
+            let status = answer.status();
+            Ok((status, answer.into_body()))
         };
         tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }

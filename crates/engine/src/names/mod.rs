@@ -30,6 +30,8 @@ pub use decide::{Asked, Names};
 use home::{Heard, Home};
 pub use pairs::{Pair, Pairs};
 
+/// What a preview shows in the place of an id that only a read before the send tells.
+pub(crate) const PLACEHOLDER: &str = "read-before-sending";
 /// Seconds after which a read that failed may be made again.
 const LATER: u32 = 5;
 
@@ -115,7 +117,8 @@ impl Engine {
         Ok(Box::pin(self.seek(&search)).await)
     }
 
-    /// The request in the names of the operator's table, and how many names that does not have.
+    /// The request in the names of the operator's table, and how many names that does not have: a
+    /// placeholder stands for those.
     pub(crate) fn by_table(
         &self,
         request: &RestoreRequest,
@@ -126,7 +129,7 @@ impl Engine {
         let mut named = |id: &Id| {
             let found = self.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
             unknown += usize::from(found.is_none());
-            found.unwrap_or_else(|| id.clone())
+            found.or_else(|| PLACEHOLDER.parse().ok()).unwrap_or_else(|| id.clone())
         };
         let asked = Asked::of(request);
         let backup_id = named(&asked.backup_id);

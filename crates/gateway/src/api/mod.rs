@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
+use http::{Extensions, HeaderMap, Method, Request};
 use moka::future::Cache;
 use restore_engine::{Caller, Engine};
 use restore_model::{Code, Origin, Problem, RestoreId, RestoreRequest, json, schema};
@@ -82,7 +82,7 @@ impl Service<Request<Bytes>> for Dispatch {
             let (action, parameter) = match head.extensions.remove::<Found>() {
                 Some(Found::Route { action, parameter, .. }) => (action, parameter),
                 Some(Found::Door(at)) => {
-                    let call = Call::new(head, body);
+                    let call = Call::new(asker(&mut head.extensions)?, head, body);
                     app.usage.count(&at, call.caller(), app.engine.clock().now());
                     return Box::pin(serve::answer(&app, &at, call)).await;
                 }
@@ -97,19 +97,29 @@ impl Service<Request<Bytes>> for Dispatch {
                 }
             };
             let method = head.method.clone();
+            let caller = asker(&mut head.extensions)?;
             let asked = Asked {
                 query: head.uri.query().map(str::to_owned),
                 headers: head.headers,
                 body,
                 parameter,
                 signature: head.extensions.get::<Claim>().map(Claim::digest),
-                caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
+                caller,
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
             };
             perform(&app, action, &method, asked).await
         })
     }
+}
+
+/// Who asks, as the layers above have found out. Without one nothing is done: a layer is missing, and a handler that went on
+/// would do for anyone what is for callers.
+fn asker(extensions: &mut Extensions) -> Result<Caller, Failure> {
+    extensions.remove::<Caller>().ok_or_else(|| {
+        tracing::error!("a request came to its handler without a caller");
+        Problem::new(Code::Internal, "it was not found out who asks; nothing was started").into()
+    })
 }
 
 /// What is done for a request, whichever listener it came in at.
@@ -173,5 +183,75 @@ impl Asked {
         id.map_err(|_| {
             Problem::new(Code::RestoreNotFound, "the path parameter id is not the id of a restore")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{self, Environment, Source};
+    use restore_generations::door;
+
+    const SETTINGS: &str = "[[upstreams]]\nname = \"a\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://127.0.0.1:9\"\n\
+                            [[routes]]\nupstream = \"a\"\n[[doors]]\ndialect = \"cbr-v3\"\nprefix = \"/cbr\"\n";
+
+    /// S48: the layer that finds out who asks was taken out by mistake.
+    #[tokio::test]
+    async fn s48_without_a_caller_every_handler_answers_500_and_does_nothing() {
+        let source = Source::new("test", SETTINGS);
+        let (settings, _) =
+            settings::load(&source, &Environment::default(), &restore_generations::names()).unwrap();
+        let engine = crate::cli::preview::engine(&settings).await.unwrap();
+        let app = App {
+            engine: engine.clone(),
+            wait_cap: Duration::ZERO,
+            signed: Cache::new(1),
+            json_depth: 32,
+            page_size: 10,
+            origins: Vec::new(),
+            usage: Usage::new(engine.clock().now()),
+            streams: streams::Streams::new(
+                1,
+                Duration::from_secs(1),
+                tokio_util::sync::CancellationToken::new(),
+            ),
+        };
+        let mut dispatch = Dispatch(Arc::new(app));
+        let body = serde_json::json!({
+            "project_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "source": {"backup_id": "b"},
+            "target": {"type": "volume", "volume_id": "v"},
+        });
+        let actions = [
+            Action::Submit,
+            Action::List,
+            Action::Show,
+            Action::Events,
+            Action::Cancel,
+            Action::Check,
+            Action::Preview,
+            Action::NativePreview,
+            Action::Capabilities,
+        ];
+        let mut founds: Vec<Found> = actions
+            .into_iter()
+            .map(|action| Found::Route {
+                action,
+                template: "",
+                parameter: Some("01a22a24-1df3-7cc5-9a1c-000000000000".to_owned()),
+            })
+            .collect();
+        let door = door::by_name("cbr-v3").unwrap();
+        let path = "/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9/backups/b/restore".parse().unwrap();
+        founds.push(Found::Door(crate::doors::at(door, &Method::POST, &path)));
+        for found in founds {
+            let mut request = Request::post("/").body(Bytes::from(body.to_string())).unwrap();
+            request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            request.headers_mut().insert("x-auth-token", "a token".parse().unwrap());
+            request.extensions_mut().insert(found);
+            let failure = dispatch.call(request).await.err().expect("it is refused");
+            assert_eq!((failure.problem.code, failure.problem.status()), (Code::Internal, 500));
+        }
+        let listed = engine.list(restore_ledger::Query::default(), &Caller::anyone(None)).await.unwrap();
+        assert!(listed.entries.is_empty(), "nothing was done");
     }
 }

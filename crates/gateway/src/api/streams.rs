@@ -5,9 +5,10 @@
 //! and between two parts a stream is a place in the ledger and nothing else. So a slow reader costs no memory, and
 //! one that is cut off, by whatever it may be, goes on with `Last-Event-ID` where it was.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use restore_engine::{Caller, Engine};
 use restore_ledger::{Entry, Position, Query};
 use restore_model::{Code, Event, Problem, Restore, RestoreId};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,15 +41,65 @@ const PAGE: usize = 64;
 /// What all streams share.
 #[derive(Clone)]
 pub(crate) struct Streams {
-    places: Arc<Semaphore>,
+    pool: Arc<Pool>,
     lifetime: Duration,
     stop: CancellationToken,
+}
+
+/// The streams that are open, by caller. While there is room a caller may have any number. Once there is none, whoever has
+/// clearly fewer than the one who has most gets a place of that one, whose newest stream ends.
+struct Pool {
+    most: usize,
+    open: Mutex<HashMap<String, Vec<Arc<CancellationToken>>>>,
+}
+
+impl Pool {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<CancellationToken>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a caller, if there is one for it.
+    fn take(self: &Arc<Self>, name: &str) -> Option<Seat> {
+        let mut open = self.open();
+        if open.values().map(Vec::len).sum::<usize>() >= self.most {
+            let own = open.get(name).map_or(0, Vec::len);
+            let (_, greediest) = open.iter_mut().max_by_key(|(_, streams)| streams.len())?;
+            // With one more it has no more than the other keeps.
+            if greediest.len() <= own + 1 {
+                return None;
+            }
+            greediest.pop()?.cancel();
+        }
+        let token = Arc::new(CancellationToken::new());
+        open.entry(name.to_owned()).or_default().push(Arc::clone(&token));
+        Some(Seat { name: name.to_owned(), token, of: Arc::clone(self) })
+    }
+}
+
+/// One stream's place.
+struct Seat {
+    name: String,
+    /// Cancelled when somebody who has fewer gets the place.
+    token: Arc<CancellationToken>,
+    of: Arc<Pool>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.of.open();
+        if let Some(own) = open.get_mut(&self.name) {
+            own.retain(|token| !Arc::ptr_eq(token, &self.token));
+            if own.is_empty() {
+                open.remove(&self.name);
+            }
+        }
+    }
 }
 
 impl Streams {
     /// At most `most` streams at once, each for `lifetime` at most, and none once `stop` is said.
     pub(crate) fn new(most: usize, lifetime: Duration, stop: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(most)), lifetime, stop }
+        Self { pool: Arc::new(Pool { most, open: Mutex::default() }), lifetime, stop }
     }
 
     /// Streams in the same places that can be ended by themselves.
@@ -61,24 +112,27 @@ impl Streams {
         self.stop.cancel();
     }
 
-    fn open(&self) -> Result<Terms, Failure> {
+    fn open(&self, caller: &Caller) -> Result<Terms, Failure> {
         if self.stop.is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "streams of events end just now; come back")
                 .after(1)
                 .into());
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let detail = "as many streams of events are open as limits.streams allows";
+        // On a listener that asks nobody who they are, tokens tell them apart.
+        let token = || caller.token.as_ref().map(|token| hex::encode(token.digest())).unwrap_or_default();
+        let name = caller.name().map_or_else(token, str::to_owned);
+        let seat = self.pool.take(&name).ok_or_else(|| {
+            let detail =
+                "as many streams of events are open as limits.streams allows, and no caller has many more";
             Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("streams")
         })?;
-        Ok(Terms { place, end: Instant::now() + self.lifetime, stop: self.stop.clone() })
+        Ok(Terms { seat, end: Instant::now() + self.lifetime, stop: self.stop.clone() })
     }
 }
 
 /// How long one stream goes on.
 struct Terms {
-    #[expect(dead_code, reason = "held, not used: the place is free when the stream is dropped")]
-    place: OwnedSemaphorePermit,
+    seat: Seat,
     end: Instant,
     stop: CancellationToken,
 }
@@ -89,6 +143,7 @@ impl Terms {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
+            () = self.seat.token.cancelled() => None,
             () = tokio::time::sleep_until(self.end) => None,
             news = news => Some(news),
         }
@@ -128,7 +183,8 @@ pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let id = asked.restore_id()?;
     let seen: Option<u32> = last_seen(&asked.headers)?;
     // As a GET does: where nobody follows the restore, this caller's token lets it be followed.
-    let entry = app.engine.refresh_and_wait(id, &asked.caller, asked.trace, None).await?;
+    let caller = asked.caller;
+    let entry = app.engine.refresh_and_wait(id, &caller, asked.trace, None).await?;
     link_to_submit(&entry.intent);
     if entry.state.status.is_final() && seen.is_some_and(|seen| seen >= entry.state.seq) {
         // What tells a browser not to come back.
@@ -136,7 +192,7 @@ pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
         answer.headers_mut().remove(http::header::CONTENT_TYPE);
         return Ok(answer);
     }
-    let terms = app.streams.open()?;
+    let terms = app.streams.open(&caller)?;
     let one = One { engine: app.engine.clone(), id, seen: seen.unwrap_or(0), ended: false, terms };
     Ok(streamed(BEGINNING.to_owned(), one, One::next))
 }
@@ -191,7 +247,7 @@ pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     }
     let seen: Option<Position> = last_seen(&asked.headers)?;
     app.engine.permit_list(&asked.caller)?;
-    let terms = app.streams.open()?;
+    let terms = app.streams.open(&asked.caller)?;
     let changed = app.engine.changed();
     let at = match seen {
         Some(seen) => seen,
@@ -285,6 +341,26 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f53_whoever_has_fewer_gets_a_place_of_whoever_has_most() {
+        let pool = Arc::new(Pool { most: 8, open: Mutex::default() });
+        let greedy: Vec<Seat> = (0..8).map(|_| pool.take("greedy").expect("there is room")).collect();
+        assert!(pool.take("greedy").is_none(), "it has all there are");
+        let mut others: Vec<Seat> = (0..4).map(|_| pool.take("other").expect("its share")).collect();
+        assert!(pool.take("other").is_none(), "both have as many");
+        let ended: Vec<bool> = greedy.iter().map(|seat| seat.token.is_cancelled()).collect();
+        assert_eq!(ended, [false, false, false, false, true, true, true, true], "the newest end");
+        assert!(pool.take("greedy").is_none());
+        others.push(pool.take("third").expect("its share"));
+        drop(greedy);
+        assert_eq!(
+            pool.open().values().map(Vec::len).sum::<usize>(),
+            others.iter().filter(|seat| !seat.token.is_cancelled()).count()
+        );
+        drop(others);
+        assert!(pool.open().is_empty(), "nothing is left behind");
+    }
 
     #[test]
     fn a_stream_is_asked_for_by_name() {

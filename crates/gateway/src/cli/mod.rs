@@ -26,7 +26,7 @@ mod ledger;
 mod operate;
 mod out;
 mod papers;
-mod preview;
+pub(crate) mod preview;
 mod private;
 mod reference;
 mod restore;

@@ -98,7 +98,7 @@ async fn shown(
 }
 
 /// An engine that keeps nothing, under these settings; faults are printed here.
-pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
+pub(crate) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let built = crate::upstreams::build(settings, None, &clock, &mut Rotation::new()).map_err(|why| {
         eprintln!("error: {why}");

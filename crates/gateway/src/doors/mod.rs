@@ -273,6 +273,12 @@ pub(crate) fn read(
     Ok(door.restore(at.form(), &at.named()?, body)?.request)
 }
 
+/// A request at a door that stands nowhere.
+#[cfg(test)]
+pub(crate) fn at(door: &'static dyn Door, method: &Method, path: &Uri) -> AtDoor {
+    Arc::new(OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new())).find(method, path.path())
+}
+
 /// The upstream of a generation, where there is no doubt which.
 fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
     let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);

@@ -1,11 +1,11 @@
 //! What a door tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
 //! door's programs used to talk to, with what a restore does to them shown in it where that cloud does not. Where it is
-//! silent, others are asked, and at last the ledger. What nobody follows is read first, with the token of who asks.
+//! silent, others are asked. What nobody follows is read first, with the token of who asks.
 
 use std::collections::{BTreeSet, HashMap};
 
 use restore_generations::door::{self, Told};
-use restore_generations::{self as generations, Backup, DiskBackup, Reply};
+use restore_generations::{self as generations, Backup, DiskBackup, Reply, errors};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Id, Mapping, Problem, RestoreId, Status};
 use serde_json::{Value, json};
@@ -62,17 +62,23 @@ pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<
     let home = at.door.upstream.as_deref();
     let others = match at.door.door.others(&call.query, &told, home)? {
         None => None,
-        Some(query) => match ask_cloud(app, at, &Call { query, ..call.clone() }, None, None).await {
-            Ok(reply) if reply.status == 200 => reply.json(),
-            // The list of the gateway's own is better than none.
-            Ok(_) | Err(_) => None,
-        },
+        Some(query) => {
+            let asked = Call { query, ..call.clone() };
+            let reply = ask_cloud(app, at, &asked, None, None).await?;
+            // A list without the cloud's part would say that there is nothing there.
+            match reply.json().filter(|_| reply.status == 200) {
+                Some(others) if at.door.door.is_list(&others) => Some(others),
+                _ => return Ok(passed_on(at, &call, &Reply { status: unlisted(reply.status), ..reply })),
+            }
+        }
     };
     Ok(answer::native(at.door.door.restored_list(&call.query, &told, home, others)?))
 }
 
 /// A backup: the word of the cloud that the door's programs used to talk to, else that of the one that carries out
-/// their restores, else what the ledger knows of it. A restore by another generation is shown in it.
+/// their restores. A restore by another generation is shown in it. Where none of them tells what the backup is, that
+/// is the answer: the ledger knows of a backup no more than its id, and tells that only where no cloud stands behind
+/// the door.
 pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
@@ -83,7 +89,7 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
         Some(_) => match ask_cloud(app, at, &call, running.as_ref(), None).await {
             Ok(reply) => Some(Ok(reply)),
             // It may be gone for good; others may know the backup.
-            Err(failure) if failure.problem.status() >= 500 => Some(Err(failure)),
+            Err(failure) if is_away(&failure) => Some(Err(failure)),
             Err(failure) => return Err(failure),
         },
         None => None,
@@ -92,24 +98,17 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
         Some(Ok(reply)) if reply.status == 200 && reply.json().is_some() => {
             (reply.json().unwrap_or_default(), reply)
         }
-        // It may be restoring there just now: nobody else's word is good for that.
-        Some(Ok(reply)) if !is_silent_for_good(&reply) && elsewhere(running.as_ref(), at).is_none() => {
-            return Ok(passed_on(at, &call, &reply));
-        }
+        // Nobody else's word is good for a refusal, and it may be restoring there just now.
+        Some(Ok(reply)) if !is_silent_for_good(&reply) => return Ok(passed_on(at, &call, &reply)),
         Some(Err(failure)) if elsewhere(running.as_ref(), at).is_none() => return Err(failure),
         home => {
             let origin = origin(at, Value::Null);
             let (about, trace) = (running.as_ref(), call.trace.clone());
             let found = app.engine.backup_elsewhere(&origin, &named.project, id, about, &call.caller, trace);
-            let found = match Box::pin(found).await {
-                Ok(Some(backup)) => Some(backup),
-                Ok(None) => elsewhere(running.as_ref(), at).map(as_backup),
-                Err(problem) => match elsewhere(running.as_ref(), at) {
-                    Some(entry) => Some(as_backup(entry)),
-                    None => return Err(problem.into()),
-                },
-            };
-            match (found, home) {
+            let found = Box::pin(found).await?;
+            // Without a cloud of its own the door has but the ledger's word of a restore, for those who wait for its end.
+            let known = || elsewhere(running.as_ref(), at).filter(|_| home.is_none()).map(as_backup);
+            match (found.or_else(known), home) {
                 (Some(backup), _) => {
                     let reply = Reply { status: 200, ..Reply::default() };
                     (door.backup(at.form(), &named, &backup), reply)
@@ -128,11 +127,21 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
     Ok(with_links(at, &call, &reply, body))
 }
 
-/// Whether a cloud knows no such backup, or nothing of the project any more.
+/// Whether no answer came because a cloud cannot be reached. A credential that it refuses is an answer.
+fn is_away(failure: &Failure) -> bool {
+    failure.problem.status() >= 500 && failure.problem.code != Code::CredentialFailed
+}
+
+/// The status of a list that cannot be read.
+const fn unlisted(status: u16) -> u16 {
+    if status < 300 { 503 } else { status }
+}
+
+/// Whether a cloud knows no such backup, or nothing of the project any more, and says so itself.
 fn is_silent_for_good(reply: &Reply) -> bool {
-    let code = generations::classify(reply).into_problem().code;
-    reply.status < 500
-        && (reply.status == 404 || matches!(code, Code::BackupNotFound | Code::GenerationRetired))
+    let refusal = generations::classify(reply).refusal();
+    errors::not_there(reply)
+        || matches!(refusal, Some(Code::BackupNotFound | Code::GenerationRetired | Code::RouteMisconfigured))
 }
 
 /// The restore of a backup, if another upstream than the door's carries it out: that one shows it by itself.
@@ -267,7 +276,8 @@ fn as_backup(entry: &Entry) -> Backup {
     }
 }
 
-/// A disk: the word of the cloud, and what a restore does to it. Where no cloud can be asked, what the ledger knows.
+/// A disk: the word of the cloud, and what a restore does to it. Where the settings name no cloud that has disks, what the
+/// ledger knows.
 pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(door::not_here().into()) };
@@ -275,7 +285,7 @@ pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, F
     let entry = refreshed(app, &call, entry, |_| true).await?;
     let reply = match (ask_cloud(app, at, &call, entry.as_ref(), None).await, &entry) {
         (Ok(reply), _) => reply,
-        (Err(failure), Some(entry)) if matches!(failure.problem.status(), 404 | 500..) => {
+        (Err(failure), Some(entry)) if failure.problem.code == Code::NotFound => {
             return Ok(answer::native(at.door.door.disk(&named, told(entry))));
         }
         (Err(failure), _) => return Err(failure),

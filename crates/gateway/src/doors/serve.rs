@@ -10,10 +10,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use restore_engine::{Caller, Submission};
-use restore_generations::CheckResult;
 use restore_generations::door::{Act, Question, Told, Verdict};
+use restore_generations::{Check, CheckResult};
 use restore_ledger::Entry;
-use restore_model::{Code, Origin, Problem, RestoreRequest, json as strict};
+use restore_model::{Code, Origin, Problem, RestoreRequest, Retry, json as strict};
 use restore_upstream::TraceContext;
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(mut head: Parts, body: Bytes) -> Self {
+    pub(crate) fn new(caller: Caller, mut head: Parts, body: Bytes) -> Self {
         let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
         Self {
@@ -51,7 +51,7 @@ impl Call {
             body,
             signature: head.extensions.get::<Claim>().map(Claim::digest),
             key: preferences::idempotency_key(&head.headers),
-            caller: head.extensions.remove::<Caller>().unwrap_or_else(|| Caller::anyone(None)),
+            caller,
             trace: head.extensions.remove::<TraceContext>(),
         }
     }
@@ -179,7 +179,7 @@ async fn obstacle(
     let report = match Box::pin(asked).await {
         Ok(report) => report,
         // One that cannot be restored leaves the others as they are; trouble and refused callers concern all.
-        Err(problem) if matches!(problem.status(), 404 | 409 | 422) => {
+        Err(problem) if problem.code.is_obstacle() => {
             let code = format!("Gateway.{}", problem.code.as_str());
             return Ok(Some((code, problem.detail)));
         }
@@ -188,11 +188,21 @@ async fn obstacle(
     let found = |wanted| report.checks.iter().find(|check| check.result == wanted);
     let against = match (report.restorable, report.unasked) {
         (Some(true), _) => return Ok(None),
+        (Some(false), _) => found(CheckResult::Failed),
         (None, Some(problem)) => return Err(problem.into()),
-        _ => found(CheckResult::Failed).or_else(|| found(CheckResult::NotRun)),
+        (None, None) => return Err(unanswered(&report.upstream, found(CheckResult::NotRun)).into()),
     };
     Ok(against.map(|check| {
         let code = check.upstream_code.clone().unwrap_or_else(|| format!("Gateway.{}", check.name));
         (code, check.detail.clone().unwrap_or_default())
     }))
+}
+
+/// The refusal of a question that the cloud has no answer to, and that no other attempt answers.
+fn unanswered(upstream: &str, check: Option<&Check>) -> Problem {
+    let name = check.map_or("restorable", |check| check.name);
+    let why = check.and_then(|check| check.detail.as_deref()).unwrap_or("it does not say");
+    let detail =
+        format!("the question {name} could not be asked of upstream {upstream}: {why}; nothing was changed");
+    Problem::new(Code::UpstreamUnavailable, detail).retry(Retry::Never)
 }

@@ -15,14 +15,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::Future;
+use super::share::Held;
 use crate::answer::{Answer, Failure};
 use crate::memory::Memory;
 
 /// A request's place among those worked on; given back when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Place {
-    #[expect(dead_code, reason = "held, not used: the place is free when it is dropped")]
     permit: Arc<OwnedSemaphorePermit>,
+    /// The same, among those of its caller, once it is known whose it is.
+    share: Option<Arc<Held>>,
+}
+
+impl Place {
+    /// How many places are free besides.
+    pub(crate) fn free(&self) -> usize {
+        self.permit.semaphore().available_permits()
+    }
+
+    /// Whether it is counted among those of its caller.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// The same place, counted.
+    pub(crate) fn counted(self, held: Held) -> Self {
+        Self { share: Some(Arc::new(held)), ..self }
+    }
 }
 
 /// The layer.
@@ -77,7 +96,7 @@ where
             let problem = Problem::new(Code::Overloaded, "too many requests are being worked on").after(1);
             return Box::pin(std::future::ready(Err(Failure::from(problem).closing().at_limit("in_flight"))));
         };
-        request.extensions_mut().insert(Place { permit: Arc::new(permit) });
+        request.extensions_mut().insert(Place { permit: Arc::new(permit), share: None });
         self.inner.call(request)
     }
 }

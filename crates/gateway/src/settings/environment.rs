@@ -23,6 +23,10 @@ const NOT_TWINS: &[&str] = &[
     restore_engine::crash::VARIABLE,
 ];
 
+/// Under these names other programs look for a proxy.
+const PROXIES: [&str; 6] =
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
 /// The variables of a process. Those that start with `RESTORE_GATEWAY_` are twins of keys; any may hold a secret
 /// that a key refers to.
 #[derive(Clone, Default)]
@@ -44,6 +48,12 @@ impl Environment {
     /// The value of a variable, whoever it is meant for.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The variables that name a proxy for what the process calls.
+    pub(super) fn proxies(&self) -> Vec<String> {
+        let set = |name: &&str| self.variable(name).is_some_and(|value| !value.trim().is_empty());
+        PROXIES.into_iter().filter(set).map(str::to_owned).collect()
     }
 
     /// The value of the twin of a path.

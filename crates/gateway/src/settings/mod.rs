@@ -103,7 +103,7 @@ pub fn load(
         }
     };
     let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
-    rules::check(&mut tree, &mut report);
+    rules::check(&mut tree, &environment.proxies(), &mut report);
     let faults = report.finish();
     let settings = if faults.has_errors() { None } else { Some(Settings::read(&tree)) };
     secrets::wipe(&mut tree);

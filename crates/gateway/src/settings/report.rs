@@ -113,6 +113,21 @@ impl<'a> Report<'a> {
         self.add(Severity::Warning, path, code, message.into(), help);
     }
 
+    /// A warning of a variable that is the twin of no key.
+    pub(super) fn of_variable(&mut self, name: &str, code: Code, message: String, help: String) {
+        self.faults.push(Fault {
+            severity: Severity::Warning,
+            code,
+            path: String::new(),
+            line: None,
+            column: None,
+            variable: Some(name.to_owned()),
+            message,
+            help: Some(help),
+            span: None,
+        });
+    }
+
     fn add(&mut self, severity: Severity, path: &str, code: Code, message: String, help: Option<String>) {
         let fault = self.places.fault(&self.source.text, severity, path.to_owned(), code, message, help);
         self.faults.push(fault);

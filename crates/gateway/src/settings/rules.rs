@@ -16,11 +16,15 @@ mod callers;
 mod credentials;
 mod doors;
 mod shape;
+mod urls;
 mod ways;
 mod webhooks;
 
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.
-pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
+pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_>) {
+    urls::proxies(report, proxies);
+    // Before all that compares addresses.
+    urls::check(tree, report);
     listeners(tree, report);
     times(tree, report);
     memory(tree, report);

@@ -7,15 +7,11 @@ use restore_model::{Code, Effect, Handle, Id, Problem, UpstreamError};
 
 use super::wire::OPERATION_LOG;
 use crate::call::Reply;
-use crate::errors::{self, Verdict};
-use crate::{Outcome, lenient};
+use crate::{Outcome, errors, lenient};
 
 pub(super) fn decode(reply: &Reply) -> Outcome {
     if !matches!(reply.status, 200..=299) {
-        return match errors::classify(reply) {
-            Verdict::Refused(problem) => Outcome::Refused(problem),
-            Verdict::Ambiguous(problem) => Outcome::Unsure { reason: problem.detail.clone(), problem },
-        };
+        return errors::of_restore(reply).into();
     }
     if reply.body.iter().all(u8::is_ascii_whitespace) {
         return started(None, None);

@@ -124,6 +124,9 @@ impl Door for CbrDoor {
     /// The restores that the cloud has no log of come first; its list begins where they end.
     fn others(&self, query: &str, told: &[Told<'_>], home: Option<&str>) -> Result<Option<String>, Problem> {
         let filter = Filter::read(query)?;
+        if home.is_none() {
+            return Ok(None);
+        }
         let ours = told.iter().filter(|told| !is_logged(**told, home) && filter.takes(&log(**told))).count();
         let room = filter.limit - ours.saturating_sub(filter.offset).min(filter.limit);
         let mut others = form_urlencoded::Serializer::new(String::new());
@@ -134,8 +137,16 @@ impl Door for CbrDoor {
         }
         // A page that is full already needs their count.
         others.append_pair("limit", &room.max(1).to_string());
-        others.append_pair("offset", &filter.offset.saturating_sub(ours).to_string());
+        // Some services take no offset of 0, which means the same as none (T13).
+        let offset = filter.offset.saturating_sub(ours);
+        if offset > 0 {
+            others.append_pair("offset", &offset.to_string());
+        }
         Ok(Some(others.finish()))
+    }
+
+    fn is_list(&self, others: &Value) -> bool {
+        others["operation_logs"].is_array()
     }
 
     /// Each restore once. One that the cloud has a log of stands where that stands, under the gateway's id: the cloud
@@ -148,7 +159,6 @@ impl Door for CbrDoor {
         others: Option<Value>,
     ) -> Result<Native, Problem> {
         let filter = Filter::read(query)?;
-        let home = home.filter(|_| others.is_some());
         let others = others.unwrap_or_default();
         let (logged, apart): (Vec<Told<'_>>, Vec<Told<'_>>) =
             told.iter().copied().partition(|told| is_logged(*told, home));

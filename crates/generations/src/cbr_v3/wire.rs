@@ -150,8 +150,11 @@ impl Log {
             checkpoint_id: text(value, &["checkpoint_id"]),
             request_id: text(value, &["extra_info", "common", "request_id"]),
             begun: time(value, &["started_at"]).or_else(|| time(value, &["created_at"])),
-            error_code: text(value, &["error_info", "code"]),
-            error_message: text(value, &["error_info", "message"]),
+            error_code: text(value, &["error_info", "code"])
+                .or_else(|| text(value, &["error_info", "error_code"])),
+            error_message: text(value, &["error_info", "message"])
+                .or_else(|| text(value, &["error_info", "error_msg"]))
+                .or_else(|| text(value, &["error_info"])),
         })
     }
 }

@@ -1,12 +1,13 @@
 //! "May this restore be done?" CSBS answers that itself (wire reference 4): a negative answer is a
-//! 200 with `result: false`, and an HTTP error means that the question could not be asked.
+//! 200 with `result: false`, and an HTTP error means that the question could not be asked, unless its
+//! code names the obstacle.
 
 use restore_model::Target;
 
 use super::wire::{CheckBody, CheckTarget, Question, SERVER, action_path};
 use crate::call::{Answer, Call};
 use crate::lenient::{self, same_id};
-use crate::{Check, Prepare, Step, classify};
+use crate::{Check, Prepare, Step};
 
 pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     let request = ask.request;
@@ -48,7 +49,7 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
                 None => Check::not_run(name, "the upstream's answer cannot be read"),
             }
         }
-        Ok(reply) => Check::not_run(name, classify(reply).into_problem().detail),
+        Ok(reply) => Check::refused(name, reply),
         Err(unread) => Check::not_run(name, unread.explain().0),
     }])
 }

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::wire::RESTORE;
 use crate::call::Reply;
-use crate::errors::{self, Verdict};
-use crate::{Outcome, lenient};
+use crate::{Outcome, errors, lenient};
 
 /// What a `restore.status` word means. Documented only as "String" (wire reference 1.3).
 pub(super) enum Word {
@@ -29,10 +28,7 @@ pub(super) fn word(status: &str) -> Word {
 
 pub(super) fn decode(reply: &Reply) -> Outcome {
     if !matches!(reply.status, 200..=299) {
-        return match errors::classify(reply) {
-            Verdict::Refused(problem) => Outcome::Refused(problem),
-            Verdict::Ambiguous(problem) => Outcome::Unsure { reason: problem.detail.clone(), problem },
-        };
+        return errors::of_restore(reply).into();
     }
     let body = reply.json().unwrap_or_default();
     let Some(restore) = lenient::at(&body, &["restore"]).filter(|restore| restore.is_object()) else {

@@ -205,7 +205,7 @@ impl Door for CsbsDoor {
                 json!({
                     "id": disk.id,
                     "status": "available",
-                    "bootable": disk.bootable.unwrap_or(false),
+                    "bootable": disk.bootable,
                     "name": disk.volume_name,
                     "image_type": "backup",
                     "incremental": false,

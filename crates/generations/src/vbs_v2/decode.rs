@@ -5,12 +5,14 @@ use restore_model::{Code, Effect, Handle, Id, Problem};
 
 use super::wire::JOB;
 use crate::call::Reply;
-use crate::errors::{self, Verdict};
-use crate::{Outcome, lenient};
+use crate::{Outcome, errors, lenient};
+
+/// How the service's own codes begin.
+const OWN: [&str; 2] = ["VBS.", "VolumeBackup."];
 
 pub(super) fn decode(reply: &Reply) -> Outcome {
     if !matches!(reply.status, 200..=299) {
-        return refused_or_unsure(errors::classify(reply));
+        return errors::of_restore(reply).into();
     }
     let error = errors::read(reply);
     let body = reply.json().filter(serde_json::Value::is_object);
@@ -24,21 +26,16 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
         let handle = Some(Handle { kind: JOB.to_owned(), id: job });
         return Outcome::Started { handle, status: Some("INIT".to_owned()), anomaly };
     }
-    if body.is_some() && error.code.is_some() {
-        // A code decides for itself; one the table does not know, under 200, decides nothing.
-        return match error.code.as_deref().and_then(|code| crate::codes::find(code, reply.status)) {
-            Some(_) => refused_or_unsure(errors::judge(error)),
+    if let Some(code) = error.code.as_deref().filter(|_| body.is_some()) {
+        // A code decides for itself, and one of the service's own is the service's word. Any other
+        // that the table does not know, under 200, decides nothing.
+        return match errors::under_success(reply) {
+            Some(verdict) => verdict.into(),
+            None if OWN.iter().any(|prefix| code.starts_with(prefix)) => errors::uncatalogued(reply).into(),
             None => unsure("an error under a success status, with a code that is not catalogued", error),
         };
     }
     unsure("a success status without a job id", error)
-}
-
-fn refused_or_unsure(verdict: Verdict) -> Outcome {
-    match verdict {
-        Verdict::Refused(problem) => Outcome::Refused(problem),
-        Verdict::Ambiguous(problem) => Outcome::Unsure { reason: problem.detail.clone(), problem },
-    }
 }
 
 fn unsure(what: &str, error: restore_model::UpstreamError) -> Outcome {

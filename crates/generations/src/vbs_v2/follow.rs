@@ -95,7 +95,7 @@ fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     let Some(status) = lenient::text(&body, &["status"]).filter(|_| reply.status == 200) else {
         // An error body, also under 200.
         return match reply.status {
-            200 => Reading::unreadable(errors::judge(errors::read(reply)).into_problem().detail, false, JOB),
+            200 => Reading::unreadable(errors::classify(reply).into_problem().detail, false, JOB),
             _ => Reading::refused(reply, JOB),
         };
     };

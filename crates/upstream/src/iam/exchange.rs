@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use restore_model::Timestamp;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::catalog::Catalog;
 use super::{Granted, IamLogin, IamOptions, IamProject, IamUser, until_renewal};
+use crate::coding::{NO_CODING, read_whole};
 use crate::fault::Fault;
 use crate::{Client, Token};
 
@@ -95,6 +95,7 @@ async fn ask(
         .uri(format!("{}{TOKENS}{query}", base.trim_end_matches('/')))
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, NO_CODING)
         .body(Bytes::from_owner(body).into())
         .map_err(|error| error.to_string())?;
     if let Some(own) = own {
@@ -103,6 +104,10 @@ async fn ask(
     }
     // What the client says of a failed connection names the address and nothing of the body.
     let answer = client.request(request).await.map_err(|error| Fault::from_client(&error).detail)?;
+    let answer = read_whole(answer, ANSWER).await.map_err(|(head, why)| match head.status {
+        StatusCode::UNAUTHORIZED => REFUSED.to_owned(),
+        status => format!("IAM's answer ({}) {why}", status.as_u16()),
+    })?;
     let (head, body) = answer.into_parts();
     if head.status != StatusCode::CREATED {
         if head.status == StatusCode::UNAUTHORIZED {
@@ -112,8 +117,7 @@ async fn ask(
     }
     let token = head.headers.get("x-subject-token").and_then(Token::from_header);
     let token = token.ok_or("IAM's answer has no X-Subject-Token")?;
-    let body = Limited::new(body, ANSWER).collect().await.map_err(|_| "IAM's answer is cut off")?;
-    let body: Value = serde_json::from_slice(&body.to_bytes()).map_err(|_| "IAM's answer is no JSON")?;
+    let body: Value = serde_json::from_slice(&body).map_err(|_| "IAM's answer is no JSON")?;
     Ok((token, body))
 }
 

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use restore_generations::errors;
 use restore_model::Timestamp;
 use tower::{Layer, Service};
 
 use super::Purpose;
-use super::translate::http_date;
+use super::translate::{http_date, reply};
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
 use crate::keys::{Keys, Signature, Verdict};
@@ -174,7 +175,12 @@ where
         Box::pin(async move {
             let shown = credential.apply(&mut request).await?;
             let answer = inner.call(request).await?;
-            let date = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
+            // The time that a signature was judged by is that of the refusal itself, where it names one.
+            let date = errors::signature_refusal(&reply(answer.clone()))
+                .and_then(|refusal| refusal.upstream_time)
+                .or_else(|| {
+                    answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?))
+                });
             credential.heard(&shown, &answer, date).await;
             Ok(shown.secrets().iter().fold(answer, masked))
         })

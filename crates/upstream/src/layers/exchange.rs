@@ -3,12 +3,11 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower::Service;
 
 use crate::client::Client;
+use crate::coding::{Unreadable, read_whole};
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
@@ -39,23 +38,14 @@ impl Service<Outbound> for Exchange {
         let answer = self.client.request(request);
         let limit = self.body_bytes;
         Box::pin(async move {
-            let (head, body) = answer.await.map_err(|error| Fault::from_client(&error))?.into_parts();
-            let body: Bytes = match Limited::new(body, limit).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) if error.is::<LengthLimitError>() => {
-                    return Err(Fault::unsure(
-                        FaultKind::TooLarge,
-                        format!("the answer ({}) is larger than {limit} bytes", head.status.as_u16()),
-                    ));
-                }
-                Err(error) => {
-                    return Err(Fault::unsure(
-                        FaultKind::Broken,
-                        format!("the answer ({}) broke off: {error}", head.status.as_u16()),
-                    ));
-                }
-            };
-            Ok(Inbound::from_parts(head, body))
+            let answer = answer.await.map_err(|error| Fault::from_client(&error))?;
+            read_whole(answer, limit).await.map_err(|(head, why)| {
+                let kind = match why {
+                    Unreadable::TooLarge(_) => FaultKind::TooLarge,
+                    Unreadable::Broken(_) | Unreadable::Coding(..) => FaultKind::Broken,
+                };
+                Fault::unsure(kind, format!("the answer ({}) {why}", head.status.as_u16()))
+            })
         })
     }
 }

@@ -1,26 +1,35 @@
 //! Retry, under invariant I2 alone: a call that restores is repeated only on stored proof that the
 //! last attempt was not applied, at most so often, begun within one deadline, each repetition written
-//! down before it is made. `Retry-After` is honoured and capped.
+//! down before it is made. `Retry-After` is honoured and capped. An answer is a proof in the cloud's
+//! own words alone (`restore_generations::errors`): a proxy that answers 401 or 429 may have passed
+//! the restore on.
+//!
+//! The few sends that there are after a rate limit that names no wait are spread over the deadline: such
+//! limits last for seconds up to a minute.
 //!
 //! A read may be repeated freely, and is, once, when its connection proved dead before or while it
 //! was written; more would only be noise, for whoever wanted it will come again.
 
+use std::hash::{BuildHasher, RandomState};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
-use restore_model::{Proof, Timestamp};
+use restore_generations::errors;
+use restore_model::{Code, Proof, Timestamp};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
 use super::Purpose;
-use super::translate::http_date;
+use super::translate::{self, http_date};
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
 /// Wait before the first repetition where nobody names one; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The pause after the first rate limit that names none, and the longest one.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// How often and how long a restore may be sent.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +138,7 @@ fn repeatable(
     if purpose.journal.is_none() || purpose.attempt >= limits.sends {
         return None;
     }
+    let refusal = result.as_ref().ok().and_then(refusal);
     match result {
         Err(fault) => match fault.kind {
             FaultKind::NeverWritten => Some((Proof::NeverWritten, Duration::ZERO)),
@@ -137,12 +147,34 @@ fn repeatable(
             // A certificate does not mend itself within a minute.
             _ => None,
         },
-        Ok(response) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
-            let wait = retry_after(response).unwrap_or(backoff * 2);
-            Some((Proof::Throttled, wait.min(limits.retry_after_cap)))
-        }
-        Ok(response) => unauthorized(response, purpose, limits),
+        Ok(answer) => match refusal {
+            Some((Code::Throttled, Some(wait))) => Some((Proof::Throttled, wait.min(limits.retry_after_cap))),
+            Some((Code::Throttled, None)) => {
+                Some((Proof::Throttled, pause(purpose.attempt, limits.deadline)))
+            }
+            Some((Code::Unauthorized, _)) => unauthorized(answer, purpose, limits),
+            _ => None,
+        },
     }
+}
+
+/// The class of a refusal that is proven, and the wait that it names.
+fn refusal(answer: &Inbound) -> Option<(Code, Option<Duration>)> {
+    let reply = translate::reply(answer.clone());
+    let code = errors::refusal(&reply)?;
+    let beside = || errors::of_restore(&reply).into_problem().retry_after;
+    let named = retry_after(answer).or_else(|| beside().map(|seconds| Duration::from_secs(seconds.into())));
+    Some((code, named))
+}
+
+/// The pause after an attempt that met a rate limit: growing, so long that what is left of the
+/// deadline allows for it, and at random up to half of it shorter, so that those who were refused
+/// together do not come again together.
+fn pause(attempt: u32, deadline: Duration) -> Duration {
+    let (whole, share) = if attempt == 1 { (PAUSE.0, deadline / 8) } else { (PAUSE.1, deadline / 3) };
+    let whole = whole.min(share);
+    let random = u32::try_from(RandomState::new().hash_one(attempt) % 1_000).unwrap_or(0);
+    whole - whole * random / 2_000
 }
 
 /// A 401 is repeated once, with a token that was fetched since: a token may be ended early.
@@ -178,6 +210,66 @@ mod tests {
             .header("retry-after", retry_after)
             .body(Bytes::new())
             .unwrap()
+    }
+
+    fn restoring(attempt: u32) -> Purpose {
+        struct Open;
+        impl crate::Journal for Open {
+            fn may_write(&self) -> Result<(), &'static str> {
+                Ok(())
+            }
+            fn again(&self, _: Proof, _: u32) -> BoxFuture<'_, Result<(), restore_model::Problem>> {
+                Box::pin(std::future::ready(Ok(())))
+            }
+        }
+        Purpose { attempt, renewed: false, journal: Some(std::sync::Arc::new(Open)), ..Purpose::of("p") }
+    }
+
+    const LIMITS: RetryLimits = RetryLimits {
+        sends: 3,
+        deadline: Duration::from_secs(120),
+        retry_after_cap: Duration::from_secs(30),
+        renews: true,
+    };
+
+    fn answer(status: u16, body: &'static str) -> Result<Inbound, Fault> {
+        Ok(http::Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
+    }
+
+    /// F49: a second send needs the cloud's own words.
+    #[test]
+    fn f49_a_refusal_of_somebody_else_repeats_no_restore() {
+        for status in [401, 403, 404, 408, 413, 429, 499, 500, 502, 503] {
+            for body in ["", "{}", "<html>Too Many Requests</html>", r#"{"message":"slow down"}"#] {
+                let again = repeatable(&answer(status, body), &restoring(1), LIMITS);
+                assert!(again.is_none(), "{status} {body}: {again:?}");
+            }
+        }
+        let proven =
+            |status, body| repeatable(&answer(status, body), &restoring(1), LIMITS).map(|(proof, _)| proof);
+        let throttled = r#"{"error_code":"APIGW.0308","error_msg":"m"}"#;
+        assert_eq!(proven(429, throttled), Some(Proof::Throttled));
+        let refused = r#"{"error_code":"APIGW.0301","error_msg":"m"}"#;
+        assert_eq!(proven(401, refused), Some(Proof::Unauthorized));
+        assert_eq!(proven(413, r#"{"overLimit":{"code":413,"message":"m"}}"#), Some(Proof::Throttled));
+        let quota = r#"{"overLimit":{"code":413,"message":"m","retryAfter":"0"}}"#;
+        assert_eq!(proven(413, quota), None);
+    }
+
+    #[test]
+    fn the_sends_after_a_rate_limit_without_a_wait_are_spread_over_the_deadline() {
+        let limited = answer(429, r#"{"error_code":"APIGW.0308","error_msg":"m"}"#);
+        for seconds in [1, 10, 120, 3_600] {
+            let limits = RetryLimits { deadline: Duration::from_secs(seconds), ..LIMITS };
+            let pauses = [1, 2].map(|attempt| repeatable(&limited, &restoring(attempt), limits).unwrap().1);
+            assert!(pauses[0] < pauses[1], "{pauses:?}");
+            assert!(pauses[0] + pauses[1] < limits.deadline / 2, "{pauses:?}");
+            assert!(pauses[0] + pauses[1] > Duration::from_secs(15).min(limits.deadline / 8), "{pauses:?}");
+        }
+        assert!(repeatable(&limited, &restoring(3), LIMITS).is_none(), "three sends at most");
+        let named = answer(429, r#"{"overLimit":{"code":429,"message":"m","retryAfter":"7"}}"#);
+        let wait = repeatable(&named, &restoring(1), LIMITS).map(|(_, wait)| wait);
+        assert_eq!(wait, Some(Duration::from_secs(7)));
     }
 
     #[test]

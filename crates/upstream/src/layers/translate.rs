@@ -11,6 +11,7 @@ use restore_model::Timestamp;
 use super::Purpose;
 use crate::With;
 use crate::body::Sealed;
+use crate::coding::NO_CODING;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
@@ -30,6 +31,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
         })
         .uri(url)
         .header(header::ACCEPT, JSON)
+        .header(header::ACCEPT_ENCODING, NO_CODING)
         .header(header::USER_AGENT, USER_AGENT);
     if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, JSON);

@@ -1,4 +1,4 @@
-use super::{LEAST, clean, faults};
+use super::{CREDENTIAL, Environment, GENERATIONS, LEAST, Source, clean, faults, load};
 
 fn with(text: &str) -> Vec<String> {
     faults(&format!("{LEAST}{text}"), &[])
@@ -125,4 +125,49 @@ fn a_door_is_old_since_a_day_and_ends_on_one() {
         ]
     );
     assert!(with(&format!("{door}deprecated = \"no\"\nsunset = \"2027-06-30\"\n")).is_empty());
+}
+
+#[test]
+fn an_address_is_copied_with_version_and_project() {
+    let at = |key: &str, url: &str| {
+        let own = "https://cbr.eu-test-1.cloud.example";
+        match key {
+            "endpoint" => faults(&LEAST.replace(own, url), &[]),
+            "volumes_endpoint" => {
+                let line = format!("endpoint = \"{own}\"\nvolumes_endpoint = \"{url}\"");
+                faults(&LEAST.replace(&format!("endpoint = \"{own}\""), &line), &[])
+            }
+            _ => {
+                let credential = CREDENTIAL.replace("https://iam.eu-test-1.cloud.example", url);
+                let used = LEAST.replace("endpoint =", "credential = \"robot\"\nendpoint =");
+                faults(&format!("{used}{credential}"), &[("IAM_PASSWORD", "x")])
+            }
+        }
+    };
+    for key in ["endpoint", "volumes_endpoint", "iam"] {
+        for end in ["/v3", "/v3/{project}", "/v2/$(tenant_id)s", "/v2/%(tenant_id)s", "/v3/${project_id}"] {
+            let found = at(key, &format!("https://x.cloud.example{end}"));
+            assert_eq!(found.len(), 1, "{key} {end}: {found:?}");
+            assert!(found[0].contains("`https://x.cloud.example` is used"), "{found:?}");
+        }
+        let found = at(key, "https://x.cloud.example/v3/{project}/backups");
+        assert!(found[0].contains("a version, a project or a path"), "{found:?}");
+    }
+    let source = Source::new("x", LEAST.replace(".example", ".example/v3/{project}"));
+    let (settings, _) = load(&source, &Environment::default(), GENERATIONS).unwrap();
+    let endpoint = settings.upstreams[0].endpoint.as_ref().unwrap();
+    assert_eq!(endpoint.to_string().trim_end_matches('/'), "https://cbr.eu-test-1.cloud.example");
+}
+
+#[test]
+fn a_proxy_that_is_ignored_is_warned_of() {
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+        let environment = Environment::new([(name, "http://user:secret@proxy:3128")]);
+        let (_, found) = load(&Source::new("x", LEAST), &environment, GENERATIONS).unwrap();
+        assert_eq!(found.len(), 1);
+        let text = found.render_human(false);
+        assert!(text.contains(name) && text.contains("directly") && !text.contains("secret"), "{text}");
+    }
+    let none = Environment::new([("HTTPS_PROXY", " ")]);
+    assert!(load(&Source::new("x", LEAST), &none, GENERATIONS).unwrap().1.is_empty());
 }

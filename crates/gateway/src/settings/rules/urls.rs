@@ -1,0 +1,176 @@
+//! Addresses as people copy them: out of a catalog, with version and project, or out of `OS_AUTH_URL`, with the version of
+//! IAM. The paths that are called have both, so that every call would miss. What is known for certain is taken off, with a
+//! warning that names the right value; what is not is refused.
+
+use serde_json::Value;
+
+use crate::settings::faults::Code;
+use crate::settings::report::Report;
+
+/// What an address is made of, as far as it can be told.
+#[derive(Debug, PartialEq, Eq)]
+enum Copied {
+    /// Nothing is wrong with it.
+    Plain,
+    /// Version, or version and project, at its end; without them it is this.
+    Known(String),
+    /// More than that, or a project without a version; most likely this was meant.
+    Odd(String),
+}
+
+/// The addresses that paths with a version are appended to.
+const URLS: [(&str, &[&str]); 3] =
+    [("upstreams", &["endpoint", "volumes_endpoint"]), ("credentials", &["iam"]), ("callers", &["iam"])];
+
+/// Takes version and project off the addresses in the tree.
+pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
+    for (table, keys) in URLS {
+        for (index, row) in tree[table].as_array_mut().into_iter().flatten().enumerate() {
+            for key in keys {
+                let path = format!("{table}[{index}].{key}");
+                let Some(url) = row[*key].as_str().filter(|_| !report.is_faulty(&path)) else { continue };
+                match read(url) {
+                    Copied::Plain => {}
+                    Copied::Known(right) => {
+                        let message =
+                            format!("`{url}` ends with what every called path has: `{right}` is used");
+                        let help = Some(format!("write `{right}`"));
+                        report.warning(&path, Code::BadValue, message, help);
+                        row[*key] = right.into();
+                    }
+                    Copied::Odd(right) => {
+                        let message =
+                            format!("`{url}` has a version, a project or a path of the cloud's API in it");
+                        let help = Some(format!("write the address alone: `{right}`"));
+                        report.error(&path, Code::BadValue, message, help);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Warns of proxies that the environment names, without their values, which may hold passwords.
+pub(super) fn proxies(report: &mut Report<'_>, variables: &[String]) {
+    for name in variables {
+        let message = format!("{name} is set, and proxies are not supported: clouds are called directly");
+        let help =
+            "take it out of the environment of the gateway, or make a direct way to the clouds".to_owned();
+        report.of_variable(name, Code::Unusable, message, help);
+    }
+}
+
+fn read(url: &str) -> Copied {
+    let Some((scheme, rest)) = url.split_once("://") else { return Copied::Plain };
+    let mut parts = rest.split('/');
+    let authority = parts.next().unwrap_or_default();
+    let segments: Vec<&str> = parts.filter(|segment| !segment.is_empty()).collect();
+    let without = |length: usize| {
+        let mut right = format!("{scheme}://{authority}");
+        for segment in &segments[..length] {
+            right.push('/');
+            right.push_str(segment);
+        }
+        right
+    };
+    let last = segments.len().checked_sub(1);
+    let version = segments.iter().position(|segment| is_version(segment));
+    match (version, last) {
+        // What stands before a version may be a path of the place's own, but no project.
+        (Some(at), Some(_)) if segments[..at].iter().any(|segment| is_project(segment)) => {
+            Copied::Odd(without(segments.iter().position(|segment| is_project(segment)).unwrap_or(at)))
+        }
+        (Some(at), Some(last)) if at == last => Copied::Known(without(at)),
+        (Some(at), Some(last)) if at + 1 == last && is_project(segments[last]) => Copied::Known(without(at)),
+        // The place where tokens are got.
+        (Some(at), Some(_)) if segments[at + 1..] == ["auth", "tokens"] => Copied::Known(without(at)),
+        (Some(at), Some(_)) if segments[at + 1..].iter().any(|segment| is_of_an_api(segment)) => {
+            Copied::Odd(without(at))
+        }
+        _ => match segments.iter().position(|segment| is_project(segment)) {
+            Some(at) => Copied::Odd(without(version.map_or(at, |version| version.min(at)))),
+            None => Copied::Plain,
+        },
+    }
+}
+
+/// `v2`, `v2.0`, `V3`.
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix(['v', 'V']).unwrap_or_default();
+    number.starts_with(|first: char| first.is_ascii_digit())
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// An id of a project, or what stands for one in catalogs and documents.
+fn is_project(segment: &str) -> bool {
+    let id = segment.strip_prefix("AUTH_").unwrap_or(segment);
+    let hex = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let plain = segment.replace("%7B", "{").replace("%7b", "{").replace("%28", "(");
+    hex || plain.contains(['{', '(', '<', '$']) || matches!(segment, ":project_id" | ":tenant_id")
+}
+
+/// What the APIs of the clouds have behind version and project.
+fn is_of_an_api(segment: &str) -> bool {
+    is_project(segment)
+        || matches!(
+            segment,
+            "auth"
+                | "backups"
+                | "checkpoint_items"
+                | "cloudbackups"
+                | "jobs"
+                | "operation-logs"
+                | "projects"
+                | "providers"
+                | "restores"
+                | "vaults"
+                | "volumes"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_copied_with_an_address_is_told_from_a_path_of_its_own() {
+        let known = |url: &str, right: &str| assert_eq!(read(url), Copied::Known(right.to_owned()), "{url}");
+        let odd = |url: &str, right: &str| assert_eq!(read(url), Copied::Odd(right.to_owned()), "{url}");
+        let host = "https://cbr.eu-de.example";
+        for end in [
+            "/v3",
+            "/v3/",
+            "/V3",
+            "/v3.0",
+            "/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "/v3/{project}",
+            "/v3/{project_id}/",
+            "/v3/%7Bproject_id%7D",
+            "/v2/$(tenant_id)s",
+            "/v2/$(project_id)s",
+            "/v2/%(tenant_id)s",
+            "/v2/${project}",
+            "/v1/<project_id>",
+            "/v1/AUTH_0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "/v3/:project_id",
+            "/v3/auth/tokens",
+        ] {
+            known(&format!("{host}{end}"), host);
+            known(&format!("{host}:8443/vbs{end}"), &format!("{host}:8443/vbs"));
+        }
+        for end in [
+            "/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9/backups",
+            "/v3/{project}/backups/{id}/restore",
+            "/v3/projects",
+            "/{project}",
+            "/0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "/{project}/v3",
+            "/v3/auth",
+        ] {
+            odd(&format!("{host}{end}"), host);
+        }
+        for plain in ["", "/", "/vbs", "/cloud/vbs", "/very", "/v", "/vbs2", "/api/v1/vbs"] {
+            assert_eq!(read(&format!("{host}{plain}")), Copied::Plain, "{plain}");
+        }
+    }
+}
