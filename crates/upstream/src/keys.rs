@@ -27,6 +27,9 @@ const BLOCK: Duration = Duration::from_secs(300);
 /// After a signature was refused nothing is signed with the same key for so long: with one that only came at the wrong
 /// time at most four are refused within a [`BLOCK`].
 const PAUSE: Duration = Duration::from_secs(100);
+/// How far from ours a cloud's clock is believed to be. One that is a day away is a wrong header, or a clock of ours that
+/// somebody must set.
+const BELIEVED_SECONDS: i64 = 24 * 3_600;
 /// How long calls wait for the one that goes first. One that hangs does not hold up the others.
 const WAIT_FOR_FIRST: Duration = Duration::from_secs(2);
 
@@ -60,8 +63,8 @@ pub struct Keys {
 /// What the clouds have told so far.
 #[derive(Default)]
 struct Heard {
-    /// Their time minus ours in seconds, by their `Date`: a signature counts by their clock, and ours may be wrong (F30),
-    /// or one of theirs.
+    /// Their time minus ours in seconds, where a signature was refused as made at the wrong time: it counts by their
+    /// clock, and ours may be wrong (F30), or one of theirs. A `Date` that explains no refusal may be wrong itself (F50).
     ahead_by_host: HashMap<String, i64>,
     /// What was heard last, for one that was not heard yet: a wrong clock of ours costs one bad signature and not one
     /// for each.
@@ -176,9 +179,6 @@ impl Keys {
     pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, verdict: Verdict) {
         let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
         let mut heard = self.so_far();
-        if let Some(date) = date {
-            heard.time_of(&signature.host, seconds(date, self.clock.now()));
-        }
         let now = Instant::now();
         match verdict {
             Verdict::Accepted => heard.accepted = Some((now, signature.version)),
@@ -190,6 +190,10 @@ impl Keys {
         }
         let untimely = date.is_some_and(|date| seconds(date, signature.at).abs() > WINDOW_SECONDS);
         tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
+        let ahead = date.map(|date| seconds(date, self.clock.now()));
+        if let Some(ahead) = ahead.filter(|ahead| untimely && ahead.abs() <= BELIEVED_SECONDS) {
+            heard.time_of(&signature.host, ahead);
+        }
         // One that only came at the wrong time is made at the right one from now on. If another comes at the wrong one
         // all the same, time is not what is wrong, and it counts as any other.
         let mut is_first =
@@ -391,14 +395,35 @@ mod tests {
             let made = keys.sign(&mut request).await.unwrap();
             (made, request.headers()["x-sdk-date"].to_str().unwrap().to_owned())
         };
+        let (made, _) = signed_at(&right).await;
+        keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
+        let (made, _) = signed_at(&wrong).await;
+        keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
+        // What the right one is signed with was refused at the wrong one's time, once.
+        let (made, _) = signed_at(&right).await;
+        keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
         for _ in 0..5 {
-            let (made, at) = signed_at(&right).await;
-            assert_eq!(at, "20261122T101501Z", "by its own clock");
-            keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
-            let (made, _) = signed_at(&wrong).await;
+            let (made, at) = signed_at(&wrong).await;
+            assert_eq!(at, "20261122T111501Z", "by its own clock");
             keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Accepted);
         }
-        assert_eq!(signed_at(&wrong).await.1, "20261122T111501Z");
+    }
+
+    /// F50: a `Date` that explains no refusal, or that is years away, moves no signature.
+    #[tokio::test(start_paused = true)]
+    async fn f50_a_wrong_date_does_not_move_the_next_signature() {
+        let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
+        for verdict in [Verdict::Accepted, Verdict::Unclear, Verdict::Refused] {
+            for date in ["19700101T000000Z", "20261121T091501Z", "20990101T000000Z"] {
+                let mut request = request(&url);
+                let made = keys.sign(&mut request).await.unwrap();
+                assert_eq!(request.headers()["x-sdk-date"], "20261122T101501Z", "{verdict:?} {date}");
+                keys.heard(&made, read_sdk_date(date), verdict);
+                // A refused key would rest; only its time is looked at here.
+                let ahead_by_host = std::mem::take(&mut keys.so_far().ahead_by_host);
+                *keys.so_far() = Heard { ahead_by_host, ..Heard::default() };
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
