@@ -410,3 +410,25 @@ async fn s46_a_disk_that_the_cloud_does_not_confirm_is_not_restored() {
         world.end().await;
     }
 }
+
+/// F45: the ledger is locked by somebody else between two disks, for longer than a write waits: the restore neither hangs
+/// nor sends a disk twice.
+#[tokio::test]
+async fn f45_a_ledger_that_is_locked_between_two_disks_only_delays_the_second() {
+    let world = World::serve(Settings::default().routes(VBS).and(DOORS)).await;
+    detach(&world).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let id = world.submit(&server()).await.json()["id"].as_str().expect("an id").to_owned();
+    world.until_sent(1).await;
+    let ledger = world.process().settings().with_file_name("ledger.db");
+    let mut file =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", ledger.display())).await.expect("a file");
+    sqlx::raw_sql("begin immediate").execute(&mut file).await.expect("it is locked");
+    tokio::time::sleep(std::time::Duration::from_millis(6_500)).await;
+    sqlx::raw_sql("rollback").execute(&mut file).await.expect("it is free");
+    file.close().await.expect("closed");
+    let restore = world.until_status(&id, "succeeded").await;
+    assert_eq!(statuses(&restore), ["succeeded", "succeeded"]);
+    assert_eq!(world.applied().await.len(), 2);
+    world.end().await;
+}

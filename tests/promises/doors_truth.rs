@@ -8,7 +8,6 @@ use restore_tests::{Answer, Settings, World, ids};
 use serde_json::{Value, json};
 
 use crate::doors::{DOORS, native};
-use crate::doors_disk_by_disk::detach;
 use crate::operator::hasty;
 use crate::tokens::login;
 
@@ -225,17 +224,7 @@ async fn after_a_restart_each_read_learns_how_a_restore_has_ended() {
         ),
     ];
     for (dialect, target, read, said, end) in cases {
-        // A server disk by disk as well: what ends there are its parts.
-        let ways = match dialect {
-            "csbs-v1" => {
-                "[[routes]]\nmatch = { target = [\"server\"] }\nupstream = \"vbs\"\nfan_out = true\n[[routes]]\nupstream = \"cbr\"\n"
-            }
-            _ => MOVED,
-        };
-        let mut world = World::serve(Settings::default().ways(ways).and(DOORS)).await;
-        if dialect == "csbs-v1" {
-            detach(&world).await;
-        }
+        let mut world = World::serve(Settings::default().ways(MOVED).and(DOORS)).await;
         world.behave(json!({"restore_seconds": 600})).await;
         let (path, body) = native::request(dialect, target);
         let answer = world.post(&path, &body).await;

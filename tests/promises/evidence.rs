@@ -350,3 +350,118 @@ async fn f37_a_word_that_never_comes_is_an_alarm_and_no_end() {
         late(world, request, backup).await;
     }
 }
+
+/// F48: one cloud under two names. A restore by the one name is no evidence of a restore by the other, although no list of
+/// known tasks was made before the send.
+#[tokio::test]
+async fn f48_a_task_of_a_restore_by_another_name_of_the_cloud_is_not_taken() {
+    let named = |name: &str| {
+        let upstream = |name: &str| {
+            format!(
+                "[[upstreams]]\nname = \"{name}\"\ngeneration = \"cbr-v3\"\nendpoint = \"{{clouds}}\"\nsend_seconds = 1\n"
+            )
+        };
+        let routes = format!(
+            "{}{}[[routes]]\nupstream = \"{name}\"\nbaseline = false\n",
+            upstream("a"),
+            upstream("b")
+        );
+        patient().set("follow.settle_seconds", "1").set("follow.grace_seconds", "1").routes(&routes)
+    };
+    let world = World::with(named("a")).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let first = id(&world.submit(&requests::cbr_server()).await.json());
+    world.until_status(&first, "succeeded").await;
+    world.rewrite(named("b"));
+    assert_eq!(world.reload().await.status, 200);
+    world.faults(stalled(false)).await;
+    let key = [("idempotency-key", "once-more")];
+    let second = world.post_with("/api/v1/restores", &requests::cbr_server(), &key).await;
+    assert_eq!(second.status, 202, "{}", second.text());
+    let second = id(&second.json());
+    let restore = world.until(&second, |restore| restore["finished_at"].is_string()).await;
+    assert_eq!(restore["status"], "not_applied", "{restore}");
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}
+
+/// F48: the restore of a server moves the backups of its disks, whatever generation carries it out: their state is no
+/// evidence of a lost restore of such a backup onto another disk.
+#[tokio::test]
+async fn f48_a_servers_restore_is_no_evidence_for_one_of_its_disks_backups() {
+    // Without block storage, which would tell the disks apart.
+    let routes = r#"
+[[upstreams]]
+name = "cbr"
+generation = "cbr-v3"
+endpoint = "{clouds}"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+send_seconds = 1
+[[routes]]
+match = { target = ["volume"] }
+upstream = "vbs"
+[[routes]]
+upstream = "cbr"
+"#;
+    let settings = patient().set("follow.grace_seconds", "1").set("follow.unknown_seconds", "4");
+    let world = World::with(settings.routes(routes)).await;
+    world.behave(json!({"restore_seconds": 3})).await;
+    let disk = json!({
+        "project_id": ids::PROJECT,
+        "source": {"backup_id": ids::DATA.0},
+        "target": {"type": "volume", "volume_id": ids::FREE.1},
+    });
+    let post = json!({"method": "POST", "path": "*/cloudbackups/*"});
+    world.faults(json!([{"match": post, "stall": true, "applied": false}])).await;
+    let lost = async { id(&world.submit(&disk).await.json()) };
+    let server = async {
+        world.until_sent(1).await;
+        id(&world.submit(&requests::cbr_server()).await.json())
+    };
+    let (lost, server) = tokio::join!(lost, server);
+    world.until_status(&server, "succeeded").await;
+    let restore = world
+        .until(&lost, |restore| restore["needs_operator"] == true || restore["finished_at"].is_string())
+        .await;
+    assert_eq!(
+        (&restore["status"], &restore["needs_operator"]),
+        (&json!("unknown"), &json!(true)),
+        "{restore}"
+    );
+    let history = world.history(&lost).await;
+    assert!(!history.contains(&"started".to_owned()), "{history:?}");
+    world.end().await;
+}
+
+/// F50: an answer with a wrong `Date` widens no search for evidence: a task of the day before yesterday stays nobody's.
+#[tokio::test]
+async fn f50_a_wrong_date_makes_no_old_task_ours() {
+    for date in
+        ["Thu, 01 Jan 1970 00:00:00 GMT", "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"]
+    {
+        for baseline in [true, false] {
+            let settings =
+                with_baseline(baseline).set("follow.settle_seconds", "1").set("follow.grace_seconds", "1");
+            let world = World::with(settings).await;
+            world.behave(json!({"restore_seconds": 1})).await;
+            // Somebody's restore at the console, three days ago.
+            let before = console(&world).await;
+            assert_eq!(before.status, 202, "{}", before.text());
+            world.advance(3 * 24 * 3_600).await;
+            let clock = json!({"match": {"method": "POST", "path": CBR_RESTORE},
+                "answer": {"status": 202, "body_raw": "", "headers": {"date": date}}, "applied": false});
+            world.faults(json!([clock])).await;
+            let submitted = world.submit(&requests::cbr_server()).await;
+            assert_eq!(submitted.status, 202, "{}", submitted.text());
+            let id = id(&submitted.json());
+            until_read_again(&world, "/operation-logs", 3).await;
+            let restore = world.get(&format!("/api/v1/restores/{id}")).await.json();
+            assert_ne!(restore["status"], "succeeded", "{date}: {restore}");
+            assert!(restore["upstream"]["handle"].is_null(), "{date}: {restore}");
+            world.end().await;
+        }
+    }
+}

@@ -360,3 +360,133 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
     assert!(since("rgk_ours").await.is_null() && since("rgk_all").await.is_string());
     world.end().await;
 }
+
+/// A disk that was taken by VBS, after which every path of the cloud answers as if it had never been there.
+async fn cut_off(answer: Value) -> (World, String) {
+    let routes = hasty().ways("[[routes]]\nupstream = \"vbs\"\noverdue_seconds = 1\n");
+    let world = World::with(routes).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let id = id(&world.submit(&requests::free_disk()).await.json());
+    world.until_status(&id, "running").await;
+    world.faults(json!([{"match": {"method": "GET", "path": "*"}, "answer": answer, "times": 0}])).await;
+    (world, id)
+}
+
+/// F47: it runs, and what would show its end is there no more, or says nothing: in the end it is an operator's, however it
+/// cannot be read, and its target is free afterwards.
+#[tokio::test]
+async fn f47_a_running_restore_that_cannot_be_read_is_an_operators_in_the_end() {
+    let error = |code: &str| json!({"error_code": code, "error_msg": "no"});
+    for answer in [
+        json!({"status": 404, "body": error("APIGW.0101")}),
+        json!({"status": 403, "body": error("APIGW.0302")}),
+        json!({"status": 401, "body": error("APIGW.0301")}),
+        json!({"status": 503, "body_raw": "<html>"}),
+        json!({"status": 200, "body_raw": "<html>"}),
+        json!({"status": 200, "body": {"status": "SOMETHING_NEW", "job_id": "x"}}),
+    ] {
+        let (world, id) = cut_off(answer.clone()).await;
+        let restore = world.until(&id, |restore| restore["needs_operator"] == true).await;
+        assert!(
+            ["running", "unknown"].contains(&restore["status"].as_str().unwrap_or_default()),
+            "{restore}"
+        );
+        let said = json!({"as": "failed", "by": "ada", "reason": "the disk is half overwritten"});
+        let ended = world.decide(&format!("/restores/{id}/resolution"), &said).await;
+        assert_eq!(
+            (ended.status, &ended.json()["status"]),
+            (200, &json!("failed")),
+            "{answer}: {}",
+            ended.text()
+        );
+        assert_eq!(ended.json()["error"]["effect"], "done");
+        let key = [("idempotency-key", "another")];
+        let other = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
+        assert_ne!(other.json()["code"], "target_busy", "{}", other.text());
+        world.end().await;
+    }
+}
+
+/// F47: an operator who has looked need not wait until the gateway asks, and the history says so.
+#[tokio::test]
+async fn f47_an_operator_may_decide_early_and_that_is_recorded() {
+    let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"vbs\"\n")).await;
+    world.behave(json!({"restore_seconds": 600})).await;
+    let id = id(&world.submit(&requests::free_disk()).await.json());
+    world.until_status(&id, "running").await;
+    let path = format!("/restores/{id}/resolution");
+    let mut said = json!({"as": "applied", "by": "ada", "reason": "the disk is as the backup has it"});
+    let refused = world.decide(&path, &said).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (409, &json!("not_resolvable")),
+        "{}",
+        refused.text()
+    );
+    said["override"] = json!(true);
+    let ended = world.decide(&path, &said).await;
+    assert_eq!((ended.status, &ended.json()["status"]), (200, &json!("succeeded")), "{}", ended.text());
+    let events = world.get(&format!("/api/v1/restores/{id}/events")).await.json();
+    let last = events["events"].as_array().and_then(|events| events.last()).cloned().expect("an event");
+    assert_eq!(
+        (&last["event"], &last["outcome"], &last["early"]),
+        (&json!("resolved"), &json!("applied"), &json!(true))
+    );
+    // What was not sent is called off, and not decided.
+    let again = world.decide(&path, &said).await;
+    assert_eq!((again.status, &again.json()["code"]), (409, &json!("not_resolvable")));
+    world.end().await;
+}
+
+/// An operator is asked, and reads go on: absence that becomes proof later ends the restore by itself.
+#[tokio::test]
+async fn reads_go_on_after_an_operator_was_asked() {
+    let settings = Settings::default()
+        .set("follow.settle_seconds", "4")
+        .set("follow.grace_seconds", "1")
+        .set("follow.unknown_seconds", "1")
+        .each_upstream("send_seconds = 1");
+    let world = World::with(settings).await;
+    let post = json!({"method": "POST", "path": "*/restore"});
+    world.faults(json!([{"match": post, "stall": true, "applied": false}])).await;
+    let id = id(&world.submit(&requests::cbr_server()).await.json());
+    world.until(&id, |restore| restore["needs_operator"] == true).await;
+    world.until_status(&id, "not_applied").await;
+    world.end().await;
+}
+
+/// After a restart nobody has a token: what is missing is said before anybody is asked to decide, and a read with a token
+/// settles the restore at once.
+#[tokio::test]
+async fn a_restore_without_a_token_asks_for_one_before_it_asks_for_a_decision() {
+    let mut world = World::serve(hasty()).await;
+    let post = json!({"method": "POST", "path": "*/restore"});
+    world.faults(json!([{"match": post, "answer": {"status": 504, "body_raw": ""}, "applied": true}])).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let id = id(&world.submit(&requests::cbr_server()).await.json());
+    let (_, _, folder) = world.ended_by("KILL").await;
+    world.again_in(folder).await;
+    let glance = async || {
+        let url = world.url(&format!("/api/v1/restores/{id}"));
+        world.http.send(Method::GET, &url, &[], "").await.json()
+    };
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let restore = loop {
+        let restore = glance().await;
+        if restore["needs_operator"] == true || restore["status"] == "succeeded" {
+            break restore;
+        }
+        assert!(tokio::time::Instant::now() < end, "{restore}");
+        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+    };
+    assert_eq!(restore["awaiting_credential"], true, "{restore}");
+    let list = world.admin(&format!("/restores/{id}/events")).await.json();
+    let asks =
+        list["events"].as_array().into_iter().flatten().find(|event| event["event"] == "needs_operator");
+    let asks = asks.expect("an operator was asked");
+    assert!(asks["reason"].as_str().is_some_and(|reason| reason.contains("token")), "{asks}");
+    assert_ne!(asks["evidence"]["detail"], "reads have not settled it", "none was made");
+    world.until_status(&id, "succeeded").await;
+    assert_eq!(world.applied().await.len(), 1);
+    world.end().await;
+}

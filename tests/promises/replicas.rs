@@ -485,3 +485,104 @@ async fn a_replica_that_dies_under_load_takes_nothing_with_it() {
         world.end().await;
     }
 }
+
+/// F44: a replica stops while the first disk of a server is on the wire, another one takes the restore over, an operator
+/// ends it, and somebody restores the second disk by hand. The first replica wakes and sends nothing more.
+#[tokio::test]
+async fn f44_a_replica_that_wakes_after_the_end_sends_no_further_disk() {
+    const VBS: &str = r#"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+send_seconds = 8
+[[routes]]
+upstream = "vbs"
+fan_out = true
+"#;
+    let postgres = Postgres::start();
+    let world = World::serve(shared(&postgres).routes(VBS)).await;
+    crate::doors_disk_by_disk::detach(&world).await;
+    let other = world.another().await;
+    world.faults(json!([{"match": {"method": "POST", "path": "*/restore"}, "delay_ms": 1500}])).await;
+    let request = requests::cbr_server();
+    let (api, http) = (world.gateway.api(), world.http.clone());
+    let submitted = tokio::spawn(async move { try_submit(&http, api, &request, &[]).await });
+    world.until_sent(1).await;
+    world.process().signal("STOP").await;
+    let url = format!("http://{}/api/v1/restores", other.api);
+    let end = Instant::now() + DEADLINE;
+    let id = loop {
+        let list = world.http.send(Method::GET, &url, &[], "").await.json();
+        if list["restores"][0]["status"] == "unknown" {
+            break id(&list["restores"][0]);
+        }
+        assert!(Instant::now() < end, "it is never taken over: {list}");
+        tokio::time::sleep(LOOK).await;
+    };
+    let said = json!({"as": "applied", "by": "ada", "reason": "looked at the first disk", "override": true});
+    let path = format!("http://{}/restores/{id}/resolution", other.admin);
+    let headers = [("content-type", "application/json")];
+    let ended = world.http.send(Method::POST, &path, &headers, said.to_string()).await;
+    assert_eq!((ended.status, &ended.json()["status"]), (200, &json!("failed")), "{}", ended.text());
+    let by_hand = json!({
+        "project_id": ids::PROJECT,
+        "source": {"backup_id": ids::DATA.0},
+        "target": {"type": "volume", "volume_id": ids::DATA.1},
+    });
+    let second = submit(&world, other.api, &by_hand, &[]).await;
+    assert_eq!(second.status, 202, "{}", second.text());
+    until(&world, other.api, &self::id(&second.json()), |restore| restore["status"] == "succeeded").await;
+
+    world.process().signal("CONT").await;
+    let _answer = submitted.await.expect("a task");
+    // It is awake, and hears that the restore has ended.
+    until(&world, world.gateway.api(), &id, |restore| restore["status"] == "failed").await;
+    let kept = ask(&world, other.api, Method::GET, &format!("/api/v1/restores/{id}"), &[]).await.json();
+    assert_eq!(restore_tests::words(&kept["steps"], "status"), ["succeeded", "not_sent"]);
+    let applied = world.applied().await;
+    let onto = |disk: &str| applied.iter().filter(|restore| restore["target"]["id"] == disk).count();
+    assert_eq!((onto(ids::SYSTEM.1), onto(ids::DATA.1)), (1, 1), "{applied:?}");
+    assert_eq!(world.sent().await.len(), 2);
+    stop(other).await;
+    world.end().await;
+}
+
+/// F45: recovery mode begins at another replica between two disks: nothing is sent until an operator confirms, and then
+/// the restore goes on.
+#[tokio::test]
+async fn f45_recovery_mode_between_two_disks_holds_the_second_back() {
+    const VBS: &str = r#"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+volumes_endpoint = "{clouds}/evs"
+[[routes]]
+upstream = "vbs"
+fan_out = true
+"#;
+    let postgres = Postgres::start();
+    let settings = shared(&postgres).routes(VBS);
+    let world = World::serve(settings).await;
+    crate::doors_disk_by_disk::detach(&world).await;
+    world.behave(json!({"restore_seconds": 4})).await;
+    let submitted = world.submit(&requests::cbr_server()).await.json();
+    let id = id(&submitted);
+    world.until_sent(1).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let recovery = [("RESTORE_GATEWAY_RECOVERY", "true")];
+    let other = Process::try_serve_in(folder, &world.toml, &recovery).await.map_err(|(_, log)| log);
+    let other = other.expect("it comes up");
+    let waits =
+        |restore: &Value| restore_tests::words(&restore["steps"], "status") == ["succeeded", "waiting"];
+    until(&world, other.api, &id, waits).await;
+    assert_eq!(world.sent().await.len(), 1);
+    let said = json!({"by": "ada", "reason": "looked at the disks"});
+    assert_eq!(world.decide("/recovery/confirmation", &said).await.status, 200);
+    until(&world, other.api, &id, |restore| restore["status"] == "succeeded").await;
+    assert_eq!(world.applied().await.len(), 2);
+    stop(other).await;
+    world.end().await;
+}

@@ -174,7 +174,8 @@ impl Engine {
             return Ok(Round::Again(self.interval(&entry)));
         }
         let gone = self.rules().routes.pinned(&entry).is_none();
-        let waits = !gone && self.access(&entry, None).is_none();
+        let brought = self.live().get(&entry.intent.id).is_some_and(|live| live.sender.is_some());
+        let waits = !gone && !brought && self.access(&entry, None).is_none();
         let reason = match (gone, waits) {
             (true, _) => no_longer_named(entry.state.route(&entry.intent)),
             (_, true) => "no credential to send the next disk with".to_owned(),
