@@ -33,7 +33,7 @@ impl Access {
             Self::Held(token) => token.clone(),
             Self::Token(token) => Some(token.clone()),
         };
-        With { token, journal: None, trace }
+        With { token, trace, ..With::default() }
     }
 
     /// Whether it comes back by itself when it was refused.
