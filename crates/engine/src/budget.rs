@@ -1,10 +1,11 @@
 //! How often one upstream is read. A bucket that fills evenly, so that no minute sees more reads
 //! than the settings allow. An upstream that asks for time gets it.
 //!
-//! What restores need comes first: sends are made whatever is left and count all the same; polls and
-//! the reads before a send take turns. However much is sent, half of the rate is theirs. Questions
-//! that change nothing (checks, reads that are passed on) get what is left, and those who ask take
-//! turns, so that nobody's questions hold up another one's.
+//! What restores need comes first: sends are made whatever is left and count all the same, and so are
+//! the reads before a send until a minute's worth is owed. Then these take turns among callers and
+//! with polls. However much is owed, half of the rate is theirs. Questions that change nothing
+//! (checks, reads that are passed on) get what is left, and those who ask take turns, so that
+//! nobody's questions hold up another one's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -235,9 +236,23 @@ impl Budget {
             Behalf::Question(_) => PATIENCE.0,
             Behalf::Poll | Behalf::Restore(_) => PATIENCE.1,
         };
+        if matches!(behalf, Behalf::Restore(_)) && self.owe() {
+            return true;
+        }
         // Nobody is kept waiting for a turn that does not come in time.
         let hopeless = matches!(behalf, Behalf::Question(_)) && self.quiet() > patience;
         !hopeless && tokio::time::timeout(patience, self.queue_for(behalf)).await.is_ok()
+    }
+
+    /// Counts a read before a send that is made at once, unless a minute's worth is owed already or others wait.
+    fn owe(&self) -> bool {
+        let mut state = self.state();
+        let Some(rate) = state.rate else { return true };
+        let may = state.queue.restores.first().is_none() && state.left - 1.0 > rate.least;
+        if may {
+            state.left -= 1.0;
+        }
+        may
     }
 
     async fn queue_for(&self, behalf: &Behalf) {
@@ -449,6 +464,22 @@ mod tests {
             assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
             many.iter().for_each(tokio::task::JoinHandle::abort);
         }
+    }
+
+    /// Many restores at once are sent at once; more than a minute's worth wait their turn.
+    #[tokio::test(start_paused = true)]
+    async fn reads_before_a_send_wait_once_a_minutes_worth_is_owed() {
+        let budget = Budget::per_minute(600);
+        let one = Behalf::Restore("one".into());
+        let begun = Instant::now();
+        for _ in 0..500 {
+            assert!(budget.turn(&one).await);
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        for _ in 0..200 {
+            assert!(budget.turn(&one).await);
+        }
+        assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
