@@ -34,6 +34,7 @@ mod doors_refused;
 mod doors_truth;
 mod doors_usage;
 mod evidence;
+mod fairness;
 mod faults;
 mod first_minutes;
 mod floods;

@@ -30,7 +30,7 @@ impl Access {
     /// For a call that is made with it.
     pub(crate) fn with(&self, trace: Option<TraceContext>) -> With {
         // An upstream with a credential never shows the token of a caller.
-        With { token: self.token(), journal: None, trace }
+        With { token: self.token(), trace, ..With::default() }
     }
 
     /// The token that a caller brought, if there is one.

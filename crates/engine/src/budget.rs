@@ -1,11 +1,19 @@
 //! How often one upstream is read. A bucket that fills evenly, so that no minute sees more reads
-//! than the settings allow; calls that belong to a send are made whatever is left and count all the
-//! same, so that sends come first and the total still holds. An upstream that asks for time gets it.
+//! than the settings allow. An upstream that asks for time gets it.
+//!
+//! What restores need comes first: sends are made whatever is left and count all the same, and so are
+//! the reads before a send until a minute's worth is owed. Then these take turns among callers and
+//! with polls. However much is owed, half of the rate is theirs. Questions that change nothing
+//! (checks, reads that are passed on) get what is left, and those who ask take turns, so that
+//! nobody's questions hold up another one's.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use restore_generations::Reply;
+use restore_upstream::Behalf;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Seconds that are waited where an upstream throttles and does not say for how long.
@@ -13,10 +21,114 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The longest wait that an upstream can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
+/// How long a question waits for its turn, and a read before a send.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
 /// The reads of one upstream.
 #[derive(Debug)]
 pub(crate) struct Budget {
     state: Mutex<Tokens>,
+    /// Somebody's turn may have come.
+    changed: Notify,
+}
+
+/// Those who wait, by caller, and whose turn it is.
+#[derive(Debug, Default)]
+struct Turns {
+    order: VecDeque<Arc<str>>,
+    tickets: HashMap<Arc<str>, VecDeque<u64>>,
+}
+
+impl Turns {
+    fn push(&mut self, caller: &Arc<str>, ticket: u64) {
+        let own = self.tickets.entry(Arc::clone(caller)).or_default();
+        if own.is_empty() {
+            self.order.push_back(Arc::clone(caller));
+        }
+        own.push_back(ticket);
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.tickets.get(self.order.front()?)?.front().copied()
+    }
+
+    /// Takes a ticket out; the turn of a caller that was served goes to the next one.
+    fn remove(&mut self, caller: &Arc<str>, ticket: u64, served: bool) {
+        let Some(own) = self.tickets.get_mut(caller) else { return };
+        own.retain(|other| *other != ticket);
+        let is_empty = own.is_empty();
+        if is_empty {
+            self.tickets.remove(caller);
+        }
+        if is_empty || served {
+            self.order.retain(|other| other != caller);
+        }
+        if served && !is_empty {
+            self.order.push_back(Arc::clone(caller));
+        }
+    }
+}
+
+/// All who wait for a read.
+#[derive(Debug, Default)]
+struct Queue {
+    tickets: u64,
+    polls: VecDeque<u64>,
+    restores: Turns,
+    questions: Turns,
+    /// Whether the last of the two kinds that restores need was a poll.
+    polled: bool,
+}
+
+impl Queue {
+    fn push(&mut self, behalf: &Behalf) -> u64 {
+        self.tickets += 1;
+        match behalf {
+            Behalf::Poll => self.polls.push_back(self.tickets),
+            Behalf::Restore(caller) => self.restores.push(caller, self.tickets),
+            Behalf::Question(caller) => self.questions.push(caller, self.tickets),
+        }
+        self.tickets
+    }
+
+    fn remove(&mut self, behalf: &Behalf, ticket: u64, served: bool) {
+        match behalf {
+            Behalf::Poll => self.polls.retain(|other| *other != ticket),
+            Behalf::Restore(caller) => self.restores.remove(caller, ticket, served),
+            Behalf::Question(caller) => self.questions.remove(caller, ticket, served),
+        }
+    }
+
+    /// Whose turn it is among what restores need; polls wait while the upstream wants quiet.
+    fn needed(&self, quiet: bool) -> Option<u64> {
+        let poll = self.polls.front().copied().filter(|_| !quiet);
+        match (poll, self.restores.first()) {
+            (Some(poll), Some(restore)) => Some(if self.polled { restore } else { poll }),
+            (poll, restore) => poll.or(restore),
+        }
+    }
+}
+
+/// A place in the queue, which is left when it is dropped.
+struct Ticket<'a> {
+    budget: &'a Budget,
+    behalf: &'a Behalf,
+    number: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.budget.state().queue.remove(self.behalf, self.number, false);
+        self.budget.changed.notify_waiters();
+    }
+}
+
+/// Why it is not one's turn.
+enum NotYet {
+    /// In so long there may be a read.
+    Wait(Duration),
+    /// Others come first.
+    Others,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +149,11 @@ impl Rate {
         let per_second = (calls - most).max(calls / 2.0) / 60.0;
         (per_minute > 0).then(|| Self { per_second, most, least: (most - calls).min(0.0) })
     }
+
+    /// The most that is kept for restores.
+    fn reserve(self) -> f64 {
+        (self.most / 2.0).max(1.0)
+    }
 }
 
 #[derive(Debug)]
@@ -48,7 +165,10 @@ struct Tokens {
     rate: Option<Rate>,
     /// Below zero after sends.
     left: f64,
+    /// What restores may read although nothing is left: half of the rate is theirs.
+    reserve: f64,
     at: Instant,
+    queue: Queue,
     /// The upstream has asked for quiet until then.
     quiet_until: Option<Instant>,
 }
@@ -59,8 +179,10 @@ impl Budget {
         let rate = Rate::of(calls, 1);
         let left = rate.map_or(0.0, |rate| rate.most);
         let at = Instant::now();
-        let tokens = Tokens { per_minute: calls, processes: 1, rate, left, at, quiet_until: None };
-        Self { state: Mutex::new(tokens) }
+        let reserve = rate.map_or(0.0, Rate::reserve);
+        let (queue, quiet_until) = (Queue::default(), None);
+        let tokens = Tokens { per_minute: calls, processes: 1, rate, left, reserve, at, queue, quiet_until };
+        Self { state: Mutex::new(tokens), changed: Notify::new() }
     }
 
     /// Shares the limit among so many processes that read the same upstream.
@@ -83,6 +205,7 @@ impl Budget {
         if let Some(rate) = state.rate {
             let flown = now.duration_since(state.at).as_secs_f64() * rate.per_second;
             state.left = (state.left + flown).min(rate.most);
+            state.reserve = (state.reserve + flown / 2.0).min(rate.reserve());
         }
         state.at = now;
         state
@@ -102,31 +225,87 @@ impl Budget {
         state.left = (state.left + 1.0).min(most);
     }
 
-    /// Takes the right to one read, if there is one now.
-    pub(crate) fn try_take(&self) -> bool {
-        self.missing().is_none()
-    }
-
-    /// Waits for the right to one read.
+    /// Waits for the right to one poll.
     pub(crate) async fn take(&self) {
-        while let Some(wait) = self.missing() {
-            tokio::time::sleep(wait).await;
+        self.queue_for(&Behalf::Poll).await;
+    }
+
+    /// Waits for the right to one read on this behalf; whether it came in time.
+    pub(crate) async fn turn(&self, behalf: &Behalf) -> bool {
+        let patience = match behalf {
+            Behalf::Question(_) => PATIENCE.0,
+            Behalf::Poll | Behalf::Restore(_) => PATIENCE.1,
+        };
+        if matches!(behalf, Behalf::Restore(_)) && self.owe() {
+            return true;
+        }
+        // Nobody is kept waiting for a turn that does not come in time.
+        let hopeless = matches!(behalf, Behalf::Question(_)) && self.quiet() > patience;
+        !hopeless && tokio::time::timeout(patience, self.queue_for(behalf)).await.is_ok()
+    }
+
+    /// Counts a read before a send that is made at once, unless a minute's worth is owed already or others wait.
+    fn owe(&self) -> bool {
+        let mut state = self.state();
+        let Some(rate) = state.rate else { return true };
+        let may = state.queue.restores.first().is_none() && state.left - 1.0 > rate.least;
+        if may {
+            state.left -= 1.0;
+        }
+        may
+    }
+
+    async fn queue_for(&self, behalf: &Behalf) {
+        let number = self.state().queue.push(behalf);
+        let ticket = Ticket { budget: self, behalf, number };
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.serve(&ticket) {
+                Ok(()) => break,
+                Err(NotYet::Others) => changed.await,
+                Err(NotYet::Wait(wait)) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep(wait) => {}
+                },
+            }
         }
     }
 
-    /// Takes one, or says how long there will be none.
-    fn missing(&self) -> Option<Duration> {
+    /// Takes one read for a ticket whose turn it is.
+    fn serve(&self, ticket: &Ticket<'_>) -> Result<(), NotYet> {
         let mut state = self.state();
-        if let Some(until) = state.quiet_until.filter(|until| *until > state.at) {
-            return Some(until - state.at);
+        let quiet = state.quiet_until.map(|until| until.saturating_duration_since(state.at));
+        let quiet = quiet.filter(|quiet| !quiet.is_zero());
+        let is_question = matches!(ticket.behalf, Behalf::Question(_));
+        if let Some(quiet) = quiet.filter(|_| !matches!(ticket.behalf, Behalf::Restore(_))) {
+            return Err(NotYet::Wait(quiet));
         }
-        let rate = state.rate?;
-        if state.left >= 1.0 {
-            state.left -= 1.0;
-            return None;
+        let needed = state.queue.needed(quiet.is_some());
+        let next = if is_question { state.queue.questions.first() } else { needed };
+        if next != Some(ticket.number) || (is_question && needed.is_some()) {
+            return Err(NotYet::Others);
         }
-        // A little more, so that rounding never lets it come back for a fraction.
-        Some(Duration::from_secs_f64((1.0 - state.left) / rate.per_second) + Duration::from_millis(1))
+        if let Some(rate) = state.rate {
+            let reserve = if is_question { 0.0 } else { state.reserve };
+            if state.left < 1.0 && reserve < 1.0 {
+                // A little more, so that rounding never lets it come back for a fraction.
+                let until = |missing: f64, per_second: f64| {
+                    Duration::from_secs_f64(missing / per_second) + Duration::from_millis(1)
+                };
+                let wait = until(1.0 - state.left, rate.per_second);
+                let sooner = until(1.0 - reserve, rate.per_second / 2.0);
+                return Err(NotYet::Wait(if is_question { wait } else { wait.min(sooner) }));
+            }
+            state.left = (state.left - 1.0).max(rate.least);
+            if !is_question {
+                state.reserve = (state.reserve - 1.0).max(0.0);
+                state.queue.polled = *ticket.behalf == Behalf::Poll;
+            }
+        }
+        state.queue.remove(ticket.behalf, ticket.number, true);
+        Ok(())
     }
 
     /// How long the upstream has asked to be left alone, from now on; zero where it has not.
@@ -195,17 +374,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn several_processes_share_one_limit() {
-        let [one, other] = [(); 2].map(|()| Budget::per_minute(120));
-        for budget in [&one, &other] {
+        let both = [(); 2].map(|()| Arc::new(Budget::per_minute(120)));
+        let end = Instant::now() + Duration::from_secs(60);
+        let taken = both.each_ref().map(|budget| {
             budget.share_among(2);
+            let budget = Arc::clone(budget);
+            tokio::spawn(async move {
+                let mut taken = 0;
+                while tokio::time::timeout_at(end, budget.take()).await.is_ok() {
+                    taken += 1;
+                }
+                taken
+            })
+        });
+        let mut all = 0;
+        for taken in taken {
+            all += taken.await.unwrap();
         }
-        let begun = Instant::now();
-        let mut taken = 0;
-        while begun.elapsed() < Duration::from_secs(60) {
-            taken += u32::from(one.try_take()) + u32::from(other.try_take());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!((100..=122).contains(&taken), "{taken}");
+        assert!((100..=122).contains(&all), "{all}");
+    }
+
+    fn question(caller: &str) -> Behalf {
+        Behalf::Question(caller.into())
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,22 +405,102 @@ mod tests {
             budget.spend();
         }
         let before = Instant::now();
-        budget.take().await;
+        budget.queue_for(&question("a")).await;
         assert!(before.elapsed() >= Duration::from_secs(29), "{:?}", before.elapsed());
         let free = Budget::per_minute(0);
         for _ in 0..10_000 {
-            assert!(free.try_take());
+            free.take().await;
+        }
+        assert!(before.elapsed() < Duration::from_secs(40));
+    }
+
+    /// F52: half of the rate is for what restores need, however much is sent or asked.
+    #[tokio::test(start_paused = true)]
+    async fn f52_polls_and_reads_before_a_send_keep_their_half() {
+        let budget = Arc::new(Budget::per_minute(600));
+        let greedy: Vec<_> = (0..200)
+            .map(|_| {
+                let budget = Arc::clone(&budget);
+                tokio::spawn(async move {
+                    loop {
+                        let asked = budget.turn(&question("greedy")).await;
+                        budget.spend();
+                        if !asked {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let other = Behalf::Restore("other".into());
+        for behalf in [&Behalf::Poll, &other] {
+            let begun = Instant::now();
+            for _ in 0..100 {
+                budget.queue_for(behalf).await;
+            }
+            assert!(begun.elapsed() <= Duration::from_secs(26), "{behalf:?}: {:?}", begun.elapsed());
+        }
+        greedy.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// F52: those who ask take turns.
+    #[tokio::test(start_paused = true)]
+    async fn f52_one_who_asks_much_holds_up_nobody_who_asks_little() {
+        for [greedy, other] in [
+            [question("greedy"), question("other")],
+            [Behalf::Restore("greedy".into()), Behalf::Restore("other".into())],
+        ] {
+            let budget = Arc::new(Budget::per_minute(60));
+            let many: Vec<_> = (0..100)
+                .map(|_| {
+                    let (budget, greedy) = (Arc::clone(&budget), greedy.clone());
+                    tokio::spawn(async move { budget.queue_for(&greedy).await })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let begun = Instant::now();
+            budget.queue_for(&other).await;
+            assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
+            many.iter().for_each(tokio::task::JoinHandle::abort);
         }
     }
 
+    /// Many restores at once are sent at once; more than a minute's worth wait their turn.
     #[tokio::test(start_paused = true)]
-    async fn however_many_were_sent_reads_are_held_back_for_a_minute_at_most() {
+    async fn reads_before_a_send_wait_once_a_minutes_worth_is_owed() {
+        let budget = Budget::per_minute(600);
+        let one = Behalf::Restore("one".into());
+        let begun = Instant::now();
+        for _ in 0..500 {
+            assert!(budget.turn(&one).await);
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        for _ in 0..200 {
+            assert!(budget.turn(&one).await);
+        }
+        assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_holds_nobody_up() {
+        let budget = Budget::per_minute(1);
+        budget.take().await;
+        for _ in 0..10 {
+            assert!(!budget.turn(&question("a")).await);
+        }
+        let state = budget.state();
+        assert!(state.queue.questions.order.is_empty() && state.queue.questions.tickets.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_were_sent_questions_are_held_back_for_a_minute_at_most() {
         let budget = Budget::per_minute(60);
         for _ in 0..10_000 {
             budget.spend();
         }
         let before = Instant::now();
-        budget.take().await;
+        budget.queue_for(&question("a")).await;
         assert_eq!(before.elapsed().as_secs(), 61);
         // What was never made holds nothing back, and is not saved up either.
         for _ in 0..10 {
@@ -238,7 +508,11 @@ mod tests {
             budget.give_back();
         }
         budget.give_back();
-        assert!(budget.try_take() && !budget.try_take());
+        let before = Instant::now();
+        budget.queue_for(&question("a")).await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        budget.queue_for(&question("a")).await;
+        assert!(before.elapsed() > Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

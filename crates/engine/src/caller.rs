@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use restore_ledger::Entry;
 use restore_model::{Code, Origin, Problem, ProjectId, RestoreId, RestoreRequest};
-use restore_upstream::Token;
+use restore_upstream::{Behalf, Token};
 
 use crate::grant::Grant;
 use crate::route::Plan;
@@ -141,6 +141,11 @@ impl Caller {
     /// The name that a request of this caller is kept under.
     pub(crate) fn account(&self, request: &RestoreRequest) -> String {
         self.name().unwrap_or(request.project_id.as_str()).to_owned()
+    }
+
+    /// On whose behalf its questions about a project are asked.
+    pub(crate) fn asks_of(&self, project: &ProjectId) -> Behalf {
+        Behalf::Question(self.name().unwrap_or(project.as_str()).into())
     }
 
     /// Whether it may do this; `upstream` is left out where no route takes the request, and then only who

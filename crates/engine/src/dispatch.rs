@@ -13,7 +13,7 @@ use restore_ledger::{Entry, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength, Timestamp,
 };
-use restore_upstream::{Fault, FaultKind, Journal, TraceContext, With};
+use restore_upstream::{Behalf, Fault, FaultKind, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -174,7 +174,9 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
         let mut request = entry.state.request(&entry.intent).into_owned();
-        let with = access.with(trace.clone());
+        // The reads before the send take turns among callers.
+        let behalf = Behalf::Restore(entry.intent.caller.as_str().into());
+        let with = With { behalf, ..access.with(trace.clone()) };
 
         let mut entry = entry;
         let mut first: Kinds = Vec::new();

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use restore_generations::{Found, Reading, Watch};
 use restore_ledger::{Entry, LedgerError, Query};
 use restore_model::{Cause, Problem, RestoreId, RestoreRequest, State, Status, Strength};
-use restore_upstream::{Token, TraceContext};
+use restore_upstream::{Behalf, Token, TraceContext};
 use tokio::time::Instant;
 
 use crate::Engine;
@@ -35,6 +35,8 @@ const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(120);
 /// Until the ledger is asked again when it did not answer.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
+/// How long a caller waits for its turn to have a restore read.
+const TURN: Duration = Duration::from_secs(2);
 /// Operation logs of other restores that may be passed over in one round.
 const MAX_TAKEN: usize = 64;
 
@@ -285,7 +287,10 @@ impl Engine {
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
             entry.state.awaiting_credential || self.0.ledger.reserve_read(entry.intent.id, shared).await?;
-        if !free || !lane.budget.try_take() {
+        // A read that a caller asks for takes turns with those of others.
+        let asks = Behalf::Restore(entry.intent.caller.as_str().into());
+        let free = free && lane.budget.quiet().is_zero();
+        if !free || tokio::time::timeout(TURN, lane.budget.turn(&asks)).await != Ok(true) {
             return Ok(entry.clone());
         }
         self.observe(entry, access, trace, Reads::paid(&lane.budget)).await

@@ -6,7 +6,7 @@ use restore_generations::{
     door, errors, matrix,
 };
 use restore_model::{Code, Effect, Id, Origin, Problem, RestoreRequest, TargetKind};
-use restore_upstream::TraceContext;
+use restore_upstream::{TraceContext, With};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -102,7 +102,8 @@ impl Engine {
             let detail = format!("upstream {} is asked with the caller's own token", plan.upstream.name());
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
-        let with = access.with(trace.clone());
+        let behalf = caller.asks_of(&request.project_id);
+        let with = With { behalf: behalf.clone(), ..access.with(trace.clone()) };
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
         let mut checks = Vec::new();
@@ -151,7 +152,7 @@ impl Engine {
             None => None,
             Some(source) => {
                 let call = generation.read_backup(&request.project_id, &source);
-                let read = self.ask_in_turn(&plan.upstream, &call, &access, trace).await;
+                let read = self.ask_in_turn(&plan.upstream, &call, &access, behalf, trace).await;
                 read.ok().and_then(|reply| generation.backup(&reply))
             }
         };

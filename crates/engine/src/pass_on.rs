@@ -2,12 +2,11 @@
 //! and the restore that a backup or a disk is in just now.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use restore_generations::{Backup, Call, Reply, classify, errors};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
-use restore_upstream::{FaultKind, TraceContext, Upstream};
+use restore_upstream::{Behalf, FaultKind, TraceContext, Upstream, With};
 
 use crate::access::{Access, whose};
 use crate::caller::Caller;
@@ -15,8 +14,6 @@ use crate::{Engine, unavailable};
 
 /// Seconds after its end in which a restore still shows in the state of its backup and its disk.
 const RECENT: i64 = 3_600;
-/// How long a read waits for its turn at an upstream.
-const TURN: Duration = Duration::from_secs(5);
 /// Restores of a project that are looked through in one go.
 const PAGE: usize = 200;
 
@@ -45,7 +42,7 @@ impl Engine {
             let detail = format!("upstream {upstream} is asked with the caller's own token");
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
-        let ask = self.ask_in_turn(&named, call, &access, trace);
+        let ask = self.ask_in_turn(&named, call, &access, caller.asks_of(project), trace);
         self.0.passed.once(upstream, call, caller, about, ask).await
     }
 
@@ -55,17 +52,17 @@ impl Engine {
         upstream: &Arc<Upstream>,
         call: &Call,
         access: &Access,
+        behalf: Behalf,
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
         let lane = self.lane(name);
-        // Nobody is kept waiting for a turn that does not come in time.
-        if lane.budget.quiet() > TURN || tokio::time::timeout(TURN, lane.budget.take()).await.is_err() {
+        if !lane.budget.turn(&behalf).await {
             let quiet = u32::try_from(lane.budget.quiet().as_secs()).unwrap_or(u32::MAX);
             let detail = format!("upstream {name} was asked often enough for now; nothing was asked");
             return Err(Problem::new(Code::Throttled, detail).after(quiet.saturating_add(1)));
         }
-        match upstream.send(call, access.with(trace)).await {
+        match upstream.send(call, With { behalf, ..access.with(trace) }).await {
             Ok(reply) => {
                 lane.budget.heard(&reply);
                 if reply.status == 401 && access.is_held() {

@@ -23,6 +23,8 @@ const HANDFUL: usize = 256;
 const LISTEN: Duration = Duration::from_millis(250);
 /// The longest window of a key that settings can ask for.
 const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// A signature is good for so long on either side of its date, and a repetition of it is the same restore.
+const SIGNATURES: Duration = Duration::from_secs(2 * 900);
 /// Between two rounds of forgetting, and how much each step forgets.
 const TIDY: Duration = Duration::from_secs(600);
 const TIDY_STEP: usize = 500;
@@ -226,14 +228,24 @@ impl Engine {
         }
     }
 
-    async fn forget_old(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn forget_old(&self) -> Result<(), LedgerError> {
         self.forget_former().await?;
         let now = self.now();
         let ago = |age: Duration| {
             let age = self.0.jumps.reaching_back(&*self.0.clock, age);
             now.plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };
-        let restores = self.rules().policy.retention.map(ago);
+        // Nothing is forgotten that a window still answers with, whatever the retention says.
+        let windows = self.rules().routes.longest_window().max(SIGNATURES);
+        let restores = match self.rules().policy.retention {
+            None => None,
+            Some(retention) => {
+                // What ended while a restore was under way that has not ended yet may be what its evidence belongs to.
+                let under_way = self.0.ledger.unfinished().await?.oldest;
+                let before = ago(retention.max(windows));
+                Some(under_way.map_or(before, |oldest| before.min(oldest)))
+            }
+        };
         // Other replicas may have other windows, and this one had others before: no key is forgotten
         // that any settings could still honour.
         let keys = ago(self.rules().routes.longest_key_window().max(LONGEST_KEY_WINDOW));

@@ -2,7 +2,7 @@
 //! done. Preparing, following and checking differ in the question alone.
 
 use restore_generations::{Answer, Step, Unread};
-use restore_upstream::{Fault, FaultKind, Upstream, With};
+use restore_upstream::{Behalf, Fault, FaultKind, Upstream, With};
 
 use crate::budget::Budget;
 
@@ -22,7 +22,7 @@ pub(crate) struct Reads<'a> {
 }
 
 impl<'a> Reads<'a> {
-    /// Reads that are counted in this budget, and made whatever is left in it.
+    /// Reads that are counted in this budget, and wait for their turn in it.
     pub(crate) const fn counted(budget: &'a Budget) -> Self {
         Self { budget, paid: false, answers: Vec::new(), fault: None }
     }
@@ -30,6 +30,17 @@ impl<'a> Reads<'a> {
     /// The same, the first of them having been counted before.
     pub(crate) const fn paid(budget: &'a Budget) -> Self {
         Self { budget, paid: true, answers: Vec::new(), fault: None }
+    }
+
+    /// Whether one more read may be made. The further reads of a poll follow its first, which waited for its turn.
+    async fn is_granted(&self, with: &With) -> bool {
+        match &with.behalf {
+            Behalf::Poll => {
+                self.budget.spend();
+                true
+            }
+            behalf => self.budget.turn(behalf).await,
+        }
     }
 
     /// Reads until the question is answered; nothing when it does not come to an end.
@@ -47,8 +58,11 @@ impl<'a> Reads<'a> {
             if self.answers.len() == MAX_READS {
                 return None;
             }
-            if !std::mem::take(&mut self.paid) {
-                self.budget.spend();
+            if !std::mem::take(&mut self.paid) && !self.is_granted(with).await {
+                let why = "the upstream was asked often enough for now, so that it was not asked".to_owned();
+                self.fault = None;
+                self.answers.push(Err(Unread::NoAnswer(why)));
+                continue;
             }
             let answer = upstream.send(&call, with.clone()).await;
             match &answer {

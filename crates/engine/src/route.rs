@@ -287,6 +287,12 @@ impl Routes {
         })
     }
 
+    /// The longest time after its end for which any rule answers with a restore: by its key, or as an equal request.
+    pub(crate) fn longest_window(&self) -> Duration {
+        let windows = self.rules.iter().map(|route| route.key_window.max(route.duplicate_window));
+        windows.max().unwrap_or_default()
+    }
+
     /// The longest time for which any rule keeps a key after the end of its restore.
     pub(crate) fn longest_key_window(&self) -> Duration {
         self.rules.iter().map(|route| route.key_window).max().unwrap_or_default()

@@ -208,12 +208,11 @@ impl Engine {
     ) -> Result<(Entry, bool), Refusal> {
         let accepted = match self.accept(submission, plan).await? {
             Accept::Busy(holder) => {
-                // A restore that has ended without anybody looking must not block its target. The token is for where its
-                // caller sends it, and for what its caller may see.
-                let theirs = self.rules().routes.upstream_of(holder.state.route(&holder.intent));
-                let same = theirs.is_some_and(|theirs| Arc::ptr_eq(&theirs, &plan.upstream));
-                let token = submission.caller.token.clone();
-                let token = token.filter(|_| same || submission.caller.sees(&holder));
+                // A restore that has ended without anybody looking must not block its target. A token is for what its caller
+                // may see, in the project that it is for, and is neither shown nor kept for anything else.
+                let sees = submission.caller.sees(&holder)
+                    && holder.intent.request.project_id == submission.request.project_id;
+                let token = submission.caller.token.clone().filter(|_| sees);
                 let holder = Box::pin(self.refresh(holder, token, None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?

@@ -13,12 +13,16 @@ impl Witness for Nobody {
 }
 
 fn engine() -> Engine {
+    engine_that_keeps(None)
+}
+
+fn engine_that_keeps(retention: Option<Duration>) -> Engine {
     let short = Duration::from_secs(1);
     let policy = Policy {
         answer: short,
         unsent: short,
         keys_per_caller: 1,
-        retention: None,
+        retention,
         patrol: short,
         interval: None,
         status_cache: short,
@@ -104,4 +108,49 @@ async fn what_another_replica_has_ended_leaves_nothing() {
     entry.state.status = Status::NotApplied;
     engine.now_stands(&entry);
     assert!(engine.live().is_empty());
+}
+
+/// A restore of a disk of its own that began so many seconds ago, and was refused as many seconds ago where it has ended.
+async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> RestoreId {
+    let mut intent = server();
+    intent.route.steps = Vec::new();
+    let ago = |seconds: i64| engine.now().plus_seconds(-seconds);
+    intent.id = RestoreId::at(ago(began));
+    intent.created_at = ago(began);
+    intent.request.target = restore_model::Target::Volume { volume_id: disk.parse().unwrap() };
+    intent.fingerprint = intent.own_fingerprint();
+    let id = intent.id;
+    let evidence = |seconds| Evidence::new("test", Strength::Strong, ago(seconds));
+    let accepted = vec![(EventKind::Accepted, evidence(began))];
+    let events = number(0, ago(began), Cause::Caller, &"0".repeat(32), accepted);
+    let new =
+        NewEntry { intent, events, key_window_seconds: 1, duplicate_window_seconds: 1, may_keep_key: true };
+    let Ok(Accept::New(entry)) = engine.enter(new).await else { panic!("it is taken in") };
+    if let Some(ended) = ended {
+        let problem = Box::new(Problem::new(Code::BadRequest, "no"));
+        let kinds = vec![(EventKind::Rejected { problem }, evidence(ended))];
+        let events = number(entry.state.seq, ago(ended), Cause::Upstream, &"0".repeat(32), kinds);
+        engine.0.ledger.append(id, entry.state.seq, events).await.unwrap();
+    }
+    id
+}
+
+/// F43: what is forgotten changes no answer.
+#[tokio::test]
+async fn f43_nothing_is_forgotten_that_a_window_or_a_restore_still_needs() {
+    let engine = engine_that_keeps(Some(Duration::from_secs(1)));
+    let old = began(&engine, "v1", 9_000, Some(8_000)).await;
+    let signed = began(&engine, "v2", 1_700, Some(1_600)).await;
+    engine.forget_old().await.unwrap();
+    assert!(engine.0.ledger.get(old).await.unwrap().is_none());
+    assert!(engine.0.ledger.get(signed).await.unwrap().is_some(), "its signature is good");
+
+    // It ended while another one was under way that has not ended yet.
+    let engine = engine_that_keeps(Some(Duration::from_secs(1)));
+    let before = began(&engine, "v0", 19_000, Some(18_000)).await;
+    let beside = began(&engine, "v1", 9_000, Some(8_000)).await;
+    began(&engine, "v2", 8_500, None).await;
+    engine.forget_old().await.unwrap();
+    assert!(engine.0.ledger.get(before).await.unwrap().is_none());
+    assert!(engine.0.ledger.get(beside).await.unwrap().is_some(), "its task may be taken for the other's");
 }

@@ -238,7 +238,7 @@ async fn faults(clouds: &Simulator, faults: &str) {
 #[tokio::test]
 async fn a_further_attempt_that_was_written_down_unheard_was_not_made() {
     let Bench { clouds, ledger, engine } = bench().await;
-    let busy = r#"{"status": 429, "headers": {"retry-after": "0"}, "body": {}}"#;
+    let busy = r#"{"status": 429, "headers": {"retry-after": "0"}, "body": {"error_code": "APIGW.0308", "error_msg": "m"}}"#;
     faults(&clouds, &format!(r#"{{"match": {{"method": "POST"}}, "times": 1, "answer": {busy}}}"#)).await;
     ledger.unheard.store(1, Ordering::SeqCst);
     let first = engine.submit(submission()).await;

@@ -200,7 +200,10 @@ impl Gateway {
             .map_err(|unfit| StartError::Setup(unfit.into()))?;
         let now = start.clock.now();
         let system = match settings.ledger.url {
-            LedgerUrl::Memory => "memory",
+            LedgerUrl::Memory => {
+                tracing::warn!("a new, empty ledger was made in memory: it ends with this process");
+                "memory"
+            }
             LedgerUrl::Sqlite(_) => "sqlite",
             LedgerUrl::Postgres(_) => "postgresql",
         };

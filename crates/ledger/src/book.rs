@@ -35,6 +35,9 @@ impl Coming {
     }
 }
 
+/// Restores that are passed over when one is sought to be forgotten.
+const PASSED_OVER: usize = 64;
+
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     /// Boxed: a tree that moves its rows about should move pointers.
@@ -340,12 +343,39 @@ impl Book {
 
     /// Forgets the longest ended beyond so many.
     pub(crate) fn forget_beyond(&mut self, capacity: usize) -> Forgotten {
+        self.forget_beyond_if(capacity, |_, _| true)
+    }
+
+    /// The same, of those alone that `may` be forgotten; it is told whether the restore is what its key stands for. Of those
+    /// that may not, a few are passed over, so that no call looks at all of them.
+    pub(crate) fn forget_beyond_if(
+        &mut self,
+        capacity: usize,
+        may: impl Fn(&State, bool) -> bool,
+    ) -> Forgotten {
         let mut forgotten = Forgotten::default();
-        while self.finished.len() > capacity {
-            let Some(id) = self.finished.pop_front() else { break };
-            self.forget(id, &mut forgotten);
+        let mut passed = 0;
+        while self.finished.len() > capacity.max(passed) && passed < PASSED_OVER {
+            let id = self.finished[passed];
+            let row = &self.rows[&id];
+            if may(&row.state, self.has_key(&row.intent)) {
+                self.finished.remove(passed);
+                self.forget(id, &mut forgotten);
+            } else {
+                passed += 1;
+            }
         }
         forgotten
+    }
+
+    /// How many restores have ended.
+    pub(crate) fn finished(&self) -> usize {
+        self.finished.len()
+    }
+
+    /// Whether a request is answered by what is there.
+    pub(crate) fn is_known(&self, new: &Coming) -> bool {
+        self.known(new).is_some()
     }
 
     /// See [`crate::Ledger::prune`].

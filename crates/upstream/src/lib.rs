@@ -149,9 +149,23 @@ pub trait Journal: Send + Sync {
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>>;
 }
 
+/// What a call is made for: one caller must not take what others need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Behalf {
+    /// A poll of a restore that was accepted.
+    #[default]
+    Poll,
+    /// A restore of this caller that is not sent yet, or its send.
+    Restore(Arc<str>),
+    /// A question of this caller that changes nothing.
+    Question(Arc<str>),
+}
+
 /// With what a call is made.
 #[derive(Clone, Default)]
 pub struct With {
+    /// What it is made for.
+    pub behalf: Behalf,
     /// The caller's token.
     pub token: Option<Token>,
     /// Where repeated sends are written down; without one nothing that restores is ever repeated.

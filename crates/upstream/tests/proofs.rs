@@ -110,7 +110,7 @@ async fn a_dead_idle_connection_proves_that_nothing_was_written() {
         let before = requests.load(Ordering::SeqCst);
         let notes = Arc::new(Notes::default());
         let with =
-            With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), trace: None };
+            With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), ..With::default() };
         match upstream.send(&restore_call(&upstream), with).await {
             Ok(reply) => {
                 assert_eq!(reply.status, 200);
@@ -133,7 +133,7 @@ async fn no_connection_is_proof_and_is_tried_three_times() {
         let upstream = upstream(&endpoint);
         let notes = Arc::new(Notes::default());
         let with =
-            With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), trace: None };
+            With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), ..With::default() };
         let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
         assert_eq!(
             (fault.kind, fault.proof),
@@ -177,7 +177,8 @@ async fn a_refused_certificate_is_proof_and_is_not_tried_again() {
         Options { ca_file: Some(file.path().into()), ..options(&format!("https://localhost:{port}")) };
     let upstream = Upstream::new(options, restore_generations::by_name("vbs-v2").unwrap()).unwrap();
     let notes = Arc::new(Notes::default());
-    let with = With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), trace: None };
+    let with =
+        With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), ..With::default() };
     let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
     assert_eq!((fault.kind, fault.proof), (FaultKind::Tls, Some(Proof::TlsFailed)), "{fault}");
     assert_eq!(fault.to_problem().code, restore_model::Code::UpstreamTls);
@@ -218,7 +219,8 @@ async fn a_closed_gate_keeps_every_byte_back_and_is_proof() {
     });
     let upstream = upstream(&format!("http://{address}"));
     let notes = Arc::new(Notes { closed: true, ..Notes::default() });
-    let with = With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), trace: None };
+    let with =
+        With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), ..With::default() };
     let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
     assert_eq!((fault.kind, fault.proof), (FaultKind::Withheld, Some(Proof::NeverWritten)), "{fault}");
     assert_eq!(fault.to_problem().code, restore_model::Code::Withheld);

@@ -284,7 +284,7 @@ mod tests {
             (400, String::new(), Heard::Refused),
             (405, String::new(), Heard::Refused),
             (410, String::new(), Heard::Refused),
-            (301, String::new(), Heard::Refused),
+            (301, String::new(), Heard::Unreadable),
             (200, "{".to_owned(), Heard::Unreadable),
             (204, String::new(), Heard::Unreadable),
             (302, String::new(), Heard::Unreadable),

@@ -15,8 +15,8 @@
 use std::sync::Arc;
 
 use restore_generations::{Backup, Call, Reply};
-use restore_model::{Code, Effect, Id, Origin, Problem, RestoreRequest};
-use restore_upstream::{Fault, FaultKind, Token, Upstream, With};
+use restore_model::{Code, Effect, Id, Origin, Problem, Proof, RestoreRequest};
+use restore_upstream::{Behalf, Fault, FaultKind, Token, Upstream, With};
 
 use crate::Engine;
 use crate::access::{Access, whose};
@@ -329,7 +329,17 @@ impl Engine {
 
     async fn read(&self, upstream: &Arc<Upstream>, call: &Call, with: &With) -> Result<Reply, Fault> {
         let lane = self.lane(upstream.name());
-        lane.budget.spend();
+        if with.behalf == Behalf::Poll {
+            lane.budget.spend();
+        } else if !lane.budget.turn(&with.behalf).await {
+            let detail = format!("upstream {} was asked often enough for now", upstream.name());
+            return Err(Fault {
+                kind: FaultKind::Overloaded,
+                proof: Some(Proof::NotConnected),
+                detail,
+                problem: None,
+            });
+        }
         match upstream.send(call, with.clone()).await {
             Ok(reply) => {
                 lane.budget.heard(&reply);

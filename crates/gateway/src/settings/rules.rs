@@ -27,6 +27,7 @@ pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_
     urls::check(tree, report);
     listeners(tree, report);
     times(tree, report);
+    retention(tree, report);
     memory(tree, report);
     upstreams(tree, report);
     references(tree, report);
@@ -100,6 +101,47 @@ fn times(tree: &Value, report: &mut Report<'_>) {
                 "the request would end before its answer: make one shorter or the other longer".to_owned();
             report.error(path, Code::Conflict, message, Some(help));
         }
+    }
+}
+
+/// A restore must be kept for as long as a window answers with it.
+fn retention(tree: &Value, report: &mut Report<'_>) {
+    const RETENTION: &str = "ledger.retention_days";
+    // For who signs, an equal request is the same one for as long as a signature is good.
+    const SIGNATURES: f64 = 1_800.0;
+    let Some(days) = tree["ledger"]["retention_days"].as_u64().filter(|days| *days > 0) else { return };
+    let mut windows: Vec<(String, f64)> = Vec::new();
+    let mut add = |path: String, seconds: &Value| {
+        windows.extend(seconds.as_f64().map(|seconds| (path, seconds)));
+    };
+    for key in ["duplicate_window_seconds", "key_window_seconds"] {
+        add(format!("submit.{key}"), &tree["submit"][key]);
+        for (index, route) in rows(tree, "routes").iter().enumerate() {
+            add(format!("routes[{index}].{key}"), &route[key]);
+        }
+    }
+    if rows(tree, "callers").iter().any(|caller| caller["kind"] == "aksk") {
+        windows.push(("callers".to_owned(), SIGNATURES));
+    }
+    windows.retain(|(path, _)| !report.is_faulty(path));
+    let Some((path, longest)) = windows.into_iter().max_by(|one, other| one.1.total_cmp(&other.1)) else {
+        return;
+    };
+    #[expect(clippy::cast_precision_loss, reason = "days are few")]
+    let kept = days as f64 * 86_400.0;
+    if kept < longest && !report.is_faulty(RETENTION) {
+        let message = format!(
+            "{days} days are shorter than `{path}`, which is {longest} s: a restore would be forgotten while the same request \
+             still means it, and sent again"
+        );
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by the bounds of windows"
+        )]
+        let least = (longest / 86_400.0).ceil() as u64;
+        let help = format!("write at least {least}, or 0 for no end, or shorten the window");
+        report.error(RETENTION, Code::Conflict, message, Some(help));
     }
 }
 

@@ -4,7 +4,8 @@
 //! One mutex around plain maps, so that every call is one short critical section without I/O; no
 //! accept, append or get ever walks over other restores. Memory is bounded: of the finished
 //! restores only the last so many are kept, and with an older one its key and its history are
-//! forgotten. An unfinished restore is never forgotten.
+//! forgotten. An unfinished restore is never forgotten, and neither is one whose window is not over:
+//! where there are a few times as many of those, new restores are refused.
 
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,9 @@ mod outbox;
 /// How many finished restores a ledger keeps unless told otherwise.
 pub const DEFAULT_CAPACITY: usize = 100_000;
 
+/// So many times as many are kept while their windows are not over.
+const WITHIN_WINDOWS: usize = 4;
+
 /// The ledger in memory.
 #[derive(Debug)]
 pub struct MemoryLedger {
@@ -40,6 +44,8 @@ struct Kept {
     feed: Feed,
     hooks: Hooks,
     recovery: Option<Recovery>,
+    /// The longest windows that a restore came with, in seconds: of keys, of equal requests.
+    windows: (u64, u64),
 }
 
 impl Default for MemoryLedger {
@@ -63,26 +69,47 @@ impl MemoryLedger {
         // What needs no lock comes first.
         let new = Coming::of(new)?;
         let kept = &mut *self.kept();
+        let (keys, equals) = kept.windows;
+        kept.windows = (keys.max(new.key_window_seconds), equals.max(new.duplicate_window_seconds));
+        let now = new.intent.created_at;
+        kept.forget_beyond(self.capacity, now);
+        if kept.book.finished() >= self.capacity.saturating_mul(WITHIN_WINDOWS).max(1)
+            && !kept.book.is_known(&new)
+        {
+            return Err(LedgerError::Unavailable(format!(
+                "the ledger in memory holds {} restores that have ended and whose windows are not over, which is all that it \
+                 keeps; a ledger on disk keeps more",
+                kept.book.finished()
+            )));
+        }
         let answer = kept.book.accept(new)?;
         if let Accept::New(entry) = &answer {
             kept.feed.tell(entry.intent.id, 1..=entry.state.seq);
-            kept.forget_beyond(self.capacity);
+            kept.forget_beyond(self.capacity, now);
         }
         Ok(answer)
     }
 
     fn append_now(&self, id: RestoreId, seen: u32, events: Vec<Event>) -> Result<Entry, LedgerError> {
         let kept = &mut *self.kept();
+        let now = events.last().map(|event| event.at);
         let entry = kept.book.append(id, seen, events)?;
         kept.feed.tell(id, seen + 1..=entry.state.seq);
-        kept.forget_beyond(self.capacity);
+        if let Some(now) = now {
+            kept.forget_beyond(self.capacity, now);
+        }
         Ok(entry)
     }
 }
 
 impl Kept {
-    fn forget_beyond(&mut self, capacity: usize) {
-        let forgotten = self.book.forget_beyond(capacity);
+    fn forget_beyond(&mut self, capacity: usize, now: Timestamp) {
+        let (keys, equals) = self.windows;
+        let forgotten = self.book.forget_beyond_if(capacity, |state, has_key| {
+            let window = if has_key { keys.max(equals) } else { equals };
+            let window = i64::try_from(window.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+            state.finished_at.is_some_and(|end| now.micros_since(end) > window)
+        });
         self.follow(&forgotten);
     }
 

@@ -56,6 +56,10 @@ pub(super) async fn enter(
     step.execute(LOCK).await.map_err(unavailable)?;
     step.execute(sqlx::raw_sql(META)).await.map_err(unavailable)?;
     let version = version(&mut step, known).await?;
+    if version == 0 {
+        // Whoever did not mean to begin with an empty ledger must see it.
+        tracing::warn!("a new, empty ledger was made");
+    }
     let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
     for (migration, oldest_reader) in todo {
         if *migration == TO_ONE_ROW {

@@ -6,7 +6,7 @@
 //! open, and before anything is written its name is looked up.
 //!
 //! The lock holds a [`Note`] of how much the file knew. A copy from yesterday that is put in its
-//! place knows less, and is told apart by that.
+//! place knows less, and is told apart by that; so is a file that is empty, or another ledger.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -25,6 +25,10 @@ pub(super) struct LedgerFile {
     identity: (u64, u64),
     /// When the file itself was last written, as it was noted last; its log is another file.
     written: i64,
+    /// Whether there was a file with content before this start.
+    found: bool,
+    /// What lay beside the file although it was missing or empty: it was there before.
+    leftovers: Vec<PathBuf>,
     /// Of `PATH.lock`, which stays where it is: a lock on a file that has lost its name keeps nobody out.
     lock: File,
 }
@@ -43,12 +47,15 @@ pub(super) struct Note {
 impl LedgerFile {
     /// Makes the file if it is missing, and holds it.
     pub(super) async fn hold(path: &Path) -> Result<Self, String> {
+        let found = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         create(path)?;
         // By whatever name it was asked for, one file has one lock.
         let path = path.canonicalize().map_err(|error| error.to_string())?;
+        // SQLite takes a log away that it finds beside an empty file: it is looked for before.
+        let leftovers = if found { Vec::new() } else { leftovers(&path) };
         let lock = lock(&path).await?;
         let identity = identity(&path).map_err(|error| error.to_string())?;
-        let mut file = Self { written: written(&path), path, identity, lock };
+        let mut file = Self { written: written(&path), path, identity, found, leftovers, lock };
         file.belongs_to_its_log()?;
         Ok(file)
     }
@@ -61,7 +68,8 @@ impl LedgerFile {
         log.push("-wal");
         let left = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         let noted = self.noted_time();
-        if left && noted.is_some_and(|noted| noted != self.written) {
+        // Beside an empty file SQLite takes the log away, and recovery mode begins.
+        if self.found && left && noted.is_some_and(|noted| noted != self.written) {
             return Err(format!(
                 "it was replaced while the log of the file before it, {}, was left beside it. Take that \
                  log and the -shm file away, and start again; the gateway then tells whether the file is an \
@@ -70,6 +78,17 @@ impl LedgerFile {
             ));
         }
         Ok(())
+    }
+
+    /// Whether there was a file with content before this start.
+    pub(super) const fn was_found(&self) -> bool {
+        self.found
+    }
+
+    /// Why a ledger must have been here before, although the file was missing or empty.
+    pub(super) fn traces(&self) -> Option<String> {
+        let names: Vec<String> = self.leftovers.iter().map(|path| path.display().to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// Whether the file itself was written since that was noted, which happens when its log is
@@ -127,6 +146,20 @@ impl LedgerFile {
         let line = format!("{ledger:>20} {opens:>20} {position:>20} {written:>20}\n");
         self.lock.write_all(line.as_bytes())
     }
+}
+
+/// What a ledger leaves beside its file: a lock with a note, a log, the index of a log. A lock without a note is of a start
+/// that came to nothing, before anything could be sent.
+fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let noted = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    let lock = Some(beside(".lock")).filter(noted);
+    let logs = ["-wal", "-shm", "-journal"].map(beside).into_iter().filter(|path| path.exists());
+    lock.into_iter().chain(logs).collect()
 }
 
 /// When a file was last written, in nanoseconds; 0 where that is not known.

@@ -139,7 +139,12 @@ impl SqliteLedger {
         }
         let mut connection = options.connect().await.map_err(unavailable)?;
         schema::migrate(&mut connection).await?;
-        let note = begin(&mut connection, file.noted()).await?;
+        let before = Before { noted: file.noted(), traces: file.traces() };
+        if !file.was_found() {
+            // Whoever did not mean to begin with an empty ledger must see it.
+            tracing::warn!(path = %file.path().display(), "a new, empty ledger was made");
+        }
+        let note = begin(&mut connection, &before).await?;
         file.note(note).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let readers = readers(reading).await?;
         let unclaimed = Mutex::new(read::unfinished(&readers).await?);
@@ -148,8 +153,49 @@ impl SqliteLedger {
     }
 }
 
-/// Counts this opening, and begins recovery mode when the file knows less than was `noted` of it.
-async fn begin(connection: &mut SqliteConnection, noted: Option<Note>) -> Result<Note, LedgerError> {
+/// What is known of the ledger that was here before.
+struct Before {
+    /// What its lock tells.
+    noted: Option<Note>,
+    /// What lay beside a file that was missing or empty.
+    traces: Option<String>,
+}
+
+impl Before {
+    /// Why the file is not the ledger that was here before, or not all of it.
+    fn doubt(&self, now: Note) -> Option<String> {
+        const MISSING: &str = "What was written since is missing: restores may have been sent that this file does not know \
+                               or holds to be unsent";
+        let other = |how: &str, noted: Note| {
+            format!(
+                "the ledger's file {how}, and the one that was here before had {} events and was opened {} times. {MISSING}",
+                noted.position, noted.opens
+            )
+        };
+        match (self.noted, &self.traces) {
+            (Some(noted), Some(_)) => Some(other("was missing or empty at the start", noted)),
+            (None, Some(traces)) => Some(format!(
+                "the ledger's file was missing or empty at the start, and traces of one that was here before lay beside it \
+                 ({traces}). {MISSING}"
+            )),
+            (Some(noted), None) if noted.ledger != now.ledger => Some(other("is another ledger", noted)),
+            (Some(noted), None) if noted.opens >= now.opens || noted.position > now.position => {
+                Some(format!(
+                    "the ledger's file is an older copy of the one that was here before: it has {} events \
+                 and was opened {} times, that one had {} and was opened {} times. {MISSING}",
+                    now.position,
+                    now.opens - 1,
+                    noted.position,
+                    noted.opens
+                ))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Counts this opening, and begins recovery mode when the file knows less than the one before it.
+async fn begin(connection: &mut SqliteConnection, before: &Before) -> Result<Note, LedgerError> {
     const COUNT: &str = "update meta set value = value + 1 where name = 'opens' returning value";
     let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
     let ledger: i64 = sqlx::query_scalar("select value from meta where name = 'ledger'")
@@ -158,17 +204,8 @@ async fn begin(connection: &mut SqliteConnection, noted: Option<Note>) -> Result
         .map_err(unavailable)?;
     let opens: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *step).await.map_err(unavailable)?;
     let position = read::last_position(&mut step).await?;
-    let newer =
-        noted.filter(|noted| noted.ledger == ledger && (noted.opens >= opens || noted.position > position));
-    if let Some(newer) = newer {
-        let reason = format!(
-            "the ledger's file is an older copy of the one that was here before: it has {position} events \
-             and was opened {} times, that one had {} and was opened {} times. What was written since is \
-             missing: restores may have been sent that this file does not know or holds to be unsent",
-            opens - 1,
-            newer.position,
-            newer.opens
-        );
+    let note = Note { ledger, opens, position };
+    if let Some(reason) = before.doubt(note) {
         tracing::error!(reason, "the ledger is in recovery mode");
         sqlx::query("insert or ignore into recovery (here, since, reason) values (1, 0, $1)")
             .bind(reason)
@@ -177,7 +214,7 @@ async fn begin(connection: &mut SqliteConnection, noted: Option<Note>) -> Result
             .map_err(unavailable)?;
     }
     step.commit().await.map_err(unavailable)?;
-    Ok(Note { ledger, opens, position })
+    Ok(note)
 }
 
 /// Looks whether there is a ledger that this program may work with, or room for one: a file is made beside it for a

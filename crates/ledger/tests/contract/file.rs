@@ -1,7 +1,7 @@
 //! What becomes of a file over the years: older schemas, older copies, readers beside the gateway,
 //! forgetting, and starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, Pruned};
 use restore_model::{EventKind, State, Timestamp};
@@ -187,13 +187,81 @@ async fn an_older_copy_begins_recovery_mode() {
     assert_eq!(ledger.recovery().await.unwrap(), None, "the operator's word holds");
     ledger.close().await;
 
-    // The one that was missed has not been here since; another ledger is not a copy at all.
+    // The one that was missed has not been here since.
     std::fs::write(&here, newer).unwrap();
     let ledger = sqlite(folder.path()).await;
     assert!(ledger.recovery().await.unwrap().is_some());
     ledger.close().await;
-    std::fs::remove_file(&here).unwrap();
+}
+
+/// F42: any trace of a ledger that was here before begins recovery mode where the file is not that ledger.
+#[tokio::test]
+async fn f42_a_file_that_is_missing_emptied_or_replaced_begins_recovery_mode() {
+    type Harm = fn(&Path, &Path);
+    let harms: [(&str, Harm); 8] = [
+        ("deleted", |here, _| std::fs::remove_file(here).unwrap()),
+        ("emptied", |here, _| std::fs::write(here, "").unwrap()),
+        ("replaced by another ledger", |here, other| assert!(std::fs::copy(other, here).unwrap() > 0)),
+        ("deleted, its log left", |here, _| {
+            std::fs::remove_file(here).unwrap();
+            std::fs::write(beside(here, "-wal"), "a log").unwrap();
+        }),
+        ("deleted with its lock, its log left", |here, _| {
+            std::fs::remove_file(here).unwrap();
+            std::fs::remove_file(beside(here, ".lock")).unwrap();
+            std::fs::write(beside(here, "-wal"), "a log").unwrap();
+        }),
+        ("deleted with its lock, the index of its log left", |here, _| {
+            std::fs::remove_file(here).unwrap();
+            std::fs::remove_file(beside(here, ".lock")).unwrap();
+            std::fs::write(beside(here, "-shm"), "an index").unwrap();
+        }),
+        ("deleted, its lock unreadable", |here, _| {
+            std::fs::remove_file(here).unwrap();
+            std::fs::write(beside(here, ".lock"), "not a note").unwrap();
+        }),
+        ("emptied, its log left", |here, _| {
+            std::fs::write(here, "").unwrap();
+            std::fs::write(beside(here, "-wal"), "a log").unwrap();
+        }),
+    ];
+    for (how, harm) in harms {
+        let (folder, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        for folder in [&folder, &elsewhere] {
+            let ledger = sqlite(folder.path()).await;
+            assert_eq!(ledger.recovery().await.unwrap(), None, "the first start of all");
+            take(&ledger, ask("ann", None, volume("v1"), 0)).await;
+            ledger.close().await;
+        }
+        harm(&folder.path().join("ledger.db"), &elsewhere.path().join("ledger.db"));
+        for _ in 0..2 {
+            let ledger = sqlite(folder.path()).await;
+            let recovery = ledger.recovery().await.unwrap();
+            let recovery = recovery.unwrap_or_else(|| panic!("{how}: no recovery mode"));
+            assert!(recovery.reason.contains("here before"), "{how}: {recovery:?}");
+            ledger.close().await;
+        }
+        let ledger = sqlite(folder.path()).await;
+        ledger.set_recovery(None).await.unwrap();
+        ledger.close().await;
+        assert_eq!(sqlite(folder.path()).await.recovery().await.unwrap(), None, "{how}: once confirmed");
+    }
+}
+
+/// F42: a start that came to nothing before a ledger was there leaves no trace that counts.
+#[tokio::test]
+async fn f42_a_first_start_that_failed_begins_no_recovery_mode() {
+    let folder = TempDir::new().unwrap();
+    let here = folder.path().join("ledger.db");
+    std::fs::write(&here, "").unwrap();
+    std::fs::write(beside(&here, ".lock"), "").unwrap();
     assert_eq!(sqlite(folder.path()).await.recovery().await.unwrap(), None);
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, Query, Unfinished};
 use restore_model::{EventKind, RestoreRequest, Status};
 
-use crate::support::{PROJECT, ask, at, event, push, server, started, succeed, take, unfinished, volume};
+use crate::support::{
+    KEY_WINDOW, PROJECT, ask, at, event, push, server, started, succeed, take, unfinished, volume,
+};
 
 crate::on_every_store!(
     lists_are_newest_first_and_paged,
@@ -162,9 +164,11 @@ async fn memory_forgets_the_oldest_finished_and_nothing_else() {
     let ledger = MemoryLedger::with_capacity(2);
     let open = take(&ledger, ask("ann", Some("k"), volume("open"), 0)).await;
     let mut ended = Vec::new();
+    // Each after the windows of the one before it.
+    let later = |n: i64| n * (KEY_WINDOW + 1);
     for n in 1..=4 {
-        let entry = take(&ledger, ask("ann", Some(&format!("k{n}")), volume("v"), n)).await;
-        ended.push(succeed(&ledger, &entry, n).await);
+        let entry = take(&ledger, ask("ann", Some(&format!("k{n}")), volume("v"), later(n))).await;
+        ended.push(succeed(&ledger, &entry, later(n)).await);
     }
     for (index, entry) in ended.iter().enumerate() {
         let kept = ledger.get(entry.intent.id).await.unwrap();
@@ -173,11 +177,35 @@ async fn memory_forgets_the_oldest_finished_and_nothing_else() {
     }
     assert_eq!(unfinished(&ledger).await, [open]);
     // The key of a forgotten one is free; that of a kept one is not.
-    let kept = ledger.accept(ask("ann", Some("k4"), volume("v"), 5)).await.unwrap();
+    let kept = ledger.accept(ask("ann", Some("k4"), volume("v"), later(4) + 1)).await.unwrap();
     assert_eq!(kept, Accept::Replayed(ended[3].clone()));
-    take(&ledger, ask("ann", Some("k1"), volume("v"), 6)).await;
+    take(&ledger, ask("ann", Some("k1"), volume("v"), later(4) + 2)).await;
     let project = ended[0].intent.request.project_id.clone();
     let task = |entry: &Entry| entry.intent.id.to_string();
     assert_eq!(ledger.task_holder(&project, &task(&ended[0])).await.unwrap(), None);
     assert_eq!(ledger.task_holder(&project, &task(&ended[3])).await.unwrap(), Some(ended[3].intent.id));
+}
+
+/// F43: a bound of memory shortens no window; where too much is within one, new restores are refused.
+#[tokio::test]
+async fn f43_memory_forgets_nothing_within_a_window() {
+    const CAPACITY: usize = 2;
+    let ledger = MemoryLedger::with_capacity(CAPACITY);
+    let key = |n: i64| format!("k{n}");
+    let mut ended = Vec::new();
+    for n in 1..=8 {
+        let entry = take(&ledger, ask("ann", Some(&key(n)), volume(&format!("v{n}")), n)).await;
+        ended.push(succeed(&ledger, &entry, n).await);
+    }
+    // Four times as many are kept, and each key still means its restore.
+    for (n, entry) in (1..).zip(&ended) {
+        let again = ask("ann", Some(&key(n)), volume(&format!("v{n}")), 20 + n);
+        assert_eq!(ledger.accept(again).await.unwrap(), Accept::Replayed(entry.clone()));
+    }
+    let refused = ledger.accept(ask("ann", Some("new"), volume("w"), 40)).await;
+    let Err(LedgerError::Unavailable(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("windows are not over"), "{why}");
+    // Once they are over there is room again.
+    take(&ledger, ask("ann", Some("new"), volume("w"), KEY_WINDOW + 10)).await;
+    assert!(ledger.get(ended[0].intent.id).await.unwrap().is_none());
 }

@@ -1,29 +1,90 @@
 //! Concurrency limit: so many calls to one upstream at once. More wait for a place, and those that
 //! wait too long are refused: nothing of them was sent. Without it a stalled upstream would pile
 //! up work in memory until there is none left.
+//!
+//! Nobody takes all places: questions have a quarter of them, restores that are being sent five
+//! eighths, polls what both leave at least, and any that is free. Within each, one caller has half,
+//! so that whoever comes next finds a place however slow the upstream is.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
+use super::Purpose;
+use crate::Behalf;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
-/// Settings and the one semaphore of all clones.
+/// Settings and the semaphores of all clones.
 #[derive(Clone)]
 pub(crate) struct LimitLayer {
     places: Arc<Semaphore>,
+    restores: Class,
+    questions: Class,
     patience: Duration,
+}
+
+/// Calls of one kind: so many of all callers together, and so many of each.
+#[derive(Clone)]
+struct Class {
+    all: Arc<Semaphore>,
+    each: usize,
+    own: Arc<Mutex<HashMap<Arc<str>, Weak<Semaphore>>>>,
+}
+
+/// The places that one call holds.
+type Places = Vec<OwnedSemaphorePermit>;
+
+impl Class {
+    fn new(all: usize) -> Self {
+        let all = all.max(1);
+        Self { all: Arc::new(Semaphore::new(all)), each: (all / 2).max(1), own: Arc::default() }
+    }
+
+    /// The places of one caller; forgotten when none of its calls holds or wants one.
+    fn of(&self, caller: &Arc<str>) -> Arc<Semaphore> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = own.get(caller).and_then(Weak::upgrade) {
+            return places;
+        }
+        own.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(self.each));
+        own.insert(Arc::clone(caller), Arc::downgrade(&places));
+        places
+    }
 }
 
 impl LimitLayer {
     /// `most` calls at once; others wait at most `patience`.
     pub(crate) fn new(most: usize, patience: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(most.max(1))), patience }
+        let most = most.max(1);
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            restores: Class::new(most * 5 / 8),
+            questions: Class::new(most / 4),
+            patience,
+        }
+    }
+
+    /// A place for a call: first among its caller's, then among those of its kind, then at all.
+    async fn places(&self, behalf: &Behalf) -> Option<Places> {
+        let class = match behalf {
+            Behalf::Poll => None,
+            Behalf::Restore(caller) => Some((&self.restores, caller)),
+            Behalf::Question(caller) => Some((&self.questions, caller)),
+        };
+        let mut held = Vec::with_capacity(3);
+        if let Some((class, caller)) = class {
+            held.push(class.of(caller).acquire_owned().await.ok()?);
+            held.push(Arc::clone(&class.all).acquire_owned().await.ok()?);
+        }
+        held.push(Arc::clone(&self.places).acquire_owned().await.ok()?);
+        Some(held)
     }
 }
 
@@ -55,20 +116,68 @@ where
     }
 
     fn call(&mut self, request: Outbound) -> Self::Future {
-        let LimitLayer { places, patience } = self.settings.clone();
+        let settings = self.settings.clone();
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
-            let full =
-                || Fault::not_sent(FaultKind::Overloaded, "too many calls to this upstream are under way");
-            let _place = match places.try_acquire() {
-                Ok(place) => place,
-                Err(_) => match tokio::time::timeout(patience, places.acquire()).await {
-                    Ok(Ok(place)) => place,
-                    _ => return Err(full()),
-                },
+            let purpose = request.extensions().get::<Purpose>();
+            let behalf = purpose.map(|purpose| purpose.behalf.clone()).unwrap_or_default();
+            let Ok(Some(_places)) = tokio::time::timeout(settings.patience, settings.places(&behalf)).await
+            else {
+                let detail = "too many calls to this upstream are under way";
+                return Err(Fault::not_sent(FaultKind::Overloaded, detail));
             };
             inner.call(request).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(caller: &str) -> Behalf {
+        Behalf::Question(caller.into())
+    }
+
+    fn restore(caller: &str) -> Behalf {
+        Behalf::Restore(caller.into())
+    }
+
+    /// F52: whoever asks as much as it may, the others find a place at once.
+    #[tokio::test(start_paused = true)]
+    async fn f52_the_calls_of_one_caller_leave_places_for_all_others() {
+        for most in [2, 4, 8, 64] {
+            let limit = LimitLayer::new(most, Duration::from_secs(5));
+            let soon = async |behalf: &Behalf| {
+                let wait = Duration::from_millis(1);
+                tokio::time::timeout(wait, limit.places(behalf)).await.ok().flatten()
+            };
+            let mut held = Vec::new();
+            for _ in 0..most * 2 {
+                held.extend(soon(&question("greedy")).await);
+            }
+            let questions = held.len();
+            assert!(questions >= 1 && questions <= (most / 2).max(1), "{questions} of {most}");
+            assert!(soon(&Behalf::Poll).await.is_some(), "{most}: a poll");
+            assert!(soon(&restore("other")).await.is_some(), "{most}: a restore");
+            assert_eq!(soon(&question("other")).await.is_some(), most >= 8, "{most}: a question");
+            if most >= 8 {
+                for _ in 0..most * 2 {
+                    held.extend(soon(&restore("greedy")).await);
+                }
+                assert!(soon(&Behalf::Poll).await.is_some(), "{most}: a poll beside both");
+                assert!(soon(&restore("other")).await.is_some(), "{most}: a restore beside both");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_of_callers_that_have_no_calls() {
+        let limit = LimitLayer::new(64, Duration::from_secs(5));
+        for number in 0..1_000 {
+            drop(limit.places(&question(&format!("caller {number}"))).await);
+        }
+        assert!(limit.questions.own.lock().unwrap().len() <= 1);
     }
 }

@@ -12,11 +12,13 @@ pub(crate) mod translate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Journal, Token, TraceContext};
+use crate::{Behalf, Journal, Token, TraceContext};
 
 /// What the layers must know of a call besides HTTP. Travels in the request's extensions.
 #[derive(Clone)]
 pub(crate) struct Purpose {
+    /// What the call is made for.
+    pub(crate) behalf: Behalf,
     /// Whether the call overwrites disks.
     pub(crate) restores: bool,
     /// The path with placeholders, for span names and metrics.
@@ -42,6 +44,7 @@ impl Purpose {
     pub(crate) fn of(project: &str) -> Self {
         Self {
             project: project.to_owned(),
+            behalf: Behalf::Poll,
             restores: true,
             template: "",
             timeout: Duration::from_secs(30),

@@ -38,6 +38,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
     }
     let gate = with.journal.clone().filter(|_| call.restores);
     let purpose = Purpose {
+        behalf: with.behalf,
         restores: call.restores,
         template: call.template,
         // Every path of the three APIs is `/version/project/…` (wire reference 1.1).

@@ -171,3 +171,22 @@ fn a_proxy_that_is_ignored_is_warned_of() {
     let none = Environment::new([("HTTPS_PROXY", " ")]);
     assert!(load(&Source::new("x", LEAST), &none, GENERATIONS).unwrap().1.is_empty());
 }
+
+#[test]
+fn f43_a_restore_is_kept_for_as_long_as_a_window_means_it() {
+    let at = |days: u32, submit: &str, route: &str| {
+        faults(&format!("[ledger]\nretention_days = {days}\n[submit]\n{submit}\n{LEAST}{route}\n"), &[])
+    };
+    for (submit, route) in [
+        ("duplicate_window_seconds = 90000", ""),
+        ("key_window_seconds = 90000", ""),
+        ("", "duplicate_window_seconds = 90000"),
+        ("", "key_window_seconds = 90000"),
+    ] {
+        let found = at(1, submit, route);
+        assert_eq!(found.len(), 1, "{submit} {route}: {found:?}");
+        assert!(found[0].contains("conflict ledger.retention_days: 1 days are shorter"), "{found:?}");
+        assert!(at(2, submit, route).is_empty() && at(0, submit, route).is_empty(), "{submit} {route}");
+    }
+    assert!(at(1, "", "").is_empty(), "the defaults fit");
+}
