@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -45,6 +45,12 @@ pub(crate) struct Fault {
     pub(crate) close_idle: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate_body: Option<usize>,
+    /// Put in the place of the answer's own, whoever gives it: what a proxy does, or a cloud whose clock is wrong.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Whether the answer comes packed, as `Content-Encoding: gzip`.
+    #[serde(default)]
+    gzip: bool,
 }
 
 fn once() -> u32 {
@@ -121,6 +127,21 @@ impl Fault {
         Some(Answer::empty(status(redirect.status)).with_header(LOCATION, &redirect.url))
     }
 
+    /// What somebody between the cloud and its caller makes of an answer.
+    pub(crate) fn changed(&self, mut answer: Answer) -> Answer {
+        for (name, value) in &self.headers {
+            if let Ok(name) = HeaderName::try_from(name) {
+                answer.headers.retain(|(own, _)| *own != name);
+                answer = answer.with_header(name, value);
+            }
+        }
+        if self.gzip {
+            answer.body = packed(&answer.body).into();
+            answer = answer.with_header(CONTENT_ENCODING, "gzip");
+        }
+        answer
+    }
+
     fn check(&self) -> Result<(), String> {
         let does_something = self.answer.is_some()
             || self.redirect.is_some()
@@ -128,6 +149,8 @@ impl Fault {
             || self.stall
             || self.reset.is_some()
             || self.close_idle
+            || self.gzip
+            || !self.headers.is_empty()
             || self.truncate_body.is_some();
         if !does_something {
             return Err("a fault has no action".to_owned());
@@ -138,7 +161,8 @@ impl Fault {
                 return Err(format!("status {code} is not one of 200 to 599"));
             }
         }
-        for (name, value) in self.answer.iter().flat_map(|answer| &answer.headers) {
+        let answers = self.answer.iter().flat_map(|answer| &answer.headers);
+        for (name, value) in answers.chain(&self.headers) {
             if HeaderName::try_from(name).is_err() || HeaderValue::from_str(value).is_err() {
                 return Err(format!("headers: {name:?} can not be sent"));
             }
@@ -179,6 +203,30 @@ impl FaultAnswer {
         }
         answer
     }
+}
+
+/// Bytes as gzip that compresses nothing (RFC 1951, 3.2.4): what matters is that a reader must unpack them.
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let mut blocks = bytes.chunks(usize::from(u16::MAX)).peekable();
+    if blocks.peek().is_none() {
+        packed.extend([1, 0, 0, 0xff, 0xff]);
+    }
+    while let Some(block) = blocks.next() {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        packed.push(u8::from(blocks.peek().is_none()));
+        packed.extend(length.to_le_bytes());
+        packed.extend((!length).to_le_bytes());
+        packed.extend(block);
+    }
+    packed.extend(crc32(bytes).to_le_bytes());
+    packed.extend(u32::try_from(bytes.len() & 0xffff_ffff).unwrap_or_default().to_le_bytes());
+    packed
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 fn status(code: u16) -> StatusCode {
@@ -321,6 +369,15 @@ mod tests {
         assert!(wrong(r#"{"faults":[{"answer":{"status":99}}]}"#).contains("99"));
         assert!(wrong(r#"{"faults":[{"reset":"before","applied":true}]}"#).contains("applied"));
         assert!(wrong(r#"{"faults":[{"match":{"generation":"cbr"},"stall":true}]}"#).contains("cbr"));
+    }
+
+    #[test]
+    fn what_is_packed_is_gzip_as_others_write_it() {
+        // printf hello | gzip -0 -n differs in the block's kind alone; length and check sum are these.
+        let packed = packed(b"hello");
+        assert_eq!(packed[10..20], [1, 5, 0, 0xfa, 0xff, b'h', b'e', b'l', b'l', b'o']);
+        assert_eq!(packed[20..], [0x86, 0xa6, 0x10, 0x36, 5, 0, 0, 0]);
+        assert_eq!(super::packed(b"").len(), 10 + 5 + 8);
     }
 
     #[test]
