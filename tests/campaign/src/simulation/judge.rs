@@ -77,6 +77,7 @@ pub fn judge(played: &Played) -> Result<(), String> {
         truthful(row, own.get(&row.intent.id).map_or(&[][..], Vec::as_slice), played)?;
     }
     written_first(played)?;
+    nobody_starves(played)?;
     one_key_one_restore(played)?;
     equal_requests(played)?;
     for answer in &played.answers {
@@ -245,6 +246,33 @@ fn written_first(played: &Played) -> Result<(), String> {
     let written = events.filter(|event| event.kind.as_str() == "submitting").count();
     if played.calls > written {
         return Err(format!("I1: {} restore calls arrived, {written} were written down", played.calls));
+    }
+    Ok(())
+}
+
+/// The longest that the end of a restore may go unread beside a caller who only checks: twice the longest rhythm of reads.
+const UNREAD: Duration = Duration::from_secs(35);
+
+/// F52: checks of one caller hold up neither the sends nor the reads of another's restores.
+fn nobody_starves(played: &Played) -> Result<(), String> {
+    if !played.setup.crowd {
+        return Ok(());
+    }
+    let lasts = Duration::from_secs(played.setup.world["restore_seconds"].as_u64().unwrap_or(0));
+    for row in &played.rows {
+        if row.entry.state.status == Status::Rejected {
+            return Err(format!("F52: beside a caller who only checks, {} was refused", shown(row)));
+        }
+        let one = played.applied.iter().rfind(|one| !one.by_console && is_about(row, one));
+        let (Some(one), Some(end)) = (one, row.finished) else { continue };
+        let unread = end.saturating_sub(one.at + lasts);
+        if unread > UNREAD {
+            return Err(format!(
+                "F52: beside a caller who only checks, the end of {} went unread for {:.1} s",
+                shown(row),
+                unread.as_secs_f64()
+            ));
+        }
     }
     Ok(())
 }

@@ -287,6 +287,7 @@ impl Stage<'_> {
                 }
             }
             Step::Copy | Step::PutBack => {}
+            Step::Delete => self.delete().await?,
             Step::Recovery { replica } => self.begin_recovery(*replica),
             Step::Confirm { replica } => self.confirm(*replica).await,
             Step::Clock { replica, millis } => {
@@ -486,6 +487,29 @@ impl Stage<'_> {
             return Ok(());
         }
         self.gateways[replica] = Some(Gateway { process, engine, handed, rules });
+        Ok(())
+    }
+
+    /// Deletes the file between two runs. A gateway may refuse to start without it, and then it is put back; or start in
+    /// recovery mode, with an operator. What it must not is begin anew as if nothing had been.
+    async fn delete(&mut self) -> Result<(), String> {
+        for replica in 0..self.gateways.len() {
+            self.kill(replica);
+        }
+        if !self.store.delete() {
+            return Ok(());
+        }
+        self.start(0, None, false).await?;
+        match self.alive(0).map(|gateway| gateway.engine.recovery().is_some()) {
+            Some(true) => self.store.forget_all(),
+            Some(false) => {
+                return Err("F42: the ledger was deleted, and the gateway starts as if new".to_owned());
+            }
+            None => {
+                self.store.put_file_back();
+                self.start(0, None, false).await?;
+            }
+        }
         Ok(())
     }
 

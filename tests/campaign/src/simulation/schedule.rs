@@ -68,6 +68,8 @@ pub struct Setup {
     pub baseline: bool,
     /// Whether every disk was restored once, days ago.
     pub history: bool,
+    /// Whether one caller checks over and over while another restores, and nothing else happens.
+    pub crowd: bool,
 }
 
 impl Setup {
@@ -141,8 +143,10 @@ pub enum Step {
     Poll { nth: usize, replica: usize, wait: u64 },
     /// Asks whether a restore could be made.
     Check { ask: Ask, replica: usize },
-    /// Many checks, for so many seconds.
+    /// Five checks a second, for so many seconds.
     Crowd { replica: usize, seconds: u64 },
+    /// All processes end, and the ledger's file is deleted; then they start again.
+    Delete,
     /// Takes a restore back.
     Cancel { nth: usize, replica: usize },
     /// An operator decides what waits for one.
@@ -192,6 +196,9 @@ pub struct Schedule {
 pub fn draw(seed: u64) -> Schedule {
     let mut rng = Rng::with_seed(seed);
     let setup = setup(&mut rng);
+    if setup.crowd {
+        return crowd(&mut rng, setup);
+    }
     let mut steps = Vec::new();
     for replica in 0..setup.replicas() {
         let crash = rng.bool().then(|| crash(&mut rng, &setup));
@@ -203,10 +210,6 @@ pub fn draw(seed: u64) -> Schedule {
         steps.push(Step::Faults(faults(&mut rng, &setup)));
     }
     let mut asks = Vec::new();
-    let crowded = rng.u8(..) < 6;
-    if crowded {
-        steps.push(Step::Crowd { replica: 0, seconds: 40 });
-    }
     for _ in 0..rng.usize(8..26) {
         let step = step(&mut rng, &setup, &mut asks);
         steps.extend(step);
@@ -223,6 +226,31 @@ pub fn draw(seed: u64) -> Schedule {
     if setup.ends {
         steps.push(Step::Faults(ended()));
     }
+    Schedule { setup, steps }
+}
+
+/// One caller checks, another restores, and nothing goes wrong.
+fn crowd(rng: &mut Rng, setup: Setup) -> Schedule {
+    let setup = Setup {
+        place: Place::Alone(100_000),
+        way: if rng.bool() { Way::Classic } else { Way::TwoNames },
+        reads_per_minute: *rng.choice(&[120, 240]).unwrap_or(&120),
+        offsets: [0, 0],
+        ends: false,
+        world: json!({"restore_seconds": 3}),
+        ..setup
+    };
+    let mut steps = vec![
+        Step::Start { replica: 0, crash: None, recovery: false },
+        Step::Crowd { replica: 0, seconds: 90 },
+        Step::Wait { millis: rng.u64(5_000..20_000) },
+    ];
+    for disk in 0..DISKS {
+        let ask = Ask { who: Who::Alice, what: What::Disk(disk), key: None };
+        steps.push(Step::Submit { ask, replica: 0, patience: 10_000 });
+        steps.push(Step::Wait { millis: rng.u64(0..4_000) });
+    }
+    steps.push(Step::Wait { millis: 90_000 });
     Schedule { setup, steps }
 }
 
@@ -268,6 +296,7 @@ fn setup(rng: &mut Rng) -> Setup {
         ends: rng.u8(..) < 12,
         baseline: rng.u8(..) >= 80,
         history: rng.u8(..) < 100,
+        crowd: rng.u8(..) < 3,
     }
 }
 
@@ -359,6 +388,7 @@ fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
                 *rng.choice(&[Plight::Away, Plight::Locked, Plight::Unheard]).unwrap_or(&Plight::Away);
             Step::Ledger { plight, millis: *rng.choice(&[300, 2_000, 6_500]).unwrap_or(&300) }
         }
+        91 | 92 if setup.place == Place::File => Step::Delete,
         91 => Step::Copy,
         92 => Step::PutBack,
         93 => Step::Recovery { replica },

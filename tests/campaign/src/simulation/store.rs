@@ -259,6 +259,34 @@ impl Store {
         Ok(true)
     }
 
+    /// Takes the file away, while no process runs; what is beside it stays. False where there is none, or nothing is in it.
+    pub fn delete(&self) -> bool {
+        let Kind::Sqlite(path) = &self.kind else { return false };
+        if self.state().rows.is_empty() || std::fs::rename(path, path.with_extension("gone")).is_err() {
+            return false;
+        }
+        for end in ["db-wal", "db-shm"] {
+            let _ = std::fs::remove_file(path.with_extension(end));
+        }
+        self.trace.line(|| "the file of the ledger is deleted".to_owned());
+        true
+    }
+
+    /// Puts the file back that was taken away: the gateway would not start without it.
+    pub fn put_file_back(&self) {
+        if let Kind::Sqlite(path) = &self.kind {
+            let _ = std::fs::rename(path.with_extension("gone"), path);
+        }
+    }
+
+    /// The gateways go on with an empty file, which is known.
+    pub fn forget_all(&self) {
+        let now = self.trace.elapsed();
+        let mut state = self.state();
+        let rows = std::mem::take(&mut state.rows);
+        state.lost.extend(rows.into_values().map(|row| Row { lost: Some(now), ..row }));
+    }
+
     /// Everything in it, and every fault that it finds in itself.
     ///
     /// # Errors
