@@ -35,6 +35,8 @@ const LEASE: u64 = 3;
 const LOOK: Duration = Duration::from_secs(5);
 /// How long ago the restores were that schedules with a history begin with.
 const DAYS: Duration = Duration::from_secs(3 * 24 * 3_600);
+/// Seconds for which a process may still be stopped when everything else is well.
+const STOPS: u32 = 40;
 /// Longer than any client waits.
 const CLIENTS: Duration = Duration::from_secs(12);
 /// Looks after which whatever is still open cannot be ended.
@@ -752,8 +754,13 @@ impl Stage<'_> {
         self.control(&Method::POST, "/_sim/faults", &json!({ "faults": faults }))?;
         self.net.heal();
         self.store.heal();
-        for gateway in self.gateways.iter().flatten() {
-            gateway.process.thaw();
+        // Whoever is stopped goes on by itself, late as it is.
+        for _ in 0..STOPS {
+            let stopped = |gateway: &Gateway| gateway.process.is_alive() && !gateway.process.is_running();
+            if !self.gateways.iter().flatten().any(stopped) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         for replica in 0..self.gateways.len() {
             self.start(replica, None, false).await?;

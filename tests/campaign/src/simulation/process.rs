@@ -175,12 +175,6 @@ impl Process {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// SIGCONT now.
-    pub fn thaw(&self) {
-        let stops = self.state().stops;
-        self.go_on(stops);
-    }
-
     fn passed(self: &Arc<Self>, point: &'static str) {
         let signal = {
             let mut state = self.state();
