@@ -44,6 +44,17 @@ pub fn arm(asked: &str) -> Result<(), String> {
     PLAN.set(plan).map_err(|_| format!("{VARIABLE} was read before"))
 }
 
+/// Who hears of every point, in a process that plays several gateways.
+#[cfg(debug_assertions)]
+static WATCH: OnceLock<fn(&'static str)> = OnceLock::new();
+
+/// Has every point told to `watch`, once for the whole process. A build for service has no such thing.
+#[cfg(debug_assertions)]
+pub fn watch_with(watch: fn(&'static str)) {
+    // The first one stays: it is the same for all who play gateways in one process.
+    let _ = WATCH.set(watch);
+}
+
 /// Which point, which time, by which signal.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
@@ -64,12 +75,15 @@ impl Plan {
 
 /// Sends this process the signal where it was armed: here it ends, or goes on once it is told to.
 #[cfg(debug_assertions)]
-pub(crate) fn point(name: &str) {
+pub(crate) fn point(name: &'static str) {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static PASSED: AtomicU32 = AtomicU32::new(0);
 
     debug_assert!(POINTS.contains(&name), "{name} is not in the list");
+    if let Some(watch) = WATCH.get() {
+        watch(name);
+    }
     let Some(plan) = PLAN.get().filter(|plan| plan.point == name) else { return };
     if PASSED.fetch_add(1, Ordering::Relaxed) + 1 != plan.time {
         return;
@@ -88,7 +102,7 @@ pub(crate) fn point(name: &str) {
 }
 
 #[cfg(not(debug_assertions))]
-pub(crate) const fn point(_: &str) {}
+pub(crate) const fn point(_: &'static str) {}
 
 #[cfg(test)]
 mod tests {

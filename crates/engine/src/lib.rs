@@ -36,17 +36,17 @@ use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unf
 use restore_model::{
     Cause, Clock, Code, Event, EventKind, Evidence, Id, Problem, ProjectId, RestoreId, Strength, Timestamp,
 };
-use restore_upstream::{BreakerState, TraceContext};
+use restore_upstream::{BreakerState, Platform, TraceContext};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 mod access;
 mod agenda;
 mod anew;
 mod around;
 mod asked;
+mod brief;
 mod budget;
 mod caller;
 pub mod crash;
@@ -69,9 +69,12 @@ pub mod route;
 mod settle;
 mod steps;
 mod submit;
+mod tasks;
 mod ways;
 
 use access::Access;
+use brief::Brief;
+use tasks::Tasks;
 use ways::Ways;
 
 pub use caller::{Action, Caller, Decision, Identity, Trail};
@@ -143,13 +146,13 @@ struct Shared {
     /// Checkpoint of a CSBS backup item: place, project and item → checkpoint. Never changes.
     checkpoints: Cache<(String, String, String), Id>,
     /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
-    closed: Cache<(String, String), Arc<Problem>>,
+    closed: Brief<(String, String), Arc<Problem>>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
-    fresh: Cache<RestoreId, ()>,
+    fresh: Brief<RestoreId, ()>,
     /// Which restore is to be read next.
     agenda: agenda::Agenda,
     /// Keys that each caller has, as counted a moment ago, and those that came since.
-    keys: Cache<String, Arc<AtomicUsize>>,
+    keys: Brief<String, Arc<AtomicUsize>>,
     /// Set while the ledger may be an older copy of itself.
     recovery: Mutex<Option<Recovery>>,
     /// Counts commits, of this process and, with a shared ledger, of the others.
@@ -162,7 +165,7 @@ struct Shared {
     passed: passed::Passed,
     /// Tokens of callers that upstreams refused a moment ago.
     refused: asked::Refused,
-    tasks: TaskTracker,
+    tasks: Tasks,
     stop: CancellationToken,
 }
 
@@ -176,7 +179,20 @@ impl Engine {
         clock: Arc<dyn Clock>,
         witness: Arc<dyn Witness>,
     ) -> Self {
-        let fresh = Cache::builder().max_capacity(100_000).time_to_live(policy.status_cache).build();
+        Self::on(None, ledger, routes, policy, clock, witness)
+    }
+
+    /// As [`Engine::new`], on a platform that a test plays.
+    #[must_use]
+    pub fn on(
+        platform: Option<Arc<dyn Platform>>,
+        ledger: Arc<dyn Ledger>,
+        routes: Routes,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        let fresh = Brief::new(100_000, policy.status_cache);
         Self(Arc::new(Shared {
             ledger,
             ways: Ways::new(routes, policy),
@@ -186,16 +202,16 @@ impl Engine {
             live: Mutex::default(),
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
-            closed: Cache::builder().max_capacity(10_000).time_to_live(CLOSED).build(),
+            closed: Brief::new(10_000, CLOSED),
             agenda: agenda::Agenda::default(),
-            keys: Cache::builder().max_capacity(10_000).time_to_live(KEY_COUNT).build(),
+            keys: Brief::new(10_000, KEY_COUNT),
             recovery: Mutex::default(),
             changed: watch::channel(0).0,
             left_over: Mutex::default(),
             no_restore_read: Mutex::default(),
             passed: passed::Passed::default(),
             refused: asked::Refused::default(),
-            tasks: TaskTracker::new(),
+            tasks: Tasks::on(platform),
             stop: CancellationToken::new(),
         }))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use restore_engine::{Idempotency, Match, Route, Routes};
 use restore_model::{Clock, TargetKind};
-use restore_upstream::{Credential, Endpoint, Upstream};
+use restore_upstream::{Credential, Endpoint, Platform, Upstream};
 
 use crate::rotation::Rotation;
 use crate::settings::{self, IdempotencyKey, Settings, Target};
@@ -29,6 +29,17 @@ pub(crate) fn build(
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
 ) -> Result<Built, Unfits> {
+    build_on(None, settings, before, clock, rotation)
+}
+
+/// As [`build`], with upstreams that a platform carries the connections of.
+pub(crate) fn build_on(
+    platform: Option<&Arc<dyn Platform>>,
+    settings: &Settings,
+    before: Before<'_>,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<Built, Unfits> {
     let mut unfits = Unfits::default();
     let known = before.map(|(old, built)| (old, &built.held));
     let held = credentials::held(settings, known, clock, rotation, &mut unfits);
@@ -38,7 +49,7 @@ pub(crate) fn build(
             upstreams.push(same);
             continue;
         }
-        let made = upstream(written, settings, &held, rotation);
+        let made = upstream(platform, written, settings, &held, rotation);
         upstreams
             .extend(unfits.keep(made.map_err(Unfit::one("upstream", index, &written.name))).map(Arc::new));
     }
@@ -53,6 +64,7 @@ pub(crate) fn build(
 }
 
 fn upstream(
+    platform: Option<&Arc<dyn Platform>>,
     written: &settings::Upstream,
     settings: &Settings,
     held: &HashMap<String, Credential>,
@@ -81,6 +93,7 @@ fn upstream(
         retry_after_cap: settings.submit.retry_after_cap_seconds,
         reads_per_minute: written.reads_per_minute,
         credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
+        platform: platform.cloned(),
     };
     Upstream::new(options, generation)
 }

@@ -17,9 +17,10 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Lease(Option<Arc<Term>>);
 
-/// Runs on the monotonic clock of this process alone, and ends before the database thinks so.
+/// What a [`Lease`] of a shared ledger is part of. Runs on the monotonic clock of this process alone, and ends before the
+/// store thinks so.
 #[derive(Debug)]
-pub(crate) struct Term {
+pub struct Term {
     began: Instant,
     /// Milliseconds after `began`; 0 when it is over for good.
     until: AtomicU64,
@@ -27,7 +28,8 @@ pub(crate) struct Term {
 
 impl Lease {
     /// Of a ledger that one process has to itself: current for as long as the process lives.
-    pub(crate) const fn for_good() -> Self {
+    #[must_use]
+    pub const fn for_good() -> Self {
         Self(None)
     }
 
@@ -36,7 +38,9 @@ impl Lease {
         Self(Some(Arc::new(Term::new(Instant::now(), Duration::ZERO))))
     }
 
-    pub(crate) const fn of(term: Arc<Term>) -> Self {
+    /// Of a shared ledger: current until the term ends.
+    #[must_use]
+    pub const fn of(term: Arc<Term>) -> Self {
         Self(Some(term))
     }
 
@@ -48,22 +52,23 @@ impl Lease {
 }
 
 impl Term {
-    /// A term that ends `lasts` after `asked`, the moment before the database was asked for it.
-    pub(crate) fn new(asked: Instant, lasts: Duration) -> Self {
+    /// A term that ends `lasts` after `asked`, the moment before the store was asked for it.
+    #[must_use]
+    pub fn new(asked: Instant, lasts: Duration) -> Self {
         let term = Self { began: asked, until: AtomicU64::new(0) };
         term.until.store(millis(lasts), Ordering::SeqCst);
         term
     }
 
     /// Moves its end. False when it is over for good, and stays so.
-    pub(crate) fn prolong(&self, asked: Instant, lasts: Duration) -> bool {
+    pub fn prolong(&self, asked: Instant, lasts: Duration) -> bool {
         let until = millis(asked.saturating_duration_since(self.began).saturating_add(lasts));
         let later = |now: u64| (now != 0).then_some(now.max(until));
         self.until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later).is_ok()
     }
 
     /// Ends it now and for good.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.until.store(0, Ordering::SeqCst);
     }
 

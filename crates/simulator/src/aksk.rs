@@ -67,7 +67,7 @@ impl Keys {
         self.issued += 1;
         let security_token = match self.issued {
             1 => "gQpldS10ZXN0LTGIREDACTEDTOKEN==".to_owned(),
-            _ => format!("gQpldS10ZXN0{}==", uuid::Uuid::new_v4().simple()),
+            _ => format!("gQpldS10ZXN0{}==", crate::ids::uuid().simple()),
         };
         let made = Temporary {
             access: format!("RGTESTTEMPACCESS{:04}", self.issued),

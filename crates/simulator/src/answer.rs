@@ -52,7 +52,7 @@ impl Answer {
 
     /// The API gateway in front of every service; its request id is 32 hex digits in the body.
     pub(crate) fn gateway(status: StatusCode, code: &str, message: &str) -> Self {
-        let request_id = uuid::Uuid::new_v4().simple().to_string();
+        let request_id = crate::ids::uuid().simple().to_string();
         Self::json(status, &json!({"error_code": code, "error_msg": message, "request_id": request_id}))
     }
 

@@ -75,7 +75,7 @@ fn versions(call: &Call<'_>, _: &mut World) -> Answer {
 fn restore(call: &Call<'_>, world: &mut World) -> Answer {
     match accept(call, world) {
         Ok(order) => {
-            let task_id = uuid::Uuid::new_v4().to_string();
+            let task_id = crate::ids::uuid().to_string();
             let mode = world.behaviour.cbr_202;
             world.apply(order, task_id.clone(), call);
             accepted(mode, &task_id)

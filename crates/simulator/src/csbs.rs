@@ -170,7 +170,7 @@ fn accept(call: &Call<'_>, world: &mut World) -> Result<Answer, Answer> {
         power_on: Some(named.power_on),
         echo: echo(&request),
     };
-    let task_id = uuid::Uuid::new_v4().to_string();
+    let task_id = crate::ids::uuid().to_string();
     let published = world.behaviour.csbs_answer == CsbsAnswer::PublishedSample;
     let body = shape(world.apply(order, task_id, call), call).to_string();
     // the published page prints the word bare, which is not JSON
@@ -187,7 +187,7 @@ fn echo(request: &RestoreRequest) -> Value {
 }
 
 fn stillborn(world: &mut World, request: &RestoreRequest) -> Answer {
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = crate::ids::uuid().to_string();
     let server = format!("OS::Nova::Server#{}", request.parameters.targets.server_id);
     let mut body = echo(request);
     body["id"] = json!(id);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -48,6 +48,9 @@ pub(crate) struct Fault {
     /// The answer is compressed, whether it was asked for or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) coding: Option<Coding>,
+    /// Put in the place of the answer's own, whoever gives it: what a proxy does, or a cloud whose clock is wrong.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 fn once() -> u32 {
@@ -177,6 +180,21 @@ impl Fault {
         Some(Answer::empty(status(redirect.status)).with_header(LOCATION, &redirect.url))
     }
 
+    /// What somebody between the cloud and its caller makes of an answer.
+    pub(crate) fn changed(&self, mut answer: Answer) -> Answer {
+        for (name, value) in &self.headers {
+            if let Ok(name) = HeaderName::try_from(name) {
+                answer.headers.retain(|(own, _)| *own != name);
+                answer = answer.with_header(name, value);
+            }
+        }
+        if let Some(coding) = self.coding {
+            answer.body = coding.encode(&answer.body).into();
+            answer = answer.with_header(CONTENT_ENCODING, coding.name());
+        }
+        answer
+    }
+
     fn check(&self) -> Result<(), String> {
         let does_something = self.answer.is_some()
             || self.redirect.is_some()
@@ -184,6 +202,7 @@ impl Fault {
             || self.stall
             || self.reset.is_some()
             || self.close_idle
+            || !self.headers.is_empty()
             || self.truncate_body.is_some()
             || self.coding.is_some();
         if !does_something {
@@ -195,7 +214,8 @@ impl Fault {
                 return Err(format!("status {code} is not one of 200 to 599"));
             }
         }
-        for (name, value) in self.answer.iter().flat_map(|answer| &answer.headers) {
+        let answers = self.answer.iter().flat_map(|answer| &answer.headers);
+        for (name, value) in answers.chain(&self.headers) {
             if HeaderName::try_from(name).is_err() || HeaderValue::from_str(value).is_err() {
                 return Err(format!("headers: {name:?} can not be sent"));
             }

@@ -150,7 +150,7 @@ fn grant(call: &Call<'_>, world: &mut World) -> Result<Answer, Answer> {
     let lasts = SignedDuration::from_secs(i64::from(world.behaviour.token_lifetime_seconds));
     let expires_at = call.now.checked_add(lasts).unwrap_or(Timestamp::MAX);
     let shown = shape(call, &auth.identity.methods, project, expires_at);
-    let token = format!("MIISIM{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let token = format!("MIISIM{}{}", crate::ids::uuid().simple(), crate::ids::uuid().simple());
     let project_id = project.map(|(id, _)| id.to_owned());
     world
         .tokens

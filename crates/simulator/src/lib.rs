@@ -23,6 +23,8 @@ mod csbs_items;
 mod evs;
 mod faults;
 mod iam;
+mod ids;
+mod in_memory;
 mod journal;
 mod listener;
 mod outgoing;
@@ -35,4 +37,5 @@ mod vbs_restore;
 mod world;
 
 pub use clock::{Clock, SystemClock};
+pub use in_memory::InMemory;
 pub use listener::{Options, Simulator};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +17,7 @@ use crate::behaviour::Behaviour;
 use crate::clock::{Clock, CloudClock, SystemClock};
 use crate::routes::Table;
 use crate::service::{Clouds, Connection};
-use crate::socket::{Fuse, Wire};
+use crate::socket::{Fuse, Resets, Wire};
 
 /// How long open requests may take once the simulator is being stopped.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -40,6 +41,15 @@ impl Default for Options {
     }
 }
 
+/// How the clouds of these options behave at first.
+pub(crate) fn behaviour(options: &Options) -> Behaviour {
+    Behaviour {
+        restore_seconds: u32::try_from(options.restore_seconds).unwrap_or(u32::MAX),
+        extra_disks: options.extra_disks,
+        ..Behaviour::default()
+    }
+}
+
 /// Clouds that are running. Dropping it stops them without waiting.
 #[derive(Debug)]
 pub struct Simulator {
@@ -56,11 +66,7 @@ impl Simulator {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let table = Table::build().map_err(io::Error::other)?;
-        let behaviour = Behaviour {
-            restore_seconds: u32::try_from(options.restore_seconds).unwrap_or(u32::MAX),
-            extra_disks: options.extra_disks,
-            ..Behaviour::default()
-        };
+        let behaviour = behaviour(&options);
         let clock = CloudClock::new(options.clock);
         let clouds = Arc::new(Clouds::new(table, clock, behaviour, options.kept_requests));
         let stopping = clouds.stopping.clone();
@@ -116,15 +122,19 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
+        // without it small answers only come later
+        let _ = stream.set_nodelay(true);
         number += 1;
         let connection = Connection { number, fuse: Fuse::new(), hang_up: closing.child_token() };
         connections.spawn(serve(stream, Arc::clone(&clouds), connection));
     }
 }
 
-async fn serve(stream: TcpStream, clouds: Arc<Clouds>, connection: Connection) {
-    // without it small answers only come later
-    let _ = stream.set_nodelay(true);
+/// Serves one connection to its end.
+pub(crate) async fn serve<S>(stream: S, clouds: Arc<Clouds>, connection: Connection)
+where
+    S: Resets + AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let wire = Wire::new(stream, Arc::clone(&connection.fuse));
     let hang_up = connection.hang_up.clone();
     let stopping = clouds.stopping.clone();

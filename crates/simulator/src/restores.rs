@@ -219,7 +219,7 @@ impl World {
         let seconds = ending.duration_seconds.unwrap_or(self.behaviour.restore_seconds);
         let lasts = SignedDuration::from_secs(i64::from(seconds));
         let restore = Restore {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: crate::ids::uuid().to_string(),
             task_id,
             cloud: order.cloud,
             backup_id: order.backup_id,

@@ -103,7 +103,7 @@ impl Clouds {
     ) -> Result<Response<Outgoing>, Cut> {
         let (head, body) = request.into_parts();
         let limited = Limited::new(body, BODY_LIMIT).collect().await;
-        let request_id = format!("req-{}", uuid::Uuid::new_v4());
+        let request_id = format!("req-{}", crate::ids::uuid());
         let body = match limited {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -146,8 +146,15 @@ impl Clouds {
         };
         let own = fault.is_applied().then(|| self.carry_out(found, head, body, request_id, &host));
         let answer = fault.instead().or(own);
-        let answer = answer.unwrap_or_else(|| Answer::ok(&serde_json::json!({})));
+        let answer = fault.changed(answer.unwrap_or_else(|| Answer::ok(&serde_json::json!({}))));
         self.play(&fault, answer, connection, seq, request_id).await
+    }
+
+    /// What the clouds do and say when nothing goes wrong, and nobody looks.
+    pub(crate) fn answer_to(&self, head: &Parts, body: &Bytes, request_id: &str) -> Answer {
+        let host = host_of(head);
+        let found = self.table.find(&head.method, &host, head.uri.path());
+        self.carry_out(found, head, body, request_id, &host)
     }
 
     /// What the cloud does and says when nothing goes wrong.
@@ -197,11 +204,6 @@ impl Clouds {
             return Err(Cut);
         }
         let fuse = &connection.fuse;
-        let answer = match fault.coding {
-            Some(coding) => Answer { body: coding.encode(&answer.body).into(), ..answer }
-                .with_header(http::header::CONTENT_ENCODING, coding.name()),
-            None => answer,
-        };
         let whole = answer.body.len();
         let (status, body) = (answer.status, answer.body.clone());
         let response = match fault.reset {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -39,30 +39,47 @@ impl Fuse {
     }
 }
 
+/// A stream whose end can be a reset.
+pub(crate) trait Resets {
+    /// Has its end be one, where it knows such a thing.
+    fn reset_at_end(&self);
+}
+
+impl Resets for TcpStream {
+    fn reset_at_end(&self) {
+        // if it can not be set the close is a plain one, which the client sees as broken all the same
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Resets for DuplexStream {
+    // a pipe that ends in the middle is broken all the same
+    fn reset_at_end(&self) {}
+}
+
 /// The stream that hyper reads and writes.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<S: Resets> {
+    stream: S,
     fuse: Arc<Fuse>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream, fuse: Arc<Fuse>) -> Self {
+impl<S: Resets> Wire<S> {
+    pub(crate) fn new(stream: S, fuse: Arc<Fuse>) -> Self {
         Self { stream, fuse, pause: None }
     }
 }
 
-impl Drop for Wire {
+impl<S: Resets> Drop for Wire<S> {
     fn drop(&mut self) {
         if self.fuse.blown.load(Ordering::SeqCst) {
-            // if it can not be set the close is a plain one, which the client sees as broken all the same
-            let _ = self.stream.set_zero_linger();
+            self.stream.reset_at_end();
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: Resets + AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +89,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: Resets + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let allowed = self.fuse.allowed.load(Ordering::SeqCst);
         if allowed == UNLIMITED {

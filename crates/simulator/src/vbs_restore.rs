@@ -51,7 +51,7 @@ pub(crate) fn cloud(call: &Call<'_>, world: &mut World) -> Answer {
     }
     match order {
         Ok(order) => {
-            let job_id = uuid::Uuid::new_v4();
+            let job_id = crate::ids::uuid();
             let job_id = match world.behaviour.vbs_job_id {
                 JobId::Hex => job_id.simple().to_string(),
                 JobId::Dashed => job_id.to_string(),
@@ -76,7 +76,7 @@ pub(crate) fn native(call: &Call<'_>, world: &mut World) -> Answer {
     let body = json!({"restore": {
         "backup_id": order.backup_id, "volume_id": order.target.id(), "volume_name": volume_name,
     }});
-    world.apply(order, uuid::Uuid::new_v4().to_string(), call);
+    world.apply(order, crate::ids::uuid().to_string(), call);
     Answer::json(StatusCode::ACCEPTED, &body)
 }
 

@@ -5,27 +5,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
-use tokio::net::TcpStream;
-use tower::BoxError;
 use tower::timeout::Timeout;
 use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceExt};
 
 use crate::Options;
 use crate::body::Sealed;
+use crate::platform::{Spawns, Stream};
 
 /// How long an idle connection is kept. Shorter than the idle times of common balancers (60 s), so
 /// that the pool rarely holds one that the other side has closed.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 
-type Connector = BoxCloneSyncService<http::Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+type Connector = BoxCloneSyncService<http::Uri, Stream, BoxError>;
 
 /// The client of one upstream.
 pub type Client = legacy::Client<Connector, Sealed>;
@@ -44,8 +44,15 @@ pub(crate) fn build(options: &Options, tls: bool) -> Result<Client, String> {
     };
     // The whole of it, TLS included; the time of the TCP connection alone would let a peer that
     // never answers the handshake hold a send until its own deadline, and that proves nothing.
-    let connector = Connector::new(Timeout::new(connector, options.connect));
-    Ok(legacy::Client::builder(TokioExecutor::new())
+    let connector = match &options.platform {
+        None => Connector::new(Timeout::new(connector, options.connect).map_response(Stream::Machine)),
+        Some(platform) => {
+            let platform = Arc::clone(platform);
+            let connector = tower::service_fn(move |to| platform.connect(to));
+            Connector::new(Timeout::new(connector, options.connect).map_response(Stream::Carried))
+        }
+    };
+    Ok(legacy::Client::builder(Spawns(options.platform.clone()))
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)

@@ -27,6 +27,7 @@ mod identity;
 mod keys;
 mod layers;
 mod measures;
+pub mod platform;
 mod reach;
 mod secret;
 pub mod signing;
@@ -46,6 +47,7 @@ pub use keys::{AccessKey, Keys};
 pub use layers::authorise::Credential;
 pub use layers::breaker::BreakerState;
 pub use measures::measure_with;
+pub use platform::Platform;
 pub use reach::Reached;
 pub use secret::SecretCell;
 pub use token::Token;
@@ -107,6 +109,8 @@ pub struct Options {
     pub credential: Credential,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
     pub reads_per_minute: u32,
+    /// What carries its connections, where that is not the machine.
+    pub platform: Option<Arc<dyn Platform>>,
 }
 
 impl Options {
@@ -131,6 +135,7 @@ impl Options {
             retry_after_cap: Duration::from_secs(30),
             credential: Credential::PassThrough,
             reads_per_minute: 600,
+            platform: None,
         }
     }
 }

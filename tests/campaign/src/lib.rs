@@ -6,6 +6,7 @@
 pub mod judge;
 pub mod play;
 pub mod schedule;
+pub mod simulation;
 
 use restore_test_postgres::Postgres;
 

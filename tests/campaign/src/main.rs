@@ -1,4 +1,4 @@
-//! `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`:
+//! `restore-campaign virtual …`: see `virtual_main`. Else, with real processes, `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`:
 //! plays schedules and prints what they came to; ends with failure at the first broken promise.
 
 use std::process::ExitCode;
@@ -9,6 +9,8 @@ use restore_campaign::{Store, Tally, run};
 use restore_test_postgres::Postgres;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+
+mod virtual_main;
 
 struct Options {
     schedules: u64,
@@ -42,8 +44,16 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == "virtual").is_some() {
+        return virtual_main::main(words);
+    }
+    processes()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn processes() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
         Err(why) => {

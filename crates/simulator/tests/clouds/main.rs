@@ -15,4 +15,6 @@ mod evs_iam;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod in_memory;
+#[cfg(test)]
 mod vbs;
