@@ -23,6 +23,9 @@ const HANDFUL: usize = 256;
 const LISTEN: Duration = Duration::from_millis(250);
 /// The longest window of a key that settings can ask for.
 const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long after its end a restore explains evidence that another one could take for its own: the day that is compared
+/// with before a send, and the difference of clocks.
+const EVIDENCE: Duration = Duration::from_secs(25 * 60 * 60);
 /// A signature is good for so long on either side of its date, and a repetition of it is the same restore.
 const SIGNATURES: Duration = Duration::from_secs(2 * 900);
 /// Between two rounds of forgetting, and how much each step forgets.
@@ -242,7 +245,7 @@ impl Engine {
             Some(retention) => {
                 // What ended while a restore was under way that has not ended yet may be what its evidence belongs to.
                 let under_way = self.0.ledger.unfinished().await?.oldest;
-                let before = ago(retention.max(windows));
+                let before = ago(retention.max(windows).max(EVIDENCE));
                 Some(under_way.map_or(before, |oldest| before.min(oldest)))
             }
         };

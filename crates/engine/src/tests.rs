@@ -139,17 +139,17 @@ async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> R
 #[tokio::test]
 async fn f43_nothing_is_forgotten_that_a_window_or_a_restore_still_needs() {
     let engine = engine_that_keeps(Some(Duration::from_secs(1)));
-    let old = began(&engine, "v1", 9_000, Some(8_000)).await;
-    let signed = began(&engine, "v2", 1_700, Some(1_600)).await;
+    let old = began(&engine, "v1", 99_000, Some(98_000)).await;
+    let recent = began(&engine, "v2", 80_000, Some(79_000)).await;
     engine.forget_old().await.unwrap();
     assert!(engine.0.ledger.get(old).await.unwrap().is_none());
-    assert!(engine.0.ledger.get(signed).await.unwrap().is_some(), "its signature is good");
+    assert!(engine.0.ledger.get(recent).await.unwrap().is_some(), "its task may be taken for a later one's");
 
     // It ended while another one was under way that has not ended yet.
     let engine = engine_that_keeps(Some(Duration::from_secs(1)));
-    let before = began(&engine, "v0", 19_000, Some(18_000)).await;
-    let beside = began(&engine, "v1", 9_000, Some(8_000)).await;
-    began(&engine, "v2", 8_500, None).await;
+    let before = began(&engine, "v0", 119_000, Some(118_000)).await;
+    let beside = began(&engine, "v1", 109_000, Some(108_000)).await;
+    began(&engine, "v2", 108_500, None).await;
     engine.forget_old().await.unwrap();
     assert!(engine.0.ledger.get(before).await.unwrap().is_none());
     assert!(engine.0.ledger.get(beside).await.unwrap().is_some(), "its task may be taken for the other's");

@@ -53,7 +53,13 @@ pub(crate) struct Book {
     equals: HashMap<String, HashMap<String, Equals>>,
     /// By project, then by the upstream's id of a task: the restore it belongs to.
     tasks: HashMap<String, HashMap<String, RestoreId>>,
+    /// Project and task of restores that are forgotten, with when those ended.
+    spent: VecDeque<(Timestamp, String, String)>,
 }
+
+/// How long after the end of a restore its task could be taken for another's evidence: the day that is compared with
+/// before a send, and the difference of clocks.
+const EVIDENCE_SECONDS: i64 = 25 * 3_600;
 
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -455,8 +461,14 @@ impl Book {
             }
             equals.open.is_none() && equals.effective.is_none()
         });
-        for task in tasks(&row.events) {
-            remove_if(&mut self.tasks, intent.request.project_id.as_str(), &task, |holder| *holder == id);
+        // A task of a restore that is forgotten is still no other one's, for as long as it could be taken for evidence.
+        let ended = row.state.finished_at.unwrap_or(row.state.updated_at);
+        let project = intent.request.project_id.as_str();
+        self.spent.extend(tasks(&row.events).map(|task| (ended, project.to_owned(), task)));
+        let over = ended.plus_seconds(-EVIDENCE_SECONDS);
+        while let Some((_, project, task)) = self.spent.front().filter(|(ended, ..)| *ended < over).cloned() {
+            self.spent.pop_front();
+            remove_if(&mut self.tasks, &project, &task, |_| true);
         }
     }
 }

@@ -86,7 +86,7 @@ pub struct Store {
 struct State {
     memory: Arc<MemoryLedger>,
     owners: BTreeMap<RestoreId, u64>,
-    next_read: BTreeMap<RestoreId, Instant>,
+    next_read: BTreeMap<RestoreId, Duration>,
     replicas: BTreeMap<u64, Instant>,
     count: u64,
     plight: Option<(Plight, Instant)>,
@@ -663,7 +663,8 @@ impl Ledger for Handed {
             if !self.store.shared {
                 return Ok(true);
             }
-            let now = Instant::now();
+            // By the one clock of the store: those of processes are not comparable.
+            let now = self.store.trace.elapsed();
             let mut state = self.store.state();
             if state.next_read.get(&id).is_some_and(|next| *next > now) {
                 return Ok(false);
