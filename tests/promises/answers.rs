@@ -21,7 +21,7 @@ fn id(restore: &Value) -> String {
     restore["id"].as_str().unwrap_or_else(|| panic!("no id in {restore}")).to_owned()
 }
 
-fn answered(path: &str, applied: bool, answer: Value) -> Value {
+fn answered(path: &str, applied: bool, answer: &Value) -> Value {
     json!([{"match": {"method": "POST", "path": path}, "applied": applied, "answer": answer}])
 }
 
@@ -67,7 +67,7 @@ async fn f49_an_intermediary_after_the_cloud_leaves_it_unknown() {
     for (number, answer) in answers.into_iter().enumerate() {
         let (path, request) = calls()[number % 3].clone();
         let world = World::with(hasty()).await;
-        world.faults(answered(path, true, answer.clone())).await;
+        world.faults(answered(path, true, &answer)).await;
         let first = world.submit(&request).await;
         let restore = first.json();
         let told = (first.status, restore["status"].as_str(), restore["error"]["effect"].as_str());
@@ -105,7 +105,7 @@ async fn f49_a_refusal_in_the_clouds_own_words_is_one() {
     for (answer, code) in answers {
         for (path, request) in calls() {
             let world = World::with(hasty()).await;
-            world.faults(answered(path, false, answer.clone())).await;
+            world.faults(answered(path, false, &answer)).await;
             let problem = world.submit(&request).await.json();
             let told = (problem["code"].as_str(), problem["effect"].as_str());
             assert_eq!(told, (Some(code), Some("none")), "{path} {answer}: {problem}");
@@ -116,7 +116,7 @@ async fn f49_a_refusal_in_the_clouds_own_words_is_one() {
     // VBS puts errors under its 200.
     let world = World::with(hasty()).await;
     let body = json!({"error": {"code": "VBS.4711", "message": "not now"}});
-    world.faults(answered(calls()[2].0, false, json!({"status": 200, "body": body}))).await;
+    world.faults(answered(calls()[2].0, false, &json!({"status": 200, "body": body}))).await;
     let problem = world.submit(&requests::free_disk()).await.json();
     let told =
         (problem["code"].as_str(), problem["effect"].as_str(), problem["upstream"]["message"].as_str());
@@ -127,7 +127,7 @@ async fn f49_a_refusal_in_the_clouds_own_words_is_one() {
 #[tokio::test]
 async fn a_list_of_texts_keeps_its_words() {
     let world = World::with(hasty()).await;
-    world.faults(answered(calls()[2].0, false, json!({"status": 400, "body": ["volume is in use"]}))).await;
+    world.faults(answered(calls()[2].0, false, &json!({"status": 400, "body": ["volume is in use"]}))).await;
     let restore = world.submit(&requests::free_disk()).await.json();
     assert_eq!(restore["error"]["upstream"]["message"], "volume is in use", "{restore}");
     world.end().await;

@@ -115,8 +115,9 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
         {"backup_id": ids::DATA.0, "volume_id": ids::DATA.1},
     ]}});
     let body = json!({ "check_restorable": [asked] });
-    let world = World::with(Settings::default().and(DOORS)).await;
     for (answer, status) in refusals() {
+        // A cloud that has said 429 is left alone for a while.
+        let world = World::with(Settings::default().and(DOORS)).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": action}, "times": 0, "answer": answer}]))
             .await;
@@ -128,7 +129,9 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
         if status == 429 && answer["headers"]["retry-after"] == "7" {
             assert_eq!(got.header("retry-after"), "7", "{told}");
         }
+        world.end().await;
     }
+    let world = World::with(Settings::default().and(DOORS)).await;
     // What the cloud refuses by a name of the table is an answer.
     let busy = json!({"status": 400, "body": {"error_code": "CSBS.6015", "error_msg": "restoring"}});
     world.faults(json!([{"match": {"method": "POST", "path": action}, "answer": busy}])).await;

@@ -3,7 +3,8 @@
 //!
 //! What restores need comes first: sends are made whatever is left and count all the same, and so are
 //! the reads before a send until a minute's worth is owed. Then these take turns among callers and
-//! with polls. However much is owed, half of the rate is theirs. Questions that change nothing
+//! with polls. However much callers ask, half of the rate is theirs, as long as sends and polls alone keep
+//! the limit. Questions that change nothing
 //! (checks, reads that are passed on) get what is left, and those who ask take turns, so that
 //! nobody's questions hold up another one's.
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use restore_generations::Reply;
+use restore_model::{Code, Problem};
 use restore_upstream::Behalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -167,6 +169,8 @@ struct Tokens {
     left: f64,
     /// What restores may read although nothing is left: half of the rate is theirs.
     reserve: f64,
+    /// What would be left if there were nothing but sends and polls.
+    strict: f64,
     at: Instant,
     queue: Queue,
     /// The upstream has asked for quiet until then.
@@ -181,7 +185,17 @@ impl Budget {
         let at = Instant::now();
         let reserve = rate.map_or(0.0, Rate::reserve);
         let (queue, quiet_until) = (Queue::default(), None);
-        let tokens = Tokens { per_minute: calls, processes: 1, rate, left, reserve, at, queue, quiet_until };
+        let tokens = Tokens {
+            per_minute: calls,
+            processes: 1,
+            rate,
+            left,
+            reserve,
+            strict: left,
+            at,
+            queue,
+            quiet_until,
+        };
         Self { state: Mutex::new(tokens), changed: Notify::new() }
     }
 
@@ -206,6 +220,7 @@ impl Budget {
             let flown = now.duration_since(state.at).as_secs_f64() * rate.per_second;
             state.left = (state.left + flown).min(rate.most);
             state.reserve = (state.reserve + flown / 2.0).min(rate.reserve());
+            state.strict = (state.strict + flown).min(rate.most);
         }
         state.at = now;
         state
@@ -216,6 +231,7 @@ impl Budget {
         let mut state = self.state();
         let least = state.rate.map_or(0.0, |rate| rate.least);
         state.left = (state.left - 1.0).max(least);
+        state.strict = (state.strict - 1.0).max(least);
     }
 
     /// Takes back the count of a call that was never made.
@@ -223,6 +239,7 @@ impl Budget {
         let mut state = self.state();
         let most = state.rate.map_or(0.0, |rate| rate.most);
         state.left = (state.left + 1.0).min(most);
+        state.strict = (state.strict + 1.0).min(most);
     }
 
     /// Waits for the right to one poll.
@@ -288,7 +305,7 @@ impl Budget {
             return Err(NotYet::Others);
         }
         if let Some(rate) = state.rate {
-            let reserve = if is_question { 0.0 } else { state.reserve };
+            let reserve = if is_question { 0.0 } else { state.reserve.min(state.strict) };
             if state.left < 1.0 && reserve < 1.0 {
                 // A little more, so that rounding never lets it come back for a fraction.
                 let until = |missing: f64, per_second: f64| {
@@ -301,6 +318,7 @@ impl Budget {
             state.left = (state.left - 1.0).max(rate.least);
             if !is_question {
                 state.reserve = (state.reserve - 1.0).max(0.0);
+                state.strict = (state.strict - 1.0).max(rate.least);
                 state.queue.polled = *ticket.behalf == Behalf::Poll;
             }
         }
@@ -312,6 +330,15 @@ impl Budget {
     pub(crate) fn quiet(&self) -> Duration {
         let state = self.state();
         state.quiet_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(state.at))
+    }
+
+    /// Refuses a question while the upstream wants quiet for longer than a turn is waited for.
+    pub(crate) fn refuse_while_quiet(&self, upstream: &str) -> Result<(), Problem> {
+        let quiet = self.quiet();
+        if quiet <= PATIENCE.0 {
+            return Ok(());
+        }
+        Err(asked_enough(upstream, u32::try_from(quiet.as_secs()).unwrap_or(u32::MAX).saturating_add(1)))
     }
 
     /// Hears what the upstream answered: one that throttles is left alone for a while.
@@ -329,6 +356,12 @@ impl Budget {
         let until = state.at + wait;
         state.quiet_until = Some(state.quiet_until.map_or(until, |before| before.max(until)));
     }
+}
+
+/// The refusal of a question whose turn does not come.
+pub(crate) fn asked_enough(upstream: &str, after: u32) -> Problem {
+    let detail = format!("upstream {upstream} was asked often enough for now; nothing was asked");
+    Problem::new(Code::Throttled, detail).after(after)
 }
 
 #[cfg(test)]
@@ -414,7 +447,7 @@ mod tests {
         assert!(before.elapsed() < Duration::from_secs(40));
     }
 
-    /// F52: half of the rate is for what restores need, however much is sent or asked.
+    /// F52: half of the rate is for what restores need, however much callers ask.
     #[tokio::test(start_paused = true)]
     async fn f52_polls_and_reads_before_a_send_keep_their_half() {
         let budget = Arc::new(Budget::per_minute(600));
@@ -423,11 +456,9 @@ mod tests {
                 let budget = Arc::clone(&budget);
                 tokio::spawn(async move {
                     loop {
-                        let asked = budget.turn(&question("greedy")).await;
-                        budget.spend();
-                        if !asked {
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                        }
+                        budget.turn(&question("greedy")).await;
+                        // Refused at once, after one read.
+                        budget.turn(&Behalf::Restore("greedy".into())).await;
                     }
                 })
             })
@@ -439,7 +470,8 @@ mod tests {
             for _ in 0..100 {
                 budget.queue_for(behalf).await;
             }
-            assert!(begun.elapsed() <= Duration::from_secs(26), "{behalf:?}: {:?}", begun.elapsed());
+            // Polls and the reads before a send share that half.
+            assert!(begun.elapsed() <= Duration::from_secs(42), "{behalf:?}: {:?}", begun.elapsed());
         }
         greedy.iter().for_each(tokio::task::JoinHandle::abort);
     }

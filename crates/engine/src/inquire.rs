@@ -106,6 +106,7 @@ impl Engine {
         let with = With { behalf: behalf.clone(), ..access.with(trace.clone()) };
         let generation = plan.upstream.generation();
         let lane = self.lane(&plan.pin.upstream);
+        lane.budget.refuse_while_quiet(plan.upstream.name())?;
         let mut checks = Vec::new();
         let mut unasked = None;
         let parts = steps::requests(&plan.pin, request);

@@ -9,6 +9,7 @@ use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
 use restore_upstream::{Behalf, FaultKind, TraceContext, Upstream, With};
 
 use crate::access::{Access, whose};
+use crate::budget::asked_enough;
 use crate::caller::Caller;
 use crate::{Engine, unavailable};
 
@@ -57,10 +58,9 @@ impl Engine {
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
         let lane = self.lane(name);
+        lane.budget.refuse_while_quiet(name)?;
         if !lane.budget.turn(&behalf).await {
-            let quiet = u32::try_from(lane.budget.quiet().as_secs()).unwrap_or(u32::MAX);
-            let detail = format!("upstream {name} was asked often enough for now; nothing was asked");
-            return Err(Problem::new(Code::Throttled, detail).after(quiet.saturating_add(1)));
+            return Err(asked_enough(name, 1));
         }
         match upstream.send(call, With { behalf, ..access.with(trace) }).await {
             Ok(reply) => {
