@@ -1,5 +1,8 @@
-//! `restore-campaign virtual …`: see `virtual_main`. Else, with real processes, `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`:
-//! plays schedules and prints what they came to; ends with failure at the first broken promise.
+//! The campaigns, as a program.
+//!
+//! `restore-campaign virtual …` plays in virtual time: see `virtual_main`. Without that word it plays with real processes:
+//! `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`. Either prints what the
+//! schedules came to, and ends with failure where a promise was broken.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -197,7 +197,7 @@ pub fn draw(seed: u64) -> Schedule {
     let mut rng = Rng::with_seed(seed);
     let setup = setup(&mut rng);
     if setup.crowd {
-        return crowd(&mut rng, setup);
+        return crowd(&mut rng, &setup);
     }
     let mut steps = Vec::new();
     for replica in 0..setup.replicas() {
@@ -230,7 +230,7 @@ pub fn draw(seed: u64) -> Schedule {
 }
 
 /// One caller checks, another restores, and nothing goes wrong.
-fn crowd(rng: &mut Rng, setup: Setup) -> Schedule {
+fn crowd(rng: &mut Rng, setup: &Setup) -> Schedule {
     let setup = Setup {
         place: Place::Alone(100_000),
         way: if rng.bool() { Way::Classic } else { Way::TwoNames },
@@ -238,7 +238,7 @@ fn crowd(rng: &mut Rng, setup: Setup) -> Schedule {
         offsets: [0, 0],
         ends: false,
         world: json!({"restore_seconds": 3}),
-        ..setup
+        ..setup.clone()
     };
     let mut steps = vec![
         Step::Start { replica: 0, crash: None, recovery: false },
