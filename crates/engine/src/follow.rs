@@ -70,6 +70,9 @@ impl Engine {
             known.access = access;
             known.accesses = known.accesses.wrapping_add(1);
         }
+        if known.known_since.is_none_or(|(step, _)| step != entry.state.step) {
+            known.known_since = Some((entry.state.step, Instant::now()));
+        }
         let upstream = entry.state.route(&entry.intent).upstream.clone();
         known.lane = Some((upstream, entry.intent.request.project_id.clone()));
         let at = Instant::now() + first;
@@ -410,7 +413,7 @@ impl Engine {
             accepted: state.seen_moving,
             sent_at,
             now: self.monotonic_now(entry.intent.id, sent_at),
-            clock_offset_ms: state.clock_offset_ms.unwrap_or(0),
+            clock_offset_ms: state.clock_offset_ms,
             request_id: state.request_id.as_deref(),
             taken: &[],
             grace_seconds: self.rules().policy.grace.as_secs(),
@@ -456,7 +459,12 @@ impl Engine {
     fn age(&self, entry: &Entry) -> Duration {
         let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
         let now = self.monotonic_now(entry.intent.id, sent_at);
-        Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0))
+        let by_wall = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
+        // A wall clock that was set back makes nothing younger than this process has known it for.
+        let live = self.live();
+        let known = live.get(&entry.intent.id).and_then(|live| live.known_since);
+        let seen = known.filter(|(step, _)| *step == entry.state.step).map(|(_, since)| since.elapsed());
+        seen.map_or(by_wall, |seen| by_wall.max(seen))
     }
 
     fn terms(&self, entry: &Entry) -> Terms {

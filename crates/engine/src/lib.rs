@@ -128,6 +128,8 @@ struct Live {
     accesses: u32,
     /// When this process sent it, on the monotonic clock.
     sent: Option<Instant>,
+    /// Since when this process has followed its present step, on the monotonic clock.
+    known_since: Option<(u16, Instant)>,
     /// When this process first saw it unknown, on the monotonic clock.
     unknown_since: Option<Instant>,
 }

@@ -258,8 +258,8 @@ pub struct Watch<'a> {
     pub sent_at: Timestamp,
     /// The present moment, by our clock.
     pub now: Timestamp,
-    /// Upstream clock minus ours, in milliseconds.
-    pub clock_offset_ms: i64,
+    /// Upstream clock minus ours, in milliseconds, where an answer showed it.
+    pub clock_offset_ms: Option<i64>,
     /// The upstream's request id of the submit.
     pub request_id: Option<&'a str>,
     /// Upstream names that belong to other restores.
@@ -295,9 +295,13 @@ impl Watch<'_> {
     /// more likely a wrong header than a wrong clock, and then both clocks count as the same.
     #[must_use]
     pub fn sent_upstream(&self, most_seconds: u64) -> Timestamp {
-        let believed = self.clock_offset_ms.unsigned_abs() <= most_seconds.saturating_mul(1_000);
-        let offset = if believed { self.clock_offset_ms } else { 0 };
+        let offset = self.offset(most_seconds).unwrap_or(0);
         self.sent_at.plus_micros(offset.saturating_mul(1_000))
+    }
+
+    /// Upstream clock minus ours, in milliseconds, as far as it is believed.
+    pub(crate) fn offset(&self, most_seconds: u64) -> Option<i64> {
+        self.clock_offset_ms.filter(|offset| offset.unsigned_abs() <= most_seconds.saturating_mul(1_000))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use restore_campaign::simulation::run;
 
-/// Schedules of the short run; the seed can be given, and CI gives a fresh one.
+/// Schedules of the short run. `./dev ci` plays more, from a fresh seed.
 const SCHEDULES: u64 = 300;
 
 #[test]
@@ -21,7 +21,6 @@ fn a_seed_is_played_the_same_way_again() {
 }
 
 #[test]
-#[ignore = "reports the faults of issue 14, until they are gone"]
 fn every_promise_is_kept() {
     for seed in 1..=SCHEDULES {
         if let Err(why) = run(seed).judged {

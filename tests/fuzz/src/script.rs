@@ -137,7 +137,7 @@ impl Conversation {
             accepted: self.accepted,
             sent_at: SENT,
             now: SENT.plus_seconds(self.age),
-            clock_offset_ms: 0,
+            clock_offset_ms: None,
             request_id: self.request_id.as_deref(),
             taken: &[],
             grace_seconds: 120,

@@ -18,6 +18,9 @@ use crate::{Found, Reading, Step, Watch, moved_by_others};
 const LOG: &str = "operation_log";
 /// By how much a log may seem to begin before the send: clocks differ.
 const SKEW_SECONDS: i64 = 600;
+/// By how much a log may begin before the send where the upstream has shown its time: `Date` has whole seconds, and clouds
+/// have more than one clock.
+const SHOWN_SECONDS: i64 = 5;
 /// How much older than the send a list may seem to be and still be younger.
 const STALE_SECONDS: i64 = 60;
 /// How much more than that clocks may differ without a baseline: the time of a call.
@@ -50,6 +53,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let mut logs = Vec::new();
     let mut read = 0;
     let mut behind = false;
+    let mut shown = watch.clock_offset_ms;
     for page in 0..=MAX_PAGES {
         if page == MAX_PAGES {
             return Step::Done(Reading::unreadable("more restores in the window than are read", false, LOG));
@@ -60,6 +64,8 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
             ControlFlow::Continue(page) => page,
         };
         behind |= answer.as_ref().is_ok_and(|reply| is_behind(watch, reply));
+        let date = answer.as_ref().ok().and_then(|reply| reply.date);
+        shown = shown.or_else(|| date.map(|date| date.micros_since(watch.now) / 1_000));
         read += page.length;
         let more = page.more(read);
         logs.extend(page.logs);
@@ -67,7 +73,9 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
             break;
         }
     }
-    let fresh = fresh(watch, &logs);
+    // Where no answer before showed the upstream's time, the list does.
+    let watch = &Watch { clock_offset_ms: shown, ..watch.clone() };
+    let (fresh, earlier) = fresh(watch, &logs);
     if let Some((log, strength)) = correlate(watch, &fresh) {
         return Step::Done(bound(watch, log, strength));
     }
@@ -103,7 +111,9 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         let reason = "a list of an unknown or an earlier time does not show whether a log is missing";
         return Step::Done(Reading::unreadable(reason, false, LOG));
     }
-    if possible && reading.found == Found::Absent {
+    // What looks like this restore and began shortly before the send may be, if the clocks are further apart than shown.
+    let may_be_earlier = earlier.iter().any(|log| looks_alike(watch, log));
+    if (possible || may_be_earlier) && reading.found == Found::Absent {
         reading.found = Found::Nothing;
     }
     Step::Done(reading)
@@ -210,19 +220,30 @@ fn list_page(answer: &Answer) -> ControlFlow<Reading, Page> {
     })
 }
 
-/// The logs that could be of this restore at all: not there before, not another one's, and not
-/// begun before the send.
-fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> Vec<&'a Log> {
+/// Whether nothing that a log says speaks against its being of this pair of backup and target.
+fn looks_alike(watch: &Watch<'_>, log: &Log) -> bool {
+    let same =
+        |told: &Option<String>, own: &Id| told.as_deref().is_none_or(|told| same_id(told, own.as_str()));
+    same(&log.backup_id, &watch.request.source.backup_id) && same(&log.target_id, watch.request.target.id())
+}
+
+/// The logs that could be of this restore at all: not there before, not another one's, and not begun before the send. And
+/// those that began so shortly before it that only clocks which differ could make them this restore's.
+fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> (Vec<&'a Log>, Vec<&'a Log>) {
     // What began before the known ones do is not among them, however wide the search was made.
     let covered = lenient::time(watch.notes, &["known_from"]);
     let earliest = covered.map_or_else(|| begins(watch), |covered| covered.max(begins(watch)));
+    // Where the upstream has shown its time, what began before the send is somebody else's.
+    let tight = watch.offset(believed_seconds(watch)).is_some();
+    let since =
+        if tight { earliest.max(begins(watch).plus_seconds(SKEW_SECONDS - SHOWN_SECONDS)) } else { earliest };
     let known = lenient::items(watch.notes, &["known"]);
     logs.iter()
         .filter(|log| log.is_restore() && log.id.parse::<Id>().is_ok())
         .filter(|log| !known.iter().any(|id| id.as_str() == Some(log.id.as_str())))
         .filter(|log| !watch.taken.contains(&log.id))
         .filter(|log| log.begun.is_none_or(|begun| begun >= earliest))
-        .collect()
+        .partition(|log| log.begun.is_none_or(|begun| begun >= since))
 }
 
 /// The log that says it is this restore's: exact by request id, else by backup and target. Of

@@ -197,7 +197,7 @@ fn without_a_restore_block_run_and_resource_decide_weakly() {
 fn clocks_that_differ_by_the_offset_are_no_trouble() {
     for minutes in [-10, 10] {
         let mut followed = followed();
-        followed.clock_offset_ms = minutes * 60_000;
+        followed.clock_offset_ms = Some(minutes * 60_000);
         let (reading, asked) =
             followed.round(CBR, cloud(&[log("a", minutes * 60 + 1, "running")], "available"));
         assert_eq!(id(&reading), Some("a"));
@@ -220,7 +220,7 @@ fn f50_a_wrong_date_binds_no_old_task() {
     ] {
         let mut followed = followed();
         followed.notes = json!({"known": [], "known_from": after(-DAY).to_string()});
-        followed.clock_offset_ms = offset_seconds * 1_000;
+        followed.clock_offset_ms = Some(offset_seconds * 1_000);
         let (reading, _) = followed.round(CBR, cloud(&[log("old", begun, "success")], "available"));
         assert_eq!((id(&reading), &reading.found), (None, &Found::Nothing), "{offset_seconds}");
         // Without a baseline nothing tells old tasks from new ones but the clocks, and a wrong one is not believed.

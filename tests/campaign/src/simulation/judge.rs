@@ -212,16 +212,20 @@ fn truthful(row: &Row, own: &[&Applied], played: &Played) -> Result<(), String> 
 
 /// Whether the task that a restore goes by is its own.
 fn bound_to_own(row: &Row, own: &[&Applied], played: &Played) -> Result<(), String> {
-    let Some(handle) = row.entry.state.handle.as_ref() else { return Ok(()) };
-    let task = played.applied.iter().find(|one| one.task == handle.id);
-    match task {
-        Some(task) if task.by_console && cannot_be_told_apart(row, played) => Ok(()),
-        Some(task) if !own.iter().any(|one| one.task == task.task) => {
-            let whose = if task.by_console { "somebody's at the console" } else { "another restore's" };
-            Err(format!("F48: {} goes by task {}, which is {whose}", shown(row), handle.id))
+    let state = &row.entry.state;
+    let of_steps = state.steps.iter().filter_map(|step| step.handle.as_ref());
+    for handle in of_steps.chain(state.handle.as_ref()) {
+        let task = played.applied.iter().find(|one| one.task == handle.id);
+        match task {
+            Some(task) if task.by_console && cannot_be_told_apart(row, played) => {}
+            Some(task) if !own.iter().any(|one| one.task == task.task) => {
+                let whose = if task.by_console { "somebody's at the console" } else { "another restore's" };
+                return Err(format!("F48: {} goes by task {}, which is {whose}", shown(row), handle.id));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// I1, I2: no restore call arrived that was not written down before.
@@ -272,12 +276,15 @@ fn row_of(played: &Played, id: RestoreId) -> Option<&Row> {
     played.rows.iter().chain(&played.lost).find(|row| row.intent.id == id)
 }
 
+/// How much earlier than it is written the end of a restore may be dated: its process may be stopped in between.
+const STOPPED: Duration = Duration::from_secs(16);
+
 /// I4: within its window, a key is one restore, and nobody who sends it again is refused.
 fn one_key_one_restore(played: &Played) -> Result<(), String> {
     if !played.lost.is_empty() || played.rows.iter().any(|row| row.rewound) {
         return Ok(());
     }
-    let window = Duration::from_secs(played.setup.key_window).saturating_sub(played.skew);
+    let window = Duration::from_secs(played.setup.key_window).saturating_sub(played.skew + STOPPED);
     let mut by_key: BTreeMap<Ask, Vec<&Answered>> = BTreeMap::new();
     for answer in played.answers.iter().filter(|answer| answer.ask.key.is_some()) {
         by_key.entry(answer.ask).or_default().push(answer);
@@ -343,7 +350,7 @@ fn equal_requests(played: &Played) -> Result<(), String> {
     if !played.lost.is_empty() || played.rows.iter().any(|row| row.rewound) {
         return Ok(());
     }
-    let window = Duration::from_secs(played.setup.duplicate_window).saturating_sub(played.skew);
+    let window = Duration::from_secs(played.setup.duplicate_window).saturating_sub(played.skew + STOPPED);
     let mut rows: Vec<&Row> = played.rows.iter().collect();
     rows.sort_by_key(|row| row.created);
     for (nth, later) in rows.iter().enumerate() {

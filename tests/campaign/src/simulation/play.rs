@@ -40,7 +40,7 @@ const STOPS: u32 = 40;
 /// Longer than any client waits.
 const CLIENTS: Duration = Duration::from_secs(12);
 /// Looks after which whatever is still open cannot be ended.
-const LOOKS: u32 = 120;
+const LOOKS: u32 = 240;
 /// How long a start may take.
 const START: Duration = Duration::from_secs(60);
 /// After the last start: for what it would send unasked.
