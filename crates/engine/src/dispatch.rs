@@ -64,9 +64,11 @@ impl Engine {
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
-                // Called off, or another replica has it: what it wrote is the truth.
+                // Cancelled, or another replica has it: what it wrote is the truth. One that has died since may have left it
+                // to this process, and then nobody else goes on with it.
                 tracing::info!(restore.id = %id, "a restore has moved on without its task");
-                self.0.ledger.get(id).await.ok().flatten()
+                let detail = "another process went on with the restore; this one sent nothing";
+                self.settle_up(id, Problem::new(Code::Withheld, detail)).await
             }
             Ok(Err(error)) => {
                 tracing::warn!(restore.id = %id, error = %error, "a restore could not be carried on");

@@ -111,8 +111,8 @@ fn cannot_be_told_apart(row: &Row, played: &Played) -> bool {
     let backup = request.source.backup_id.as_str();
     played.applied.iter().any(|one| {
         one.by_console
-            && one.backup == backup
-            && (names_no_disk || is_about(row, one))
+            && (one.backup == backup || names_no_disk)
+            && (one.backup == backup && names_no_disk || is_about(row, one))
             && one.at >= row.created.saturating_sub(before)
             && row.is_open_at(one.at.max(row.created))
     })
