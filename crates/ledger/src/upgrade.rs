@@ -2,7 +2,7 @@
 //! could become several rows: the restore of each disk of a server, and the restore by a fallback upstream after a
 //! refusal. Here they become rows that stand for themselves. Pure functions on documents; each store brings its own SQL.
 
-use restore_model::{EventKind, Intent, Problem, State, Timestamp};
+use restore_model::{Cause, Event, EventKind, Intent, ResolvedAs, State, Timestamp};
 use serde_json::{Value, json};
 
 use crate::LedgerError;
@@ -10,6 +10,9 @@ use crate::text::parse;
 
 /// What a key begins with that an earlier version made up for a row of its own; no caller can send it.
 const PSEUDO_KEY: char = '\u{1}';
+
+/// The evidence of an event that an earlier version wrote about a restore because of its parts.
+const OF_PARTS: &str = "parts";
 
 /// A row as an earlier version wrote it.
 #[derive(Debug)]
@@ -85,21 +88,27 @@ pub(crate) fn refusal(unfinished: &[String]) -> LedgerError {
 }
 
 /// The history of a finished per-disk restore of which no disk was restored. Earlier versions ended it as `not_applied`
-/// on the word of its parts, without reads of its own; this version calls that a failure without effect. None where the
-/// history needs no change.
+/// on the word of its parts, without reads of its own, which is no proof here. The parts ended on the cloud's word or on
+/// an operator's, so the status stays and the end becomes a decision that names this upgrade. Any other status would
+/// count as an effect and shorten the windows of other restores. None where the history needs no change.
 pub(crate) fn history(events: &[String]) -> Result<Option<(Vec<String>, State)>, LedgerError> {
     let mut changed = false;
     let mut texts = Vec::with_capacity(events.len());
     let mut kept = Vec::with_capacity(events.len());
     for text in events {
-        let mut event: restore_model::Event = parse(text)?;
-        if event.kind == EventKind::NotApplied && event.evidence.kind == "parts" {
-            let detail = "no disk was restored";
-            let problem = Problem::new(restore_model::Code::RestoreFailed, detail);
-            event.kind = EventKind::Failed { problem: Box::new(problem) };
+        let mut event: Event = parse(text)?;
+        let by_parts = event.kind == EventKind::NotApplied && event.evidence.kind == OF_PARTS;
+        if by_parts {
+            event.cause = Cause::Operator;
+            event.kind = EventKind::Resolved {
+                outcome: ResolvedAs::NotApplied,
+                by: "ledger upgrade".to_owned(),
+                reason: "the restore of each of its disks ended without effect".to_owned(),
+                early: true,
+            };
             changed = true;
         }
-        texts.push(if changed { crate::text::json(&event)? } else { text.clone() });
+        texts.push(if by_parts { crate::text::json(&event)? } else { text.clone() });
         kept.push(event);
     }
     if !changed {

@@ -39,7 +39,7 @@ function drawAttention() {
 function card(restore) {
   const decide = restore.needs_operator;
   const why = decide
-    ? "Whether it began cannot be read from the cloud. Until you decide, nothing else is restored onto this target."
+    ? `${restore.awaiting_credential ? NO_TOKEN : "The outcome cannot be read from the cloud."} Until you decide, nothing else is restored onto this target.`
     : "It runs longer than its route allows. It is followed on; look whether the cloud still works on it.";
   return make("li", { class: "card", "data-tone": decide ? "bad" : "warn", "data-id": restore.id },
     make("div", {},
@@ -216,7 +216,8 @@ function drawOne() {
     $("one-facts").replaceChildren();
     return;
   }
-  $("decide-why").textContent = events.findLast((event) => event.event === "needs_operator")?.reason ?? "";
+  const asked = events.findLast((event) => event.event === "needs_operator")?.reason;
+  $("decide-why").textContent = [asked, restore?.awaiting_credential && NO_TOKEN].filter(Boolean).join(". ");
   const line = make("p", { class: "what" }, badge(restore), " ", progress(restore), " ", age(restore));
   $("one-head").replaceChildren(line, restore.error ? problem(restore.error) : "");
   const { upstream } = restore;
@@ -240,6 +241,9 @@ function drawOne() {
   ].filter(([, value]) => value);
   $("one-facts").replaceChildren(make("dl", {}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value.filter(Boolean))))));
 }
+
+/** Before a decision: reads may settle it once somebody brings a token. */
+const NO_TOKEN = "The gateway has no token to read this restore with. First ask for it with a token of the project (restore-gateway restore status); a read may settle it.";
 
 const EFFECTS = { none: "Nothing was changed in the cloud.", possible: "Something may have been changed in the cloud.", done: "Disks were overwritten, at least in part." };
 

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use restore_generations::by_name;
 use restore_upstream::is_loopback;
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_
     listeners(tree, report);
     times(tree, report);
     retention(tree, report);
+    proof_of_absence(tree, report);
     memory(tree, report);
     upstreams(tree, report);
     references(tree, report);
@@ -143,6 +145,41 @@ fn retention(tree: &Value, report: &mut Report<'_>) {
         let help = format!("write at least {least}, or 0 for no end, or shorten the window");
         report.error(RETENTION, Code::Conflict, message, Some(help));
     }
+}
+
+/// Warns where an operator is asked to decide before absence from a cloud's list can be proof. Absence counts after the
+/// time of the longest send and `follow.settle_seconds` together.
+fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
+    const KEYS: [&str; 2] = ["follow.unknown_seconds", "follow.settle_seconds"];
+    let follow = &tree["follow"];
+    let upstreams = rows(tree, "upstreams");
+    let lists = upstreams
+        .iter()
+        .filter_map(|upstream| by_name(upstream["generation"].as_str()?))
+        .any(restore_generations::Generation::lists_restores);
+    // The engine waits for the longest send of all upstreams, whatever generation they speak.
+    let sends = upstreams.iter().enumerate().filter_map(|(index, upstream)| {
+        Some((upstream["send_seconds"].as_f64()?, format!("upstreams[{index}].send_seconds")))
+    });
+    let longest = sends.max_by(|one, other| one.0.total_cmp(&other.0));
+    let (Some((send, of_send)), Some(settle), Some(unknown)) =
+        (longest, follow["settle_seconds"].as_f64(), follow["unknown_seconds"].as_f64())
+    else {
+        return;
+    };
+    let is_faulty = KEYS.iter().chain([&&*of_send]).any(|key| report.is_faulty(key));
+    if !lists || is_faulty || unknown > send + settle {
+        return;
+    }
+    let path = report.first_written([KEYS[0], report.first_written([KEYS[1], &of_send])]);
+    let message = format!(
+        "an operator is asked after {unknown} s, and absence from a cloud's list is proof only after {} s (the longest \
+         `send_seconds` and `follow.settle_seconds`)",
+        send + settle
+    );
+    let help = "make `follow.unknown_seconds` longer, or `follow.settle_seconds` shorter; else an operator decides what \
+                reads would have settled";
+    report.warning(path, Code::Conflict, message, Some(help.to_owned()));
 }
 
 /// Warns of a ceiling that an idle process is above: whatever brings a body would be turned away for ever.

@@ -13,6 +13,8 @@ mod folds;
 #[cfg(test)]
 mod forget;
 #[cfg(test)]
+mod made_by_307acd4;
+#[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod postgres;

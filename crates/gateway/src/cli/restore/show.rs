@@ -128,6 +128,17 @@ fn lines(restore: &Restore) -> Vec<String> {
             text(restore, "/upstream/status")
         ),
     ];
+    if restore["rerouted"].is_object() {
+        let [from, generation, why] = ["/rerouted/from", "/rerouted/generation", "/rerouted/error/detail"]
+            .map(|pointer| text(restore, pointer));
+        lines.push(format!("rerouted  from {from} ({generation}): {why}"));
+    }
+    for step in restore["steps"].as_array().into_iter().flatten() {
+        let [disk, status, why] =
+            ["/volume_id", "/status", "/error/detail"].map(|pointer| text(step, pointer));
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        lines.push(format!("disk      {disk} {status}{why}"));
+    }
     let evidence = ["/evidence/kind", "/evidence/strength", "/evidence/observed_at"];
     if restore["evidence"].is_object() {
         lines.push(format!("evidence  {}", evidence.map(|pointer| text(restore, pointer)).join(", ")));
@@ -135,6 +146,15 @@ fn lines(restore: &Restore) -> Vec<String> {
     lines.push(format!("created   {}", text(restore, "/created_at")));
     if let (Some(from), Some(to)) = (time(restore, "/created_at"), time(restore, "/finished_at")) {
         lines.push(format!("took      {}", span(to.micros_since(from) / 1_000_000)));
+    }
+    if !text(restore, "/stale_since").is_empty() {
+        lines.push(format!("stale     since {}", text(restore, "/stale_since")));
+    }
+    // Before anybody is asked to decide: a read may settle it.
+    if restore["awaiting_credential"] == true {
+        lines.push(format!(
+            "the gateway has no token to read it with: restore-gateway restore status {id}, with a token of the project"
+        ));
     }
     if restore["needs_operator"] == true {
         lines.push(format!("a person must look at the target: restore-gateway restore resolve {id}"));
@@ -164,7 +184,50 @@ fn target(restore: &Value) -> String {
 
 /// Whether somebody who waits would want to see the second after the first.
 pub(super) fn differs(one: &Restore, other: &Restore) -> bool {
-    ["status", "progress", "overdue", "needs_operator", "error"]
+    ["status", "progress", "overdue", "needs_operator", "awaiting_credential", "error"]
         .iter()
         .any(|member| one.body[member] != other.body[member])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "0190a1b2-c3d4-7e5f-8607-18293a4b5c6d";
+
+    fn shown(members: &Value) -> Vec<String> {
+        let mut body = json!({"id": ID, "status": "unknown", "needs_operator": true});
+        let members = members.as_object().expect("members").clone();
+        body.as_object_mut().expect("an object").extend(members);
+        lines(&Restore::about(ID.parse().expect("an id"))(body).expect("a restore"))
+    }
+
+    #[test]
+    fn each_disk_and_the_refusal_of_the_first_upstream_are_shown() {
+        let lines = shown(&json!({
+            "rerouted": {"from": "csbs", "generation": "csbs-v1", "error": {"detail": "closed"}},
+            "steps": [
+                {"volume_id": "v1", "status": "succeeded"},
+                {"volume_id": "v2", "status": "unknown", "error": {"detail": "no\u{1b}[31m answer"}},
+            ],
+        }));
+        for line in ["rerouted  from csbs (csbs-v1): closed", "disk      v1 succeeded"] {
+            assert!(lines.iter().any(|shown| shown == line), "{line}: {lines:?}");
+        }
+        let second =
+            lines.iter().find(|line| line.starts_with("disk      v2 unknown: no")).expect("the second disk");
+        assert!(!second.contains('\u{1b}'), "{second:?}");
+    }
+
+    #[test]
+    fn f47_a_token_is_asked_for_before_a_decision() {
+        let lines = shown(&json!({"awaiting_credential": true, "stale_since": "2026-11-22T10:00:00Z"}));
+        let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).expect(begin);
+        assert!(at("stale     since 2026-11-22T10:00:00Z") < at("the gateway has no token"), "{lines:?}");
+        assert!(at("the gateway has no token") < at("a person must look"), "{lines:?}");
+        let lines = shown(&json!({}));
+        assert!(!lines.iter().any(|line| line.contains("token") || line.starts_with("stale")), "{lines:?}");
+    }
 }

@@ -190,3 +190,27 @@ fn f43_a_restore_is_kept_for_as_long_as_a_window_means_it() {
     }
     assert!(at(1, "", "").is_empty(), "the defaults fit");
 }
+
+/// Absence can be proof only where the time of a send and the wait after it are over before an operator is asked.
+#[test]
+fn f47_an_operator_asked_before_absence_is_proof_is_a_warning() {
+    let with = |generation: &str, follow: &str, send: f64| {
+        let upstream = LEAST.replace("cbr-v3", generation);
+        let upstream = upstream.replace("\n\n[[routes]]", &format!("\nsend_seconds = {send}\n\n[[routes]]"));
+        faults(&format!("[follow]\n{follow}\n{upstream}"), &[])
+    };
+    for (follow, send) in [
+        ("unknown_seconds = 100", 30.0),
+        ("unknown_seconds = 60\nsettle_seconds = 30", 30.0),
+        ("unknown_seconds = 60\nsettle_seconds = 1", 90.0),
+        ("settle_seconds = 3600", 30.0),
+    ] {
+        let found = with("cbr-v3", follow, send);
+        assert_eq!(found.len(), 1, "{follow}: {found:?}");
+        assert!(found[0].contains("absence from a cloud's list is proof only after"), "{found:?}");
+        // No list, no proof: nothing is lost there.
+        assert_eq!(with("vbs-v2", follow, send), Vec::<String>::new(), "{follow}");
+    }
+    assert_eq!(with("cbr-v3", "unknown_seconds = 61\nsettle_seconds = 30", 30.0), Vec::<String>::new());
+    assert_eq!(with("cbr-v3", "", 30.0), Vec::<String>::new(), "the defaults fit");
+}
