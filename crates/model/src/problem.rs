@@ -259,7 +259,7 @@ codes! {
     KeyConflict "key_conflict" 422 Never "this Idempotency-Key was used for another restore" "Use a new key for a new intent.";
     KeyRequired "key_required" 400 Never "this route needs an Idempotency-Key" "Send one key per intent, the same one with every repetition.";
     NotCancellable "not_cancellable" 409 Never "this restore can no longer be cancelled" "Once sent, a restore cannot be stopped in any of the clouds.";
-    NotResolvable "not_resolvable" 409 Never "this restore does not wait for an operator" "Only a restore with needs_operator is ended by a person; what reads can still settle, they do.";
+    NotResolvable "not_resolvable" 409 Never "this restore does not wait for an operator" "Reads may still settle it. To decide before needs_operator, override; a restore that was not sent or has ended cannot be resolved.";
     TooManyKeys "too_many_keys" 429 Later "this caller has as many idempotency keys as it may" "Keys are forgotten some time after their restores have ended; submit.keys_per_caller sets how many there may be.";
     InRecovery "in_recovery" 503 Later "the ledger may be an older copy of itself, so nothing is sent" "An operator looks at the admin listener's /recovery and confirms; nothing was started.";
     Withheld "withheld" 503 Now "the gateway was held up for too long before it could send" "Nothing was sent; ask again.";
