@@ -105,7 +105,7 @@ fn setup(rng: &mut Rng, store: Store) -> Setup {
         held: rng.bool(),
         // The shortest that settings may have.
         key_window: 60,
-        duplicate_window: *rng.choice(&[1, 20, 120]).unwrap_or(&20),
+        duplicate_window: *rng.choice(&[1, 1, 5, 10]).unwrap_or(&1),
         retention: None,
         settle: 1,
         unknown: *rng.choice(&[3, 4]).unwrap_or(&3),
