@@ -1,14 +1,17 @@
 //! The crash campaign: is a restore really sent at most once, whatever is killed, stopped, broken
 //! or sent twice? A schedule is drawn from a seed ([`schedule`]), played against real gateways over
 //! real sockets with simulated clouds ([`play`]), and judged by what the clouds say was applied
-//! ([`judge`]). The same seed draws the same schedule; how the processes interleave is theirs.
+//! ([`simulation::judge`]). The same seed draws the same schedule; how the processes interleave is theirs.
 
-pub mod judge;
 pub mod play;
 pub mod schedule;
 pub mod simulation;
 
+use std::sync::{Mutex, PoisonError};
+
 use restore_test_postgres::Postgres;
+
+use simulation::judge::judge;
 
 /// Where the gateways of a schedule keep their ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +67,28 @@ impl Tally {
 /// Draws, plays and judges one schedule.
 ///
 /// # Errors
-/// What the judge found, or what did not come to an end; with the schedule.
+/// The promise that was broken, or what did not come to an end; with the schedule, and the file that has the logs.
 pub async fn run(seed: u64, store: Store, postgres: Option<&Postgres>) -> Result<Tally, String> {
-    let steps = schedule::draw(seed, store);
-    let told = |why: String| {
-        let steps: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
-        format!("seed {seed} over {}: {why}\n{}", store.as_str(), steps.join("\n"))
+    let schedule = schedule::draw(seed, store);
+    let logs = Mutex::default();
+    let played = play::play(seed, store, postgres, &schedule, &logs).await;
+    let judged = match played {
+        Ok(play::Stood { played, clouds }) => {
+            clouds.stop().await;
+            judge(&played).map(|()| simulation::tally(&played)).map_err(|why| {
+                let histories = played.records.iter().map(|record| format!("{record:#?}\n"));
+                (why, histories.chain(played.applied.iter().map(|one| format!("{one:?}\n"))).collect())
+            })
+        }
+        Err(why) => Err((why, String::new())),
     };
-    let played = play::play(seed, store, postgres, &steps).await.map_err(&told)?;
-    judge::judge(played).await.map_err(&told)
+    judged.map_err(|(why, histories): (String, String)| {
+        let steps: Vec<String> = schedule.steps.iter().map(|step| format!("  {step:?}")).collect();
+        let setup = &schedule.setup;
+        let logs = logs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let file = std::env::temp_dir().join(format!("restore-campaign-{}-{seed}.log", store.as_str()));
+        let kept = std::fs::write(&file, format!("{why}\n{histories}\n{logs}"));
+        let kept = kept.map_or_else(|error| error.to_string(), |()| file.display().to_string());
+        format!("seed {seed} over {}: {why}\n{setup:?}\n{}\nlogs: {kept}", store.as_str(), steps.join("\n"))
+    })
 }

@@ -1,8 +1,8 @@
 //! The campaigns, as a program.
 //!
 //! `restore-campaign virtual …` plays in virtual time: see `virtual_main`. Without that word it plays with real processes:
-//! `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N]`. Either prints what the
-//! schedules came to, and ends with failure where a promise was broken.
+//! `restore-campaign [--schedules N] [--seed S] [--store sqlite|postgres|both] [--at-once N] [--keep-going]`. Either
+//! prints what the schedules came to, and ends with failure where a promise was broken.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,13 +20,24 @@ struct Options {
     seed: u64,
     stores: Vec<Store>,
     at_once: usize,
+    /// Whether it continues after the first broken promise, to list them all.
+    keep_going: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { schedules: 250, seed: 1, stores: vec![Store::Sqlite, Store::Postgres], at_once: 4 };
+    let mut options = Options {
+        schedules: 250,
+        seed: 1,
+        stores: vec![Store::Sqlite, Store::Postgres],
+        at_once: 4,
+        keep_going: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--keep-going" {
+            options.keep_going = true;
+            continue;
+        }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{word}: {value} is no number"));
         match word.as_str() {
@@ -69,7 +80,7 @@ async fn processes() -> ExitCode {
         let begun = std::time::Instant::now();
         match campaign(*store, &options).await {
             Ok(tally) => println!(
-                "{}: {} schedules (seeds {} to {}) in {} s: {} restores accepted, {} applied, none twice; \
+                "{}: {} schedules (seeds {} to {}) in {} s: {} restores accepted, {} applied; \
                  {} kills, {} resolved by an operator; ends: {:?}",
                 store.as_str(),
                 tally.schedules,
@@ -96,9 +107,11 @@ async fn campaign(store: Store, options: &Options) -> Result<Tally, String> {
     let next = Arc::new(AtomicU64::new(options.seed));
     let end = options.seed + options.schedules;
     let tally = Arc::new(Mutex::new(Tally::default()));
+    let broken = Arc::new(AtomicU64::new(0));
+    let keep_going = options.keep_going;
     let mut workers: JoinSet<Result<(), String>> = JoinSet::new();
     for _ in 0..options.at_once {
-        let (next, tally) = (Arc::clone(&next), Arc::clone(&tally));
+        let (next, tally, broken) = (Arc::clone(&next), Arc::clone(&tally), Arc::clone(&broken));
         workers.spawn(async move {
             let postgres = match store {
                 Store::Postgres => Some(Postgres::start()),
@@ -109,7 +122,18 @@ async fn campaign(store: Store, options: &Options) -> Result<Tally, String> {
                 if seed >= end {
                     return Ok(());
                 }
-                let played = run(seed, store, postgres.as_ref()).await?;
+                let played = match run(seed, store, postgres.as_ref()).await {
+                    Ok(played) => played,
+                    Err(why) if keep_going => {
+                        broken.fetch_add(1, Ordering::Relaxed);
+                        println!("{}", why.lines().next().unwrap_or_default());
+                        continue;
+                    }
+                    Err(why) => {
+                        let before = tally.lock().await.schedules;
+                        return Err(format!("{why}\n{before} schedules before it broke no promise"));
+                    }
+                };
                 let mut tally = tally.lock().await;
                 tally.add(&played);
                 if tally.schedules % 25 == 0 {
@@ -122,5 +146,12 @@ async fn campaign(store: Store, options: &Options) -> Result<Tally, String> {
         worker.map_err(|error| error.to_string())??;
     }
     let tally = tally.lock().await.clone();
-    Ok(tally)
+    match broken.load(Ordering::Relaxed) {
+        0 => Ok(tally),
+        broken => Err(format!(
+            "{}: {broken} schedules broke a promise, {} did not",
+            store.as_str(),
+            tally.schedules
+        )),
+    }
 }

@@ -1,70 +1,89 @@
-//! Plays a schedule: gateways as processes of their own, clouds in this one. At the end everything
-//! is healthy again, and every restore is followed until it is final or waits for a person.
+//! Plays a schedule: gateways as processes, clouds in this one. At the end everything is healthy again, and every restore
+//! is polled until it has ended, with an operator for those that need one.
 
-use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use restore_ledger::LedgerUrl;
-use restore_simulator::Simulator;
+use jiff::Timestamp as CloudTime;
+use restore_ledger::{LedgerUrl, OpenOptions, Record};
+use restore_model::{Clock, Code, EventKind, RestoreId, SystemClock, Timestamp};
+use restore_simulator::{Clock as SimClock, Simulator};
 use restore_test_postgres::Postgres;
-use restore_tests::{Http, Process, Settings, ids, requests};
+use restore_tests::world::is_restore_call;
+use restore_tests::{Http, Process, Settings, ids};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::Store;
-use crate::schedule::{DISKS, Step, What};
+use crate::schedule::{Schedule, Step};
+use crate::simulation::judge::found;
+use crate::simulation::play::{Answered, Applied, Outcome, Played, applied_of, key_of};
+use crate::simulation::requests;
+use crate::simulation::routing::routing;
+use crate::simulation::schedule::{Ask, DISKS, Setup, Way, What, Who, closed, ended};
+use crate::simulation::store::Row;
 
 /// Longest time for everything to come to rest at the end.
-const REST: Duration = Duration::from_secs(90);
+const REST: Duration = Duration::from_secs(60);
 /// Longest that a client waits for an answer.
 const CLIENT: Duration = Duration::from_secs(8);
+/// Between two looks while everything comes to rest.
+const LOOK: Duration = Duration::from_millis(200);
+/// For the sends of a replica that continues late, and of one that starts when everything has ended.
+const AFTERMATH: Duration = Duration::from_millis(600);
+/// How long before the beginning the restores were that schedules with a history begin with, in milliseconds.
+const DAYS: i64 = 3 * 24 * 3_600_000;
+/// The longest that the end of a restore may stay unread beside a caller who only checks: a third of the time that the
+/// caller goes on.
+const UNREAD: Duration = Duration::from_secs(8);
+/// Who asks, each by a key of the same name.
+const CALLERS: [Who; 3] = [Who::Alice, Who::Bob, Who::Servers];
 
-/// What a client was told.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// What it asked for.
-    pub what: What,
-    /// Under which key.
-    pub key: Option<u32>,
-    /// HTTP status.
-    pub status: u16,
-    /// The id of the restore, where one was named.
-    pub id: Option<String>,
+/// What is left to be judged, and the logs of the gateways for those who must find out.
+pub struct Stood {
+    /// What a schedule left behind.
+    pub played: Played,
+    /// The clouds, until they are stopped.
+    pub clouds: Simulator,
 }
 
-/// What is left to be judged.
-pub struct Played {
-    /// The clouds, with the truth.
-    pub clouds: Simulator,
-    /// Where the ledger is.
-    pub ledger: LedgerUrl,
-    /// What clients were told.
-    pub told: Vec<Told>,
-    /// Restores that a person ended.
-    pub resolved: usize,
-    /// Processes that died before their time.
-    pub killed: usize,
-    /// Where a file ledger lives.
-    pub folders: Vec<tempfile::TempDir>,
+/// The clouds' clock, which is set to the present once there is a history.
+#[derive(Debug)]
+struct CloudsClock(Arc<AtomicI64>);
+
+impl SimClock for CloudsClock {
+    fn now(&self) -> CloudTime {
+        let now = SystemClock.now().plus_micros(self.0.load(Ordering::SeqCst) * 1_000);
+        now.to_jiff()
+    }
 }
 
 struct Stage<'a> {
+    setup: &'a Setup,
     clouds: Simulator,
-    toml: String,
+    url: String,
+    ledger: LedgerUrl,
+    version: u8,
     http: Http,
     replicas: Vec<Option<Process>>,
     folders: Vec<Option<tempfile::TempDir>>,
-    submits: Vec<(What, Option<u32>)>,
-    clients: Vec<JoinHandle<Option<Told>>>,
-    latest: Arc<Mutex<Option<String>>>,
+    asks: Vec<Ask>,
+    clients: Vec<JoinHandle<()>>,
+    /// What goes on beside the steps and ends by itself.
+    plights: Vec<JoinHandle<()>>,
+    answers: Arc<Mutex<Vec<Answered>>>,
     postgres: Option<&'a Postgres>,
-    /// What callers bring.
-    token: Option<(&'static str, &'static str)>,
+    began: Timestamp,
+    lost: Vec<Row>,
     killed: usize,
+    resolved: AtomicUsize,
+    logs: &'a Mutex<String>,
 }
 
 /// Plays the steps of a schedule.
@@ -75,23 +94,33 @@ pub async fn play(
     seed: u64,
     store: Store,
     postgres: Option<&Postgres>,
-    steps: &[Step],
-) -> Result<Played, String> {
+    schedule: &Schedule,
+    logs: &Mutex<String>,
+) -> Result<Stood, String> {
+    let setup = &schedule.setup;
+    let behind = Arc::new(AtomicI64::new(if setup.history { -DAYS } else { 0 }));
     let options = restore_simulator::Options {
-        restore_seconds: 1,
         kept_requests: 100_000,
         extra_disks: DISKS,
+        clock: Arc::new(CloudsClock(Arc::clone(&behind))),
         ..restore_simulator::Options::default()
     };
-    let clouds = Simulator::start(([127, 0, 0, 1], 0).into(), options).await.map_err(|e| e.to_string())?;
-    let replicas = if store == Store::Postgres { 2 } else { 1 };
+    // On all addresses of this machine: two of them are two names of one cloud.
+    let clouds = Simulator::start(([0, 0, 0, 0], 0).into(), options).await.map_err(|e| e.to_string())?;
+    let replicas = setup.replicas();
     let mut folders = Vec::new();
     for _ in 0..replicas {
-        folders.push(Some(tempfile::tempdir().map_err(|error| error.to_string())?));
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let path = folder.path().join("password");
+        std::fs::write(&path, "example-only").map_err(|error| error.to_string())?;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).map_err(|error| error.to_string())?;
+        folders.push(Some(folder));
     }
     let url = match (store, postgres) {
         (Store::Postgres, Some(postgres)) => {
-            let name = format!("campaign_{seed}");
+            let name =
+                format!("campaign_{seed}_{}", SystemClock.now().micros_since(Timestamp::from_micros(0)));
             postgres.create_database(&name);
             postgres.url(&name)
         }
@@ -100,160 +129,164 @@ pub async fn play(
             format!("sqlite:{}", folder.unwrap_or_default().display())
         }
     };
-    // Of every two schedules one has a credential of the gateway's own, so that recovery goes on by
-    // itself, and one depends on its callers' tokens.
-    let held = seed.is_multiple_of(2);
-    for folder in folders.iter().flatten() {
-        let path = folder.path().join("password");
-        std::fs::write(&path, "example-only").map_err(|error| error.to_string())?;
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, private).map_err(|error| error.to_string())?;
-    }
-    let toml = settings(&url, held).toml(&clouds.url());
+    let ledger = url.parse().map_err(|_| format!("{url} is no ledger"))?;
     let mut stage = Stage {
+        setup,
         clouds,
-        toml,
+        url,
+        ledger,
+        version: 0,
         http: Http::default(),
         replicas: (0..replicas).map(|_| None).collect(),
         folders,
-        submits: Vec::new(),
+        asks: Vec::new(),
         clients: Vec::new(),
-        latest: Arc::default(),
+        plights: Vec::new(),
+        answers: Arc::default(),
         postgres,
-        token: (!held).then_some(("x-auth-token", ids::TOKEN)),
+        began: SystemClock.now().plus_micros(-2 * DAYS * 1_000),
+        lost: Vec::new(),
         killed: 0,
+        resolved: AtomicUsize::new(0),
+        logs,
     };
-    for step in steps {
-        stage.step(step).await;
-    }
-    let told = stage.rest().await?;
-    let resolved = stage.resolve().await?;
-    for replica in stage.replicas.iter_mut().filter_map(Option::take) {
-        replica.signal("TERM").await;
-        let (status, log, folder) = replica.ended().await;
-        if !status.success() {
-            return Err(format!("a gateway ended with {status}:\n{log}"));
+    stage.control(Method::POST, "/_sim/world", &setup.world).await;
+    if setup.history {
+        for what in (0..DISKS).map(What::Disk).chain([What::FreeDisk]) {
+            stage.restore_at_console(what).await;
         }
-        stage.folders.push(Some(folder));
+        behind.store(0, Ordering::SeqCst);
     }
-    let ledger = url.parse().map_err(|_| format!("{url} is no ledger"))?;
-    let folders = stage.folders.into_iter().flatten().collect();
-    Ok(Played { clouds: stage.clouds, ledger, told, resolved, killed: stage.killed, folders })
+    let mut played = Ok(());
+    for step in &schedule.steps {
+        played = stage.step(step).await;
+        if played.is_err() {
+            break;
+        }
+    }
+    let left = match played {
+        Ok(()) => match stage.rest().await {
+            Ok(()) => stage.leave_behind().await,
+            Err(why) => Err(why),
+        },
+        Err(why) => Err(why),
+    };
+    let unclean = stage.stop().await;
+    let played = left?;
+    unclean?;
+    Ok(Stood { played, clouds: stage.clouds })
 }
 
-/// Everything that takes long in service is short here, in the same order of lengths.
-fn settings(ledger: &str, held: bool) -> Settings {
-    let credential = if held { "robot" } else { "passthrough" };
-    let upstream = format!(
-        "connect_seconds = 1\nsend_seconds = 1\nread_seconds = 2\nbreaker_failures = 0\ncredential = {credential:?}"
-    );
-    let odd: Vec<String> = (0..DISKS)
-        .filter(|disk| disk % 2 == 1)
-        .map(|disk| requests::extra_disk(disk as usize)["source"]["backup_id"].to_string())
-        .collect();
-    Settings::default()
-        .set("ledger.url", &format!("{ledger:?}"))
-        .set("ledger.lease_seconds", "3")
-        .set("submit.answer_seconds", "2")
-        .set("submit.deadline_seconds", "4")
-        .set("submit.retry_after_cap_seconds", "1")
-        .set("submit.duplicate_window_seconds", "1")
-        .set("follow.settle_seconds", "1")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "4")
-        .set("telemetry.log_level", "\"info\"")
-        .set("telemetry.log_format", "\"json\"")
-        .routes(&format!(
-            r#"
+const fn key(who: Who) -> &'static str {
+    match who {
+        Who::Alice => "rgk_alice-0123456789abcdef0123456789abcdefg",
+        Who::Bob => "rgk_bob-0123456789abcdef0123456789abcdefghi",
+        Who::Servers => "rgk_servers-0123456789abcdef0123456789abcde",
+    }
+}
+
+/// Settings of a schedule, in a version of [`routing`]. Everything that takes long in service is short here, in the same
+/// order of lengths.
+fn settings(setup: &Setup, ledger: &str, version: u8, clouds: &str) -> String {
+    let credential = if setup.held { "robot" } else { "passthrough" };
+    let mut callers = String::new();
+    for who in CALLERS {
+        let (name, hash) = (who.name(), hash(key(who)));
+        let policy = match who {
+            Who::Servers => {
+                "allow = [\"restore\", \"check\"]\nmatch = { target = [\"server\"] }\n\
+                 [[policies]]\ncallers = [\"servers\"]\nallow = [\"read\"]\n"
+            }
+            Who::Alice | Who::Bob => "allow = [\"restore\", \"read\", \"check\", \"preview\"]\n",
+        };
+        callers.push_str(&format!(
+            "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nhash = \"{hash}\"\n\
+             [[policies]]\ncallers = [\"{name}\"]\n{policy}"
+        ));
+    }
+    let other = clouds.replace("127.0.0.1", "127.0.0.2");
+    let place = if version == 3 { &other } else { clouds };
+    let robot = r#"
 [[credentials]]
 name = "robot"
 kind = "iam-password"
-iam = "{{clouds}}"
+iam = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
-password = {{ file = "password" }}
+password = { file = "password" }
 project = "eu-test-1"
-[[upstreams]]
-name = "cbr"
-generation = "cbr-v3"
-endpoint = "{{clouds}}"
-{upstream}
-[[upstreams]]
-name = "csbs"
-generation = "csbs-v1"
-endpoint = "{{clouds}}"
-{upstream}
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{{clouds}}/vbs"
-{upstream}
-[[routes]]
-match = {{ backup_id = ["{csbs}"] }}
-upstream = "csbs"
-[[routes]]
-match = {{ backup_id = [{odd}] }}
-upstream = "cbr"
-[[routes]]
-match = {{ target = ["volume"] }}
-upstream = "vbs"
-[[routes]]
-upstream = "cbr"
-"#,
-            csbs = ids::CSBS_ITEM,
-            odd = odd.join(", "),
-        ))
+"#;
+    Settings::default()
+        .set("ledger.url", &format!("{ledger:?}"))
+        .set("ledger.lease_seconds", "3")
+        .set("limits.rate_per_second", "1000")
+        .set("limits.rate_burst", "1000")
+        .set("submit.answer_seconds", "2")
+        .set("submit.deadline_seconds", "4")
+        .set("submit.retry_after_cap_seconds", "1")
+        .set("submit.duplicate_window_seconds", &setup.duplicate_window.to_string())
+        .set("submit.key_window_seconds", &setup.key_window.to_string())
+        .set("follow.settle_seconds", &setup.settle.to_string())
+        .set("follow.grace_seconds", "1")
+        .set("follow.unknown_seconds", &setup.unknown.to_string())
+        .set("follow.overdue_seconds", &setup.overdue.to_string())
+        .set("telemetry.log_level", "\"info\"")
+        .set("telemetry.log_format", "\"json\"")
+        .routes(&format!("{robot}{}", routing(setup, version, credential, [place, &other])))
+        .and(&callers)
+        .toml(clouds)
 }
 
-fn request(what: What) -> Value {
-    match what {
-        What::CbrServer => requests::cbr_server(),
-        What::CsbsServer => requests::csbs_server(),
-        What::VbsDisk => requests::free_disk(),
-        What::Disk(number) => requests::extra_disk(number as usize),
-    }
+fn hash(key: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(key.as_bytes());
+    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 impl Stage<'_> {
-    async fn step(&mut self, step: &Step) {
+    async fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Submit { what, key, replica } => {
-                self.submits.push((*what, *key));
-                self.submit(*what, *key, *replica);
+            Step::Submit { ask, replica } => {
+                self.asks.push(*ask);
+                let replica = self.balanced(*replica).await;
+                self.submit(*ask, replica);
             }
             Step::Again { of, replica } => {
-                let (what, key) = self.submits[*of];
-                self.submit(what, key, *replica);
+                if let Some(ask) = self.asks.get(*of).copied() {
+                    let replica = self.balanced(*replica).await;
+                    self.submit(ask, replica);
+                }
+            }
+            Step::Poll { nth, replica } => {
+                let known = self.known();
+                if let Some((who, id)) = known.len().checked_sub(1 + nth).and_then(|at| known.get(at)) {
+                    self.call(Method::GET, *replica, *who, &format!("/api/v1/restores/{id}?wait=2"), None);
+                }
             }
             Step::Look { replica } => {
-                if let Some(api) = self.api(*replica) {
-                    let (http, token) = (self.http.clone(), self.token);
-                    let look = async move {
-                        let url = format!("http://{api}/api/v1/restores?limit=5");
-                        let _gone = http.try_send(Method::GET, &url, token.as_slice(), "").await;
-                        None
-                    };
-                    self.clients.push(tokio::spawn(look));
-                }
+                self.call(Method::GET, *replica, Who::Alice, "/api/v1/restores?limit=5", None);
             }
+            Step::Check { ask, replica } => {
+                let body = requests::body(ask.what);
+                self.call(Method::POST, *replica, ask.who, "/api/v1/restore-checks", Some(body));
+            }
+            Step::Crowd { replica, a_second, seconds } => self.crowd(*replica, *a_second, *seconds),
             Step::Cancel { replica } => {
-                let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let (Some(api), Some(id)) = (self.api(*replica), latest) {
-                    let url = format!("http://{api}/api/v1/restores/{id}");
-                    let _either = self.http.try_send(Method::DELETE, &url, &[], "").await;
+                if let Some((who, id)) = self.known().pop() {
+                    self.call(Method::DELETE, *replica, who, &format!("/api/v1/restores/{id}"), None);
                 }
             }
-            Step::Kill { replica } => self.kill(*replica).await,
-            Step::Start { replica, crash } => self.start(*replica, crash.as_deref()).await,
-            Step::Freeze { replica, millis } => {
-                if let Some(process) = &mut self.replicas[*replica]
-                    && process.is_running()
-                {
-                    process.signal("STOP").await;
-                    tokio::time::sleep(Duration::from_millis(*millis)).await;
-                    process.signal("CONT").await;
+            Step::Operate { replica } => {
+                if let Ok((rows, _, _)) = self.rows().await {
+                    self.operate(*replica, &rows).await;
                 }
             }
+            Step::Confirm { replica } => self.confirm(*replica).await,
+            Step::Kill { replica } => self.end(*replica, "KILL").await,
+            Step::Start { replica, crash, recovery } => {
+                self.start(*replica, crash.as_deref(), *recovery).await;
+            }
+            Step::Freeze { replica, millis } => self.freeze(*replica, Duration::from_millis(*millis)).await,
             Step::Thaw { replica } => self.thaw(*replica).await,
             Step::DatabaseAway { millis } => {
                 if let Some(postgres) = self.postgres {
@@ -262,50 +295,140 @@ impl Stage<'_> {
                     postgres.start_again();
                 }
             }
+            Step::Locked { millis } => self.lock(Duration::from_millis(*millis)),
+            Step::Delete { killed } => self.delete(*killed).await?,
+            Step::Reload { replica, version } => self.reload(*replica, *version).await,
             Step::Faults(faults) => {
                 self.control(Method::POST, "/_sim/faults", &json!({ "faults": faults })).await;
             }
+            Step::World(world) => {
+                self.control(Method::POST, "/_sim/world", world).await;
+            }
             Step::Wait { millis } => tokio::time::sleep(Duration::from_millis(*millis)).await,
         }
+        Ok(())
+    }
+
+    /// A replica that lives, as a balancer finds one; where none does, this one is started by its supervisor.
+    async fn balanced(&mut self, replica: usize) -> usize {
+        let lives = |process: &mut Option<Process>| process.as_mut().is_some_and(Process::is_running);
+        if lives(&mut self.replicas[replica]) {
+            return replica;
+        }
+        if let Some(other) = self.replicas.iter_mut().position(lives) {
+            return other;
+        }
+        self.start(replica, None, false).await;
+        replica
     }
 
     fn api(&self, replica: usize) -> Option<std::net::SocketAddr> {
         self.replicas[replica].as_ref().map(|process| process.api)
     }
 
-    /// A client that asks once and goes away when no answer comes.
-    fn submit(&mut self, what: What, key: Option<u32>, replica: usize) {
+    fn since(&self, moment: Timestamp) -> Duration {
+        Duration::from_micros(u64::try_from(moment.micros_since(self.began)).unwrap_or(0))
+    }
+
+    /// Restores that clients were shown, in the order of their answers.
+    fn known(&self) -> Vec<(Who, RestoreId)> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = answers.iter().filter_map(|answer| match answer.outcome {
+            Outcome::Taken(id) => Some((answer.ask.who, id)),
+            _ => None,
+        });
+        shown.collect()
+    }
+
+    fn headers(&self, who: Who) -> Vec<(&'static str, &'static str)> {
+        let mut headers = vec![("x-api-key", key(who)), ("content-type", "application/json")];
+        headers.extend((!self.setup.held).then_some(("x-auth-token", ids::TOKEN)));
+        headers
+    }
+
+    /// A call whose answer nobody needs.
+    fn call(&mut self, method: Method, replica: usize, who: Who, path: &str, body: Option<Value>) {
         let Some(api) = self.api(replica) else { return };
-        let (http, token) = (self.http.clone(), self.token);
-        let latest = Arc::clone(&self.latest);
+        let (http, headers, url) = (self.http.clone(), self.headers(who), format!("http://{api}{path}"));
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
         self.clients.push(tokio::spawn(async move {
-            // A key belongs to one content: that of another kind has another name.
-            let key = key.map(|key| format!("{what:?}-{key}"));
-            let mut headers = vec![("content-type", "application/json")];
-            headers.extend(token);
-            headers.extend(key.as_deref().map(|key| ("idempotency-key", key)));
-            let url = format!("http://{api}/api/v1/restores");
-            let exchange = http.try_send(Method::POST, &url, &headers, request(what).to_string());
-            let answer = tokio::time::timeout(CLIENT, exchange).await.ok()?.ok()?;
-            let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-            let named = body["id"].as_str().or_else(|| body["restore"].as_str()?.rsplit('/').next());
-            let id = named.map(str::to_owned);
-            if let Some(id) = &id {
-                *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.clone());
-            }
-            let key = key.and_then(|key| key.rsplit('-').next()?.parse().ok());
-            Some(Told { what, key, status: answer.status, id })
+            let exchange = http.try_send(method, &url, &headers, body);
+            let _either = tokio::time::timeout(CLIENT, exchange).await;
         }));
     }
 
-    async fn kill(&mut self, replica: usize) {
+    fn crowd(&mut self, replica: usize, a_second: u32, seconds: u32) {
+        for number in 0..a_second * seconds {
+            let Some(api) = self.api(replica) else { return };
+            let (http, headers) = (self.http.clone(), self.headers(Who::Bob));
+            let body = requests::body(What::Disk(number % DISKS)).to_string();
+            self.clients.push(tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1) * number / a_second).await;
+                let url = format!("http://{api}/api/v1/restore-checks");
+                let exchange = http.try_send(Method::POST, &url, &headers, body);
+                let _either = tokio::time::timeout(CLIENT, exchange).await;
+            }));
+        }
+    }
+
+    /// A client that asks once and hangs up when no answer comes.
+    fn submit(&mut self, ask: Ask, replica: usize) {
+        let Some(api) = self.api(replica) else { return };
+        let (http, mut headers) = (self.http.clone(), self.headers(ask.who));
+        let answers = Arc::clone(&self.answers);
+        let began = self.began;
+        self.clients.push(tokio::spawn(async move {
+            let since =
+                |now: Timestamp| Duration::from_micros(u64::try_from(now.micros_since(began)).unwrap_or(0));
+            let key = ask.key.map(|key| key_of(ask.what, key));
+            let key: Option<&'static str> = key.map(|key| &*key.leak());
+            headers.extend(key.map(|key| ("idempotency-key", key)));
+            let url = format!("http://{api}/api/v1/restores");
+            let asked = since(SystemClock.now());
+            let body = requests::body(ask.what).to_string();
+            let exchange = http.try_send(Method::POST, &url, &headers, body);
+            let outcome = match tokio::time::timeout(CLIENT, exchange).await {
+                Ok(Ok(answer)) => outcome(&serde_json::from_slice(&answer.body).unwrap_or_default()),
+                _ => Outcome::Nothing,
+            };
+            let answered = Answered { ask, asked, answered: since(SystemClock.now()), outcome };
+            answers.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
+        }));
+    }
+
+    async fn end(&mut self, replica: usize, signal: &str) {
         let Some(mut process) = self.replicas[replica].take() else { return };
         if process.is_running() {
-            process.signal("KILL").await;
+            process.signal("CONT").await;
+            process.signal(signal).await;
         }
-        let (_, _, folder) = process.ended().await;
+        let (_, log, folder) = process.ended().await;
+        self.note(replica, &log);
         self.folders[replica] = Some(folder);
         self.killed += 1;
+    }
+
+    fn note(&self, replica: usize, log: &str) {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.push_str(&format!("replica {replica}:\n{log}\n"));
+    }
+
+    /// Stops a replica, and has it continue by itself.
+    async fn freeze(&mut self, replica: usize, lasts: Duration) {
+        let Some(process) = &mut self.replicas[replica] else { return };
+        if !process.is_running() {
+            return;
+        }
+        process.signal("STOP").await;
+        let Some(id) =
+            process.proc("").parent().and_then(process_of).or_else(|| process_of(&process.proc("")))
+        else {
+            return;
+        };
+        self.plights.push(tokio::spawn(async move {
+            tokio::time::sleep(lasts).await;
+            let _either = tokio::process::Command::new("kill").args(["-s", "CONT", &id]).output().await;
+        }));
     }
 
     async fn thaw(&mut self, replica: usize) {
@@ -316,21 +439,92 @@ impl Stage<'_> {
         }
     }
 
+    /// Holds the write lock of the file, as a program for backups does.
+    fn lock(&mut self, lasts: Duration) {
+        let LedgerUrl::Sqlite(path) = &self.ledger else { return };
+        let path = path.clone();
+        self.plights.push(tokio::spawn(async move {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(false);
+            let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return };
+            if connection.execute("BEGIN IMMEDIATE").await.is_ok() {
+                tokio::time::sleep(lasts).await;
+                let _either = connection.execute("ROLLBACK").await;
+            }
+            let _either = connection.close().await;
+        }));
+    }
+
+    async fn settled(&mut self) {
+        for plight in std::mem::take(&mut self.plights) {
+            let _either = plight.await;
+        }
+    }
+
+    /// Deletes the file between two runs. The gateway may refuse to start without it, and then it is put back; or it
+    /// starts in recovery mode. It must not begin as if nothing had been.
+    async fn delete(&mut self, killed: bool) -> Result<(), String> {
+        let LedgerUrl::Sqlite(path) = self.ledger.clone() else { return Ok(()) };
+        self.settled().await;
+        self.end(0, if killed { "KILL" } else { "TERM" }).await;
+        let Ok((rows, _, _)) = self.rows().await else { return Ok(()) };
+        let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+        let away = beside(".away");
+        std::fs::rename(&path, &away).map_err(|error| error.to_string())?;
+        let left: Vec<PathBuf> =
+            ["-wal", "-shm"].map(beside).into_iter().filter(|path| path.exists()).collect();
+        for file in &left {
+            std::fs::rename(file, file.with_extension("away")).map_err(|error| error.to_string())?;
+        }
+        self.start(0, None, false).await;
+        let Some(process) = &self.replicas[0] else {
+            return Err("the gateway does not start without its ledger".to_owned());
+        };
+        let url = format!("http://{}/recovery", process.admin);
+        let shown = self.http.send(Method::GET, &url, &[], "").await.json();
+        if shown["recovery"] != true {
+            return Err("F42: the ledger was deleted, and the gateway starts as if new".to_owned());
+        }
+        let now = self.since(SystemClock.now());
+        self.lost.extend(rows.into_iter().map(|row| Row { lost: Some(now), ..row }));
+        Ok(())
+    }
+
+    async fn reload(&mut self, replica: usize, version: u8) {
+        self.version = version;
+        let text = self.toml();
+        let Some(process) = &self.replicas[replica] else { return };
+        let path = process.settings();
+        let next = path.with_extension("next");
+        if std::fs::write(&next, text).is_ok() && std::fs::rename(&next, &path).is_ok() {
+            let url = format!("http://{}/settings/reload", process.admin);
+            let headers = [("content-type", "application/json")];
+            let load = self.http.try_send(Method::POST, &url, &headers, "{}");
+            // One that is stopped loads them when it continues.
+            let _either = tokio::time::timeout(Duration::from_secs(1), load).await;
+        }
+    }
+
+    fn toml(&self) -> String {
+        settings(self.setup, &self.url, self.version, &self.clouds.url())
+    }
+
     /// Starts a gateway that is not there, or is dead; one that lives is left alone.
-    async fn start(&mut self, replica: usize, crash: Option<&str>) {
+    async fn start(&mut self, replica: usize, crash: Option<&str>, recovery: bool) {
         if self.replicas[replica].as_mut().is_some_and(Process::is_running) {
             return;
         }
         if self.replicas[replica].is_some() {
-            self.kill(replica).await;
+            self.end(replica, "KILL").await;
         }
         let Some(folder) = self.folders[replica].take() else { return };
-        let variables: Vec<(&str, &str)> =
+        let mut variables: Vec<(&str, &str)> =
             crash.map(|crash| (restore_engine::crash::VARIABLE, crash)).into_iter().collect();
-        match Process::try_serve_in(folder, &self.toml, &variables).await {
+        variables.extend(recovery.then_some(("RESTORE_GATEWAY_RECOVERY", "true")));
+        match Process::try_serve_in(folder, &self.toml(), &variables).await {
             Ok(process) => self.replicas[replica] = Some(process),
-            // It took something up at once, and died at its point.
-            Err((folder, _)) => {
+            // It took something over at once and died at its point, or its ledger is away or locked.
+            Err((folder, log)) => {
+                self.note(replica, &log);
                 self.folders[replica] = Some(folder);
                 self.killed += 1;
             }
@@ -340,113 +534,207 @@ impl Stage<'_> {
     async fn control(&self, method: Method, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.clouds.url());
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.http.send(method, &url, &[("content-type", "application/json")], body).await.json()
+        let answer = self.http.send(method, &url, &[("content-type", "application/json")], body).await;
+        assert!(answer.status < 300, "{path}: {}", answer.text());
+        answer.json()
     }
 
-    /// Everything healthy: no faults, no crash points, every replica up; then every restore is asked
-    /// for until it is final or waits for a person.
-    async fn rest(&mut self) -> Result<Vec<Told>, String> {
-        self.control(Method::POST, "/_sim/faults", &json!({ "faults": [] })).await;
+    /// A restore that the gateway knows nothing of.
+    async fn restore_at_console(&self, what: What) {
+        let body = requests::body(what);
+        let backup = body["source"]["backup_id"].as_str().unwrap_or_default();
+        let url = format!("{}/v3/{}/backups/{backup}/restore", self.clouds.url(), ids::PROJECT);
+        let body = json!({"restore": {"volume_id": body["target"]["volume_id"]}}).to_string();
+        let headers = [("content-type", "application/json"), ("x-auth-token", ids::TOKEN)];
+        let answer = self.http.send(Method::POST, &url, &headers, body).await;
+        assert!(answer.status < 300, "{what:?} at the console: {}", answer.text());
+    }
+
+    async fn applied(&self) -> Vec<Applied> {
+        let truth = self.control(Method::GET, "/_sim/restores", &Value::Null).await;
+        let begin = Duration::from_millis(DAYS.unsigned_abs()) * 3 / 2;
+        // The gateway knows of none before its beginning.
+        applied_of(&truth, |moment| self.since(moment), |_, at| at < begin)
+    }
+
+    /// Every restore of the ledger; what is stored of it, and what the ledger finds wrong with itself.
+    async fn rows(&self) -> Result<(Vec<Row>, Vec<Record>, Vec<String>), String> {
+        let said = |error: restore_ledger::LedgerError| error.to_string();
+        let ledger =
+            restore_ledger::open_to_read(&self.ledger, OpenOptions::default()).await.map_err(said)?;
+        let audited = crate::simulation::store::audit(&*ledger).await.map_err(said);
+        ledger.close().await;
+        let (records, faults) = audited?;
+        let rows = records.iter().map(|record| self.row(record)).collect();
+        Ok((rows, records, faults))
+    }
+
+    fn row(&self, record: &Record) -> Row {
+        let events = &record.events;
+        let created = events.first().map_or(Duration::ZERO, |event| self.since(event.at));
+        Row {
+            intent: Arc::clone(&record.entry.intent),
+            created,
+            finished: record.entry.state.finished_at.map(|at| self.since(at)),
+            entry: record.entry.clone(),
+            by_operator: events.iter().any(|event| matches!(event.kind, EventKind::Resolved { .. })),
+            lost: None,
+            rewound: false,
+        }
+    }
+
+    async fn confirm(&self, replica: usize) {
+        let Some(process) = &self.replicas[replica] else { return };
+        let url = format!("http://{}/recovery/confirmation", process.admin);
+        let word = json!({"by": "campaign", "reason": "the clouds were inspected"}).to_string();
+        let headers = [("content-type", "application/json")];
+        let sent = self.http.try_send(Method::POST, &url, &headers, word);
+        let _either = tokio::time::timeout(CLIENT, sent).await;
+    }
+
+    /// An operator who inspects the disks, and says of each restore that needs one what is true.
+    async fn operate(&self, replica: usize, rows: &[Row]) {
+        let Some(admin) = self.replicas[replica].as_ref().map(|process| process.admin) else { return };
+        for row in rows.iter().filter(|row| row.entry.state.needs_operator && row.finished.is_none()) {
+            let outcome = found(row, &self.applied().await, self.since(SystemClock.now()));
+            let url = format!("http://{admin}/restores/{}/resolution", row.intent.id);
+            let word = json!({"as": outcome, "by": "campaign", "reason": "the clouds were inspected"});
+            let headers = [("content-type", "application/json")];
+            let sent = self.http.try_send(Method::POST, &url, &headers, word.to_string());
+            if let Ok(Ok(answer)) = tokio::time::timeout(CLIENT, sent).await
+                && answer.status == 200
+            {
+                self.resolved.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Everything healthy: no faults, no crash points, every replica up. Every restore is polled until it has ended; then
+    /// every gateway is started again, for what it would send unasked.
+    async fn rest(&mut self) -> Result<(), String> {
+        let faults = match (self.setup.ends, self.setup.way) {
+            (true, _) => ended(),
+            (false, Way::Around) => closed(),
+            (false, _) => json!([]),
+        };
+        self.control(Method::POST, "/_sim/faults", &json!({ "faults": faults })).await;
+        self.settled().await;
         for replica in 0..self.replicas.len() {
             self.thaw(replica).await;
         }
-        let mut told = Vec::new();
         for client in std::mem::take(&mut self.clients) {
-            told.extend(client.await.map_err(|error| error.to_string())?);
+            client.await.map_err(|error| error.to_string())?;
         }
-        for replica in 0..self.replicas.len() {
-            self.kill(replica).await;
-            self.start(replica, None).await;
-            if self.replicas[replica].is_none() {
-                return Err("a gateway does not come up again".to_owned());
-            }
-        }
-        let end = Instant::now() + REST;
-        let mut open = HashMap::new();
-        loop {
-            for (turn, restore) in self.all().await?.iter().enumerate() {
-                let id = restore["id"].as_str().unwrap_or_default().to_owned();
-                if restore["finished_at"].is_string() || restore["needs_operator"] == true {
-                    open.remove(&id);
-                } else {
-                    let api = self.api(turn % self.replicas.len()).ok_or("a replica is gone")?;
-                    let url = format!("http://{api}/api/v1/restores/{id}");
-                    self.http.send(Method::GET, &url, self.token.as_slice(), "").await;
-                    open.insert(id, restore.to_string());
+        tokio::time::sleep(AFTERMATH).await;
+        for _ in 0..2 {
+            for replica in 0..self.replicas.len() {
+                self.end(replica, "KILL").await;
+                self.start(replica, None, false).await;
+                if self.replicas[replica].is_none() {
+                    return Err("a gateway does not come up again".to_owned());
                 }
+                self.confirm(replica).await;
             }
+            self.end_all().await?;
+            tokio::time::sleep(AFTERMATH).await;
+        }
+        self.end_all().await
+    }
+
+    async fn end_all(&mut self) -> Result<(), String> {
+        let end = Instant::now() + REST;
+        for turn in 0.. {
+            let (rows, _, _) = self.rows().await?;
+            let open: Vec<&Row> = rows.iter().filter(|row| row.finished.is_none()).collect();
             if open.is_empty() {
-                return Ok(told);
+                return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!("never at rest: {:?}", open.values().collect::<Vec<_>>()));
+                let stuck: Vec<Value> = open.iter().map(|row| json!(row.entry.state)).collect();
+                return Err(format!("stuck: nobody can end it: {stuck:?}"));
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            for (nth, row) in open.iter().enumerate() {
+                let who = CALLERS.into_iter().find(|who| who.name() == row.intent.caller);
+                let path = format!("/api/v1/restores/{}", row.intent.id);
+                self.call(
+                    Method::GET,
+                    (nth + turn) % self.replicas.len(),
+                    who.unwrap_or(Who::Alice),
+                    &path,
+                    None,
+                );
+            }
+            for poll in std::mem::take(&mut self.clients) {
+                poll.await.map_err(|error| error.to_string())?;
+            }
+            self.operate(turn % self.replicas.len(), &rows).await;
+            tokio::time::sleep(LOOK).await;
         }
+        Ok(())
     }
 
-    async fn all(&self) -> Result<Vec<Value>, String> {
-        let api = self.api(0).ok_or("a replica is gone")?;
-        let mut all = Vec::new();
-        let mut url = format!("http://{api}/api/v1/restores?limit=100");
-        loop {
-            let page = self.http.send(Method::GET, &url, &[], "").await;
-            if page.status != 200 {
-                return Err(format!("the list: {}", page.text()));
-            }
-            let page = page.json();
-            all.extend(page["restores"].as_array().cloned().unwrap_or_default());
-            let Some(next) = page["next"].as_str() else { return Ok(all) };
-            url = format!("http://{api}/api/v1/restores?limit=100&cursor={next}");
-        }
+    async fn leave_behind(&self) -> Result<Played, String> {
+        let (rows, records, faults) = self.rows().await?;
+        let arrived = self.control(Method::GET, "/_sim/requests", &Value::Null).await;
+        let calls = arrived["requests"].as_array().into_iter().flatten().filter(|call| is_restore_call(call));
+        let histories = if self.setup.history { DISKS as usize + 1 } else { 0 };
+        let applied = self.applied().await;
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Played {
+            setup: self.setup.clone(),
+            answers,
+            rows,
+            lost: self.lost.clone(),
+            records,
+            faults,
+            applied,
+            calls: calls.count() - histories,
+            skew: Duration::ZERO,
+            kills: self.killed,
+            resolved: self.resolved.load(Ordering::Relaxed),
+            unread: UNREAD,
+        })
     }
 
-    /// The operator: looks at the disks, and says of each restore that waits for it what is true.
-    async fn resolve(&self) -> Result<usize, String> {
-        let restores = self.all().await?;
-        let truth = self.control(Method::GET, "/_sim/restores", &Value::Null).await;
-        let admin = self.replicas[0].as_ref().ok_or("a replica is gone")?.admin;
-        let mut resolved = 0;
-        for waiting in restores.iter().filter(|restore| restore["needs_operator"] == true) {
-            let target = target_of(&waiting["target"]);
-            let of_target = restores.iter().filter(|restore| target_of(&restore["target"]) == target);
-            let certain = of_target.filter(|restore| took_place(restore)).count();
-            let applied = truth["restores"].as_array().into_iter().flatten();
-            let applied = applied.filter(|restore| truth_target_of(restore) == target).count();
-            let outcome = if applied > certain { "applied" } else { "not_applied" };
-            let id = waiting["id"].as_str().unwrap_or_default();
-            let answer = self
-                .http
-                .send(
-                    Method::POST,
-                    &format!("http://{admin}/restores/{id}/resolution"),
-                    &[("content-type", "application/json")],
-                    json!({"as": outcome, "by": "campaign", "reason": "looked into the clouds"}).to_string(),
-                )
-                .await;
-            if answer.status != 200 {
-                return Err(format!("resolution: {}", answer.text()));
+    /// Ends every process, in good order.
+    async fn stop(&mut self) -> Result<(), String> {
+        let mut unclean = Ok(());
+        for (number, replica) in self.replicas.iter_mut().enumerate() {
+            let Some(mut process) = replica.take() else { continue };
+            if !process.is_running() {
+                continue;
             }
-            resolved += 1;
+            process.signal("CONT").await;
+            process.signal("TERM").await;
+            let (status, log, folder) = process.ended().await;
+            self.folders.push(Some(folder));
+            let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            logs.push_str(&format!("replica {number}:\n{log}\n"));
+            if !status.success() {
+                unclean = Err(format!("a gateway ended with {status}"));
+            }
         }
-        Ok(resolved)
+        unclean
     }
 }
 
-/// Whether a restore, as the gateway shows it, took place for certain.
-fn took_place(restore: &Value) -> bool {
-    matches!(restore["status"].as_str(), Some("succeeded" | "failed"))
+fn process_of(path: &std::path::Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.to_owned())
 }
 
-/// The server or disk that a canonical target names.
-#[must_use]
-pub fn target_of(target: &Value) -> String {
-    let id = target["server_id"].as_str().or_else(|| target["volume_id"].as_str());
-    id.unwrap_or_default().to_owned()
-}
-
-/// The server or disk that the clouds say was overwritten.
-#[must_use]
-pub fn truth_target_of(restore: &Value) -> String {
-    restore["target"]["id"].as_str().or_else(|| restore["target_id"].as_str()).unwrap_or_default().to_owned()
+/// What an answer to a submit says: a restore, or a refusal that accepted none.
+fn outcome(body: &Value) -> Outcome {
+    let id = |value: &Value| value.as_str()?.rsplit('/').next()?.parse().ok();
+    if let Some(id) = id(&body["id"]) {
+        return Outcome::Taken(id);
+    }
+    let code: Option<Code> = serde_json::from_value(body["code"].clone()).ok();
+    // A busy target and a used key name the restore of another request.
+    let of_another = matches!(code, Some(Code::TargetBusy | Code::KeyConflict));
+    match (id(&body["restore"]).filter(|_| !of_another), code) {
+        (Some(id), _) => Outcome::Taken(id),
+        (None, Some(code)) => Outcome::Refused(code.as_str()),
+        (None, None) => Outcome::Nothing,
+    }
 }

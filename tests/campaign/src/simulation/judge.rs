@@ -90,6 +90,11 @@ pub fn judge(played: &Played) -> Result<(), String> {
         if let Outcome::Refused("internal_error" | "internal") = answer.outcome {
             return Err(format!("a client was refused for a fault of the gateway's own: {answer:?}"));
         }
+        if let Outcome::Taken(id) = answer.outcome
+            && row_of(played, id).is_none()
+        {
+            return Err(format!("I7: a client was shown {id}, which the ledger never had"));
+        }
     }
     Ok(())
 }
@@ -245,9 +250,6 @@ fn written_first(played: &Played) -> Result<(), String> {
     Ok(())
 }
 
-/// The longest that the end of a restore may go unread beside a caller who only checks: twice the longest rhythm of reads.
-const UNREAD: Duration = Duration::from_secs(35);
-
 /// F52: checks of one caller hold up neither the sends nor the reads of another's restores.
 fn nobody_starves(played: &Played) -> Result<(), String> {
     if !played.setup.crowd {
@@ -261,7 +263,7 @@ fn nobody_starves(played: &Played) -> Result<(), String> {
         let one = played.applied.iter().rfind(|one| !one.by_console && is_about(row, one));
         let (Some(one), Some(end)) = (one, row.finished) else { continue };
         let unread = end.saturating_sub(one.at + lasts);
-        if unread > UNREAD {
+        if unread > played.unread {
             return Err(format!(
                 "F52: beside a caller who only checks, the end of {} went unread for {:.1} s",
                 shown(row),

@@ -7,6 +7,7 @@
 //! | [`process`] | a gateway as a process: killed, stopped, at a named point or between two polls; its clocks |
 //! | [`net`] | the network between gateways and clouds |
 //! | [`store`] | the ledger: leases, restarts, being away, locked or old |
+//! | [`routing`] | upstreams and routes, as settings |
 //! | [`trace`] | what happened, as lines and as one number |
 
 pub mod judge;
@@ -14,6 +15,7 @@ pub mod net;
 pub mod play;
 pub mod process;
 pub mod requests;
+pub mod routing;
 pub mod schedule;
 pub mod store;
 pub mod trace;
@@ -72,7 +74,8 @@ pub fn run(seed: u64) -> Ran {
     Ran { hash: trace.hash(), lines: trace.lines(), judged }
 }
 
-fn tally(played: &Played) -> Tally {
+/// What a schedule came to.
+pub(crate) fn tally(played: &Played) -> Tally {
     let rows = played.rows.iter().chain(&played.lost);
     let ends = rows.clone().map(|row| row.entry.state.status).filter(|status: &Status| status.is_final());
     Tally {

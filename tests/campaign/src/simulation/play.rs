@@ -41,6 +41,8 @@ const STOPS: u32 = 40;
 const CLIENTS: Duration = Duration::from_secs(12);
 /// Looks after which whatever is still open cannot be ended.
 const LOOKS: u32 = 240;
+/// Twice the longest interval between polls.
+const UNREAD: Duration = Duration::from_secs(35);
 /// How long a start may take.
 const START: Duration = Duration::from_secs(60);
 /// After the last start: for what it would send unasked.
@@ -115,6 +117,32 @@ pub struct Played {
     pub kills: usize,
     /// Restores that an operator ended.
     pub resolved: usize,
+    /// The longest that the end of a restore may stay unread beside a caller who only checks.
+    pub unread: Duration,
+}
+
+/// Reads the clouds' list of restores. `since` turns a moment into the time since the beginning; `by_console` says of a
+/// restore whether somebody made it at the cloud's console.
+pub fn applied_of(
+    truth: &Value,
+    since: impl Fn(restore_model::Timestamp) -> Duration,
+    by_console: impl Fn(&Value, Duration) -> bool,
+) -> Vec<Applied> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |restore: &Value| {
+        let at = restore["applied_at"].as_str().and_then(|at| at.parse().ok()).map_or(Duration::ZERO, &since);
+        Applied {
+            at,
+            generation: text(&restore["generation"]),
+            backup: text(&restore["backup_id"]),
+            kind: text(&restore["target"]["type"]),
+            target: text(&restore["target"]["id"]),
+            task: text(&restore["task_id"]),
+            status: text(&restore["status"]),
+            by_console: by_console(restore, at),
+        }
+    };
+    truth["restores"].as_array().into_iter().flatten().map(one).collect()
 }
 
 struct Nobody;
@@ -550,9 +578,6 @@ impl Stage<'_> {
 
     fn read_settings(&self, version: u8) -> Result<Settings, String> {
         let setup = self.setup;
-        let suffix = if version == 1 { "-too" } else { "" };
-        let place = if version == 3 { "http://127.0.0.1:9002" } else { "http://127.0.0.1:9001" };
-        let other = "http://127.0.0.1:9002";
         let credential = if setup.held { "signer" } else { "passthrough" };
         let mut text = format!(
             "[ledger]\nurl = \"memory:\"\nlease_seconds = {LEASE}\n\
@@ -570,70 +595,9 @@ impl Stage<'_> {
                 ids::PROJECT
             );
         }
-        let mut upstream = |name: &str, generation: &str, endpoint: &str| {
-            let _ = write!(
-                text,
-                "[[upstreams]]\nname = \"{name}{suffix}\"\ngeneration = \"{generation}\"\n\
-                 endpoint = \"{endpoint}\"\ncredential = \"{credential}\"\nconnect_seconds = 1\nsend_seconds = 1\n\
-                 read_seconds = 2\nbreaker_failures = 0\nreads_per_minute = {}\n",
-                setup.reads_per_minute
-            );
-        };
-        upstream("cbr", "cbr-v3", place);
-        upstream("csbs", "csbs-v1", place);
-        upstream("vbs", "vbs-v2", &format!("{place}/vbs"));
-        if setup.way == Way::TwoNames {
-            upstream("cbr2", "cbr-v3", other);
-        }
-        let odd: Vec<String> = (0..DISKS)
-            .filter(|disk| disk % 2 == 1)
-            .map(|disk| requests::body(What::Disk(disk))["source"]["backup_id"].to_string())
-            .collect();
-        let odd = odd.join(", ");
-        let mut route = |matches: String, upstream: &str, more: &str| {
-            let matches = if matches.is_empty() { matches } else { format!("match = {{ {matches} }}\n") };
-            let baseline = setup.baseline;
-            let _ = write!(
-                text,
-                "[[routes]]\n{matches}upstream = \"{upstream}{suffix}\"\nbaseline = {baseline}\n{more}\n"
-            );
-        };
-        let csbs = format!("backup_id = [\"{}\"]", ids::CSBS_ITEM);
-        let disks = "target = [\"volume\"]".to_owned();
-        let around = format!("on_retired = \"cbr{suffix}\"");
-        match (setup.way, version) {
-            (Way::Apart, 2) => {
-                route(disks, "cbr", "");
-                route(String::new(), "vbs", "fan_out = true");
-            }
-            (Way::Apart, _) => {
-                route(format!("backup_id = [{odd}]"), "cbr", "");
-                route(String::new(), "vbs", "fan_out = true");
-            }
-            (Way::Around, 2) => route(String::new(), "cbr", ""),
-            (Way::Around, _) => {
-                route(csbs, "csbs", &around);
-                route(disks, "vbs", &around);
-                route(String::new(), "cbr", "");
-            }
-            (Way::TwoNames, version) => {
-                let (one, two) = if version == 2 { ("cbr2", "cbr") } else { ("cbr", "cbr2") };
-                route(csbs, "csbs", "");
-                route(format!("backup_id = [{odd}]"), one, "");
-                route(disks, two, "");
-                route(String::new(), "cbr", "");
-            }
-            (Way::Classic, 2) => {
-                route(csbs, "csbs", "");
-                route(String::new(), "cbr", "");
-            }
-            (Way::Classic, _) => {
-                route(csbs, "csbs", "");
-                route(format!("backup_id = [{odd}]"), "cbr", "");
-                route(disks, "vbs", "");
-                route(String::new(), "cbr", "");
-            }
-        }
+        let other = "http://127.0.0.1:9002";
+        let place = if version == 3 { other } else { "http://127.0.0.1:9001" };
+        text.push_str(&super::routing::routing(setup, version, credential, [place, other]));
         let environment = Environment::new([
             ("AK", "RGTESTACCESSKEY00001"),
             ("SK", "rgTestSecretKey/000000000000000000000001"),
@@ -717,24 +681,9 @@ impl Stage<'_> {
 
     fn applied(&self) -> Vec<Applied> {
         let (_, truth) = self.clouds.control(&Method::GET, "/_sim/restores", &Value::Null);
-        let restores = truth["restores"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        restores
-            .iter()
-            .map(|restore| Applied {
-                at: restore["applied_at"]
-                    .as_str()
-                    .and_then(|at| at.parse::<restore_model::Timestamp>().ok())
-                    .map_or(Duration::ZERO, Trace::since_began),
-                generation: text(&restore["generation"]),
-                backup: text(&restore["backup_id"]),
-                kind: text(&restore["target"]["type"]),
-                target: text(&restore["target"]["id"]),
-                task: text(&restore["task_id"]),
-                status: text(&restore["status"]),
-                by_console: restore["request_id"].as_str().is_some_and(|id| id.starts_with("req-console")),
-            })
-            .collect()
+        applied_of(&truth, Trace::since_began, |restore, _| {
+            restore["request_id"].as_str().is_some_and(|id| id.starts_with("req-console"))
+        })
     }
 
     fn open_rows(&self) -> Vec<Row> {
@@ -854,6 +803,7 @@ impl Stage<'_> {
             skew: self.skew,
             kills: self.kills,
             resolved: self.resolved,
+            unread: UNREAD,
         })
     }
 }

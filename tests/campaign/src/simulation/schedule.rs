@@ -300,7 +300,8 @@ fn setup(rng: &mut Rng) -> Setup {
     }
 }
 
-fn who(rng: &mut Rng) -> Who {
+/// Who asks.
+pub fn who(rng: &mut Rng) -> Who {
     match rng.u8(..12) {
         0..=5 => Who::Alice,
         6..=10 => Who::Bob,
@@ -466,7 +467,7 @@ pub fn ended() -> Value {
 }
 
 /// Faults of the kinds that clients, balancers and clouds themselves show.
-fn faults(rng: &mut Rng, setup: &Setup) -> Value {
+pub fn faults(rng: &mut Rng, setup: &Setup) -> Value {
     let mut list = Vec::new();
     for _ in 0..rng.u8(1..4) {
         list.push(if rng.u8(..4) == 0 { fault_of_reads(rng) } else { fault_of_sends(rng) });

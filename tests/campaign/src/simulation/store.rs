@@ -72,6 +72,24 @@ impl Row {
     }
 }
 
+/// Everything in a ledger, and every fault that it finds in itself.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn audit(ledger: &dyn Ledger) -> Result<(Vec<Record>, Vec<String>), LedgerError> {
+    let mut faults = Vec::new();
+    restore_ledger::check(ledger, |fault| faults.push(fault)).await?;
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let after = records.last().map(|record| record.entry.intent.id);
+        let page = ledger.audit(after, 500).await?;
+        if page.is_empty() {
+            return Ok((records, faults));
+        }
+        records.extend(page);
+    }
+}
+
 /// The store that processes share, or have one after the other.
 pub struct Store {
     kind: Kind,
@@ -284,25 +302,6 @@ impl Store {
         state.lost.extend(rows.into_values().map(|row| Row { lost: Some(now), ..row }));
     }
 
-    /// Everything in it, and every fault that it finds in itself.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn audit(&self, ledger: &dyn Ledger) -> Result<(Vec<Record>, Vec<String>), LedgerError> {
-        let _ = self;
-        let mut faults = Vec::new();
-        restore_ledger::check(ledger, |fault| faults.push(fault)).await?;
-        let mut records: Vec<Record> = Vec::new();
-        loop {
-            let after = records.last().map(|record| record.entry.intent.id);
-            let page = ledger.audit(after, 500).await?;
-            if page.is_empty() {
-                return Ok((records, faults));
-            }
-            records.extend(page);
-        }
-    }
-
     /// Notes what was written.
     fn note(&self, process: &Process, entry: &Entry, events: &[Event], came: bool) {
         let now = self.trace.elapsed();
@@ -450,7 +449,7 @@ impl Handed {
     /// # Errors
     /// When it cannot be read.
     pub fn audit_at_once(&self) -> Result<(Vec<Record>, Vec<String>), LedgerError> {
-        at_once(&self.store.helper, self.store.audit(&*self.ledger))
+        at_once(&self.store.helper, audit(&*self.ledger))
     }
 
     fn term(&self) -> MutexGuard<'_, Arc<Term>> {
