@@ -217,7 +217,7 @@ function drawOne() {
     return;
   }
   const asked = events.findLast((event) => event.event === "needs_operator")?.reason;
-  $("decide-why").textContent = [asked, restore?.awaiting_credential && NO_TOKEN].filter(Boolean).join(". ");
+  $("decide-why").textContent = restore?.awaiting_credential ? NO_TOKEN : asked ?? "";
   const line = make("p", { class: "what" }, badge(restore), " ", progress(restore), " ", age(restore));
   $("one-head").replaceChildren(line, restore.error ? problem(restore.error) : "");
   const { upstream } = restore;

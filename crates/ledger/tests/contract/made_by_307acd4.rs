@@ -103,6 +103,22 @@ impl Place {
         }
     }
 
+    async fn run(&self, statement: &str) {
+        let statement = AssertSqlSafe(statement.to_owned());
+        match self {
+            Self::File(folder) => {
+                let mut file = raw_file(folder.path()).await;
+                sqlx::raw_sql(statement).execute(&mut file).await.unwrap();
+                file.close().await.unwrap();
+            }
+            Self::Server(url) => {
+                let mut server = raw_server(url).await;
+                sqlx::raw_sql(statement).execute(&mut server).await.unwrap();
+                server.close().await.unwrap();
+            }
+        }
+    }
+
     /// What the old binary left.
     async fn old(&self) -> Vec<Old> {
         let events: Vec<(String, String)> =
@@ -395,5 +411,22 @@ async fn f45_an_unfinished_restore_by_disks_of_307acd4_is_refused() {
             assert!(refusal.contains("Nothing was changed"), "{refusal}");
             assert_eq!(place.all().await, before);
         }
+    }
+}
+
+/// An operator could end the restore of a server while one of its disks was still being restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f45_an_open_disk_of_an_ended_restore_of_307acd4_is_refused() {
+    for place in Place::of(UNFINISHED).await {
+        let old = place.old().await;
+        let whole = old.iter().find(|row| row.is_whole()).unwrap().id;
+        place.run(&format!("update restores set finished_at = created_at where id = '{whole}'")).await;
+        let before = place.all().await;
+        let refusal = place.open().await.err().expect("a refusal").to_string();
+        for row in old.iter().filter(|row| row.is_part()) {
+            assert!(refusal.contains(&row.id.to_string()), "{refusal}");
+        }
+        assert!(refusal.contains("2 unfinished"), "{refusal}");
+        assert_eq!(place.all().await, before);
     }
 }
