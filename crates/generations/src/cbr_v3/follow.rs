@@ -53,7 +53,8 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let mut logs = Vec::new();
     let mut read = 0;
     let mut behind = false;
-    let mut shown = watch.clock_offset_ms;
+    // Where no answer before showed a time that is believed, the list shows it.
+    let mut shown = watch.offset(believed_seconds(watch));
     for page in 0..=MAX_PAGES {
         if page == MAX_PAGES {
             return Step::Done(Reading::unreadable("more restores in the window than are read", false, LOG));
@@ -73,8 +74,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
             break;
         }
     }
-    // Where no answer before showed the upstream's time, the list does.
-    let watch = &Watch { clock_offset_ms: shown, ..watch.clone() };
+    let watch = &Watch { clock_offset_ms: shown.or(watch.clock_offset_ms), ..watch.clone() };
     let (fresh, earlier) = fresh(watch, &logs);
     if let Some((log, strength)) = correlate(watch, &fresh) {
         return Step::Done(bound(watch, log, strength));
@@ -233,10 +233,7 @@ fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> (Vec<&'a Log>, Vec<&'a Log>)
     // What began before the known ones do is not among them, however wide the search was made.
     let covered = lenient::time(watch.notes, &["known_from"]);
     let earliest = covered.map_or_else(|| begins(watch), |covered| covered.max(begins(watch)));
-    // Where the upstream has shown its time, what began before the send is somebody else's.
-    let tight = watch.offset(believed_seconds(watch)).is_some();
-    let since =
-        if tight { earliest.max(begins(watch).plus_seconds(SKEW_SECONDS - SHOWN_SECONDS)) } else { earliest };
+    let since = not_before(watch).map_or(earliest, |send| earliest.max(send.plus_seconds(-SHOWN_SECONDS)));
     let known = lenient::items(watch.notes, &["known"]);
     logs.iter()
         .filter(|log| log.is_restore() && log.id.parse::<Id>().is_ok())
@@ -244,6 +241,20 @@ fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> (Vec<&'a Log>, Vec<&'a Log>)
         .filter(|log| !watch.taken.contains(&log.id))
         .filter(|log| log.begun.is_none_or(|begun| begun >= earliest))
         .partition(|log| log.begun.is_none_or(|begun| begun >= since))
+}
+
+/// The send by the upstream's clock, where an answer has shown that clock: what began before it is somebody else's.
+fn not_before(watch: &Watch<'_>) -> Option<Timestamp> {
+    let shown = watch.clock_offset_ms?;
+    if is_baseline_whole(watch) {
+        return watch
+            .offset(believed_seconds(watch))
+            .map(|offset| watch.sent_at.plus_micros(offset.min(0) * 1_000));
+    }
+    // Without a baseline nothing but its time tells an old log from a new one. A clock that is ahead only narrows the
+    // search, so it counts however far ahead it is.
+    let send = watch.sent_upstream(believed_seconds(watch));
+    Some(if shown > 0 { watch.sent_at.plus_micros(shown.saturating_mul(1_000)) } else { send })
 }
 
 /// The log that says it is this restore's: exact by request id, else by backup and target. Of

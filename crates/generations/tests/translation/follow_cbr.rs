@@ -140,8 +140,21 @@ fn the_request_id_decides_among_several() {
 #[test]
 fn without_a_whole_baseline_a_match_is_weak() {
     for notes in [Value::Null, json!({"known": [], "baseline": "incomplete"})] {
-        let reading = by_list(&followed().notes(notes), &[log("a", 1, "running")]);
+        let followed = followed().notes(notes);
+        let at = |date| {
+            let logs = list(&[log("a", 1, "running")]).map(|reply| Reply { date: Some(date), ..reply });
+            followed
+                .round(
+                    CBR,
+                    |path| if path.starts_with("backups/") { backup("available") } else { logs.clone() },
+                )
+                .0
+        };
+        let reading = at(after(2));
         assert_eq!((id(&reading), reading.strength), (Some("a"), Strength::Weak));
+        // F50: on a clock that is three days ahead the log began three days before the send.
+        let reading = at(after(3 * 24 * 3_600));
+        assert_eq!((id(&reading), &reading.found), (None, &Found::Nothing));
     }
 }
 
