@@ -33,6 +33,8 @@ use crate::simulation::store::Row;
 const REST: Duration = Duration::from_secs(60);
 /// Longest that a client waits for an answer.
 const CLIENT: Duration = Duration::from_secs(8);
+/// Longest time for a healthy ledger to answer, on a machine that does other work.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks while everything comes to rest.
 const LOOK: Duration = Duration::from_millis(200);
 /// For the sends of a replica that continues late, and of one that starts when everything has ended.
@@ -569,6 +571,17 @@ impl Stage<'_> {
         Ok((rows, records, faults))
     }
 
+    /// The same of a ledger that must answer, though perhaps late: everything is healthy.
+    async fn rows_at_rest(&self) -> Result<(Vec<Row>, Vec<Record>, Vec<String>), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.rows().await {
+                Err(_) if Instant::now() < end => tokio::time::sleep(LOOK).await,
+                rows => return rows,
+            }
+        }
+    }
+
     fn row(&self, record: &Record) -> Row {
         let events = &record.events;
         let created = events.first().map_or(Duration::ZERO, |event| self.since(event.at));
@@ -644,7 +657,7 @@ impl Stage<'_> {
     async fn end_all(&mut self) -> Result<(), String> {
         let end = Instant::now() + REST;
         for turn in 0.. {
-            let (rows, _, _) = self.rows().await?;
+            let (rows, _, _) = self.rows_at_rest().await?;
             let open: Vec<&Row> = rows.iter().filter(|row| row.finished.is_none()).collect();
             if open.is_empty() {
                 return Ok(());
@@ -674,7 +687,7 @@ impl Stage<'_> {
     }
 
     async fn leave_behind(&self) -> Result<Played, String> {
-        let (rows, records, faults) = self.rows().await?;
+        let (rows, records, faults) = self.rows_at_rest().await?;
         let arrived = self.control(Method::GET, "/_sim/requests", &Value::Null).await;
         let calls = arrived["requests"].as_array().into_iter().flatten().filter(|call| is_restore_call(call));
         let histories = if self.setup.history { DISKS as usize + 1 } else { 0 };
