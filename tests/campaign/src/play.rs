@@ -29,7 +29,7 @@ use crate::simulation::routing::routing;
 use crate::simulation::schedule::{Ask, DISKS, Setup, Way, What, Who, closed, ended};
 use crate::simulation::store::Row;
 
-/// Longest time for everything to come to rest at the end.
+/// Longest time for everything to come to rest at the end, beside the length of a restore.
 const REST: Duration = Duration::from_secs(60);
 /// Longest that a client waits for an answer.
 const CLIENT: Duration = Duration::from_secs(8);
@@ -655,7 +655,9 @@ impl Stage<'_> {
     }
 
     async fn end_all(&mut self) -> Result<(), String> {
-        let end = Instant::now() + REST;
+        // A restore that came in late lasts as long as any other.
+        let lasts = self.setup.world["restore_seconds"].as_u64().unwrap_or(0);
+        let end = Instant::now() + REST + Duration::from_secs(lasts);
         for turn in 0.. {
             let (rows, _, _) = self.rows_at_rest().await?;
             let open: Vec<&Row> = rows.iter().filter(|row| row.finished.is_none()).collect();

@@ -288,7 +288,7 @@ fn key_window(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
     setup.ends = false;
     setup.overdue = 200;
     setup.unknown = 4;
-    setup.world["restore_seconds"] = json!(if long { 64 } else { 1 });
+    setup.world["restore_seconds"] = json!(if long { 67 } else { 1 });
     for replica in 0..setup.replicas() {
         steps.push(start(replica));
     }
@@ -298,7 +298,7 @@ fn key_window(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
     let what = if setup.way == Way::Around { What::CsbsServer } else { What::Disk(1) };
     let replica = rng.usize(..setup.replicas());
     steps.push(Step::Submit { ask: Ask { who: Who::Alice, what, key: Some(0) }, replica });
-    for millis in if long { [61_500, 5_000] } else { [57_000, 6_000] } {
+    for millis in if long { [64_000, 6_000] } else { [57_000, 6_000] } {
         steps.push(Step::Wait { millis });
         steps.push(Step::Again { of: 0, replica });
     }
