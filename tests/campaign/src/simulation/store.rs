@@ -444,7 +444,7 @@ impl Handed {
         }
     }
 
-    /// As [`Store::audit`], of a file.
+    /// As [`audit`], of a file.
     ///
     /// # Errors
     /// When it cannot be read.
