@@ -13,7 +13,7 @@ use sqlx::{Connection, Executor, Transaction};
 use super::unavailable;
 use crate::LedgerError;
 use crate::open::{Found, may_work_with};
-use crate::upgrade::{self, Old, Upgraded};
+use crate::upgrade::{Rows, to_one_row};
 
 /// A step, and the oldest version of the schema whose programs may go on working after it.
 pub(super) type Migration = (&'static str, i64);
@@ -63,7 +63,7 @@ pub(super) async fn enter(
     let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
     for (migration, oldest_reader) in todo {
         if *migration == TO_ONE_ROW {
-            to_one_row(&mut step).await?;
+            to_one_row(&mut *step).await?;
         }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         nobody_is_left_behind(&mut step, *oldest_reader).await?;
@@ -82,87 +82,28 @@ pub(super) async fn enter(
     step.commit().await.map_err(unavailable)
 }
 
-/// Makes each row stand for itself: see [`crate::upgrade`].
-async fn to_one_row(step: &mut PgConnection) -> Result<(), LedgerError> {
-    const PAGE: &str =
-        "select id, intent, finished_at is null from restores where id > $1 order by id limit 500";
-    let mut unfinished = Vec::new();
-    let (mut replaced, mut by_disk) = (Vec::new(), Vec::new());
-    let mut after = String::new();
-    loop {
-        let page: Vec<(String, String, bool)> =
-            sqlx::query_as(PAGE).bind(&after).fetch_all(&mut *step).await.map_err(unavailable)?;
-        let Some((last, ..)) = page.last() else { break };
-        after.clone_from(last);
-        for (id, intent, open) in page {
-            let old = Old::read(&intent)?;
-            if old.is_part_of_several() {
-                if open { unfinished.push(id.clone()) } else { by_disk.push(id.clone()) }
-            }
-            if let Some(refused) = old.replaces() {
-                replaced.push((id.clone(), refused.to_owned()));
-            }
-            let key = old.key().map(str::to_owned);
-            keep(step, &id, &old.upgraded(key)?).await?;
-        }
-    }
-    if !unfinished.is_empty() {
-        return Err(upgrade::refusal(&unfinished));
-    }
-    for (id, refused) in replaced {
-        const READ: &str = "select intent from restores where id = $1";
-        const MOVE: &str = "update keys set restore_id = $3 where caller = $1 and key = $2";
-        let intent: Option<String> =
-            sqlx::query_scalar(READ).bind(&refused).fetch_optional(&mut *step).await.map_err(unavailable)?;
-        let own: String =
-            sqlx::query_scalar(READ).bind(&id).fetch_one(&mut *step).await.map_err(unavailable)?;
-        let Some(old) = intent.as_deref().map(Old::read).transpose()? else { continue };
-        let Some(key) = old.key().map(str::to_owned) else { continue };
-        let caller = old.caller().to_owned();
-        keep(step, &refused, &old.upgraded(None)?).await?;
-        keep(step, &id, &Old::read(&own)?.upgraded(Some(key.clone()))?).await?;
-        sqlx::query(MOVE).bind(caller).bind(key).bind(id).execute(&mut *step).await.map_err(unavailable)?;
-    }
-    step.execute("delete from keys where substr(key, 1, 1) = chr(1)").await.map_err(unavailable)?;
-    // The history is only ever appended to, but for this once.
-    step.execute("alter table events disable trigger events_are_only_ever_appended")
-        .await
-        .map_err(unavailable)?;
-    for id in by_disk {
-        const EVENTS: &str = "select event from events where restore_id = $1 order by seq";
-        const REWRITE: &str = "update events set event = $3 where restore_id = $1 and seq = $2";
-        const MOVED: &str = "update restores set status = $2, finished_at = $3, state = $4 where id = $1";
-        let events: Vec<String> =
-            sqlx::query_scalar(EVENTS).bind(&id).fetch_all(&mut *step).await.map_err(unavailable)?;
-        let Some((events, state)) = upgrade::history(&events)? else { continue };
-        for (seq, event) in (1_i64..).zip(events) {
-            let rewrite = sqlx::query(REWRITE).bind(&id).bind(seq).bind(event);
-            rewrite.execute(&mut *step).await.map_err(unavailable)?;
-        }
-        sqlx::query(MOVED)
-            .bind(&id)
-            .bind(state.status.as_str())
-            .bind(upgrade::finished_at(&state))
-            .bind(crate::text::json(&state)?)
-            .execute(&mut *step)
-            .await
-            .map_err(unavailable)?;
-    }
-    step.execute("alter table events enable trigger events_are_only_ever_appended")
-        .await
-        .map_err(unavailable)?;
-    Ok(())
-}
+impl Rows for PgConnection {
+    const REWRITABLE: &'static str = "alter table events disable trigger events_are_only_ever_appended";
+    const APPENDED_ONLY: &'static str = "alter table events enable trigger events_are_only_ever_appended";
 
-async fn keep(step: &mut PgConnection, id: &str, row: &Upgraded) -> Result<(), LedgerError> {
-    sqlx::query("update restores set intent = $2, fingerprint = $3 where id = $1")
-        .bind(id)
-        .bind(&row.intent)
-        .bind(&row.fingerprint)
-        .execute(step)
-        .await
-        .map_err(unavailable)?;
-    Ok(())
+    async fn run(&mut self, sql: &'static str) -> Result<(), LedgerError> {
+        self.execute(sql).await.map(drop).map_err(unavailable)
+    }
+
+    async fn read(&mut self, sql: &'static str, of: &str) -> Result<Vec<(String, String)>, LedgerError> {
+        sqlx::query_as(sql).bind(of.to_owned()).fetch_all(self).await.map_err(unavailable)
+    }
+
+    async fn write(
+        &mut self,
+        sql: &'static str,
+        texts: &[&str],
+        number: Option<i64>,
+    ) -> Result<(), LedgerError> {
+        let query = texts.iter().fold(sqlx::query(sql), |query, text| query.bind((*text).to_owned()));
+        let query = if number.is_some() { query.bind(number) } else { query };
+        query.execute(self).await.map(drop).map_err(unavailable)
+    }
 }
 
 /// Registers this process again, after others found it silent. The schema may have changed meanwhile.

@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor};
 use super::unavailable;
 use crate::LedgerError;
 use crate::open::may_work_with;
-use crate::upgrade::{self, Old, Upgraded};
+use crate::upgrade::{Rows, to_one_row};
 
 /// Every migration in order, the first one leads to version 1; and the oldest version of the schema
 /// whose programs may go on working with the file after it.
@@ -60,7 +60,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
             return step.commit().await.map_err(unavailable);
         };
         if version + 1 == ONE_ROW {
-            to_one_row(&mut step).await?;
+            to_one_row(&mut *step).await?;
         }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         sqlx::query(
@@ -76,89 +76,29 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
     }
 }
 
-/// Makes each row stand for itself: see [`crate::upgrade`].
-async fn to_one_row(step: &mut SqliteConnection) -> Result<(), LedgerError> {
-    const PAGE: &str =
-        "select id, intent, finished_at is null from restores where id > $1 order by id limit 500";
-    // The history is only ever appended to, but for this once.
-    const OPEN: &str = "drop trigger events_are_not_changed";
-    const CLOSE: &str = "create trigger events_are_not_changed before update on events
+impl Rows for SqliteConnection {
+    const REWRITABLE: &'static str = "drop trigger events_are_not_changed";
+    const APPENDED_ONLY: &'static str = "create trigger events_are_not_changed before update on events
         begin select raise(abort, 'events are only ever appended'); end";
-    let mut unfinished = Vec::new();
-    let (mut replaced, mut by_disk) = (Vec::new(), Vec::new());
-    let mut after = String::new();
-    loop {
-        let page: Vec<(String, String, bool)> =
-            sqlx::query_as(PAGE).bind(after.clone()).fetch_all(&mut *step).await.map_err(unavailable)?;
-        let Some((last, ..)) = page.last() else { break };
-        after.clone_from(last);
-        for (id, intent, open) in page {
-            let old = Old::read(&intent)?;
-            if old.is_part_of_several() {
-                if open { unfinished.push(id.clone()) } else { by_disk.push(id.clone()) }
-            }
-            if let Some(refused) = old.replaces() {
-                replaced.push((id.clone(), refused.to_owned()));
-            }
-            let key = old.key().map(str::to_owned);
-            keep(step, &id, &old.upgraded(key)?).await?;
-        }
-    }
-    if !unfinished.is_empty() {
-        return Err(upgrade::refusal(&unfinished));
-    }
-    for (id, refused) in replaced {
-        const READ: &str = "select intent from restores where id = $1";
-        const MOVE: &str = "update keys set restore_id = $3 where caller = $1 and key = $2";
-        let read = |id: String| sqlx::query_scalar::<_, String>(READ).bind(id);
-        let intent = read(refused.clone()).fetch_optional(&mut *step).await.map_err(unavailable)?;
-        let (Some(intent), own) =
-            (intent, read(id.clone()).fetch_one(&mut *step).await.map_err(unavailable)?)
-        else {
-            continue;
-        };
-        let old = Old::read(&intent)?;
-        let Some(key) = old.key().map(str::to_owned) else { continue };
-        let caller = old.caller().to_owned();
-        keep(step, &refused, &old.upgraded(None)?).await?;
-        keep(step, &id, &Old::read(&own)?.upgraded(Some(key.clone()))?).await?;
-        sqlx::query(MOVE).bind(caller).bind(key).bind(id).execute(&mut *step).await.map_err(unavailable)?;
-    }
-    step.execute("delete from keys where substr(key, 1, 1) = char(1)").await.map_err(unavailable)?;
-    step.execute(OPEN).await.map_err(unavailable)?;
-    for id in by_disk {
-        const EVENTS: &str = "select event from events where restore_id = $1 order by seq";
-        const REWRITE: &str = "update events set event = $3 where restore_id = $1 and seq = $2";
-        const MOVED: &str = "update restores set status = $2, finished_at = $3, state = $4 where id = $1";
-        let events: Vec<String> =
-            sqlx::query_scalar(EVENTS).bind(id.clone()).fetch_all(&mut *step).await.map_err(unavailable)?;
-        let Some((events, state)) = upgrade::history(&events)? else { continue };
-        for (seq, event) in (1_i64..).zip(events) {
-            let rewrite = sqlx::query(REWRITE).bind(id.clone()).bind(seq).bind(event);
-            rewrite.execute(&mut *step).await.map_err(unavailable)?;
-        }
-        sqlx::query(MOVED)
-            .bind(id)
-            .bind(state.status.as_str())
-            .bind(upgrade::finished_at(&state))
-            .bind(crate::text::json(&state)?)
-            .execute(&mut *step)
-            .await
-            .map_err(unavailable)?;
-    }
-    step.execute(CLOSE).await.map_err(unavailable)?;
-    Ok(())
-}
 
-async fn keep(step: &mut SqliteConnection, id: &str, row: &Upgraded) -> Result<(), LedgerError> {
-    sqlx::query("update restores set intent = $2, fingerprint = $3 where id = $1")
-        .bind(id.to_owned())
-        .bind(row.intent.clone())
-        .bind(row.fingerprint.clone())
-        .execute(step)
-        .await
-        .map_err(unavailable)?;
-    Ok(())
+    async fn run(&mut self, sql: &'static str) -> Result<(), LedgerError> {
+        self.execute(sql).await.map(drop).map_err(unavailable)
+    }
+
+    async fn read(&mut self, sql: &'static str, of: &str) -> Result<Vec<(String, String)>, LedgerError> {
+        sqlx::query_as(sql).bind(of.to_owned()).fetch_all(self).await.map_err(unavailable)
+    }
+
+    async fn write(
+        &mut self,
+        sql: &'static str,
+        texts: &[&str],
+        number: Option<i64>,
+    ) -> Result<(), LedgerError> {
+        let query = texts.iter().fold(sqlx::query(sql), |query, text| query.bind((*text).to_owned()));
+        let query = if number.is_some() { query.bind(number) } else { query };
+        query.execute(self).await.map(drop).map_err(unavailable)
+    }
 }
 
 /// Refuses a file that this program may not work with.
