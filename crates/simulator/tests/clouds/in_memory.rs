@@ -43,7 +43,7 @@ async fn a_pipe_serves_what_a_socket_does_and_a_seed_gives_the_same_ids() {
 async fn faults_change_what_goes_by_and_not_what_is_done_at_the_console() {
     let clouds = InMemory::new(Options::default(), 5).unwrap();
     let faults = json!({"faults": [
-        {"match": {"method": "POST"}, "headers": {"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "gzip": true}]});
+        {"match": {"method": "POST"}, "headers": {"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "coding": "gzip"}]});
     let (status, shown) = clouds.control(&Method::POST, "/_sim/faults", &faults);
     assert!(status.is_success(), "{shown}");
     let answered = answer(&clouds).await.to_ascii_lowercase();

@@ -31,6 +31,10 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!((problem.effect, problem.retry), (Effect::Possible, Retry::Never));
         }
     }
+    if let Verdict::Refused(problem) = errors::of_restore(&reply) {
+        assert!(wording::may_refuse_a_restore(reply.status, read.code.as_deref()), "{problem:?}");
+        assert!(read.code.is_some() || read.message.is_some(), "a refusal without a word: {problem:?}");
+    }
     let problem = verdict.into_problem();
     wording::problem(&problem);
     assert_ne!(problem.status(), 504, "clients resend on it by themselves");
