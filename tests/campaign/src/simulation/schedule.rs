@@ -333,6 +333,21 @@ fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
     Ask { who, what, key: rng.bool().then(|| rng.u32(..4)) }
 }
 
+/// Two restores move one backup, and one of them gets lost: whose is what the backup shows?
+fn of_one_backup(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
+    let lost = *rng.choice(&["before", "mid_body"]).unwrap_or(&"before");
+    let mut steps = vec![Step::Faults(json!([{"match": {"method": "POST", "path": "/v3/*/restore"},
+        "reset": lost, "applied": false, "times": 1, "after": rng.u8(..2)}]))];
+    for what in [What::CbrServer, What::Child(rng.u32(..2))] {
+        let ask = Ask { who: if rng.bool() { Who::Alice } else { Who::Bob }, what, key: None };
+        asks.push(ask);
+        steps.push(Step::Submit { ask, replica: rng.usize(..setup.replicas()), patience: 2_500 });
+        steps.push(Step::Wait { millis: rng.u64(1..900) });
+    }
+    steps.push(Step::Wait { millis: rng.u64(5_000..20_000) });
+    steps
+}
+
 /// What goes together in service: somebody asks again long after the end, or a gateway stops in the middle of a restore.
 fn together(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
     let ask = ask(rng, setup);
@@ -360,8 +375,10 @@ fn together(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
 }
 
 fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
-    if rng.u8(..10) == 0 {
-        return together(rng, setup, asks);
+    match rng.u8(..20) {
+        0 | 1 => return together(rng, setup, asks),
+        2 => return of_one_backup(rng, setup, asks),
+        _ => {}
     }
     let replica = rng.usize(..setup.replicas());
     let patience = *rng.choice(&[300, 2_500, 10_000]).unwrap_or(&2_500);
