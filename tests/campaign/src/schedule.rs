@@ -6,8 +6,8 @@ use restore_engine::crash;
 use serde_json::{Value, json};
 
 use crate::Store;
-use crate::simulation::schedule::{Ask, DISKS, Place, Setup, Way, What, Who, closed, ended, faults};
-use crate::simulation::schedule::{ids, who};
+use crate::simulation::schedule::{Ask, DISKS, Place, Setup, Way, What, Who, ask, closed, ended, faults};
+use crate::simulation::schedule::{ids, unusual_end};
 
 /// One step.
 #[expect(missing_docs, reason = "the variants say what their members are")]
@@ -134,7 +134,7 @@ fn anything(rng: &mut Rng, setup: &Setup, steps: &mut Vec<Step>) {
     if setup.way == Way::Around {
         steps.push(Step::Faults(closed()));
     } else if rng.u8(..) < 160 {
-        steps.push(Step::Faults(faults(rng, setup)));
+        steps.push(Step::Faults(faults(rng)));
     }
     let mut submits = 0;
     for _ in 0..rng.usize(8..24) {
@@ -154,7 +154,7 @@ fn step(rng: &mut Rng, setup: &Setup, submits: &mut usize) -> Step {
     match rng.u8(..120) {
         0..=34 => {
             *submits += 1;
-            Step::Submit { ask: ask(rng, setup), replica }
+            Step::Submit { ask: ask(rng, setup.way), replica }
         }
         35..=54 if *submits > 0 => Step::Again { of: rng.usize(..*submits), replica },
         35..=59 => Step::Look { replica },
@@ -169,50 +169,15 @@ fn step(rng: &mut Rng, setup: &Setup, submits: &mut usize) -> Step {
         85..=87 => Step::Locked { millis: rng.u64(200..2_500) },
         88..=91 if shared => Step::Thaw { replica },
         88..=89 if rng.bool() => Step::Delete { killed: rng.bool() },
-        88..=99 if setup.way != Way::Around => Step::Faults(faults(rng, setup)),
+        88..=99 if setup.way != Way::Around => Step::Faults(faults(rng)),
         100..=102 => Step::Reload { replica, version: rng.u8(..4) },
         103..=105 => Step::Operate { replica },
         106 | 107 => Step::Confirm { replica },
-        108 | 109 => Step::Check { ask: ask(rng, setup), replica },
+        108 | 109 => Step::Check { ask: ask(rng, setup.way), replica },
         110..=112 => Step::Poll { nth: rng.usize(..8), replica },
-        113 | 114 => {
-            let status = *rng.choice(&["failed", "skipped", "timeout", "SOMETHING_NEW"]).unwrap_or(&"failed");
-            let mut next = json!({"status": status});
-            if status == "SOMETHING_NEW" {
-                next["then"] = json!("success");
-                next["then_after_seconds"] = json!(2);
-            }
-            Step::World(json!({"next_restore": next}))
-        }
+        113 | 114 => Step::World(unusual_end(rng, 2)),
         _ => Step::Wait { millis: rng.u64(10..800) },
     }
-}
-
-fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
-    let who = who(rng);
-    let disk = rng.u32(..DISKS);
-    let what = match rng.u8(..12) {
-        _ if who == Who::Servers => {
-            if rng.bool() {
-                What::Invented(disk)
-            } else {
-                What::CbrServer
-            }
-        }
-        0..=2 => What::CbrServer,
-        3 | 4 => What::CsbsServer,
-        5 | 6 => What::FreeDisk,
-        7 if rng.bool() => What::Child(disk % 2),
-        7 => What::Crossed(disk),
-        _ => What::Disk(disk),
-    };
-    // Where servers are restored disk by disk, or through a closed generation, those restores are what matters.
-    let what = match what {
-        What::CsbsServer | What::FreeDisk if setup.way == Way::Apart => What::CbrServer,
-        What::CbrServer if setup.way == Way::Around => What::CsbsServer,
-        other => other,
-    };
-    Ask { who, what, key: rng.bool().then(|| rng.u32(..4)) }
 }
 
 /// A restore of several disks, or by a fallback, or of one disk: what can be interrupted.

@@ -207,7 +207,7 @@ pub fn draw(seed: u64) -> Schedule {
     if setup.way == Way::Around {
         steps.push(Step::Faults(closed()));
     } else if rng.u8(..) < 128 {
-        steps.push(Step::Faults(faults(&mut rng, &setup)));
+        steps.push(Step::Faults(faults(&mut rng)));
     }
     let mut asks = Vec::new();
     for _ in 0..rng.usize(8..26) {
@@ -309,7 +309,8 @@ pub fn who(rng: &mut Rng) -> Who {
     }
 }
 
-fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
+/// A request, as routes of this kind make it matter.
+pub fn ask(rng: &mut Rng, way: Way) -> Ask {
     let who = who(rng);
     let disk = rng.u32(..DISKS);
     let what = if who == Who::Servers {
@@ -326,8 +327,8 @@ fn ask(rng: &mut Rng, setup: &Setup) -> Ask {
     };
     // Where servers go disk by disk, they are what matters.
     let what = match what {
-        What::CsbsServer | What::FreeDisk if setup.way == Way::Apart => What::CbrServer,
-        What::CbrServer if setup.way == Way::Around => What::CsbsServer,
+        What::CsbsServer | What::FreeDisk if way == Way::Apart => What::CbrServer,
+        What::CbrServer if way == Way::Around => What::CsbsServer,
         other => other,
     };
     Ask { who, what, key: rng.bool().then(|| rng.u32(..4)) }
@@ -350,7 +351,7 @@ fn of_one_backup(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step>
 
 /// What goes together in service: somebody asks again long after the end, or a gateway stops in the middle of a restore.
 fn together(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
-    let ask = ask(rng, setup);
+    let ask = ask(rng, setup.way);
     asks.push(ask);
     let replica = rng.usize(..setup.replicas());
     let mut steps = vec![Step::Submit { ask, replica, patience: 10_000 }];
@@ -384,13 +385,13 @@ fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
     let patience = *rng.choice(&[300, 2_500, 10_000]).unwrap_or(&2_500);
     let one = match rng.u8(..120) {
         0..=29 => {
-            let ask = ask(rng, setup);
+            let ask = ask(rng, setup.way);
             asks.push(ask);
             Step::Submit { ask, replica, patience }
         }
         30..=47 if !asks.is_empty() => Step::Again { of: rng.usize(..asks.len()), replica, patience },
         30..=54 => Step::Poll { nth: rng.usize(..64), replica, wait: *rng.choice(&[0, 5_000]).unwrap_or(&0) },
-        55..=57 => Step::Check { ask: ask(rng, setup), replica },
+        55..=57 => Step::Check { ask: ask(rng, setup.way), replica },
         58..=60 => Step::Cancel { nth: rng.usize(..64), replica },
         61..=64 => Step::Operate { replica },
         65..=69 => Step::Kill { replica },
@@ -415,7 +416,7 @@ fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
             let millis = *rng.choice(&[-7_200_000, -30_000, 1_000, 45_000, 7_200_000]).unwrap_or(&1_000);
             Step::Clock { replica, millis }
         }
-        98..=105 if setup.way != Way::Around => Step::Faults(faults(rng, setup)),
+        98..=105 if setup.way != Way::Around => Step::Faults(faults(rng)),
         98..=103 => Step::Net {
             weather: *rng
                 .choice(&[Weather::Refused, Weather::Hangs, Weather::Late(400)])
@@ -428,15 +429,7 @@ fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
                 .unwrap_or(&Weather::Hangs),
             millis: rng.u64(500..6_000),
         },
-        108..=110 => {
-            let status = *rng.choice(&["failed", "skipped", "timeout", "SOMETHING_NEW"]).unwrap_or(&"failed");
-            let mut next = json!({"status": status});
-            if status == "SOMETHING_NEW" {
-                next["then"] = json!("success");
-                next["then_after_seconds"] = json!(4);
-            }
-            Step::World(json!({"next_restore": next}))
-        }
+        108..=110 => Step::World(unusual_end(rng, 4)),
         111..=114 => {
             let what = match rng.u8(..4) {
                 0 => What::FreeDisk,
@@ -451,6 +444,17 @@ fn step(rng: &mut Rng, setup: &Setup, asks: &mut Vec<Ask>) -> Vec<Step> {
         _ => Step::Wait { millis: rng.u64(60_000..400_000) },
     };
     vec![one]
+}
+
+/// The next restore ends as few do. A word that nobody knows becomes a success after so many seconds.
+pub fn unusual_end(rng: &mut Rng, then_after_seconds: u32) -> Value {
+    let status = *rng.choice(&["failed", "skipped", "timeout", "SOMETHING_NEW"]).unwrap_or(&"failed");
+    let mut next = json!({"status": status});
+    if status == "SOMETHING_NEW" {
+        next["then"] = json!("success");
+        next["then_after_seconds"] = json!(then_after_seconds);
+    }
+    json!({"next_restore": next})
 }
 
 fn crash(rng: &mut Rng, setup: &Setup) -> Crash {
@@ -484,12 +488,11 @@ pub fn ended() -> Value {
 }
 
 /// Faults of the kinds that clients, balancers and clouds themselves show.
-pub fn faults(rng: &mut Rng, setup: &Setup) -> Value {
+pub fn faults(rng: &mut Rng) -> Value {
     let mut list = Vec::new();
     for _ in 0..rng.u8(1..4) {
         list.push(if rng.u8(..4) == 0 { fault_of_reads(rng) } else { fault_of_sends(rng) });
     }
-    let _ = setup;
     Value::Array(list)
 }
 
