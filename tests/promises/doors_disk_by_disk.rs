@@ -8,7 +8,8 @@ use sqlx::Connection;
 
 use crate::doors::{DOORS, native};
 
-const VBS: &str = r#"
+/// Restores of servers go to VBS disk by disk.
+pub(crate) const VBS: &str = r#"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
@@ -170,6 +171,22 @@ async fn without_the_routes_word_a_server_is_not_taken_apart() {
     world.end().await;
 }
 
+/// Submits the server to a gateway that dies of it; returns the folder of its ledger.
+async fn dies(world: &mut World) -> tempfile::TempDir {
+    detach(world).await;
+    let url = world.url("/api/v1/restores");
+    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
+    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
+    world.crashed().await
+}
+
+/// Starts a gateway over the ledger of the one that died; returns the id of its restore.
+async fn started_again(world: &mut World, folder: tempfile::TempDir) -> String {
+    world.again_in(folder).await;
+    let list = world.get("/api/v1/restores").await.json();
+    list["restores"][0]["id"].as_str().expect("a restore").to_owned()
+}
+
 /// A gateway with a credential of its own that dies at a point while it restores a server disk by disk, and the one that
 /// is started after it.
 async fn crashed_at(point: &str, settings: Settings) -> (World, String) {
@@ -178,14 +195,8 @@ async fn crashed_at(point: &str, settings: Settings) -> (World, String) {
     let settings = settings.routes(&routes).and(DOORS).robot();
     let crash = [("RESTORE_GATEWAY_CRASH_AT", point)];
     let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
-    detach(&world).await;
-    let url = world.url("/api/v1/restores");
-    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
-    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
-    let folder = world.crashed().await;
-    world.again_in(folder).await;
-    let list = world.get("/api/v1/restores").await.json();
-    let id = list["restores"][0]["id"].as_str().expect("a restore").to_owned();
+    let folder = dies(&mut world).await;
+    let id = started_again(&mut world, folder).await;
     (world, id)
 }
 
@@ -244,14 +255,8 @@ async fn f45_what_a_person_has_ended_sends_no_further_disk() {
 async fn f45_without_a_token_the_next_disk_waits_for_its_caller() {
     let settings = Settings::default().routes(VBS).and(DOORS);
     let mut world = World::serve_with(settings, &[("RESTORE_GATEWAY_CRASH_AT", "recorded")]).await;
-    detach(&world).await;
-    let url = world.url("/api/v1/restores");
-    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
-    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
-    let folder = world.crashed().await;
-    world.again_in(folder).await;
-    let list = world.get("/api/v1/restores").await.json();
-    let id = list["restores"][0]["id"].as_str().expect("a restore").to_owned();
+    let folder = dies(&mut world).await;
+    let id = started_again(&mut world, folder).await;
     let restore = world
         .until(&id, |restore| {
             statuses(restore) == ["succeeded", "waiting"] && restore["awaiting_credential"] == true
@@ -273,14 +278,8 @@ async fn f47_a_disk_that_waits_for_nobody_is_an_operators_in_the_end() {
     let routes = VBS.replace("fan_out = true", "fan_out = true\noverdue_seconds = 1");
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "recorded")];
     let mut world = World::serve_with(windows.routes(&routes), &crash).await;
-    detach(&world).await;
-    let url = world.url("/api/v1/restores");
-    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
-    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
-    let folder = world.crashed().await;
-    world.again_in(folder).await;
-    let list = world.get("/api/v1/restores").await.json();
-    let id = list["restores"][0]["id"].as_str().expect("a restore").to_owned();
+    let folder = dies(&mut world).await;
+    let id = started_again(&mut world, folder).await;
     let restore = world.until(&id, |restore| restore["needs_operator"] == true).await;
     assert_eq!(restore["overdue"], true, "{restore}");
     let word = json!({"as": "not_applied", "by": "ada", "reason": "the second disk is as it was"});
@@ -304,11 +303,7 @@ async fn f41_an_old_copy_of_the_ledger_sends_no_disk_again() {
     let settings = Settings::default().routes(&routes).set("follow.unknown_seconds", "3").robot();
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "submitting")];
     let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
-    detach(&world).await;
-    let url = world.url("/api/v1/restores");
-    let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
-    let _ = world.http.try_send(Method::POST, &url, &headers, server().to_string()).await;
-    let folder = world.crashed().await;
+    let folder = dies(&mut world).await;
     // The restore is in it, and what came to its disks is not.
     let ledger = folder.path().join("ledger.db");
     let mut file =
@@ -316,9 +311,7 @@ async fn f41_an_old_copy_of_the_ledger_sends_no_disk_again() {
     sqlx::raw_sql("pragma wal_checkpoint(truncate)").execute(&mut file).await.expect("one file");
     file.close().await.expect("closed");
     let copy = std::fs::read(&ledger).expect("the ledger");
-    world.again_in(folder).await;
-    let restores = world.get("/api/v1/restores").await.json()["restores"].clone();
-    let id = restores[0]["id"].as_str().expect("a restore").to_owned();
+    let id = started_again(&mut world, folder).await;
     let (_, _, folder) = world.ended_by("TERM").await;
     let applied = world.applied().await.len();
     // By then the clouds would take it again.

@@ -553,18 +553,8 @@ fan_out = true
 /// the restore goes on.
 #[tokio::test]
 async fn f45_recovery_mode_between_two_disks_holds_the_second_back() {
-    const VBS: &str = r#"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
-[[routes]]
-upstream = "vbs"
-fan_out = true
-"#;
     let postgres = Postgres::start();
-    let settings = shared(&postgres).routes(VBS);
+    let settings = shared(&postgres).routes(crate::doors_disk_by_disk::VBS);
     let world = World::serve(settings).await;
     crate::doors_disk_by_disk::detach(&world).await;
     world.behave(json!({"restore_seconds": 4})).await;
