@@ -1,12 +1,14 @@
 //! How often one upstream is read. A bucket that fills evenly, so that no minute sees more reads
 //! than the settings allow. An upstream that asks for time gets it.
 //!
-//! What restores need comes first: sends are made whatever is left and count all the same, and so are
-//! the reads before a send until a minute's worth is owed. Then these take turns among callers and
-//! with polls. However much callers ask, half of the rate is theirs, as long as sends and polls alone keep
-//! the limit. Questions that change nothing
-//! (checks, reads that are passed on) get what is left, and those who ask take turns, so that
-//! nobody's questions hold up another one's.
+//! Restores come first:
+//! - Sends are made at once, whatever is left. They count.
+//! - Reads before a send are made at once until they alone owe a minute's worth. Then half of the rate
+//!   is theirs, and callers take turns. Sends do not hold them back: after an outage with many sends,
+//!   the next restore is sent at once.
+//! - Half of the rate is for polls, as long as sends and polls alone keep the limit.
+//! - Questions that change nothing (checks, reads that are passed on) get what is left. Callers take
+//!   turns, so that nobody's questions hold up another caller's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,8 +80,6 @@ struct Queue {
     polls: VecDeque<u64>,
     restores: Turns,
     questions: Turns,
-    /// Whether the last of the two kinds that restores need was a poll.
-    polled: bool,
 }
 
 impl Queue {
@@ -101,13 +101,18 @@ impl Queue {
         }
     }
 
-    /// Whose turn it is among what restores need; polls wait while the upstream wants quiet.
-    fn needed(&self, quiet: bool) -> Option<u64> {
-        let poll = self.polls.front().copied().filter(|_| !quiet);
-        match (poll, self.restores.first()) {
-            (Some(poll), Some(restore)) => Some(if self.polled { restore } else { poll }),
-            (poll, restore) => poll.or(restore),
+    /// Whose turn it is among those who ask on the same kind of behalf.
+    fn first(&self, behalf: &Behalf) -> Option<u64> {
+        match behalf {
+            Behalf::Poll => self.polls.front().copied(),
+            Behalf::Restore(_) => self.restores.first(),
+            Behalf::Question(_) => self.questions.first(),
         }
+    }
+
+    /// Whether a poll or a read before a send waits; polls do not count while the upstream wants quiet.
+    fn is_needed(&self, quiet: bool) -> bool {
+        self.restores.first().is_some() || (!quiet && !self.polls.is_empty())
     }
 }
 
@@ -152,7 +157,7 @@ impl Rate {
         (per_minute > 0).then(|| Self { per_second, most, least: (most - calls).min(0.0) })
     }
 
-    /// The most that is kept for restores.
+    /// The most that is kept for polls, and for reads before a send.
     fn reserve(self) -> f64 {
         (self.most / 2.0).max(1.0)
     }
@@ -167,8 +172,10 @@ struct Tokens {
     rate: Option<Rate>,
     /// Below zero after sends.
     left: f64,
-    /// What restores may read although nothing is left: half of the rate is theirs.
-    reserve: f64,
+    /// What polls may read although nothing is left: half of the rate is theirs.
+    polls: f64,
+    /// What restores may read before a send although nothing is left: the other half. Below zero, they owe.
+    restores: f64,
     /// What would be left if there were nothing but sends and polls.
     strict: f64,
     at: Instant,
@@ -183,14 +190,15 @@ impl Budget {
         let rate = Rate::of(calls, 1);
         let left = rate.map_or(0.0, |rate| rate.most);
         let at = Instant::now();
-        let reserve = rate.map_or(0.0, Rate::reserve);
+        let polls = rate.map_or(0.0, Rate::reserve);
         let (queue, quiet_until) = (Queue::default(), None);
         let tokens = Tokens {
             per_minute: calls,
             processes: 1,
             rate,
             left,
-            reserve,
+            polls,
+            restores: polls,
             strict: left,
             at,
             queue,
@@ -219,7 +227,8 @@ impl Budget {
         if let Some(rate) = state.rate {
             let flown = now.duration_since(state.at).as_secs_f64() * rate.per_second;
             state.left = (state.left + flown).min(rate.most);
-            state.reserve = (state.reserve + flown / 2.0).min(rate.reserve());
+            state.polls = (state.polls + flown / 2.0).min(rate.reserve());
+            state.restores = (state.restores + flown / 2.0).min(rate.reserve());
             state.strict = (state.strict + flown).min(rate.most);
         }
         state.at = now;
@@ -234,12 +243,16 @@ impl Budget {
         state.strict = (state.strict - 1.0).max(least);
     }
 
-    /// Takes back the count of a call that was never made.
-    pub(crate) fn give_back(&self) {
+    /// Takes back the count of a call on this behalf that was never made.
+    pub(crate) fn give_back(&self, behalf: &Behalf) {
         let mut state = self.state();
-        let most = state.rate.map_or(0.0, |rate| rate.most);
-        state.left = (state.left + 1.0).min(most);
-        state.strict = (state.strict + 1.0).min(most);
+        let Some(rate) = state.rate else { return };
+        state.left = (state.left + 1.0).min(rate.most);
+        match behalf {
+            Behalf::Poll => state.strict = (state.strict + 1.0).min(rate.most),
+            Behalf::Restore(_) => state.restores = (state.restores + 1.0).min(rate.reserve()),
+            Behalf::Question(_) => {}
+        }
     }
 
     /// Waits for the right to one poll.
@@ -253,23 +266,9 @@ impl Budget {
             Behalf::Question(_) => PATIENCE.0,
             Behalf::Poll | Behalf::Restore(_) => PATIENCE.1,
         };
-        if matches!(behalf, Behalf::Restore(_)) && self.owe() {
-            return true;
-        }
         // Nobody is kept waiting for a turn that does not come in time.
         let hopeless = matches!(behalf, Behalf::Question(_)) && self.quiet() > patience;
         !hopeless && tokio::time::timeout(patience, self.queue_for(behalf)).await.is_ok()
-    }
-
-    /// Counts a read before a send that is made at once, unless a minute's worth is owed already or others wait.
-    fn owe(&self) -> bool {
-        let mut state = self.state();
-        let Some(rate) = state.rate else { return true };
-        let may = state.queue.restores.first().is_none() && state.left - 1.0 > rate.least;
-        if may {
-            state.left -= 1.0;
-        }
-        may
     }
 
     async fn queue_for(&self, behalf: &Behalf) {
@@ -295,31 +294,39 @@ impl Budget {
         let mut state = self.state();
         let quiet = state.quiet_until.map(|until| until.saturating_duration_since(state.at));
         let quiet = quiet.filter(|quiet| !quiet.is_zero());
-        let is_question = matches!(ticket.behalf, Behalf::Question(_));
         if let Some(quiet) = quiet.filter(|_| !matches!(ticket.behalf, Behalf::Restore(_))) {
             return Err(NotYet::Wait(quiet));
         }
-        let needed = state.queue.needed(quiet.is_some());
-        let next = if is_question { state.queue.questions.first() } else { needed };
-        if next != Some(ticket.number) || (is_question && needed.is_some()) {
+        let is_question = matches!(ticket.behalf, Behalf::Question(_));
+        if state.queue.first(ticket.behalf) != Some(ticket.number)
+            || (is_question && state.queue.is_needed(quiet.is_some()))
+        {
             return Err(NotYet::Others);
         }
         if let Some(rate) = state.rate {
-            let reserve = if is_question { 0.0 } else { state.reserve.min(state.strict) };
-            if state.left < 1.0 && reserve < 1.0 {
+            // What is theirs although nothing is left.
+            let own = match ticket.behalf {
+                Behalf::Poll => Some(state.polls.min(state.strict)),
+                Behalf::Restore(_) => Some(state.restores - rate.least),
+                Behalf::Question(_) => None,
+            };
+            if state.left < 1.0 && own.is_none_or(|own| own < 1.0) {
                 // A little more, so that rounding never lets it come back for a fraction.
                 let until = |missing: f64, per_second: f64| {
                     Duration::from_secs_f64(missing / per_second) + Duration::from_millis(1)
                 };
                 let wait = until(1.0 - state.left, rate.per_second);
-                let sooner = until(1.0 - reserve, rate.per_second / 2.0);
-                return Err(NotYet::Wait(if is_question { wait } else { wait.min(sooner) }));
+                let sooner = own.map(|own| until(1.0 - own, rate.per_second / 2.0));
+                return Err(NotYet::Wait(sooner.map_or(wait, |sooner| wait.min(sooner))));
             }
             state.left = (state.left - 1.0).max(rate.least);
-            if !is_question {
-                state.reserve = (state.reserve - 1.0).max(0.0);
-                state.strict = (state.strict - 1.0).max(rate.least);
-                state.queue.polled = *ticket.behalf == Behalf::Poll;
+            match ticket.behalf {
+                Behalf::Poll => {
+                    state.polls = (state.polls - 1.0).max(0.0);
+                    state.strict = (state.strict - 1.0).max(rate.least);
+                }
+                Behalf::Restore(_) => state.restores = (state.restores - 1.0).max(rate.least),
+                Behalf::Question(_) => {}
             }
         }
         state.queue.remove(ticket.behalf, ticket.number, true);
@@ -514,6 +521,20 @@ mod tests {
         assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
+    /// An outage with many sends is over: the next restore is sent at once, polls pay the sends back.
+    #[tokio::test(start_paused = true)]
+    async fn sends_hold_back_polls_and_no_read_before_a_send() {
+        let budget = Budget::per_minute(600);
+        for _ in 0..10_000 {
+            budget.spend();
+        }
+        let begun = Instant::now();
+        assert!(budget.turn(&Behalf::Restore("one".into())).await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        budget.take().await;
+        assert_eq!(begun.elapsed().as_secs(), 60);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_holds_nobody_up() {
         let budget = Budget::per_minute(1);
@@ -537,9 +558,9 @@ mod tests {
         // What was never made holds nothing back, and is not saved up either.
         for _ in 0..10 {
             budget.spend();
-            budget.give_back();
+            budget.give_back(&Behalf::Poll);
         }
-        budget.give_back();
+        budget.give_back(&Behalf::Poll);
         let before = Instant::now();
         budget.queue_for(&question("a")).await;
         assert_eq!(before.elapsed(), Duration::ZERO);

@@ -13,7 +13,7 @@ use restore_ledger::{Entry, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength, Timestamp,
 };
-use restore_upstream::{Behalf, Fault, FaultKind, Journal, TraceContext, With};
+use restore_upstream::{Behalf, Fault, Journal, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -244,8 +244,9 @@ impl Engine {
         let lane = self.lane(&plan.pin.upstream);
         lane.budget.spend();
         let result = plan.upstream.send(&encoded.call, with).await;
-        if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Breaker) {
-            lane.budget.give_back();
+        if result.as_ref().is_err_and(Fault::is_kept_back) {
+            // A send is paid for as a poll is.
+            lane.budget.give_back(&Behalf::Poll);
         }
         crash::point("answered");
         let entry = journal.entry();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use restore_generations::{Backup, Call, Reply, classify, errors};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
-use restore_upstream::{Behalf, FaultKind, TraceContext, Upstream, With};
+use restore_upstream::{Behalf, TraceContext, Upstream, With};
 
 use crate::access::{Access, whose};
 use crate::budget::asked_enough;
@@ -62,7 +62,8 @@ impl Engine {
         if !lane.budget.turn(&behalf).await {
             return Err(asked_enough(name, 1));
         }
-        match upstream.send(call, With { behalf, ..access.with(trace) }).await {
+        let with = With { behalf: behalf.clone(), ..access.with(trace) };
+        match upstream.send(call, with).await {
             Ok(reply) => {
                 lane.budget.heard(&reply);
                 if reply.status == 401 && access.is_held() {
@@ -73,8 +74,8 @@ impl Engine {
                 Ok(reply)
             }
             Err(fault) => {
-                if fault.kind == FaultKind::Breaker {
-                    lane.budget.give_back();
+                if fault.is_kept_back() {
+                    lane.budget.give_back(&behalf);
                 }
                 Err(fault.to_problem())
             }

@@ -67,7 +67,7 @@ impl<'a> Reads<'a> {
             let answer = upstream.send(&call, with.clone()).await;
             match &answer {
                 Ok(reply) => self.budget.heard(reply),
-                Err(fault) if fault.kind == FaultKind::Breaker => self.budget.give_back(),
+                Err(fault) if fault.is_kept_back() => self.budget.give_back(&with.behalf),
                 Err(_) => {}
             }
             self.fault = answer.as_ref().err().cloned();

@@ -125,6 +125,21 @@ impl Fault {
         Self::unsure(FaultKind::Broken, detail)
     }
 
+    /// Whether the gateway kept the call back itself: no byte of it was written.
+    #[must_use]
+    pub const fn is_kept_back(&self) -> bool {
+        use FaultKind as Kind;
+        matches!(
+            self.kind,
+            Kind::NoEndpoint
+                | Kind::NoCredential
+                | Kind::OutOfScope
+                | Kind::Overloaded
+                | Kind::Breaker
+                | Kind::Withheld
+        )
+    }
+
     /// The problem a caller is shown.
     #[must_use]
     pub fn to_problem(&self) -> Problem {

@@ -23,12 +23,12 @@ pub(crate) type Stack = BoxCloneSyncService<Outbound, Inbound, Fault>;
 pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits: RetryLimits) -> Stack {
     let stack = ServiceBuilder::new()
         // Outside retry: an upstream that is down is not asked three times per restore.
-        .layer(BreakerLayer::new(breaker))
+        .layer(BreakerLayer::new(breaker.clone()))
         // Only on proof that the last send was not applied, and written down first.
         .layer(RetryLayer::new(limits))
         // Inside retry, so that a send that waits for its next attempt holds no place; outside every
         // deadline, for waiting for a place is not sending.
-        .layer(limit::LimitLayer::new(options.concurrency, options.connect))
+        .layer(limit::LimitLayer::new(options.concurrency, options.connect, breaker))
         // Inside retry, so that every attempt is a span of its own.
         .layer(trace::TraceLayer::new(&options.name))
         // One attempt's time.

@@ -346,8 +346,8 @@ impl Engine {
                 Ok(reply)
             }
             Err(fault) => {
-                if fault.kind == FaultKind::Breaker {
-                    lane.budget.give_back();
+                if fault.is_kept_back() {
+                    lane.budget.give_back(&with.behalf);
                 }
                 Err(fault)
             }

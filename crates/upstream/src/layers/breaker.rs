@@ -33,6 +33,14 @@ struct Inner {
     trying: bool,
 }
 
+impl Inner {
+    fn refusal(&self) -> Fault {
+        let detail =
+            format!("the upstream failed {} times in a row and is left alone for a while", self.failures);
+        Fault::not_sent(FaultKind::Breaker, detail)
+    }
+}
+
 /// The breaker of one upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Breaker {
@@ -62,16 +70,19 @@ impl Breaker {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(until) = inner.open_until else { return Ok(false) };
         if Instant::now() < until || inner.trying {
-            return Err(Fault::not_sent(
-                FaultKind::Breaker,
-                format!(
-                    "the upstream failed {} times in a row and is left alone for a while",
-                    inner.failures
-                ),
-            ));
+            return Err(inner.refusal());
         }
         inner.trying = true;
         Ok(true)
+    }
+
+    /// Refuses a call that was let through if the breaker has opened since.
+    pub(crate) fn admit_still(&self) -> Result<(), Fault> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        match inner.open_until {
+            Some(until) if Instant::now() < until => Err(inner.refusal()),
+            _ => Ok(()),
+        }
     }
 
     fn note(&self, failed: bool) {
@@ -144,22 +155,51 @@ where
             let (trial, call) = call?;
             let _trial = Trial(&breaker, trial);
             let result = call.await;
-            breaker.note(match &result {
-                // Any answer that an upstream gives in its own words shows that it is there.
-                Ok(response) => matches!(response.status().as_u16(), 502..=504),
-                Err(fault) => matches!(
-                    fault.kind,
-                    FaultKind::Connect | FaultKind::Tls | FaultKind::Timeout | FaultKind::Broken
-                ),
-            });
+            if let Some(failed) = failed(&result) {
+                breaker.note(failed);
+            }
             result
         })
+    }
+}
+
+/// Whether the upstream failed; `None` where the result says nothing of it, as after a call that the
+/// gateway kept back.
+fn failed(result: &Result<Inbound, Fault>) -> Option<bool> {
+    use FaultKind as Kind;
+    match result {
+        // Any answer that an upstream gives in its own words shows that it is there.
+        Ok(response) => Some(matches!(response.status().as_u16(), 502..=504)),
+        Err(fault) => match fault.kind {
+            Kind::Connect | Kind::Tls | Kind::Timeout | Kind::Broken => Some(true),
+            Kind::TooLarge | Kind::StreamRefused => Some(false),
+            Kind::NoEndpoint
+            | Kind::NoCredential
+            | Kind::OutOfScope
+            | Kind::Overloaded
+            | Kind::Breaker
+            | Kind::NeverWritten
+            | Kind::Withheld
+            | Kind::NotJournalled => None,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A stalled upstream: calls that the gateway keeps back meanwhile do not close the breaker.
+    #[tokio::test(start_paused = true)]
+    async fn what_the_gateway_keeps_back_says_nothing_of_the_upstream() {
+        let breaker = Breaker::new(2, Duration::from_secs(10));
+        for kind in [FaultKind::Timeout, FaultKind::Withheld, FaultKind::Overloaded, FaultKind::Timeout] {
+            if let Some(failed) = failed(&Err(Fault::not_sent(kind, ""))) {
+                breaker.note(failed);
+            }
+        }
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn opens_after_failures_in_a_row_and_tries_again_once() {
@@ -171,11 +211,13 @@ mod tests {
         breaker.note(true);
         assert_eq!(breaker.state(), BreakerState::Open);
         assert_eq!(breaker.admit().unwrap_err().kind, FaultKind::Breaker);
+        assert_eq!(breaker.admit_still().unwrap_err().kind, FaultKind::Breaker, "one from before it opened");
 
         tokio::time::advance(Duration::from_secs(11)).await;
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         assert!(breaker.admit().unwrap(), "a trial");
         assert!(breaker.admit().is_err(), "one trial at a time");
+        assert!(breaker.admit_still().is_ok(), "the trial goes on");
         // A call from before the breaker opened ends late: the trial is still the only one.
         breaker.note(true);
         assert!(breaker.admit().is_err());

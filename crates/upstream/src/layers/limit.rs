@@ -1,6 +1,7 @@
 //! Concurrency limit: so many calls to one upstream at once. More wait for a place, and those that
 //! wait too long are refused: nothing of them was sent. Without it a stalled upstream would pile
-//! up work in memory until there is none left.
+//! up work in memory until there is none left. A call that has its place is refused all the same if the
+//! breaker opened while it waited.
 //!
 //! Nobody takes all places: questions have a quarter of them, restores that are being sent five
 //! eighths, polls what both leave at least, and any that is free. Within each, one caller has half,
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::Purpose;
+use super::breaker::Breaker;
 use crate::Behalf;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
@@ -27,6 +29,7 @@ pub(crate) struct LimitLayer {
     restores: Class,
     questions: Class,
     patience: Duration,
+    breaker: Breaker,
 }
 
 /// Calls of one kind: so many of all callers together, and so many of each.
@@ -61,13 +64,14 @@ impl Class {
 
 impl LimitLayer {
     /// `most` calls at once; others wait at most `patience`.
-    pub(crate) fn new(most: usize, patience: Duration) -> Self {
+    pub(crate) fn new(most: usize, patience: Duration, breaker: Breaker) -> Self {
         let most = most.max(1);
         Self {
             places: Arc::new(Semaphore::new(most)),
             restores: Class::new(most * 5 / 8),
             questions: Class::new(most / 4),
             patience,
+            breaker,
         }
     }
 
@@ -127,6 +131,7 @@ where
                 let detail = "too many calls to this upstream are under way";
                 return Err(Fault::not_sent(FaultKind::Overloaded, detail));
             };
+            settings.breaker.admit_still()?;
             inner.call(request).await
         })
     }
@@ -140,6 +145,10 @@ mod tests {
         Behalf::Question(caller.into())
     }
 
+    fn layer(most: usize) -> LimitLayer {
+        LimitLayer::new(most, Duration::from_secs(5), Breaker::new(5, Duration::from_secs(10)))
+    }
+
     fn restore(caller: &str) -> Behalf {
         Behalf::Restore(caller.into())
     }
@@ -148,7 +157,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f52_the_calls_of_one_caller_leave_places_for_all_others() {
         for most in [2, 4, 8, 64] {
-            let limit = LimitLayer::new(most, Duration::from_secs(5));
+            let limit = layer(most);
             let soon = async |behalf: &Behalf| {
                 let wait = Duration::from_millis(1);
                 tokio::time::timeout(wait, limit.places(behalf)).await.ok().flatten()
@@ -174,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_kept_of_callers_that_have_no_calls() {
-        let limit = LimitLayer::new(64, Duration::from_secs(5));
+        let limit = layer(64);
         for number in 0..1_000 {
             drop(limit.places(&question(&format!("caller {number}"))).await);
         }
