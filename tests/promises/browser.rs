@@ -71,6 +71,61 @@ async fn a_page_reaches_loopback_by_no_name_of_its_own() {
     world.end().await;
 }
 
+/// S53: listeners without callers that other machines can reach, on an address that is this machine's all the same.
+#[tokio::test]
+async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
+    let mapped = "\"[::ffff:127.0.0.1]:0\"";
+    let settings = Settings::default()
+        .set("listen.api", mapped)
+        .set("listen.admin", mapped)
+        .set("listen.names", "[\"gateway\"]")
+        .set("listen.dangerous_allow_remote", "true");
+    let world = World::with(settings).await;
+    let restore = world.submit(&requests::free_disk()).await;
+    assert_eq!(restore.status, 202, "{}", restore.text());
+    let arrived = world.arrived().await.len();
+
+    let api = world.url("");
+    let admin = format!("http://{}", world.gateway.admin());
+    let level = r#"{"level": "trace", "minutes": 5}"#;
+    let asked = [
+        (Method::GET, format!("{api}/api/v1/restores"), ""),
+        (Method::POST, format!("{api}/api/v1/restores"), "{}"),
+        (Method::GET, format!("{admin}/restores"), ""),
+        (Method::GET, format!("{admin}/metrics"), ""),
+        (Method::GET, format!("{admin}/console"), ""),
+        (Method::POST, format!("{admin}/log-level"), level),
+        (Method::POST, format!("{admin}/settings/reload"), "{}"),
+    ];
+    let foreign: [&[(&str, &str)]; 6] = [
+        &[("host", "evil.example")],
+        &[("host", "evil.example:8080"), ("origin", "http://evil.example:8080")],
+        &[("host", "gateway.evil.example")],
+        &[("host", "127.0.0.1.evil.example")],
+        &[("origin", "http://evil.example")],
+        &[("origin", "null")],
+    ];
+    for (method, url, body) in &asked {
+        for headers in foreign {
+            let mut all = vec![("content-type", "application/json"), ("x-auth-token", ids::TOKEN)];
+            all.extend(headers);
+            let answer = world.http.send(method.clone(), url, &all, (*body).to_owned()).await;
+            let found = (answer.status, answer.json()["code"].clone());
+            assert_eq!(found, (403, json!("foreign_origin")), "{url} {headers:?}");
+        }
+        // Its own names, and any address: probes call that of a pod.
+        for host in ["gateway:8080", "localhost", "10.1.2.3:8081", "[fd00::7]:8081"] {
+            let all = [("content-type", "application/json"), ("x-auth-token", ids::TOKEN), ("host", host)];
+            let answer = world.http.send(method.clone(), url, &all, (*body).to_owned()).await;
+            assert!(!answer.text().contains("foreign_origin"), "{url} {host}");
+        }
+    }
+    assert_eq!(world.arrived().await.len(), arrived, "nothing reached the cloud");
+    let ready = world.admin("/readyz").await.json();
+    assert_eq!(ready["dangers"][0]["key"], "listen.dangerous_allow_remote", "{ready}");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn s39_words_of_strangers_are_never_html() {
     let settings = Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "1");

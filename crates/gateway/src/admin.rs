@@ -3,11 +3,13 @@
 //!
 //! Where the settings name callers for this listener, who asks is one of them, and what changes
 //! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
-//! to everybody. Without callers, whoever reaches this listener is an operator. A page on the web
+//! to everybody. Without callers, everybody on this machine is an operator, and other machines are shown
+//! `/livez`, `/readyz` and `/metrics` alone. A page on the web
 //! that an operator has open is not: `Host` and `Trail` are checked, and what changes anything is a
 //! POST of JSON.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,6 +30,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer, Failure};
 use crate::api::{self, App, Asked};
 use crate::callers::{Callers, Certificate, Presented};
+use crate::connection::Peer;
 use crate::console;
 use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
@@ -36,6 +39,7 @@ use crate::memory::Memory;
 use crate::reload::{Loaded, Reload};
 use crate::routes::Action;
 use crate::same_site::SameSite;
+use crate::settings::dangers::Danger;
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 
@@ -50,7 +54,11 @@ pub(crate) struct Admin {
     pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) same_site: SameSite,
+    /// Whether only this machine reaches it.
+    pub(crate) is_loopback: bool,
     pub(crate) callers: Callers,
+    /// Settings in effect that take a protection away.
+    pub(crate) dangers: Vec<Danger>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
     pub(crate) reload: Reload,
@@ -86,6 +94,16 @@ const PAGES: [&str; 15] = [
 ];
 /// Told to everybody: orchestrators ask without a credential.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// Whether a peer is this machine itself.
+fn is_local(peer: Option<IpAddr>) -> bool {
+    peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+}
+
+/// Whether a page says nothing of restores and settings.
+fn tells_little(path: &str) -> bool {
+    is_open(path) || path == "/metrics"
+}
 const ACTIONS: [&str; 5] = [
     "/restores/{id}/resolution",
     "/recovery/confirmation",
@@ -156,6 +174,11 @@ impl Admin {
     /// Who asks, if it may ask here at all.
     async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
         well_formed::check(request, &self.same_site)?;
+        if self.callers.is_empty() && !self.is_trusted(request) {
+            let detail = "operators are known by callers, and this listener has none: ask from the machine of the \
+                          gateway, or add [[callers]] with listener = [\"admin\"]; nothing was done";
+            return Err(Failure::from(Problem::new(Code::Unauthenticated, detail)).closing());
+        }
         if self.callers.is_empty() || is_open(request.uri().path()) {
             let token = request.headers_mut().remove("x-auth-token");
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
@@ -173,6 +196,15 @@ impl Admin {
                 Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
             }
         }
+    }
+
+    /// Whether a request may go on where there are no callers: it comes from this machine, or the page shows nothing
+    /// of restores and settings.
+    fn is_trusted(&self, request: &Request<Incoming>) -> bool {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        self.is_loopback
+            || is_local(peer)
+            || (matches!(*request.method(), Method::GET | Method::HEAD) && tells_little(request.uri().path()))
     }
 
     async fn page(
@@ -296,6 +328,7 @@ impl Admin {
                 "reasons": reasons,
                 "upstreams": upstreams,
                 "settings": self.reload.view(),
+                "dangers": self.dangers,
             }),
         )
     }
@@ -455,4 +488,25 @@ fn named(text: &str, member: &str) -> Result<String, Problem> {
 fn person(by: &str, caller: &Caller) -> Result<String, Problem> {
     let by = named(by, "by")?;
     Ok(caller.name().map_or_else(|| by.clone(), |caller| format!("{by} (caller {caller})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S53: on a listener that others can reach, without callers.
+    #[test]
+    fn s53_other_machines_see_no_page_that_shows_or_changes_anything() {
+        for local in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_local(local.parse().ok()), "{local}");
+        }
+        for other in ["10.0.0.7", "172.18.0.1", "::ffff:10.0.0.7", "fe80::1", "0.0.0.0"] {
+            assert!(!is_local(other.parse().ok()), "{other}");
+        }
+        assert!(!is_local(None));
+        let little: Vec<&str> = PAGES.into_iter().filter(|page| tells_little(page)).collect();
+        // The files of the console say nothing by themselves.
+        assert_eq!(little, ["/console", "/livez", "/readyz", "/metrics"]);
+        assert!(!ACTIONS.into_iter().any(tells_little));
+    }
 }

@@ -7,11 +7,35 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri};
 use restore_model::{Code, Problem};
 
+/// The hosts that requests to a listener may name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    /// Any: callers prove who they are, which a page cannot.
+    #[default]
+    Any,
+    /// Names and addresses of this machine, and those of the settings.
+    Local,
+    /// Those, and any IP address: a listener without callers that other machines can reach. Only a name can be
+    /// pointed elsewhere (DNS rebinding), and probes of orchestrators call the address.
+    Named,
+}
+
+impl Hosts {
+    /// For a listener at an address of this machine, with or without callers.
+    pub(crate) const fn of(is_loopback: bool, has_callers: bool) -> Self {
+        match (is_loopback, has_callers) {
+            (true, _) => Self::Local,
+            (false, true) => Self::Any,
+            (false, false) => Self::Named,
+        }
+    }
+}
+
 /// By which names a listener is called.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SameSite {
-    /// Whether only names of this machine count, and those of the settings.
-    pub(crate) local: bool,
+    /// The hosts that count.
+    pub(crate) hosts: Hosts,
     /// Further names, in lower case.
     pub(crate) names: Vec<String>,
 }
@@ -27,8 +51,9 @@ impl SameSite {
             return Err(Problem::new(Code::MalformedRequest, detail));
         }
         let host = host(headers, uri);
-        if self.local && !host.as_ref().is_some_and(|host| self.names(host)) {
-            let detail = "the Host header does not name this machine; nothing was sent";
+        if self.hosts != Hosts::Any && !host.as_ref().is_some_and(|host| self.names(host)) {
+            let detail = "the Host header does not name this gateway; nothing was sent. listen.names lists \
+                          further names of a listener without callers";
             return Err(Problem::new(Code::ForeignOrigin, detail));
         }
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
@@ -42,9 +67,8 @@ impl SameSite {
 
     fn names(&self, authority: &Authority) -> bool {
         let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        name == "localhost"
-            || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            || self.names.contains(&name)
+        let is_good = |address: std::net::IpAddr| address.is_loopback() || self.hosts == Hosts::Named;
+        name == "localhost" || name.parse().is_ok_and(is_good) || self.names.contains(&name)
     }
 }
 
@@ -68,12 +92,19 @@ mod tests {
 
     #[test]
     fn a_page_of_another_site_is_told_by_what_it_cannot_choose() {
-        let local = SameSite { local: true, names: vec!["gateway".to_owned()] };
+        let local = SameSite { hosts: Hosts::Local, names: vec!["gateway".to_owned()] };
         for host in ["127.0.0.1:8080", "localhost", "LocalHost:1", "[::1]:8080", "Gateway:8080"] {
             assert!(check(&local, host, None), "{host}");
         }
         for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "10.0.0.7"] {
             assert!(!check(&local, host, None), "{host}");
+        }
+        let named = SameSite { hosts: Hosts::Named, ..local.clone() };
+        for host in ["10.0.0.7:8081", "[fd00::7]", "localhost", "gateway"] {
+            assert!(check(&named, host, None), "{host}");
+        }
+        for host in ["evil.example", "10.0.0.7.evil.example", "0x0a000007", "10.7", "gateway.evil.example"] {
+            assert!(!check(&named, host, None), "{host}");
         }
         let open = SameSite::default();
         assert!(check(&open, "evil.example", None) && check(&open, "a.example", Some("https://a.example")));

@@ -25,8 +25,8 @@ use crate::doors::usage::Usage;
 use crate::memory::Memory;
 use crate::reload::Reload;
 use crate::rotation::Rotation;
-use crate::same_site::SameSite;
-use crate::settings::{Listener, Settings};
+use crate::same_site::{Hosts, SameSite};
+use crate::settings::{self, Listener, Settings};
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::way_in::{self, WayIn};
@@ -117,8 +117,12 @@ impl Lasting {
         };
         let [of_the_api, of_admin] = streams.clone();
         let admin_callers = known(Listener::Admin)?;
+        let dangers = settings::dangers::of(&settings.to_json());
+        for danger in &dangers {
+            tracing::warn!(key = danger.key, why = danger.why, "a setting takes a protection away");
+        }
         let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
-        let same_site = SameSite { local: false, names: names.collect() };
+        let same_site = SameSite { hosts: Hosts::Any, names: names.collect() };
         let app = Arc::new(api::App {
             engine: self.engine.clone(),
             wait_cap: settings.limits.wait_seconds,
@@ -132,9 +136,13 @@ impl Lasting {
         let rate = access::rates(settings);
         let way_in = |doors: Doors, address: SocketAddr| {
             let parts = way_in::Parts {
-                // Who must show who it is cannot be imitated by a page; whoever reaches loopback could be.
+                // Callers prove who they are, and a page cannot.
                 same_site: SameSite {
-                    local: address.ip().is_loopback() && callers.is_empty(),
+                    hosts: if callers.is_empty() {
+                        Hosts::of(address.ip().is_loopback(), false)
+                    } else {
+                        Hosts::Any
+                    },
                     names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
                 },
                 trace: layers::trace::TraceLayer::new(
@@ -166,8 +174,13 @@ impl Lasting {
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&self.stopping),
-            same_site: SameSite { local: settings.listen.admin.ip().is_loopback(), ..same_site },
+            same_site: SameSite {
+                hosts: Hosts::of(settings.listen.admin.ip().is_loopback(), !admin_callers.is_empty()),
+                ..same_site
+            },
+            is_loopback: settings.listen.admin.ip().is_loopback(),
             callers: admin_callers,
+            dangers,
             memory: self.memory.clone(),
             usage: self.usage.clone(),
             reload: self.reload.clone(),

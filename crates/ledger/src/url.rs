@@ -151,6 +151,22 @@ impl PostgresUrl {
         Ok(url)
     }
 
+    /// The protection that is missing on the way to a database on another machine, where one is.
+    #[must_use]
+    pub fn weak_tls(&self) -> Option<&'static str> {
+        match self.tls {
+            _ if self.is_local() => None,
+            Tls::Disable => Some("sslmode is `disable`: the password and the ledger travel in clear"),
+            Tls::Allow | Tls::Prefer => Some(
+                "this sslmode goes on without TLS where the server offers none: the password and the ledger may travel in clear",
+            ),
+            Tls::Require => {
+                Some("sslmode is `require`, which does not check whose certificate the server shows")
+            }
+            Tls::VerifyCa | Tls::VerifyFull => None,
+        }
+    }
+
     /// A Unix socket's folder.
     pub(crate) fn is_socket(&self) -> bool {
         self.host.starts_with('/')

@@ -20,6 +20,7 @@
 //! to). A fault that needs two keys is a rule in `rules`.
 
 mod at_start;
+pub(crate) mod dangers;
 mod environment;
 mod faults;
 mod keys;
@@ -104,6 +105,9 @@ pub fn load(
     };
     let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
     rules::check(&mut tree, &environment.proxies(), &mut report);
+    for danger in dangers::of(&tree) {
+        report.warning(&danger.key, danger.code, danger.why, Some(danger.help.to_owned()));
+    }
     let faults = report.finish();
     let settings = if faults.has_errors() { None } else { Some(Settings::read(&tree)) };
     secrets::wipe(&mut tree);

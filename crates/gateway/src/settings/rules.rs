@@ -13,6 +13,8 @@ use super::faults::Code;
 use super::nearest::nearest;
 use super::report::Report;
 
+pub(super) use callers::knows_callers;
+
 mod callers;
 mod credentials;
 mod doors;
@@ -62,7 +64,7 @@ fn instead<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone, table: 
     }
 }
 
-fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
+pub(super) fn rows<'t>(tree: &'t Value, name: &str) -> &'t [Value] {
     tree[name].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -216,22 +218,11 @@ fn upstreams(tree: &Value, report: &mut Report<'_>) {
                 Some("routes tell upstreams apart by name: give each its own".to_owned()),
             );
         }
-        for key in ["endpoint", "volumes_endpoint"] {
-            if upstream[key].as_str().is_some_and(is_remote_cleartext) {
-                let help = "tokens travel in clear to this address: use https".to_owned();
-                report.warning(
-                    &format!("upstreams[{index}].{key}"),
-                    Code::Cleartext,
-                    "http without tls",
-                    Some(help),
-                );
-            }
-        }
     }
 }
 
 /// Whether a URL is plain http to another machine.
-fn is_remote_cleartext(url: &str) -> bool {
+pub(super) fn is_remote_cleartext(url: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && !is_loopback(&uri))
 }
 

@@ -73,12 +73,13 @@ tables! {
         api: SocketAddr = Address => "127.0.0.1:8080";
         /// Address and port of the admin pages: health, metrics, settings, operator actions.
         admin: SocketAddr = Address => "127.0.0.1:8081";
-        /// Further names by which programs of this machine call a listener on loopback, which takes its own names only: a
-        /// page in a browser must not reach it by another. Where there are any, a signed request must be for one of them, or
-        /// for the listener's address. Absent = none.
+        /// Further hosts that requests may name on a listener without callers, or on the admin listener on loopback: such a
+        /// listener refuses requests for another host, so that a page in a browser reaches it by no name of its own. Names
+        /// of this machine count always, and any IP address where other machines can reach the listener. Where there are
+        /// names, a signed request must be for one of them, or for the listener's address. Absent = none.
         names: Option<Vec<String>> = Texts => absent;
-        /// Permits addresses that other machines can reach on a listener without `callers`: whoever reaches it can
-        /// restore with the token they bring.
+        /// Permits addresses that other machines can reach on a listener without `callers`. On the API everybody can then
+        /// restore with the token they bring; the admin listener shows them `/livez`, `/readyz` and `/metrics` alone.
         dangerous_allow_remote: bool = Flag => "false";
     }
 

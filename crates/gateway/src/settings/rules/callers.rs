@@ -103,7 +103,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
 }
 
 /// Whether a listener knows its callers.
-fn knows_callers(tree: &Value, listener: &str) -> bool {
+pub(in crate::settings) fn knows_callers(tree: &Value, listener: &str) -> bool {
     let on = |caller: &Value| {
         caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
     };

@@ -75,6 +75,39 @@ fn a_listener_that_others_can_reach_knows_its_callers() {
 }
 
 #[test]
+fn s53_s60_a_protection_that_is_taken_away_is_a_warning() {
+    let remote = "[listen]\nadmin = \"0.0.0.0:8081\"\ndangerous_allow_remote = true\n";
+    let found = shown(&format!("{remote}{LEAST}"));
+    assert!(
+        found.contains("remote-listen listen.dangerous_allow_remote: other machines can reach listen.admin"),
+        "{found}"
+    );
+    // The switch alone opens nothing.
+    clean(&format!("[listen]\ndangerous_allow_remote = true\n{LEAST}"), &[]);
+    for (url, weak) in [
+        ("postgres://u@db.internal/g", None),
+        ("postgres://u@db.internal/g?sslmode=verify-ca", None),
+        ("postgres://u@127.0.0.1/g?sslmode=disable", None),
+        ("postgres://u@db.internal/g?sslmode=disable", Some("travel in clear")),
+        ("postgres://u@db.internal/g?sslmode=allow", Some("may travel in clear")),
+        ("postgres://u@db.internal/g?sslmode=prefer", Some("may travel in clear")),
+        ("postgres://u@db.internal/g?sslmode=require", Some("does not check whose certificate")),
+    ] {
+        let found = shown(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"));
+        assert_eq!(weak.is_some(), found.contains("ledger.url"), "{url}: {found}");
+        assert!(weak.is_none_or(|words| found.contains(words)), "{url}: {found}");
+    }
+    let clear = LEAST.replace("https://", "http://");
+    assert!(shown(&clear).contains("cleartext upstreams[0].endpoint: http without tls"), "{}", shown(&clear));
+    for (endpoint, warns) in
+        [("http://collector:4318", true), ("http://127.0.0.1:4318", false), ("https://otel.example", false)]
+    {
+        let found = shown(&format!("[telemetry]\notlp_endpoint = \"{endpoint}\"\n{LEAST}"));
+        assert_eq!(warns, found.contains("cleartext telemetry.otlp_endpoint"), "{endpoint}: {found}");
+    }
+}
+
+#[test]
 fn what_the_gateway_holds_is_not_for_strangers() {
     let held = LEAST.replace("generation =", "credential = \"robot\"\ngeneration =");
     let remote = "[listen]\napi = \"0.0.0.0:8080\"\ndangerous_allow_remote = true\n";

@@ -14,7 +14,13 @@ fn an_address_others_can_reach_must_be_meant() {
             "11:9 remote-listen listen.admin: other machines can reach [::]:8081, and it has no callers",
         ]
     );
-    assert!(with(&format!("{open}dangerous_allow_remote = true\n")).is_empty());
+    assert_eq!(
+        with(&format!("{open}dangerous_allow_remote = true\n")),
+        [
+            "12:26 remote-listen listen.dangerous_allow_remote: other machines can reach listen.api and listen.admin, and \
+             nobody is asked who they are"
+        ]
+    );
     assert!(with("[listen]\napi = \"[::1]:8080\"\n").is_empty());
 }
 
@@ -56,7 +62,10 @@ fn a_faulty_name_does_not_make_its_routes_dangle() {
 #[test]
 fn tokens_are_not_sent_in_clear_unnoticed() {
     let to = |url: &str| faults(&LEAST.replace("https://cbr.eu-test-1.cloud.example", url), &[]);
-    assert_eq!(to("http://cbr.cloud.example"), ["5:12 cleartext upstreams[0].endpoint: http without tls"]);
+    assert_eq!(
+        to("http://cbr.cloud.example"),
+        ["5:12 cleartext upstreams[0].endpoint: http without tls: tokens travel in clear to this address"]
+    );
     for loopback in ["http://127.0.0.1:9000", "http://[::1]:9000/csbs", "http://localhost:9000"] {
         assert!(to(loopback).is_empty(), "{loopback}");
     }

@@ -45,7 +45,9 @@ fn a_private_receiver_must_be_meant() {
     for url in ["http://127.0.0.1:9000/", "https://10.0.0.1/", "http://hooks.internal/"] {
         let hook =
             HOOK.replace("https://hooks.example.com/restores", url) + "dangerous_allow_private = true\n";
-        clean(&format!("{LEAST}{hook}"), &[]);
+        let found = faults(&format!("{LEAST}{hook}"), &[]);
+        let [warning] = &found[..] else { panic!("{found:?}") };
+        assert!(warning.contains("private-receiver webhooks[0].dangerous_allow_private"), "{warning}");
     }
 }
 

@@ -1,0 +1,106 @@
+//! Settings that can be used and take a protection away: a switch that says so, or a way without TLS. One list, which
+//! `check-config` and the start report as warnings, the log at every load, and `/readyz` for as long as it is so.
+//!
+//! It is read from a tree in the shape of the file, as the reader makes one and [`Settings::to_json`] shows one.
+//!
+//! [`Settings::to_json`]: super::Settings::to_json
+
+use std::net::SocketAddr;
+
+use restore_ledger::LedgerUrl;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::faults::Code;
+use super::rules::{is_remote_cleartext, knows_callers, rows};
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Danger {
+    /// The key, such as `listen.dangerous_allow_remote`.
+    pub(crate) key: String,
+    /// The protection that is missing.
+    pub(crate) why: String,
+    /// How to get it back.
+    #[serde(skip)]
+    pub(super) help: &'static str,
+    #[serde(skip)]
+    pub(super) code: Code,
+}
+
+impl Danger {
+    fn new(key: impl Into<String>, code: Code, why: impl Into<String>, help: &'static str) -> Self {
+        Self { key: key.into(), why: why.into(), help, code }
+    }
+}
+
+/// Those of a tree. Faulty values are passed over: they are reported already.
+pub(crate) fn of(tree: &Value) -> Vec<Danger> {
+    let mut found = Vec::new();
+    remote(tree, &mut found);
+    for (index, webhook) in rows(tree, "webhooks").iter().enumerate() {
+        if webhook["dangerous_allow_private"] == true {
+            found.push(Danger::new(
+                format!("webhooks[{index}].dangerous_allow_private"),
+                Code::PrivateReceiver,
+                "the webhook may reach this machine and its private networks, without TLS",
+                "leave it out where the receiver is public",
+            ));
+        }
+    }
+    for (index, upstream) in rows(tree, "upstreams").iter().enumerate() {
+        for key in ["endpoint", "volumes_endpoint"] {
+            if upstream[key].as_str().is_some_and(is_remote_cleartext) {
+                let key = format!("upstreams[{index}].{key}");
+                let why = "http without tls: tokens travel in clear to this address";
+                found.push(Danger::new(key, Code::Cleartext, why, "use https"));
+            }
+        }
+    }
+    if tree["telemetry"]["otlp_endpoint"].as_str().is_some_and(is_remote_cleartext) {
+        found.push(Danger::new(
+            "telemetry.otlp_endpoint",
+            Code::Cleartext,
+            "http without tls: traces travel in clear, with the ids of projects, backups and disks",
+            "use https, or a collector on this machine",
+        ));
+    }
+    if let Some(Ok(LedgerUrl::Postgres(url))) = tree["ledger"]["url"].as_str().map(str::parse)
+        && let Some(why) = url.weak_tls()
+    {
+        found.push(Danger::new(
+            "ledger.url",
+            Code::Cleartext,
+            why,
+            "write `sslmode=verify-full`, which is the default, and `sslrootcert` for an authority of your own",
+        ));
+    }
+    found
+}
+
+/// Listeners that let in everybody who reaches them, from other machines.
+fn remote(tree: &Value, found: &mut Vec<Danger>) {
+    let listen = &tree["listen"];
+    if listen["dangerous_allow_remote"] != true {
+        return;
+    }
+    let doors = rows(tree, "doors").iter().map(|door| ("api", "doors.listen", &door["listen"]));
+    let own = [("api", "listen.api", &listen["api"]), ("admin", "listen.admin", &listen["admin"])];
+    let open: Vec<&str> = own
+        .into_iter()
+        .chain(doors)
+        .filter(|(listener, _, written)| {
+            let address = written.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+            address.is_some_and(|address| !address.ip().is_loopback()) && !knows_callers(tree, listener)
+        })
+        .map(|(_, key, _)| key)
+        .collect();
+    if !open.is_empty() {
+        found.push(Danger::new(
+            "listen.dangerous_allow_remote",
+            Code::RemoteListen,
+            format!("other machines can reach {}, and nobody is asked who they are", open.join(" and ")),
+            "add `[[callers]]`, or listen on loopback and leave the switch out",
+        ));
+    }
+}
