@@ -57,10 +57,16 @@ async fn s29_a_token_counts_only_as_its_issuer_meant_it() {
         ("no issuer", without("iss")),
         ("no subject", without("sub")),
         ("a subject of two lines", changed("sub", json!("a\nb"))),
+        ("a subject that reads backwards", changed("sub", json!("admin\u{202e}xyz"))),
+        ("a subject with nothing in it to see", changed("sub", json!("ad\u{200b}min"))),
     ]
     .into_iter()
     .map(|(why, claims)| (why.to_owned(), issuer.token("one", &claims)))
     .collect();
+    // Made to end a session, by the same issuer.
+    for typ in ["logout+jwt", "application/logout+jwt", "dpop+jwt", ""] {
+        bad.push((format!("typ {typ}"), issuer.token_with("one", &good, &json!({"typ": typ}))));
+    }
     let token = issuer.token("one", &good);
     let parts: Vec<&str> = token.split('.').collect();
     let none = part(&json!({"alg": "none", "kid": "one"}));

@@ -277,3 +277,43 @@ async fn a_line_of_the_access_log_carries_the_request_id_of_its_answer() {
     assert!(!log.contains("evil"), "{log}");
     world.end().await;
 }
+
+/// S58: on a listener with callers a `traceparent` counts once it is known whose it is.
+#[tokio::test]
+async fn s58_a_strangers_trace_reaches_no_span_and_no_line() {
+    let receiver = Receiver::start().await;
+    let key = "rgk_known-0123456789abcdef0123456789abcdef01";
+    let known = format!(
+        "[[callers]]\nname = \"known\"\nkind = \"api-key\"\nhash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nallow = \
+         [\"restore\", \"read\"]\n",
+        crate::callers::hash(key)
+    );
+    let mut world = World::serve(traced(receiver.addr).and(&known)).await;
+    let parent = parent(true);
+    for _ in 0..200 {
+        let headers = [("x-api-key", "rgk_nobody"), ("traceparent", parent.as_str())];
+        let answer = world.http.send(Method::GET, &world.url("/api/v1/restores"), &headers, "").await;
+        assert_eq!(answer.status, 401);
+    }
+    let headers = [
+        ("x-api-key", key),
+        ("traceparent", parent.as_str()),
+        ("x-auth-token", ids::TOKEN),
+        ("content-type", "application/json"),
+    ];
+    let body = requests::free_disk().to_string();
+    let answer = world.http.send(Method::POST, &world.url("/api/v1/restores"), &headers, body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let spans = until(&receiver, |spans| spans.iter().any(|span| span.name == "POST /api/v1/restores")).await;
+    let served: Vec<_> = spans.iter().filter(|span| span.parent_id == CALLER).collect();
+    assert_eq!(served.len(), 1, "the caller's own request alone: {spans:#?}");
+    assert_eq!((served[0].name.as_str(), served[0].trace_id.as_str()), ("POST /api/v1/restores", TRACE));
+    assert_eq!(traceparent(&world.sent().await[0]).0, TRACE);
+    let (_, log, _) = world.ended_by("TERM").await;
+    let refused: Vec<&str> = log.lines().filter(|line| line.contains("unauthenticated")).collect();
+    assert!(!refused.is_empty() && !refused.iter().any(|line| line.contains(TRACE)), "{refused:#?}");
+    let own =
+        log.lines().filter(|line| line.contains("restore_gateway::audit") && line.contains(TRACE)).count();
+    assert!(own > 0, "the audit of the caller names its trace: {log}");
+    world.end().await;
+}

@@ -36,6 +36,7 @@ use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
 use crate::layers::well_formed;
 use crate::memory::Memory;
+use crate::names::is_seen;
 use crate::reload::{Loaded, Reload};
 use crate::routes::Action;
 use crate::same_site::SameSite;
@@ -477,8 +478,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// A text that stands in the history for ever: there must be one, on one line, and not a long one.
 fn named(text: &str, member: &str) -> Result<String, Problem> {
     let text = text.trim().to_owned();
-    if text.is_empty() || text.chars().count() > 500 || text.chars().any(char::is_control) {
-        let detail = format!("`{member}` has 1 to 500 characters, on one line");
+    if text.is_empty() || text.chars().count() > 500 || !text.chars().all(is_seen) {
+        let detail = format!("`{member}` has 1 to 500 visible characters, on one line");
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
     Ok(text)

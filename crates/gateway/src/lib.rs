@@ -18,6 +18,7 @@ mod frames;
 mod layers;
 mod listener;
 mod memory;
+mod names;
 mod pairs;
 pub mod reload;
 pub mod rotation;
@@ -411,7 +412,7 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
             );
         }
         let receiver = Receiver {
-            url: written.url.clone(),
+            url: written.url.expose().clone(),
             key: credentials::signing_key(written, rotation).map_err(|why| fault(&why))?,
             timeout: written.timeout_seconds,
             allow_private: written.dangerous_allow_private,

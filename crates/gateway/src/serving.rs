@@ -152,7 +152,8 @@ impl Lasting {
                     settings.telemetry.trust_parent,
                     self.exporting,
                     settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),
-                ),
+                )
+                .with_callers(!callers.is_empty()),
                 callers: Arc::clone(&callers),
                 rate: rate.clone(),
                 memory: self.memory.clone(),

@@ -47,6 +47,7 @@ pub(crate) struct Parts {
 pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn {
     let Parts { same_site, trace, callers, rate, memory, reached } = parts;
     let share = share::ShareLayer::default();
+    let adopt = trace.adopt();
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
@@ -69,6 +70,8 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         .layer(signature::SignatureLayer::new(&callers))
         .layer(share)
         .layer(rate.for_signed())
+        // A trace of a caller's own counts once it is known whose it is.
+        .layer(adopt)
         .service(dispatch);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);

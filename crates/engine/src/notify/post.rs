@@ -1,7 +1,7 @@
 //! A hook's way from outbox to receiver: a letter is made into a message, carried there, and what follows from the
 //! receipt is written down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub(super) struct Post {
     pub(super) stop: CancellationToken,
     pub(super) tally: Arc<Tally>,
     held: Mutex<HashMap<RestoreId, Held>>,
+    /// Messages that met a 410, since the receiver last took one.
+    gone: Mutex<HashSet<Letter>>,
 }
 
 impl Post {
@@ -56,7 +58,15 @@ impl Post {
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Self {
-        Self { hook, ledger, clock, stop, tally: Arc::default(), held: Mutex::default() }
+        Self {
+            hook,
+            ledger,
+            clock,
+            stop,
+            tally: Arc::default(),
+            held: Mutex::default(),
+            gone: Mutex::default(),
+        }
     }
 
     /// The hook's standing; a new one begins at the present end of the feed.
@@ -95,18 +105,27 @@ impl Post {
             }
             Some(Receipt::Delivered) => {
                 self.tally.delivered.fetch_add(1, Ordering::Relaxed);
+                // The receiver takes messages, whatever it said before.
+                self.gone().clear();
                 self.held().remove(&letter.restore);
                 self.ledger.delivered(name, letter).await?;
             }
-            Some(Receipt::Gone) => {
+            // One 410 may be a mistake, as of a receiver that is being replaced; a second one of the same message is meant.
+            Some(Receipt::Gone) if !self.gone().insert(letter) => {
+                self.gone().clear();
                 self.tally.disabled.store(true, Ordering::Relaxed);
                 tracing::warn!(
                     webhook = name,
                     "a receiver wants no more messages (410): the webhook is disabled"
                 );
-                let why = format!("the receiver answered 410 at {}", self.clock.now());
+                let why =
+                    format!("the receiver answered 410 twice to one message, at {} again", self.clock.now());
                 self.ledger.set_disabled(name, Some(why)).await?;
                 return Ok(Outcome::Gone);
+            }
+            Some(Receipt::Gone) => {
+                let why = "the receiver answered 410; a second 410 disables the webhook".to_owned();
+                self.failed(delivery, why, None).await?;
             }
             Some(Receipt::Failed { why, retry_after }) => self.failed(delivery, why, retry_after).await?,
         }
@@ -154,6 +173,7 @@ impl Post {
     async fn give_up(&self, letter: Letter, why: String) -> Result<(), LedgerError> {
         self.tally.given_up.fetch_add(1, Ordering::Relaxed);
         self.held().remove(&letter.restore);
+        self.gone().remove(&letter);
         tracing::error!(
             webhook = self.hook.name,
             restore.id = %letter.restore,
@@ -161,6 +181,10 @@ impl Post {
             "a webhook message is given up",
         );
         self.ledger.give_up(&self.hook.name, letter, why).await
+    }
+
+    fn gone(&self) -> MutexGuard<'_, HashSet<Letter>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<RestoreId, Held>> {

@@ -362,23 +362,36 @@ async fn a_hook_is_told_what_it_wants_from_its_beginning_on() {
 
 #[tokio::test(start_paused = true)]
 async fn f38_a_receiver_that_wants_no_more_is_told_no_more_by_any_process() {
-    let answers = Mutex::new([Receipt::Gone].into());
+    let answers = Mutex::new([Receipt::Gone, Receipt::Gone].into());
     let (world, task) = World::with(Receives { answers, ..Receives::default() }, |_| {}).await;
     world.accept(PROJECT).await;
     world.until(|world| world.tally.disabled.load(Ordering::Relaxed)).await;
     world.accept(PROJECT).await;
     tokio::time::sleep(Duration::from_secs(86_400)).await;
-    assert_eq!(world.receiver.words().len(), 1);
+    assert_eq!(world.receiver.words().len(), 2);
     let standing = world.ledger.hook("ops").await.unwrap().unwrap();
     assert!(standing.disabled.as_ref().is_some_and(|why| why.contains("410")), "{standing:?}");
     world.stop.cancel();
     task.await.unwrap();
     let (world, _task) = world.begin(|_| {}).await;
     tokio::time::sleep(Duration::from_secs(86_400)).await;
-    assert_eq!((world.receiver.words().len(), world.tally.disabled.load(Ordering::Relaxed)), (1, true));
+    assert_eq!((world.receiver.words().len(), world.tally.disabled.load(Ordering::Relaxed)), (2, true));
     // Enabled again, it is told what it missed.
     world.ledger.set_disabled("ops", None).await.unwrap();
-    world.until(|world| world.receiver.words().len() == 3).await;
+    world.until(|world| world.receiver.words().len() == 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_410_silences_nobody() {
+    let answers = Mutex::new([Receipt::Gone].into());
+    let (world, _task) = World::with(Receives { answers, ..Receives::default() }, |_| {}).await;
+    world.accept(PROJECT).await;
+    world.until(|world| world.tally.delivered.load(Ordering::Relaxed) == 1).await;
+    world.accept(PROJECT).await;
+    world.until(|world| world.tally.delivered.load(Ordering::Relaxed) == 2).await;
+    assert!(!world.tally.disabled.load(Ordering::Relaxed));
+    let standing = world.ledger.hook("ops").await.unwrap().unwrap();
+    assert_eq!(standing.disabled, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use restore_model::{Clock, ProjectId};
 use restore_upstream::{Token, TokenJudge, Vouched};
 
 use super::{Row, Unknown};
+use crate::names::is_name;
 
 /// How long IAM's word on a good token is believed.
 const GOOD: Duration = Duration::from_secs(60);
@@ -81,6 +82,9 @@ impl IamTokens {
         // On a public cloud everybody's token is good: only these are callers of ours.
         if !self.domains.contains(&vouched.domain) && !self.projects.contains(&vouched.project) {
             return Err(Unknown::Refused("a token of another domain or project"));
+        }
+        if !is_name(&vouched.user_id) {
+            return Err(Unknown::Refused("a user that has no name"));
         }
         Ok(self.row.one_of(&vouched.user_id, Some([vouched.project.clone()].into())))
     }

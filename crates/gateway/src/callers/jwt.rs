@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Row, Unknown, provider};
+use crate::names::is_name;
 
 /// Between two fetches, whatever the tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -132,6 +133,10 @@ impl Issuer {
         if !self.validation.algorithms.contains(&header.alg) {
             return Err(Unknown::Refused("an algorithm that is not taken"));
         }
+        // A token made for something else is none for access, as the token of a logout (RFC 8725, 3.11).
+        if !header.typ.as_deref().is_none_or(is_for_access) {
+            return Err(Unknown::Refused("a token of another kind"));
+        }
         // It names what must be understood (RFC 7515, 4.1.11), and nothing of that kind is here.
         if header.crit.is_some() {
             return Err(Unknown::Refused("an extension that is not understood"));
@@ -147,7 +152,7 @@ impl Issuer {
                     if !self.subjects.is_empty() && !self.subjects.contains(&subject) {
                         return Err(Unknown::Refused("a subject that is not taken"));
                     }
-                    if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
+                    if !is_name(&subject) {
                         return Err(Unknown::Refused("a subject that is no name"));
                     }
                     return Ok(self.row.one_of(&subject, None));
@@ -251,5 +256,29 @@ fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
         ErrorKind::MissingRequiredClaim(_) => "a claim is missing",
         ErrorKind::InvalidSignature => "a signature that is not right",
         _ => "it cannot be read",
+    }
+}
+
+/// Whether a `typ` is that of an access token, or of no kind in particular (RFC 7519, 5.1; RFC 9068, 2.1).
+fn is_for_access(typ: &str) -> bool {
+    let short = |prefix: &str| prefix.eq_ignore_ascii_case("application/");
+    let typ = typ.get(..12).filter(|start| short(start)).map_or(typ, |_| &typ[12..]);
+    typ.eq_ignore_ascii_case("jwt") || typ.eq_ignore_ascii_case("at+jwt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_for_access_or_of_no_kind() {
+        for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"] {
+            assert!(is_for_access(typ), "{typ}");
+        }
+        for typ in
+            ["logout+jwt", "application/logout+jwt", "dpop+jwt", "id+jwt", "secevent+jwt", "JOSE", "", "é"]
+        {
+            assert!(!is_for_access(typ), "{typ}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod api_key;
 mod certificate;
 mod iam_token;
 mod jwt;
+mod lines;
 mod provider;
 mod signed;
 
@@ -31,6 +32,7 @@ pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};
 pub(crate) use signed::{AccessKeys, Claim, Hosts, LIFE};
 
+use crate::callers::lines::Lines;
 use crate::telemetry::metrics::Refusals;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -87,6 +89,14 @@ pub(crate) struct Callers {
     pub(crate) iam: Vec<IamTokens>,
     pub(crate) signers: AccessKeys,
     pub(crate) refusals: Option<Refusals>,
+    /// Lines of the audit about requests of strangers.
+    pub(crate) lines: Lines,
+}
+
+/// The one answer to everybody who is not known.
+fn unauthenticated() -> Problem {
+    let detail = "no credential that this listener knows came with the request; nothing was sent";
+    Problem::new(Code::Unauthenticated, detail)
 }
 
 impl Callers {
@@ -220,6 +230,7 @@ impl Callers {
         }
         match unknown {
             Unknown::Refused(why) => {
+                let Some(left_out) = self.lines.allow() else { return unauthenticated() };
                 tracing::info!(
                     target: "restore_gateway::audit",
                     {
@@ -227,14 +238,14 @@ impl Callers {
                         way,
                         why,
                         decision = "unauthenticated",
+                        left_out,
                         peer = trail.peer.map(tracing::field::display),
                         request_id = trail.request_id,
                         trace_id = trail.trace_id,
                     },
                     "decision",
                 );
-                let detail = "no credential that this listener knows came with the request; nothing was sent";
-                Problem::new(Code::Unauthenticated, detail)
+                unauthenticated()
             }
             Unknown::Unavailable(why) => {
                 tracing::warn!(way, why, "a caller could not be identified");

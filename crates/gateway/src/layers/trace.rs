@@ -1,23 +1,28 @@
 //! Trace: one server span per request by the HTTP semantic conventions, the request metrics, and
 //! the access log. The sampling decision comes first: a request that is not sampled builds no span
 //! at all, and still has a trace id for its log lines and its upstream calls.
+//!
+//! On a listener with callers a stranger's `traceparent` counts for nothing: neither its trace id nor its decision to
+//! sample reaches a span, a log line or the audit. [`AdoptLayer`] takes it once it is known who asks.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::uri::Authority;
 use http::{HeaderMap, Request, Response, Version};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use restore_engine::Caller;
 use restore_upstream::TraceContext;
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::answer::{Answer, Failure};
 use crate::routes::Router;
 use crate::telemetry::metrics::Requests;
 
@@ -25,11 +30,13 @@ use crate::telemetry::metrics::Requests;
 #[derive(Clone)]
 pub(crate) struct TraceLayer(Arc<Settings>);
 
+#[derive(Clone)]
 struct Settings {
     router: Router,
     requests: Requests,
     sample_below: u64,
     trust_parent: bool,
+    has_callers: bool,
     exporting: bool,
     /// Requests whose trace id is below it are logged; `None` logs none.
     log_below: Option<u64>,
@@ -47,7 +54,27 @@ impl TraceLayer {
         access_log: Option<f64>,
     ) -> Self {
         let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
-        Self(Arc::new(Settings { router, requests, sample_below, trust_parent, exporting, log_below }))
+        let has_callers = false;
+        Self(Arc::new(Settings {
+            router,
+            requests,
+            sample_below,
+            trust_parent,
+            has_callers,
+            exporting,
+            log_below,
+        }))
+    }
+
+    /// The same, for a listener with callers or without.
+    pub(crate) fn with_callers(self, has_callers: bool) -> Self {
+        let settings = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Settings { has_callers, ..settings }))
+    }
+
+    /// The part that follows once it is known who asks.
+    pub(crate) fn adopt(&self) -> AdoptLayer {
+        AdoptLayer(Arc::clone(&self.0))
     }
 }
 
@@ -88,7 +115,16 @@ where
         let door = found.at_door().map(|at| Arc::clone(&at.door));
         let method = method(request.method());
 
-        let (mut context, has_parent) = settings.context(request.headers());
+        let parent = settings.parent(request.headers());
+        // Whose parent it is, is not known yet.
+        let (parent, deferred) = if settings.has_callers { (None, parent) } else { (parent, None) };
+        let adopted = Arc::new(OnceLock::new());
+        if let Some(parent) = deferred {
+            request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
+        }
+        let is_deferred = request.extensions().get::<Deferred>().is_some();
+        let (mut context, has_parent) = settings.context(parent);
+        context.sampled &= !is_deferred;
         let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
@@ -112,15 +148,9 @@ where
                     answer.headers_mut().extend(door.notice.clone());
                     settings.requests.at_door(door.door.dialect(), template, status);
                 }
-                let current = Span::current();
-                if !current.is_none() {
-                    current.record("http.response.status_code", i64::from(status));
-                    if status >= 500 {
-                        current.record("error.type", answer.status().as_str());
-                        current.record("otel.status_code", "ERROR");
-                    }
-                }
+                conclude(&Span::current(), status);
                 settings.requests.record(method, template, status, begun.elapsed());
+                let trace_id = adopted.get().copied().unwrap_or(trace_id);
                 // What went wrong here is told whatever the share.
                 if settings.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
                     let id = request_id.as_ref().and_then(|id| id.to_str().ok());
@@ -150,9 +180,7 @@ where
 impl Settings {
     /// The trace a request belongs to: the caller's, or a new one; whether it is recorded; and
     /// whether it is the caller's.
-    fn context(&self, headers: &HeaderMap) -> (TraceContext, bool) {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let parent = text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")));
+    fn context(&self, parent: Option<TraceContext>) -> (TraceContext, bool) {
         let Some(parent) = parent else {
             let (trace_id, span_id) = random_ids();
             let sampled = self.exporting && self.samples(trace_id);
@@ -166,8 +194,97 @@ impl Settings {
         (TraceContext { span_id, sampled, ..parent }, true)
     }
 
+    /// The trace that a request says it belongs to.
+    #[expect(clippy::unused_self, reason = "one place reads the headers")]
+    fn parent(&self, headers: &HeaderMap) -> Option<TraceContext> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")))
+    }
+
     fn samples(&self, trace_id: u128) -> bool {
         is_below(trace_id, self.sample_below)
+    }
+}
+
+/// A parent that waits until it is known who asks.
+#[derive(Clone)]
+struct Deferred {
+    parent: TraceContext,
+    template: &'static str,
+    /// The trace id, once the parent counts.
+    adopted: Arc<OnceLock<u128>>,
+}
+
+/// The layer below all that find out who asks: a known caller's request belongs to the trace that it names.
+#[derive(Clone)]
+pub(crate) struct AdoptLayer(Arc<Settings>);
+
+impl<S> Layer<S> for AdoptLayer {
+    type Service = Adopt<S>;
+
+    fn layer(&self, inner: S) -> Adopt<S> {
+        Adopt { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Adopt<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B> Service<Request<B>> for Adopt<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = super::Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = super::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
+        let Some(Deferred { parent, template, adopted }) =
+            request.extensions_mut().remove::<Deferred>().filter(|_| is_known)
+        else {
+            return self.inner.call(request);
+        };
+        let (mut context, has_parent) = self.settings.context(Some(parent));
+        let method = method(request.method());
+        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
+        let _ = adopted.set(context.trace_id);
+        if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+            caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
+        }
+        request.extensions_mut().insert(context);
+        let Some(span) = span else { return self.inner.call(request) };
+        let call = span.in_scope(|| self.inner.call(request));
+        let finish = async move {
+            let answer = call.await;
+            let status = match &answer {
+                Ok(answer) => answer.status().as_u16(),
+                Err(failure) => failure.problem.status(),
+            };
+            conclude(&Span::current(), status);
+            answer
+        };
+        Box::pin(finish.instrument(span))
+    }
+}
+
+/// Writes down on a server span how the request ended.
+fn conclude(span: &Span, status: u16) {
+    if span.is_none() {
+        return;
+    }
+    span.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.record("error.type", tracing::field::display(status));
+        span.record("otel.status_code", "ERROR");
     }
 }
 

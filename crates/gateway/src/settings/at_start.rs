@@ -52,11 +52,16 @@ pub fn read_at_start(before: &Settings, after: &Settings) -> Vec<&'static str> {
             ("webhooks", settings.webhooks.iter().map(|hook| place(&Some(hook.secret.clone()))).collect()),
         ]
     };
+    let urls =
+        |settings: &Settings| -> Vec<_> { settings.webhooks.iter().map(|hook| hook.url.clone()).collect() };
+    // They are shown without their paths.
+    let urls_moved = (urls(before) != urls(after)).then_some("webhooks");
     let moved: Vec<&str> = secrets(before)
         .into_iter()
         .zip(secrets(after))
         .filter(|(one, other)| one != other)
         .map(|((key, _), _)| key)
+        .chain(urls_moved)
         .collect();
     let [before, after] = [before, after].map(Setting::show);
     let differs = |key: &&&str| at(&before, key) != at(&after, key) || moved.contains(*key);

@@ -6,6 +6,7 @@
 //! [`Settings::to_json`]: super::Settings::to_json
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use restore_ledger::LedgerUrl;
 use serde::Serialize;
@@ -38,6 +39,7 @@ impl Danger {
 pub(crate) fn of(tree: &Value) -> Vec<Danger> {
     let mut found = Vec::new();
     remote(tree, &mut found);
+    files(tree, &mut found);
     for (index, webhook) in rows(tree, "webhooks").iter().enumerate() {
         if webhook["dangerous_allow_private"] == true {
             found.push(Danger::new(
@@ -76,6 +78,69 @@ pub(crate) fn of(tree: &Value) -> Vec<Danger> {
         ));
     }
     found
+}
+
+/// Keys that name files on which trust rests, by table: whoever writes them decides whom the gateway believes.
+const FILES: [(&str, &[&str]); 5] = [
+    ("tls", &["certificate", "client_ca", "client_crl"]),
+    ("callers", &["jwks_file", "ca_file"]),
+    ("credentials", &["ca_file"]),
+    ("upstreams", &["ca_file", "client_certificate"]),
+    ("ids", &["file"]),
+];
+
+/// Files that other users of the machine can write, and a ledger that they can read. One that is not there yet is passed
+/// over.
+fn files(tree: &Value, found: &mut Vec<Danger>) {
+    for (table, keys) in FILES {
+        let rows = match &tree[table] {
+            Value::Array(rows) => {
+                rows.iter().enumerate().map(|(i, row)| (format!("{table}[{i}]"), row)).collect()
+            }
+            one => vec![(table.to_owned(), one)],
+        };
+        for (path, row) in rows {
+            for key in keys {
+                let Some(file) = row[*key].as_str() else { continue };
+                if let Some(mode) = wider_than(Path::new(file), 0o775) {
+                    found.push(exposed(format!("{path}.{key}"), file, mode, "can be written by everybody"));
+                }
+            }
+        }
+    }
+    if let Some(Ok(LedgerUrl::Sqlite(path))) = tree["ledger"]["url"].as_str().map(str::parse) {
+        for end in ["", ".lock", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            if let Some(mode) = wider_than(Path::new(&name), 0o660) {
+                let file = Path::new(&name).display().to_string();
+                found.push(exposed("ledger.url".to_owned(), &file, mode, "is open to other users"));
+            }
+        }
+    }
+}
+
+/// The danger of a file of settings that other users of the machine can write.
+pub(super) fn writable(name: &str, mode: u32) -> Option<Danger> {
+    (mode & 0o002 != 0).then(|| exposed(String::new(), name, mode, "can be written by everybody"))
+}
+
+fn exposed(key: String, file: &str, mode: u32, what: &str) -> Danger {
+    let why = format!("the file {file} has the mode {mode:04o} and {what}");
+    Danger::new(key, Code::FileExposed, why, "take the rights away with chmod o-rwx, or chmod o-w")
+}
+
+/// The mode of a file that has rights beyond these; `None` where it has not, or is not there.
+#[cfg(unix)]
+fn wider_than(path: &Path, most: u32) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & !most != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn wider_than(_: &Path, _: u32) -> Option<u32> {
+    None
 }
 
 /// Listeners that let in everybody who reaches them, from other machines.

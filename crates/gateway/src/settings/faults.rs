@@ -43,6 +43,8 @@ pub enum Code {
     SecretInline,
     /// A secret is not where a setting says.
     SecretMissing,
+    /// A file that other users of the machine can write, or a ledger that they can read.
+    FileExposed,
     /// A file with a secret that others can read.
     SecretExposed,
     /// A receiver of webhooks within this machine or its network, without saying that this is meant.
@@ -79,6 +81,7 @@ impl Code {
             Self::DuplicateName => "duplicate-name",
             Self::SecretInline => "secret-inline",
             Self::SecretMissing => "secret-missing",
+            Self::FileExposed => "file-exposed",
             Self::SecretExposed => "secret-exposed",
             Self::PrivateReceiver => "private-receiver",
             Self::RemoteListen => "remote-listen",

@@ -71,12 +71,14 @@ pub struct Source {
     pub name: String,
     /// What stands in it.
     pub text: String,
+    /// The rights on the file, where it is one.
+    pub mode: Option<u32>,
 }
 
 impl Source {
     /// A text under a name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), mode: None }
     }
 }
 
@@ -105,7 +107,8 @@ pub fn load(
     };
     let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
     rules::check(&mut tree, &environment.proxies(), &mut report);
-    for danger in dangers::of(&tree) {
+    let of_file = source.mode.and_then(|mode| dangers::writable(&source.name, mode));
+    for danger in dangers::of(&tree).into_iter().chain(of_file) {
         report.warning(&danger.key, danger.code, danger.why, Some(danger.help.to_owned()));
     }
     let faults = report.finish();

@@ -204,7 +204,7 @@ tables! {
         otlp_metrics_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "60";
         /// Share of traces that are kept, where the caller has not decided.
         sample_ratio: f64 = Ratio => "0.05";
-        /// Whether a caller's decision to trace is followed.
+        /// Whether a caller's decision to trace is followed. A stranger's never is on a listener with callers.
         trust_parent: bool = Flag => "true";
         /// Seconds for one export.
         export_timeout_seconds: Duration = Seconds(0.1, 300.0) => "5";
@@ -364,8 +364,9 @@ tables! {
         /// What logs and metrics call it, and what the ledger keeps its messages under: lower-case letters, digits
         /// and dashes, 40 at most.
         name: String = Name => required;
-        /// Where messages are posted to, over https. Redirects are not followed.
-        url: Uri = Url => required;
+        /// Where messages are posted to, over https. Redirects are not followed. Its path may be a credential and is shown
+        /// nowhere.
+        url: values::HookUrl = Url => required;
         /// The secret that messages are signed with: where it is. `whsec_` and the base64 of 24 to 64 bytes.
         secret: values::Secret = Secret => required;
         /// What is told. Absent = all of it.

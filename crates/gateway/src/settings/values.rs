@@ -78,6 +78,34 @@ impl PartialEq for Secret {
     }
 }
 
+/// The address of a receiver. Its path often is its credential, so it is shown as `https://host/<redacted>`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookUrl(Uri);
+
+impl HookUrl {
+    /// The whole address.
+    pub fn expose(&self) -> &Uri {
+        &self.0
+    }
+
+    /// Whether an address holds more than scheme, host and port.
+    pub(super) fn hides(uri: &Uri) -> bool {
+        !matches!(uri.path(), "" | "/") || uri.query().is_some()
+    }
+
+    fn shown(&self) -> String {
+        let (scheme, authority) = (self.0.scheme_str().unwrap_or_default(), self.0.authority());
+        let end = if Self::hides(&self.0) { format!("/{REDACTED}") } else { String::new() };
+        format!("{scheme}://{}{end}", authority.map_or("", |authority| authority.as_str()))
+    }
+}
+
+impl std::fmt::Debug for HookUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
 /// What is shown in the place of a secret.
 const REDACTED: &str = "<redacted>";
 
@@ -218,6 +246,7 @@ settings_of! {
     Secret: secret, |_| REDACTED.into();
     PathBuf: |value| value.as_str().map(Self::from), |path| path.display().to_string().into();
     Uri: |value| value.as_str()?.parse().ok(), |uri| uri.to_string().trim_end_matches('/').into();
+    HookUrl: |value| value.as_str()?.parse().ok().map(HookUrl), |url| url.shown().into();
     SocketAddr: |value| value.as_str()?.parse().ok(), |address| address.to_string().into();
     LedgerUrl: |value| value.as_str()?.parse().ok(), |url| url.to_string().into();
     tracing::Level: |value| value.as_str()?.parse().ok(), |level| level.as_str().to_ascii_lowercase().into();

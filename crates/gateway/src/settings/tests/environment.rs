@@ -63,6 +63,8 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "routes[0].on_retired" => ("b".to_owned(), "b".into()),
             "doors[0].upstream" => ("a".to_owned(), "a".into()),
             "doors[0].deprecated" | "doors[0].sunset" => ("2027-06-30".to_owned(), "2027-06-30".into()),
+            // Its path is not shown.
+            "webhooks[0].url" => ("https://other.example".to_owned(), "https://other.example".into()),
             "callers[0].kind" => ("api-key".to_owned(), "api-key".into()),
             "credentials[0].kind" => ("iam-agency".to_owned(), "iam-agency".into()),
             _ => other(&key.kind, key.preset),

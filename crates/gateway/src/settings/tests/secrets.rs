@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{LEAST, clean, faults, read};
+use super::super::{Environment, Source, load};
+use super::{GENERATIONS, LEAST, clean, faults, read};
 
 /// Settings whose ledger's password is where this says.
 fn with(reference: &str) -> String {
@@ -109,4 +110,48 @@ fn a_postgresql_url_names_a_user_and_no_password() {
         let settings = clean(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"), &[]);
         assert_eq!(settings.to_json()["ledger"]["url"], url);
     }
+}
+
+/// S59: files on which trust rests, and the ledger, are not for everybody to write.
+#[test]
+fn s59_a_file_that_everybody_can_write_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("ledger.db");
+    let text = format!("[ledger]\nurl = \"sqlite:{}\"\n{LEAST}", ledger.display());
+    clean(&text, &[]);
+    for (name, mode, warns) in [
+        ("ledger.db", 0o600, false),
+        ("ledger.db", 0o640, false),
+        ("ledger.db", 0o644, true),
+        ("ledger.db", 0o666, true),
+        ("ledger.db.lock", 0o666, true),
+        ("ledger.db-wal", 0o644, true),
+        ("ledger.db-shm", 0o606, true),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        set_mode(&path, mode);
+        let found = faults(&text, &[]).join("\n");
+        assert_eq!(warns, found.contains("file-exposed ledger.url"), "{name} {mode:o}: {found}");
+        set_mode(&path, 0o600);
+    }
+    let keys = file(folder.path(), b"{}", 0o664);
+    let caller = super::caller("jwt")
+        .replace("jwks = \"https://login.example/keys\"", &format!("jwks_file = {keys:?}"));
+    clean(&format!("{LEAST}{caller}"), &[]);
+    set_mode(std::path::Path::new(&keys), 0o666);
+    let found = faults(&format!("{LEAST}{caller}"), &[]).join("\n");
+    assert!(found.contains("file-exposed callers[0].jwks_file"), "{found}");
+    // The settings themselves.
+    for (mode, warns) in [(0o644, false), (0o666, true)] {
+        let source = Source { mode: Some(mode), ..Source::new("gateway.toml", LEAST) };
+        let none: [(&str, &str); 0] = [];
+        let (_, faults) = load(&source, &Environment::new(none), GENERATIONS).unwrap();
+        assert_eq!(warns, faults.render_human(false).contains("gateway.toml has the mode"), "{mode:o}");
+    }
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -77,3 +77,28 @@ fn hooks_are_told_apart_and_told_what_there_is() {
     let settings = clean(&format!("{LEAST}{hook}"), &[]);
     assert_eq!(settings.webhooks[0].events, Some(vec!["succeeded".to_owned(), "needs_operator".to_owned()]));
 }
+
+/// S60: the path of a receiver often is its credential.
+#[test]
+fn s60_the_path_of_a_receiver_is_shown_nowhere() {
+    let secret = "T0123/B456/hunter2hunter2";
+    let text = format!(
+        "{LEAST}{}",
+        HOOK.replace("hooks.example.com/restores", &format!("hooks.example.com/{secret}"))
+    );
+    let settings = clean(&text, &[]);
+    assert_eq!(settings.webhooks[0].url.expose().path(), format!("/{secret}"));
+    assert_eq!(settings.to_json()["webhooks"][0]["url"], "https://hooks.example.com/<redacted>");
+    assert!(!format!("{:?}", settings.webhooks[0].url).contains("hunter2"));
+    // Another path is a change all the same.
+    let other = clean(&text.replace("hunter2hunter2", "another"), &[]);
+    assert_eq!(super::super::read_at_start(&settings, &other), ["webhooks"]);
+    // Nor do faults show the line.
+    for wrong in
+        [text.replace("https://hooks", "http://hooks"), text.replace("[[webhooks]]", "[[webhooks]]\nodd = 1")]
+    {
+        let faults = super::read(&wrong, &[]).unwrap_err();
+        let shown = format!("{faults:?}{}{}", faults.render_human(false), faults.render_json());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
