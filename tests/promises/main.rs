@@ -49,6 +49,7 @@ mod main_job;
 mod metrics;
 mod moving_off;
 mod once;
+mod one_reader;
 mod operator;
 mod patterns;
 mod reload;

@@ -15,6 +15,7 @@ pub mod raw;
 mod receiver;
 pub mod sdks;
 mod settings;
+pub mod signer;
 pub mod tools;
 pub mod world;
 mod wrong_clock;

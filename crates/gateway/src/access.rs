@@ -29,10 +29,7 @@ pub(crate) fn callers(
     refusals: Option<Refusals>,
     rotation: &mut Rotation,
 ) -> Result<Callers, Unfits> {
-    let names: Vec<String> =
-        settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase()).collect();
-    // Without names nobody knows what callers call it, behind a proxy say.
-    let hosts = (!names.is_empty()).then(|| Hosts { names, address: settings.listen.api.ip() });
+    let hosts = hosts(settings);
     let mut unfits = Unfits::default();
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
     let here = |(_, caller): &(usize, &settings::Caller)| caller.listener.contains(&listener);
@@ -43,6 +40,20 @@ pub(crate) fn callers(
         unfits.keep(added);
     }
     unfits.or(callers)
+}
+
+/// The hosts that a signed request may be for. Without `listen.names` nobody knows how callers call the gateway, behind a proxy
+/// say; with them, the gateway still has the names and addresses of its doors besides.
+fn hosts(settings: &Settings) -> Option<Hosts> {
+    let mut names: Vec<String> = settings.listen.names.clone().unwrap_or_default();
+    if names.is_empty() {
+        return None;
+    }
+    names.extend(settings.doors.iter().filter_map(|door| door.host.clone()));
+    let doors = settings.doors.iter().filter_map(|door| door.listen);
+    let addresses =
+        std::iter::once(settings.listen.api).chain(doors).map(|address| address.ip().to_canonical());
+    Some(Hosts { names, addresses: addresses.collect() })
 }
 
 fn add(

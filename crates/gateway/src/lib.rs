@@ -13,6 +13,7 @@ pub mod cli;
 mod connection;
 mod console;
 mod credentials;
+pub mod destination;
 mod doors;
 mod frames;
 mod layers;
@@ -48,6 +49,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::streams::Streams;
+use crate::destination::Place;
 use crate::doors::usage::Usage;
 use crate::memory::Memory;
 use crate::reload::{Again, Loaded, Loader, Places, Reload, Trusted};
@@ -268,6 +270,16 @@ impl Gateway {
             memory: memory.clone(),
             leaving: Arc::clone(&stopping),
             tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
+            place: Place {
+                port: api_address.port(),
+                all: at_doors
+                    .iter()
+                    .map(|(_, address, ..)| *address)
+                    .chain([api_address])
+                    .map(|at| at.port())
+                    .collect(),
+                tls: settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api),
+            },
         };
         let admin_options = listener::Options {
             connections: ADMIN_CONNECTIONS,
@@ -275,6 +287,7 @@ impl Gateway {
             drain: ADMIN_DRAIN,
             // Whoever finds out why nothing is taken in must get in.
             memory: Memory::default(),
+            place: Place { port: admin_address.port(), ..Place::default() },
             tls: tls.filter(|_| settings.tls.listener.contains(&Listener::Admin)),
             ..options.clone()
         };
@@ -296,7 +309,9 @@ impl Gateway {
         let mut doors = Vec::new();
         for (dialect, address, listener, way_in) in at_doors {
             tracing::info!(dialect, address = %address, "a native door is open");
-            listeners.push(tokio::spawn(listener::serve(listener, way_in, options.clone(), stop.clone())));
+            let mut options = options.clone();
+            options.place.port = address.port();
+            listeners.push(tokio::spawn(listener::serve(listener, way_in, options, stop.clone())));
             doors.push((dialect, address));
         }
         tracing::info!(

@@ -25,6 +25,7 @@ use tower::{BoxError, Service};
 use crate::api::streams::EVENT_STREAM;
 use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
+use crate::destination::{Destination, Place};
 use crate::layers::well_formed::Framing;
 use crate::memory::{LOOK, Memory};
 use crate::telemetry::metrics::{Connections, LimitsReached};
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) leaving: Arc<AtomicBool>,
     /// None is plain HTTP.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Which listener this is.
+    pub(crate) place: Place,
 }
 
 /// Accepts until `stop`, then drains.
@@ -143,6 +146,7 @@ async fn talk<I, S, B>(
     let (guarded, shared) = Guarded::new(socket, terms);
     let guard = Arc::clone(&shared);
     let leaving = Arc::clone(&options.leaving);
+    let place = options.place.clone();
     let handler = service_fn(move |mut request: Request<Incoming>| {
         let verdict = shared.begin(request.method(), request.headers().len());
         let framing = Framing { verdict, connection: Arc::clone(&shared) };
@@ -150,6 +154,9 @@ async fn talk<I, S, B>(
             shared.body_read();
         }
         request.extensions_mut().insert(framing);
+        // Before any other reader: none is left a second word on where the request goes.
+        let destination = Destination::take(&mut request, &place);
+        request.extensions_mut().insert(destination);
         request.extensions_mut().insert(Peer(peer));
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(Arc::clone(certificate));

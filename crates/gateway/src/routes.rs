@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri};
+use http::Method;
 
+use crate::destination::Destination;
 use crate::doors::{AtDoor, Doors};
 
 /// What a route does.
@@ -132,10 +133,10 @@ impl Router {
     }
 
     /// What a request is for.
-    pub(crate) fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Found {
-        match self.doors.find(method, uri, headers) {
+    pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Found {
+        match self.doors.find(method, path, destination) {
             Some(at) => Found::Door(at),
-            None => self.find_path(method, uri.path()),
+            None => self.find_path(method, path),
         }
     }
 

@@ -2,10 +2,11 @@
 //! can make a name of its own point there (DNS rebinding). What it sends then says so, in `Host` and
 //! in `Origin`, which a page cannot choose. Both listeners check them; programs send no `Origin`.
 
-use http::header::{HOST, ORIGIN};
-use http::uri::Authority;
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
+use http::header::ORIGIN;
 use restore_model::{Code, Problem};
+
+use crate::destination::{self, Destination, Host};
 
 /// The hosts that requests to a listener may name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,50 +45,48 @@ impl SameSite {
     /// Refuses what another site, or another name of this one, has sent.
     ///
     /// # Errors
-    /// [`Code::ForeignOrigin`], or [`Code::MalformedRequest`] where there are two of either header.
-    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-        if [HOST, ORIGIN].iter().any(|name| headers.get_all(name).iter().nth(1).is_some()) {
-            let detail = "Host and Origin may stand in a request once";
-            return Err(Problem::new(Code::MalformedRequest, detail));
+    /// [`Code::ForeignOrigin`], or [`Code::MalformedRequest`] where there are two `Origin` headers.
+    pub(crate) fn check(&self, headers: &HeaderMap, destination: &Destination) -> Result<(), Problem> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let (origin, second) = (origins.next(), origins.next());
+        if second.is_some() {
+            return Err(Problem::new(Code::MalformedRequest, "Origin may stand in a request once"));
         }
-        let host = host(headers, uri);
-        if self.hosts != Hosts::Any && !host.as_ref().is_some_and(|host| self.names(host)) {
+        if self.hosts != Hosts::Any && !destination.host().is_some_and(|host| self.names(host)) {
             let detail = "the Host header does not name this gateway; nothing was sent. listen.names lists \
                           further names of a listener without callers";
             return Err(Problem::new(Code::ForeignOrigin, detail));
         }
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
-        if origin.is_some() && origin == host {
+        let Some(origin) = origin else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        if destination::is_origin_of(origin, destination.authority()) {
             return Ok(());
         }
         Err(Problem::new(Code::ForeignOrigin, "the Origin header names another site; nothing was sent"))
     }
 
-    fn names(&self, authority: &Authority) -> bool {
-        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        let is_good = |address: std::net::IpAddr| address.is_loopback() || self.hosts == Hosts::Named;
-        name == "localhost" || name.parse().is_ok_and(is_good) || self.names.contains(&name)
+    fn names(&self, host: &Host) -> bool {
+        let is_address = matches!(host, Host::Address(_));
+        host.is_loopback()
+            || (is_address && self.hosts == Hosts::Named)
+            || self.names.iter().any(|name| host.is(name))
     }
-}
-
-/// Whom a request is addressed to.
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
-    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-    named.or_else(|| uri.authority().map(Authority::as_str))?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::Request;
 
     use super::*;
 
     fn check(site: &SameSite, host: &'static str, origin: Option<&'static str>) -> bool {
-        let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
-        headers.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
-        site.check(&headers, &Uri::from_static("/")).is_ok()
+        let mut request = Request::get("/").header("host", host);
+        if let Some(origin) = origin {
+            request = request.header(ORIGIN, origin);
+        }
+        let mut request = request.body(()).unwrap();
+        let destination = Destination::take(&mut request, &destination::Place::default());
+        destination.verdict().is_ok() && site.check(request.headers(), &destination).is_ok()
     }
 
     #[test]
@@ -108,7 +107,14 @@ mod tests {
         }
         let open = SameSite::default();
         assert!(check(&open, "evil.example", None) && check(&open, "a.example", Some("https://a.example")));
-        for origin in ["null", "http://evil.example", "http://localhost:8081"] {
+        assert!(check(&open, "a.example:443", Some("https://A.example")), "the port of the scheme");
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://localhost:8081",
+            "http://x@localhost:8080",
+            "localhost:8080",
+        ] {
             assert!(!check(&open, "localhost:8080", Some(origin)), "{origin}");
         }
     }

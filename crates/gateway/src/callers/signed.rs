@@ -12,9 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HOST};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, request};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, request};
 use restore_engine::{Caller, Identity};
 use restore_model::{Clock, ProjectId};
 use restore_upstream::signing::{SignatureError, Signed, WINDOW_SECONDS};
@@ -23,6 +22,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::{Row, Unknown, X_AUTH_TOKEN};
+use crate::destination::{Destination, Host};
 
 /// What must not be added to somebody's signed request.
 const COVERED: &str = "idempotency-key";
@@ -34,23 +34,25 @@ pub(crate) struct AccessKeys {
     hosts: Option<Hosts>,
 }
 
-/// What a listener is called: what was signed for another is not for this one.
+/// The hosts that a signature may be for: what was signed for another host is not for this gateway.
 pub(crate) struct Hosts {
-    /// In lower case.
+    /// Of the gateway and of its doors, in lower case.
     pub(crate) names: Vec<String>,
-    /// What it listens on.
-    pub(crate) address: IpAddr,
+    /// The addresses that the API and its doors listen on.
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl Hosts {
-    fn include(&self, authority: &Authority) -> bool {
-        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        let local = self.address.is_loopback();
-        self.names.contains(&name)
-            || (local && name == "localhost")
-            || name.parse::<IpAddr>().is_ok_and(|named| {
-                named == self.address || self.address.is_unspecified() || (local && named.is_loopback())
-            })
+    fn include(&self, host: &Host) -> bool {
+        if self.names.iter().any(|name| host.is(name)) {
+            return true;
+        }
+        self.addresses.iter().any(|own| match host {
+            Host::Name(_) => own.is_loopback() && host.is_loopback(),
+            Host::Address(named) => {
+                named == own || own.is_unspecified() || (own.is_loopback() && named.is_loopback())
+            }
+        })
     }
 }
 
@@ -129,22 +131,22 @@ impl AccessKeys {
     ) -> Result<Caller, Unknown> {
         let signed = &claim.0;
         let (holder, key) = self.holder(signed.access_key())?;
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        // HTTP/2 has the host elsewhere.
-        if !head.headers.contains_key(HOST)
-            && let Some(host) =
-                head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
-        {
-            head.headers.insert(HOST, host);
+        let destination = head.extensions.get::<Destination>();
+        let destination =
+            destination.ok_or(Unknown::Refused("a request whose destination was not decided"))?;
+        if destination.is_path_ambiguous() {
+            return Err(Unknown::Refused("a signed path with an escaped slash"));
         }
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let headers = destination.as_signed(&head.headers);
         let now = holder.clock.now();
         signed
-            .verify(key.secret_key.expose_secret(), (&head.method, target), &head.headers, body, now)
+            .verify(key.secret_key.expose_secret(), (&head.method, target), &headers, body, now)
             .map_err(|error| Unknown::Refused(reason(error)))?;
-        // The signature covers it, so that it says whom the signer meant.
-        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
-        if self.hosts.as_ref().is_some_and(|hosts| !host.is_some_and(|host| hosts.include(&host))) {
-            return Err(Unknown::Refused("signed for another host"));
+        // The signature covers the host, so this is the one that the signer meant.
+        let Some(host) = destination.host() else { return Err(Unknown::Refused("signed for no host")) };
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.include(host)) || destination.is_elsewhere() {
+            return Err(Unknown::Refused("signed for another host or listener"));
         }
         head.headers.remove(AUTHORIZATION);
         head.headers.remove(X_AUTH_TOKEN);
@@ -164,17 +166,19 @@ fn reason(error: SignatureError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::Authority;
 
     #[test]
     fn a_listener_is_called_by_its_names_and_its_address() {
         let of = |address: &str, host: &str| {
-            let hosts =
-                Hosts { names: vec!["gateway.internal".to_owned()], address: address.parse().unwrap() };
-            hosts.include(&host.parse().unwrap())
+            let names = vec!["gateway.internal".to_owned(), "vbs.internal".to_owned()];
+            let hosts = Hosts { names, addresses: vec![address.parse().unwrap()] };
+            hosts.include(&Authority::parse(host).unwrap().host)
         };
         for (address, host) in [
             ("10.0.0.7", "gateway.internal"),
             ("10.0.0.7", "Gateway.Internal:8080"),
+            ("10.0.0.7", "VBS.internal.:8080"),
             ("10.0.0.7", "10.0.0.7:8080"),
             ("127.0.0.1", "localhost:8080"),
             ("127.0.0.1", "[::1]:8080"),

@@ -6,12 +6,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::uri::Authority;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri};
 use restore_generations::Door;
 use restore_generations::door::{self, Act, Form, Place};
 use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
+use crate::destination::Destination;
 use crate::settings::{Listener, Settings};
 
 mod cloud;
@@ -193,20 +193,20 @@ impl Doors {
     }
 
     /// The door of a request; none where it is for the API.
-    pub(crate) fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<AtDoor> {
+    pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Option<AtDoor> {
         if let Some(own) = &self.own {
-            return Some(own.find(method, uri.path()));
+            return Some(own.find(method, path));
         }
         // A name of its own tells a door from everything else; a prefix may be a path of that door's.
         let is_host = |door: &&Arc<OpenDoor>| matches!(door.stand, Stand::Host(_));
         let hosts = self.others.iter().filter(is_host);
         hosts.chain(self.others.iter().filter(|door| !is_host(door))).find_map(|door| {
             if let Stand::Host(name) = &door.stand
-                && host(uri, headers).is_none_or(|host| host != *name)
+                && !destination.host().is_some_and(|host| host.is(name))
             {
                 return None;
             }
-            Some(door.find(method, door.own_path(uri.path())?))
+            Some(door.find(method, door.own_path(path)?))
         })
     }
 }
@@ -284,13 +284,4 @@ fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
     let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);
     let first = own.next()?;
     own.next().is_none().then(|| first.name.clone())
-}
-
-/// The name that a request calls this gateway by, in lower case and without a port.
-fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let authority = match uri.authority() {
-        Some(authority) => authority.clone(),
-        None => headers.get(header::HOST)?.to_str().ok()?.parse::<Authority>().ok()?,
-    };
-    Some(authority.host().to_ascii_lowercase())
 }

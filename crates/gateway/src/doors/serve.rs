@@ -21,6 +21,7 @@ use super::{AtDoor, Stand, cloud, reads};
 use crate::answer::{self, Answer, Failure};
 use crate::api::{App, preferences, restores};
 use crate::callers::Claim;
+use crate::destination::Destination;
 
 /// Questions of one request that a cloud is asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
@@ -42,10 +43,9 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(caller: Caller, mut head: Parts, body: Bytes) -> Self {
-        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let host = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+        let destination = head.extensions.get::<Destination>().and_then(Destination::authority);
         Self {
-            authority: host.to_owned(),
+            authority: destination.map(ToString::to_string).unwrap_or_default(),
             method: head.method,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,

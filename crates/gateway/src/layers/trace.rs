@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::uri::Authority;
 use http::{HeaderMap, Request, Response, Version};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use restore_engine::Caller;
@@ -23,6 +22,7 @@ use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::answer::{Answer, Failure};
+use crate::destination::Destination;
 use crate::routes::Router;
 use crate::telemetry::metrics::Requests;
 
@@ -110,7 +110,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let begun = Instant::now();
         let settings = Arc::clone(&self.settings);
-        let found = settings.router.find(request.method(), request.uri(), request.headers());
+        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
+        let found = settings.router.find(request.method(), request.uri().path(), &destination);
         let template = found.template();
         let door = found.at_door().map(|at| Arc::clone(&at.door));
         let method = method(request.method());
@@ -125,7 +126,8 @@ where
         let is_deferred = request.extensions().get::<Deferred>().is_some();
         let (mut context, has_parent) = settings.context(parent);
         context.sampled &= !is_deferred;
-        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
+        let span =
+            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
@@ -255,7 +257,9 @@ where
         };
         let (mut context, has_parent) = self.settings.context(Some(parent));
         let method = method(request.method());
-        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
+        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
+        let span =
+            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
         let _ = adopted.set(context.trace_id);
         if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
             caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
@@ -326,6 +330,7 @@ fn method(method: &http::Method) -> &'static str {
 /// The server span; `context` then is that span's.
 fn span<B>(
     request: &Request<B>,
+    destination: &Destination,
     context: &mut TraceContext,
     has_parent: bool,
     method: &'static str,
@@ -333,8 +338,6 @@ fn span<B>(
 ) -> Span {
     let uri = request.uri();
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let host = header("host").and_then(|host| host.parse::<Authority>().ok());
-    let host = host.as_ref().or_else(|| uri.authority());
     let span = tracing::info_span!(
         target: "restore_gateway::span",
         "request",
@@ -347,8 +350,8 @@ fn span<B>(
         url.path = uri.path(),
         url.scheme = "http",
         network.protocol.version = protocol(request.version()),
-        server.address = host.map(Authority::host),
-        server.port = host.and_then(Authority::port_u16),
+        server.address = destination.host().map(tracing::field::display),
+        server.port = destination.authority().and_then(|authority| authority.port),
         user_agent.original = header("user-agent"),
         error.type = Empty,
         restore.id = Empty,

@@ -1,5 +1,5 @@
-//! Well-formed requests only: framed in one way, no header name with an underscore (a proxy may
-//! have turned it into another), none of the headers twice that must have one meaning (S9, S12).
+//! Well-formed requests only: framed in one way, addressed in one way, no header name with an underscore (a proxy may
+//! have turned it into another), none of the headers twice that must have one meaning (S9, S12, S52).
 //! Without it two readers of one request may disagree on who asks for what.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 use super::{Future, Result};
 use crate::answer::{Answer, Failure};
 use crate::connection::Shared;
+use crate::destination::Destination;
 use crate::same_site::SameSite;
 
 /// Headers of which a second one would be a contradiction.
@@ -32,12 +33,20 @@ pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::resul
     let malformed = |why: &str| Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
     let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
     framing.map_err(malformed)?;
+    let destination = request.extensions().get::<Destination>().ok_or_else(undecided)?;
+    destination.verdict().map_err(malformed)?;
     headers(request.headers(), request.version()).map_err(malformed)?;
     if request.uri().query().is_some_and(names_credential) {
         return Err(malformed(IN_QUERY));
     }
-    let from_here = same_site.check(request.headers(), request.uri());
+    let from_here = same_site.check(request.headers(), destination);
     from_here.map_err(|problem| Failure::from(problem).closing())
+}
+
+/// The refusal of a request whose destination nobody has decided: the listener does it for each, so this one came in by
+/// mistake.
+fn undecided() -> Failure {
+    Problem::new(Code::Internal, "the destination of the request was not decided; nothing was started").into()
 }
 
 /// What is said of a credential in the query.
@@ -123,9 +132,6 @@ fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'s
     }
     if version == Version::HTTP_10 && headers.contains_key(header::TRANSFER_ENCODING) {
         return Err("HTTP/1.0 has no Transfer-Encoding");
-    }
-    if version == Version::HTTP_11 && !headers.contains_key(header::HOST) {
-        return Err("HTTP/1.1 needs a Host");
     }
     Ok(())
 }
