@@ -64,6 +64,7 @@ mod sdk_reads;
 mod sdks;
 mod settings_tools;
 mod shipped;
+mod signatures;
 mod slow;
 mod soak;
 mod streams;

@@ -49,6 +49,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::streams::Streams;
+use crate::callers::UsedSignatures;
 use crate::destination::Place;
 use crate::doors::usage::Usage;
 use crate::memory::Memory;
@@ -244,7 +245,7 @@ impl Gateway {
             stopping: Arc::default(),
             reload: reload.clone(),
             log_level,
-            signed: serving::signed(),
+            used: UsedSignatures::new(),
             usage: Usage::new(now),
             streams: Streams::new(settings.limits.streams, settings.limits.stream_seconds, stop.clone()),
             // Callers who keep all streams of the API open must not blind its operators.

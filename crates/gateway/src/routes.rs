@@ -77,6 +77,28 @@ impl Found {
         }
     }
 
+    /// Whether it may change something: a restore, or what becomes of one.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::Route { action, .. } => match action {
+                Action::Submit | Action::Cancel => true,
+                Action::List
+                | Action::Show
+                | Action::Events
+                | Action::Check
+                | Action::Preview
+                | Action::NativePreview
+                | Action::Capabilities
+                | Action::OpenApi
+                | Action::Docs
+                | Action::Schema
+                | Action::ProblemPage => false,
+            },
+            Self::Door(at) => at.changes(),
+            Self::OtherMethod { .. } | Self::Nothing => false,
+        }
+    }
+
     /// The path with its placeholder; empty where there is no such path.
     pub(crate) fn template(&self) -> &'static str {
         match self {

@@ -10,16 +10,14 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use moka::future::Cache;
 use restore_engine::Engine;
 use restore_generations::door;
-use restore_model::RestoreId;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, service_fn};
 
 use crate::admin::Admin;
 use crate::api::streams::Streams;
-use crate::callers::Callers;
+use crate::callers::{Callers, UsedSignatures};
 use crate::doors::Doors;
 use crate::doors::usage::Usage;
 use crate::memory::Memory;
@@ -30,18 +28,7 @@ use crate::settings::{self, Listener, Settings};
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::way_in::{self, WayIn};
-use crate::{access, answer, api, callers, doors, layers, routes};
-
-/// Signed requests whose restores are remembered.
-const SIGNATURES: u64 = 100_000;
-
-/// Which restore came of a signed request.
-pub(crate) type Signed = Cache<[u8; 32], RestoreId>;
-
-/// None yet.
-pub(crate) fn signed() -> Signed {
-    Cache::builder().max_capacity(SIGNATURES).time_to_live(callers::LIFE).build()
-}
+use crate::{access, answer, api, doors, layers, routes};
 
 /// The admin pages behind one short name.
 pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
@@ -54,7 +41,7 @@ pub(crate) struct Lasting {
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reload: Reload,
     pub(crate) log_level: LogLevel,
-    pub(crate) signed: Signed,
+    pub(crate) used: UsedSignatures,
     pub(crate) usage: Usage,
     pub(crate) streams: Streams,
     pub(crate) admin_streams: Streams,
@@ -126,7 +113,6 @@ impl Lasting {
         let app = Arc::new(api::App {
             engine: self.engine.clone(),
             wait_cap: settings.limits.wait_seconds,
-            signed: self.signed.clone(),
             json_depth: settings.limits.json_depth,
             page_size: settings.limits.page_size,
             origins: door::ALL.iter().map(|door| doors::origin(settings, *door)).collect(),
@@ -155,6 +141,7 @@ impl Lasting {
                 )
                 .with_callers(!callers.is_empty()),
                 callers: Arc::clone(&callers),
+                used: self.used.clone(),
                 rate: rate.clone(),
                 memory: self.memory.clone(),
                 reached: self.metrics.limits(),

@@ -18,7 +18,7 @@ use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 
 use crate::answer::{self, Body, Failure};
 use crate::api::Dispatch;
-use crate::callers::Callers;
+use crate::callers::{Callers, UsedSignatures};
 use crate::layers::{
     body, caller, deadline, errors, rate, ration, share, shed, signature, trace, well_formed,
 };
@@ -38,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) same_site: SameSite,
     pub(crate) trace: trace::TraceLayer,
     pub(crate) callers: Arc<Callers>,
+    pub(crate) used: UsedSignatures,
     pub(crate) rate: rate::RateLayer,
     pub(crate) memory: Memory,
     pub(crate) reached: LimitsReached,
@@ -45,7 +46,7 @@ pub(crate) struct Parts {
 
 /// Puts the layers together.
 pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn {
-    let Parts { same_site, trace, callers, rate, memory, reached } = parts;
+    let Parts { same_site, trace, callers, used, rate, memory, reached } = parts;
     let share = share::ShareLayer::default();
     let adopt = trace.adopt();
     // Below the seam: what may fail.
@@ -67,7 +68,7 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         // From here on a request is in memory, and small.
         .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
         // Who asks, where only the whole request says it.
-        .layer(signature::SignatureLayer::new(&callers))
+        .layer(signature::SignatureLayer::new(&callers, used))
         .layer(share)
         .layer(rate.for_signed())
         // A trace of a caller's own counts once it is known whose it is.

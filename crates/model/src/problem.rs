@@ -258,6 +258,7 @@ codes! {
     TargetBusy "target_busy" 409 Later "an unfinished restore holds this target" "Wait for the restore that is linked; two restores of one disk are never run at once.";
     KeyConflict "key_conflict" 422 Never "this Idempotency-Key was used for another restore" "Use a new key for a new intent.";
     KeyRequired "key_required" 400 Never "this route needs an Idempotency-Key" "Send one key per intent, the same one with every repetition.";
+    SignatureUsed "signature_used" 409 Never "this signature was used before" "A signed request that changes something counts once. Sign the request again; nothing was sent for this one.";
     NotCancellable "not_cancellable" 409 Never "this restore can no longer be cancelled" "Once sent, a restore cannot be stopped in any of the clouds.";
     NotResolvable "not_resolvable" 409 Never "this restore does not wait for an operator" "Reads may still settle it. To decide before needs_operator, override; a restore that was not sent or has ended cannot be resolved.";
     TooManyKeys "too_many_keys" 429 Later "this caller has as many idempotency keys as it may" "Keys are forgotten some time after their restores have ended; submit.keys_per_caller sets how many there may be.";

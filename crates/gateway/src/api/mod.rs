@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Request};
-use moka::future::Cache;
 use restore_engine::{Caller, Engine};
 use restore_model::{Code, Origin, Problem, RestoreId, RestoreRequest, json, schema};
 use restore_upstream::TraceContext;
 use tower::Service;
 
 use crate::answer::{Answer, Failure};
-use crate::callers::Claim;
+use crate::callers::Signature;
 use crate::doors::serve::{self, Call};
 use crate::doors::usage::Usage;
 use crate::layers::Future;
@@ -35,8 +34,6 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     /// Longest wait that a caller may ask for.
     pub(crate) wait_cap: Duration,
-    /// Which restore came of a signed request, as long as its signature is good.
-    pub(crate) signed: Cache<[u8; 32], RestoreId>,
     /// How deeply JSON may nest.
     pub(crate) json_depth: usize,
     /// Largest page of a list.
@@ -60,8 +57,8 @@ pub(crate) struct Asked {
     body: Bytes,
     parameter: Option<String>,
     caller: Caller,
-    /// What stands for the signature of a signed request.
-    signature: Option<[u8; 32]>,
+    /// The signature of a signed request that changes something.
+    signature: Option<Signature>,
     trace: Option<TraceContext>,
     place: Option<Place>,
 }
@@ -103,7 +100,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 headers: head.headers,
                 body,
                 parameter,
-                signature: head.extensions.get::<Claim>().map(Claim::digest),
+                signature: head.extensions.remove::<Signature>(),
                 caller,
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
@@ -205,7 +202,6 @@ mod tests {
         let app = App {
             engine: engine.clone(),
             wait_cap: Duration::ZERO,
-            signed: Cache::new(1),
             json_depth: 32,
             page_size: 10,
             origins: Vec::new(),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure, REPLAYED, restore_path};
+use crate::callers::Signature;
 use crate::telemetry::links::link_to_submit;
 
 /// `POST /api/v1/restores`.
@@ -69,14 +70,10 @@ pub(crate) fn rejection(submitted: &Submitted) -> Option<Problem> {
 pub(crate) async fn take_in(
     app: &App,
     submission: Submission,
-    signature: Option<[u8; 32]>,
+    signature: Option<Signature>,
 ) -> Result<Submitted, Failure> {
-    // The very same request, byte for byte: whatever came of it then, it is that restore.
-    let known = match signature {
-        Some(signature) => app.signed.get(&signature).await,
-        None => None,
-    };
-    let submitted = match known {
+    // The very same request: whatever came of it then, it is that restore.
+    let submitted = match signature.as_ref().and_then(Signature::restore) {
         Some(id) => Submitted { entry: app.engine.get(id).await?, replayed: true },
         None => app
             .engine
@@ -85,7 +82,7 @@ pub(crate) async fn take_in(
             .map_err(|refusal| Failure::from(refusal.problem).about(refusal.holder))?,
     };
     if let Some(signature) = signature {
-        app.signed.insert(signature, submitted.entry.intent.id).await;
+        signature.became(submitted.entry.intent.id);
     }
     link_to_submit(&submitted.entry.intent);
     Ok(submitted)

@@ -16,6 +16,7 @@ mod jwt;
 mod lines;
 mod provider;
 mod signed;
+mod used;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,10 @@ pub(crate) use api_key::{Keys, new_key};
 pub(crate) use certificate::{Certificate, Certificates};
 pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};
-pub(crate) use signed::{AccessKeys, Claim, Hosts, LIFE};
+pub(crate) use signed::{AccessKeys, Claim, Hosts};
+pub(crate) use used::{Signature, UsedSignatures};
+
+use self::signed::LIFE;
 
 use crate::callers::lines::Lines;
 use crate::telemetry::metrics::Refusals;
@@ -161,6 +165,22 @@ impl Callers {
             Ok(caller) => Ok(caller.by(trail)),
             Err(unknown) => Err(self.refuse("aksk", &unknown, &trail)),
         }
+    }
+
+    /// Takes the verified signature of a request that changes something into use.
+    ///
+    /// # Errors
+    /// As [`UsedSignatures::begin`].
+    pub(crate) fn use_up(
+        &self,
+        used: &UsedSignatures,
+        claim: &Claim,
+        trail: &Trail,
+    ) -> Result<Signature, Problem> {
+        let (access_key, signature) = claim.signature();
+        used.begin(access_key, signature).inspect_err(|_| {
+            self.refuse("aksk", &Unknown::Refused("a signature that was used before"), trail);
+        })
     }
 
     /// What `Authorization` shows: a token of an issuer, or a key.

@@ -3,8 +3,8 @@
 //! to be from the head, and whether that is so once the body has been read.
 //!
 //! A signature is good for a quarter of an hour either way of its date, and for whoever repeats it.
-//! That one request is one restore is seen to thrice: this process knows which restore came of a
-//! signature, however it ended; an equal request of one caller is the same one for at least as long
+//! That one request is one restore is seen to thrice: this process knows which signatures were used
+//! and what came of each ([`super::used`]); an equal request of one caller is the same one for at least as long
 //! as a signature is good; and a header that would make a repetition count as something new must be
 //! signed as well.
 
@@ -19,7 +19,6 @@ use restore_model::{Clock, ProjectId};
 use restore_upstream::signing::{SignatureError, Signed, WINDOW_SECONDS};
 use restore_upstream::{AccessKey, SecretCell};
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 
 use super::{Row, Unknown, X_AUTH_TOKEN};
 use crate::destination::{Destination, Host};
@@ -64,16 +63,16 @@ struct Holder {
 }
 
 /// For how long a signature is good at most: from the beginning of its window to the end.
-pub(crate) const LIFE: Duration = Duration::from_secs(2 * WINDOW_SECONDS.unsigned_abs() + 60);
+pub(super) const LIFE: Duration = Duration::from_secs(2 * WINDOW_SECONDS.unsigned_abs() + 60);
 
 /// Whose signature a request is said to have.
 #[derive(Clone)]
-pub(crate) struct Claim(Arc<Signed>, [u8; 32]);
+pub(crate) struct Claim(Arc<Signed>);
 
 impl Claim {
-    /// What stands for the signature.
-    pub(crate) const fn digest(&self) -> [u8; 32] {
-        self.1
+    /// The access key, and the signature itself, however both were written.
+    pub(super) fn signature(&self) -> (&str, [u8; 32]) {
+        (self.0.access_key(), *self.0.signature())
     }
 }
 
@@ -117,8 +116,7 @@ impl AccessKeys {
         if headers.contains_key(COVERED) && !signed.covers(COVERED) {
             return Err(Unknown::Refused("an Idempotency-Key that is not signed"));
         }
-        let digest = headers.get(AUTHORIZATION).map(|value| Sha256::digest(value.as_bytes()).into());
-        Ok(Some(Claim(Arc::new(signed), digest.unwrap_or_default())))
+        Ok(Some(Claim(Arc::new(signed))))
     }
 
     /// Who signed, if the signature counts. Takes it out of the headers, and a token beside it: a

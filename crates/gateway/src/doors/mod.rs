@@ -139,6 +139,25 @@ impl AtDoor {
         self.act() == Some(Act::Restore)
     }
 
+    /// Whether it may change something; what a door passes on only reads.
+    pub(crate) fn changes(&self) -> bool {
+        match self.act() {
+            Some(Act::Restore) => true,
+            Some(
+                Act::Versions
+                | Act::Ask
+                | Act::Restored
+                | Act::RestoredList
+                | Act::Backup
+                | Act::BackupList
+                | Act::Disk
+                | Act::DiskList
+                | Act::PassOn,
+            )
+            | None => false,
+        }
+    }
+
     /// Whether it says nothing of anybody's backups.
     pub(crate) fn is_public(&self) -> bool {
         self.act() == Some(Act::Versions)

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{AtDoor, Stand, cloud, reads};
 use crate::answer::{self, Answer, Failure};
 use crate::api::{App, preferences, restores};
-use crate::callers::Claim;
+use crate::callers::Signature;
 use crate::destination::Destination;
 
 /// Questions of one request that a cloud is asked at the same time.
@@ -33,7 +33,7 @@ pub(crate) struct Call {
     pub(super) query: String,
     pub(super) body: Bytes,
     pub(super) caller: Caller,
-    pub(super) signature: Option<[u8; 32]>,
+    pub(super) signature: Option<Signature>,
     pub(super) trace: Option<TraceContext>,
     /// The `Idempotency-Key`, of the few programs that send one.
     pub(super) key: Result<Option<String>, Problem>,
@@ -49,7 +49,7 @@ impl Call {
             method: head.method,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
-            signature: head.extensions.get::<Claim>().map(Claim::digest),
+            signature: head.extensions.remove::<Signature>(),
             key: preferences::idempotency_key(&head.headers),
             caller,
             trace: head.extensions.remove::<TraceContext>(),

@@ -86,6 +86,12 @@ impl Signed {
         &self.access_key
     }
 
+    /// The signature, decoded: two spellings of one signature have the same bytes.
+    #[must_use]
+    pub const fn signature(&self) -> &[u8; 32] {
+        &self.signature
+    }
+
     /// In which dialect it is written.
     #[must_use]
     pub const fn dialect(&self) -> &Dialect {

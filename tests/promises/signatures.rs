@@ -1,0 +1,280 @@
+//! A signed request that changes something counts once, however it is spelt and whatever became of it (S50).
+
+use futures_util::future::join_all;
+use http::Method;
+use restore_tests::signer::{self, SignedRequest};
+use restore_tests::{Answer, Settings, World, requests};
+use serde_json::{Value, json};
+
+use crate::doors::native;
+
+const HOST: &str = "gateway";
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// One who signs, at clouds that take a credential of the gateway's own.
+pub(crate) fn settings() -> Settings {
+    Settings::default().robot().each_upstream("credential = \"robot\"").and(signer::CALLER)
+}
+
+pub(crate) async fn world(settings: Settings) -> World {
+    let world = World::serve_beside(settings, &[], &signer::FILES).await;
+    world.behave(json!({"extra_disks": 8})).await;
+    world
+}
+
+/// The same signature in other words. Each is either the same request or none that counts.
+fn spellings(request: &SignedRequest) -> Vec<SignedRequest> {
+    let written = request.header("authorization").to_owned();
+    let (before, signature) = written.split_once("Signature=").expect("a signature");
+    let upper = signature.to_uppercase();
+    let mixed: String = signature
+        .chars()
+        .enumerate()
+        .map(|(at, digit)| if at % 2 == 0 { digit.to_ascii_uppercase() } else { digit })
+        .collect();
+    let others = [
+        format!("{before}Signature={upper}"),
+        format!("{before}Signature={mixed}"),
+        written.replace(", ", ","),
+        written.replace(", ", " ,  "),
+        written.replace(", ", ",\t"),
+        written.replace("SDK-HMAC-SHA256 ", "SDK-HMAC-SHA256   "),
+        format!("{written} "),
+        format!("  {written}"),
+        written.replace("SDK-HMAC-SHA256 ", "SDK-HMAC-SHA256 \t"),
+        written.replace("SDK-HMAC", "sdk-hmac"),
+        written.replace("Access=", "access="),
+        written.replace("Signature=", "Signature= "),
+        format!("{written},"),
+    ];
+    let mut all: Vec<_> = others.iter().map(|other| request.clone().with("authorization", other)).collect();
+    // The order of headers, and the spelling of those that are signed but for their blanks.
+    let mut turned = request.clone();
+    turned.headers.reverse();
+    all.push(turned);
+    let date = request.header("x-sdk-date").to_owned();
+    all.push(request.clone().with("x-sdk-date", &format!(" {date} ")));
+    all
+}
+
+fn id(answer: &Answer) -> &str {
+    answer.header("location").rsplit('/').next().unwrap_or_default()
+}
+
+/// Refused by the cloud once: a second attempt would be done.
+async fn refused_once(world: &World) {
+    let refusal = json!({"match": {"method": "POST", "path": "*/restore*"}, "answer": {"status": 403, "body": {"error_code": "X.403"}}});
+    world.faults(json!([refusal])).await;
+}
+
+#[tokio::test]
+async fn s50_another_spelling_of_a_signature_is_the_same_signature() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    refused_once(&world).await;
+    let request = SignedRequest::restore(HOST, &requests::extra_disk(0));
+    let first = request.send(api).await;
+    assert_eq!(first.status, 403, "{}", first.text());
+    world.faults(json!([])).await;
+    let mut again = spellings(&request);
+    again.push(request.clone());
+    for other in &again {
+        let what = other.header("authorization");
+        for http2 in [false, true] {
+            // HTTP/2 says the host elsewhere.
+            let mut other = other.clone();
+            let target = if http2 {
+                other.headers.retain(|(name, _)| name != "host");
+                format!("http://{HOST}{}", other.target)
+            } else {
+                other.target.clone()
+            };
+            let answer = other.send_to(api, &target, http2).await;
+            match answer.status {
+                403 => assert_eq!(
+                    (id(&answer), answer.header("idempotency-replayed")),
+                    (id(&first), "true"),
+                    "{what}"
+                ),
+                401 => assert_eq!(answer.json()["code"], "unauthenticated", "{what}"),
+                status => panic!("{what:?}: {status} {}", answer.text()),
+            }
+        }
+    }
+    assert_eq!(world.sent().await.len(), 1, "one attempt, and none for a repetition");
+    assert!(world.applied().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s50_a_signature_at_an_endpoint_counts_once_however_it_is_spelt() {
+    let world = world(settings().and(crate::doors::DOORS)).await;
+    let api = world.gateway.api();
+    for dialect in ["cbr-v3", "vbs-v2", "cinder-v3"] {
+        let (path, body) = native::request(dialect, "disk");
+        refused_once(&world).await;
+        let request = SignedRequest::new(Method::POST, HOST, &path, &[JSON], &body.to_string());
+        let first = request.send(api).await;
+        assert!((400..500).contains(&first.status), "{dialect}: {} {}", first.status, first.text());
+        world.faults(json!([])).await;
+        let sent = world.sent().await.len();
+        for other in spellings(&request) {
+            let answer = other.send(api).await;
+            let what = other.header("authorization");
+            assert!(
+                (400..500).contains(&answer.status),
+                "{dialect} {what}: {} {}",
+                answer.status,
+                answer.text()
+            );
+        }
+        assert_eq!(world.sent().await.len(), sent, "{dialect}");
+    }
+    assert!(world.applied().await.is_empty());
+    world.end().await;
+}
+
+/// Refused, and told so in the same words when it comes again, although it could be done now.
+async fn assert_used_up(world: &World, request: &SignedRequest, refused: (u16, &str)) {
+    let mut again = spellings(request);
+    again.insert(0, request.clone());
+    for other in &again {
+        let answer = other.send(world.gateway.api()).await;
+        let code = answer.json()["code"].clone();
+        let what = other.header("authorization");
+        if code != "unauthenticated" {
+            assert_eq!((answer.status, &code), (409, &json!("signature_used")), "{what} after {refused:?}");
+            assert_eq!(answer.json()["effect"], "none", "after {refused:?}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn s50_a_signed_request_that_was_refused_is_not_done_when_it_comes_again() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    world.behave(json!({"restore_seconds": 600, "extra_disks": 8})).await;
+    let busy = SignedRequest::restore(HOST, &requests::extra_disk(0));
+    let mut other = requests::extra_disk(0);
+    other["source"]["backup_id"] = json!("00000000-0000-4000-8000-000000000000");
+    let other = SignedRequest::restore(HOST, &other);
+    // Another restore of the target, so that this one is refused; then the target is free.
+    let holder = busy.send(api).await;
+    assert_eq!(holder.status, 202, "{}", holder.text());
+    let refused = other.send(api).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("target_busy")), "{}", refused.text());
+    world.advance(3600).await;
+    world.behave(json!({"restore_seconds": 1})).await;
+    let path = format!("/api/v1/restores/{}", id(&holder));
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let read = SignedRequest::new(Method::GET, HOST, &path, &[], "").send(api).await;
+        if read.json()["status"] == "succeeded" {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < end, "{}", read.text());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_used_up(&world, &other, (409, "target_busy")).await;
+    // Refused for what it asks: an unknown member, a project that the caller may not use, a body of another kind.
+    let mut odd = requests::extra_disk(1);
+    odd["endpoint"] = json!("http://elsewhere");
+    let odd = SignedRequest::restore(HOST, &odd);
+    assert_eq!(odd.send(api).await.status, 422);
+    assert_used_up(&world, &odd, (422, "invalid_request")).await;
+    assert_eq!(world.applied().await.len(), 1);
+    // Signed again, it is a new request.
+    let fresh = SignedRequest::at(
+        &signer::sdk_date(1),
+        Method::POST,
+        HOST,
+        "/api/v1/restores",
+        &[JSON],
+        &requests::extra_disk(2).to_string(),
+    );
+    assert_eq!(fresh.send(api).await.status, 202);
+    // Twice cancelled is once cancelled.
+    let cancel = SignedRequest::new(Method::DELETE, HOST, &path, &[], "");
+    assert_eq!(cancel.send(api).await.json()["code"], "not_cancellable");
+    assert_used_up(&world, &cancel, (409, "not_cancellable")).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s50_a_signed_request_that_came_too_fast_is_not_done_later() {
+    let slow = settings()
+        .routes(
+            r#"
+[[upstreams]]
+name = "vbs"
+generation = "vbs-v2"
+endpoint = "{clouds}/vbs"
+credential = "robot"
+[[routes]]
+upstream = "vbs"
+"#,
+        )
+        .set("limits.rate_per_second", "1")
+        .set("limits.rate_burst", "2");
+    let world = world(slow).await;
+    let api = world.gateway.api();
+    let all: Vec<_> =
+        (0..8).map(|number| SignedRequest::restore(HOST, &requests::extra_disk(number))).collect();
+    let first = join_all(all.iter().map(|request| request.send(api))).await;
+    let refused: Vec<_> = all
+        .iter()
+        .zip(&first)
+        .filter(|(_, answer)| answer.status == 429)
+        .map(|(request, _)| request)
+        .collect();
+    assert!(!refused.is_empty(), "eight at once are too fast");
+    let sent = world.sent().await.len();
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    for request in refused {
+        loop {
+            let answer = request.send(api).await;
+            assert!(matches!(answer.status, 409 | 429), "{} {}", answer.status, answer.text());
+            if answer.json()["code"] == "signature_used" {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < end, "{}", answer.text());
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(world.sent().await.len(), sent);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s50_equal_signed_requests_at_once_are_one_restore() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    let request = SignedRequest::restore(HOST, &requests::extra_disk(0));
+    let all = spellings(&request);
+    let answers = join_all(all.iter().map(|request| request.send(api))).await;
+    for answer in &answers {
+        assert!(matches!(answer.status, 200 | 202 | 401 | 409), "{} {}", answer.status, answer.text());
+    }
+    assert!(answers.iter().any(|answer| matches!(answer.status, 200 | 202)), "one of them is done");
+    assert_eq!(world.sent().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s50_what_changes_nothing_may_be_asked_again() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    for path in ["/api/v1/restore-previews", "/api/v1/restore-checks"] {
+        let body = requests::extra_disk(0).to_string();
+        let request = SignedRequest::new(Method::POST, HOST, path, &[JSON], &body);
+        let answers: Vec<Value> = [request.send(api).await, request.send(api).await]
+            .iter()
+            .map(|answer| json!([answer.status, answer.json()["code"]]))
+            .collect();
+        assert_eq!(answers[0], answers[1], "{path}");
+        assert_eq!(answers[0][0], 200, "{path}");
+    }
+    let list = SignedRequest::new(Method::GET, HOST, "/api/v1/restores", &[], "");
+    assert_eq!((list.send(api).await.status, list.send(api).await.status), (200, 200));
+    world.end().await;
+}
