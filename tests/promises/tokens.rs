@@ -1,6 +1,7 @@
 //! Callers that others vouch for: tokens of IAM, signatures of access keys; `issuers` has those of issuers.
 
 use http::Method;
+use restore_tests::signer::SignedRequest;
 use restore_tests::{Answer, Settings, World, ids, requests};
 use serde_json::{Value, json};
 
@@ -337,5 +338,37 @@ async fn a_token_is_not_used_for_what_its_caller_may_not_see() {
     let busy = world.post_with("/api/v1/restores", &ours, &[("x-api-key", keys[1])]).await;
     assert_eq!((busy.status, &busy.json()["code"]), (409, &json!("target_busy")), "{}", busy.text());
     assert_eq!(at_vbs().await, before, "the token was shown to the other upstream");
+    world.end().await;
+}
+
+/// S57: an access key that nobody has is refused as, and where, a known one with a wrong signature is.
+#[tokio::test]
+async fn s57_whether_an_access_key_exists_shows_in_no_refusal() {
+    let secrets = [("password", "example-only"), ("ak", AK), ("sk", SK)];
+    let world = World::serve_beside(of_keys(), &[], &secrets).await;
+    let api = world.gateway.api();
+    let target = format!("http://{api}/api/v1/restores");
+    let large = "x".repeat(100_000);
+    for (body, status) in [(requests::free_disk().to_string(), 401), (large, 413)] {
+        let signed = SignedRequest::new(
+            Method::POST,
+            &api.to_string(),
+            "/api/v1/restores",
+            &[("content-type", "application/json")],
+            &body,
+        );
+        let authorization = signed.header("authorization").to_owned();
+        let (start, _) = authorization.rsplit_once('=').expect("a signature");
+        let wrong = format!("{start}={}", "0".repeat(64));
+        let unknown = wrong.replace(AK, "RGTESTACCESSKEY99999");
+        assert_ne!(wrong, unknown);
+        let mut answers = Vec::new();
+        for value in [&wrong, &unknown] {
+            let answer = signed.clone().with("authorization", value).send_to(api, &target, false).await;
+            assert_eq!(answer.status, status, "{value}: {}", answer.text());
+            answers.push(answer.text());
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
     world.end().await;
 }
