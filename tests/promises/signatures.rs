@@ -7,6 +7,7 @@ use restore_tests::{Answer, Settings, World, requests};
 use serde_json::{Value, json};
 
 use crate::doors::native;
+use crate::tokens::VBS_ALONE;
 
 const HOST: &str = "gateway";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -134,7 +135,7 @@ async fn s50_a_signature_at_an_endpoint_counts_once_however_it_is_spelt() {
     world.end().await;
 }
 
-/// Refused, and told so in the same words when it comes again, although it could be done now.
+/// Refused, and refused in the same words again, although the restore could be done now.
 async fn assert_used_up(world: &World, request: &SignedRequest, refused: (u16, &str)) {
     let mut again = spellings(request);
     again.insert(0, request.clone());
@@ -202,20 +203,7 @@ async fn s50_a_signed_request_that_was_refused_is_not_done_when_it_comes_again()
 
 #[tokio::test]
 async fn s50_a_signed_request_that_came_too_fast_is_not_done_later() {
-    let slow = settings()
-        .routes(
-            r#"
-[[upstreams]]
-name = "vbs"
-generation = "vbs-v2"
-endpoint = "{clouds}/vbs"
-credential = "robot"
-[[routes]]
-upstream = "vbs"
-"#,
-        )
-        .set("limits.rate_per_second", "1")
-        .set("limits.rate_burst", "2");
+    let slow = settings().routes(VBS_ALONE).set("limits.rate_per_second", "1").set("limits.rate_burst", "2");
     let world = world(slow).await;
     let api = world.gateway.api();
     let all: Vec<_> =

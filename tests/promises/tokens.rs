@@ -1,7 +1,8 @@
 //! Callers that others vouch for: tokens of IAM, signatures of access keys; `issuers` has those of issuers.
 
 use http::Method;
-use restore_tests::signer::SignedRequest;
+pub(crate) use restore_tests::signer::{ACCESS_KEY as AK, SECRET_KEY as SK};
+use restore_tests::signer::{SignedRequest, sdk_date};
 use restore_tests::{Answer, Settings, World, ids, requests};
 use serde_json::{Value, json};
 
@@ -142,10 +143,8 @@ async fn who_makes_tokens_up_does_not_have_iam_flooded() {
     world.end().await;
 }
 
-/// An access key of a caller, and a credential of the gateway's own for the cloud.
-fn of_keys() -> Settings {
-    Settings::default().robot().routes(
-        r#"
+/// The one cloud of those who sign, which takes a credential of the gateway's own.
+pub(crate) const VBS_ALONE: &str = r#"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
@@ -153,6 +152,12 @@ endpoint = "{clouds}/vbs"
 credential = "robot"
 [[routes]]
 upstream = "vbs"
+"#;
+
+/// An access key of a caller, and a credential of the gateway's own for the cloud.
+fn of_keys() -> Settings {
+    Settings::default().robot().routes(VBS_ALONE).and(
+        r#"
 [[callers]]
 name = "sdk"
 kind = "aksk"
@@ -168,9 +173,6 @@ allow = ["restore", "read"]
     )
 }
 
-pub(crate) const AK: &str = "RGTESTACCESSKEY00009";
-pub(crate) const SK: &str = "rgTestSecretKey/000000000000000000000009";
-
 /// A request as an SDK would sign it.
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
@@ -180,13 +182,6 @@ pub(crate) struct Request<'a> {
     pub(crate) date: String,
     pub(crate) key: Option<&'a str>,
     pub(crate) sign_key: bool,
-}
-
-fn sdk_date(offset: i64) -> String {
-    let now = i64::try_from(restore_tests::issuer::now()).expect("a time") + offset;
-    let at = restore_model::Timestamp::from_micros(now * 1_000_000).to_string();
-    let seconds = at.split(['.', 'Z']).next().unwrap_or_default();
-    seconds.replace(['-', ':'], "") + "Z"
 }
 
 impl<'a> Request<'a> {
@@ -204,40 +199,20 @@ impl<'a> Request<'a> {
 
     /// Signs, and sends `body` in the place of what was signed if there is one.
     pub(crate) async fn send(&self, world: &World, body: Option<&str>) -> Answer {
-        let host = world.gateway.api().to_string();
-        let mut signed = vec![("content-type", "application/json"), ("host", host.as_str())];
-        if let (Some(key), true) = (self.key, self.sign_key) {
-            signed.push(("idempotency-key", key));
+        let api = world.gateway.api();
+        let mut signed = vec![("content-type", "application/json")];
+        signed.extend(self.key.filter(|_| self.sign_key).map(|key| ("idempotency-key", key)));
+        let (secret, method, host) = (self.secret, self.method.clone(), api.to_string());
+        let mut request =
+            SignedRequest::with_secret(secret, &self.date, method, &host, self.path, &signed, &self.body);
+        if let Some(key) = self.key {
+            request = request.with("idempotency-key", key);
         }
-        signed.push(("x-sdk-date", &self.date));
-        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
-        let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(self.body.as_bytes()));
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let names = names.join(";");
-        let canonical = format!("{}\n{}/\n\n{lines}\n{names}\n{hash}", self.method, self.path);
-        let canonical = hex(&<sha2::Sha256 as sha2::Digest>::digest(canonical.as_bytes()));
-        let text = format!("SDK-HMAC-SHA256\n{}\n{canonical}", self.date);
-        let signature = {
-            use hmac::{Hmac, KeyInit, Mac};
-            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key");
-            mac.update(text.as_bytes());
-            hex(&mac.finalize().into_bytes())
-        };
-        let authorization =
-            format!("SDK-HMAC-SHA256 Access={AK}, SignedHeaders={names}, Signature={signature}");
-        let mut headers = vec![
-            ("authorization", authorization.as_str()),
-            ("content-type", "application/json"),
-            ("x-sdk-date", self.date.as_str()),
-        ];
-        headers.extend(self.key.map(|key| ("idempotency-key", key)));
-        let body = body.unwrap_or(&self.body).to_owned();
-        world.http.send(self.method.clone(), &world.url(self.path), &headers, body).await
+        if let Some(body) = body {
+            body.clone_into(&mut request.body);
+        }
+        request.send(api).await
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

@@ -66,6 +66,20 @@ impl SignedRequest {
         signed: &[(&str, &str)],
         body: &str,
     ) -> Self {
+        Self::with_secret(SECRET_KEY, date, method, host, target, signed, body)
+    }
+
+    /// The same, with a secret key that need not be the right one.
+    #[must_use]
+    pub fn with_secret(
+        secret: &str,
+        date: &str,
+        method: Method,
+        host: &str,
+        target: &str,
+        signed: &[(&str, &str)],
+        body: &str,
+    ) -> Self {
         let mut headers = vec![("host", host), ("x-sdk-date", date)];
         headers.extend_from_slice(signed);
         headers.sort_unstable();
@@ -79,8 +93,7 @@ impl SignedRequest {
         let hash = hex(&Sha256::digest(body.as_bytes()));
         let canonical = format!("{method}\n{path}{slash}\n{query}\n{lines}\n{names}\n{hash}");
         let text = format!("SDK-HMAC-SHA256\n{date}\n{}", hex(&Sha256::digest(canonical.as_bytes())));
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(SECRET_KEY.as_bytes()).unwrap_or_else(|_| unreachable!());
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| unreachable!());
         mac.update(text.as_bytes());
         let signature = hex(&mac.finalize().into_bytes());
         let authorization =

@@ -110,7 +110,7 @@ impl Queue {
         }
     }
 
-    /// Whether a poll or a read before a send waits; polls do not count while the upstream wants quiet.
+    /// True while a poll or a read before a send waits; polls do not count while the upstream wants quiet.
     fn is_needed(&self, quiet: bool) -> bool {
         self.restores.first().is_some() || (!quiet && !self.polls.is_empty())
     }
@@ -172,9 +172,9 @@ struct Tokens {
     rate: Option<Rate>,
     /// Below zero after sends.
     left: f64,
-    /// What polls may read although nothing is left: half of the rate is theirs.
+    /// Reads that polls may make although nothing is left: half of the rate is theirs.
     polls: f64,
-    /// What restores may read before a send although nothing is left: the other half. Below zero, they owe.
+    /// Reads that restores may make before a send although nothing is left: the other half. Below zero, they owe.
     restores: f64,
     /// What would be left if there were nothing but sends and polls.
     strict: f64,
@@ -304,7 +304,7 @@ impl Budget {
             return Err(NotYet::Others);
         }
         if let Some(rate) = state.rate {
-            // What is theirs although nothing is left.
+            // The reads that are theirs although nothing is left.
             let own = match ticket.behalf {
                 Behalf::Poll => Some(state.polls.min(state.strict)),
                 Behalf::Restore(_) => Some(state.restores - rate.least),

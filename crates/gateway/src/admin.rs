@@ -55,7 +55,7 @@ pub(crate) struct Admin {
     pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) same_site: SameSite,
-    /// Whether only this machine reaches it.
+    /// True where only this machine reaches it.
     pub(crate) is_loopback: bool,
     pub(crate) callers: Callers,
     /// Settings in effect that take a protection away.
@@ -96,12 +96,12 @@ const PAGES: [&str; 15] = [
 /// Told to everybody: orchestrators ask without a credential.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// Whether a peer is this machine itself.
+/// True for a peer that is this machine itself.
 fn is_local(peer: Option<IpAddr>) -> bool {
     peer.is_some_and(|peer| peer.to_canonical().is_loopback())
 }
 
-/// Whether a page says nothing of restores and settings.
+/// True for a page that shows nothing of restores and settings.
 fn tells_little(path: &str) -> bool {
     is_open(path) || path == "/metrics"
 }
@@ -199,8 +199,8 @@ impl Admin {
         }
     }
 
-    /// Whether a request may go on where there are no callers: it comes from this machine, or the page shows nothing
-    /// of restores and settings.
+    /// True for a request that may go on where there are no callers: it comes from this machine, or its page shows
+    /// nothing of restores and settings.
     fn is_trusted(&self, request: &Request<Incoming>) -> bool {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         self.is_loopback

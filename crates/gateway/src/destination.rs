@@ -174,7 +174,7 @@ impl Destination {
         let is_path_ambiguous = rest.as_ref().is_some_and(|rest| has_escaped_slash(rest.path()));
         *request.uri_mut() = Uri::from(rest.unwrap_or_else(|| PathAndQuery::from_static("/")));
         match decided {
-            // An authority that is in doubt is none at all.
+            // A doubtful authority is dropped.
             Err(fault) => Self { fault: Some(fault), is_path_ambiguous, ..Self::default() },
             Ok(authority) => {
                 let is_elsewhere = authority.as_ref().is_some_and(|authority| place.is_not(authority));
@@ -216,7 +216,7 @@ impl Destination {
         self.is_path_ambiguous
     }
 
-    /// The headers as whoever signed the request saw them: with `Host`.
+    /// The headers as the signer of the request saw them: with `Host`.
     #[must_use]
     pub fn as_signed(&self, headers: &HeaderMap) -> HeaderMap {
         let mut headers = headers.clone();

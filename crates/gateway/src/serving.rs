@@ -136,10 +136,10 @@ impl Lasting {
                     self.metrics.requests(),
                     settings.telemetry.sample_ratio,
                     settings.telemetry.trust_parent,
+                    !callers.is_empty(),
                     self.exporting,
                     settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),
-                )
-                .with_callers(!callers.is_empty()),
+                ),
                 callers: Arc::clone(&callers),
                 used: self.used.clone(),
                 rate: rate.clone(),

@@ -133,7 +133,7 @@ impl Issuer {
         if !self.validation.algorithms.contains(&header.alg) {
             return Err(Unknown::Refused("an algorithm that is not taken"));
         }
-        // A token made for something else is none for access, as the token of a logout (RFC 8725, 3.11).
+        // A token that was made for another use, such as a logout token, gives no access (RFC 8725, 3.11).
         if !header.typ.as_deref().is_none_or(is_for_access) {
             return Err(Unknown::Refused("a token of another kind"));
         }

@@ -4,7 +4,7 @@
 //! wrong; 3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the gateway was not
 //! reached; 78 the settings have faults.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -136,7 +136,7 @@ impl SettingsFile {
         let name = self.config.display().to_string();
         let text =
             std::fs::read_to_string(&self.config).map_err(|error| format!("cannot read {name}: {error}"))?;
-        Ok(Source { mode: mode(&self.config), ..Source::new(name, text) })
+        Ok(Source { mode: settings::dangers::mode(&self.config), ..Source::new(name, text) })
     }
 
     /// What to do without them.
@@ -188,19 +188,6 @@ impl SettingsFile {
             }
         }
     }
-}
-
-/// The rights on a file, as of `chmod`.
-#[cfg(unix)]
-fn mode(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt;
-    let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    Some(meta.permissions().mode() & 0o777)
-}
-
-#[cfg(not(unix))]
-fn mode(_: &Path) -> Option<u32> {
-    None
 }
 
 /// Settings as this process would have them, and their warnings.

@@ -30,7 +30,6 @@ use crate::telemetry::metrics::Requests;
 #[derive(Clone)]
 pub(crate) struct TraceLayer(Arc<Settings>);
 
-#[derive(Clone)]
 struct Settings {
     router: Router,
     requests: Requests,
@@ -50,11 +49,11 @@ impl TraceLayer {
         requests: Requests,
         sample_ratio: f64,
         trust_parent: bool,
+        has_callers: bool,
         exporting: bool,
         access_log: Option<f64>,
     ) -> Self {
         let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
-        let has_callers = false;
         Self(Arc::new(Settings {
             router,
             requests,
@@ -64,12 +63,6 @@ impl TraceLayer {
             exporting,
             log_below,
         }))
-    }
-
-    /// The same, for a listener with callers or without.
-    pub(crate) fn with_callers(self, has_callers: bool) -> Self {
-        let settings = Arc::unwrap_or_clone(self.0);
-        Self(Arc::new(Settings { has_callers, ..settings }))
     }
 
     /// The part that follows once it is known who asks.
@@ -116,16 +109,15 @@ where
         let door = found.at_door().map(|at| Arc::clone(&at.door));
         let method = method(request.method());
 
-        let parent = settings.parent(request.headers());
-        // Whose parent it is, is not known yet.
+        // On a listener with callers nobody knows yet whose parent it is.
+        let parent = parent(request.headers());
         let (parent, deferred) = if settings.has_callers { (None, parent) } else { (parent, None) };
+        let (mut context, has_parent) = settings.context(parent);
         let adopted = Arc::new(OnceLock::new());
         if let Some(parent) = deferred {
+            context.sampled = false;
             request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
         }
-        let is_deferred = request.extensions().get::<Deferred>().is_some();
-        let (mut context, has_parent) = settings.context(parent);
-        context.sampled &= !is_deferred;
         let span =
             context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
@@ -196,16 +188,15 @@ impl Settings {
         (TraceContext { span_id, sampled, ..parent }, true)
     }
 
-    /// The trace that a request says it belongs to.
-    #[expect(clippy::unused_self, reason = "one place reads the headers")]
-    fn parent(&self, headers: &HeaderMap) -> Option<TraceContext> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")))
-    }
-
     fn samples(&self, trace_id: u128) -> bool {
         is_below(trace_id, self.sample_below)
     }
+}
+
+/// The trace that a request says it belongs to.
+fn parent(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")))
 }
 
 /// A parent that waits until it is known who asks.

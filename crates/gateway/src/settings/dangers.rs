@@ -5,7 +5,6 @@
 //!
 //! [`Settings::to_json`]: super::Settings::to_json
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use restore_ledger::LedgerUrl;
@@ -13,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::faults::Code;
-use super::rules::{is_remote_cleartext, knows_callers, rows};
+use super::rules::{is_remote_cleartext, knows_callers, remote_listeners, rows};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +79,7 @@ pub(crate) fn of(tree: &Value) -> Vec<Danger> {
     found
 }
 
-/// Keys that name files on which trust rests, by table: whoever writes them decides whom the gateway believes.
+/// Keys that name files on which trust rests, by table: such a file decides whom the gateway believes.
 const FILES: [(&str, &[&str]); 5] = [
     ("tls", &["certificate", "client_ca", "client_crl"]),
     ("callers", &["jwks_file", "ca_file"]),
@@ -131,34 +130,31 @@ fn exposed(key: String, file: &str, mode: u32, what: &str) -> Danger {
 }
 
 /// The mode of a file that has rights beyond these; `None` where it has not, or is not there.
-#[cfg(unix)]
 fn wider_than(path: &Path, most: u32) -> Option<u32> {
+    mode(path).filter(|mode| mode & !most != 0)
+}
+
+/// The rights on a file, as `chmod` writes them; `None` where there is no file.
+#[cfg(unix)]
+pub(crate) fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & !most != 0).then_some(mode)
+    let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(meta.permissions().mode() & 0o777)
 }
 
 #[cfg(not(unix))]
-fn wider_than(_: &Path, _: u32) -> Option<u32> {
+pub(crate) fn mode(_: &Path) -> Option<u32> {
     None
 }
 
 /// Listeners that let in everybody who reaches them, from other machines.
 fn remote(tree: &Value, found: &mut Vec<Danger>) {
-    let listen = &tree["listen"];
-    if listen["dangerous_allow_remote"] != true {
+    if tree["listen"]["dangerous_allow_remote"] != true {
         return;
     }
-    let doors = rows(tree, "doors").iter().map(|door| ("api", "doors.listen", &door["listen"]));
-    let own = [("api", "listen.api", &listen["api"]), ("admin", "listen.admin", &listen["admin"])];
-    let open: Vec<&str> = own
-        .into_iter()
-        .chain(doors)
-        .filter(|(listener, _, written)| {
-            let address = written.as_str().and_then(|text| text.parse::<SocketAddr>().ok());
-            address.is_some_and(|address| !address.ip().is_loopback()) && !knows_callers(tree, listener)
-        })
-        .map(|(_, key, _)| key)
+    let open: Vec<String> = remote_listeners(tree)
+        .filter(|listener| !knows_callers(tree, listener.kind))
+        .map(|listener| listener.path)
         .collect();
     if !open.is_empty() {
         found.push(Danger::new(

@@ -13,7 +13,7 @@ use super::faults::Code;
 use super::nearest::nearest;
 use super::report::Report;
 
-pub(super) use callers::knows_callers;
+pub(super) use callers::{knows_callers, remote_listeners};
 
 mod callers;
 mod credentials;

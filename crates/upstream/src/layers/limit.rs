@@ -1,7 +1,7 @@
 //! Concurrency limit: so many calls to one upstream at once. More wait for a place, and those that
 //! wait too long are refused: nothing of them was sent. Without it a stalled upstream would pile
-//! up work in memory until there is none left. A call that has its place is refused all the same if the
-//! breaker opened while it waited.
+//! up work in memory until there is none left. A call that has found its place is still
+//! refused if the breaker opened while the call waited.
 //!
 //! Nobody takes all places: questions have a quarter of them, restores that are being sent five
 //! eighths, polls what both leave at least, and any that is free. Within each, one caller has half,

@@ -110,24 +110,33 @@ pub(in crate::settings) fn knows_callers(tree: &Value, listener: &str) -> bool {
     rows(tree, "callers").iter().any(on)
 }
 
+/// A listener that other machines can reach.
+pub(in crate::settings) struct RemoteListener {
+    /// The word that `[[callers]]` have for it.
+    pub(in crate::settings) kind: &'static str,
+    /// Its key.
+    pub(in crate::settings) path: String,
+    address: SocketAddr,
+}
+
+/// All of them. A compatibility endpoint asks for the same callers as the API.
+pub(in crate::settings) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
+    let doors = rows(tree, "doors").iter().enumerate();
+    let doors = doors.map(|(index, door)| ("api", format!("doors[{index}].listen"), &door["listen"]));
+    let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &tree["listen"][key]));
+    own.into_iter().chain(doors).filter_map(|(kind, path, written)| {
+        let address: SocketAddr = written.as_str()?.parse().ok()?;
+        (!address.ip().is_loopback()).then_some(RemoteListener { kind, path, address })
+    })
+}
+
 fn listeners(tree: &Value, report: &mut Report<'_>) {
-    let listen = &tree["listen"];
-    let allowed = listen["dangerous_allow_remote"].as_bool();
+    let allowed = tree["listen"]["dangerous_allow_remote"].as_bool();
     let held = rows(tree, "upstreams")
         .iter()
         .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
-    // What stands before a native door is asked for as at the API.
-    let doors = rows(tree, "doors").iter().enumerate();
-    let doors = doors.map(|(index, door)| ("api", format!("doors[{index}].listen"), &door["listen"]));
-    let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &listen[key]));
-    for (key, path, written) in own.into_iter().chain(doors) {
-        let Some(address) = written.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
-            continue;
-        };
+    for RemoteListener { kind: key, path, address } in remote_listeners(tree) {
         let known = knows_callers(tree, key);
-        if address.ip().is_loopback() {
-            continue;
-        }
         if !known && allowed == Some(false) {
             report.error(
                 &path,
