@@ -85,7 +85,7 @@ const FILES: [(&str, &[&str]); 5] = [
     ("callers", &["jwks_file", "ca_file"]),
     ("credentials", &["ca_file"]),
     ("upstreams", &["ca_file", "client_certificate"]),
-    ("ids", &["file"]),
+    ("ids", &["map_file"]),
 ];
 
 /// Files that other users of the machine can write, and a ledger that they can read. One that is not there yet is passed

@@ -142,6 +142,11 @@ fn s59_a_file_that_everybody_can_write_is_a_warning() {
     set_mode(std::path::Path::new(&keys), 0o666);
     let found = faults(&format!("{LEAST}{caller}"), &[]).join("\n");
     assert!(found.contains("file-exposed callers[0].jwks_file"), "{found}");
+    let pairs = folder.path().join("pairs.csv");
+    std::fs::write(&pairs, "from,from_id,to,to_id\n").unwrap();
+    set_mode(&pairs, 0o666);
+    let found = faults(&format!("[ids]\nmap_file = {pairs:?}\n{LEAST}"), &[]).join("\n");
+    assert!(found.contains("file-exposed ids.map_file"), "{found}");
     // The settings themselves.
     for (mode, warns) in [(0o644, false), (0o666, true)] {
         let source = Source { mode: Some(mode), ..Source::new("gateway.toml", LEAST) };
