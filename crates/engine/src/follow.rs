@@ -70,9 +70,7 @@ impl Engine {
             known.access = access;
             known.accesses = known.accesses.wrapping_add(1);
         }
-        if known.known_since.is_none_or(|(step, _)| step != entry.state.step) {
-            known.known_since = Some((entry.state.step, Instant::now()));
-        }
+        known.known_since(entry.state.step);
         let upstream = entry.state.route(&entry.intent).upstream.clone();
         known.lane = Some((upstream, entry.intent.request.project_id.clone()));
         let at = Instant::now() + first;
@@ -456,15 +454,14 @@ impl Engine {
     }
 
     /// Since the send.
-    fn age(&self, entry: &Entry) -> Duration {
+    pub(crate) fn age(&self, entry: &Entry) -> Duration {
         let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
         let now = self.monotonic_now(entry.intent.id, sent_at);
         let by_wall = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
         // A wall clock that was set back makes nothing younger than this process has known it for.
-        let live = self.live();
-        let known = live.get(&entry.intent.id).and_then(|live| live.known_since);
-        let seen = known.filter(|(step, _)| *step == entry.state.step).map(|(_, since)| since.elapsed());
-        seen.map_or(by_wall, |seen| by_wall.max(seen))
+        let mut live = self.live();
+        let known = live.get_mut(&entry.intent.id);
+        known.map_or(by_wall, |known| by_wall.max(known.known_since(entry.state.step).elapsed()))
     }
 
     fn terms(&self, entry: &Entry) -> Terms {

@@ -134,6 +134,17 @@ struct Live {
     unknown_since: Option<Instant>,
 }
 
+impl Live {
+    /// Since when this process has followed a step of the restore. Asked at every look, so that a step which another
+    /// process or a read has ended meanwhile is noticed.
+    fn known_since(&mut self, step: u16) -> Instant {
+        match self.known_since {
+            Some((known, since)) if known == step => since,
+            _ => self.known_since.insert((step, Instant::now())).1,
+        }
+    }
+}
+
 /// The engine. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);

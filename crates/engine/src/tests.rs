@@ -110,6 +110,25 @@ async fn what_another_replica_has_ended_leaves_nothing() {
     assert!(engine.live().is_empty());
 }
 
+/// F47: a restore becomes overdue by the time that passes, whatever the wall clock says, at each of its steps.
+#[tokio::test(start_paused = true)]
+async fn f47_a_wall_clock_that_was_set_back_keeps_no_step_young() {
+    let engine = engine();
+    let mut entry = taken_in(&engine).await;
+    entry.state.status = Status::Running;
+    entry.state.submitted_at = Some(engine.now().plus_seconds(7_200));
+    engine.follow(&entry, None);
+    tokio::time::advance(Duration::from_secs(90)).await;
+    assert!(engine.age(&entry) >= Duration::from_secs(90));
+
+    // Its first disk has ended, and nobody sends the next one.
+    entry.state.step = 1;
+    engine.now_stands(&entry);
+    assert_eq!(engine.age(&entry), Duration::ZERO);
+    tokio::time::advance(Duration::from_secs(90)).await;
+    assert!(engine.age(&entry) >= Duration::from_secs(90), "it is overdue");
+}
+
 /// A restore of a disk of its own that began so many seconds ago, and was refused as many seconds ago where it has ended.
 async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> RestoreId {
     let mut intent = server();
