@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use restore_generations::{Expressible, Known, Prepare, Step};
-use restore_ledger::{Accept, Entry, LedgerError, NewEntry};
+use restore_ledger::{Accept, AcceptClock, Entry, LedgerError, NewEntry};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Origin, Problem, RestoreId, RestoreRequest, Status,
     Strength,
@@ -291,7 +291,7 @@ impl Engine {
         let asked = Evidence::new("request", Strength::Strong, now);
         let kinds =
             vec![(EventKind::Accepted, asked), (next, Evidence::new("gateway", Strength::Strong, now))];
-        let events = number(0, now, Cause::Caller, &trace_id, kinds);
+        let mut events = number(0, now, Cause::Caller, &trace_id, kinds);
         let mut intent = Intent {
             id: RestoreId::at(now),
             caller: submission.caller.account(request),
@@ -315,11 +315,13 @@ impl Engine {
                 plan.duplicate_window.max(submission.caller.repeatable()),
             ),
             may_keep_key: self.may_keep_key(submission).await?,
+            clock: Some(AcceptClock(Arc::clone(&self.0.clock))),
         };
         crash::point("before_accept");
         let accepted = self.enter(new).await.map_err(unavailable)?;
         if let Accept::New(entry) = &accepted {
             crash::point("accepted");
+            events.iter_mut().for_each(|event| event.at = entry.intent.created_at);
             self.told(entry, &events);
             if submission.key.is_some()
                 && let Some(count) = self.0.keys.get(&entry.intent.caller).await

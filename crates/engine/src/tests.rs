@@ -79,6 +79,7 @@ async fn taken_in(engine: &Engine) -> Entry {
         key_window_seconds: 1,
         duplicate_window_seconds: 1,
         may_keep_key: true,
+        clock: None,
     };
     match engine.enter(new).await {
         Ok(Accept::New(entry)) => entry,
@@ -142,8 +143,14 @@ async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> R
     let evidence = |seconds| Evidence::new("test", Strength::Strong, ago(seconds));
     let accepted = vec![(EventKind::Accepted, evidence(began))];
     let events = number(0, ago(began), Cause::Caller, &"0".repeat(32), accepted);
-    let new =
-        NewEntry { intent, events, key_window_seconds: 1, duplicate_window_seconds: 1, may_keep_key: true };
+    let new = NewEntry {
+        intent,
+        events,
+        key_window_seconds: 1,
+        duplicate_window_seconds: 1,
+        may_keep_key: true,
+        clock: None,
+    };
     let Ok(Accept::New(entry)) = engine.enter(new).await else { panic!("it is taken in") };
     if let Some(ended) = ended {
         let problem = Box::new(Problem::new(Code::BadRequest, "no"));

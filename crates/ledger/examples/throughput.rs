@@ -132,6 +132,7 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
         key_window_seconds: 86_400,
         duplicate_window_seconds: 900,
         may_keep_key: true,
+        clock: None,
     })
 }
 

@@ -7,31 +7,41 @@ use std::sync::Arc;
 
 use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Status, Timestamp};
 
-use crate::{Accept, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
+use crate::{Accept, AcceptClock, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
 /// A [`NewEntry`], with all that can be worked out before the book is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Coming {
     pub(crate) intent: Arc<Intent>,
-    pub(crate) state: State,
     pub(crate) events: Vec<Event>,
     pub(crate) locks: Box<[Arc<str>]>,
     pub(crate) key_window_seconds: u64,
     pub(crate) duplicate_window_seconds: u64,
     pub(crate) may_keep_key: bool,
+    clock: Option<AcceptClock>,
 }
 
 impl Coming {
-    pub(crate) fn of(new: NewEntry) -> Result<Self, LedgerError> {
-        Ok(Self {
-            state: State::fold(&new.intent.route.steps, &new.events)?,
+    pub(crate) fn of(new: NewEntry) -> Self {
+        Self {
             locks: locks(&new.intent),
             intent: Arc::new(new.intent),
             events: new.events,
             key_window_seconds: new.key_window_seconds,
             duplicate_window_seconds: new.duplicate_window_seconds,
             may_keep_key: new.may_keep_key,
-        })
+            clock: new.clock,
+        }
+    }
+
+    /// Dates the acceptance, as [`AcceptClock`] says.
+    fn dated(mut self) -> Self {
+        if let Some(AcceptClock(clock)) = &self.clock {
+            let now = clock.now();
+            Arc::make_mut(&mut self.intent).created_at = now;
+            self.events.iter_mut().for_each(|event| event.at = now);
+        }
+        self
     }
 }
 
@@ -102,6 +112,7 @@ impl Row {
 
 impl Book {
     pub(crate) fn accept(&mut self, new: Coming) -> Result<Accept, LedgerError> {
+        let new = new.dated();
         if let Some(known) = self.known(&new) {
             return Ok(known);
         }
@@ -112,7 +123,8 @@ impl Book {
         if self.rows.contains_key(&id) {
             return Err(LedgerError::Stale(id));
         }
-        let Coming { intent, state, events, locks, .. } = new;
+        let Coming { intent, events, locks, .. } = new;
+        let state = State::fold(&intent.route.steps, &events)?;
         let row = Row { intent, state, events, locks };
         let entry = row.entry();
         self.take_in(id, row);

@@ -24,11 +24,12 @@
 //! | `upgrade` | rows of earlier versions as this one writes them |
 //! | [`memory`], [`sqlite`], [`postgres`] | the stores |
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use restore_model::{Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status, Timestamp};
+use restore_model::{Clock, Event, IllegalMove, Intent, ProjectId, RestoreId, State, Status, Timestamp};
 
 mod book;
 mod change;
@@ -77,6 +78,20 @@ pub struct NewEntry {
     pub duplicate_window_seconds: u64,
     /// Whether the caller may have one more idempotency key. One that is known answers either way.
     pub may_keep_key: bool,
+    /// The clock that dates the acceptance, `None` where the times stand as they are given.
+    pub clock: Option<AcceptClock>,
+}
+
+/// The clock by which a restore is accepted. The ledger reads it as it decides, when it has seen which restores are
+/// open: a process may be stopped between the arrival of a request and that, and a restore must not seem to have been
+/// open while another one held its target. `created_at` of the intent and the times of its first events become that time.
+#[derive(Clone)]
+pub struct AcceptClock(pub Arc<dyn Clock>);
+
+impl fmt::Debug for AcceptClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcceptClock")
+    }
 }
 
 /// What became of an [`Ledger::accept`].

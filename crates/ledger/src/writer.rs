@@ -70,7 +70,7 @@ impl Queue {
     }
 
     pub(crate) async fn accept(&self, new: NewEntry) -> Result<Accept, LedgerError> {
-        match self.write(Write::Accept(Box::new(Coming::of(new)?))).await? {
+        match self.write(Write::Accept(Box::new(Coming::of(new)))).await? {
             Written::Accept(accept) => Ok(accept),
             other => Err(mismatch(&other)),
         }

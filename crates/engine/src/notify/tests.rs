@@ -169,6 +169,7 @@ impl World {
             key_window_seconds: 60,
             duplicate_window_seconds: 60,
             may_keep_key: true,
+            clock: None,
         };
         assert!(matches!(self.ledger.accept(new).await.unwrap(), Accept::New(_)));
         self.told();

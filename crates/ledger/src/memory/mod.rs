@@ -67,7 +67,7 @@ impl MemoryLedger {
 
     fn accept_now(&self, new: NewEntry) -> Result<Accept, LedgerError> {
         // What needs no lock comes first.
-        let new = Coming::of(new)?;
+        let new = Coming::of(new);
         let kept = &mut *self.kept();
         let (keys, equals) = kept.windows;
         kept.windows = (keys.max(new.key_window_seconds), equals.max(new.duplicate_window_seconds));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use restore_ledger::{Accept, Ledger, LedgerError, NewEntry};
-use restore_model::{EventKind, Origin, RestoreRequest, Source, Status};
+use restore_ledger::{Accept, AcceptClock, Ledger, LedgerError, NewEntry};
+use restore_model::{Clock, EventKind, Origin, RestoreRequest, Source, Status, Timestamp};
 
 use crate::support::{
     DUPLICATE_WINDOW, KEY_WINDOW, ask, at, event, problem, push, server, started, succeed, take, unfinished,
@@ -35,6 +35,7 @@ crate::on_every_store!(
     an_illegal_beginning_writes_nothing,
     an_id_is_used_once,
     who_may_keep_no_more_keys_is_told_so,
+    an_acceptance_is_dated_when_the_ledger_decides,
 );
 
 async fn a_new_restore_is_there_at_once(ledger: Arc<dyn Ledger>) {
@@ -326,4 +327,37 @@ async fn who_may_keep_no_more_keys_is_told_so(ledger: Arc<dyn Ledger>) {
     let known = no_more(ask("ann", Some("k"), volume("v1"), 1));
     assert_eq!(ledger.accept(known).await.unwrap(), Accept::Replayed(kept));
     take(&*ledger, no_more(ask("ann", None, volume("v2"), 1))).await;
+}
+
+/// The clock of a process that asked at one time and is heard at a later one.
+struct Later(Timestamp);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// A process may be stopped between the arrival of a request and the decision. What it then brings in must not seem to
+/// have been open while another restore held the target.
+async fn an_acceptance_is_dated_when_the_ledger_decides(ledger: Arc<dyn Ledger>) {
+    let heard =
+        |new: NewEntry, seconds| NewEntry { clock: Some(AcceptClock(Arc::new(Later(at(seconds))))), ..new };
+    let first = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
+    let first = succeed(&*ledger, &first, 20).await;
+    let ended = first.state.finished_at.unwrap();
+
+    let second = take(&*ledger, heard(ask("bob", None, volume("v1"), 10), 30)).await;
+    assert_eq!(second.intent.created_at, at(30));
+    assert!(second.intent.created_at > ended);
+    assert_eq!(ledger.get(second.intent.id).await.unwrap(), Some(second.clone()));
+    let events = ledger.events(second.intent.id).await.unwrap();
+    assert!(events.iter().all(|event| event.at == at(30)), "{events:?}");
+
+    // The window of a key is judged by the same time.
+    let within = heard(ask("ann", Some("k"), volume("v1"), 0), 20 + KEY_WINDOW - 1);
+    assert_eq!(ledger.accept(within).await.unwrap(), Accept::Replayed(first));
+    succeed(&*ledger, &second, 40).await;
+    let past = take(&*ledger, heard(ask("ann", Some("k"), volume("v1"), 0), 20 + KEY_WINDOW + 1)).await;
+    assert_eq!(past.intent.created_at, at(20 + KEY_WINDOW + 1));
 }

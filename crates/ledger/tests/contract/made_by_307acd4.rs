@@ -212,6 +212,7 @@ fn again(entry: &Entry, key: Option<&str>, now: Timestamp) -> NewEntry {
         key_window_seconds: KEY_WINDOW.unsigned_abs(),
         duplicate_window_seconds: KEY_WINDOW.unsigned_abs(),
         may_keep_key: true,
+        clock: None,
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
         key_window_seconds: KEY_WINDOW.unsigned_abs(),
         duplicate_window_seconds: DUPLICATE_WINDOW.unsigned_abs(),
         may_keep_key: true,
+        clock: None,
     }
 }
 

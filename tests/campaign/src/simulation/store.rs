@@ -12,10 +12,10 @@ use restore_ledger::lease::Term;
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
 use restore_ledger::{
-    Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
-    Query, Record, Recovery, Told, Unfinished, Waiting,
+    Accept, AcceptClock, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox,
+    Position, Pruned, Query, Record, Recovery, Told, Unfinished, Waiting,
 };
-use restore_model::{Event, EventKind, Intent, ProjectId, RestoreId, Status, Timestamp};
+use restore_model::{Clock, Event, EventKind, Intent, ProjectId, RestoreId, Status, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -239,6 +239,7 @@ impl Store {
                 key_window_seconds: 0,
                 duplicate_window_seconds: 0,
                 may_keep_key: true,
+                clock: None,
             };
             fresh.accept(new).await?;
         }
@@ -564,6 +565,15 @@ macro_rules! as_kept {
     };
 }
 
+/// A clock that stands still.
+struct Moment(Timestamp);
+
+impl Clock for Moment {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
 impl Ledger for Handed {
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
         Box::pin(async move {
@@ -571,9 +581,12 @@ impl Ledger for Handed {
             self.begin();
             let mut new = new;
             new.intent.id = self.store.named(new.intent.id);
-            let events = new.events.clone();
+            // A file is written by a thread where the clock of the simulation cannot be read.
+            new.clock = new.clock.map(|AcceptClock(clock)| AcceptClock(Arc::new(Moment(clock.now()))));
+            let mut events = new.events.clone();
             let accepted = self.ask(self.ledger.accept(new)).await?;
             if let Accept::New(entry) = &accepted {
+                events.iter_mut().for_each(|event| event.at = entry.intent.created_at);
                 self.store.note(&self.process, entry, &events, true);
                 // Whoever was not heard of works on nothing: it is anybody's to claim.
                 if !unheard {
