@@ -76,6 +76,19 @@ async fn the_chart_is_sound_and_the_plain_manifests_are_what_it_renders() {
     }
 }
 
+/// A key as `openssl rand -hex 24` makes one.
+const API_KEY: &str = "000000000000000000000000000000000000000000000000";
+
+/// S53: settings that are shipped are safe as they are. Whoever other machines let in is asked who it is, and no switch
+/// takes that away.
+fn asks_who_calls(settings: &toml::Table) {
+    let listen = settings.get("listen").and_then(toml::Value::as_table);
+    let api = listen.and_then(|listen| listen.get("api")).and_then(toml::Value::as_str);
+    let remote = api.is_some_and(|address| !address.starts_with("127."));
+    let switched = listen.is_some_and(|listen| listen.contains_key("dangerous_allow_remote"));
+    assert!(!switched && (!remote || settings.contains_key("callers")), "{settings}");
+}
+
 /// Whoever wants the manifests written anew says so to the test command.
 fn updates() -> bool {
     std::env::var_os("UPDATE_MANIFESTS").is_some()
@@ -113,14 +126,18 @@ async fn s41_what_is_rendered_has_no_rights_and_lets_a_gateway_live_and_go() {
         // A secret stands where the Secret is mounted.
         let here = folder.path().display().to_string();
         std::fs::write(&file, toml.replace("/run/secrets/restore-gateway", &here)).expect("settings");
-        let secret = folder.path().join("ledger-password");
-        std::fs::write(&secret, "example-only").expect("a secret");
-        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o440)).expect("as it is mounted");
+        for (name, text) in [("ledger-password", "example-only"), ("api-key", API_KEY)] {
+            let secret = folder.path().join(name);
+            std::fs::write(&secret, text).expect("a secret");
+            std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o440))
+                .expect("as it is mounted");
+        }
         content(
             Command::new(binary()).args(["check-config", "--offline", "--elsewhere", "--config"]).arg(&file),
         )
         .await;
         let settings: toml::Table = toml.parse().expect("TOML");
+        asks_who_calls(&settings);
 
         // It is given the time that it asks for, and the balancer notices before the listeners close.
         let grace = pod["terminationGracePeriodSeconds"].as_f64().expect("seconds");
@@ -310,7 +327,8 @@ async fn the_compose_file_and_what_it_mounts_are_sound() {
     let mut check = Command::new(binary());
     check
         .args(["check-config", "--offline", "--elsewhere", "--config"])
-        .env("LEDGER_PASSWORD", "example-only");
+        .env("LEDGER_PASSWORD", "example-only")
+        .env("API_KEY", API_KEY);
     content(check.arg(root().join("deploy/compose/gateway/restore-gateway.toml"))).await;
 
     let compose = &yaml(&["deploy/compose/compose.yaml"]).await[0];
@@ -348,6 +366,7 @@ async fn the_compose_file_and_what_it_mounts_are_sound() {
         panic!()
     };
     let settings: toml::Table = read("deploy/compose/gateway/restore-gateway.toml").parse().expect("TOML");
+    asks_who_calls(&settings);
     let port =
         |address: &str| address.rsplit(':').next().unwrap_or_default().trim_end_matches('/').to_owned();
     let taken =

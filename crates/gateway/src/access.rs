@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use restore_engine::{Action, Grant};
 use restore_model::{Clock, ProjectId};
-use restore_upstream::{KeySource, TokenJudge};
+use restore_upstream::{KeySource, SecretCell, TokenJudge};
+use secrecy::ExposeSecret;
 
-use crate::callers::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOptions, Row, Source};
+use crate::callers::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOptions, Row, Source, api_key};
 use crate::credentials;
 use crate::layers::rate::{Rate, RateLayer};
 use crate::rotation::Rotation;
-use crate::settings::{self, CallerKind, ClientAuth, Listener, Settings};
+use crate::settings::{self, CallerKind, ClientAuth, Listener, Secret, Settings};
 use crate::telemetry::metrics::Refusals;
 use crate::tls::{self, Tls};
 use crate::unfit::{Unfit, Unfits};
@@ -68,10 +69,14 @@ fn add(
     let needed = |name: &str| format!("{name} is missing");
     match written.kind {
         CallerKind::ApiKey => {
-            let hash = written.hash.as_ref().ok_or_else(|| needed("hash"))?;
-            callers.keys.add(hash, row.clone())?;
+            let cell = match (&written.hash, &written.key) {
+                (Some(hash), _) => SecretCell::new(api_key::read_hash(hash)?),
+                (None, Some(key)) => key_cell(&written.name, key, rotation),
+                (None, None) => return Err(needed("hash")),
+            };
+            callers.keys.add(cell, row.clone());
             if let Some(previous) = &written.previous_hash {
-                callers.keys.add(previous, row)?;
+                callers.keys.add(SecretCell::new(api_key::read_hash(previous)?), row);
             }
         }
         CallerKind::Jwt => {
@@ -111,6 +116,18 @@ fn add(
         }
     }
     Ok(())
+}
+
+/// The hash of an API key that is read again when its file changes.
+fn key_cell(caller: &str, key: &Secret, rotation: &mut Rotation) -> SecretCell<[u8; 32]> {
+    let cell = SecretCell::new(api_key::hash_of(key.expose()));
+    let from = key.clone();
+    let file = key.file().map(Path::to_owned);
+    rotation.watch(format!("callers.{caller}.key"), file, cell.clone(), move |into| {
+        into.replace_if(api_key::hash_of(from.reread()?.expose_secret()), |old, new| old != new);
+        Ok(())
+    });
+    cell
 }
 
 fn projects(written: &settings::Caller) -> Result<Vec<ProjectId>, String> {

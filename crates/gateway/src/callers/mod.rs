@@ -9,7 +9,7 @@
 //! IAM in `X-Auth-Token`. A credential that is refused is never passed over for a lesser one, and
 //! all refusals look the same to the caller: the reason is for the log.
 
-mod api_key;
+pub(crate) mod api_key;
 mod certificate;
 mod iam_token;
 mod jwt;

@@ -153,7 +153,7 @@ fn remote(tree: &Value, found: &mut Vec<Danger>) {
         return;
     }
     let open: Vec<String> = remote_listeners(tree)
-        .filter(|listener| !knows_callers(tree, listener.kind))
+        .filter(|listener| listener.kind == "api" && !knows_callers(tree, listener.kind))
         .map(|listener| listener.path)
         .collect();
     if !open.is_empty() {

@@ -78,8 +78,9 @@ tables! {
         /// of this machine count always, and any IP address where other machines can reach the listener. Where there are
         /// names, a signed request must be for one of them, or for the listener's address. Absent = none.
         names: Option<Vec<String>> = Texts => absent;
-        /// Permits addresses that other machines can reach on a listener without `callers`. On the API everybody can then
-        /// restore with the token they bring; the admin listener shows them `/livez`, `/readyz` and `/metrics` alone.
+        /// Permits an address that other machines can reach for the API, or for a door, without `callers`: everybody can
+        /// then restore with the token they bring. The admin listener needs no permission: without callers it shows other
+        /// machines `/livez`, `/readyz` and `/metrics` alone.
         dangerous_allow_remote: bool = Flag => "false";
     }
 
@@ -310,6 +311,8 @@ tables! {
         listener: Vec<Listener> = Words(LISTENERS) => "api";
         /// api-key: `sha256:` and the hexadecimal hash of the key; `restore-gateway api-key` makes both.
         hash: Option<String> = KeyHash => absent;
+        /// api-key: the key itself, instead of its hash: where it is. At least 32 characters. Read again when it changes.
+        key: Option<values::Secret> = Secret => absent;
         /// api-key: the hash of the key before, while it is still good.
         previous_hash: Option<String> = KeyHash => absent;
         /// jwt: the `iss` that its tokens have.

@@ -9,9 +9,13 @@ use super::shape::{self, Shape};
 use super::{instead, is_remote_cleartext, rows};
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
+use crate::settings::values::Secret;
+
+/// The fewest characters of an API key: so many hexadecimal digits are 128 bits.
+const LEAST_KEY: usize = 32;
 
 const SHAPES: [Shape; 5] = [
-    Shape { kind: "api-key", needed: &[&["hash"]], optional: &["previous_hash"] },
+    Shape { kind: "api-key", needed: &[&["hash", "key"]], optional: &["previous_hash"] },
     Shape {
         kind: "jwt",
         needed: &[&["issuer"], &["audience"], &["jwks", "jwks_file"]],
@@ -32,10 +36,17 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "policies tell callers apart by name: give each its own".to_owned();
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
-        for key in ["hash", "previous_hash", "access_key"] {
+        if Secret::text_of(&caller["key"]).is_some_and(|key| key.chars().count() < LEAST_KEY) {
+            let message = format!("the key has fewer than {LEAST_KEY} characters");
+            let help = "`restore-gateway api-key` makes one".to_owned();
+            report.error(&path("key"), Code::BadValue, message, Some(help));
+        }
+        for key in ["hash", "previous_hash", "access_key", "key"] {
+            // A secret is the same whatever file it is in.
+            let own = written(caller, key);
             let shared = |other: &Value| {
-                let same = |theirs: &str| !other[theirs].is_null() && other[theirs] == caller[key];
-                same(key) || (key != "access_key" && (same("hash") || same("previous_hash")))
+                let same = |theirs: &str| own.is_some() && written(other, theirs) == own;
+                same(key) || (key.ends_with("hash") && (same("hash") || same("previous_hash")))
             };
             if rows(tree, "callers")[..index].iter().any(shared) {
                 let help = "whoever holds it would be either: give each caller its own".to_owned();
@@ -68,6 +79,11 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         }
     }
     policies(tree, &names, report);
+}
+
+/// The text of a key, or of the secret it refers to.
+fn written<'t>(row: &'t Value, key: &str) -> Option<&'t str> {
+    Secret::text_of(&row[key]).or_else(|| row[key].as_str())
 }
 
 fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
@@ -137,6 +153,10 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
         .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
     for RemoteListener { kind: key, path, address } in remote_listeners(tree) {
         let known = knows_callers(tree, key);
+        // Without callers, its pages for operators are for its own machine alone.
+        if !known && key == "admin" {
+            continue;
+        }
         if !known && allowed == Some(false) {
             report.error(
                 &path,
@@ -146,7 +166,7 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
                     "listen on 127.0.0.1, or say with `[[callers]]` and `listener = [\"{key}\"]` who may talk to it"
                 )),
             );
-        } else if !known && key == "api" && held {
+        } else if !known && held {
             report.error(
                 "listen.dangerous_allow_remote",
                 Code::RemoteListen,

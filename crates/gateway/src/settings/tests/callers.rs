@@ -55,6 +55,21 @@ fn one_key_is_one_callers() {
 }
 
 #[test]
+fn a_key_may_stand_in_a_file_and_is_long_enough() {
+    let key = "key = { env = \"HOOK_SECRET\" }";
+    let hash = caller("api-key").lines().find(|line| line.starts_with("hash")).unwrap().to_owned();
+    let text = format!("{LEAST}{}", caller("api-key"));
+    clean(&text.replace(&hash, key), &[]);
+    let found = shown(&text.replace(&hash, "key = \"hunter2\""));
+    assert!(found.contains("secret-inline callers[0].key") && !found.contains("hunter2"), "{found}");
+    let found = shown(&text.replace(&hash, "key = { env = \"IAM_PASSWORD\" }"));
+    assert!(found.contains("bad-value callers[0].key: the key has fewer than 32 characters"), "{found}");
+    let other = caller("api-key").replace("\"job\"", "\"other\"").replace(&hash, key);
+    let found = shown(&format!("{}{other}", text.replace(&hash, key)));
+    assert!(found.contains("callers[1].key: another caller has the same key"), "{found}");
+}
+
+#[test]
 fn what_is_no_hash_may_be_the_key_and_is_not_shown() {
     let text = caller("api-key").replace("sha256:", "rgk_hunter2");
     let source = Source::new("gateway.toml", format!("{LEAST}{text}"));
@@ -76,10 +91,10 @@ fn a_listener_that_others_can_reach_knows_its_callers() {
 
 #[test]
 fn s53_s60_a_protection_that_is_taken_away_is_a_warning() {
-    let remote = "[listen]\nadmin = \"0.0.0.0:8081\"\ndangerous_allow_remote = true\n";
+    let remote = "[listen]\napi = \"0.0.0.0:8081\"\ndangerous_allow_remote = true\n";
     let found = shown(&format!("{remote}{LEAST}"));
     assert!(
-        found.contains("remote-listen listen.dangerous_allow_remote: other machines can reach listen.admin"),
+        found.contains("remote-listen listen.dangerous_allow_remote: other machines can reach listen.api"),
         "{found}"
     );
     // The switch alone opens nothing.

@@ -118,6 +118,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "issuer" | "audience" | "jwks" | "jwks_file" | "algorithms" | "subject" | "ca_file" => "jwt",
             "iam" | "domain" | "project_id" => "iam-token",
             "access_key" | "secret_key" => "aksk",
+            "key" if path == "callers[0].key" => "api-key",
             "san" | "certificate" | "key" | "client_ca" | "client_crl" | "client_auth" => "mtls",
             _ => "api-key",
         };
