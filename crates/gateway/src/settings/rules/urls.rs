@@ -117,12 +117,16 @@ fn is_of_an_api(segment: &str) -> bool {
             "auth"
                 | "backups"
                 | "checkpoint_items"
+                | "checkpoints"
                 | "cloudbackups"
+                | "domains"
                 | "jobs"
                 | "operation-logs"
+                | "policies"
                 | "projects"
                 | "providers"
                 | "restores"
+                | "users"
                 | "vaults"
                 | "volumes"
         )
@@ -162,6 +166,7 @@ mod tests {
             "/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9/backups",
             "/v3/{project}/backups/{id}/restore",
             "/v3/projects",
+            "/v3/checkpoints",
             "/{project}",
             "/0a1b2c3d4e5f60718293a4b5c6d7e8f9",
             "/{project}/v3",
