@@ -62,6 +62,20 @@ fn id(answer: &Answer) -> &str {
     answer.header("location").rsplit('/').next().unwrap_or_default()
 }
 
+/// Reads until the restore of an answer has ended well; its path.
+async fn until_succeeded(world: &World, taken: &Answer) -> String {
+    let path = format!("/api/v1/restores/{}", id(taken));
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let read = SignedRequest::new(Method::GET, HOST, &path, &[], "").send(world.gateway.api()).await;
+        if read.json()["status"] == "succeeded" {
+            return path;
+        }
+        assert!(tokio::time::Instant::now() < end, "{}", read.text());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 /// Refused by the cloud once: a second attempt would be done.
 async fn refused_once(world: &World) {
     let refusal = json!({"match": {"method": "POST", "path": "*/restore*"}, "answer": {"status": 403, "body": {"error_code": "X.403"}}});
@@ -166,16 +180,7 @@ async fn s50_a_signed_request_that_was_refused_is_not_done_when_it_comes_again()
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("target_busy")), "{}", refused.text());
     world.advance(3600).await;
     world.behave(json!({"restore_seconds": 1})).await;
-    let path = format!("/api/v1/restores/{}", id(&holder));
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let read = SignedRequest::new(Method::GET, HOST, &path, &[], "").send(api).await;
-        if read.json()["status"] == "succeeded" {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < end, "{}", read.text());
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let path = until_succeeded(&world, &holder).await;
     assert_used_up(&world, &other, (409, "target_busy")).await;
     // Refused for what it asks: an unknown member, a project that the caller may not use, a body of another kind.
     let mut odd = requests::extra_disk(1);
@@ -264,5 +269,148 @@ async fn s50_what_changes_nothing_may_be_asked_again() {
     }
     let list = SignedRequest::new(Method::GET, HOST, "/api/v1/restores", &[], "");
     assert_eq!((list.send(api).await.status, list.send(api).await.status), (200, 200));
+    world.end().await;
+}
+
+/// Two restores that have ended, for a list to show.
+async fn two_restores(world: &World) {
+    for number in 0..2 {
+        let request = SignedRequest::restore(HOST, &requests::extra_disk(number));
+        let answer = request.send(world.gateway.api()).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        until_succeeded(world, &answer).await;
+    }
+}
+
+#[tokio::test]
+async fn s56_a_header_that_is_not_signed_gives_a_signed_request_no_other_meaning() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    let restore = SignedRequest::restore(HOST, &requests::extra_disk(0));
+    let taken = restore.send(api).await;
+    let one = until_succeeded(&world, &taken).await;
+    let events = format!("{one}/events");
+    let checks = ("/api/v1/restore-checks", requests::extra_disk(1).to_string());
+    let captured = [
+        SignedRequest::new(Method::GET, HOST, "/api/v1/restores", &[], ""),
+        SignedRequest::new(Method::GET, HOST, &one, &[], ""),
+        SignedRequest::new(Method::GET, HOST, &events, &[], ""),
+        SignedRequest::new(Method::POST, HOST, checks.0, &[JSON], &checks.1),
+        SignedRequest::restore(HOST, &requests::extra_disk(2)),
+    ];
+    let stranger = |request: &SignedRequest| {
+        let other = request.header("authorization").replace(signer::ACCESS_KEY, "NOBODYHASTHISKEY0000");
+        request.clone().with("authorization", &other)
+    };
+    for request in &captured {
+        for (name, value) in [
+            ("accept", "text/event-stream"),
+            ("accept", "application/json, Text/Event-Stream;q=0.1"),
+            ("last-event-id", "0"),
+            ("prefer", "wait=60"),
+            ("idempotency-key", "another"),
+            ("if-none-match", "*"),
+            ("range", "bytes=0-1"),
+        ] {
+            for http2 in [false, true] {
+                let mut steered = request.clone().with(name, value);
+                let mut target = steered.target.clone();
+                if http2 {
+                    steered.headers.retain(|(name, _)| name != "host");
+                    target = format!("http://{HOST}{target}");
+                }
+                let what = format!("{} {} with {name}: {value}", request.method, request.target);
+                let answer = steered.send_to(api, &target, http2).await;
+                let problem = answer.json();
+                assert_eq!(
+                    (answer.status, &problem["code"]),
+                    (401, &json!("unauthenticated")),
+                    "{what}: {problem}"
+                );
+                assert_eq!(problem["effect"], "none", "{what}");
+                let detail = problem["detail"].as_str().unwrap_or_default();
+                assert!(
+                    detail.contains(&format!("header {name} is not covered"))
+                        && detail.contains("nothing was changed in the cloud"),
+                    "{what}: {detail}"
+                );
+                // Nothing is told of the access key by that.
+                let unknown = stranger(&steered).send_to(api, &target, http2).await;
+                assert_eq!((unknown.status, &unknown.json()["detail"]), (401, &problem["detail"]), "{what}");
+            }
+        }
+    }
+    // What cannot steer, and what only others would obey, leaves each answer as it is.
+    let plain = [
+        ("accept", "application/json, text/plain, */*"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("accept-language", "de"),
+        ("cookie", "a=b"),
+        ("user-agent", "curl/8"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-host", "elsewhere"),
+        ("x-http-method-override", "DELETE"),
+        ("x-original-url", "/api/v1/capabilities"),
+        ("x-project-id", "ffffffffffffffffffffffffffffffff"),
+        ("openstack-api-version", "volume 3.60"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    for request in &captured[..3] {
+        let as_signed = request.send(api).await;
+        assert_eq!(as_signed.status, 200, "{}", as_signed.text());
+        for (name, value) in plain {
+            let answer = request.clone().with(name, value).send(api).await;
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, as_signed.text()),
+                "{name} at {}",
+                request.target
+            );
+        }
+    }
+    // What is signed counts as ever.
+    let signed = |headers: &[(&str, &str)]| SignedRequest::new(Method::GET, HOST, &events, headers, "");
+    let stream = signed(&[("accept", "text/event-stream"), ("last-event-id", "1")]).send(api).await;
+    assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream"));
+    assert!(!stream.text().contains("id: 1\n") && stream.text().contains("id: 2\n"), "{}", stream.text());
+    assert_eq!(world.applied().await.len(), 1, "nothing came of what was captured");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s56_parameters_in_another_order_are_those_that_were_signed() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    two_restores(&world).await;
+    let request = SignedRequest::new(Method::GET, HOST, "/api/v1/restores?limit=1&limit=2", &[], "");
+    let as_signed = request.send(api).await;
+    assert_eq!(as_signed.json()["restores"].as_array().map(Vec::len), Some(2), "{}", as_signed.text());
+    for target in ["/api/v1/restores?limit=2&limit=1", "/api/v1/restores?%6cimit=%32&&limit=1"] {
+        let answer = request.send_to(api, target, false).await;
+        assert_eq!((answer.status, answer.text()), (200, as_signed.text()), "{target}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s56_a_stream_ends_with_the_window_of_its_signature() {
+    let world = world(settings()).await;
+    let api = world.gateway.api();
+    world.behave(json!({"restore_seconds": 600})).await;
+    let restore = SignedRequest::restore(HOST, &requests::extra_disk(0)).send(api).await;
+    assert_eq!(restore.status, 202, "{}", restore.text());
+    let events = format!("/api/v1/restores/{}/events", id(&restore));
+    let stream = ("accept", "text/event-stream");
+    for path in ["/api/v1/restores", &events] {
+        // Signed so long ago that it is good for a few seconds more. A stream lives for an hour by default.
+        let old = signer::sdk_date(-15 * 60 + 5);
+        let request = SignedRequest::at(&old, Method::GET, HOST, path, &[stream], "");
+        let answer = request.send(api).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"), "{path}");
+        assert!(!answer.text().contains("event: end"), "{path}: the restore goes on: {}", answer.text());
+        // Over is over.
+        assert_eq!(request.send(api).await.status, 401, "{path}");
+    }
     world.end().await;
 }

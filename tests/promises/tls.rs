@@ -189,11 +189,7 @@ async fn s26_a_certificate_is_rotated_without_a_restart() {
     let names = Names::new();
     let world = names.world(settings(""), &[]).await;
     let folder = world.process().folder().to_owned();
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).expect("it is written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("and kept");
-    };
+    let write = |name: &str, text: &str| write(&folder.join(name), text);
     let moved = Authority::new();
     let after = Http::over(moved.trusted_by(None, &BOTH), true);
     let before = names.client(None);
@@ -221,6 +217,110 @@ async fn s26_a_certificate_is_rotated_without_a_restart() {
     // A connection that stands goes on; a new one gets the new certificate.
     assert_eq!(list(&world, &before, &[("x-api-key", KEY)]).await.expect("an answer").status, 200);
     assert!(list(&world, &names.client(None), &[("x-api-key", KEY)]).await.is_err());
+    world.end().await;
+}
+
+fn write(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).expect("it is written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("and kept");
+}
+
+const CRL: &str = "client_crl = \"clients.crl\"";
+const EXPIRED_CRL: &str = "client_crl = \"clients.crl\"\ndangerous_allow_expired_crl = true";
+
+#[tokio::test]
+async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_its_date() {
+    let names = Names::new();
+    let until_then = restore_tests::issuer::now() + 12;
+    let lists = names.clients.revoked_until(&[], until_then);
+    let mut world = names.world(settings(CRL), &[("clients.crl", &lists)]).await;
+    let file = world.process().folder().join("clients.crl");
+    let known = names.clients.client(&holder("x", NIGHTLY, 8));
+    let with_certificate = async |world: &World| list(world, &names.client(Some(&known)), &[]).await;
+    let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl"].clone();
+    assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
+    assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
+
+    // Away while it is in force: what was read goes on counting, to its date and not beyond.
+    std::fs::remove_file(&file).expect("it was there");
+    until(&world, "past its date", |page| page.contains("\nrestore_gateway_tls_crl_current 0\n")).await;
+    assert!(with_certificate(&world).await.is_err(), "nobody knows whether it was withdrawn");
+    let told = crl(&world).await;
+    assert_eq!(told["current"], false);
+    assert!(told["why"].as_str().is_some_and(|why| why.contains("CN=authority of a test")), "{told}");
+    let bare = list(&world, &names.client(None), &[("x-api-key", KEY)]).await;
+    assert_eq!(bare.expect("others are served").status, 200);
+
+    // An old one is not taken either; a new one is.
+    write(&file, &names.clients.revoked_until(&[], until_then - 60));
+    until(&world, "refused", |page| {
+        page.lines()
+            .any(|line| line.contains("rotation_files") && line.contains("refused") && line.ends_with(" 2"))
+    })
+    .await;
+    assert!(with_certificate(&world).await.is_err());
+    let withdrawn = names.clients.client(&holder("x", NIGHTLY, 9));
+    write(&file, &names.clients.revoked(&[&withdrawn]));
+    until(&world, "in force", |page| page.contains("\nrestore_gateway_tls_crl_current 1\n")).await;
+    assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
+    assert!(list(&world, &names.client(Some(&withdrawn)), &[]).await.is_err());
+    assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
+    let (_, log, _folder) = world.ended_by("TERM").await;
+    for line in ["client certificates of this issuer are refused", "tls.client_crl is up to date again"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
+    let names = Names::new();
+    let lists = names.clients.revoked_until(&[], restore_tests::issuer::now() - 60);
+    let mut world = names.world(settings(EXPIRED_CRL), &[("clients.crl", &lists)]).await;
+    let known = names.clients.client(&holder("x", NIGHTLY, 8));
+    let answer = list(&world, &names.client(Some(&known)), &[]).await;
+    assert_eq!(answer.expect("it is meant").status, 200);
+    let ready = world.admin("/readyz").await.json();
+    assert_eq!(
+        (&ready["dangers"][0]["key"], &ready["client_crl"]["current"]),
+        (&json!("tls.dangerous_allow_expired_crl"), &json!(false)),
+        "{ready}"
+    );
+    let config = world.process().settings();
+    let text = std::fs::read_to_string(&config).expect("settings");
+    let run = async |arguments: &[&str], text: &str| {
+        let other = config.with_file_name("other.toml");
+        std::fs::write(&other, text).expect("written");
+        let mut command = tokio::process::Command::new(restore_tests::binary());
+        command.args(arguments).arg("--config").arg(&other).current_dir(config.parent().expect("a folder"));
+        let output = command.kill_on_drop(true).output();
+        let output = tokio::time::timeout(std::time::Duration::from_secs(60), output).await;
+        let output = output.expect("it ends").expect("it runs");
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+    };
+    let (code, told) = run(&["check-config", "--offline"], &text).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("warning[revocation-expired]: tls.dangerous_allow_expired_crl"), "{told}");
+
+    let (_, log, _folder) = world.ended_by("TERM").await;
+    for line in ["a setting takes a protection away", "withdrawn client certificates may be accepted"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+
+    let strict = text.replace("dangerous_allow_expired_crl = true\n", "");
+    for (arguments, wanted) in [(&["check-config", "--offline"] as &[_], 78), (&["serve"], 1)] {
+        let (code, told) = run(arguments, &strict).await;
+        assert_eq!(code, Some(wanted), "{arguments:?}: {told}");
+        for words in ["tls.client_crl clients.crl", "counted until", "tls.dangerous_allow_expired_crl"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+    // Away at the start is no list at all, and no reason to let everybody in.
+    std::fs::remove_file(config.with_file_name("clients.crl")).expect("it was there");
+    let (code, told) = run(&["serve"], &text).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("tls.client_crl clients.crl cannot be read"), "{told}");
     world.end().await;
 }
 

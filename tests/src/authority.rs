@@ -90,12 +90,21 @@ impl Authority {
         Signed { certificate: certificate.pem(), key: key.serialize_pem(), serial }
     }
 
-    /// Its revocation list, PEM.
+    /// Its revocation list, PEM, good for decades.
     ///
     /// # Panics
     /// When it cannot be made.
     #[must_use]
     pub fn revoked(&self, revoked: &[&Signed]) -> String {
+        self.revoked_until(revoked, 3_786_912_000)
+    }
+
+    /// Its revocation list, PEM, good until this second since 1970.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn revoked_until(&self, revoked: &[&Signed], seconds: u64) -> String {
         let revoked = revoked.iter().map(|signed| RevokedCertParams {
             serial_number: SerialNumber::from(signed.serial),
             revocation_time: rcgen::date_time_ymd(2021, 1, 1),
@@ -104,7 +113,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2021, 1, 1),
-            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            next_update: rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),

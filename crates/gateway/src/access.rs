@@ -167,7 +167,11 @@ pub(crate) fn rates(settings: &Settings) -> RateLayer {
 }
 
 /// The TLS of all listeners that speak it; none where the settings have no certificate.
-pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option<Arc<Tls>>, Unfits> {
+pub(crate) fn tls(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<Option<Arc<Tls>>, Unfits> {
     let written = &settings.tls;
     let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
     let secret = key.clone();
@@ -176,7 +180,9 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
         key: Arc::new(move || secret.reread()),
         client_ca: written.client_ca.clone(),
         client_crl: written.client_crl.clone(),
+        allow_expired_crl: written.dangerous_allow_expired_crl,
         client_required: written.client_auth == ClientAuth::Required,
+        clock: Arc::clone(clock),
     };
     let tls = Arc::new(Tls::new(options).map_err(Unfit::alone("tls"))?);
     let key = key.file().map(Path::to_owned);
@@ -191,7 +197,7 @@ pub(crate) fn tls(settings: &Settings, rotation: &mut Rotation) -> Result<Option
 /// Which cannot be used, and why.
 pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
     let (mut rotation, mut unfits) = (Rotation::new(), Unfits::default());
-    unfits.keep(tls(settings, &mut rotation));
+    unfits.keep(tls(settings, clock, &mut rotation));
     for listener in [Listener::Api, Listener::Admin] {
         let made = unfits.keep(callers(settings, listener, clock, None, &mut rotation));
         for issuer in made.unwrap_or_default().issuers {

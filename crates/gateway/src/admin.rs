@@ -43,6 +43,7 @@ use crate::same_site::SameSite;
 use crate::settings::dangers::Danger;
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 
 /// What the admin pages show.
 pub(crate) struct Admin {
@@ -60,6 +61,7 @@ pub(crate) struct Admin {
     pub(crate) callers: Callers,
     /// Settings in effect that take a protection away.
     pub(crate) dangers: Vec<Danger>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
     pub(crate) reload: Reload,
@@ -320,6 +322,9 @@ impl Admin {
                 json!({ "name": name, "breaker": breaker })
             })
             .collect();
+        // Told, and no reason: no replica has another list, and callers without a certificate are served.
+        let overdue = self.tls.as_ref().and_then(|tls| tls.overdue_list());
+        let client_crl = json!({ "current": overdue.is_none(), "why": overdue });
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer::json(
             status,
@@ -330,6 +335,7 @@ impl Admin {
                 "upstreams": upstreams,
                 "settings": self.reload.view(),
                 "dangers": self.dangers,
+                "client_crl": client_crl,
             }),
         )
     }

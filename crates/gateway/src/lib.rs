@@ -230,7 +230,9 @@ impl Gateway {
         metrics.observe_losses(losses);
         metrics.observe_rotation(rotation.counts());
 
-        let tls = access::tls(settings, &mut rotation).map_err(|unfit| StartError::Setup(unfit.into()))?;
+        let tls = access::tls(settings, engine.clock(), &mut rotation)
+            .map_err(|unfit| StartError::Setup(unfit.into()))?;
+        metrics.observe_tls(tls.clone());
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
@@ -251,6 +253,7 @@ impl Gateway {
             // Callers who keep all streams of the API open must not blind its operators.
             admin_streams: Streams::new(ADMIN_STREAMS, settings.limits.stream_seconds, stop.clone()),
             exporting: traces.is_some(),
+            tls: tls.clone(),
         };
         let stopping = Arc::clone(&lasting.stopping);
         let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
@@ -289,7 +292,7 @@ impl Gateway {
             // Whoever finds out why nothing is taken in must get in.
             memory: Memory::default(),
             place: Place { port: admin_address.port(), ..Place::default() },
-            tls: tls.filter(|_| settings.tls.listener.contains(&Listener::Admin)),
+            tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Admin)),
             ..options.clone()
         };
         let mut listeners = vec![
@@ -298,6 +301,7 @@ impl Gateway {
             tokio::spawn(memory.watch(stop.clone())),
             tokio::spawn(metrics.watch_stock(&engine, stop.clone())),
         ];
+        listeners.extend(tls.map(|tls| tokio::spawn(tls.watch(stop.clone()))));
         let rotations = rotation.counts();
         listeners.push(tokio::spawn(rotation.run(stop.clone())));
         if let Some(again) = start.again {

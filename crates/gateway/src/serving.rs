@@ -27,6 +27,7 @@ use crate::same_site::{Hosts, SameSite};
 use crate::settings::{self, Listener, Settings};
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 use crate::way_in::{self, WayIn};
 use crate::{access, answer, api, doors, layers, routes};
 
@@ -47,6 +48,8 @@ pub(crate) struct Lasting {
     pub(crate) admin_streams: Streams,
     /// Whether traces are exported.
     pub(crate) exporting: bool,
+    /// Of the start, where a listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// What is served.
@@ -169,6 +172,7 @@ impl Lasting {
             is_loopback: settings.listen.admin.ip().is_loopback(),
             callers: admin_callers,
             dangers,
+            tls: self.tls.clone(),
             memory: self.memory.clone(),
             usage: self.usage.clone(),
             reload: self.reload.clone(),

@@ -1,16 +1,28 @@
 //! TLS for those who call the gateway: versions 1.2 and 1.3, HTTP/2 by ALPN, client certificates
 //! where the settings name who signs them. A changed certificate, key, authority or revocation list
 //! is taken for new connections without a restart.
+//!
+//! A revocation list says until when it counts (`nextUpdate`). After that nobody knows who was withdrawn since, so client
+//! certificates of its issuer are refused until the file holds a newer list (S55). [`Tls::watch`] tells of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use restore_model::{Clock, Timestamp};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+/// Between two looks at the dates of revocation lists.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a listener with TLS is given.
 #[derive(Clone)]
@@ -23,14 +35,46 @@ pub(crate) struct Options {
     pub(crate) client_ca: Option<PathBuf>,
     /// Which of them have been withdrawn.
     pub(crate) client_crl: Option<PathBuf>,
+    /// Whether such a list counts beyond its date.
+    pub(crate) allow_expired_crl: bool,
     /// Whether who brings none gets no connection.
     pub(crate) client_required: bool,
+    /// Says when it is.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// TLS goes by the clock of the gateway, so that what is told of dates is what counts.
+struct ByClock(Arc<dyn Clock>);
+
+impl std::fmt::Debug for ByClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ByClock")
+    }
+}
+
+impl TimeProvider for ByClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let micros = u64::try_from(self.0.now().as_micros()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_micros(micros)))
+    }
 }
 
 /// The TLS of one listener.
 pub(crate) struct Tls {
     options: Options,
-    config: RwLock<Arc<ServerConfig>>,
+    made: RwLock<Made>,
+}
+
+/// What the files held when they were last read.
+struct Made {
+    config: Arc<ServerConfig>,
+    lists: Vec<Dated>,
+}
+
+/// A revocation list by its issuer, and from when it no longer counts.
+struct Dated {
+    issuer: String,
+    until: Timestamp,
 }
 
 impl Tls {
@@ -39,8 +83,8 @@ impl Tls {
     /// # Errors
     /// Which file cannot be used, and why; nothing of a key.
     pub(crate) fn new(options: Options) -> Result<Self, String> {
-        let config = RwLock::new(Arc::new(config(&options)?));
-        Ok(Self { options, config })
+        let made = RwLock::new(make(&options)?);
+        Ok(Self { options, made })
     }
 
     /// Reads everything again; new connections use what is new. On a fault nothing changes.
@@ -48,18 +92,59 @@ impl Tls {
     /// # Errors
     /// As [`Tls::new`].
     pub(crate) fn renew(&self) -> Result<(), String> {
-        let config = Arc::new(config(&self.options)?);
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let made = make(&self.options)?;
+        *self.made.write().unwrap_or_else(PoisonError::into_inner) = made;
         Ok(())
     }
 
     /// For the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner)))
+        TlsAcceptor::from(Arc::clone(&self.made.read().unwrap_or_else(PoisonError::into_inner).config))
+    }
+
+    /// Which revocation list is past its date, where one is.
+    pub(crate) fn overdue_list(&self) -> Option<String> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        overdue(&made.lists, self.options.clock.now())
+    }
+
+    /// Tells the log of a revocation list that goes past its date, and of the one that takes its place.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut told = false;
+        loop {
+            let overdue = self.overdue_list();
+            let is_overdue = overdue.is_some();
+            match (told, overdue) {
+                (false, Some(why)) if self.options.allow_expired_crl => {
+                    tracing::warn!(
+                        why,
+                        "tls.client_crl is out of date: withdrawn client certificates may be accepted"
+                    );
+                }
+                (false, Some(why)) => {
+                    tracing::warn!(
+                        why,
+                        "tls.client_crl is out of date: client certificates of this issuer are refused"
+                    );
+                }
+                (true, None) => tracing::info!("tls.client_crl is up to date again"),
+                _ => {}
+            }
+            told = is_overdue;
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
+                return;
+            }
+        }
     }
 }
 
-fn config(options: &Options) -> Result<ServerConfig, String> {
+fn overdue(lists: &[Dated], now: Timestamp) -> Option<String> {
+    let old = lists.iter().find(|list| list.until <= now)?;
+    Some(format!("the revocation list of {} counted until {}", old.issuer, old.until))
+}
+
+fn make(options: &Options) -> Result<Made, String> {
+    let mut lists = Vec::new();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&options.certificate, "tls.certificate")?;
     let key = (options.key)().map_err(|why| format!("tls.key: {why}"))?;
@@ -78,8 +163,20 @@ fn config(options: &Options) -> Result<ServerConfig, String> {
                     .map_err(|error| format!("tls.client_ca {}: {error}", authorities.display()))?;
             }
             let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            if let Some(lists) = &options.client_crl {
-                verifier = verifier.with_crls(revocations(lists)?);
+            if let Some(path) = &options.client_crl {
+                let found = revocations(path)?;
+                lists = found.iter().map(|list| dated(list)).collect::<Result<_, _>>()?;
+                if !options.allow_expired_crl {
+                    if let Some(why) = overdue(&lists, options.clock.now()) {
+                        return Err(format!(
+                            "tls.client_crl {}: {why}: ask its issuer for a newer one, or set \
+                             tls.dangerous_allow_expired_crl",
+                            path.display()
+                        ));
+                    }
+                    verifier = verifier.enforce_revocation_expiration();
+                }
+                verifier = verifier.with_crls(found);
             }
             if !options.client_required {
                 verifier = verifier.allow_unauthenticated();
@@ -97,8 +194,9 @@ fn config(options: &Options) -> Result<ServerConfig, String> {
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
+    config.time_provider = Arc::new(ByClock(Arc::clone(&options.clock)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Made { config: Arc::new(config), lists })
 }
 
 fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -116,4 +214,20 @@ fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
         .map_err(|error| format!("tls.client_crl {shown} cannot be read: {error}"))?;
     // An empty list of lists would silently check nothing.
     if found.is_empty() { Err(format!("tls.client_crl {shown} holds no revocation list")) } else { Ok(found) }
+}
+
+/// Issuer and date of a list. One without a date would count for ever.
+fn dated(list: &[u8]) -> Result<Dated, String> {
+    let (_, list) = CertificateRevocationList::from_der(list)
+        .map_err(|_| "tls.client_crl: a revocation list cannot be read".to_owned())?;
+    let issuer = list.issuer().to_string();
+    match list.next_update() {
+        Some(until) => {
+            let until = Timestamp::from_micros(until.timestamp().saturating_mul(1_000_000));
+            Ok(Dated { issuer, until })
+        }
+        None => {
+            Err(format!("tls.client_crl: the revocation list of {issuer} does not say until when it counts"))
+        }
+    }
 }

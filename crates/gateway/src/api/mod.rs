@@ -12,7 +12,7 @@ use restore_upstream::TraceContext;
 use tower::Service;
 
 use crate::answer::{Answer, Failure};
-use crate::callers::Signature;
+use crate::callers::{Signature, SignedUntil};
 use crate::doors::serve::{self, Call};
 use crate::doors::usage::Usage;
 use crate::layers::Future;
@@ -59,6 +59,8 @@ pub(crate) struct Asked {
     caller: Caller,
     /// The signature of a signed request that changes something.
     signature: Option<Signature>,
+    /// The end of the signature of a signed request.
+    signed_until: Option<SignedUntil>,
     trace: Option<TraceContext>,
     place: Option<Place>,
 }
@@ -101,6 +103,7 @@ impl Service<Request<Bytes>> for Dispatch {
                 body,
                 parameter,
                 signature: head.extensions.remove::<Signature>(),
+                signed_until: head.extensions.remove::<SignedUntil>(),
                 caller,
                 trace: head.extensions.remove::<TraceContext>(),
                 place: head.extensions.remove::<Place>(),
@@ -156,6 +159,7 @@ impl Asked {
             parameter: id.map(str::to_owned),
             caller,
             signature: None,
+            signed_until: None,
             trace: None,
             place: None,
         }

@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure};
+use crate::callers::SignedUntil;
 use crate::telemetry::links::link_to_submit;
 
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
@@ -112,7 +113,8 @@ impl Streams {
         self.stop.cancel();
     }
 
-    fn open(&self, caller: &Caller) -> Result<Terms, Failure> {
+    /// A stream for a caller, that ends with the signature of the request if it has one.
+    fn open(&self, caller: &Caller, signed: Option<SignedUntil>) -> Result<Terms, Failure> {
         if self.stop.is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "streams of events end just now; come back")
                 .after(1)
@@ -126,7 +128,9 @@ impl Streams {
                 "as many streams of events are open as limits.streams allows, and no caller has many more";
             Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("streams")
         })?;
-        Ok(Terms { seat, end: Instant::now() + self.lifetime, stop: self.stop.clone() })
+        let end = Instant::now() + self.lifetime;
+        let end = signed.map_or(end, |SignedUntil(until)| until.min(end));
+        Ok(Terms { seat, end, stop: self.stop.clone() })
     }
 }
 
@@ -160,7 +164,7 @@ async fn apart<T: Send + 'static>(
 }
 
 /// Whether a request asks for a stream. Who takes anything gets JSON, as ever.
-pub(super) fn wanted(headers: &HeaderMap) -> bool {
+pub(crate) fn wanted(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {
         let kind = kind.split(';').next().unwrap_or_default();
@@ -192,7 +196,7 @@ pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
         answer.headers_mut().remove(http::header::CONTENT_TYPE);
         return Ok(answer);
     }
-    let terms = app.streams.open(&caller)?;
+    let terms = app.streams.open(&caller, asked.signed_until)?;
     let one = One { engine: app.engine.clone(), id, seen: seen.unwrap_or(0), ended: false, terms };
     Ok(streamed(BEGINNING.to_owned(), one, One::next))
 }
@@ -247,7 +251,7 @@ pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     }
     let seen: Option<Position> = last_seen(&asked.headers)?;
     app.engine.permit_list(&asked.caller)?;
-    let terms = app.streams.open(&asked.caller)?;
+    let terms = app.streams.open(&asked.caller, asked.signed_until)?;
     let changed = app.engine.changed();
     let at = match seen {
         Some(seen) => seen,

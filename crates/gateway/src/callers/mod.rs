@@ -31,7 +31,7 @@ pub(crate) use api_key::{Keys, new_key};
 pub(crate) use certificate::{Certificate, Certificates};
 pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};
-pub(crate) use signed::{AccessKeys, Claim, Hosts};
+pub(crate) use signed::{AccessKeys, Claim, Hosts, SignedUntil};
 pub(crate) use used::{Signature, UsedSignatures};
 
 use self::signed::LIFE;
@@ -72,6 +72,8 @@ impl Row {
 pub(crate) enum Unknown {
     /// What was shown is not good.
     Refused(&'static str),
+    /// This header would give the signed part of the request another meaning, and the signature does not cover it.
+    Unsigned(&'static str),
     /// It cannot be found out now.
     Unavailable(String),
 }
@@ -103,6 +105,16 @@ fn unauthenticated() -> Problem {
     Problem::new(Code::Unauthenticated, detail)
 }
 
+/// The answer to a signed request that was given another meaning. It says nothing of the access key: the header is found
+/// before the key is looked up.
+fn unsigned(header: &str) -> Problem {
+    let detail = format!(
+        "the header {header} is not covered by the signature, and it would change what the request means; sign it or leave it \
+         out; nothing was changed in the cloud"
+    );
+    Problem::new(Code::Unauthenticated, detail)
+}
+
 impl Callers {
     /// Whether there are none, so that nobody is asked.
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,8 +129,8 @@ impl Callers {
     /// them, so that nothing below can print or pass one on by accident.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`], always in the same words; [`Code::IdentityUnavailable`] when
-    /// whoever vouches for callers cannot be asked.
+    /// [`Code::Unauthenticated`], always in the same words, but for a header that would have to be signed;
+    /// [`Code::IdentityUnavailable`] when whoever vouches for callers cannot be asked.
     pub(crate) async fn identify(
         &self,
         headers: &mut HeaderMap,
@@ -248,30 +260,31 @@ impl Callers {
         if let Some(refusals) = &self.refusals {
             refusals.count(way);
         }
-        match unknown {
-            Unknown::Refused(why) => {
-                let Some(left_out) = self.lines.allow() else { return unauthenticated() };
-                tracing::info!(
-                    target: "restore_gateway::audit",
-                    {
-                        caller = Option::<&str>::None,
-                        way,
-                        why,
-                        decision = "unauthenticated",
-                        left_out,
-                        peer = trail.peer.map(tracing::field::display),
-                        request_id = trail.request_id,
-                        trace_id = trail.trace_id,
-                    },
-                    "decision",
-                );
-                unauthenticated()
-            }
+        let (why, problem) = match unknown {
+            Unknown::Refused(why) => (*why, unauthenticated()),
+            Unknown::Unsigned(header) => ("a header that must be signed is not", unsigned(header)),
             Unknown::Unavailable(why) => {
                 tracing::warn!(way, why, "a caller could not be identified");
                 let detail = "who vouches for callers cannot be asked now; nothing was sent";
-                Problem::new(Code::IdentityUnavailable, detail).after(5)
+                return Problem::new(Code::IdentityUnavailable, detail).after(5);
             }
+        };
+        if let Some(left_out) = self.lines.allow() {
+            tracing::info!(
+                target: "restore_gateway::audit",
+                {
+                    caller = Option::<&str>::None,
+                    way,
+                    why,
+                    decision = "unauthenticated",
+                    left_out,
+                    peer = trail.peer.map(tracing::field::display),
+                    request_id = trail.request_id,
+                    trace_id = trail.trace_id,
+                },
+                "decision",
+            );
         }
+        problem
     }
 }

@@ -7,27 +7,65 @@
 //! and what came of each ([`super::used`]); an equal request of one caller is the same one for at least as long
 //! as a signature is good; and a header that would make a repetition count as something new must be
 //! signed as well.
+//!
+//! What is not signed does not change what the rest means (S56). A request is refused if a header that steers the gateway is
+//! not signed. Once a signature counts, the handlers see the query as it was signed, and of the headers those that were signed
+//! and [`PLAIN`]. A stream of events ends with the signature's window ([`SignedUntil`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, request};
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri, request};
 use restore_engine::{Caller, Identity};
 use restore_model::{Clock, ProjectId};
-use restore_upstream::signing::{SignatureError, Signed, WINDOW_SECONDS};
+use restore_upstream::signing::{SignatureError, Signed, WINDOW_SECONDS, signed_query};
 use restore_upstream::{AccessKey, SecretCell};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::{Row, Unknown, X_AUTH_TOKEN};
+use crate::api::streams;
 use crate::destination::{Destination, Host};
 
 /// Compared with in the place of the secret of an access key that nobody has, so that the answer takes as long.
 const DECOY: &str = "0000000000000000000000000000000000000000";
 
-/// What must not be added to somebody's signed request.
-const COVERED: &str = "idempotency-key";
+/// Headers that steer the gateway, by what this gateway reads of them or by what HTTP says that they mean. `Accept` is among
+/// them where it asks for a stream; any other one means JSON, as none does, and every HTTP library sends some.
+const STEERING: [&str; 10] = [
+    "accept",
+    "idempotency-key",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-event-id",
+    "prefer",
+    "range",
+];
+
+/// Headers that handlers see without a signature. None changes what is done: length and kind of a body have one legal value,
+/// the id of the request is the gateway's, and the rest is for traces and logs.
+const PLAIN: [&str; 6] =
+    ["content-length", "content-type", "traceparent", "tracestate", "user-agent", "x-request-id"];
+
+/// The header that would give these another meaning and that this signature does not cover.
+fn steered(signed: &Signed, headers: &HeaderMap) -> Option<&'static str> {
+    let steers = |name: &&str| {
+        headers.contains_key(*name)
+            && !signed.covers(name)
+            && (*name != ACCEPT.as_str() || streams::wanted(headers))
+    };
+    STEERING.into_iter().find(steers)
+}
+
+/// When the window of a request's signature ends.
+#[derive(Clone, Copy)]
+pub(crate) struct SignedUntil(pub(crate) Instant);
 
 /// The access keys of one listener.
 #[derive(Default)]
@@ -117,13 +155,13 @@ impl AccessKeys {
         let Some(signed) = signed else { return Ok(None) };
         // Whether the key is known shows in nothing, the time of the answer included: an unknown one is refused where a
         // known one with a wrong signature is.
-        if headers.contains_key(COVERED) && !signed.covers(COVERED) {
-            return Err(Unknown::Refused("an Idempotency-Key that is not signed"));
+        if let Some(header) = steered(&signed, headers) {
+            return Err(Unknown::Unsigned(header));
         }
         Ok(Some(Claim(Arc::new(signed))))
     }
 
-    /// Who signed, if the signature counts. Takes it out of the headers, and a token beside it: a
+    /// Who signed, if the signature counts. Leaves of the head what the signature covers, without the credentials: a
     /// request that is signed goes by its signature alone.
     pub(super) fn verify(
         &self,
@@ -148,17 +186,35 @@ impl AccessKeys {
         let now = clock.ok_or(Unknown::Refused("no access key"))?.now();
         let verified = signed.verify(secret, (&head.method, target), &headers, body, now);
         let (holder, _) = known?;
-        verified.map_err(|error| Unknown::Refused(reason(error)))?;
+        let end = verified.map_err(|error| Unknown::Refused(reason(error)))?;
         // The signature covers the host, so this is the one that the signer meant.
         let Some(host) = destination.host() else { return Err(Unknown::Refused("signed for no host")) };
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.include(host)) || destination.is_elsewhere() {
             return Err(Unknown::Refused("signed for another host or listener"));
         }
-        head.headers.remove(AUTHORIZATION);
-        head.headers.remove(X_AUTH_TOKEN);
+        keep_signed(head, signed)?;
+        let rest = u64::try_from(end.micros_since(now)).unwrap_or_default();
+        head.extensions.insert(SignedUntil(Instant::now() + Duration::from_micros(rest)));
         let identity = Identity { scope: holder.projects.clone(), repeatable: LIFE, ..holder.row.caller() };
         Ok(Caller::known(identity, None))
     }
+}
+
+/// Takes out of a head what its signature does not cover, and the credentials.
+fn keep_signed(head: &mut request::Parts, signed: &Signed) -> Result<(), Unknown> {
+    let is_kept = |name: &str| signed.covers(name) || PLAIN.contains(&name);
+    let others: Vec<_> = head.headers.keys().filter(|name| !is_kept(name.as_str())).cloned().collect();
+    for name in others.into_iter().chain([AUTHORIZATION, X_AUTH_TOKEN]) {
+        head.headers.remove(name);
+    }
+    // The path is routed by already. The signature covers it as it is decoded, and an escape in it finds no route.
+    if let Some(query) = head.uri.query() {
+        let target = format!("{}?{}", head.uri.path(), signed_query(query));
+        let target: PathAndQuery =
+            target.parse().map_err(|_| Unknown::Refused("a signed query that is too long"))?;
+        head.uri = Uri::from(target);
+    }
+    Ok(())
 }
 
 fn reason(error: SignatureError) -> &'static str {

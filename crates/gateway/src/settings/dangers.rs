@@ -39,6 +39,14 @@ pub(crate) fn of(tree: &Value) -> Vec<Danger> {
     let mut found = Vec::new();
     remote(tree, &mut found);
     files(tree, &mut found);
+    if tree["tls"]["dangerous_allow_expired_crl"] == true {
+        found.push(Danger::new(
+            "tls.dangerous_allow_expired_crl",
+            Code::RevocationExpired,
+            "client certificates are accepted by revocation lists that may be past their date: who was withdrawn since gets in",
+            "have the lists replaced before their date, and leave the switch out",
+        ));
+    }
     for (index, webhook) in rows(tree, "webhooks").iter().enumerate() {
         if webhook["dangerous_allow_private"] == true {
             found.push(Danger::new(

@@ -61,6 +61,8 @@ pub enum Code {
     UselessCaller,
     /// A door all restores of which are refused.
     UselessDoor,
+    /// Revocation lists of client certificates count beyond their date.
+    RevocationExpired,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
     /// A file that cannot be used: the settings themselves, or one that a key names.
@@ -90,6 +92,7 @@ impl Code {
             Self::UnusedUpstream => "unused-upstream",
             Self::UselessCaller => "useless-caller",
             Self::UselessDoor => "useless-door",
+            Self::RevocationExpired => "revocation-expired",
             Self::Cleartext => "cleartext",
             Self::Unusable => "unusable",
         }

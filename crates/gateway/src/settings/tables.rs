@@ -92,8 +92,11 @@ tables! {
         key: Option<values::Secret> = Secret => absent;
         /// PEM file of the authorities that sign client certificates. Absent = none are asked for.
         client_ca: Option<PathBuf> = Text => absent;
-        /// PEM file of their revocation lists. Absent = none are looked at.
+        /// PEM file of their revocation lists. Absent = none are looked at. Past the date of a list (`nextUpdate`), client
+        /// certificates of its issuer are refused, and a start with it fails.
         client_crl: Option<PathBuf> = Text => absent;
+        /// Accept client certificates by a revocation list that is past its date: who was withdrawn since gets in.
+        dangerous_allow_expired_crl: bool = Flag => "false";
         /// Whether a client without a certificate gets a connection.
         client_auth: ClientAuth = Word(&["optional", "required"]) => "optional";
         /// Which listeners speak TLS.

@@ -21,6 +21,7 @@ use super::stock::Stock;
 use super::traces::Losses;
 use crate::memory::Memory;
 use crate::reload::Reload;
+use crate::tls::Tls;
 
 /// Bounds of a request's time, in seconds; a restore call waits for the cloud.
 const SECONDS: [f64; 14] =
@@ -260,6 +261,18 @@ impl Metrics {
                 for (outcome, count) in [("taken", counts.taken()), ("refused", counts.refused())] {
                     counter.observe(count, &[KeyValue::new("outcome", outcome)]);
                 }
+            })
+            .build();
+    }
+
+    /// Shows whether revocation lists of client certificates are in force; without any they are.
+    pub(crate) fn observe_tls(&self, tls: Option<Arc<Tls>>) {
+        self.meter
+            .u64_observable_gauge("restore_gateway.tls.crl_current")
+            .with_description("1 while the revocation lists of client certificates are in force, 0 while one is past its date")
+            .with_callback(move |gauge| {
+                let is_current = tls.as_ref().is_none_or(|tls| tls.overdue_list().is_none());
+                gauge.observe(u64::from(is_current), &[]);
             })
             .build();
     }

@@ -43,6 +43,16 @@ pub fn canonical_request(
     text
 }
 
+/// A query as a signature covers it: whoever reads it after the signature was checked reads nothing else, such as another
+/// order of parameters that are repeated.
+#[must_use]
+pub fn signed_query(query: &str) -> String {
+    let mut text = Vec::with_capacity(query.len());
+    canonical_query(query, &mut text);
+    // Every byte that is no letter of ASCII is escaped.
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Sorted by name, then by value, of what is meant and not of how it is escaped.
 fn canonical_query(query: &str, text: &mut Vec<u8>) {
     let pair = |part| {
@@ -119,6 +129,12 @@ mod tests {
             ("/a?%61=1&b=%C3%A9%2f", "/a/", "a=1&b=%C3%A9%2F"),
         ] {
             assert_eq!(lines(target), (path.to_owned(), query.to_owned()), "{target}");
+            let written = target.split_once('?').unwrap_or_default().1;
+            assert_eq!(
+                (signed_query(written).as_str(), signed_query(query).as_str()),
+                (query, query),
+                "{target}"
+            );
         }
     }
 

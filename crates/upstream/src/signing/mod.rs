@@ -15,7 +15,7 @@ use http::HeaderMap;
 use restore_model::Timestamp;
 use sha2::{Digest, Sha256};
 
-pub use canonical::canonical_request;
+pub use canonical::{canonical_request, signed_query};
 pub use verify::{SignatureError, Signed};
 
 /// What every signature and string to sign begins with.

@@ -114,6 +114,8 @@ impl Signed {
     /// Believes it, if it was made with this key, now, of this very request. `target` is path and query as received;
     /// `headers` as received, with `Host` (of HTTP/2: put there from `:authority`); `body` is all of it.
     ///
+    /// The moment at which its window ends.
+    ///
     /// # Errors
     /// Why it does not count. The comparison takes the same time whatever differs.
     pub fn verify(
@@ -123,7 +125,7 @@ impl Signed {
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<(), SignatureError> {
+    ) -> Result<Timestamp, SignatureError> {
         for needed in ["host", X_SDK_DATE] {
             if !self.covers(needed) {
                 return Err(Incomplete("Host and X-Sdk-Date must be signed"));
@@ -140,9 +142,9 @@ impl Signed {
         {
             return Err(Malformed("the day of the Credential is not that of X-Sdk-Date"));
         }
-        let age = now.micros_since(at) / 1_000_000;
-        if age.abs() > WINDOW_SECONDS {
-            return Err(Clock(age));
+        let age = now.micros_since(at);
+        if age.abs() > WINDOW_SECONDS * 1_000_000 {
+            return Err(Clock(age / 1_000_000));
         }
         let hash = payload_hash(body);
         if headers.contains_key(X_SDK_CONTENT) && only(headers, X_SDK_CONTENT)?.as_bytes() != hash.as_bytes()
@@ -150,7 +152,10 @@ impl Signed {
             return Err(Incomplete("X-Sdk-Content-Sha256 is not the hash of the body"));
         }
         let canonical = canonical_request(method.as_str(), target, &signed, &hash);
-        mac(&self.dialect, secret_key, date, &canonical).verify_slice(&self.signature).map_err(|_| Mismatch)
+        mac(&self.dialect, secret_key, date, &canonical)
+            .verify_slice(&self.signature)
+            .map_err(|_| Mismatch)?;
+        Ok(at.plus_seconds(WINDOW_SECONDS))
     }
 }
 

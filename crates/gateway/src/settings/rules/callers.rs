@@ -198,6 +198,14 @@ fn tls(tree: &Value, report: &mut Report<'_>) {
             report.error(&format!("tls.{needed}"), Code::MissingKey, message, None);
         }
     }
+    if tls["dangerous_allow_expired_crl"] == true
+        && !there("client_crl")
+        && !report.is_faulty("tls.client_crl")
+    {
+        let message = "there are no revocation lists that could be past their date";
+        let help = "leave it out, or name the lists with `tls.client_crl`";
+        report.error("tls.dangerous_allow_expired_crl", Code::Conflict, message, Some(help.to_owned()));
+    }
     if tls["client_auth"] == "required" && !there("client_ca") && !report.is_faulty("tls.client_ca") {
         let message = "client certificates are required, and nobody signs them";
         report.error(

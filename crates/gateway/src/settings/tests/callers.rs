@@ -138,6 +138,7 @@ fn tls_is_whole_or_not_there() {
         ("certificate = \"tls.crt\"", "`tls.certificate` needs `tls.key`"),
         ("key = { env = \"HOOK_SECRET\" }", "`tls.key` needs `tls.certificate`"),
         ("client_crl = \"clients.crl\"", "`tls.client_crl` needs `tls.client_ca`"),
+        ("dangerous_allow_expired_crl = true", "there are no revocation lists that could be past their date"),
         ("client_auth = \"required\"", "client certificates are required, and nobody signs them"),
     ] {
         let found = shown(&format!("[tls]\n{tls}\n{LEAST}"));
@@ -146,6 +147,12 @@ fn tls_is_whole_or_not_there() {
     let mtls = caller("mtls");
     let bare = &mtls[mtls.find("[[callers]]").unwrap()..];
     assert!(shown(&format!("{LEAST}{bare}")).contains("no client certificate is ever asked for"));
+    let dated = mtls.replace("client_crl", "dangerous_allow_expired_crl = true\nclient_crl");
+    let warning = shown(&format!("{LEAST}{dated}"));
+    assert!(
+        warning.contains("revocation-expired tls.dangerous_allow_expired_crl: client certificates"),
+        "{warning}"
+    );
     let clear = caller("jwt").replace("https://login.example/keys", "http://login.example/keys");
     assert!(shown(&format!("{LEAST}{clear}")).contains("cleartext callers[0].jwks: http without tls"));
 }

@@ -119,7 +119,13 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "iam" | "domain" | "project_id" => "iam-token",
             "access_key" | "secret_key" => "aksk",
             "key" if path == "callers[0].key" => "api-key",
-            "san" | "certificate" | "key" | "client_ca" | "client_crl" | "client_auth" => "mtls",
+            "san"
+            | "certificate"
+            | "key"
+            | "client_ca"
+            | "client_crl"
+            | "client_auth"
+            | "dangerous_allow_expired_crl" => "mtls",
             _ => "api-key",
         };
         // Some take a protection away, and warn.

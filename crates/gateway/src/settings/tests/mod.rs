@@ -68,7 +68,7 @@ fn caller(kind: &str) -> String {
     let (_, keys) = CALLERS.iter().find(|(name, _)| *name == kind).unwrap();
     let tls = match kind {
         "mtls" => {
-            "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\nclient_ca = \"ca.crt\"\n"
+            "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\nclient_ca = \"ca.crt\"\nclient_crl = \"ca.crl\"\n"
         }
         _ => "",
     };
