@@ -149,8 +149,11 @@ async fn more_memory_than_the_process_may_hold() {
         refused.text()
     );
     assert!(!refused.header("retry-after").is_empty());
-    // What is there already can be looked at, and why is told.
-    assert_eq!(world.get("/api/v1/restores").await.status, 200);
+    // Nothing at all is taken in, a page without a body neither; whoever operates sees what is there, and why.
+    for path in ["/api/v1/restores", "/docs"] {
+        assert_eq!(world.get(path).await.status, 503, "{path}");
+    }
+    assert_eq!(world.admin("/restores").await.status, 200);
     let ready = world.admin("/readyz").await;
     assert!(ready.status == 503 && ready.text().contains("limits.memory_bytes is 1"), "{}", ready.text());
     assert!(world.sent().await.is_empty());

@@ -72,6 +72,7 @@ mod tls;
 mod tokens;
 mod told;
 mod traces;
+mod unread;
 mod upgrade;
 mod upstream_tls;
 mod upstream_trust;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -34,6 +34,7 @@ use crate::connection::Peer;
 use crate::console;
 use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
+use crate::layers::shed::{self, Place, Places};
 use crate::layers::well_formed;
 use crate::memory::Memory;
 use crate::names::is_seen;
@@ -42,7 +43,7 @@ use crate::routes::Action;
 use crate::same_site::SameSite;
 use crate::settings::dangers::Danger;
 use crate::telemetry::logs::LogLevel;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{LimitsReached, Metrics};
 use crate::tls::Tls;
 
 /// What the admin pages show.
@@ -51,6 +52,9 @@ pub(crate) struct Admin {
     /// What the handlers of the API need, which answer here as well; with streams of its own.
     pub(crate) app: App,
     pub(crate) metrics: Metrics,
+    pub(crate) reached: LimitsReached,
+    /// Of this listener alone, so that an operator gets in whatever is asked of the API.
+    pub(crate) places: Places,
     pub(crate) settings: Value,
     /// The names of the configured ones.
     pub(crate) webhooks: Vec<String>,
@@ -153,20 +157,27 @@ impl Admin {
         mut request: Request<Incoming>,
     ) -> Result<Response<answer::Body>, Infallible> {
         let path = request.uri().path().to_owned();
-        let answered = match self.admitted(&mut request).await {
+        let (peer, changes) = (shed::peer(request.extensions()), *request.method() == Method::POST);
+        let answered = match self.places.enter(peer) {
             Err(failure) => Err(failure),
-            Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-                self.page(&path, &request, &caller).await
+            Ok(place) => {
+                let answered = match self.admitted(&mut request).await {
+                    Err(failure) => Err(failure),
+                    Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                        self.page(&path, &request, &caller, &place).await
+                    }
+                    Ok(caller) if changes => self.act(&path, request, &caller).await,
+                    Ok(_) => Err(other_method(&path)),
+                };
+                answered.and_then(|answer| self.places.answer(answer, place, changes))
             }
-            Ok(caller) if *request.method() == Method::POST => self.act(&path, request, &caller).await,
-            Ok(_) => Err(other_method(&path)),
         };
-        let mut answer = answered.unwrap_or_else(|failure| {
-            let mut answer = answer::failure(&failure, &path);
-            if let Some(allow) = failure.allow {
-                answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        let mut answer = answered.unwrap_or_else(|mut failure| {
+            self.places.refuse(&mut failure, peer);
+            if let Some(limit) = failure.limit {
+                self.reached.count(limit);
             }
-            answer
+            answer::failure(failure, &path)
         });
         // As on the API: words of strangers are among these, and an operator may look at them with a browser.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -215,6 +226,7 @@ impl Admin {
         path: &str,
         request: &Request<Incoming>,
         caller: &Caller,
+        place: &Place,
     ) -> Result<Answer, Failure> {
         if path == "/settings" || path == "/settings/refused" {
             self.engine.permit_overview(caller)?;
@@ -235,7 +247,7 @@ impl Admin {
             _ => match (console::file(path), of_restores(path)) {
                 (Some(file), _) => file,
                 (None, Some((action, id))) => {
-                    let asked = Asked::elsewhere(request, id, caller.clone());
+                    let asked = Asked::elsewhere(request, id, caller.clone(), place.clone());
                     Box::pin(api::perform(&self.app, action, request.method(), asked)).await?
                 }
                 (None, None) => return Err(other_method(path)),

@@ -9,7 +9,6 @@ use futures_util::stream::{Stream, StreamExt};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use http_body_util::Full;
 use restore_generations::door::{Native, Refusal};
 use restore_model::{Code, Problem, RestoreId};
 use serde::Serialize;
@@ -17,13 +16,58 @@ use serde_json::{Value, json};
 
 use crate::doors::AtDoor;
 use crate::layers::rate::Standing;
+use crate::pool::Held;
 
 /// The body of every answer.
 pub(crate) enum Body {
     /// In memory: all answers but streams.
-    Whole(Full<Bytes>),
+    Whole(Whole),
     /// Made part by part, each when the one before has been taken.
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+/// Bytes, and what is held for them. Whoever writes them out has them in a buffer long after the body was read to its
+/// end, so the bytes themselves hold it: until the last of them was written, or the connection lets go of them.
+pub(crate) struct Whole {
+    bytes: Bytes,
+    /// Whether others are answered with the same buffer.
+    shared: bool,
+    hold: Option<Hold>,
+}
+
+/// What bounds how many answers there are at once.
+type Hold = Box<dyn Send>;
+
+struct HeldBytes {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body {
+    fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Whole { bytes: bytes.into(), shared: false, hold: None })
+    }
+
+    /// Bytes that are there for this answer alone.
+    pub(crate) const fn weight(&self) -> usize {
+        match self {
+            Self::Whole(whole) if !whole.shared => whole.bytes.len(),
+            Self::Whole(_) | Self::Stream(_) => 0,
+        }
+    }
+
+    /// Holds something until this was written. A stream has a place of its own among the streams, and is read part by part.
+    pub(crate) fn hold(&mut self, hold: impl Send + 'static) {
+        if let Self::Whole(whole) = self {
+            whole.hold = Some(Box::new(hold));
+        }
+    }
 }
 
 impl http_body::Body for Body {
@@ -35,7 +79,17 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Whole(whole) => {
+                if whole.bytes.is_empty() {
+                    return Poll::Ready(None);
+                }
+                let bytes = std::mem::take(&mut whole.bytes);
+                let bytes = match whole.hold.take() {
+                    Some(hold) => Bytes::from_owner(HeldBytes { bytes, _hold: hold }),
+                    None => bytes,
+                };
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             Self::Stream(parts) => {
                 parts.poll_next_unpin(context).map(|part| part.map(|part| Ok(Frame::data(part))))
             }
@@ -44,14 +98,14 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
+            Self::Whole(whole) => whole.bytes.is_empty(),
             Self::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
+            Self::Whole(whole) => SizeHint::with_exact(whole.bytes.len() as u64),
             Self::Stream(_) => SizeHint::default(),
         }
     }
@@ -82,6 +136,10 @@ pub(crate) struct Failure {
     pub(crate) limit: Option<&'static str>,
     /// Whether the restore that it refuses has gone to a cloud.
     pub(crate) sent: bool,
+    /// Its place among the refusals.
+    pub(crate) seat: Option<Held>,
+    /// Whether there is none: then the answer has no body.
+    pub(crate) bare: bool,
 }
 
 impl From<Problem> for Failure {
@@ -95,6 +153,8 @@ impl From<Problem> for Failure {
             standing: None,
             limit: None,
             sent: false,
+            seat: None,
+            bare: false,
         }
     }
 }
@@ -127,8 +187,16 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Answer {
 
 /// An answer of any type.
 pub(crate) fn typed(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Body::Whole(Full::new(body.into())));
+    let mut answer = Response::new(Body::whole(body));
     *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// A document that is made once: all answers are this one buffer.
+pub(crate) fn document(kind: HeaderValue, text: &Bytes) -> Answer {
+    let bytes = text.clone();
+    let mut answer = Response::new(Body::Whole(Whole { bytes, shared: true, hold: None }));
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
@@ -176,7 +244,7 @@ pub(crate) fn problem_body(problem: &Problem, instance: &str, restore: Option<Re
 }
 
 /// The answer that a failure becomes.
-pub(crate) fn failure(failure: &Failure, instance: &str) -> Answer {
+pub(crate) fn failure(failure: Failure, instance: &str) -> Answer {
     let problem = &failure.problem;
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = problem_body(problem, instance, failure.restore);
@@ -188,7 +256,7 @@ pub(crate) fn failure(failure: &Failure, instance: &str) -> Answer {
 }
 
 /// The answer that a failure becomes at a native door.
-pub(crate) fn native_failure(failure: &Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
+pub(crate) fn native_failure(failure: Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
     let refusal =
         Refusal { problem: &failure.problem, restores: at.restores(), sent: failure.sent, request_id };
     finish(native(at.door.door.refuse(&refusal)), failure)
@@ -200,7 +268,7 @@ pub(crate) fn native(native: Native) -> Answer {
     match native.body {
         Some(body) => json(status, &body),
         None => {
-            let mut answer = Response::new(Body::Whole(Full::default()));
+            let mut answer = Response::new(Body::whole(Bytes::new()));
             *answer.status_mut() = status;
             answer
         }
@@ -208,8 +276,12 @@ pub(crate) fn native(native: Native) -> Answer {
 }
 
 /// What headers say of a failure, whatever its body is like.
-fn finish(mut answer: Answer, failure: &Failure) -> Answer {
+fn finish(mut answer: Answer, failure: Failure) -> Answer {
     let problem = &failure.problem;
+    if failure.bare {
+        *answer.body_mut() = Body::whole(Bytes::new());
+        answer.headers_mut().remove(CONTENT_TYPE);
+    }
     let headers = answer.headers_mut();
     if let Some(seconds) = problem.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -228,6 +300,9 @@ fn finish(mut answer: Answer, failure: &Failure) -> Answer {
     }
     if let Some(standing) = &failure.standing {
         standing.tell(headers);
+    }
+    if let Some(seat) = failure.seat {
+        answer.body_mut().hold(seat);
     }
     answer
 }

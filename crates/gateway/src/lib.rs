@@ -21,6 +21,7 @@ mod listener;
 mod memory;
 mod names;
 mod pairs;
+mod pool;
 pub mod reload;
 pub mod rotation;
 mod routes;
@@ -52,8 +53,10 @@ use crate::api::streams::Streams;
 use crate::callers::UsedSignatures;
 use crate::destination::Place;
 use crate::doors::usage::Usage;
+use crate::layers::shed::{Places, Sizes};
 use crate::memory::Memory;
-use crate::reload::{Again, Loaded, Loader, Places, Reload, Trusted};
+use crate::pool::Share;
+use crate::reload::{Again, Loaded, Loader, Reload, Trusted};
 use crate::rotation::Rotation;
 pub use crate::rules::Rules;
 use crate::serving::Lasting;
@@ -67,8 +70,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
+/// Requests of theirs at once.
+const ADMIN_IN_FLIGHT: usize = 64;
 /// Streams among them.
 const ADMIN_STREAMS: usize = 64;
+/// What one address may have of these.
+const ADMIN_SHARE: f64 = 0.5;
 /// How long they have to end when the gateway stops.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 
@@ -244,6 +251,13 @@ impl Gateway {
             engine: engine.clone(),
             metrics: metrics.clone(),
             memory: memory.clone(),
+            places: Places::new(sizes(&settings.limits)),
+            admin_places: Places::new(Sizes {
+                work: ADMIN_IN_FLIGHT,
+                waits: ADMIN_IN_FLIGHT,
+                share: Share(ADMIN_SHARE),
+                ..sizes(&settings.limits)
+            }),
             stopping: Arc::default(),
             reload: reload.clone(),
             log_level,
@@ -257,7 +271,7 @@ impl Gateway {
         };
         let stopping = Arc::clone(&lasting.stopping);
         let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
-        let places = Places::of(&serving);
+        let places = reload::Places::of(&serving);
         let mut at_doors = Vec::new();
         for (door, place) in serving.apart.iter().zip(&places.apart) {
             let listener = listen(door.address).await?;
@@ -266,6 +280,7 @@ impl Gateway {
         let options = listener::Options {
             connections: settings.limits.connections,
             head_bytes: settings.limits.header_bytes,
+            body_bytes: settings.limits.body_bytes,
             head: settings.limits.header_seconds,
             write: settings.limits.write_seconds,
             drain: settings.limits.drain_seconds,
@@ -455,6 +470,16 @@ fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
     options.password = settings.ledger.password.as_ref().map(|secret| secret.expose().to_owned().into());
     options.lease = settings.ledger.lease_seconds;
     options
+}
+
+/// How many requests these limits let in.
+fn sizes(limits: &settings::Limits) -> Sizes {
+    Sizes {
+        work: limits.in_flight,
+        waits: limits.waits,
+        memory: limits.memory_bytes,
+        share: Share(limits.peer_share),
+    }
 }
 
 fn policy(settings: &Settings) -> Policy {

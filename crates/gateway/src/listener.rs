@@ -33,6 +33,14 @@ use crate::tls::Tls;
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(120);
+/// Headers of a request: more than any client sends, and few enough to be kept.
+const MOST_HEADERS: usize = 128;
+/// What is said of a request with more of them.
+pub(crate) const TOO_MANY_HEADERS: &str = "the request has more than 128 headers";
+/// Bytes of an answer that are handed over before the peer takes them.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes that TLS has encrypted and the peer has not taken.
+const TLS_BUFFER: usize = 16 * 1024;
 /// After a failure to accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +49,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Options {
     pub(crate) connections: usize,
     pub(crate) head_bytes: usize,
+    /// Largest body, in bytes: no more of it is taken before somebody reads it.
+    pub(crate) body_bytes: usize,
     pub(crate) head: Duration,
     pub(crate) write: Duration,
     pub(crate) drain: Duration,
@@ -117,8 +127,11 @@ async fn shake_hands(
     patience: Duration,
 ) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Certificate>>)> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long");
-    let socket =
-        tokio::time::timeout(patience, tls.acceptor().accept(socket)).await.map_err(|_| late())??;
+    let accepted = tls.acceptor().accept_with(socket, |connection| {
+        // An answer that is in there holds its place no longer.
+        connection.set_buffer_limit(Some(TLS_BUFFER));
+    });
+    let socket = tokio::time::timeout(patience, accepted).await.map_err(|_| late())??;
     let shown = socket.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| Certificate::read(shown)).map(Arc::new);
     if shown.is_some() && certificate.is_none() {
@@ -148,7 +161,12 @@ async fn talk<I, S, B>(
     let leaving = Arc::clone(&options.leaving);
     let place = options.place.clone();
     let handler = service_fn(move |mut request: Request<Incoming>| {
-        let verdict = shared.begin(request.method(), request.headers().len());
+        let mut verdict = shared.begin(request.method(), request.headers().len());
+        if request.headers().len() > MOST_HEADERS {
+            // HTTP/2 bounds their bytes alone, and an empty one takes many times its bytes of memory.
+            request.headers_mut().clear();
+            verdict = Err(TOO_MANY_HEADERS);
+        }
         let framing = Framing { verdict, connection: Arc::clone(&shared) };
         if request.body().is_end_stream() {
             shared.body_read();
@@ -205,6 +223,7 @@ async fn accept(
 }
 
 fn protocol(options: &Options) -> auto::Builder<TokioExecutor> {
+    let window = u32::try_from(options.body_bytes).unwrap_or(u32::MAX / 4).clamp(65_535, u32::MAX / 4);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -212,13 +231,18 @@ fn protocol(options: &Options) -> auto::Builder<TokioExecutor> {
         // Between requests; within a head the connection's guard is stricter.
         .header_read_timeout(IDLE)
         .max_buf_size(options.head_bytes.max(8 * 1024))
-        .max_headers(128);
+        .max_headers(MOST_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(128)
         .max_pending_accept_reset_streams(32)
+        .max_local_error_reset_streams(Some(128))
         .max_header_list_size(u32::try_from(options.head_bytes).unwrap_or(u32::MAX))
+        // What was sent and is not read yet stays in memory: one body at most, and as much again for the others.
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window.saturating_mul(2))
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     builder

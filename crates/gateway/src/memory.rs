@@ -1,18 +1,25 @@
 //! The memory ceiling: how much of the machine's memory the process holds is looked at a few times a
-//! second, and above `limits.memory_bytes` nothing that brings a body is taken in and connections are
-//! accepted slowly, until it is less again. A restore that was taken in goes on; a kernel that kills
-//! the process for its memory would not ask.
+//! second, and above `limits.memory_bytes` the API takes nothing in and connections are
+//! accepted slowly, until it is less again. A restore that was taken in goes on, and the admin listener serves whoever
+//! operates; a kernel that kills the process for its memory would not ask.
+//!
+//! What was freed is no longer held, but the allocator keeps it for what comes next, and gives it back only when
+//! somebody asks it for memory again, which in a quiet process nobody does. So it is asked to while much is held.
 //!
 //! Reads `/proc/self/status`; where there is none (anything but Linux) there is no ceiling.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
+
+/// Between two times that the allocator is asked to give back what is free: as long as it keeps that at least.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// What is known of the process's memory. Clones are one.
 #[derive(Clone, Default)]
@@ -52,15 +59,25 @@ impl Memory {
 
     /// Looks until it is stopped.
     pub(crate) async fn watch(self, stop: CancellationToken) {
+        let mut given_back = Instant::now();
         while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
             let before = self.is_over();
             self.look();
+            if self.is_much() && given_back.elapsed() >= GIVE_BACK {
+                give_back();
+                given_back = Instant::now();
+            }
             match (before, self.reason()) {
                 (false, Some(why)) => tracing::warn!(why, "nothing more is taken in"),
                 (true, None) => tracing::info!(resident = self.resident(), "there is room again"),
                 _ => {}
             }
         }
+    }
+
+    /// Whether more than three quarters of the ceiling are held.
+    fn is_much(&self) -> bool {
+        self.0.ceiling > 0 && self.resident() > self.0.ceiling / 4 * 3
     }
 
     fn look(&self) {
@@ -71,6 +88,29 @@ impl Memory {
         self.0.resident.store(resident, Ordering::Relaxed);
         self.0.over.store(self.0.ceiling > 0 && resident > self.0.ceiling, Ordering::Relaxed);
     }
+}
+
+/// Has the allocator give the system what has been free for a while; calling it by name would take `unsafe`.
+///
+/// mimalloc looks through what a thread has, and others have freed, once in 10 000 allocations of that thread, and
+/// through the memory that no thread has when a thread ends that has used it. So each worker is given that many,
+/// which take less than a millisecond, and a thread begins and ends.
+fn give_back() {
+    const ALLOCATIONS: usize = 11_000;
+    /// Larger than those that a thread takes off its lists without a look at anything else.
+    const BYTES: usize = 2048;
+    let workers = Handle::current().metrics().num_workers();
+    // Whoever is free takes one; who got none gets one the next time.
+    for _ in 0..2 * workers {
+        tokio::spawn(async {
+            for _ in 0..ALLOCATIONS {
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
+            }
+        });
+    }
+    let name = "give-back".to_owned();
+    // Without a thread nothing is given back now; the next look tries again.
+    let _ = std::thread::Builder::new().name(name).spawn(|| drop(std::hint::black_box(Box::new(0_u64))));
 }
 
 /// Bytes, from a text such as `VmRSS:     23456 kB` among other lines (proc(5)).

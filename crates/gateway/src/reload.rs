@@ -264,6 +264,7 @@ impl Loader {
 
         self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
         self.places.replace(&serving);
+        self.lasting.places.resize(crate::sizes(&settings.limits));
         self.serving.make_way_for(&serving);
         self.lasting.log_level.is_usually(settings.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));

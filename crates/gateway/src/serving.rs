@@ -20,6 +20,7 @@ use crate::api::streams::Streams;
 use crate::callers::{Callers, UsedSignatures};
 use crate::doors::Doors;
 use crate::doors::usage::Usage;
+use crate::layers::shed::Places;
 use crate::memory::Memory;
 use crate::reload::Reload;
 use crate::rotation::Rotation;
@@ -39,6 +40,9 @@ pub(crate) struct Lasting {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
+    /// Of the API and its doors.
+    pub(crate) places: Places,
+    pub(crate) admin_places: Places,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reload: Reload,
     pub(crate) log_level: LogLevel,
@@ -146,6 +150,7 @@ impl Lasting {
                 callers: Arc::clone(&callers),
                 used: self.used.clone(),
                 rate: rate.clone(),
+                places: self.places.clone(),
                 memory: self.memory.clone(),
                 reached: self.metrics.limits(),
             };
@@ -162,6 +167,8 @@ impl Lasting {
             engine: self.engine.clone(),
             app: api::App { streams: of_admin, ..(*app).clone() },
             metrics: self.metrics.clone(),
+            reached: self.metrics.limits(),
+            places: self.admin_places.clone(),
             settings: settings.to_json(),
             webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&self.stopping),

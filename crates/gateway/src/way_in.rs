@@ -40,13 +40,14 @@ pub(crate) struct Parts {
     pub(crate) callers: Arc<Callers>,
     pub(crate) used: UsedSignatures,
     pub(crate) rate: rate::RateLayer,
+    pub(crate) places: shed::Places,
     pub(crate) memory: Memory,
     pub(crate) reached: LimitsReached,
 }
 
 /// Puts the layers together.
 pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn {
-    let Parts { same_site, trace, callers, used, rate, memory, reached } = parts;
+    let Parts { same_site, trace, callers, used, rate, places, memory, reached } = parts;
     let share = share::ShareLayer::default();
     let adopt = trace.adopt();
     // Below the seam: what may fail.
@@ -58,7 +59,7 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         // Everything below ends in this time.
         .layer(deadline::DeadlineLayer(limits.request_seconds))
         // Turned away before a body is read.
-        .layer(shed::ShedLayer::new(limits.in_flight, memory))
+        .layer(shed::ShedLayer::new(places.clone(), memory))
         // Who asks; the credentials end here.
         .layer(caller::CallerLayer::new(&callers))
         // Nobody takes all places of those worked on.
@@ -96,7 +97,7 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         .layer(trace)
         .layer(CatchPanicLayer::custom(panicked))
         // The one place where a failure becomes an answer.
-        .layer(errors::ErrorsLayer::new(reached))
+        .layer(errors::ErrorsLayer::new(reached, places))
         .service(inner);
     BoxCloneSyncService::new(outer)
 }
@@ -123,5 +124,5 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     // has logged its place.
     drop(panic);
     let problem = Problem::new(Code::Internal, "the gateway failed on this request").effect(Effect::Possible);
-    answer::failure(&Failure::from(problem).closing(), "")
+    answer::failure(Failure::from(problem).closing(), "")
 }

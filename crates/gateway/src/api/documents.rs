@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use restore_model::{Code, Problem, schema};
 use sha2::{Digest, Sha256};
 
@@ -38,7 +38,7 @@ static CSP: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 /// `GET /openapi.json`.
 pub(super) fn openapi() -> Answer {
-    answer::typed(StatusCode::OK, JSON, Bytes::from_static(OPENAPI.as_bytes()))
+    answer::document(JSON, &Bytes::from_static(OPENAPI.as_bytes()))
 }
 
 /// `GET /schemas/{name}`, with or without `.json`.
@@ -48,18 +48,24 @@ pub(super) fn schema(name: Option<&str>) -> Result<Answer, Failure> {
         let names: Vec<_> = schema::ALL.iter().map(|(name, _)| *name).collect();
         Problem::new(Code::NotFound, format!("the schemas are {}", names.join(", ")))
     })?;
-    Ok(answer::typed(StatusCode::OK, SCHEMA, Bytes::from_static(text.as_bytes())))
+    Ok(answer::document(SCHEMA, &Bytes::from_static(text.as_bytes())))
 }
 
-/// A page: `beside` are the links that lead around, `body` is what it says. Both are HTML already.
-fn page(title: &str, beside: &str, body: &str) -> Answer {
+/// The text of a page: `beside` are the links that lead around, `body` is what it says. Both are HTML already. Made once
+/// for each page, because whoever asks for it holds it for as long as it is not read.
+fn page(title: &str, beside: &str, body: &str) -> Bytes {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{STYLE}</style></head><body>\
          <nav aria-label=\"Pages\">{beside}</nav><main>{body}</main></body></html>",
         escape(title)
     );
-    let mut answer = answer::typed(StatusCode::OK, HTML, html);
+    html.into()
+}
+
+/// The answer that is a page.
+fn show(page: &Bytes) -> Answer {
+    let mut answer = answer::document(HTML, page);
     answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, CSP.clone());
     answer
 }

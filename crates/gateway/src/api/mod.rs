@@ -13,6 +13,7 @@ use tower::Service;
 
 use crate::answer::{Answer, Failure};
 use crate::callers::{Signature, SignedUntil};
+use crate::doors::AtDoor;
 use crate::doors::serve::{self, Call};
 use crate::doors::usage::Usage;
 use crate::layers::Future;
@@ -65,6 +66,21 @@ pub(crate) struct Asked {
     place: Option<Place>,
 }
 
+/// What is left of a request once it was read: all that may be held while its caller waits.
+struct Waiter {
+    caller: Caller,
+    signature: Option<Signature>,
+    trace: Option<TraceContext>,
+    place: Option<Place>,
+}
+
+impl Waiter {
+    /// Whether this caller may wait: it has given its place back for one among those who do.
+    fn waits(&self) -> bool {
+        self.place.as_ref().is_none_or(Place::waits)
+    }
+}
+
 impl Service<Request<Bytes>> for Dispatch {
     type Response = Answer;
     type Error = Failure;
@@ -76,40 +92,57 @@ impl Service<Request<Bytes>> for Dispatch {
 
     fn call(&mut self, request: Request<Bytes>) -> Future {
         let app = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (mut head, body) = request.into_parts();
-            let (action, parameter) = match head.extensions.remove::<Found>() {
-                Some(Found::Route { action, parameter, .. }) => (action, parameter),
-                Some(Found::Door(at)) => {
-                    let call = Call::new(asker(&mut head.extensions)?, head, body);
-                    app.usage.count(&at, call.caller(), app.engine.clock().now());
-                    return Box::pin(serve::answer(&app, &at, call)).await;
-                }
-                Some(Found::OtherMethod { allow, .. }) => {
-                    let problem = Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}"));
-                    let mut failure = Failure::from(problem);
-                    failure.allow = Some(allow);
-                    return Err(failure);
-                }
-                Some(Found::Nothing) | None => {
-                    return Err(Problem::new(Code::NotFound, "no such path").into());
-                }
-            };
-            let method = head.method.clone();
-            let caller = asker(&mut head.extensions)?;
-            let asked = Asked {
-                query: head.uri.query().map(str::to_owned),
-                headers: head.headers,
-                body,
-                parameter,
-                signature: head.extensions.remove::<Signature>(),
-                signed_until: head.extensions.remove::<SignedUntil>(),
-                caller,
-                trace: head.extensions.remove::<TraceContext>(),
-                place: head.extensions.remove::<Place>(),
-            };
-            perform(&app, action, &method, asked).await
-        })
+        match Ask::of(request) {
+            Ok(Ask::Route { action, method, asked }) => {
+                Box::pin(async move { perform(&app, action, &method, asked).await })
+            }
+            Ok(Ask::Door { at, call }) => {
+                app.usage.count(&at, call.caller(), app.engine.clock().now());
+                Box::pin(async move { Box::pin(serve::answer(&app, &at, call)).await })
+            }
+            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+        }
+    }
+}
+
+/// What a request asks for. The request itself ends here: what is not in this is held no longer.
+enum Ask {
+    Route { action: Action, method: Method, asked: Asked },
+    Door { at: AtDoor, call: Call },
+}
+
+impl Ask {
+    fn of(request: Request<Bytes>) -> Result<Self, Failure> {
+        let (mut head, body) = request.into_parts();
+        let (action, parameter) = match head.extensions.remove::<Found>() {
+            Some(Found::Route { action, parameter, .. }) => (action, parameter),
+            Some(Found::Door(at)) => {
+                let call = Call::new(asker(&mut head.extensions)?, head, body);
+                return Ok(Self::Door { at, call });
+            }
+            Some(Found::OtherMethod { allow, .. }) => {
+                let problem = Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}"));
+                let mut failure = Failure::from(problem);
+                failure.allow = Some(allow);
+                return Err(failure);
+            }
+            Some(Found::Nothing) | None => {
+                return Err(Problem::new(Code::NotFound, "no such path").into());
+            }
+        };
+        let caller = asker(&mut head.extensions)?;
+        let asked = Asked {
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body,
+            parameter,
+            signature: head.extensions.remove::<Signature>(),
+            signed_until: head.extensions.remove::<SignedUntil>(),
+            caller,
+            trace: head.extensions.remove::<TraceContext>(),
+            place: head.extensions.remove::<Place>(),
+        };
+        Ok(Self::Route { action, method: head.method, asked })
     }
 }
 
@@ -151,7 +184,7 @@ pub(crate) async fn perform(
 
 impl Asked {
     /// A request without a body that came in elsewhere than the API, about the restore of this id where there is one.
-    pub(crate) fn elsewhere<B>(request: &Request<B>, id: Option<&str>, caller: Caller) -> Self {
+    pub(crate) fn elsewhere<B>(request: &Request<B>, id: Option<&str>, caller: Caller, place: Place) -> Self {
         Self {
             headers: request.headers().clone(),
             query: request.uri().query().map(str::to_owned),
@@ -161,8 +194,14 @@ impl Asked {
             signature: None,
             signed_until: None,
             trace: None,
-            place: None,
+            place: Some(place),
         }
+    }
+
+    /// Lets go of everything that was sent.
+    fn read(self) -> Waiter {
+        let Self { caller, signature, trace, place, .. } = self;
+        Waiter { caller, signature, trace, place }
     }
 
     /// The canonical request in the body.

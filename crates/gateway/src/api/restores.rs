@@ -1,7 +1,7 @@
 //! Restores over HTTP: submit, show, list, history, cancel.
 
 use http::header::{ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use restore_engine::{Submission, Submitted};
 use restore_ledger::Entry;
 use restore_model::{Problem, Restore, RestoreId, Retry, Status};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{App, Asked, preferences};
 use crate::answer::{self, Answer, Failure, REPLAYED, restore_path};
 use crate::callers::Signature;
+use crate::layers::shed::Place;
 use crate::telemetry::links::link_to_submit;
 
 /// `POST /api/v1/restores`.
@@ -20,14 +21,16 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let wait = preferences::wait(&asked.headers, app.wait_cap);
     let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
+    let asked = asked.read();
+    // Waiting is no work: the place is somebody else's meanwhile. Where too many wait, nobody more does.
+    let place = asked.place;
+    let waits = || place.as_ref().is_none_or(Place::waits);
     let mut submission = Submission::new(request, asked.caller);
     submission.key = key;
     submission.trace = asked.trace;
     let submitted = take_in(app, submission, asked.signature).await?;
     let mut entry = submitted.entry;
-    if let Some(until) = until.filter(|_| !entry.state.status.is_final()) {
-        // Waiting is no work: the place is somebody else's meanwhile.
-        drop(asked.place);
+    if let Some(until) = until.filter(|_| !entry.state.status.is_final() && waits()) {
         // It is taken in; a wait that fails shows it as it was.
         if let Ok(waited) = Box::pin(app.engine.wait(entry.intent.id, until)).await {
             entry = waited;
@@ -92,15 +95,13 @@ pub(crate) async fn take_in(
 pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let id = asked.restore_id()?;
     let until = preferences::wait(&asked.headers, app.wait_cap).map(|wait| Instant::now() + wait);
-    if until.is_some() {
-        drop(asked.place);
-    }
+    let known = Known::of(&asked.headers);
+    let asked = asked.read();
+    let until = until.filter(|_| asked.waits());
     let entry = app.engine.refresh_and_wait(id, &asked.caller, asked.trace, until).await?;
     link_to_submit(&entry.intent);
     let tag = etag(&entry);
-    let known = asked.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut known = known.flat_map(|tags| tags.split(',')).map(|known| known.trim().trim_start_matches("W/"));
-    if known.any(|known| known == tag || known == "*") {
+    if known.has(&tag) {
         let mut answer =
             answer::typed(StatusCode::NOT_MODIFIED, HeaderValue::from_static("application/json"), "");
         answer.headers_mut().remove(http::header::CONTENT_TYPE);
@@ -108,6 +109,25 @@ pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
         return Ok(answer);
     }
     Ok(restore(StatusCode::OK, &entry))
+}
+
+/// The versions that a caller knows, by `If-None-Match`.
+struct Known(Vec<String>);
+
+impl Known {
+    /// More than any caller has a use for. What is left out is shown again.
+    const MOST: usize = 8;
+
+    fn of(headers: &HeaderMap) -> Self {
+        let told = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let tags = told.flat_map(|tags| tags.split(',')).map(|known| known.trim().trim_start_matches("W/"));
+        // Ours are short.
+        Self(tags.filter(|tag| tag.len() <= 12).take(Self::MOST).map(str::to_owned).collect())
+    }
+
+    fn has(&self, tag: &str) -> bool {
+        self.0.iter().any(|known| known == tag || known == "*")
+    }
 }
 
 /// `GET /api/v1/restores`.

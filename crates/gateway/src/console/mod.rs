@@ -5,8 +5,9 @@
 //! ask of the same listener as any program would, with the credential that the operator types. Their policy lets
 //! nothing run but these files' scripts, and lets them make no HTML out of text at all.
 
+use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 
 use crate::answer::{self, Answer};
 
@@ -37,7 +38,8 @@ pub(crate) fn has(path: &str) -> bool {
 /// The file at a path.
 pub(crate) fn file(path: &str) -> Option<Answer> {
     let (_, kind, text) = FILES.iter().find(|(known, _, _)| *known == path)?;
-    let mut answer = answer::typed(StatusCode::OK, HeaderValue::from_static(kind), text.as_bytes());
+    let text = Bytes::from_static(text.as_bytes());
+    let mut answer = answer::document(HeaderValue::from_static(kind), &text);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, CSP);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

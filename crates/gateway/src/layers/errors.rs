@@ -9,18 +9,22 @@ use std::task::{Context, Poll};
 use http::Request;
 use tower::{Layer, Service};
 
+use super::shed::{self, Places};
 use crate::answer::{self, Answer, Failure};
 use crate::routes::Found;
 use crate::telemetry::metrics::LimitsReached;
 
 /// The layer.
 #[derive(Clone)]
-pub(crate) struct ErrorsLayer(LimitsReached);
+pub(crate) struct ErrorsLayer {
+    reached: LimitsReached,
+    places: Places,
+}
 
 impl ErrorsLayer {
-    /// Counts the limits that were reached.
-    pub(crate) const fn new(reached: LimitsReached) -> Self {
-        Self(reached)
+    /// Counts the limits that were reached. What has no place among the refusals yet gets one, if there is one.
+    pub(crate) const fn new(reached: LimitsReached, places: Places) -> Self {
+        Self { reached, places }
     }
 }
 
@@ -28,7 +32,7 @@ impl<S> Layer<S> for ErrorsLayer {
     type Service = Errors<S>;
 
     fn layer(&self, inner: S) -> Errors<S> {
-        Errors { inner, reached: self.0.clone() }
+        Errors { inner, layer: self.clone() }
     }
 }
 
@@ -36,7 +40,7 @@ impl<S> Layer<S> for ErrorsLayer {
 #[derive(Clone)]
 pub(crate) struct Errors<S> {
     inner: S,
-    reached: LimitsReached,
+    layer: ErrorsLayer,
 }
 
 impl<S, B> Service<Request<B>> for Errors<S>
@@ -55,24 +59,26 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let uri = request.uri().clone();
+        // No more of it than is shown: the rest need not be held while somebody waits.
+        let instance: String = request.uri().path().chars().take(256).collect();
+        let peer = shed::peer(request.extensions());
         let door = request.extensions().get::<Found>().and_then(Found::at_door).cloned();
         let id = request.headers().get("x-request-id").cloned();
         let call = self.inner.call(request);
-        let reached = self.reached.clone();
+        let ErrorsLayer { reached, places } = self.layer.clone();
         Box::pin(async move {
             Ok(match call.await {
                 Ok(answer) => answer,
-                Err(failure) => {
+                Err(mut failure) => {
+                    places.refuse(&mut failure, peer);
                     if let Some(limit) = failure.limit {
                         reached.count(limit);
                     }
                     if let Some(at) = door {
                         let id = id.as_ref().and_then(|id| id.to_str().ok());
-                        return Ok(answer::native_failure(&failure, &at, id));
+                        return Ok(answer::native_failure(failure, &at, id));
                     }
-                    let instance: String = uri.path().chars().take(256).collect();
-                    answer::failure(&failure, &instance)
+                    answer::failure(failure, &instance)
                 }
             })
         })

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +28,7 @@ use super::Future;
 use crate::answer::{Answer, Failure};
 use crate::callers::Claim;
 use crate::connection::Peer;
+use crate::pool::Neighbour;
 
 /// Callers that are remembered before those that have been quiet are forgotten.
 const MAX_CALLERS: usize = 10_000;
@@ -147,17 +148,9 @@ impl Limits {
         let Some(limit) = own.or(self.general.as_ref()) else { return Ok(None) };
         let key = match name {
             Some(name) => self.hash.hash_one(name),
-            None => self.hash.hash_one(address.map(neighbourhood)),
+            None => self.hash.hash_one(address.map(Neighbour::from)),
         };
         limit.admit(key).map(Some)
-    }
-}
-
-/// What one stranger can have of addresses: of IPv6 that is a whole network.
-fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

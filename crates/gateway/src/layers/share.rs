@@ -83,7 +83,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Future {
+    fn call(&mut self, request: Request<B>) -> Future {
         let extensions = request.extensions();
         let name = extensions.get::<Caller>().and_then(Caller::name);
         let place = extensions.get::<Place>().filter(|place| !place.is_counted());
@@ -93,8 +93,7 @@ where
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
                 return Box::pin(std::future::ready(Err(failure.closing().at_limit("in_flight"))));
             };
-            let counted = place.clone().counted(held);
-            request.extensions_mut().insert(counted);
+            place.count(held);
         }
         self.inner.call(request)
     }

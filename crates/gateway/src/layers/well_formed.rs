@@ -13,6 +13,7 @@ use super::{Future, Result};
 use crate::answer::{Answer, Failure};
 use crate::connection::Shared;
 use crate::destination::Destination;
+use crate::listener::TOO_MANY_HEADERS;
 use crate::same_site::SameSite;
 
 /// Headers of which a second one would be a contradiction.
@@ -32,7 +33,10 @@ const SINGLE: [&str; 9] = [
 pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::result::Result<(), Failure> {
     let malformed = |why: &str| Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
     let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
-    framing.map_err(malformed)?;
+    framing.map_err(|why| {
+        let failure = malformed(why);
+        if why == TOO_MANY_HEADERS { failure.at_limit("header_bytes") } else { failure }
+    })?;
     let destination = request.extensions().get::<Destination>().ok_or_else(undecided)?;
     destination.verdict().map_err(malformed)?;
     headers(request.headers(), request.version()).map_err(malformed)?;

@@ -122,11 +122,18 @@ tables! {
         request_seconds: Duration = Seconds(0.1, 3600.0) => "90";
         /// How deeply JSON may nest.
         json_depth: usize = Whole(8, 120) => "32";
-        /// Bytes of memory the process may hold; above that, what brings a body is turned away with 503 and connections
-        /// are accepted slowly. Linux only. 0 = no ceiling.
+        /// Bytes of memory the process may hold; above that, the API and the doors turn every request away with 503 and
+        /// connections are accepted slowly, while the admin listener serves on. A quarter of it is for answers that nobody has
+        /// read yet. Linux only. 0 = no ceiling.
         memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
-        /// Requests worked on at once; more are turned away with 503.
+        /// Requests at once that are worked on or whose answer is not yet written; more are turned away with 503.
         in_flight: usize = Whole(1, 1_000_000) => "1024";
+        /// Share of `connections`, of `in_flight` and of `waits` that one address may have, from 0 to 1; of IPv6, one network
+        /// of 64 bits. What is over it is turned away, so that others find room. 1 = no share: for a gateway that all
+        /// callers reach through one proxy, which then must see to it that nobody takes all.
+        peer_share: f64 = Ratio => "0.5";
+        /// Requests at once that wait for a restore by `Prefer: wait`; who comes when there are more is answered at once.
+        waits: usize = Whole(0, 1_000_000) => "4096";
         /// Requests per second that are refused at once for what they are (400, 408, 413, 415, 422) or for who
         /// sends them (401); more wait for their refusal, up to a second, so that a hostile crowd is slowed down. 0 = no limit.
         refusals_per_second: u32 = Whole(0, 1_000_000) => "200";

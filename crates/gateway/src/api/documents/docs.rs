@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
 use restore_model::{Code, schema};
 use serde_json::Value;
 
-use super::{OPENAPI, escape, page};
+use super::{OPENAPI, escape, page, show};
 use crate::answer::Answer;
 
 /// What the lines to run begin with: the demo's address and token, and the id of its newest restore.
@@ -19,11 +20,11 @@ ID=$(curl -s "$GATEWAY/api/v1/restores?limit=1" |
 
 /// `GET /docs`.
 pub(in crate::api) fn docs() -> Answer {
-    static PAGE: LazyLock<(String, String)> = LazyLock::new(|| {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
         let contract: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
-        (beside(&contract), body(&contract))
+        page("restore-gateway", &beside(&contract), &body(&contract))
     });
-    page("restore-gateway", &PAGE.0, &PAGE.1)
+    show(&PAGE)
 }
 
 /// Every call of the contract: path, what all methods of it share, method, operation.

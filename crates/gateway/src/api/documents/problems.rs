@@ -1,21 +1,39 @@
 //! The pages that the `type` of a problem leads to.
 
+use std::sync::LazyLock;
+
+use bytes::Bytes;
 use http::header::{ACCEPT, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use restore_model::{Code, Problem, Retry};
 use serde_json::json;
 
-use super::{escape, page};
+use super::{JSON, escape, page, show};
 use crate::answer::{self, Answer, Failure};
 
 /// `GET /problems/{code}`: for people, unless a program asks for JSON and for no HTML.
 pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result<Answer, Failure> {
     let code = code.and_then(|code| Code::ALL.iter().find(|known| known.as_str() == code));
     let code = *code.ok_or_else(|| Problem::new(Code::NotFound, "no such problem; /docs lists them all"))?;
-    let mut answer = if wants_json(headers) { for_programs(code) } else { for_people(code) };
+    let Some(Told { programs, people, .. }) = ALL.iter().find(|told| told.code == code) else {
+        return Err(Problem::new(Code::Internal, "this problem has no page").into());
+    };
+    let mut answer = if wants_json(headers) { answer::document(JSON, programs) } else { show(people) };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     Ok(answer)
 }
+
+/// What is told of one problem.
+struct Told {
+    code: Code,
+    programs: Bytes,
+    people: Bytes,
+}
+
+static ALL: LazyLock<Vec<Told>> = LazyLock::new(|| {
+    let told = |code: &Code| Told { code: *code, programs: for_programs(*code), people: for_people(*code) };
+    Code::ALL.iter().map(told).collect()
+});
 
 fn wants_json(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -35,7 +53,7 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn for_programs(code: Code) -> Answer {
+fn for_programs(code: Code) -> Bytes {
     let told = json!({
         "type": format!("/problems/{}", code.as_str()),
         "code": code.as_str(),
@@ -44,10 +62,10 @@ fn for_programs(code: Code) -> Answer {
         "retry": code.retry(),
         "advice": code.advice(),
     });
-    answer::json(StatusCode::OK, &told)
+    told.to_string().into()
 }
 
-fn for_people(code: Code) -> Answer {
+fn for_people(code: Code) -> Bytes {
     let retry = match code.retry() {
         Retry::Never => "Not without a change.",
         Retry::Later => "Later, once what stood in the way has passed.",
