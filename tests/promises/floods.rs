@@ -43,7 +43,7 @@ async fn world() -> World {
 
 #[tokio::test]
 async fn s17_ten_thousand_that_say_nothing_cost_little_and_hold_nobody_up() {
-    let settings = Settings::default().set("limits.header_seconds", "600");
+    let settings = Settings::default().set("limits.header_seconds", "600").set("limits.peer_share", "1");
     let world = World::with(settings).await;
     world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
     good(&world, 0).await;

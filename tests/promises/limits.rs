@@ -102,11 +102,25 @@ async fn more_at_once_than_there_is_room_for() {
     drop(raw);
     busy.end().await;
 
-    let full = world("connections", "2").await;
-    let (one, two) = (Raw::open(full.gateway.api()).await, Raw::open(full.gateway.api()).await);
-    counted(&full, "connections").await;
+    let settings = Settings::default().set("limits.connections", "2").set("limits.peer_share", "1");
+    let full = World::with(settings).await;
+    let (mut one, mut two) = (Raw::open(full.gateway.api()).await, Raw::open(full.gateway.api()).await);
+    let end = Instant::now() + Duration::from_secs(20);
+    // Both are at work, and nobody can be let in.
+    one.send(head(100)).await;
+    two.send(head(100)).await;
+    loop {
+        let ready = full.admin("/readyz").await;
+        if ready.status == 503 {
+            assert!(ready.text().contains("limits.connections allows no more"), "{}", ready.text());
+            break;
+        }
+        assert!(Instant::now() < end, "it is never full: {}", ready.text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mut waiting = Raw::open(full.gateway.api()).await;
     waiting.send("GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    counted(&full, "connections").await;
     drop((one, two));
     assert_eq!(waiting.answer().await.map(|answer| answer.status), Some(200), "it waited for a place");
     full.end().await;

@@ -12,6 +12,7 @@ mod client;
 mod client_answers;
 mod client_output;
 mod confinement;
+mod connections;
 mod console;
 mod console_access;
 mod contract;

@@ -31,6 +31,7 @@ use crate::answer::{self, Answer, Failure};
 use crate::api::{self, App, Asked};
 use crate::callers::{Callers, Certificate, Presented};
 use crate::connection::Peer;
+use crate::connections::Connections;
 use crate::console;
 use crate::doors::usage::Usage;
 use crate::layers::caller::trail;
@@ -67,6 +68,8 @@ pub(crate) struct Admin {
     pub(crate) dangers: Vec<Danger>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) memory: Memory,
+    /// Of the API and its doors.
+    pub(crate) connections: Connections,
     pub(crate) usage: Usage,
     pub(crate) reload: Reload,
     pub(crate) log_level: LogLevel,
@@ -318,6 +321,8 @@ impl Admin {
     async fn ready(&self) -> Answer {
         let mut reasons = self.engine.not_ready().await;
         reasons.extend(self.memory.reason());
+        reasons.extend(self.connections.reason());
+        let (open, most) = self.connections.count();
         if self.stopping.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping".to_owned());
         }
@@ -345,6 +350,7 @@ impl Admin {
                 "version": crate::version(),
                 "reasons": reasons,
                 "upstreams": upstreams,
+                "connections": { "open": open, "most": most },
                 "settings": self.reload.view(),
                 "dangers": self.dangers,
                 "client_crl": client_crl,

@@ -11,8 +11,10 @@ mod api;
 mod callers;
 pub mod cli;
 mod connection;
+mod connections;
 mod console;
 mod credentials;
+mod descriptors;
 pub mod destination;
 mod doors;
 mod frames;
@@ -51,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::streams::Streams;
 use crate::callers::UsedSignatures;
+use crate::connections::Connections;
 use crate::destination::Place;
 use crate::doors::usage::Usage;
 use crate::layers::shed::{Places, Sizes};
@@ -188,6 +191,7 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub async fn start_with(settings: &Settings, start: Start) -> Result<Self, StartError> {
         restore_model::schema::warm_up();
+        let fitting = descriptors::fitting(settings, descriptors::raise()).map_err(StartError::Setup)?;
         let collector = collector(settings);
         let metrics = Metrics::new(collector.as_ref()).map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
@@ -202,6 +206,11 @@ impl Gateway {
             traces.as_ref(),
         );
 
+        if let Some(fitting) = fitting {
+            tracing::warn!("{}", descriptors::lowered(settings, fitting));
+        }
+        let most = fitting.unwrap_or(settings.limits.connections);
+        let cap = Connections::new(most, Share(settings.limits.peer_share));
         let ledger_fault = |error| StartError::Ledger { url: settings.ledger.url.to_string(), error };
         let ledger = restore_ledger::open(&settings.ledger.url, ledger_options(settings))
             .await
@@ -251,6 +260,7 @@ impl Gateway {
             engine: engine.clone(),
             metrics: metrics.clone(),
             memory: memory.clone(),
+            connections: cap.clone(),
             places: Places::new(sizes(&settings.limits)),
             admin_places: Places::new(Sizes {
                 work: ADMIN_IN_FLIGHT,
@@ -278,7 +288,7 @@ impl Gateway {
             at_doors.push((door.dialect, address(&listener), listener, place.clone()));
         }
         let options = listener::Options {
-            connections: settings.limits.connections,
+            cap: cap.clone(),
             head_bytes: settings.limits.header_bytes,
             body_bytes: settings.limits.body_bytes,
             head: settings.limits.header_seconds,
@@ -301,7 +311,7 @@ impl Gateway {
             },
         };
         let admin_options = listener::Options {
-            connections: ADMIN_CONNECTIONS,
+            cap: Connections::new(ADMIN_CONNECTIONS, Share(ADMIN_SHARE)),
             metrics: metrics.connections("admin"),
             drain: ADMIN_DRAIN,
             // Whoever finds out why nothing is taken in must get in.

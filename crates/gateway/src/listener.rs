@@ -4,30 +4,33 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response, Version, header};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::{BoxError, Service};
 
 use crate::api::streams::EVENT_STREAM;
 use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
+use crate::connections::{self, Admission, Seat, UnderWay};
 use crate::destination::{Destination, Place};
 use crate::layers::well_formed::Framing;
 use crate::memory::{LOOK, Memory};
+use crate::pool::Neighbour;
 use crate::telemetry::metrics::{Connections, LimitsReached};
 use crate::tls::Tls;
 
@@ -43,11 +46,18 @@ const SEND_BUFFER: usize = 64 * 1024;
 const TLS_BUFFER: usize = 16 * 1024;
 /// After a failure to accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// And at most, while it goes on.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines of the log about that.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// For a connection to close by itself whose seat is taken.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a listener is given.
 #[derive(Clone)]
 pub(crate) struct Options {
-    pub(crate) connections: usize,
+    /// Of all listeners that share it.
+    pub(crate) cap: connections::Connections,
     pub(crate) head_bytes: usize,
     /// Largest body, in bytes: no more of it is taken before somebody reads it.
     pub(crate) body_bytes: usize,
@@ -71,52 +81,159 @@ pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, options: Opti
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    let places = Arc::new(Semaphore::new(options.connections));
-    let graceful = GracefulShutdown::new();
+    let tasks = TaskTracker::new();
     let builder = protocol(&options);
+    let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places, &options) => accepted,
+            accepted = accept(&listener, &options) => accepted,
         };
-        let (socket, peer, place) = match accepted {
+        let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+                let pause = failures.happened(&error, &options);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(pause) => continue,
+                }
             }
         };
+        failures.over();
+        let seat = tokio::select! {
+            () = stop.cancelled() => break,
+            seat = seat(Neighbour::from(peer), &options) => seat,
+        };
+        let Some(seat) = seat else { continue };
         // Small answers, each wanted at once.
         let _ = socket.set_nodelay(true);
         let (service, options) = (service.clone(), options.clone());
-        let (builder, watcher) = (builder.clone(), graceful.watcher());
+        let (builder, stop) = (builder.clone(), stop.clone());
         // Before its task runs: what is accepted is open.
         let open = options.metrics.opened();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
+            let ends = Ends { seat, stop };
             match &options.tls {
-                None => talk(socket, None, peer, service, &options, builder, watcher).await,
-                Some(tls) => match shake_hands(tls, socket, options.head).await {
-                    Ok((socket, certificate)) => {
-                        talk(socket, certificate, peer, service, &options, builder, watcher).await;
-                    }
-                    // Whose fault it is cannot be told from here; a scanner must not fill the log.
-                    Err(error) => {
-                        if error.kind() == io::ErrorKind::TimedOut {
-                            options.reached.count("header_seconds");
+                None => talk(socket, None, peer, service, &options, builder, ends).await,
+                Some(tls) => {
+                    let shaken = tokio::select! {
+                        () = ends.seat.is_taken() => return,
+                        shaken = shake_hands(tls, socket, options.head) => shaken,
+                    };
+                    match shaken {
+                        Ok((socket, certificate)) => {
+                            talk(socket, certificate, peer, service, &options, builder, ends).await;
                         }
-                        tracing::debug!(error = %error, "a TLS handshake failed");
+                        // Whose fault it is cannot be told from here; a scanner must not fill the log.
+                        Err(error) => {
+                            if error.kind() == io::ErrorKind::TimedOut {
+                                options.reached.count("header_seconds");
+                            }
+                            tracing::debug!(error = %error, "a TLS handshake failed");
+                        }
                     }
-                },
+                }
             }
-            drop((place, open));
+            drop(open);
         });
     }
     drop(listener);
-    if tokio::time::timeout(options.drain, graceful.shutdown()).await.is_err() {
+    tasks.close();
+    if tokio::time::timeout(options.drain, tasks.wait()).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain");
+    }
+}
+
+/// Failures to accept. Where file descriptors have run out they come by the thousand: the log is told once a minute.
+#[derive(Default)]
+struct Failures {
+    pause: Option<Duration>,
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// One more; how long to wait before the next try.
+    fn happened(&mut self, error: &io::Error, options: &Options) -> Duration {
+        // The peer has gone before it was accepted.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return Duration::ZERO;
+        }
+        options.reached.count("connections");
+        options.cap.make_room();
+        self.untold += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            tracing::warn!(error = %error, count = self.untold, "connections could not be accepted");
+            (self.told, self.untold) = (Some(Instant::now()), 0);
+        }
+        let pause = self.pause.map_or(ACCEPT_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        self.pause = Some(pause);
+        pause
+    }
+
+    /// One was accepted.
+    fn over(&mut self) {
+        self.pause = None;
+    }
+}
+
+/// A seat for a connection that came; waits for one where there is no room and nobody is idle. `None` where its address has its share.
+async fn seat(peer: Neighbour, options: &Options) -> Option<Seat> {
+    let mut waits = false;
+    loop {
+        match options.cap.admit(peer) {
+            Admission::Seated(seat, limit) => {
+                limit.into_iter().for_each(|limit| options.reached.count(limit));
+                return Some(seat);
+            }
+            Admission::Refused => {
+                options.reached.count("peer_share");
+                return None;
+            }
+            Admission::Full => {
+                if !std::mem::replace(&mut waits, true) {
+                    options.reached.count("connections");
+                }
+                // Of several listeners one alone is told.
+                let _ = tokio::time::timeout(LOOK, options.cap.room()).await;
+            }
+        }
+    }
+}
+
+/// What ends a connection before its time.
+struct Ends {
+    /// Its seat is taken for another.
+    seat: Seat,
+    /// The listener stops.
+    stop: CancellationToken,
+}
+
+/// A body whose request is under way until all of it was handed over.
+struct Tracked<B> {
+    body: B,
+    _under_way: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -148,19 +265,21 @@ async fn talk<I, S, B>(
     service: S,
     options: &Options,
     builder: auto::Builder<TokioExecutor>,
-    watcher: Watcher,
+    ends: Ends,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
     let (guarded, shared) = Guarded::new(socket, terms);
     let guard = Arc::clone(&shared);
     let leaving = Arc::clone(&options.leaving);
     let place = options.place.clone();
+    let seat = ends.seat.clone();
     let handler = service_fn(move |mut request: Request<Incoming>| {
+        let under_way = seat.request();
         let mut verdict = shared.begin(request.method(), request.headers().len());
         if request.headers().len() > MOST_HEADERS {
             // HTTP/2 bounds their bytes alone, and an empty one takes many times its bytes of memory.
@@ -191,35 +310,49 @@ async fn talk<I, S, B>(
                 // The rest of an unread body would be taken for the next request.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| Tracked { body, _under_way: under_way }))
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(guarded), handler).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = %error, "a connection ended early");
+    let connection = builder.serve_connection(TokioIo::new(guarded), handler);
+    tokio::pin!(connection);
+    let (mut is_taken, mut stops) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection ended early");
+                }
+                break;
+            }
+            () = ends.stop.cancelled(), if !stops => {
+                stops = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = ends.seat.is_taken(), if !is_taken => {
+                is_taken = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // Who does not close by itself is closed; a request that came in the same moment is finished.
+            () = tokio::time::sleep(FAREWELL), if is_taken => {
+                if ends.seat.is_idle() {
+                    break;
+                }
+            }
+        }
     }
     if let Some(limit) = guard.limit() {
         options.reached.count(limit);
     }
 }
 
-/// Waits for a place before it accepts: what is over the cap waits in the kernel's queue. While the
-/// process holds more memory than it may, so few are accepted that they can still be told to wait.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    options: &Options,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+/// While the process holds more memory than it may, so few are accepted that they can still be told to wait.
+async fn accept(listener: &TcpListener, options: &Options) -> io::Result<(TcpStream, SocketAddr)> {
     if options.memory.is_over() {
         options.reached.count("memory_bytes");
         tokio::time::sleep(LOOK).await;
     }
-    if places.available_permits() == 0 {
-        options.reached.count("connections");
-    }
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (socket, peer) = listener.accept().await?;
-    Ok((socket, peer, place))
+    listener.accept().await
 }
 
 fn protocol(options: &Options) -> auto::Builder<TokioExecutor> {

@@ -25,7 +25,7 @@ impl Share {
 }
 
 /// Who takes: what one stranger can have of addresses. Of IPv6 that is a whole network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Neighbour(IpAddr);
 
 impl From<IpAddr> for Neighbour {

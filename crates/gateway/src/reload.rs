@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::pool::Share;
 use crate::rotation::{self, Counts, Rotation};
 use crate::serving::{Current, Lasting, Pages, Serving};
 use crate::settings::{self, Settings};
@@ -265,6 +266,7 @@ impl Loader {
         self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
         self.places.replace(&serving);
         self.lasting.places.resize(crate::sizes(&settings.limits));
+        self.lasting.connections.set_share(Share(settings.limits.peer_share));
         self.serving.make_way_for(&serving);
         self.lasting.log_level.is_usually(settings.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));

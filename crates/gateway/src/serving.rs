@@ -18,6 +18,7 @@ use tower::{Service, service_fn};
 use crate::admin::Admin;
 use crate::api::streams::Streams;
 use crate::callers::{Callers, UsedSignatures};
+use crate::connections::Connections;
 use crate::doors::Doors;
 use crate::doors::usage::Usage;
 use crate::layers::shed::Places;
@@ -40,7 +41,8 @@ pub(crate) struct Lasting {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
-    /// Of the API and its doors.
+    /// Of the API and its doors, as are the places.
+    pub(crate) connections: Connections,
     pub(crate) places: Places,
     pub(crate) admin_places: Places,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -181,6 +183,7 @@ impl Lasting {
             dangers,
             tls: self.tls.clone(),
             memory: self.memory.clone(),
+            connections: self.connections.clone(),
             usage: self.usage.clone(),
             reload: self.reload.clone(),
             log_level: self.log_level.clone(),

@@ -6,6 +6,7 @@ use restore_ledger::{Found, LedgerUrl};
 use restore_upstream::KeySource;
 use serde::Serialize;
 
+use crate::descriptors;
 use crate::settings::Settings;
 use crate::upstreams::Built;
 
@@ -87,7 +88,17 @@ pub(super) async fn look(settings: &Settings, built: &Built) -> Vec<Look> {
             )]
         }));
     }
-    join_all(looks).await.into_iter().flatten().collect()
+    let looks = join_all(looks).await.into_iter().flatten();
+    descriptors(settings).into_iter().chain(looks).collect()
+}
+
+/// Told only where it is too little: the gateway may run with another limit than this command.
+fn descriptors(settings: &Settings) -> Option<Look> {
+    let why = match descriptors::fitting(settings, descriptors::raise()) {
+        Ok(fitting) => descriptors::lowered(settings, fitting?),
+        Err(why) => why,
+    };
+    Some(Look::new("limits.connections", Err(why)))
 }
 
 async fn ledger(settings: &Settings) -> Vec<Look> {

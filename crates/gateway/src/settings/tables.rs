@@ -105,7 +105,9 @@ tables! {
 
     /// What one caller, and all of them together, may take.
     Limits {
-        /// Connections open at once; more wait to be accepted.
+        /// Connections open at once, of the API and the doors together. For one more, the one is closed that has been idle
+        /// longest, of the address that has most; where none is idle it waits. Lowered at the start to what the process may
+        /// open files for (`ulimit -n`), less what ledger, clouds and admin pages need.
         connections: usize = Whole(1, 1_000_000) => "16384";
         /// Bytes of the header section of a request.
         header_bytes: usize = Whole(8192, MEBIBYTE) => "65536";

@@ -1,0 +1,70 @@
+//! File descriptors: each connection takes one, and so do files, the ledger and the connections to the clouds. What those
+//! need is kept for them, so that no restore fails because of connections that came in.
+
+use crate::settings::{LedgerUrl, Settings};
+
+/// Of the process itself: standard streams, listeners, the runtime, files of settings and secrets that are read, the
+/// telemetry's connections.
+const OWN: usize = 96;
+/// Of a ledger in PostgreSQL, and of one in a file.
+const LEDGER: usize = 32;
+/// Fewer connections than that are no service.
+const LEAST: usize = 16;
+
+/// Lets this process open as many files as it may, and returns how many that are; `None` where nobody says.
+#[cfg(target_os = "linux")]
+pub(crate) fn raise() -> Option<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return current.and_then(|limit| usize::try_from(limit).ok());
+    }
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    limit.and_then(|limit| usize::try_from(limit).ok())
+}
+
+/// Elsewhere the service manager's limit is all there is.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn raise() -> Option<usize> {
+    None
+}
+
+/// What is kept for everything but connections of the API and its doors.
+fn others(settings: &Settings) -> usize {
+    let upstreams: usize = settings.upstreams.iter().map(|upstream| upstream.concurrency).sum();
+    let ledger = if matches!(settings.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
+    OWN + ledger + crate::ADMIN_CONNECTIONS + upstreams + settings.webhooks.len() + settings.credentials.len()
+}
+
+/// So many connections of the API and its doors fit, where that is fewer than `limits.connections`.
+///
+/// # Errors
+/// Why so few fit that the gateway is of no use.
+pub(crate) fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize>, String> {
+    let Some(limit) = limit else { return Ok(None) };
+    let (wanted, others) = (settings.limits.connections, others(settings));
+    let room = limit.saturating_sub(others);
+    if room >= wanted {
+        return Ok(None);
+    }
+    if room < LEAST.min(wanted) {
+        return Err(format!(
+            "this process may open {limit} files, and {others} are kept for ledger, clouds, admin pages and files: that \
+             leaves no room for connections; raise the limit (ulimit -n, LimitNOFILE=) to {} at least",
+            others + LEAST
+        ));
+    }
+    Ok(Some(room))
+}
+
+/// What is said of a cap that was lowered.
+pub(crate) fn lowered(settings: &Settings, fitting: usize) -> String {
+    format!(
+        "this process may not open as many files as limits.connections = {} takes: {fitting} connections fit; raise the \
+         limit (ulimit -n, LimitNOFILE=) to {}, or lower limits.connections",
+        settings.limits.connections,
+        settings.limits.connections + others(settings)
+    )
+}
