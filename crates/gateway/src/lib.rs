@@ -21,6 +21,8 @@ mod listener;
 mod memory;
 mod names;
 mod pairs;
+#[doc(hidden)]
+pub mod readers;
 pub mod reload;
 pub mod rotation;
 mod routes;
