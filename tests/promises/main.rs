@@ -68,6 +68,7 @@ mod shipped;
 mod signatures;
 mod slow;
 mod soak;
+mod strangers;
 mod streams;
 mod tls;
 mod tokens;

@@ -1,4 +1,4 @@
-//! The lists of what the project promises, F1 to F54 and S1 to S48, against the tests there are: a row is shown by
+//! The lists of what the project promises, F1 to F54 and S1 to S60, against the tests there are: a row is shown by
 //! tests that carry its number in their name. And the threat model against both.
 
 use std::collections::BTreeSet;
@@ -39,14 +39,27 @@ fn rows(list: char, name: &str) -> impl Iterator<Item = u32> {
     name.split('_').map_while(move |word| word.strip_prefix(list)?.parse().ok())
 }
 
+/// Rows of the list of attacks that no test shows yet. A row leaves this list with its first test, and the threat model
+/// names it then.
+const NOT_YET: [u32; 2] = [49, 51];
+
+/// Those of the first so many rows of a list that are neither told nor excepted.
+fn missing(list: char, last: u32, told: &BTreeSet<u32>) -> Vec<u32> {
+    let excepted = |row: &u32| list == 's' && NOT_YET.contains(row);
+    (1..=last).filter(|row| !told.contains(row) && !excepted(row)).collect()
+}
+
 #[test]
 fn every_row_of_both_lists_is_shown() {
     let tests = tests();
     assert!(tests.len() > 400, "{}", tests.len());
-    for (list, last) in [('f', 54), ('s', 48)] {
+    for (list, last) in [('f', 54), ('s', 60)] {
         let shown: BTreeSet<u32> = tests.iter().flat_map(|name| rows(list, name)).collect();
-        let missing: Vec<u32> = (1..=last).filter(|row| !shown.contains(row)).collect();
+        let missing = missing(list, last, &shown);
         assert!(missing.is_empty(), "no test shows the rows {missing:?} of {list}");
+        let shown_now: Vec<u32> =
+            NOT_YET.into_iter().filter(|row| list == 's' && shown.contains(row)).collect();
+        assert!(shown_now.is_empty(), "tests show {shown_now:?} now: take them off NOT_YET");
     }
 }
 
@@ -67,6 +80,6 @@ fn the_threat_model_names_tests_that_exist_and_every_row() {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter_map(|word| word.strip_prefix('S')?.parse().ok())
         .collect();
-    let missing: Vec<u32> = (1..=48).filter(|row| !told.contains(row)).collect();
+    let missing = missing('s', 60, &told);
     assert!(missing.is_empty(), "the threat model says nothing of {missing:?}");
 }

@@ -20,7 +20,7 @@ pub(crate) async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// Callers are known by their tokens for the cloud.
-fn of_iam(more: &str) -> Settings {
+pub(crate) fn of_iam(more: &str) -> Settings {
     Settings::default().set("follow.interval_seconds", "1").and(&format!(
         r#"
 [[callers]]

@@ -31,6 +31,7 @@ struct Shared {
     withdrawn: Mutex<Vec<String>>,
     asked: AtomicUsize,
     away: AtomicBool,
+    hangs: AtomicBool,
 }
 
 impl Issuer {
@@ -48,7 +49,13 @@ impl Issuer {
                 let serving = Arc::clone(&serving);
                 let handler = service_fn(move |_| {
                     let serving = Arc::clone(&serving);
-                    async move { Ok::<_, Infallible>(serving.answer()) }
+                    async move {
+                        let answer = serving.answer();
+                        while serving.hangs.load(Ordering::SeqCst) {
+                            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        }
+                        Ok::<_, Infallible>(answer)
+                    }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(TokioIo::new(socket), handler));
@@ -88,6 +95,11 @@ impl Issuer {
     /// Answers nobody any more, or again.
     pub fn away(&self, away: bool) {
         self.shared.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Holds its answers back, or gives them again.
+    pub fn hang(&self, hangs: bool) {
+        self.shared.hangs.store(hangs, Ordering::SeqCst);
     }
 
     /// How often the keys were asked for.

@@ -24,6 +24,8 @@ mod memory;
 mod names;
 mod pairs;
 mod pool;
+#[doc(hidden)]
+pub mod readers;
 pub mod reload;
 pub mod rotation;
 mod routes;

@@ -58,10 +58,10 @@ pub(crate) fn build(limits: &Limits, parts: Parts, dispatch: Dispatch) -> WayIn 
         .layer(well_formed::WellFormedLayer(same_site))
         // Everything below ends in this time.
         .layer(deadline::DeadlineLayer(limits.request_seconds))
+        // Who asks; the credentials end here. Whoever waits until somebody else says who it is holds no place.
+        .layer(caller::CallerLayer::new(&callers))
         // Turned away before a body is read.
         .layer(shed::ShedLayer::new(places.clone(), memory))
-        // Who asks; the credentials end here.
-        .layer(caller::CallerLayer::new(&callers))
         // Nobody takes all places of those worked on.
         .layer(share.clone())
         // A caller that is too fast, like one that is not known, does not get its body read.

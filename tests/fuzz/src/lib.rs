@@ -43,4 +43,4 @@ macro_rules! targets {
     };
 }
 
-targets![canonical, errors, settings, path, csbs, cbr, vbs, mask, headers, signing, doors];
+targets![canonical, errors, settings, path, csbs, cbr, vbs, mask, headers, signing, doors, requests];

@@ -1,17 +1,21 @@
 //! Tokens of IAM: the `X-Auth-Token` that a caller brings for the cloud also says who it is. IAM is
 //! asked, and its word is believed for a minute at most; a token is remembered by its hash.
+//!
+//! Whoever makes tokens up must neither have IAM flooded nor keep others from it. A token that is remembered asks nothing.
+//! For any other one a request takes a place to wait and then a turn to ask ([`super::turns`]), both by the address of its
+//! connection. Tokens that were good within the hour have turns of their own.
 
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::Expiry;
 use moka::future::Cache;
 use restore_engine::Identity;
 use restore_model::{Clock, ProjectId};
 use restore_upstream::{Token, TokenJudge, Vouched};
 
+use super::turns::{Room, Turns, Waiter};
 use super::{Row, Unknown};
 use crate::names::is_name;
 
@@ -22,10 +26,6 @@ const BAD: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Tokens that are remembered.
 const TOKENS: u64 = 10_000;
-/// Questions to IAM per second, and at once. A token that is remembered asks none, so that whoever
-/// makes tokens up cannot have IAM flooded; those that were good within the hour have a share of
-/// their own, which made-up ones cannot use up.
-const QUESTIONS: (NonZeroU32, NonZeroU32) = (NonZeroU32::new(10).unwrap(), NonZeroU32::new(50).unwrap());
 
 /// The callers whose tokens one IAM knows.
 pub(crate) struct IamTokens {
@@ -35,10 +35,19 @@ pub(crate) struct IamTokens {
     row: Row,
     clock: Arc<dyn Clock>,
     words: Cache<[u8; 32], Word>,
-    questions: DefaultDirectRateLimiter,
-    /// Tokens that were good within the hour, and their share.
+    /// Tokens that were good within the hour.
     once_good: Cache<[u8; 32], ()>,
-    reserved: DefaultDirectRateLimiter,
+    /// For tokens that nobody knows.
+    unknown: Line,
+    /// For those that were good within the hour.
+    known: Line,
+}
+
+/// Where requests wait until IAM is asked.
+#[derive(Default)]
+struct Line {
+    room: Room,
+    turns: Turns,
 }
 
 /// What IAM said.
@@ -66,15 +75,20 @@ impl IamTokens {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let words = Cache::builder().max_capacity(TOKENS).expire_after(ForAsLong).build();
-        let share = || RateLimiter::direct(Quota::per_second(QUESTIONS.0).allow_burst(QUESTIONS.1));
         let once_good = Cache::builder().max_capacity(TOKENS).time_to_live(HOUR).build();
-        let (questions, reserved) = (share(), share());
-        Self { judge, domains, projects, row, clock, words, questions, once_good, reserved }
+        let (unknown, known) = (Line::default(), Line::default());
+        Self { judge, domains, projects, row, clock, words, once_good, unknown, known }
     }
 
-    pub(super) async fn identify(&self, token: &Token) -> Result<Identity, Unknown> {
-        let word = self.words.try_get_with(token.digest(), self.ask(token)).await;
-        let word = word.map_err(|why| Unknown::Unavailable(why.to_string()))?;
+    pub(super) async fn identify(
+        &self,
+        token: &Token,
+        peer: Option<SocketAddr>,
+    ) -> Result<Identity, Unknown> {
+        let word = match self.words.get(&token.digest()).await {
+            Some(word) => word,
+            None => self.ask(token, Waiter::at(peer)).await?,
+        };
         let Some(vouched) = word.vouched else { return Err(Unknown::Refused("IAM does not know the token")) };
         if vouched.expires_at <= self.clock.now() {
             return Err(Unknown::Refused("the token has expired"));
@@ -89,12 +103,20 @@ impl IamTokens {
         Ok(self.row.one_of(&vouched.user_id, Some([vouched.project.clone()].into())))
     }
 
-    async fn ask(&self, token: &Token) -> Result<Word, String> {
-        let known = self.once_good.contains_key(&token.digest());
-        let share = if known { &self.reserved } else { &self.questions };
-        if share.check().is_err() {
-            return Err("IAM is being asked about too many tokens".to_owned());
-        }
+    /// What IAM says now, of one question for all who bring this token.
+    async fn ask(&self, token: &Token, waiter: Waiter) -> Result<Word, Unknown> {
+        const MANY: &str = "IAM is being asked about too many tokens";
+        let was_good = self.once_good.contains_key(&token.digest());
+        let line = if was_good { &self.known } else { &self.unknown };
+        let Some(_place) = line.room.enter(waiter) else { return Err(Unknown::Unavailable(MANY.to_owned())) };
+        let asked = self.words.try_get_with(token.digest(), async {
+            let _turn = line.turns.next(waiter).await.ok_or_else(|| MANY.to_owned())?;
+            self.judged(token).await
+        });
+        asked.await.map_err(|why| Unknown::Unavailable(why.to_string()))
+    }
+
+    async fn judged(&self, token: &Token) -> Result<Word, String> {
         let vouched = self.judge.judge(token).await?.map(Arc::new);
         let lasts = if vouched.is_some() { GOOD } else { BAD };
         if vouched.is_some() {

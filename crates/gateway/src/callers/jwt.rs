@@ -1,12 +1,14 @@
 //! Tokens that an issuer signed (JWT, RFC 7519), checked against the keys it publishes (JWKS).
 //!
 //! Pinned are issuer, audience and algorithms; a token says none of them for itself, and nothing it
-//! points to is fetched. Keys are fetched by one flight at a time, again when a token names a key
+//! points to is fetched. Keys are fetched by one task at a time, again when a token names a key
 //! that is not there, but not more often than every few seconds; when the issuer is away, the keys
-//! it had go on counting for a day.
+//! it had go on counting for a day. Everybody can name a key that is not there: who waits for a fetch takes a place by
+//! the address of its connection ([`super::turns`]).
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
@@ -14,9 +16,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use restore_engine::Identity;
 use restore_upstream::KeySource;
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::turns::{Room, Waiter};
 use super::{Row, Unknown, provider};
 use crate::names::is_name;
 
@@ -62,8 +65,18 @@ pub(crate) struct Issuer {
     source: Source,
     row: Row,
     held: RwLock<Held>,
-    /// When the last fetch began; held while one is under way.
-    fetching: Mutex<Option<Instant>>,
+    fetching: Mutex<Fetching>,
+    waiting: Room,
+}
+
+/// The fetch of keys that is under way, and the last one.
+#[derive(Default)]
+struct Fetching {
+    /// Closed once the task has ended, however it ended.
+    running: Option<watch::Receiver<()>>,
+    /// When it began or ended.
+    last: Option<Instant>,
+    failed: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -112,6 +125,7 @@ impl Issuer {
             row,
             held: RwLock::default(),
             fetching: Mutex::default(),
+            waiting: Room::default(),
         })
     }
 
@@ -128,7 +142,11 @@ impl Issuer {
         named.is_ok_and(|named| issuers.is_some_and(|issuers| issuers.contains(&named.claims.iss)))
     }
 
-    pub(super) async fn identify(&self, token: &str) -> Result<Identity, Unknown> {
+    pub(super) async fn identify(
+        self: &Arc<Self>,
+        token: &str,
+        peer: Option<SocketAddr>,
+    ) -> Result<Identity, Unknown> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Unknown::Refused("no token"))?;
         if !self.validation.algorithms.contains(&header.alg) {
             return Err(Unknown::Refused("an algorithm that is not taken"));
@@ -143,7 +161,7 @@ impl Issuer {
         }
         // The library wants all algorithms to be of the key's family, and the token has one.
         let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
-        let keys = self.keys(header.kid.as_deref(), header.alg).await?;
+        let keys = self.keys(header.kid.as_deref(), header.alg, Waiter::at(peer)).await?;
         let mut why = "a key that the issuer does not have";
         for key in keys.iter().take(TRIES) {
             match jsonwebtoken::decode::<Claims>(token, key, &validation) {
@@ -164,35 +182,71 @@ impl Issuer {
     }
 
     /// The keys a token with this header may be signed with.
-    async fn keys(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Unknown> {
+    async fn keys(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        waiter: Waiter,
+    ) -> Result<Vec<DecodingKey>, Unknown> {
         let held = self.held();
         let found = fitting(&held.keys, kid, algorithm);
         if !found.is_empty() && held.age() < FRESH {
             return Ok(found);
         }
-        // While one request fetches, the others go on with what there is; who has nothing waits.
-        let mut last = match self.fetching.try_lock() {
-            Ok(last) => last,
-            Err(_) if !found.is_empty() && held.age() < STALE => return Ok(found),
-            Err(_) => self.fetching.lock().await,
-        };
-        let mut failed = None;
-        if last.is_none_or(|last| last.elapsed() >= PAUSE) {
-            failed = self.fetch().await.err();
-            // At its end: who has waited for it takes what came of it.
-            *last = Some(Instant::now());
-        }
-        drop(last);
-        if let Some(why) = &failed {
-            tracing::warn!(caller = &*self.row.name, why, "the issuer's keys could not be fetched");
+        if let Some((mut running, is_first)) = self.fetching() {
+            // While the first one waits, the others go on with what there is; who has nothing waits.
+            let may_go_on = !found.is_empty() && held.age() < STALE;
+            let place = if may_go_on && !is_first { None } else { self.waiting.enter(waiter) };
+            match place {
+                // It ends by being closed.
+                Some(_place) => while running.changed().await.is_ok() {},
+                None if may_go_on => return Ok(found),
+                None => {
+                    let why = "too many wait for the issuer's keys";
+                    return Err(Unknown::Unavailable(why.to_owned()));
+                }
+            }
         }
         let held = self.held();
         if held.age() >= STALE {
-            let why =
-                failed.unwrap_or_else(|| "the issuer's keys could not be fetched a moment ago".to_owned());
+            let failed = self.flight().failed.clone();
+            let why = failed.unwrap_or_else(|| "the issuer's keys could not be fetched".to_owned());
             return Err(Unknown::Unavailable(why));
         }
         Ok(fitting(&held.keys, kid, algorithm))
+    }
+
+    fn flight(&self) -> MutexGuard<'_, Fetching> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fetch that is under way, begun now where none is; true for whoever begins it. None so soon after the last one.
+    fn fetching(self: &Arc<Self>) -> Option<(watch::Receiver<()>, bool)> {
+        let mut flight = self.flight();
+        // A task that has panicked, or ended with its runtime, is under way no more.
+        if let Some(running) = flight.running.as_ref().filter(|running| running.has_changed().is_ok()) {
+            return Some((running.clone(), false));
+        }
+        if flight.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            return None;
+        }
+        let (ends_with_the_task, running) = watch::channel(());
+        flight.last = Some(Instant::now());
+        flight.running = Some(running.clone());
+        drop(flight);
+        let issuer = Arc::clone(self);
+        // Of its own, for whoever asked may go away.
+        tokio::spawn(async move {
+            let failed = issuer.fetch().await.err();
+            if let Some(why) = &failed {
+                tracing::warn!(caller = &*issuer.row.name, why, "the issuer's keys could not be fetched");
+            }
+            let mut flight = issuer.flight();
+            flight.last = Some(Instant::now());
+            flight.failed = failed;
+            drop(ends_with_the_task);
+        });
+        Some((running, true))
     }
 
     fn held(&self) -> Held {
@@ -269,6 +323,30 @@ fn is_for_access(typ: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn s54_keys_are_fetched_by_one_task_and_anew_after_one_that_was_lost() {
+        let options = IssuerOptions {
+            issuer: "https://login.example".to_owned(),
+            audience: "restore-gateway".to_owned(),
+            algorithms: vec!["ES256".to_owned()],
+            subjects: Vec::new(),
+            source: Source::File("nowhere.json".into()),
+        };
+        let row = Row { name: "them".into(), grants: Vec::new().into() };
+        let issuer = Arc::new(Issuer::new(options, row).unwrap());
+        let (mut running, is_first) = issuer.fetching().unwrap();
+        assert!(is_first && !issuer.fetching().unwrap().1, "one at a time");
+        assert!(running.changed().await.is_err(), "it ends");
+        assert!(issuer.flight().failed.is_some() && issuer.fetching().is_none(), "not again so soon");
+        // A task that panics, or goes down with its runtime, says nothing any more.
+        let (lost, running) = watch::channel(());
+        issuer.flight().running = Some(running);
+        tokio::time::advance(PAUSE).await;
+        assert!(!issuer.fetching().unwrap().1);
+        drop(lost);
+        assert!(issuer.fetching().unwrap().1, "begun anew");
+    }
 
     #[test]
     fn a_token_is_for_access_or_of_no_kind() {

@@ -16,8 +16,10 @@ mod jwt;
 mod lines;
 mod provider;
 mod signed;
+mod turns;
 mod used;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,8 +155,8 @@ impl Callers {
         let (way, found) = match (authorization, key) {
             (Some(_), Some(_)) => ("two", Err(Unknown::Refused("both Authorization and X-Api-Key"))),
             (None, Some(key)) => ("api-key", self.keys.identify(key)),
-            (Some(authorization), None) => self.authorised(authorization).await,
-            (None, None) => self.unspoken(certificate, token.as_ref()).await,
+            (Some(authorization), None) => self.authorised(authorization, trail.peer).await,
+            (None, None) => self.unspoken(certificate, token.as_ref(), trail.peer).await,
         };
         match found {
             Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(trail))),
@@ -196,7 +198,11 @@ impl Callers {
     }
 
     /// What `Authorization` shows: a token of an issuer, or a key.
-    async fn authorised(&self, value: &str) -> (&'static str, Result<Identity, Unknown>) {
+    async fn authorised(
+        &self,
+        value: &str,
+        peer: Option<SocketAddr>,
+    ) -> (&'static str, Result<Identity, Unknown>) {
         let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
             return ("authorization", Err(Unknown::Refused("a scheme that no caller has")));
@@ -208,7 +214,7 @@ impl Callers {
         }
         let mut last = Unknown::Refused("no issuer's");
         for issuer in self.issuers.iter().filter(|issuer| issuer.is_named_by(credential)) {
-            match issuer.identify(credential).await {
+            match issuer.identify(credential, peer).await {
                 Ok(identity) => return ("jwt", Ok(identity)),
                 // That one issuer cannot be asked must not hide that no other knows the token.
                 Err(unknown @ Unknown::Unavailable(_)) => last = unknown,
@@ -224,6 +230,7 @@ impl Callers {
         &self,
         certificate: Option<&Certificate>,
         token: Option<&Token>,
+        peer: Option<SocketAddr>,
     ) -> (&'static str, Result<Identity, Unknown>) {
         if let Some(certificate) = certificate
             && let Some(identity) = self.certificates.identify(certificate)
@@ -233,7 +240,7 @@ impl Callers {
         if let (Some(token), false) = (token, self.iam.is_empty()) {
             let mut last = Unknown::Refused("no IAM's");
             for iam in &self.iam {
-                match iam.identify(token).await {
+                match iam.identify(token, peer).await {
                     Ok(identity) => return ("iam-token", Ok(identity)),
                     // One that cannot be asked may be the one that knows it, whatever the others say.
                     Err(unknown @ Unknown::Unavailable(_)) => last = unknown,

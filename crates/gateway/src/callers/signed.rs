@@ -147,7 +147,7 @@ impl AccessKeys {
     }
 
     /// Whose key a request is said to be signed with; none where it is not signed.
-    pub(super) fn claimed(&self, headers: &HeaderMap) -> Result<Option<Claim>, Unknown> {
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> Result<Option<Claim>, Unknown> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -163,7 +163,7 @@ impl AccessKeys {
 
     /// Who signed, if the signature counts. Leaves of the head what the signature covers, without the credentials: a
     /// request that is signed goes by its signature alone.
-    pub(super) fn verify(
+    pub(crate) fn verify(
         &self,
         claim: &Claim,
         head: &mut request::Parts,

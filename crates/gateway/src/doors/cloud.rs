@@ -60,7 +60,7 @@ pub(super) async fn ask_cloud(
 
 /// What is passed on is of the project that the caller was asked about, whoever reads the path behind the gateway: it
 /// begins with a version and the project, no segment leads out of it, and no query names another one.
-fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
+pub(crate) fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
     let odd = |code, what: &str| Err(Problem::new(code, format!("{what}; nothing was asked")));
     let mut segments = path.split('/').skip(1);
     let is_version = |segment: &str| {

@@ -14,7 +14,7 @@ use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 use crate::destination::Destination;
 use crate::settings::{Listener, Settings};
 
-mod cloud;
+pub(crate) mod cloud;
 pub(crate) mod links;
 pub(crate) mod notice;
 mod reads;
@@ -168,7 +168,7 @@ impl AtDoor {
     }
 
     /// Whether the path could be one of the dialect's: those name their project.
-    fn names_project(&self) -> bool {
+    pub(crate) fn names_project(&self) -> bool {
         self.place.is_some()
             || self.project.as_deref().is_some_and(|project| project.parse::<ProjectId>().is_ok())
     }
