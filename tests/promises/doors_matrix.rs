@@ -1,5 +1,5 @@
 //! Any dialect to any generation: each cell works, or is refused with the reason in the dialect's own form, and nothing is
-//! sent then (wire reference 6.3). What works is followed to its end by the reads that its programs make.
+//! sent then (cloud APIs 6.3). What works is followed to its end by the reads that its programs make.
 
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};

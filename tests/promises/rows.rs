@@ -1,5 +1,6 @@
-//! The lists of what the project promises, F1 to F54 and S1 to S60, against the tests there are: a row is shown by
-//! tests that carry its number in their name. And the threat model against both.
+//! The list of what the project promises (docs/reference/failure-cases.md) against the tests there are: a row is shown
+//! by tests that begin with its number. The threat model against the list, and the sections that comments cite of the
+//! facts about the clouds (docs/reference/cloud-apis.md) against that page.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -39,27 +40,70 @@ fn rows(list: char, name: &str) -> impl Iterator<Item = u32> {
     name.split('_').map_while(move |word| word.strip_prefix(list)?.parse().ok())
 }
 
-/// Rows of the list of attacks that no test shows yet. A row leaves this list with its first test, and the threat model
-/// names it then.
-const NOT_YET: [u32; 2] = [49, 51];
+/// The numbers of the rows of a list, as the page has them: from 1 on, without a gap.
+fn listed(list: char) -> BTreeSet<u32> {
+    let page = std::fs::read_to_string(top().join("docs/reference/failure-cases.md")).expect("the page");
+    let numbers: Vec<u32> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_prefix(list)?.split(' ').next()?.parse().ok())
+        .collect();
+    let last = u32::try_from(numbers.len()).expect("few rows");
+    assert!(last > 50 && numbers == (1..=last).collect::<Vec<_>>(), "{list}: {numbers:?}");
+    numbers.into_iter().collect()
+}
 
-/// Those of the first so many rows of a list that are neither told nor excepted.
-fn missing(list: char, last: u32, told: &BTreeSet<u32>) -> Vec<u32> {
-    let excepted = |row: &u32| list == 's' && NOT_YET.contains(row);
-    (1..=last).filter(|row| !told.contains(row) && !excepted(row)).collect()
+/// The text of every source file below a folder.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(&path).expect("its text");
+            found.push((path, text));
+        }
+    }
+}
+
+#[test]
+fn every_section_that_is_cited_exists() {
+    let page = std::fs::read_to_string(top().join("docs/reference/cloud-apis.md")).expect("the page");
+    let sections: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').split_whitespace().next())
+        .map(|number| number.trim_end_matches('.'))
+        .collect();
+    let mut files = Vec::new();
+    for folder in ["crates", "tests"] {
+        sources(&top().join(folder), &mut files);
+    }
+    let mut cited = 0;
+    for (path, text) in files {
+        for after in text.split("cloud APIs ").skip(1) {
+            let list = after.split([')', ':']).next().unwrap_or_default();
+            for word in list.split(|c: char| !c.is_ascii_alphanumeric() && c != '.') {
+                let word = word.trim_end_matches('.');
+                let trap = word.strip_prefix('T').is_some_and(|number| number.parse::<u8>().is_ok());
+                let section = word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.');
+                let there =
+                    (!trap || page.contains(&format!("| {word} |"))) && (!section || sections.contains(word));
+                assert!(there, "{}: {word} is not in the page", path.display());
+                cited += usize::from(trap || section);
+            }
+        }
+    }
+    assert!(cited > 40, "{cited}");
 }
 
 #[test]
 fn every_row_of_both_lists_is_shown() {
     let tests = tests();
     assert!(tests.len() > 400, "{}", tests.len());
-    for (list, last) in [('f', 54), ('s', 60)] {
+    for list in ['f', 's'] {
+        let promised = listed(list.to_ascii_uppercase());
         let shown: BTreeSet<u32> = tests.iter().flat_map(|name| rows(list, name)).collect();
-        let missing = missing(list, last, &shown);
+        let missing: Vec<&u32> = promised.difference(&shown).collect();
         assert!(missing.is_empty(), "no test shows the rows {missing:?} of {list}");
-        let shown_now: Vec<u32> =
-            NOT_YET.into_iter().filter(|row| list == 's' && shown.contains(row)).collect();
-        assert!(shown_now.is_empty(), "tests show {shown_now:?} now: take them off NOT_YET");
     }
 }
 
@@ -80,6 +124,7 @@ fn the_threat_model_names_tests_that_exist_and_every_row() {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter_map(|word| word.strip_prefix('S')?.parse().ok())
         .collect();
-    let missing = missing('s', 60, &told);
+    let promised = listed('S');
+    let missing: Vec<&u32> = promised.difference(&told).collect();
     assert!(missing.is_empty(), "the threat model says nothing of {missing:?}");
 }

@@ -95,7 +95,7 @@ pub struct Reply {
     pub status: u16,
     /// The body, read whole up to the configured bound.
     pub body: Bytes,
-    /// Any of the three request-id headers (wire reference 1.2).
+    /// Any of the three request-id headers (cloud APIs 1.2).
     pub request_id: Option<String>,
     /// The upstream's clock, from `Date`.
     pub date: Option<Timestamp>,

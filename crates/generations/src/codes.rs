@@ -1,4 +1,4 @@
-//! The upstreams' error codes as data (`codes.tsv`, wire reference 1.8). Looked up by code first:
+//! The upstreams' error codes as data (`codes.tsv`, cloud APIs 1.8). Looked up by code first:
 //! the table beats the HTTP status, because some refusals come as 500 and one authentication
 //! failure does too (T17).
 

@@ -1,4 +1,4 @@
-//! Reading what upstreams send, as leniently as the wire reference asks (section 7): unknown
+//! Reading what upstreams send, as leniently as docs/reference/cloud-apis.md asks (section 7): unknown
 //! members are ignored, null is absent, numbers pass for strings where an id or code is expected,
 //! words come in any case, times come in three families.
 

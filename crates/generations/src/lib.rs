@@ -69,7 +69,7 @@ pub trait Generation: Send + Sync + 'static {
     /// Its name in settings, ledger and answers.
     fn name(&self) -> &'static str;
 
-    /// What catalogs call its service (wire reference 5.1), the likeliest first.
+    /// What catalogs call its service (cloud APIs 5.1), the likeliest first.
     fn services(&self) -> &'static [&'static str];
 
     /// What it can express of each kind of target.

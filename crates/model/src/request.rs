@@ -39,7 +39,7 @@ pub enum Target {
         /// The server to overwrite.
         server_id: Id,
         /// Whether the cloud starts the server afterwards. Required: every client of the native
-        /// APIs means something different by leaving it out (wire reference, T8).
+        /// APIs means something different by leaving it out (cloud APIs T8).
         power_on: bool,
         /// Which disk backup goes onto which disk.
         volumes: Vec<Mapping>,

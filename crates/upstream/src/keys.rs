@@ -1,7 +1,7 @@
 //! Access keys of the gateway's own (AK/SK): calls are signed instead of carrying a token.
 //!
 //! A signature that is refused is never made again at once: five of them block a key for five minutes, and then for
-//! everybody who has it (wire reference 5.4). So that a bad key is not shown by many calls at once, one goes first where
+//! everybody who has it (cloud APIs 5.4). So that a bad key is not shown by many calls at once, one goes first where
 //! none was accepted lately, and the others wait for what becomes of it.
 
 use std::collections::HashMap;

@@ -91,7 +91,7 @@ pub struct Vouched {
     pub expires_at: Timestamp,
 }
 
-/// Asks IAM whether tokens are good (wire reference 5.1: `GET /v3/auth/tokens`).
+/// Asks IAM whether tokens are good (cloud APIs 5.1: `GET /v3/auth/tokens`).
 pub struct TokenJudge {
     voucher: Voucher,
     uri: String,

@@ -1,6 +1,6 @@
 //! What a backup is called by the generation that carries a restore out, where the request came through the door of
 //! another one. Whether ids survive a move between generations is documented nowhere, and a wrong one overwrites disks,
-//! so names are found on proof or not at all (wire reference 6.4). In this order:
+//! so names are found on proof or not at all (cloud APIs 6.4). In this order:
 //!
 //! 1. the operator's own table of pairs;
 //! 2. the same id, if the backup that has it is of the same resource, kind and time as the one that the caller means;

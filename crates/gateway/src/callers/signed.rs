@@ -1,4 +1,4 @@
-//! Requests signed with an access key (SDK-HMAC-SHA256, wire reference 5.4 and 5.5), as SDKs of the
+//! Requests signed with an access key (SDK-HMAC-SHA256, cloud APIs 5.4 and 5.5), as SDKs of the
 //! clouds send them. A signature covers the body, so it is checked in two steps: whose key it is said
 //! to be from the head, and whether that is so once the body has been read.
 //!

@@ -7,7 +7,7 @@ use restore_model::Timestamp;
 
 use crate::settings;
 
-/// The day on which Open Telekom Cloud closed CSBS and VBS to new projects (its change history; wire reference 8.1). No
+/// The day on which Open Telekom Cloud closed CSBS and VBS to new projects (its change history; cloud APIs 8.1). No
 /// cloud has published a date on which they end.
 const CLOSED: &str = "2025-07-28";
 /// What is written where a door is not to be called old.

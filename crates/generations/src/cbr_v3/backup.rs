@@ -1,4 +1,4 @@
-//! Reads of a backup (wire reference 3.2).
+//! Reads of a backup (cloud APIs 3.2).
 
 use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;

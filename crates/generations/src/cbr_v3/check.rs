@@ -1,5 +1,5 @@
 //! "May this restore be done?" CBR has no such call, so the same questions are answered by reads
-//! (wire reference 4, "equivalents elsewhere"); each names the code the restore would meet.
+//! (cloud APIs 4, "equivalents elsewhere"); each names the code the restore would meet.
 
 use restore_model::{Id, Target};
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! The answer to the restore call. Documented as 202 without a body; Huawei Cloud sends
-//! `{"job_id"}`, whose value is an operation log's id (wire reference 1.4, T7). Whatever is in the
+//! `{"job_id"}`, whose value is an operation log's id (cloud APIs 1.4, T7). Whatever is in the
 //! body, a 202 with nothing readable is still an acceptance when it is empty; when it is not JSON,
 //! or tells an error, somebody else than CBR may have answered, and nobody can say.
 

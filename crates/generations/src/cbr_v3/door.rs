@@ -1,4 +1,4 @@
-//! The door `cbr-v3` (wire reference 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
+//! The door `cbr-v3` (cloud APIs 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
 //! of the operation log that tells the end: so the clients that wait get a handle, and those that do not read the body
 //! lose nothing.
 
@@ -18,7 +18,7 @@ use crate::{Backup, lenient};
 
 /// How the codes of this generation begin.
 const OWN: &[&str] = &["BackupService.", "APIG"];
-/// The provider of backups of servers, and that of disks (wire reference 0).
+/// The provider of backups of servers, and that of disks (cloud APIs 0).
 const SERVERS: &str = "0daac4c5-6707-4851-97ba-169e36266b66";
 const DISKS: &str = "d1603440-187d-4516-af25-121250c7cc97";
 /// Default and largest page of the list of operation logs.
@@ -35,7 +35,7 @@ struct Body {
     restore: Restore,
 }
 
-/// One of three forms, as the schema has seen to. `power_on` left out means true (wire reference 1.4).
+/// One of three forms, as the schema has seen to. `power_on` left out means true (cloud APIs 1.4).
 #[derive(Deserialize)]
 struct Restore {
     #[serde(default)]
@@ -254,7 +254,7 @@ impl Door for CbrDoor {
         let status = match Stage::of(told.state) {
             Stage::Waiting => "waiting_restore",
             Stage::Running => "restoring",
-            // Available again after success and failure alike; the operation log tells which (wire reference 2.0).
+            // Available again after success and failure alike; the operation log tells which (cloud APIs 2.0).
             Stage::Done | Stage::Failed => return,
         };
         if let Some(backup) = backup.get_mut("backup").filter(|backup| backup.is_object()) {

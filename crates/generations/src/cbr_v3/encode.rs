@@ -1,4 +1,4 @@
-//! Canonical request → `POST /v3/{project}/backups/{backup}/restore` (wire reference 1.4).
+//! Canonical request → `POST /v3/{project}/backups/{backup}/restore` (cloud APIs 1.4).
 
 use restore_model::{RestoreRequest, Target};
 

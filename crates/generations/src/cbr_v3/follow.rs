@@ -1,5 +1,5 @@
 //! After the send: the operation log, by its id once that is known, by correlation until then
-//! (wire reference 2.3, 2.3.1). The backup's own status is only ever a sign of movement: it goes
+//! (cloud APIs 2.3, 2.3.1). The backup's own status is only ever a sign of movement: it goes
 //! back to `available` after a failed restore too.
 
 use std::ops::ControlFlow;

@@ -1,6 +1,6 @@
 //! CBR v3 (`cbr-v3`), the present generation: server and disk restores, and on Huawei Cloud other
 //! resources. The restore call answers 202, usually with nothing; how a restore ends is read from
-//! the operation log, which is found by correlation ([`follow`], wire reference 2.3.1).
+//! the operation log, which is found by correlation ([`follow`], cloud APIs 2.3.1).
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind, Timestamp};
 
@@ -71,7 +71,7 @@ impl Generation for CbrV3 {
         schemas!["cbr-restore-request", "cbr-restore-response", "cbr-operation-log", "cbr-backup",]
     }
 
-    /// Every 5 s for the first 30 s, then every 15 s (wire reference 2.3.1).
+    /// Every 5 s for the first 30 s, then every 15 s (cloud APIs 2.3.1).
     fn rhythm(&self, age_seconds: u64) -> u64 {
         if age_seconds < 30 { 5 } else { 15 }
     }

@@ -1,5 +1,5 @@
 //! Before the send: the restore logs of the last day. What is there already is not ours, however
-//! much it looks alike (wire reference 2.3.1, step 1).
+//! much it looks alike (cloud APIs 2.3.1, step 1).
 //!
 //! A caller who may restore but not read tasks goes without, and so does everybody while the list
 //! cannot be read: correlation is then weaker, and the restore says so. Only refused credentials

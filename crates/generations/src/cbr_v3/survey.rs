@@ -1,5 +1,5 @@
 //! Every restore since a moment, whoever asked for it: the list that an operator holds against a
-//! ledger which may be an older copy of itself (wire reference 2.3).
+//! ledger which may be an older copy of itself (cloud APIs 2.3).
 
 use restore_model::{Code, Handle, Problem, ProjectId, Timestamp};
 

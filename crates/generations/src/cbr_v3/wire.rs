@@ -1,5 +1,5 @@
 //! CBR v3 on the wire: the body of the restore call and the parts of answers that are read, as
-//! documented (wire reference 1.4, 2.3, 3.2).
+//! documented (cloud APIs 1.4, 2.3, 3.2).
 
 use restore_model::{Id, Mapping, ProjectId, Timestamp};
 use serde::Serialize;
@@ -64,7 +64,7 @@ pub(super) fn get_log(project: &ProjectId, id: &Id) -> Call {
 }
 
 /// Restore logs begun at or after `from`. No filter by resource: whether it means source or target
-/// is documented nowhere (wire reference 2.3.1).
+/// is documented nowhere (cloud APIs 2.3.1).
 pub(super) fn list_logs(project: &ProjectId, from: Timestamp, offset: usize) -> Call {
     let from = from.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ");
     // `offset` may not be 0 by one half of the documentation, so the first page has none (T13).

@@ -1,4 +1,4 @@
-//! Reads of a backup item (wire reference 2.1, 3.1). Items are of servers alone; sizes of disks come in GB, others in MB.
+//! Reads of a backup item (cloud APIs 2.1, 3.1). Items are of servers alone; sizes of disks come in GB, others in MB.
 
 use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;

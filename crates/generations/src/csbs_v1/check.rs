@@ -1,4 +1,4 @@
-//! "May this restore be done?" CSBS answers that itself (wire reference 4): a negative answer is a
+//! "May this restore be done?" CSBS answers that itself (cloud APIs 4): a negative answer is a
 //! 200 with `result: false`, and an HTTP error means that the question could not be asked, unless its
 //! code names the obstacle.
 

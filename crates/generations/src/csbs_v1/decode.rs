@@ -9,7 +9,7 @@ use super::wire::RESTORE;
 use crate::call::Reply;
 use crate::{Outcome, errors, lenient};
 
-/// What a `restore.status` word means. Documented only as "String" (wire reference 1.3).
+/// What a `restore.status` word means. Documented only as "String" (cloud APIs 1.3).
 pub(super) enum Word {
     Running,
     Done,

@@ -1,4 +1,4 @@
-//! The door `csbs-v1` (wire reference 1.3, 2.1, 4). A restore is told by `GET restores/{id}`, which clients of CSBS's
+//! The door `csbs-v1` (cloud APIs 1.3, 2.1, 4). A restore is told by `GET restores/{id}`, which clients of CSBS's
 //! ancestor ask, and by the state of its backup item, which is all that CSBS documents.
 
 use std::sync::LazyLock;
@@ -265,7 +265,7 @@ impl Door for CsbsDoor {
         match Stage::of(state) {
             Stage::Waiting => item["status"] = json!("waiting_restore"),
             Stage::Running => item["status"] = json!("restoring"),
-            // Available again, with the mark of a failure: as the service does it (wire reference 2.1).
+            // Available again, with the mark of a failure: as the service does it (cloud APIs 2.1).
             Stage::Failed => {
                 let (code, message) = why(state, OWN);
                 if !item["extend_info"].is_object() {

@@ -1,4 +1,4 @@
-//! Canonical request → `POST /v1/{project}/restores` (wire reference 1.3).
+//! Canonical request → `POST /v1/{project}/restores` (cloud APIs 1.3).
 
 use restore_model::{Code, Problem, RestoreRequest, Target};
 use serde_json::json;

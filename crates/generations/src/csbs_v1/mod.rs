@@ -1,6 +1,6 @@
 //! CSBS v1 (`csbs-v1`), the oldest generation: whole servers. Its 200 may already be a failure, and
 //! it documents no way to read a restore back: how it ends is concluded from the backup item and a
-//! failure marker on it (wire reference 2.1).
+//! failure marker on it (cloud APIs 2.1).
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
@@ -73,7 +73,7 @@ impl Generation for CsbsV1 {
         ]
     }
 
-    /// Every 10 s, growing to 60 s (wire reference 2.1, step 3).
+    /// Every 10 s, growing to 60 s (cloud APIs 2.1, step 3).
     fn rhythm(&self, age_seconds: u64) -> u64 {
         (age_seconds / 10).clamp(10, 60)
     }

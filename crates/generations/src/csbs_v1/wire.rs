@@ -1,4 +1,4 @@
-//! CSBS v1 on the wire (wire reference 1.3, 2.1, 4).
+//! CSBS v1 on the wire (cloud APIs 1.3, 2.1, 4).
 
 use restore_model::{Id, Mapping, ProjectId};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(super) struct Targets<'a> {
 }
 
 /// `POST …/providers/{provider_id}/resources/action`, one question per call: the answer does not
-/// say which question it is for (wire reference 4).
+/// say which question it is for (cloud APIs 4).
 #[derive(Serialize)]
 pub(super) struct CheckBody<'a> {
     pub(super) check_restorable: [Question<'a>; 1],
@@ -72,7 +72,7 @@ pub(super) fn get_item(project: &ProjectId, item: &Id) -> Call {
     )
 }
 
-/// Undocumented in the cloud, there in its ancestor: asked as a probe (wire reference 2.1).
+/// Undocumented in the cloud, there in its ancestor: asked as a probe (cloud APIs 2.1).
 pub(super) fn get_restore(project: &ProjectId, restore: &Id) -> Call {
     Call::read(
         "/v1/{project_id}/restores/{restore_id}",

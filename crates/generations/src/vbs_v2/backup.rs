@@ -1,4 +1,4 @@
-//! Reads of a disk's backup (wire reference 3.3).
+//! Reads of a disk's backup (cloud APIs 3.3).
 
 use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! "May this restore be done?" VBS has no such call; backup, disk and running backups of the disk
-//! are read instead (wire reference 4, "equivalents elsewhere").
+//! are read instead (cloud APIs 4, "equivalents elsewhere").
 
 use restore_model::{Code, Id, Target};
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
 }
 
 /// Whether the disk is one of the server: VBS says of a disk backup that was made as a part of a server's which server and
-/// which disk it is of (wire reference 3.3). The disk itself is detached by then and does not say.
+/// which disk it is of (cloud APIs 3.3). The disk itself is detached by then and does not say.
 fn disk_of_server(server: &Id, volume: &Id, backup: &Value) -> Check {
     let name = "disk_of_server";
     let service = match lenient::at(backup, &["backup", "service_metadata"]) {

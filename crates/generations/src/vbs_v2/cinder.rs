@@ -1,4 +1,4 @@
-//! The door `cinder-v3`: OpenStack's block storage as VBS serves it (wire reference 1.5, 3.3). Its restore has no
+//! The door `cinder-v3`: OpenStack's block storage as VBS serves it (cloud APIs 1.5, 3.3). Its restore has no
 //! handle: clients look at the backup and at the disk until both have settled.
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
 //! The answer to the restore call: 200 with `job_id`, or an error in the same documented slot,
-//! under 200 too (wire reference 1.5, T5).
+//! under 200 too (cloud APIs 1.5, T5).
 
 use restore_model::{Code, Effect, Handle, Id, Problem};
 

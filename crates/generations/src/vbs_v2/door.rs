@@ -1,4 +1,4 @@
-//! The door `vbs-v2`: what VBS serves on its host, the restore calls of block storage among them (wire reference 1.5,
+//! The door `vbs-v2`: what VBS serves on its host, the restore calls of block storage among them (cloud APIs 1.5,
 //! 2.2, 3.3). The job that a restore gets is the gateway's own, and under `/v1` and `/v2` alike: released clients ask at
 //! either.
 

@@ -1,4 +1,4 @@
-//! Canonical request → `POST /v2/{project}/cloudbackups/{backup}/restore` (wire reference 1.5).
+//! Canonical request → `POST /v2/{project}/cloudbackups/{backup}/restore` (cloud APIs 1.5).
 
 use restore_model::{Problem, RestoreRequest, Target};
 

@@ -1,4 +1,4 @@
-//! After the send: the job (wire reference 2.2). Without a job id only backup and disk are left:
+//! After the send: the job (cloud APIs 2.2). Without a job id only backup and disk are left:
 //! `restoring` shows that it began, and a disk that is available again after that shows the end.
 //! There is no list of jobs, so nothing here ever proves that a restore did not take place.
 

@@ -1,4 +1,4 @@
-//! VBS v2 on the wire (wire reference 1.5, 2.2, 3.3).
+//! VBS v2 on the wire (cloud APIs 1.5, 2.2, 3.3).
 
 use restore_model::{Id, ProjectId};
 use serde::Serialize;

@@ -1,5 +1,5 @@
 //! CBR: the operation log by its id, else by correlation, else the backup as a second signal
-//! (wire reference 2.3 and 2.3.1).
+//! (cloud APIs 2.3 and 2.3.1).
 
 use std::cell::Cell;
 

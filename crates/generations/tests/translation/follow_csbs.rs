@@ -1,5 +1,5 @@
 //! CSBS: the backup item against its baseline, and the restore's own word where the upstream gives
-//! it (wire reference 2.1).
+//! it (cloud APIs 2.1).
 
 use restore_generations::{Answer, Found, Reading, Unread};
 use restore_model::Strength;

@@ -1,4 +1,4 @@
-//! VBS: the job; without a job id the backup and the disk (wire reference 2.2).
+//! VBS: the job; without a job id the backup and the disk (cloud APIs 2.2).
 
 use restore_generations::{Answer, Found, Reading, Unread};
 use restore_model::{Code, Strength};

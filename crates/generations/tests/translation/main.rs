@@ -1,4 +1,4 @@
-//! What each generation says and hears, held against the wire reference: data where it can be
+//! What each generation says and hears, held against docs/reference/cloud-apis.md: data where it can be
 //! data, and an upstream made of closures for the reads.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CHECKPOINT, ITEM, SERVER_BACKUP, after, disk, generation, resource, server, wire};
 
-/// Each example of the wire reference and the schema it follows.
+/// Each example of docs/reference/cloud-apis.md and the schema it follows.
 const EXAMPLES: &[(&str, &str)] = &[
     ("csbs.restore.request", "csbs-restore-request"),
     ("csbs.restore.response", "csbs-restore-response"),

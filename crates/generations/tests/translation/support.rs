@@ -1,4 +1,4 @@
-//! What the tests share: the fictional world of the wire reference, and an upstream that is a
+//! What the tests share: the fictional world of docs/reference/cloud-apis.md, and an upstream that is a
 //! closure from call to answer.
 
 use restore_generations::{Answer, Call, Generation, Known, Prepare, Prepared, Reading, Reply, Step, Watch};
@@ -71,7 +71,7 @@ pub(crate) fn answer(status: u16, body: &str) -> Answer {
     Ok(Reply { status, body: body.to_owned().into(), ..Reply::default() })
 }
 
-/// An example of the wire reference.
+/// An example of docs/reference/cloud-apis.md.
 pub(crate) fn wire(name: &str) -> Value {
     let path = format!("{}/tests/wire/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Clouds, PROJECT, Reply};
 
-/// V1 of the wire reference, at 10:15:00, which is when these clouds begin.
+/// V1 of docs/reference/cloud-apis.md, at 10:15:00, which is when these clouds begin.
 const V1: &str = "SDK-HMAC-SHA256 Access=RGTESTACCESSKEY00001, SignedHeaders=content-type;host;x-sdk-date, \
      Signature=febe9ab189f8516ee2a5f3f0bbedb124e712a2941eb7f2afc6f96c86377a2cc4";
 

@@ -1,5 +1,5 @@
 //! The catalog of a token: where the services of its project are. URLs in it may or may not hold the project, a
-//! version, a slash at the end (wire reference 5.1); here they all lose these, for calls bring their own.
+//! version, a slash at the end (cloud APIs 5.1); here they all lose these, for calls bring their own.
 //!
 //! The catalog is what an answer of IAM says, so it is believed as far as IAM is: `https` alone, but where IAM itself
 //! is spoken to in clear on this machine, and then only to this machine.

@@ -1,4 +1,4 @@
-//! What is said to IAM, and what it answers (wire reference 5.1).
+//! What is said to IAM, and what it answers (cloud APIs 5.1).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tokens of the gateway's own, for one project (wire reference 5.1): by a user's password, by an agency that a user
+//! Tokens of the gateway's own, for one project (cloud APIs 5.1): by a user's password, by an agency that a user
 //! assumes, or by re-scoping a token. A token is kept until shortly before its end, fetched by one login however many
 //! calls need it at once, and dropped when an upstream refuses it. The catalog comes with it, where it is asked for.
 

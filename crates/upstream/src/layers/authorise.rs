@@ -23,7 +23,7 @@ use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-/// What the API gateways of the clouds say where a token or a signature is not accepted (wire reference 1.8).
+/// What the API gateways of the clouds say where a token or a signature is not accepted (cloud APIs 1.8).
 const REFUSED: [&[u8]; 2] = [b"APIGW.0301", b"APIG.0301"];
 
 /// With what an upstream is called.

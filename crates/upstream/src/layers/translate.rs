@@ -15,7 +15,7 @@ use crate::coding::NO_CODING;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
-/// Under these names upstreams tell the id of a call (wire reference 1.2).
+/// Under these names upstreams tell the id of a call (cloud APIs 1.2).
 const REQUEST_IDS: [&str; 4] =
     ["x-request-id", "x-openstack-request-id", "x-compute-request-id", "x-iam-trace-id"];
 const USER_AGENT: HeaderValue =
@@ -41,7 +41,7 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
         behalf: with.behalf,
         restores: call.restores,
         template: call.template,
-        // Every path of the three APIs is `/version/project/…` (wire reference 1.1).
+        // Every path of the three APIs is `/version/project/…` (cloud APIs 1.1).
         project: call.path.split('/').nth(2).unwrap_or_default().to_owned(),
         timeout,
         token: with.token,

@@ -1,5 +1,5 @@
 //! Requests signed with an access key (AK/SK), `SDK-HMAC-SHA256`, in both dialects that are about: dialect A, the
-//! official one, which this gateway signs its own calls with, and dialect B, which one SDK emits (wire reference
+//! official one, which this gateway signs its own calls with, and dialect B, which one SDK emits (cloud APIs
 //! 5.4 and 5.5). [`sign`] makes a signature, [`Signed`] checks somebody else's.
 //!
 //! Both build on [`canonical_request`], which is total: it takes any bytes and never panics.
@@ -22,7 +22,7 @@ pub use verify::{SignatureError, Signed};
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
 /// Where the moment of signing stands.
 pub(crate) const X_SDK_DATE: &str = "x-sdk-date";
-/// How far a clock may be off, in seconds, either way: verifiers refuse beyond it (wire reference 5.4).
+/// How far a clock may be off, in seconds, either way: verifiers refuse beyond it (cloud APIs 5.4).
 pub const WINDOW_SECONDS: i64 = 15 * 60;
 
 /// How the string to sign and its key are made.

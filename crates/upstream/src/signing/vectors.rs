@@ -1,4 +1,4 @@
-//! The vectors of the wire reference (5.4 and 5.5): made by official signers, or equal to what they make.
+//! The vectors of the cloud APIs 5.4 and 5.5: made by official signers, or equal to what they make.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use restore_model::Timestamp;

@@ -52,7 +52,7 @@ impl Signed {
     /// Reads `Authorization`; `None` when there is none, or one of another kind.
     ///
     /// # Errors
-    /// When it is a signature and not written as wire reference 5.4 or 5.5 have it, or there are several.
+    /// When it is a signature and not written as cloud APIs 5.4 or 5.5 have it, or there are several.
     pub fn parse(headers: &HeaderMap) -> Result<Option<Self>, SignatureError> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(None) };
