@@ -127,11 +127,12 @@ impl Shared {
     /// Bytes have gone out; whether that is kept account of.
     fn sent<'a>(&self, count: usize, slices: impl Iterator<Item = &'a [u8]>) -> bool {
         let mut head = self.head();
+        let has_pauses = head.has_pauses;
         let Some(frames) = &mut head.frames else { return false };
         let (now, mut left) = (Instant::now(), count);
         for slice in slices {
             let gone = left.min(slice.len());
-            frames.sent(&slice[..gone], now);
+            frames.sent(&slice[..gone], has_pauses, now);
             left -= gone;
         }
         true
@@ -283,7 +284,11 @@ impl<S> Guarded<S> {
         {
             return Poll::Ready(Err(error));
         }
-        self.write_result(context, result)
+        match result {
+            // Some of it has gone out. The time is for all of it, which ends with the next flush.
+            Poll::Ready(Ok(_)) => result,
+            result => self.write_result(context, result),
+        }
     }
 
     fn write_result<T>(
@@ -358,7 +363,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    /// A peer that reads sixteen bytes in ten seconds.
+    fn slow_reader() -> (Guarded<tokio::io::DuplexStream>, Arc<Shared>) {
+        let (near, mut far) = tokio::io::duplex(64);
+        tokio::spawn(async move {
+            let mut some = [0; 16];
+            while far.read(&mut some).await.is_ok_and(|count| count > 0) {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        });
+        let write = Duration::from_secs(30);
+        Guarded::new(near, Terms { head: 100 * write, write, head_bytes: 8192 })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s49_an_answer_that_is_read_bit_by_bit_has_one_time_for_all_of_it() {
+        let (mut guarded, shared) = slow_reader();
+        let written = guarded.write_all(&[0; 4096]).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(shared.limit(), Some("write_seconds"));
+        // What was flushed was taken: the next part has a time of its own.
+        let (mut guarded, shared) = slow_reader();
+        for _ in 0..40 {
+            guarded.write_all(&[0; 16]).await.unwrap();
+            guarded.flush().await.unwrap();
+        }
+        assert_eq!(shared.limit(), None);
+    }
 
     #[test]
     fn a_head_is_framed_in_one_way_or_refused() {

@@ -33,7 +33,8 @@ pub(crate) struct Multiplexed {
     continued: bool,
     /// Since when a frame or a head is half sent.
     half: Option<Instant>,
-    /// Streams that are open, and when the last bytes of their answer went out, if it has begun.
+    /// Streams that are open, and when their answer began, if it has; or when its last bytes went out, where an answer of
+    /// this connection may pause.
     streams: Vec<(u32, Option<Instant>)>,
     /// The greatest number of a stream so far; 0 before the first.
     last: u32,
@@ -90,13 +91,16 @@ impl Multiplexed {
     }
 
     /// Bytes have gone out.
-    pub(crate) fn sent(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn sent(&mut self, bytes: &[u8], has_pauses: bool, now: Instant) {
         let was_open = !self.streams.is_empty();
         let streams = &mut self.streams;
         self.outbound.pass(bytes, |frame, _| match frame.kind {
             HEADERS | DATA if frame.flags & END_STREAM == 0 => {
                 if let Some((_, sent)) = streams.iter_mut().find(|(stream, _)| *stream == frame.stream) {
-                    *sent = Some(now);
+                    // A little of an answer now and then does not prolong the time for all of it.
+                    if has_pauses || sent.is_none() {
+                        *sent = Some(now);
+                    }
                 }
             }
             HEADERS | DATA | RST_STREAM => streams.retain(|(stream, _)| *stream != frame.stream),
@@ -193,12 +197,12 @@ mod tests {
         let mut connection = Multiplexed::new(begun);
         for nth in 1..5 {
             connection.received(&frame(6, 0, 0, 8), begun + nth * SECOND);
-            connection.sent(&frame(6, 1, 0, 8), begun + nth * SECOND);
+            connection.sent(&frame(6, 1, 0, 8), false, begun + nth * SECOND);
         }
         assert_eq!(left(&connection, begun), Some((10, "header_seconds")));
         connection.received(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 20), begun + 5 * SECOND);
         assert_eq!(left(&connection, begun), None, "it is worked on");
-        connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 20), begun + 90 * SECOND);
+        connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 20), false, begun + 90 * SECOND);
         assert_eq!(left(&connection, begun), Some((210, "")));
     }
 
@@ -234,12 +238,14 @@ mod tests {
         connection.received(&frame(DATA, 0, 1, 20)[..12], begun + SECOND);
         assert_eq!(left(&connection, begun), None, "half a piece of a body");
         connection.received(&[0; 17], begun + SECOND);
-        connection.sent(&frame(HEADERS, END_HEADERS, 1, 20), begun + 2 * SECOND);
+        connection.sent(&frame(HEADERS, END_HEADERS, 1, 20), false, begun + 2 * SECOND);
         assert_eq!(left(&connection, begun), Some((32, "write_seconds")));
-        connection.sent(&frame(DATA, 0, 1, 20), begun + 20 * SECOND);
-        assert_eq!(left(&connection, begun), Some((50, "write_seconds")));
+        connection.sent(&frame(DATA, 0, 1, 20), false, begun + 20 * SECOND);
+        assert_eq!(left(&connection, begun), Some((32, "write_seconds")), "a little of it prolongs nothing");
+        connection.sent(&frame(DATA, 0, 1, 20), true, begun + 20 * SECOND);
+        assert_eq!(left(&connection, begun), Some((50, "write_seconds")), "but it may be one that pauses");
         connection.received(&frame(HEADERS, END_HEADERS | END_STREAM, 3, 20), begun + 30 * SECOND);
-        connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 3, 20), begun + 30 * SECOND);
+        connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 3, 20), false, begun + 30 * SECOND);
         assert_eq!(left(&connection, begun), Some((50, "write_seconds")), "of the slowest of them");
         connection.received(&frame(RST_STREAM, 0, 1, 4), begun + 31 * SECOND);
         assert_eq!(left(&connection, begun), Some((151, "")));
