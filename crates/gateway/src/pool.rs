@@ -28,6 +28,13 @@ impl Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Neighbour(IpAddr);
 
+impl Neighbour {
+    /// Whoever is at the other end of a connection; those of whom nothing is known are one.
+    pub(crate) fn at(peer: Option<SocketAddr>) -> Self {
+        peer.map_or_else(|| Self::from(IpAddr::from([0, 0, 0, 0])), Self::from)
+    }
+}
+
 impl From<IpAddr> for Neighbour {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {

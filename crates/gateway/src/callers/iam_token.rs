@@ -15,9 +15,10 @@ use restore_engine::Identity;
 use restore_model::{Clock, ProjectId};
 use restore_upstream::{Token, TokenJudge, Vouched};
 
-use super::turns::{Room, Turns, Waiter};
+use super::turns::{Room, Turns};
 use super::{Row, Unknown};
 use crate::names::is_name;
+use crate::pool::Neighbour;
 
 /// How long IAM's word on a good token is believed.
 const GOOD: Duration = Duration::from_secs(60);
@@ -87,7 +88,7 @@ impl IamTokens {
     ) -> Result<Identity, Unknown> {
         let word = match self.words.get(&token.digest()).await {
             Some(word) => word,
-            None => self.ask(token, Waiter::at(peer)).await?,
+            None => self.ask(token, Neighbour::at(peer)).await?,
         };
         let Some(vouched) = word.vouched else { return Err(Unknown::Refused("IAM does not know the token")) };
         if vouched.expires_at <= self.clock.now() {
@@ -104,7 +105,7 @@ impl IamTokens {
     }
 
     /// What IAM says now, of one question for all who bring this token.
-    async fn ask(&self, token: &Token, waiter: Waiter) -> Result<Word, Unknown> {
+    async fn ask(&self, token: &Token, waiter: Neighbour) -> Result<Word, Unknown> {
         const MANY: &str = "IAM is being asked about too many tokens";
         let was_good = self.once_good.contains_key(&token.digest());
         let line = if was_good { &self.known } else { &self.unknown };

@@ -19,9 +19,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::turns::{Room, Waiter};
+use super::turns::Room;
 use super::{Row, Unknown, provider};
 use crate::names::is_name;
+use crate::pool::Neighbour;
 
 /// Between two fetches, whatever the tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -161,7 +162,7 @@ impl Issuer {
         }
         // The library wants all algorithms to be of the key's family, and the token has one.
         let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
-        let keys = self.keys(header.kid.as_deref(), header.alg, Waiter::at(peer)).await?;
+        let keys = self.keys(header.kid.as_deref(), header.alg, Neighbour::at(peer)).await?;
         let mut why = "a key that the issuer does not have";
         for key in keys.iter().take(TRIES) {
             match jsonwebtoken::decode::<Claims>(token, key, &validation) {
@@ -186,7 +187,7 @@ impl Issuer {
         self: &Arc<Self>,
         kid: Option<&str>,
         algorithm: Algorithm,
-        waiter: Waiter,
+        waiter: Neighbour,
     ) -> Result<Vec<DecodingKey>, Unknown> {
         let held = self.held();
         let found = fitting(&held.keys, kid, algorithm);

@@ -6,12 +6,13 @@
 //! taken address by address.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+use crate::pool::Neighbour;
 
 /// Requests that wait at one provider.
 const WAITING: usize = 128;
@@ -23,31 +24,16 @@ const LEAST: Duration = Duration::from_millis(1_600);
 /// Longest wait for a turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who waits: an address, or the network of an IPv6 address, all of which belongs to one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Waiter(IpAddr);
-
-impl Waiter {
-    /// Whoever is at the other end of the connection.
-    pub(super) fn at(peer: Option<SocketAddr>) -> Self {
-        let address = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
-        Self(match address {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-            address @ IpAddr::V4(_) => address,
-        })
-    }
-}
-
 /// Places by who holds them.
 #[derive(Default)]
 struct Held {
-    by: HashMap<Waiter, usize>,
+    by: HashMap<Neighbour, usize>,
     all: usize,
 }
 
 impl Held {
     /// Takes one of `most` places, if the share of this waiter allows it.
-    fn take(&mut self, most: usize, waiter: Waiter) -> bool {
+    fn take(&mut self, most: usize, waiter: Neighbour) -> bool {
         let own = self.by.get(&waiter).copied().unwrap_or(0);
         let allowed = self.all < most && own < most - self.all;
         if allowed {
@@ -57,7 +43,7 @@ impl Held {
         allowed
     }
 
-    fn give_back(&mut self, waiter: Waiter) {
+    fn give_back(&mut self, waiter: Neighbour) {
         self.all -= 1;
         match self.by.get_mut(&waiter) {
             Some(count) if *count > 1 => *count -= 1,
@@ -79,12 +65,12 @@ pub(super) struct Room(Arc<Mutex<Held>>);
 /// One place in a [`Room`], until it is dropped.
 pub(super) struct Place {
     room: Room,
-    waiter: Waiter,
+    waiter: Neighbour,
 }
 
 impl Room {
     /// A place, if there is one for this waiter.
-    pub(super) fn enter(&self, waiter: Waiter) -> Option<Place> {
+    pub(super) fn enter(&self, waiter: Neighbour) -> Option<Place> {
         lock(&self.0).take(WAITING, waiter).then(|| Place { room: self.clone(), waiter })
     }
 }
@@ -102,21 +88,21 @@ pub(super) struct Turns(Arc<Mutex<Line>>);
 #[derive(Default)]
 struct Line {
     held: Held,
-    queues: HashMap<Waiter, VecDeque<oneshot::Sender<Turn>>>,
+    queues: HashMap<Neighbour, VecDeque<oneshot::Sender<Turn>>>,
     /// Those who have a queue, the next one first.
-    order: VecDeque<Waiter>,
+    order: VecDeque<Neighbour>,
 }
 
 /// The right to ask one question, until it is dropped.
 pub(super) struct Turn {
     turns: Turns,
-    waiter: Waiter,
+    waiter: Neighbour,
     since: Instant,
 }
 
 impl Turns {
     /// Waits for a turn; none where it does not come in time. At most as many wait as have a place in a [`Room`].
-    pub(super) async fn next(&self, waiter: Waiter) -> Option<Turn> {
+    pub(super) async fn next(&self, waiter: Neighbour) -> Option<Turn> {
         let turn = {
             let mut line = lock(&self.0);
             let (turn, wait) = oneshot::channel();
@@ -167,7 +153,7 @@ impl Turns {
         }
     }
 
-    fn give_back(&self, waiter: Waiter) {
+    fn give_back(&self, waiter: Neighbour) {
         lock(&self.0).held.give_back(waiter);
         self.give();
     }
@@ -193,8 +179,8 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
-    fn at(address: &str) -> Waiter {
-        Waiter::at(Some(SocketAddr::new(address.parse().unwrap(), 1)))
+    fn at(address: &str) -> Neighbour {
+        Neighbour::from(address.parse::<std::net::IpAddr>().unwrap())
     }
 
     #[test]

@@ -146,10 +146,9 @@ impl Places {
     }
 }
 
-/// The peer of a request; all that came without one are one.
+/// The peer of a request.
 pub(crate) fn peer(extensions: &Extensions) -> Neighbour {
-    let nowhere = std::net::IpAddr::from([0, 0, 0, 0]);
-    extensions.get::<Peer>().map_or_else(|| Neighbour::from(nowhere), |peer| Neighbour::from(peer.0))
+    Neighbour::at(extensions.get::<Peer>().map(|peer| peer.0))
 }
 
 /// A request's place among those worked on; given back when the last clone is dropped.
