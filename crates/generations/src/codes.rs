@@ -102,6 +102,14 @@ pub fn find(code: &str, status: u16) -> Option<&'static Row> {
     under.find_map(|under| BY_CODE.get(&(code, under))).copied()
 }
 
+/// Whether the table has a code, under whatever status.
+#[must_use]
+pub fn is_known(code: &str) -> bool {
+    let alias = code.strip_prefix("APIG.").map(|rest| format!("APIGW.{rest}"));
+    let code = alias.as_deref().unwrap_or(code);
+    all().iter().any(|row| row.code == code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,24 @@ const MAX_WRAPPING: usize = 3;
 /// say nothing for sure, or are written by intermediaries.
 const REFUSING: [u16; 17] =
     [400, 401, 403, 404, 405, 406, 409, 411, 413, 414, 415, 421, 422, 425, 428, 429, 431];
+/// The faults of OpenStack's services (cloud APIs 1.6, E5).
+const FAULTS: [&str; 15] = [
+    "badMediaType",
+    "badMethod",
+    "badRequest",
+    "buildInProgress",
+    "computeFault",
+    "conflictingRequest",
+    "forbidden",
+    "gone",
+    "itemNotFound",
+    "notAcceptable",
+    "notImplemented",
+    "overLimit",
+    "requestEntityTooLarge",
+    "serviceUnavailable",
+    "unauthorized",
+];
 /// The fault of a limit: of a rate, or of a quota.
 const OVER_LIMIT: &str = "overLimit";
 /// The fault of something that is not there.
@@ -127,6 +145,8 @@ pub fn of_restore(reply: &Reply) -> Verdict {
         None => match by_status(reply.status) {
             // An overloaded server may have begun before it failed.
             (class, Hint::Ambiguous) => verdict(said, class, Hint::Ambiguous),
+            // A code that the table knows under other statuses alone contradicts this one.
+            _ if said.error.code.as_deref().is_some_and(codes::is_known) => unproven(said),
             (class, hint) if said.of_the_cloud && REFUSING.contains(&reply.status) => {
                 verdict(said, class, hint)
             }
@@ -282,13 +302,18 @@ fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     if object.contains_key("error_code") || object.contains_key("error_msg") {
         let (code, message) = (member("error_code"), words("error_msg"));
         if code.is_some() || message.is_some() {
-            return Some(found(code, message, true));
+            let both = object.contains_key("error_code") && object.contains_key("error_msg");
+            let of_the_cloud = code.as_deref().map_or(both, is_of_a_cloud);
+            return Some(found(code, message, of_the_cloud));
         }
     }
     if let Some(code) = member("code").filter(|code| !means_success(code)) {
         let message = words("message").or_else(|| words("title"));
-        // The services' flat codes are words; a bare status beside a text may be anybody's.
-        let of_the_cloud = message.is_some() && (depth > 0 || code.parse::<u16>().is_err());
+        // A status, or a word, beside a text may be anybody's: block storage names the fault, and IAM adds a title.
+        let titled = object.contains_key("title");
+        let of_the_cloud = message.is_some()
+            && (is_of_a_cloud(&code)
+                || (depth > 0 && (titled || fault.is_some_and(|name| FAULTS.contains(&name)))));
         return Some(found(Some(code), message, of_the_cloud));
     }
     if depth > 0
@@ -301,6 +326,16 @@ fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     }
     let inside = object.iter().filter(|(_, inner)| inner.is_object());
     inside.into_iter().find_map(|(name, inner)| wrapped(inner, Some(name), depth + 1))
+}
+
+/// Whether a code has the form of the clouds' codes, such as `BackupService.2010`: a service, a dot, digits.
+fn is_of_a_cloud(code: &str) -> bool {
+    code.split_once('.').is_some_and(|(service, number)| {
+        !service.is_empty()
+            && service.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Some services put the HTTP status, or 0, under `code` when all is well.
@@ -454,6 +489,12 @@ mod tests {
             r#"{"error":"no"}"#,
             r#"{"code":400,"message":"no"}"#,
             r#"{"error":{"message":"no"}}"#,
+            r#"{"error":{"code":429,"message":"no","status":"RESOURCE_EXHAUSTED"}}"#,
+            r#"{"fault":{"code":"900800","message":"no","description":"no"}}"#,
+            r#"{"code":"E_PROXY","message":"no"}"#,
+            r#"{"error_code":"too_many","error_msg":"no"}"#,
+            r#"{"error_msg":"no"}"#,
+            r#"{"error_code":"no"}"#,
             r#""no""#,
             r#"["volume is in use"]"#,
             r#"{"count":0,"operation_logs":[]}"#,
@@ -491,6 +532,8 @@ mod tests {
         assert_eq!(refused(400, r#"{"error_code":"CSBS.9999","error_msg":"m"}"#), None);
         assert_eq!(refused(494, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), Some(Code::BadRequest));
         assert_eq!(refused(504, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), None);
+        // The table knows it under other statuses, and says different things of it.
+        assert_eq!(refused(429, r#"{"error_code":"APIGW.0201","error_msg":"Backend timeout"}"#), None);
     }
 
     #[test]
