@@ -266,7 +266,8 @@ impl Engine {
         }
     }
 
-    /// A restore that nobody carries on with is not held for ever: its locks block its target.
+    /// A restore that nobody carries on with is not held for ever: its locks block its target. It is looked at until it
+    /// was sent or has ended, whoever holds it in between: another process may take it and let go of it again.
     fn expire_later(&self, id: RestoreId) {
         let engine = self.clone();
         self.0.tasks.spawn(async move {
@@ -276,7 +277,8 @@ impl Engine {
                     () = tokio::time::sleep(engine.rules().policy.unsent) => {}
                 }
                 match engine.expire(id).await {
-                    Ok(()) => return,
+                    Ok(true) => return,
+                    Ok(false) => {}
                     Err(error) => {
                         tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
                     }
@@ -285,20 +287,20 @@ impl Engine {
         });
     }
 
-    async fn expire(&self, id: RestoreId) -> Result<(), LedgerError> {
+    /// Whether nothing is left to expire.
+    async fn expire(&self, id: RestoreId) -> Result<bool, LedgerError> {
+        let entry = match self.0.ledger.get(id).await? {
+            Some(entry) if entry.state.is_unsent() && !entry.state.status.is_final() => entry,
+            _ => return Ok(true),
+        };
         let dispatching = self.live().get(&id).is_some_and(|live| live.dispatching);
         if dispatching || !self.0.ledger.take(id).await? {
-            return Ok(());
+            return Ok(false);
         }
-        match self.0.ledger.get(id).await? {
-            Some(entry) if entry.state.is_unsent() => {
-                let evidence = Evidence::new("deadline", Strength::Strong, self.now());
-                match self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
-                    Err(LedgerError::Stale(_)) => Ok(()),
-                    written => written.map(drop),
-                }
-            }
-            _ => Ok(()),
+        let evidence = Evidence::new("deadline", Strength::Strong, self.now());
+        match self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
+            Err(LedgerError::Stale(_)) => Ok(false),
+            written => written.map(|_| true),
         }
     }
 }
