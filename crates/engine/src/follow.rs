@@ -11,7 +11,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use restore_generations::{Found, Reading, Watch};
 use restore_ledger::{Entry, LedgerError, Query};
-use restore_model::{Cause, Problem, RestoreId, RestoreRequest, State, Status, Strength};
+use restore_model::{
+    Cause, EventKind, Evidence, Problem, RestoreId, RestoreRequest, State, Status, Strength,
+};
 use restore_upstream::{Behalf, Token, TraceContext};
 use tokio::time::Instant;
 
@@ -173,6 +175,15 @@ impl Engine {
     /// One round of a restore of which one disk has ended well: the next one is sent where that can be done.
     async fn between_steps(&self, entry: Entry) -> Result<Round, LedgerError> {
         let sending = self.live().get(&entry.intent.id).is_some_and(|live| live.dispatching);
+        if entry.state.halted && !sending {
+            // Whether it was sent is for reads to find out.
+            let reason =
+                "the ledger may have been an older copy of itself, made before this disk was sent".to_owned();
+            let evidence = Evidence::new("recovery", Strength::Weak, self.now());
+            let unsure = EventKind::Unsure { reason, problem: None };
+            let entry = self.write(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
+            return Ok(Round::Again(self.interval(&entry)));
+        }
         if sending || self.send_next_step(&entry).await? {
             return Ok(Round::Again(self.interval(&entry)));
         }

@@ -5,7 +5,7 @@
 use std::sync::PoisonError;
 
 use restore_generations::{Answer, Listed};
-use restore_ledger::{Entry, LedgerError, Recovery, Waiting};
+use restore_ledger::{Entry, LedgerError, Query, Recovery, Waiting};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, ResolvedAs, RestoreId, State, Status,
     Strength, Timestamp,
@@ -107,9 +107,36 @@ impl Engine {
         if self.recovery().is_none() {
             return Err(Problem::new(Code::NotResolvable, "the gateway is not in recovery mode"));
         }
+        self.halt_steps(by).await.map_err(unavailable)?;
         self.0.ledger.set_recovery(None).await.map_err(unavailable)?;
         self.learn_of_recovery().await.map_err(unavailable)?;
         tracing::warn!(by, reason, "an operator has ended recovery mode");
+        Ok(())
+    }
+
+    /// Sends no further disk of a restore that goes disk by disk: an older copy of the ledger does not know which were sent
+    /// after it was made. Written down before recovery mode ends, so nothing is sent in between.
+    async fn halt_steps(&self, by: &str) -> Result<(), LedgerError> {
+        let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        let mut open = Vec::new();
+        self.each_of(Query { status, ..Query::default() }, |entry| open.push(entry.intent.id)).await?;
+        for id in open {
+            while let Some(entry) = self.0.ledger.get(id).await? {
+                if entry.state.steps.is_empty() || entry.state.halted || entry.state.status.is_final() {
+                    break;
+                }
+                let detail = format!("{by} confirmed a ledger that may be an older copy of itself");
+                let evidence = Evidence::new("recovery", Strength::Strong, self.now()).detail(detail);
+                match self.write(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)]).await {
+                    // Somebody moved it on meanwhile.
+                    Err(LedgerError::Stale(_)) => {}
+                    written => {
+                        written?;
+                        break;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl Engine {
     /// the token that its caller brought for it. False where there is neither, or it may not be sent now.
     pub(crate) async fn send_next_step(&self, entry: &Entry) -> Result<bool, LedgerError> {
         let id = entry.intent.id;
-        if self.0.stop.is_cancelled() || self.recovery().is_some() {
+        if self.0.stop.is_cancelled() || self.recovery().is_some() || entry.state.halted {
             return Ok(false);
         }
         let brought = self.live().get(&id).and_then(|live| live.sender.clone());

@@ -228,6 +228,9 @@ pub enum EventKind {
     },
     /// The route's time for a restore has passed.
     Overdue,
+    /// No further disk is sent: an operator has confirmed a ledger that may be an older copy of itself, and such a copy
+    /// does not know which disks were sent after it was made.
+    Halted,
     /// Reads can no longer tell; a person must.
     NeedsOperator {
         /// Why, in a sentence.
@@ -321,6 +324,7 @@ impl EventKind {
             Self::Absent => "absent",
             Self::Stale { .. } => "stale",
             Self::Overdue => "overdue",
+            Self::Halted => "halted",
             Self::NeedsOperator { .. } => "needs_operator",
             Self::Anomaly { .. } => "anomaly",
             Self::Rerouted { .. } => "rerouted",

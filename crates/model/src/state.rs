@@ -305,7 +305,17 @@ pub struct State {
     /// Every step, where there is more than one call to make; else empty.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub steps: Vec<Step>,
+    /// No further step is sent, for it may have been already ([`EventKind::Halted`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub halted: bool,
+    /// An event after the send has an earlier date than the send: the clock that dated the send was ahead. What a list
+    /// of the upstream does not have since then proves nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub sent_ahead: bool,
 }
+
+/// How far the clocks of two processes may differ before the date of a send counts as wrong, in seconds.
+const CLOCKS_DIFFER: i64 = 60;
 
 impl State {
     /// What the upstream is asked for now: the request or the present step of it, in the words of the caller or in the
@@ -395,6 +405,8 @@ impl State {
             rerouted: None,
             step: 0,
             steps: steps.iter().map(Step::waiting).collect(),
+            halted: false,
+            sent_ahead: false,
         })
     }
 
@@ -432,6 +444,11 @@ impl State {
                 ));
             }
             (S::Accepted | S::Checking, E::Submitting { attempt: 1, .. }) => self.send(1, event),
+            (S::Running, E::Submitting { .. }) if self.is_between_steps() && self.halted => {
+                return Err(illegal(
+                    "the ledger may have been an older copy, in which this disk is not known to be sent",
+                ));
+            }
             (S::Running, E::Submitting { attempt: 1, .. }) if self.is_between_steps() => self.send(1, event),
             (S::Submitting, E::Submitting { attempt, .. }) => {
                 if self.last_proof.is_none() {
@@ -536,6 +553,7 @@ impl State {
                 self.awaiting_credential = *awaiting_credential;
             }
             (S::Running, E::Overdue) => self.overdue = true,
+            (_, E::Halted) if !self.steps.is_empty() => self.halted = true,
             (S::Running | S::Unknown, E::NeedsOperator { .. }) => self.needs_operator = true,
 
             (
@@ -602,6 +620,7 @@ impl State {
                 | E::Absent
                 | E::Stale { .. }
                 | E::Overdue
+                | E::Halted
                 | E::NeedsOperator { .. }
                 | E::Rerouted { .. }
                 | E::Succeeded
@@ -612,6 +631,9 @@ impl State {
                 | E::Cancelled
                 | E::Expired,
             ) => return Err(illegal("the states do not allow it")),
+        }
+        if self.submitted_at.is_some_and(|sent| event.at.plus_seconds(CLOCKS_DIFFER) < sent) {
+            self.sent_ahead = true;
         }
         self.seq = event.seq;
         self.updated_at = event.at;
@@ -667,7 +689,7 @@ impl State {
 
     /// Whether an authoritative list has missed it often enough, and nothing was ever seen of it.
     const fn is_absent(&self) -> bool {
-        self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving
+        self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving && !self.sent_ahead
     }
 
     fn may_end_step(&self, outcome: StepOutcome) -> bool {

@@ -90,6 +90,7 @@ export function told(event) {
     case "absent": return ["Not in the cloud's own list", "", "warn"];
     case "stale": return ["It could not be read", event.awaiting_credential ? "the next caller's token would help" : "", "warn"];
     case "overdue": return ["It takes longer than it should", "", "warn"];
+    case "halted": return ["No further disk is sent", "The ledger may have been an older copy, which does not know what was sent later", "warn"];
     case "needs_operator": return ["A person must decide", event.reason, "bad"];
     case "anomaly": return ["Something does not fit", event.what, "warn"];
     case "succeeded": return ["Succeeded", "", "good"];

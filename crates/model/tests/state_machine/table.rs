@@ -6,7 +6,7 @@ use restore_model::{
 };
 
 /// The events, in the order of the table's columns.
-pub(crate) const COLUMNS: [&str; 22] = [
+pub(crate) const COLUMNS: [&str; 23] = [
     "accepted",
     "checking",
     "checked",
@@ -29,6 +29,7 @@ pub(crate) const COLUMNS: [&str; 22] = [
     "resolved",
     "cancelled",
     "expired",
+    "halted",
 ];
 
 /// What each state becomes by each event: the state's letter, or a dot where the event is refused.
@@ -37,126 +38,131 @@ pub(crate) const COLUMNS: [&str; 22] = [
 /// A accepted, C checking, S submitting, R running, U unknown; final: s succeeded, f failed,
 /// r rejected, n not applied, c cancelled, e expired.
 pub(crate) const TABLE: &[(&str, &str)] = &[
-    //                       acc chk ckd sub nst sta uns obs abs stl ovd ndo ano rer ste suc fal rej nap rsv can exp
+    //                       acc chk ckd sub nst sta uns obs abs stl ovd ndo ano rer ste suc fal rej nap rsv can exp hlt
     (
         "accepted            ",
-        ".   C   .   S   .   .   .   .   .   A   .   .   A   C   .   .   .   r   .   .   c   e",
+        ".   C   .   S   .   .   .   .   .   A   .   .   A   C   .   .   .   r   .   .   c   e   .",
     ),
     (
         "checking            ",
-        ".   .   C   S   .   .   .   .   .   C   .   .   C   C   .   .   .   r   .   .   c   e",
+        ".   .   C   S   .   .   .   .   .   C   .   .   C   C   .   .   .   r   .   .   c   e   .",
     ),
     // In flight: it may be on the wire, so nothing but its answer, or proof that it is not.
     (
         "submitting          ",
-        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   f   r   .   .   .   .",
+        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   f   r   .   .   .   .   .",
     ),
     // Proven not to have been applied: again, or no more.
     (
         "submitting, proven  ",
-        ".   .   .   S   .   .   .   .   .   S   .   .   S   C   .   .   .   r   .   .   .   e",
+        ".   .   .   S   .   .   .   .   .   S   .   .   S   C   .   .   .   r   .   .   .   e   .",
     ),
     (
         "submitting, 3rd sent",
-        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   f   r   .   .   .   .",
+        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   f   r   .   .   .   .   .",
     ),
     (
         "submitting, 3 proven",
-        ".   .   .   .   .   .   .   .   .   S   .   .   S   C   .   .   .   r   .   .   .   e",
+        ".   .   .   .   .   .   .   .   .   S   .   .   S   C   .   .   .   r   .   .   .   e   .",
     ),
     (
         "running             ",
-        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .",
+        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .   .",
     ),
     (
         "running, overdue    ",
-        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .",
+        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .   .",
     ),
     (
         "running, operator   ",
-        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .",
+        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   .   s   f   .   .   .   .   .   .",
     ),
     (
         "unknown             ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .   .",
     ),
     (
         "unknown, 2 absent   ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .   .",
     ),
     (
         "unknown, 3 absent   ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   n   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   n   .   .   .   .",
     ),
     // It ran before it was lost, so that it cannot be called not applied.
     (
         "unknown, once ran   ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   .   .   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   .   .   .   .   .   .",
     ),
     (
         "unknown, operator   ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   .   s   f   r   .   .   .   .   .",
     ),
     // Restores of two disks, one after the other: what is said of the last step is followed by the end of all.
     (
         "steps: submitting   ",
-        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   .   .   .   .   .   .",
+        ".   .   .   .   S   R   U   .   .   .   .   .   S   C   .   .   .   .   .   .   .   .   S",
     ),
     (
         "steps: running      ",
-        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   R   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   R   .   .   .   .   .   .   .   R",
     ),
     (
         "steps: unknown      ",
-        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   R   .   .   .   .   .   .   .",
+        ".   .   .   .   .   R   .   U   U   U   .   U   U   .   R   .   .   .   .   .   .   .   U",
     ),
     (
         "steps: between      ",
-        ".   .   R   S   .   .   U   R   .   R   R   R   R   .   .   .   .   .   .   .   .   .",
+        ".   .   R   S   .   .   U   R   .   R   R   R   R   .   .   .   .   .   .   .   .   .   R",
+    ),
+    // After a ledger that may be an older copy was confirmed: the next disk may have been sent already.
+    (
+        "steps: halted       ",
+        ".   .   R   .   .   .   U   R   .   R   R   R   R   .   .   .   .   .   .   .   .   .   R",
     ),
     (
         "steps: 2 submitting ",
-        ".   .   .   .   S   R   U   .   .   .   .   .   S   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   S   R   U   .   .   .   .   .   S   .   .   .   .   .   .   .   .   .   S",
     ),
     (
         "steps: 2 running    ",
-        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   R   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   U   R   .   R   R   R   R   .   R   .   .   .   .   .   .   .   R",
     ),
     (
         "steps: 2 ended      ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   s   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   s   .   .   .   .   .   .   .",
     ),
     (
         "steps: 2 failed     ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   .   f   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   .   f   .   .   .   .   .   .",
     ),
     (
         "steps: 1 failed     ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   .   f   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   R   .   .   .   f   .   .   .   .   .   .",
     ),
     (
         "succeeded           ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   s   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   s   .   .   .   .   .   .   .   .   .   .",
     ),
     (
         "failed              ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   f   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   f   .   .   .   .   .   .   .   .   .   .",
     ),
     (
         "rejected            ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   r   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   r   .   .   .   .   .   .   .   .   .   .",
     ),
     (
         "not applied         ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   n   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   n   .   .   .   .   .   .   .   .   .   .",
     ),
     (
         "cancelled           ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   c   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   c   .   .   .   .   .   .   .   .   .   .",
     ),
     (
         "expired             ",
-        ".   .   .   .   .   .   .   .   .   .   .   .   e   .   .   .   .   .   .   .   .   .",
+        ".   .   .   .   .   .   .   .   .   .   .   .   e   .   .   .   .   .   .   .   .   .   .",
     ),
 ];
 
@@ -185,6 +191,7 @@ fn path(row: &str) -> Vec<&'static str> {
         "steps: running" => and(&sent, &["started"]),
         "steps: unknown" => and(&sent, &["unsure"]),
         "steps: between" => and(&sent, &["started", "step_ended"]),
+        "steps: halted" => and(&sent, &["started", "halted", "step_ended"]),
         "steps: 2 submitting" => and(&sent, &second[..3]),
         "steps: 2 running" => and(&sent, &second),
         "steps: 2 ended" => and(&and(&sent, &second), &["step_ended"]),
@@ -249,6 +256,7 @@ pub(crate) fn kind(column: &str, attempt: u32) -> EventKind {
         "absent" => EventKind::Absent,
         "stale" => EventKind::Stale { awaiting_credential: true },
         "overdue" => EventKind::Overdue,
+        "halted" => EventKind::Halted,
         "needs_operator" => EventKind::NeedsOperator { reason: "lost".into() },
         "anomaly" => EventKind::Anomaly { what: "two logs".into() },
         "rerouted" => EventKind::Rerouted {
