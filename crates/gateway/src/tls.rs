@@ -6,6 +6,7 @@
 //! certificates of its issuer are refused until the file holds a newer list (S55). [`Tls::watch`] tells of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ impl TimeProvider for ByClock {
 pub(crate) struct Tls {
     options: Options,
     made: RwLock<Made>,
+    /// Whether the log was told that a revocation list is past its date.
+    told: AtomicBool,
 }
 
 /// What the files held when they were last read.
@@ -84,7 +87,7 @@ impl Tls {
     /// Which file cannot be used, and why; nothing of a key.
     pub(crate) fn new(options: Options) -> Result<Self, String> {
         let made = RwLock::new(make(&options)?);
-        Ok(Self { options, made })
+        Ok(Self { options, made, told: AtomicBool::new(false) })
     }
 
     /// Reads everything again; new connections use what is new. On a fault nothing changes.
@@ -94,6 +97,7 @@ impl Tls {
     pub(crate) fn renew(&self) -> Result<(), String> {
         let made = make(&self.options)?;
         *self.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        self.tell();
         Ok(())
     }
 
@@ -108,32 +112,34 @@ impl Tls {
         overdue(&made.lists, self.options.clock.now())
     }
 
-    /// Tells the log of a revocation list that goes past its date, and of the one that takes its place.
+    /// Tells the log of a revocation list that goes past its date while the gateway runs.
     pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut told = false;
         loop {
-            let overdue = self.overdue_list();
-            let is_overdue = overdue.is_some();
-            match (told, overdue) {
-                (false, Some(why)) if self.options.allow_expired_crl => {
-                    tracing::warn!(
-                        why,
-                        "tls.client_crl is out of date: withdrawn client certificates may be accepted"
-                    );
-                }
-                (false, Some(why)) => {
-                    tracing::warn!(
-                        why,
-                        "tls.client_crl is out of date: client certificates of this issuer are refused"
-                    );
-                }
-                (true, None) => tracing::info!("tls.client_crl is up to date again"),
-                _ => {}
-            }
-            told = is_overdue;
+            self.tell();
             if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Tells the log of a revocation list that is past its date now, and of the one that has taken its place.
+    fn tell(&self) {
+        let overdue = self.overdue_list();
+        match (self.told.swap(overdue.is_some(), Ordering::SeqCst), overdue) {
+            (false, Some(why)) if self.options.allow_expired_crl => {
+                tracing::warn!(
+                    why,
+                    "tls.client_crl is out of date: withdrawn client certificates may be accepted"
+                );
+            }
+            (false, Some(why)) => {
+                tracing::warn!(
+                    why,
+                    "tls.client_crl is out of date: client certificates of this issuer are refused"
+                );
+            }
+            (true, None) => tracing::info!("tls.client_crl is up to date again"),
+            _ => {}
         }
     }
 }

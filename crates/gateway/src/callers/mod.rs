@@ -271,7 +271,10 @@ impl Callers {
             Unknown::Refused(why) => (*why, unauthenticated()),
             Unknown::Unsigned(header) => ("a header that must be signed is not", unsigned(header)),
             Unknown::Unavailable(why) => {
-                tracing::warn!(way, why, "a caller could not be identified");
+                // Strangers make as many of these as they like while a provider is slow.
+                if let Some(left_out) = self.lines.allow() {
+                    tracing::warn!(way, why, left_out, "a caller could not be identified");
+                }
                 let detail = "who vouches for callers cannot be asked now; nothing was sent";
                 return Problem::new(Code::IdentityUnavailable, detail).after(5);
             }

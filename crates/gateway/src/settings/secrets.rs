@@ -142,6 +142,10 @@ pub(super) fn within(name: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<usiz
         }
         DeValue::Array(items) => items.iter().flat_map(|item| within(name, item)).collect(),
         DeValue::String(text) if super::kinds::has_user(text) && text.contains("://") => vec![value.span()],
+        // Keys stand in the query of an address, too.
+        DeValue::String(text) if text.starts_with("http") && text.contains("://") && text.contains('?') => {
+            vec![value.span()]
+        }
         DeValue::String(_) | DeValue::Integer(_) if is_secret(name) => vec![value.span()],
         _ => Vec::new(),
     }
