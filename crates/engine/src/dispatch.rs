@@ -244,7 +244,8 @@ impl Engine {
         let lane = self.lane(&plan.pin.upstream);
         lane.budget.spend();
         let result = plan.upstream.send(&encoded.call, with).await;
-        if result.as_ref().is_err_and(Fault::is_kept_back) {
+        let kept_back = result.as_ref().is_err_and(Fault::is_kept_back);
+        if kept_back {
             // A send is paid for as a poll is.
             lane.budget.give_back(&Behalf::Poll);
         }
@@ -254,6 +255,9 @@ impl Engine {
         if let Some((kind, _)) = kinds.first_mut()
             && let EventKind::Rejected { problem } = kind
         {
+            if !kept_back {
+                lane.budget.forgive();
+            }
             *kind = self.reroute(&entry, plan, Problem::clone(problem)).await;
         }
         let entry = self.write_for_sure(entry, kinds).await;
