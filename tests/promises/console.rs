@@ -148,7 +148,7 @@ async fn a_person_decides_on_the_console_and_it_is_recorded() {
 async fn s39_a_hostile_answer_is_text_on_the_console() {
     let world = World::with(hasty()).await;
     let hostile = json!([{"match": {"method": "POST", "path": "*/restore"}, "answer": {"status": 409,
-        "headers": {"x-request-id": OWN, "content-type": "text/html"}, "body": {"error_code": OWN, "error_msg": OWN}}}]);
+        "headers": {"x-request-id": OWN, "content-type": "text/html"}, "body": {"error_code": "VolumeBackup.4711", "error_msg": OWN}}}]);
     world.faults(hostile).await;
     let refused = world.submit(&requests::free_disk()).await;
     assert_eq!(refused.status, 409, "{}", refused.text());
