@@ -176,7 +176,7 @@ impl Engine {
     async fn between_steps(&self, entry: Entry) -> Result<Round, LedgerError> {
         let sending = self.live().get(&entry.intent.id).is_some_and(|live| live.dispatching);
         if entry.state.halted && !sending {
-            // Whether it was sent is for reads to find out.
+            // Reads find out if it was sent.
             let reason =
                 "the ledger may have been an older copy of itself, made before this disk was sent".to_owned();
             let evidence = Evidence::new("recovery", Strength::Weak, self.now());

@@ -118,13 +118,15 @@ impl Engine {
     /// after it was made. Written down before recovery mode ends, so nothing is sent in between.
     async fn halt_steps(&self, by: &str) -> Result<(), LedgerError> {
         let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        // Nearly all restores are one call, and are not read a second time.
+        let goes_on = |state: &State| !state.steps.is_empty() && !state.halted && !state.status.is_final();
         let mut open = Vec::new();
-        self.each_of(Query { status, ..Query::default() }, |entry| open.push(entry.intent.id)).await?;
+        self.each_of(Query { status, ..Query::default() }, |entry| {
+            open.extend(goes_on(&entry.state).then_some(entry.intent.id));
+        })
+        .await?;
         for id in open {
-            while let Some(entry) = self.0.ledger.get(id).await? {
-                if entry.state.steps.is_empty() || entry.state.halted || entry.state.status.is_final() {
-                    break;
-                }
+            while let Some(entry) = self.0.ledger.get(id).await?.filter(|entry| goes_on(&entry.state)) {
                 let detail = format!("{by} confirmed a ledger that may be an older copy of itself");
                 let evidence = Evidence::new("recovery", Strength::Strong, self.now()).detail(detail);
                 match self.write(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)]).await {

@@ -230,8 +230,8 @@ impl Engine {
     }
 }
 
-/// Whether an answer says that there is no such backup, or nothing of the project any more. An API gateway that does not
-/// know the path says nothing of the backup.
+/// True for an answer that there is no such backup, or nothing of the project any more. An API gateway that does not know
+/// the path says nothing of the backup.
 fn is_absent(reply: &Reply) -> bool {
     let refusal = classify(reply).refusal();
     errors::not_there(reply) || matches!(refusal, Some(Code::BackupNotFound | Code::GenerationRetired))

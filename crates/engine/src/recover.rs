@@ -266,8 +266,8 @@ impl Engine {
         }
     }
 
-    /// A restore that nobody carries on with is not held for ever: its locks block its target. It is looked at until it
-    /// was sent or has ended, whoever holds it in between: another process may take it and let go of it again.
+    /// Expires a restore that no process carries on with, for its locks block its target. Looks at it until it was sent or
+    /// has ended: another process may take it in between and let go of it again.
     fn expire_later(&self, id: RestoreId) {
         let engine = self.clone();
         self.0.tasks.spawn(async move {
@@ -287,7 +287,7 @@ impl Engine {
         });
     }
 
-    /// Whether nothing is left to expire.
+    /// Expires an unsent restore. True when nothing is left to expire.
     async fn expire(&self, id: RestoreId) -> Result<bool, LedgerError> {
         let entry = match self.0.ledger.get(id).await? {
             Some(entry) if entry.state.is_unsent() && !entry.state.status.is_final() => entry,

@@ -85,7 +85,7 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
             settled.told.push((EventKind::Failed { problem: Box::new(problem.clone()) }, evidence.clone()));
         }
         Found::Absent => {
-            if state.status == Status::Unknown && !state.seen_moving && !state.sent_ahead {
+            if state.status == Status::Unknown && state.may_be_absent() {
                 let enough = terms.unknown_for >= terms.settle;
                 // Counted up to what is needed; afterwards only time is waited for.
                 if state.absent_reads < MIN_ABSENT_READS || state.stale_since.is_some() {

@@ -30,12 +30,12 @@ pub(crate) enum Body {
 /// end, so the bytes themselves hold it: until the last of them was written, or the connection lets go of them.
 pub(crate) struct Whole {
     bytes: Bytes,
-    /// Whether others are answered with the same buffer.
+    /// True when other answers have the same buffer.
     shared: bool,
     hold: Option<Hold>,
 }
 
-/// What bounds how many answers there are at once.
+/// A place that an answer holds until it was written.
 type Hold = Box<dyn Send>;
 
 struct HeldBytes {
@@ -138,7 +138,7 @@ pub(crate) struct Failure {
     pub(crate) sent: bool,
     /// Its place among the refusals.
     pub(crate) seat: Option<Held>,
-    /// Whether there is none: then the answer has no body.
+    /// True when there was no place: then the answer has no body.
     pub(crate) bare: bool,
 }
 

@@ -180,8 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_one_neighbour() {
+    fn s54_a_network_is_one_neighbour() {
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::2"));
+        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1:2:3"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
         assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
         assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));

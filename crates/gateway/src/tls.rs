@@ -64,7 +64,7 @@ impl TimeProvider for ByClock {
 pub(crate) struct Tls {
     options: Options,
     made: RwLock<Made>,
-    /// Whether the log was told that a revocation list is past its date.
+    /// True while the log has said that a revocation list is past its date.
     told: AtomicBool,
 }
 

@@ -2,6 +2,7 @@
 //! the table beats the HTTP status, because some refusals come as 500 and one authentication
 //! failure does too (T17).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -92,21 +93,24 @@ pub fn all() -> &'static [Row] {
     &ROWS
 }
 
-/// The row of a code under a status. `APIG.` is an alias of `APIGW.` (T23).
+/// A code as the table has it: `APIG.` is an alias of `APIGW.` (T23).
+fn plain(code: &str) -> Cow<'_, str> {
+    code.strip_prefix("APIG.").map_or(Cow::Borrowed(code), |rest| Cow::Owned(format!("APIGW.{rest}")))
+}
+
+/// The row of a code under a status.
 #[must_use]
 pub fn find(code: &str, status: u16) -> Option<&'static Row> {
-    let alias = code.strip_prefix("APIG.").map(|rest| format!("APIGW.{rest}"));
-    let code = alias.as_deref().unwrap_or(code);
+    let code = &*plain(code);
     let refusal = (400..500).contains(&status).then_some(Under::Refusal);
     let mut under = [Some(Under::Status(status)), refusal, Some(Under::Any)].into_iter().flatten();
     under.find_map(|under| BY_CODE.get(&(code, under))).copied()
 }
 
-/// Whether the table has a code, under whatever status.
+/// True when the table has a code under some status.
 #[must_use]
 pub fn is_known(code: &str) -> bool {
-    let alias = code.strip_prefix("APIG.").map(|rest| format!("APIGW.{rest}"));
-    let code = alias.as_deref().unwrap_or(code);
+    let code = plain(code);
     all().iter().any(|row| row.code == code)
 }
 

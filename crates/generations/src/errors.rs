@@ -328,7 +328,7 @@ fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     inside.into_iter().find_map(|(name, inner)| wrapped(inner, Some(name), depth + 1))
 }
 
-/// Whether a code has the form of the clouds' codes, such as `BackupService.2010`: a service, a dot, digits.
+/// True for a code of the clouds' form, such as `BackupService.2010`: a service, a dot, digits.
 fn is_of_a_cloud(code: &str) -> bool {
     code.split_once('.').is_some_and(|(service, number)| {
         !service.is_empty()

@@ -689,7 +689,13 @@ impl State {
 
     /// Whether an authoritative list has missed it often enough, and nothing was ever seen of it.
     const fn is_absent(&self) -> bool {
-        self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving && !self.sent_ahead
+        self.absent_reads >= MIN_ABSENT_READS && self.may_be_absent()
+    }
+
+    /// True while absence from an authoritative list can prove that it was not applied.
+    #[must_use]
+    pub const fn may_be_absent(&self) -> bool {
+        !self.seen_moving && !self.sent_ahead
     }
 
     fn may_end_step(&self, outcome: StepOutcome) -> bool {

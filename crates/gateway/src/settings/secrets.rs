@@ -141,14 +141,16 @@ pub(super) fn within(name: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<usiz
             table.iter().flat_map(|(name, value)| within(name.get_ref().as_ref(), value)).collect()
         }
         DeValue::Array(items) => items.iter().flat_map(|item| within(name, item)).collect(),
-        DeValue::String(text) if super::kinds::has_user(text) && text.contains("://") => vec![value.span()],
-        // Keys stand in the query of an address, too.
-        DeValue::String(text) if text.starts_with("http") && text.contains("://") && text.contains('?') => {
-            vec![value.span()]
-        }
+        DeValue::String(text) if may_hold_secret(text) => vec![value.span()],
         DeValue::String(_) | DeValue::Integer(_) if is_secret(name) => vec![value.span()],
         _ => Vec::new(),
     }
+}
+
+/// True for an address with a user, or with a query: keys stand in either.
+fn may_hold_secret(text: &str) -> bool {
+    let queried = text.starts_with("http") && text.contains('?');
+    text.contains("://") && (queried || super::kinds::has_user(text))
 }
 
 /// The places of what may be secrets in a text that is not TOML: the rest of a line after a secret's name, or

@@ -123,6 +123,11 @@ fn cannot_be_told_apart(row: &Row, played: &Played) -> bool {
     })
 }
 
+/// The order in which restores came in: of two that share a moment, the later came in when the earlier had ended.
+fn came_in(row: &Row) -> (Duration, Duration) {
+    (row.created, row.finished.unwrap_or(Duration::MAX))
+}
+
 fn shown(row: &Row) -> String {
     let state = &row.entry.state;
     format!("{} of {} ({})", short(row.intent.id), row.intent.caller, state.status.as_str())
@@ -135,9 +140,7 @@ fn attributed(played: &Played) -> Result<BTreeMap<RestoreId, Vec<&Applied>>, Str
     for one in played.applied.iter().filter(|one| !one.by_console) {
         let about: Vec<&&Row> = rows.iter().filter(|row| is_about(row, one)).collect();
         let open: Vec<&&&Row> = about.iter().filter(|row| row.is_open_at(one.at)).collect();
-        // Of two that share a moment, the later came in when the earlier had ended.
-        let Some(row) = open.iter().max_by_key(|row| (row.created, row.finished.unwrap_or(Duration::MAX)))
-        else {
+        let Some(row) = open.iter().max_by_key(|row| came_in(row)) else {
             let ended =
                 about.iter().filter(|row| row.finished.is_some_and(|end| end < one.at)).map(|row| shown(row));
             return Err(format!(
@@ -310,8 +313,7 @@ fn one_key_one_restore(played: &Played) -> Result<(), String> {
                 }
             }
         }
-        // Of two that share a moment, the one that ended first came in first.
-        rows.sort_by_key(|row| (row.created, row.finished.unwrap_or(Duration::MAX)));
+        rows.sort_by_key(|row| came_in(row));
         for (nth, later) in rows.iter().enumerate() {
             for earlier in &rows[..nth] {
                 let stands = earlier.finished.is_none_or(|end| later.created < end + window);
@@ -355,8 +357,7 @@ fn equal_requests(played: &Played) -> Result<(), String> {
     }
     let window = Duration::from_secs(played.setup.duplicate_window).saturating_sub(played.skew + STOPPED);
     let mut rows: Vec<&Row> = played.rows.iter().collect();
-    // Of two that share a moment, the one that ended first came in first.
-    rows.sort_by_key(|row| (row.created, row.finished.unwrap_or(Duration::MAX)));
+    rows.sort_by_key(|row| came_in(row));
     for (nth, later) in rows.iter().enumerate() {
         if later.intent.key.is_some() {
             continue;
