@@ -11,7 +11,8 @@ fn of_issuer(issuer: &Issuer) -> Settings {
     Settings::default().and(&of_issuer_alone(issuer))
 }
 
-fn of_issuer_alone(issuer: &Issuer) -> String {
+/// The caller whom this issuer vouches for, and its policy.
+pub(crate) fn of_issuer_alone(issuer: &Issuer) -> String {
     format!(
         r#"
 [[callers]]

@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::callers::hash;
-use crate::tokens::{POLICY, list, login, of_iam};
+use crate::issuers::of_issuer_alone;
+use crate::tokens::{list, login, of_iam};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const KEY: &str = "rgk_nightly-0123456789abcdef0123456789abcdef";
@@ -110,13 +111,7 @@ async fn s54_unknown_keys_and_an_issuer_that_hangs_take_no_place_of_others() {
     let issuer = Issuer::start().await;
     let callers = format!(
         r#"
-[[callers]]
-name = "them"
-kind = "jwt"
-issuer = "https://login.example"
-audience = "restore-gateway"
-jwks = "http://{}/keys"
-{POLICY}
+{}
 [[callers]]
 name = "keyed"
 kind = "api-key"
@@ -125,7 +120,7 @@ hash = "{}"
 callers = ["keyed"]
 allow = ["read"]
 "#,
-        issuer.addr,
+        of_issuer_alone(&issuer),
         hash(KEY)
     );
     issuer.hang(true);

@@ -84,6 +84,8 @@ fn signed(method: &Method, target: &str, host: &str, plain: &Understood, other: 
 fn request(method: &Method, target: &str, host: &str, headers: &HeaderMap, spelling: Spelling) -> Option<Request<()>> {
     let uri = match spelling {
         Spelling::Host => target.to_owned(),
+        // Other text would continue the host.
+        Spelling::Both | Spelling::Authority if !target.starts_with(['/', '?']) => return None,
         // Of an absolute target the path may be left out.
         Spelling::Both | Spelling::Authority => {
             let is_root = target == "/" || target.starts_with("/?");
