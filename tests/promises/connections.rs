@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const ASK: &str = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// A connection from another address of this machine.
-async fn from(address: &str, to: SocketAddr) -> Raw {
+pub(crate) async fn from(address: &str, to: SocketAddr) -> Raw {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(format!("{address}:0").parse().expect("an address")).expect("an address of this machine");
     Raw::over(socket.connect(to).await.expect("a connection"))

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use restore_tests::authority::Authority;
 use restore_tests::h2::{Http2, flag, frame, head, kind, literal};
 use restore_tests::{Settings, World, ids, requests};
 use serde_json::json;
 use tokio::time::Instant;
+
+use crate::connections;
 
 /// The default of `limits.memory_bytes`, in KiB.
 const CEILING_KIB: u64 = 1024 * 1024;
@@ -139,6 +142,65 @@ async fn s49_no_answer_that_is_never_read_costs_more_than_its_place() {
             reached(&world, &["in_flight", "peer_share"]).await > 0.0,
             "{listener} {path}: no limit is counted"
         );
+        world.end().await;
+    }
+}
+
+/// What a stranger sends of a head whose end never comes, where nobody knows yet who asks.
+fn half_heads() -> [(&'static str, Vec<u8>); 3] {
+    let mut http1 = b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec();
+    http1.extend(format!("X: {}\r\n", "x".repeat(1_000)).repeat(62).into_bytes());
+    let mut http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    http2.extend(frame(kind::SETTINGS, 0, 0, &[]));
+    let headers: Vec<u8> = (0..1_350).flat_map(|nth| literal(&format!("h{nth}"), "")).collect();
+    http2.extend(frame(kind::HEADERS, flag::END_STREAM, 1, &[head("GET", "/", &[]), headers].concat()));
+    // A ClientHello of 60 000 bytes, but for its last ones.
+    let mut tls = Vec::new();
+    for (nth, size) in [16_000, 16_000, 16_000, 11_000].into_iter().enumerate() {
+        let mut part = vec![0; size];
+        if nth == 0 {
+            part[..4].copy_from_slice(&[1, 0, 0xea, 0x60]);
+        }
+        let length = u16::try_from(size).expect("a record").to_be_bytes();
+        tls.extend([&[0x16, 3, 1], &length[..], &part].concat());
+    }
+    [("a head of HTTP/1.1", http1), ("a head of HTTP/2", http2), ("a handshake", tls)]
+}
+
+/// Heads that are not whole have no place among the requests, and hold memory all the same.
+#[tokio::test]
+async fn s49_heads_that_never_end_hold_no_more_than_their_part() {
+    const CEILING_KIB: u64 = 192 * 1024;
+    const CONNECTIONS: usize = 1_200;
+    let certificate = Authority::new().server(1);
+    let files = [("tls.crt", certificate.certificate.as_str()), ("tls.key", certificate.key.as_str())];
+    for (what, bytes) in half_heads() {
+        let mut settings = Settings::default()
+            .set("limits.memory_bytes", &(CEILING_KIB * 1024).to_string())
+            .set("limits.header_seconds", "60");
+        if what == "a handshake" {
+            settings = settings
+                .and("[tls]\ncertificate = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlistener = [\"api\"]");
+        }
+        let world = World::serve_beside(settings, &[], &files).await;
+        let mut held = Vec::new();
+        for nth in 0..CONNECTIONS {
+            // Two addresses, so that nobody's share alone is the bound.
+            let address = if nth % 2 == 0 { "127.0.0.2" } else { "127.0.0.3" };
+            let mut raw = connections::from(address, world.gateway.api()).await;
+            let _taken = raw.send(&bytes).await;
+            held.push(raw);
+        }
+        settled(&world).await;
+        let peak = world.process().peak_kib();
+        println!("{what}: {peak} KiB");
+        assert!(peak < CEILING_KIB, "{what}: {peak} KiB");
+        assert!(reached(&world, &["peer_share", "memory_bytes"]).await > 0.0, "{what}: no limit is counted");
+        if what != "a handshake" {
+            let taken = world.submit(&requests::free_disk()).await;
+            assert_eq!(taken.status, 202, "{what}: {}", taken.text());
+        }
+        drop(held);
         world.end().await;
     }
 }

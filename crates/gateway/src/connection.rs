@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::api::streams::HEARTBEAT;
 use crate::frames::{Multiplexed, Patience};
+use crate::heads::{HeadMemory, no_room};
 
 /// The address a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +42,17 @@ pub(crate) struct Terms {
 }
 
 /// What the guard and the requests of one connection share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     head: Mutex<Head>,
     body_open: AtomicBool,
     limit: OnceLock<&'static str>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Head {
     bytes: Vec<u8>,
+    memory: HeadMemory,
     phase: Phase,
     deadline: Option<Instant>,
     /// Of HTTP/2.
@@ -59,10 +61,9 @@ struct Head {
     has_pauses: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Before the first byte: the protocol is not known.
-    #[default]
     New,
     /// Between requests.
     Idle,
@@ -76,8 +77,22 @@ enum Phase {
 
 /// All of it: a part that fits is not yet HTTP/2, and its sender is not yet out of the head's time.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a connection of HTTP/2 holds beyond others, counted as bytes of a head: its largest frame, half sent.
+const FRAME: usize = 6 * 1024;
 
 impl Shared {
+    fn new(memory: HeadMemory, deadline: Instant) -> Self {
+        let head = Head {
+            bytes: Vec::new(),
+            memory,
+            phase: Phase::New,
+            deadline: Some(deadline),
+            frames: None,
+            has_pauses: false,
+        };
+        Self { head: Mutex::new(head), body_open: AtomicBool::default(), limit: OnceLock::new() }
+    }
+
     fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,7 +107,7 @@ impl Shared {
         let verdict = framing(&head.bytes, method, headers);
         head.phase = Phase::Request;
         head.deadline = None;
-        head.bytes.clear();
+        head.bytes = Vec::new();
         self.body_open.store(true, Ordering::Relaxed);
         verdict
     }
@@ -147,14 +162,18 @@ impl Shared {
     }
 
     /// Bytes have come in.
-    fn received(&self, bytes: &[u8], terms: Terms) {
+    ///
+    /// # Errors
+    /// The key of `limits` that leaves no room for them.
+    fn received(&self, bytes: &[u8], terms: Terms) -> Result<(), &'static str> {
         let mut head = self.head();
-        if let Some(frames) = &mut head.frames {
+        let Head { frames, memory, .. } = &mut *head;
+        if let Some(frames) = frames {
             frames.received(bytes, Instant::now());
-            return;
+            return if frames.is_continued() { memory.grow_to(terms.head_bytes) } else { Ok(()) };
         }
         match head.phase {
-            Phase::Multiplexed | Phase::Request => return,
+            Phase::Multiplexed | Phase::Request => return Ok(()),
             Phase::New | Phase::Idle => {
                 head.phase = Phase::Head;
                 head.deadline = Some(Instant::now() + terms.head);
@@ -171,8 +190,12 @@ impl Shared {
             let now = Instant::now();
             let mut frames = Box::new(Multiplexed::new(now));
             frames.received(&head.bytes[PREFACE.len()..], now);
-            *head = Head { phase: Phase::Multiplexed, frames: Some(frames), ..Head::default() };
+            (head.phase, head.deadline) = (Phase::Multiplexed, None);
+            (head.bytes, head.frames) = (Vec::new(), Some(frames));
+            return head.memory.grow_to(FRAME);
         }
+        let bytes = head.bytes.len();
+        head.memory.grow_to(bytes)
     }
 }
 
@@ -251,9 +274,8 @@ pub(crate) struct Guarded<S> {
 
 impl<S> Guarded<S> {
     /// Guards a fresh connection.
-    pub(crate) fn new(socket: S, terms: Terms) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared::default());
-        shared.head().deadline = Some(Instant::now() + terms.head);
+    pub(crate) fn new(socket: S, terms: Terms, memory: HeadMemory) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared::new(memory, Instant::now() + terms.head));
         let reading = Box::pin(tokio::time::sleep(terms.head));
         (Self { socket, shared: Arc::clone(&shared), terms, reading, writing: None }, shared)
     }
@@ -318,8 +340,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.socket).poll_read(context, buffer) {
             let received = &buffer.filled()[before..];
-            if !received.is_empty() {
-                this.shared.received(received, this.terms);
+            if !received.is_empty()
+                && let Err(limit) = this.shared.received(received, this.terms)
+            {
+                let _ = this.shared.limit.set(limit);
+                return Poll::Ready(Err(no_room()));
             }
             return Poll::Ready(result);
         }
@@ -366,6 +391,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::pool::{Neighbour, Pool, Share};
 
     /// A peer that reads sixteen bytes in ten seconds.
     fn slow_reader() -> (Guarded<tokio::io::DuplexStream>, Arc<Shared>) {
@@ -377,7 +403,8 @@ mod tests {
             }
         });
         let write = Duration::from_secs(30);
-        Guarded::new(near, Terms { head: 100 * write, write, head_bytes: 8192 })
+        let memory = HeadMemory::new(Pool::new(0, Share(1.0)), Neighbour::at(None));
+        Guarded::new(near, Terms { head: 100 * write, write, head_bytes: 8192 }, memory)
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,11 @@ impl Host {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    /// Reads a name, an address of IPv4, or one of IPv6 in brackets.
+    ///
+    /// # Errors
+    /// Text of any other form; a port is among those.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(rest) = text.strip_prefix('[') {
             let address = rest.strip_suffix(']').and_then(|text| text.parse::<Ipv6Addr>().ok());
             let address = address.ok_or("the host is no IPv6 address in brackets")?;

@@ -90,6 +90,11 @@ impl Multiplexed {
         self.rests(was_open, now);
     }
 
+    /// Whether the head that came last goes on in another frame.
+    pub(crate) const fn is_continued(&self) -> bool {
+        self.continued
+    }
+
     /// Bytes have gone out.
     pub(crate) fn sent(&mut self, bytes: &[u8], has_pauses: bool, now: Instant) {
         let was_open = !self.streams.is_empty();

@@ -18,6 +18,7 @@ mod descriptors;
 pub mod destination;
 mod doors;
 mod frames;
+mod heads;
 mod layers;
 mod listener;
 mod memory;
@@ -299,6 +300,7 @@ impl Gateway {
             metrics: metrics.connections("api"),
             reached: metrics.limits(),
             memory: memory.clone(),
+            heads: lasting.places.heads(),
             leaving: Arc::clone(&stopping),
             tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
             place: Place {
@@ -318,6 +320,7 @@ impl Gateway {
             drain: ADMIN_DRAIN,
             // Whoever finds out why nothing is taken in must get in.
             memory: Memory::default(),
+            heads: lasting.admin_places.heads(),
             place: Place { port: admin_address.port(), ..Place::default() },
             tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Admin)),
             ..options.clone()

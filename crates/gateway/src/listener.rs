@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +28,10 @@ use crate::callers::Certificate;
 use crate::connection::{Guarded, Peer, Terms};
 use crate::connections::{self, Admission, Seat, UnderWay};
 use crate::destination::{Destination, Place};
+use crate::heads::{HeadMemory, no_room};
 use crate::layers::well_formed::Framing;
 use crate::memory::{LOOK, Memory};
-use crate::pool::Neighbour;
+use crate::pool::{Neighbour, Pool};
 use crate::telemetry::metrics::{Connections, LimitsReached};
 use crate::tls::Tls;
 
@@ -67,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) metrics: Connections,
     pub(crate) reached: LimitsReached,
     pub(crate) memory: Memory,
+    /// Bytes of heads that are not whole, of all listeners that share it.
+    pub(crate) heads: Pool,
     /// Set once the gateway is about to stop: answers close their connections then, so that whoever keeps one open
     /// opens the next one elsewhere and never finds a listener that has closed.
     pub(crate) leaving: Arc<AtomicBool>,
@@ -118,19 +121,18 @@ where
             match &options.tls {
                 None => talk(socket, None, peer, service, &options, builder, ends).await,
                 Some(tls) => {
+                    let memory = HeadMemory::new(options.heads.clone(), Neighbour::from(peer));
                     let shaken = tokio::select! {
                         () = ends.seat.is_taken() => return,
-                        shaken = shake_hands(tls, socket, options.head) => shaken,
+                        shaken = shake_hands(tls, Shaking::new(socket, memory), options.head) => shaken,
                     };
                     match shaken {
                         Ok((socket, certificate)) => {
                             talk(socket, certificate, peer, service, &options, builder, ends).await;
                         }
                         // Whose fault it is cannot be told from here; a scanner must not fill the log.
-                        Err(error) => {
-                            if error.kind() == io::ErrorKind::TimedOut {
-                                options.reached.count("header_seconds");
-                            }
+                        Err(Failed { error, limit }) => {
+                            limit.into_iter().for_each(|limit| options.reached.count(limit));
                             tracing::debug!(error = %error, "a TLS handshake failed");
                         }
                     }
@@ -237,22 +239,103 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     }
 }
 
+/// A socket during the handshake of TLS, which counts what is sent to it until that is over.
+struct Shaking {
+    socket: TcpStream,
+    memory: Option<HeadMemory>,
+    received: usize,
+    limit: Option<&'static str>,
+}
+
+impl Shaking {
+    const fn new(socket: TcpStream, memory: HeadMemory) -> Self {
+        Self { socket, memory: Some(memory), received: 0, limit: None }
+    }
+}
+
+impl AsyncRead for Shaking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let this = &mut *self;
+        if let Some(memory) = &mut this.memory {
+            this.received += buffer.filled().len() - before;
+            if let Err(limit) = memory.grow_to(this.received) {
+                this.limit = Some(limit);
+                return Poll::Ready(Err(no_room()));
+            }
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Shaking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+/// A handshake that failed, and the key of `limits` that ended it, if one did.
+struct Failed {
+    error: io::Error,
+    limit: Option<&'static str>,
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self { error, limit: None }
+    }
+}
+
 /// TLS, and whose certificate the peer has shown.
 async fn shake_hands(
     tls: &Tls,
-    socket: TcpStream,
+    socket: Shaking,
     patience: Duration,
-) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Certificate>>)> {
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long");
-    let accepted = tls.acceptor().accept_with(socket, |connection| {
+) -> Result<(TlsStream<Shaking>, Option<Arc<Certificate>>), Failed> {
+    let accepting = tls.acceptor().accept_with(socket, |connection| {
         // An answer that is in there holds its place no longer.
         connection.set_buffer_limit(Some(TLS_BUFFER));
     });
-    let socket = tokio::time::timeout(patience, accepted).await.map_err(|_| late())??;
+    let accepted = tokio::time::timeout(patience, accepting.into_fallible()).await;
+    let Ok(accepted) = accepted else {
+        let error = io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long");
+        return Err(Failed { error, limit: Some("header_seconds") });
+    };
+    let mut socket = accepted.map_err(|(error, socket)| Failed { error, limit: socket.limit })?;
+    socket.get_mut().0.memory = None;
     let shown = socket.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = shown.and_then(|shown| Certificate::read(shown)).map(Arc::new);
     if shown.is_some() && certificate.is_none() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the certificate cannot be read"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the certificate cannot be read").into());
     }
     Ok((socket, certificate))
 }
@@ -273,7 +356,8 @@ async fn talk<I, S, B>(
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let terms = Terms { head: options.head, write: options.write, head_bytes: options.head_bytes };
-    let (guarded, shared) = Guarded::new(socket, terms);
+    let memory = HeadMemory::new(options.heads.clone(), Neighbour::from(peer));
+    let (guarded, shared) = Guarded::new(socket, terms, memory);
     let guard = Arc::clone(&shared);
     let leaving = Arc::clone(&options.leaving);
     let place = options.place.clone();

@@ -131,6 +131,11 @@ impl Held {
     pub(crate) const fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    /// Holds what another one of the same peer and pool held.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.count += std::mem::take(&mut other.count);
+    }
 }
 
 impl Drop for Held {

@@ -2,11 +2,12 @@
 //! their refusal, up to a second. Whoever sends such requests as fast as they are answered is slowed down by it, and the
 //! processor stays free for others. What waits has nothing but its connection: body and place are given back.
 //!
-//! Not for what becomes of a restore, nor for answers that tell a caller to come back later: those are cheap and wanted at once.
+//! Not for what becomes of a restore, nor for answers that tell a known caller to come back later: those are cheap and wanted at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use restore_model::Code;
 use tokio::time::Instant;
 
 use super::{Future, Result};
@@ -72,12 +73,14 @@ impl Ration {
 const fn is_rationed(failure: &Failure) -> bool {
     failure.restore.is_none()
         && !failure.sent
-        && matches!(failure.problem.status(), 400 | 401 | 408 | 413 | 415 | 422)
+        && (matches!(failure.problem.status(), 400 | 401 | 408 | 413 | 415 | 422)
+            // A stranger causes as many of these as there are made-up tokens, while nobody vouches for callers.
+            || matches!(failure.problem.code, Code::IdentityUnavailable))
 }
 
 #[cfg(test)]
 mod tests {
-    use restore_model::{Code, Problem, RestoreId, Timestamp};
+    use restore_model::{Problem, RestoreId, Timestamp};
 
     use super::*;
 
@@ -92,6 +95,7 @@ mod tests {
             Code::UnsupportedMediaType,
             Code::RequestTimeout,
             Code::Unauthenticated,
+            Code::IdentityUnavailable,
         ];
         for code in rationed {
             assert!(is_rationed(&failure(code)), "{code:?}");

@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 use super::{Future, share};
 use crate::answer::{Answer, Failure};
 use crate::connection::Peer;
+use crate::heads;
 use crate::memory::Memory;
 use crate::pool::{Full, Held, Neighbour, Pool, Share};
 use crate::routes::Found;
@@ -67,6 +68,8 @@ pub(crate) struct Places {
     refusals: Pool,
     /// Bytes of answers that are not small.
     answers: Pool,
+    /// Bytes of heads that are not whole.
+    heads: Pool,
 }
 
 impl Places {
@@ -78,6 +81,7 @@ impl Places {
             waits: pool(sizes.waits),
             refusals: pool(sizes.work),
             answers: pool(sizes.answers()),
+            heads: pool(heads::bytes(sizes.memory)),
         }
     }
 
@@ -87,6 +91,12 @@ impl Places {
         self.waits.resize(sizes.waits, sizes.share);
         self.refusals.resize(sizes.work, sizes.share);
         self.answers.resize(sizes.answers(), sizes.share);
+        self.heads.resize(heads::bytes(sizes.memory), sizes.share);
+    }
+
+    /// Bytes of heads that are not whole.
+    pub(crate) fn heads(&self) -> Pool {
+        self.heads.clone()
     }
 
     /// Lets an answer hold its place until it was written.

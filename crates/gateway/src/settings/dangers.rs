@@ -47,6 +47,14 @@ pub(crate) fn of(tree: &Value) -> Vec<Danger> {
             "have the lists replaced before their date, and leave the switch out",
         ));
     }
+    if tree["limits"]["memory_bytes"] == 0 {
+        found.push(Danger::new(
+            "limits.memory_bytes",
+            Code::Unbounded,
+            "memory has no ceiling: enough requests at once have the kernel end the process",
+            "write fewer bytes than the process may hold",
+        ));
+    }
     for (index, webhook) in rows(tree, "webhooks").iter().enumerate() {
         if webhook["dangerous_allow_private"] == true {
             found.push(Danger::new(

@@ -63,6 +63,8 @@ pub enum Code {
     UselessDoor,
     /// Revocation lists of client certificates count beyond their date.
     RevocationExpired,
+    /// A limit that a hostile caller needs is switched off.
+    Unbounded,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
     /// A file that cannot be used: the settings themselves, or one that a key names.
@@ -93,6 +95,7 @@ impl Code {
             Self::UselessCaller => "useless-caller",
             Self::UselessDoor => "useless-door",
             Self::RevocationExpired => "revocation-expired",
+            Self::Unbounded => "unbounded",
             Self::Cleartext => "cleartext",
             Self::Unusable => "unusable",
         }

@@ -79,6 +79,10 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
         let help = "give each listener its own port".to_owned();
         report.error(path, Code::Conflict, format!("both listeners have the address {api}"), Some(help));
     }
+    let names = listen["names"].as_array().filter(|_| !report.is_faulty("listen.names"));
+    for name in names.into_iter().flatten().filter_map(Value::as_str) {
+        doors::host_name("listen.names", name, report);
+    }
 }
 
 fn times(tree: &Value, report: &mut Report<'_>) {

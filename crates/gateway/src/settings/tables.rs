@@ -126,7 +126,7 @@ tables! {
         json_depth: usize = Whole(8, 120) => "32";
         /// Bytes of memory the process may hold; above that, the API and the doors turn every request away with 503 and
         /// connections are accepted slowly, while the admin listener serves on. A quarter of it is for answers that nobody has
-        /// read yet. Linux only. 0 = no ceiling.
+        /// read yet, an eighth for heads of requests that are not whole. Linux only. 0 = no ceiling.
         memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
         /// Requests at once that are worked on or whose answer is not yet written; more are turned away with 503.
         in_flight: usize = Whole(1, 1_000_000) => "1024";
@@ -137,7 +137,7 @@ tables! {
         /// Requests at once that wait for a restore by `Prefer: wait`; who comes when there are more is answered at once.
         waits: usize = Whole(0, 1_000_000) => "4096";
         /// Requests per second that are refused at once for what they are (400, 408, 413, 415, 422) or for who
-        /// sends them (401); more wait for their refusal, up to a second, so that a hostile crowd is slowed down. 0 = no limit.
+        /// sends them (401, and 503 where nobody can say who it is); more wait for their refusal, up to a second, so that a hostile crowd is slowed down. 0 = no limit.
         refusals_per_second: u32 = Whole(0, 1_000_000) => "200";
         /// Seconds that `Prefer: wait` can ask for at most.
         wait_seconds: Duration = Seconds(0.0, 3600.0) => "60";

@@ -5,6 +5,7 @@ use restore_generations::door;
 use serde_json::Value;
 
 use super::rows;
+use crate::destination::Host;
 use crate::doors::notice;
 use crate::settings::faults::Code;
 use crate::settings::report::Report;
@@ -88,18 +89,22 @@ fn prefix(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) 
     }
 }
 
+/// The host that a key names, if it is one.
+pub(super) fn host_name(path: &str, text: &str, report: &mut Report<'_>) -> Option<Host> {
+    let known = Host::parse(text).ok();
+    if known.is_none() {
+        let help = "write the name alone, as `csbs.internal`: no scheme, no port, no path".to_owned();
+        report.error(path, Code::Conflict, format!("`{text}` is no host name"), Some(help));
+    }
+    known
+}
+
 fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
     let path = format!("doors[{index}].host");
     let door = &doors[index];
     let host = door["host"].as_str().unwrap_or_default();
-    let is_name =
-        host.parse::<http::uri::Authority>().is_ok_and(|name| name.as_str() == host && name.host() == host);
-    if !is_name {
-        let help = "write the name alone, as `csbs.internal`: no scheme, no port, no path".to_owned();
-        report.error(&path, Code::Conflict, format!("`{host}` is no host name"), Some(help));
-        return;
-    }
-    if host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+    let Some(known) = host_name(&path, host, report) else { return };
+    if let Host::Address(_) = known {
         let message =
             format!("`{host}` is an address, by which the API is called: all of it would be this door");
         let help = "write a name of its own, or give the door `prefix` or `listen`".to_owned();
@@ -107,12 +112,12 @@ fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
         return;
     }
     let names = tree["listen"]["names"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    if names.chain(["localhost"]).any(|name| name.eq_ignore_ascii_case(host)) {
+    if names.chain(["localhost"]).any(|name| known.is(name)) {
         let message = format!("the API is called `{host}` as well: by that name all of it is this door");
         let help = "write a name of its own, or give the door `prefix` or `listen`".to_owned();
         report.warning(&path, Code::Conflict, message, Some(help));
     }
-    let same = |earlier: &Value| earlier["host"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(host));
+    let same = |earlier: &Value| earlier["host"].as_str().is_some_and(|name| known.is(name));
     if let Some(first) = doors[..index].iter().position(same) {
         collide(&path, first, &doors[first], door, report);
     }

@@ -119,5 +119,6 @@ fn a_way_around_leads_somewhere_else() {
 fn a_ceiling_below_the_floor_is_doubted() {
     let of = |bytes: &str| faults(&format!("{LEAST}[limits]\nmemory_bytes = {bytes}\n"), &[]);
     assert!(of("1000000")[0].contains("limits.memory_bytes: 1000000 bytes are less"), "{:?}", of("1000000"));
-    assert!(of("0").is_empty() && of("67108864").is_empty());
+    assert!(of("0")[0].contains("unbounded limits.memory_bytes: memory has no ceiling"), "{:?}", of("0"));
+    assert!(of("67108864").is_empty());
 }

@@ -42,6 +42,17 @@ fn an_answer_fits_into_its_request() {
 }
 
 #[test]
+fn s53_a_name_that_no_request_can_have_is_refused() {
+    for name in ["gateway:8080", "https://gateway", "a name", "::1", "", "*.internal"] {
+        let said = faults(&format!("[listen]\nnames = [\"{name}\"]\n{LEAST}"), &[]);
+        assert!(said.len() == 1 && said[0].contains("listen.names"), "{name}: {said:?}");
+    }
+    for name in ["gateway", "gateway.internal.", "192.0.2.1", "[2001:db8::1]"] {
+        clean(&format!("[listen]\nnames = [\"{name}\"]\n{LEAST}"), &[]);
+    }
+}
+
+#[test]
 fn names_are_unique_and_used() {
     let second =
         "[[upstreams]]\nname = \"NAME\"\ngeneration = \"vbs-v2\"\nendpoint = \"https://vbs.cloud.example\"\n";
