@@ -343,9 +343,13 @@ fn means_success(code: &str) -> bool {
     code.parse::<u16>().is_ok_and(|code| code == 0 || (200..300).contains(&code))
 }
 
-/// A page or plain text; tags are taken out.
+/// A page or plain text; tags are taken out. Bytes of another kind, such as those of a coding that is not known, are no text.
 fn plain_text(body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(&body[..body.len().min(16 * 1024)]);
+    let body = &body[..body.len().min(16 * 1024)];
+    if body.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(body);
     let mut plain = String::new();
     let mut inside = false;
     for c in text.chars() {

@@ -1,6 +1,7 @@
 //! Answers read whole, whatever they are coded with. The gateway asks for no coding, and some
 //! servers and proxies compress all the same (RFC 9110, 12.5.3 allows it to who sends no
-//! `Accept-Encoding`). The bound on an answer holds for what comes out, so that a few bytes cannot
+//! `Accept-Encoding`). Others say that they did, and did not, or write JSON in another form of Unicode
+//! than UTF-8. The answer to a send names the task that is followed: none may be lost to its form. The bound on an answer holds for what comes out, so that a few bytes cannot
 //! fill the memory.
 
 use std::io::{self, Read};
@@ -48,7 +49,7 @@ where
         Err(error) => return Err((head, Unreadable::Broken(error.to_string()))),
     };
     match plain(&mut head.headers, body, limit) {
-        Ok(body) => Ok(Inbound::from_parts(head, body)),
+        Ok(body) => Ok(Inbound::from_parts(head, utf8(body))),
         Err(why) => Err((head, why)),
     }
 }
@@ -64,12 +65,12 @@ fn plain(headers: &mut HeaderMap, mut body: Bytes, limit: usize) -> Result<Bytes
         .filter(|name| !name.is_empty())
         .collect();
     for name in named.into_iter().rev() {
-        if body.is_empty() {
+        // A proxy that decodes may leave the header as it was. JSON is a beginning of no coding that is known.
+        if body.is_empty() || is_json(&body) {
             break;
         }
         let decoded = match name.as_str() {
             "identity" => continue,
-            // A proxy that decodes may leave the header as it was.
             "gzip" | "x-gzip" if !body.starts_with(&[0x1f, 0x8b]) => continue,
             "gzip" | "x-gzip" => bounded(MultiGzDecoder::new(&body[..]), limit),
             // The standard means zlib's format; some servers send the bare stream.
@@ -89,6 +90,27 @@ fn plain(headers: &mut HeaderMap, mut body: Bytes, limit: usize) -> Result<Bytes
     headers.remove(header::CONTENT_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
     Ok(body)
+}
+
+/// Whether a body is JSON, in any form of Unicode.
+fn is_json(body: &Bytes) -> bool {
+    serde_json::from_slice::<serde_json::Value>(&utf8(body.clone())).is_ok()
+}
+
+/// Text without a byte order mark, in UTF-8 where its mark says that it is in UTF-16; anything else as it is.
+fn utf8(body: Bytes) -> Bytes {
+    let of: fn([u8; 2]) -> u16 = match &body[..] {
+        [0xef, 0xbb, 0xbf, ..] => return body.slice(3..),
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        _ => return body,
+    };
+    let (pairs, rest) = body[2..].as_chunks::<2>();
+    let text: Result<String, _> = char::decode_utf16(pairs.iter().copied().map(of)).collect();
+    match text {
+        Ok(text) if rest.is_empty() => text.into(),
+        _ => body,
+    }
 }
 
 /// All of it, or none where it is more than `limit` bytes.
@@ -142,6 +164,11 @@ mod tests {
         coded
     }
 
+    fn utf16(of: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        let text = std::str::from_utf8(TEXT).unwrap();
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(of).collect()
+    }
+
     async fn read(codings: &[&str], body: Vec<u8>, limit: usize) -> Result<Vec<u8>, String> {
         let mut answer = http::Response::builder();
         for coding in codings {
@@ -169,11 +196,22 @@ mod tests {
             (vec!["br", "gzip"], gzip(&brotli(TEXT))),
             // It was decoded on its way, and the header stayed.
             (vec!["gzip"], TEXT.to_vec()),
+            (vec!["deflate"], TEXT.to_vec()),
+            (vec!["br"], TEXT.to_vec()),
+            (vec!["zstd"], TEXT.to_vec()),
+            (vec!["br, gzip"], gzip(TEXT)),
+            // Other forms of Unicode.
+            (vec![], [b"\xef\xbb\xbf", TEXT].concat()),
+            (vec!["gzip"], gzip(&[b"\xef\xbb\xbf", TEXT].concat())),
+            (vec![], utf16(u16::to_be_bytes)),
+            (vec!["deflate"], utf16(u16::to_le_bytes)),
         ];
         for (codings, body) in all {
             assert_eq!(read(&codings, body, 1024).await.as_deref(), Ok(TEXT), "{codings:?}");
         }
         assert_eq!(read(&["gzip"], Vec::new(), 1024).await.as_deref(), Ok(&[][..]), "nothing is nothing");
+        let half = vec![0xfe, 0xff, 0x7b];
+        assert_eq!(read(&[], half.clone(), 1024).await, Ok(half), "no whole text");
         assert_eq!(read(&["zstd"], vec![1, 2], 1024).await, Ok(vec![1, 2]), "one that is not known stays");
     }
 

@@ -71,6 +71,7 @@ impl SqliteStore {
         };
         let wanted = Wanted::by(writes).beyond(&book);
         group::begin_and_read(connection, &wanted, &mut book).await?;
+        alone(connection, self.note.opens).await?;
         let decided = Decided::of(&mut book, writes, |_| true);
         let (stored, touched) = (decided.stores(), decided.touched);
         let change = Change::of(&book, &decided);
@@ -111,6 +112,22 @@ impl SqliteStore {
             }
         }
     }
+}
+
+/// Refuses to write what another process has opened since: the lock was deleted, or the file system keeps none.
+async fn alone(connection: &mut SqliteConnection, opens: i64) -> Result<(), Failure> {
+    let found: i64 = sqlx::query_scalar("select value from meta where name = 'opens'")
+        .fetch_one(connection)
+        .await
+        .map_err(group::failure)?;
+    if found == opens {
+        return Ok(());
+    }
+    Err(Failure::Down(
+        "another process has opened the ledger since this one did, although one file has one gateway: its .lock file was \
+         deleted, or the file system has no locks. Stop one of the two; this one writes nothing until it is restarted"
+            .to_owned(),
+    ))
 }
 
 impl Store for SqliteStore {

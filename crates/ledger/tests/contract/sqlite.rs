@@ -385,6 +385,25 @@ async fn a_file_that_is_gone_is_not_written() {
     take(&ledger, ask("ann", None, volume("v2"), 1)).await;
 }
 
+/// The lock was deleted, or the file system keeps none: whoever opened the file last is the one that writes it.
+#[tokio::test]
+async fn of_two_processes_on_one_file_the_earlier_one_writes_no_more() {
+    let folder = TempDir::new().unwrap();
+    let earlier = sqlite(folder.path()).await;
+    let first = take(&earlier, ask("ann", None, volume("v1"), 0)).await;
+    std::fs::remove_file(folder.path().join("ledger.db.lock")).unwrap();
+    let later = sqlite(folder.path()).await;
+    let asked = earlier.accept(ask("ann", None, volume("v2"), 1)).await.map(|_| ());
+    let send = vec![event(2, at(1), EventKind::Submitting { attempt: 1, step: 0 })];
+    let moved = earlier.append(first.intent.id, 1, send.clone()).await.map(|_| ());
+    for outcome in [asked, moved, earlier.ready().await] {
+        let why = outcome.unwrap_err().to_string();
+        assert!(why.contains("another process has opened the ledger"), "{why}");
+    }
+    later.append(first.intent.id, 1, send).await.unwrap();
+    take(&later, ask("ann", None, volume("v2"), 1)).await;
+}
+
 #[tokio::test]
 async fn a_full_disk_is_not_ready_until_there_is_room() {
     let folder = TempDir::new().unwrap();
