@@ -225,6 +225,15 @@ fn write(path: &std::path::Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("and kept");
 }
 
+/// Waits until a client with a certificate gets no answer any more, on the connection that it has either.
+async fn left(world: &World, client: &Http) {
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while list(world, client, &[]).await.is_ok() {
+        assert!(tokio::time::Instant::now() < end, "a connection outlives the trust in its certificate");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
 const CRL: &str = "client_crl = \"clients.crl\"";
 const EXPIRED_CRL: &str = "client_crl = \"clients.crl\"\ndangerous_allow_expired_crl = true";
 
@@ -240,11 +249,14 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl"].clone();
     assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
+    let standing = names.client(Some(&known));
+    assert_eq!(list(&world, &standing, &[]).await.expect("an answer").status, 200);
 
     // Away while it is in force: what was read goes on counting, to its date and not beyond.
     std::fs::remove_file(&file).expect("it was there");
     until(&world, "past its date", |page| page.contains("\nrestore_gateway_tls_crl_current 0\n")).await;
     assert!(with_certificate(&world).await.is_err(), "nobody knows whether it was withdrawn");
+    left(&world, &standing).await;
     let told = crl(&world).await;
     assert_eq!(told["current"], false);
     assert!(told["why"].as_str().is_some_and(|why| why.contains("CN=authority of a test")), "{told}");
@@ -260,8 +272,12 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     .await;
     assert!(with_certificate(&world).await.is_err());
     let withdrawn = names.clients.client(&holder("x", NIGHTLY, 9));
-    write(&file, &names.clients.revoked(&[&withdrawn]));
+    write(&file, &names.clients.revoked(&[]));
     until(&world, "in force", |page| page.contains("\nrestore_gateway_tls_crl_current 1\n")).await;
+    let standing = names.client(Some(&withdrawn));
+    assert_eq!(list(&world, &standing, &[]).await.expect("an answer").status, 200);
+    write(&file, &names.clients.revoked(&[&withdrawn]));
+    left(&world, &standing).await;
     assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
     assert!(list(&world, &names.client(Some(&withdrawn)), &[]).await.is_err());
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));

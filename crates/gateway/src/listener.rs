@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -117,17 +118,19 @@ where
         // Before its task runs: what is accepted is open.
         let open = options.metrics.opened();
         tasks.spawn(async move {
-            let ends = Ends { seat, stop };
+            let mut ends = Ends { seat, stop, trust: None };
             match &options.tls {
                 None => talk(socket, None, peer, service, &options, builder, ends).await,
                 Some(tls) => {
                     let memory = HeadMemory::new(options.heads.clone(), Neighbour::from(peer));
+                    let trust = tls.trust();
                     let shaken = tokio::select! {
                         () = ends.seat.is_taken() => return,
                         shaken = shake_hands(tls, Shaking::new(socket, memory), options.head) => shaken,
                     };
                     match shaken {
                         Ok((socket, certificate)) => {
+                            ends.trust = certificate.as_ref().map(|_| trust);
                             talk(socket, certificate, peer, service, &options, builder, ends).await;
                         }
                         // Whose fault it is cannot be told from here; a scanner must not fill the log.
@@ -211,6 +214,26 @@ struct Ends {
     seat: Seat,
     /// The listener stops.
     stop: CancellationToken,
+    /// What its client certificate was held against has changed.
+    trust: Option<watch::Receiver<()>>,
+}
+
+impl Ends {
+    /// Waits until the connection is to end after its request.
+    async fn come(&mut self) {
+        let Self { stop, trust, .. } = self;
+        let distrusted = async {
+            match trust {
+                // Whoever could change it is gone: then the listener is about to stop.
+                Some(trust) => trust.changed().await.unwrap_or_default(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = distrusted => {}
+        }
+    }
 }
 
 /// A body whose request is under way until all of it was handed over.
@@ -348,7 +371,7 @@ async fn talk<I, S, B>(
     service: S,
     options: &Options,
     builder: auto::Builder<TokioExecutor>,
-    ends: Ends,
+    mut ends: Ends,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -362,6 +385,7 @@ async fn talk<I, S, B>(
     let leaving = Arc::clone(&options.leaving);
     let place = options.place.clone();
     let seat = ends.seat.clone();
+    let taken = ends.seat.clone();
     let handler = service_fn(move |mut request: Request<Incoming>| {
         let under_way = seat.request();
         let mut verdict = shared.begin(request.method(), request.headers().len());
@@ -409,17 +433,17 @@ async fn talk<I, S, B>(
                 }
                 break;
             }
-            () = ends.stop.cancelled(), if !stops => {
+            () = ends.come(), if !stops => {
                 stops = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = ends.seat.is_taken(), if !is_taken => {
+            () = taken.is_taken(), if !is_taken => {
                 is_taken = true;
                 connection.as_mut().graceful_shutdown();
             }
             // Who does not close by itself is closed; a request that came in the same moment is finished.
             () = tokio::time::sleep(FAREWELL), if is_taken => {
-                if ends.seat.is_idle() {
+                if taken.is_idle() {
                     break;
                 }
             }

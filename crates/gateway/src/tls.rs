@@ -1,6 +1,7 @@
 //! TLS for those who call the gateway: versions 1.2 and 1.3, HTTP/2 by ALPN, client certificates
 //! where the settings name who signs them. A changed certificate, key, authority or revocation list
-//! is taken for new connections without a restart.
+//! is taken for new connections without a restart. Connections that showed a client certificate before are ended then,
+//! each after its request: who was withdrawn asks nothing more.
 //!
 //! A revocation list says until when it counts (`nextUpdate`). After that nobody knows who was withdrawn since, so client
 //! certificates of its issuer are refused until the file holds a newer list (S55). [`Tls::watch`] tells of it.
@@ -17,6 +18,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::FromDer;
@@ -66,6 +68,8 @@ pub(crate) struct Tls {
     made: RwLock<Made>,
     /// True while the log has said that a revocation list is past its date.
     told: AtomicBool,
+    /// Changes with what client certificates are held against.
+    trust: watch::Sender<()>,
 }
 
 /// What the files held when they were last read.
@@ -87,16 +91,18 @@ impl Tls {
     /// Which file cannot be used, and why; nothing of a key.
     pub(crate) fn new(options: Options) -> Result<Self, String> {
         let made = RwLock::new(make(&options)?);
-        Ok(Self { options, made, told: AtomicBool::new(false) })
+        Ok(Self { options, made, told: AtomicBool::new(false), trust: watch::Sender::new(()) })
     }
 
-    /// Reads everything again; new connections use what is new. On a fault nothing changes.
+    /// Reads everything again; new connections use what is new, and those that showed a client certificate are ended. On a
+    /// fault nothing changes.
     ///
     /// # Errors
     /// As [`Tls::new`].
     pub(crate) fn renew(&self) -> Result<(), String> {
         let made = make(&self.options)?;
         *self.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        self.trust.send_replace(());
         self.tell();
         Ok(())
     }
@@ -104,6 +110,12 @@ impl Tls {
     /// For the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.made.read().unwrap_or_else(PoisonError::into_inner).config))
+    }
+
+    /// Changes once a client certificate that is checked from now on would have to be checked again: files were read anew, or
+    /// a revocation list has gone past its date.
+    pub(crate) fn trust(&self) -> watch::Receiver<()> {
+        self.trust.subscribe()
     }
 
     /// Which revocation list is past its date, where one is.
@@ -133,6 +145,7 @@ impl Tls {
                 );
             }
             (false, Some(why)) => {
+                self.trust.send_replace(());
                 tracing::warn!(
                     why,
                     "tls.client_crl is out of date: client certificates of this issuer are refused"
