@@ -85,7 +85,7 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
             settled.told.push((EventKind::Failed { problem: Box::new(problem.clone()) }, evidence.clone()));
         }
         Found::Absent => {
-            if state.status == Status::Unknown && state.may_be_absent() {
+            if state.status == Status::Unknown && state.may_be_absent(terms.now) {
                 let enough = terms.unknown_for >= terms.settle;
                 // Counted up to what is needed; afterwards only time is waited for.
                 if state.absent_reads < MIN_ABSENT_READS || state.stale_since.is_some() {
@@ -263,6 +263,54 @@ mod tests {
         assert_eq!(words(&settle(&unknown(1), &absent, terms(300)).told), ["absent"]);
         assert_eq!(words(&settle(&unknown(2), &absent, terms(300)).told), ["absent", "not_applied"]);
         assert_eq!(words(&settle(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
+    }
+
+    /// What no state takes is never written, so that a restore would never end.
+    #[test]
+    fn every_reading_leads_to_events_that_the_state_takes() {
+        let problem = Problem::new(Code::RestoreFailed, "for a test");
+        let found = [
+            Found::Running,
+            Found::Succeeded,
+            Found::Failed(problem.clone()),
+            Found::Absent,
+            Found::Nothing,
+            Found::Lost("gone".to_owned()),
+            Found::Unreadable { reason: "503".to_owned(), credential: false },
+            Found::Unreadable { reason: "401".to_owned(), credential: true },
+        ];
+        let lost = EventKind::Unsure { reason: "gone".to_owned(), problem: None };
+        let moving = state(&[EventKind::Submitting { attempt: 1, step: 0 }, started(), lost]);
+        let mut states: Vec<State> = (0..=4).map(unknown).collect();
+        states.extend([running(), moving]);
+        let day = 24 * 60 * 60;
+        for state in states {
+            // A clock that was set back, one that stands, one that was set on.
+            for now in [-day, 0, day].map(|seconds| Timestamp::from_micros(seconds * 1_000_000)) {
+                for unknown_for in [0, 300, 100_000] {
+                    for found in &found {
+                        let terms =
+                            Terms { now, overdue: Some(Duration::from_secs(7_200)), ..terms(unknown_for) };
+                        let settled = settle(&state, &reading(found.clone(), "word"), terms);
+                        let mut after = state.clone();
+                        for (kind, evidence) in settled.told.into_iter().chain(settled.passed) {
+                            let event = Event {
+                                seq: after.seq + 1,
+                                at: now,
+                                cause: Cause::Upstream,
+                                evidence,
+                                trace_id: "0".repeat(32),
+                                kind,
+                            };
+                            let word = event.kind.as_str();
+                            after = after.apply(&event).unwrap_or_else(|why| {
+                                panic!("{word} after {found:?} at {now} in {state:?}: {why}")
+                            });
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

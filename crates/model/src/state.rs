@@ -632,9 +632,7 @@ impl State {
                 | E::Expired,
             ) => return Err(illegal("the states do not allow it")),
         }
-        if self.submitted_at.is_some_and(|sent| event.at.plus_seconds(CLOCKS_DIFFER) < sent) {
-            self.sent_ahead = true;
-        }
+        self.sent_ahead |= self.is_sent_after(event.at);
         self.seq = event.seq;
         self.updated_at = event.at;
         self.record_step();
@@ -689,13 +687,18 @@ impl State {
 
     /// Whether an authoritative list has missed it often enough, and nothing was ever seen of it.
     const fn is_absent(&self) -> bool {
-        self.absent_reads >= MIN_ABSENT_READS && self.may_be_absent()
+        self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving && !self.sent_ahead
     }
 
-    /// True while absence from an authoritative list can prove that it was not applied.
+    /// True while absence from an authoritative list, read at this moment, can prove that it was not applied.
     #[must_use]
-    pub const fn may_be_absent(&self) -> bool {
-        !self.seen_moving && !self.sent_ahead
+    pub fn may_be_absent(&self, at: Timestamp) -> bool {
+        !self.seen_moving && !self.sent_ahead && !self.is_sent_after(at)
+    }
+
+    /// Whether the send has a later date than something that came after it.
+    fn is_sent_after(&self, at: Timestamp) -> bool {
+        self.submitted_at.is_some_and(|sent| at.plus_seconds(CLOCKS_DIFFER) < sent)
     }
 
     fn may_end_step(&self, outcome: StepOutcome) -> bool {
