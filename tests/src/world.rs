@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use restore_gateway::settings::{self, Environment, Source};
+use restore_config::{self as config, Environment, Source};
 use restore_gateway::{Gateway, Start};
 use restore_simulator::Simulator;
 use serde_json::{Value, json};
@@ -412,7 +412,7 @@ pub async fn clouds() -> Simulator {
 pub async fn gateway(toml: &str, start: Start) -> Gateway {
     let source = Source::new("test", toml);
     let generations = ["csbs-v1", "cbr-v3", "vbs-v2"];
-    let (settings, _) = settings::load(&source, &Environment::default(), &generations)
+    let (settings, _) = config::load(&source, &Environment::default(), &generations)
         .unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
     Gateway::start_with(&settings, start).await.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn every_key_of_the_list_is_one() {
         for key in KEYS {
-            assert!(super::super::explain(key).is_some(), "{key}");
+            assert!(crate::explain(key).is_some(), "{key}");
         }
         assert!(is_at_start("tls.key") && is_at_start("webhooks.url") && is_at_start("doors.listen"));
         assert!(!is_at_start("listen.names") && !is_at_start("doors.listener") && !is_at_start("routes"));

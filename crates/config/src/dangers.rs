@@ -16,11 +16,11 @@ use super::rules::{is_remote_cleartext, knows_callers, remote_listeners, rows};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Danger {
+pub struct Danger {
     /// The key, such as `listen.dangerous_allow_remote`.
-    pub(crate) key: String,
+    pub key: String,
     /// The protection that is missing.
-    pub(crate) why: String,
+    pub why: String,
     /// How to get it back.
     #[serde(skip)]
     pub(super) help: &'static str,
@@ -35,7 +35,7 @@ impl Danger {
 }
 
 /// Those of a tree. Faulty values are passed over: they are reported already.
-pub(crate) fn of(tree: &Value) -> Vec<Danger> {
+pub fn dangers(tree: &Value) -> Vec<Danger> {
     let mut found = Vec::new();
     remote(tree, &mut found);
     files(tree, &mut found);
@@ -152,14 +152,14 @@ fn wider_than(path: &Path, most: u32) -> Option<u32> {
 
 /// The rights on a file, as `chmod` writes them; `None` where there is no file.
 #[cfg(unix)]
-pub(crate) fn mode(path: &Path) -> Option<u32> {
+pub fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     Some(meta.permissions().mode() & 0o777)
 }
 
 #[cfg(not(unix))]
-pub(crate) fn mode(_: &Path) -> Option<u32> {
+pub fn mode(_: &Path) -> Option<u32> {
     None
 }
 

@@ -138,8 +138,8 @@ pub(super) fn paths(keys: &[Key], index: usize) -> Vec<String> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::Settings;
     use super::*;
+    use crate::Settings;
 
     #[test]
     fn every_path_has_one_twin_and_back() {

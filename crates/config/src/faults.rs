@@ -139,7 +139,7 @@ pub struct Faults {
 
 impl Faults {
     /// The one of settings that cannot be read at all.
-    pub(crate) fn unreadable(name: String, why: String, help: String) -> Self {
+    pub fn unreadable(name: String, why: String, help: String) -> Self {
         let fault = Fault {
             severity: Severity::Error,
             code: Code::Unusable,
@@ -155,7 +155,7 @@ impl Faults {
     }
 
     /// One more: a table of which nothing can be made, at the key that the first word of `why` names, if it was written.
-    pub(crate) fn refuse(&mut self, table: &str, why: &str) {
+    pub fn refuse(&mut self, table: &str, why: &str) {
         let words = why.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')).unwrap_or(why);
         let end = words.find([' ', ':']).unwrap_or(words.len());
         let key = format!("{table}.{}", &words[..end]);
@@ -170,7 +170,7 @@ impl Faults {
     }
 
     /// Makes an error of every warning.
-    pub(crate) fn deny_warnings(&mut self) {
+    pub fn deny_warnings(&mut self) {
         self.faults.iter_mut().for_each(|fault| fault.severity = Severity::Error);
     }
 

@@ -14,15 +14,17 @@
 //!    this one entry come the field of the resolved struct, the strict reader, the nearest-key help, the
 //!    environment twin, `explain` and the JSON Schema.
 //! 2. Write it, with its default, into `config/restore-gateway.toml`; a test names it if it is missing there.
-//! 3. Rewrite the schema: `UPDATE_SCHEMA=1 cargo test -p restore-gateway --lib settings`.
+//! 3. Rewrite the schema: `UPDATE_SCHEMA=1 cargo test -p restore-config`.
 //!
 //! A value of a new shape needs a `kinds::Kind` (what may be written) and a type in `values` (what it resolves
 //! to). A fault that needs two keys is a rule in `rules`.
 
 mod at_start;
-pub(crate) mod dangers;
+mod dangers;
+mod days;
 mod environment;
 mod faults;
+mod host;
 mod keys;
 mod kinds;
 mod listing;
@@ -44,10 +46,13 @@ use toml::de::DeTable;
 pub use restore_ledger::LedgerUrl;
 
 pub use at_start::read_at_start;
+pub use dangers::{Danger, dangers, mode};
+pub use days::{NO, day};
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
+pub use host::{Host, NOT_A_HOST};
 pub use listing::listing;
-pub(crate) use render::github;
+pub use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
     Caller, Credential, Door, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit,
@@ -62,7 +67,7 @@ use report::{Origin, Report};
 use values::Setting;
 
 /// The commented file with every key at its default, and an example of each generation.
-pub const DEFAULT_TOML: &str = include_str!("../../../../config/restore-gateway.toml");
+pub const DEFAULT_TOML: &str = include_str!("../../../config/restore-gateway.toml");
 
 /// A file of settings: its text, and the name it is called by in faults.
 #[derive(Clone, Debug)]
@@ -108,7 +113,7 @@ pub fn load(
     let mut tree = Reader::new(environment, generations, &mut report).read(document.get_ref());
     rules::check(&mut tree, &environment.proxies(), &mut report);
     let of_file = source.mode.and_then(|mode| dangers::writable(&source.name, mode));
-    for danger in dangers::of(&tree).into_iter().chain(of_file) {
+    for danger in dangers::dangers(&tree).into_iter().chain(of_file) {
         report.warning(&danger.key, danger.code, danger.why, Some(danger.help.to_owned()));
     }
     let faults = report.finish();

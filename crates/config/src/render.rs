@@ -87,7 +87,7 @@ impl Faults {
 }
 
 /// An annotation of something that stands nowhere in a file.
-pub(crate) fn github(title: &str, path: &str, message: &str) -> String {
+pub fn github(title: &str, path: &str, message: &str) -> String {
     format!("::error title={}::{}\n", property(title), escaped(&format!("{path}: {message}")))
 }
 

@@ -13,10 +13,10 @@ use crate::callers::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOption
 use crate::credentials;
 use crate::layers::rate::{Rate, RateLayer};
 use crate::rotation::Rotation;
-use crate::settings::{self, CallerKind, ClientAuth, Listener, Secret, Settings};
 use crate::telemetry::metrics::Refusals;
 use crate::tls::{self, Tls};
 use crate::unfit::{Unfit, Unfits};
+use restore_config::{self as config, CallerKind, ClientAuth, Listener, Secret, Settings};
 
 /// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
 /// that should be had.
@@ -33,7 +33,7 @@ pub(crate) fn callers(
     let hosts = hosts(settings);
     let mut unfits = Unfits::default();
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
-    let here = |(_, caller): &(usize, &settings::Caller)| caller.listener.contains(&listener);
+    let here = |(_, caller): &(usize, &config::Caller)| caller.listener.contains(&listener);
     for (index, written) in settings.callers.iter().enumerate().filter(here) {
         let added = grants(settings, &written.name)
             .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
@@ -59,7 +59,7 @@ fn hosts(settings: &Settings) -> Option<Hosts> {
 
 fn add(
     callers: &mut Callers,
-    written: &settings::Caller,
+    written: &config::Caller,
     grants: Arc<[Grant]>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
@@ -130,7 +130,7 @@ fn key_cell(caller: &str, key: &Secret, rotation: &mut Rotation) -> SecretCell<[
     cell
 }
 
-fn projects(written: &settings::Caller) -> Result<Vec<ProjectId>, String> {
+fn projects(written: &config::Caller) -> Result<Vec<ProjectId>, String> {
     let ids = written.project_id.iter().flatten();
     ids.map(|id| id.parse().map_err(|_| format!("project_id: {id} is no id of a project"))).collect()
 }
@@ -195,7 +195,7 @@ pub(crate) fn tls(
 ///
 /// # Errors
 /// Which cannot be used, and why.
-pub(crate) fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
+pub fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
     let (mut rotation, mut unfits) = (Rotation::new(), Unfits::default());
     unfits.keep(tls(settings, clock, &mut rotation));
     for listener in [Listener::Api, Listener::Admin] {

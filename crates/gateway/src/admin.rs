@@ -42,10 +42,10 @@ use crate::names::is_seen;
 use crate::reload::{Loaded, Reload};
 use crate::routes::Action;
 use crate::same_site::SameSite;
-use crate::settings::dangers::Danger;
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::{LimitsReached, Metrics};
 use crate::tls::Tls;
+use restore_config::Danger;
 
 /// What the admin pages show.
 pub(crate) struct Admin {

@@ -214,7 +214,7 @@ pub(crate) fn restore_path(id: RestoreId) -> String {
 }
 
 /// The body of a problem, as it is shown under the path `instance`.
-pub(crate) fn problem_body(problem: &Problem, instance: &str, restore: Option<RestoreId>) -> Value {
+pub fn problem_body(problem: &Problem, instance: &str, restore: Option<RestoreId>) -> Value {
     let mut body = json!({
         "type": format!("/problems/{}", problem.code.as_str()),
         "title": problem.code.title(),

@@ -13,8 +13,8 @@ use restore_upstream::{
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::rotation::Rotation;
-use crate::settings::{self, AgencyMember, CredentialKind, Secret, Settings};
 use crate::unfit::{Unfit, Unfits};
+use restore_config::{self as config, AgencyMember, CredentialKind, Secret, Settings};
 
 /// The credentials of the gateway's own, by name. All upstreams that use one share its token. What is written as it was
 /// before is taken over from there.
@@ -27,7 +27,7 @@ pub(crate) fn held(
 ) -> HashMap<String, Credential> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
     let discovering = discovering(settings);
-    let credential = |(index, written): (usize, &settings::Credential)| {
+    let credential = |(index, written): (usize, &config::Credential)| {
         let name = written.name.clone();
         let same = before.filter(|(old, _)| {
             old.credentials.contains(written)
@@ -55,7 +55,7 @@ fn discovering(settings: &Settings) -> BTreeSet<&str> {
     without_endpoint.map(|upstream| upstream.credential.as_str()).collect()
 }
 
-fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -> Result<IamOptions, String> {
+fn iam(written: &config::Credential, catalog: bool, rotation: &mut Rotation) -> Result<IamOptions, String> {
     let user = |rotation: &mut Rotation| {
         Ok::<_, String>(IamUser {
             name: there(&written.user, "user")?.clone(),
@@ -92,7 +92,7 @@ fn iam(written: &settings::Credential, catalog: bool, rotation: &mut Rotation) -
 }
 
 fn keys(
-    written: &settings::Credential,
+    written: &config::Credential,
     clock: Arc<dyn Clock>,
     rotation: &mut Rotation,
 ) -> Result<Keys, String> {
@@ -143,7 +143,7 @@ pub(crate) fn access_key_cell(
 
 /// The certificate that an upstream is shown, if it is shown one.
 pub(crate) fn client_identity(
-    written: &settings::Upstream,
+    written: &config::Upstream,
     rotation: &mut Rotation,
 ) -> Result<Option<ClientIdentity>, String> {
     let (Some(path), Some(key)) = (written.client_certificate.clone(), written.client_key.clone()) else {
@@ -168,7 +168,7 @@ pub(crate) fn client_identity(
 
 /// What messages to a receiver are signed with.
 pub(crate) fn signing_key(
-    written: &settings::Webhook,
+    written: &config::Webhook,
     rotation: &mut Rotation,
 ) -> Result<SecretCell<SigningKey>, String> {
     let parse = |secret: &str| SigningKey::parse(secret).map_err(|why| format!("the secret {why}"));
@@ -183,12 +183,7 @@ pub(crate) fn signing_key(
 }
 
 /// A secret that is one by itself.
-fn watched(
-    written: &settings::Credential,
-    key: &str,
-    secret: &Secret,
-    rotation: &mut Rotation,
-) -> SecretCell {
+fn watched(written: &config::Credential, key: &str, secret: &Secret, rotation: &mut Rotation) -> SecretCell {
     let cell = SecretCell::from(secret.expose().to_owned());
     let from = secret.clone();
     let file = secret.file().map(Path::to_owned);

@@ -1,7 +1,7 @@
 //! File descriptors: each connection takes one, and so do files, the ledger and the connections to the clouds. What those
 //! need is kept for them, so that no restore fails because of connections that came in.
 
-use crate::settings::{LedgerUrl, Settings};
+use restore_config::{LedgerUrl, Settings};
 
 /// Of the process itself: standard streams, listeners, the runtime, files of settings and secrets that are read, the
 /// telemetry's connections.
@@ -13,7 +13,7 @@ const LEAST: usize = 16;
 
 /// Lets this process open as many files as it may, and returns how many that are; `None` where nobody says.
 #[cfg(target_os = "linux")]
-pub(crate) fn raise() -> Option<usize> {
+pub fn raise() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -27,7 +27,7 @@ pub(crate) fn raise() -> Option<usize> {
 
 /// Elsewhere the service manager's limit is all there is.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn raise() -> Option<usize> {
+pub fn raise() -> Option<usize> {
     None
 }
 
@@ -42,7 +42,7 @@ fn others(settings: &Settings) -> usize {
 ///
 /// # Errors
 /// Why so few fit that the gateway is of no use.
-pub(crate) fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize>, String> {
+pub fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize>, String> {
     let Some(limit) = limit else { return Ok(None) };
     let (wanted, others) = (settings.limits.connections, others(settings));
     let room = limit.saturating_sub(others);
@@ -60,7 +60,7 @@ pub(crate) fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Optio
 }
 
 /// What is said of a cap that was lowered.
-pub(crate) fn lowered(settings: &Settings, fitting: usize) -> String {
+pub fn lowered(settings: &Settings, fitting: usize) -> String {
     format!(
         "this process may not open as many files as limits.connections = {} takes: {fitting} connections fit; raise the \
          limit (ulimit -n, LimitNOFILE=) to {}, or lower limits.connections",

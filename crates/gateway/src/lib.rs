@@ -9,20 +9,20 @@ mod admin;
 mod answer;
 mod api;
 mod callers;
-pub mod cli;
 mod connection;
 mod connections;
 mod console;
 mod credentials;
-mod descriptors;
+pub mod descriptors;
 pub mod destination;
-mod doors;
+pub mod doors;
 mod frames;
 mod heads;
 mod layers;
 mod listener;
 mod memory;
 mod names;
+pub mod offline;
 mod pairs;
 mod pool;
 #[doc(hidden)]
@@ -33,11 +33,10 @@ mod routes;
 mod rules;
 mod same_site;
 mod serving;
-pub mod settings;
 mod telemetry;
 mod tls;
 mod unfit;
-mod upstreams;
+pub mod upstreams;
 mod way_in;
 
 use std::net::SocketAddr;
@@ -54,25 +53,28 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::access::readable;
+pub use crate::answer::problem_body;
+pub use crate::api::OPENAPI;
+pub use crate::api::inquiries::{native_body, preview_body};
 use crate::api::streams::Streams;
 use crate::callers::UsedSignatures;
+pub use crate::callers::new_key;
 use crate::connections::Connections;
 use crate::destination::Place;
 use crate::doors::usage::Usage;
 use crate::layers::shed::{Places, Sizes};
 use crate::memory::Memory;
 use crate::pool::Share;
-use crate::reload::{Again, Loaded, Loader, Reload, Trusted};
-use crate::rotation::Rotation;
+pub use crate::reload::Again;
+use crate::reload::{Loaded, Loader, Reload, Trusted};
+pub use crate::rotation::Rotation;
 pub use crate::rules::Rules;
 use crate::serving::Lasting;
-use crate::settings::{LedgerUrl, Listener, LogFormat, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+pub use crate::unfit::{Unfit, Unfits};
+use restore_config::{self as config, LedgerUrl, Listener, LogFormat, Settings};
 
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -452,7 +454,7 @@ fn collector(settings: &Settings) -> Option<telemetry::otlp::Options> {
 
 /// The receivers of webhooks.
 fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, String> {
-    let hook = |written: &settings::Webhook| {
+    let hook = |written: &config::Webhook| {
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
         if written.dangerous_allow_private {
@@ -479,8 +481,9 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
     settings.webhooks.iter().map(hook).collect()
 }
 
-/// How the ledger of these settings is opened.
-fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
+/// How the ledger of this configuration is opened.
+#[must_use]
+pub fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
     let mut options = restore_ledger::OpenOptions::default();
     options.password = settings.ledger.password.as_ref().map(|secret| secret.expose().to_owned().into());
     options.lease = settings.ledger.lease_seconds;
@@ -488,7 +491,7 @@ fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
 }
 
 /// How many requests these limits let in.
-fn sizes(limits: &settings::Limits) -> Sizes {
+fn sizes(limits: &config::Limits) -> Sizes {
     Sizes {
         work: limits.in_flight,
         waits: limits.waits,
@@ -497,7 +500,9 @@ fn sizes(limits: &settings::Limits) -> Sizes {
     }
 }
 
-fn policy(settings: &Settings) -> Policy {
+/// How the engine works by this configuration.
+#[must_use]
+pub fn policy(settings: &Settings) -> Policy {
     let days = settings.ledger.retention_days;
     Policy {
         answer: settings.submit.answer_seconds,

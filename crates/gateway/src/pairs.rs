@@ -9,7 +9,7 @@ use restore_model::Id;
 use serde::Deserialize;
 
 use crate::rotation::Rotation;
-use crate::settings::Settings;
+use restore_config::Settings;
 
 /// What the first line names, in any order.
 const COLUMNS: [&str; 4] = ["from", "from_id", "to", "to_id"];

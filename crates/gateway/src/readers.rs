@@ -13,7 +13,7 @@ use crate::destination::{Destination, Place};
 use crate::doors::{self, cloud};
 use crate::routes::{Found, Router};
 use crate::same_site::{self, SameSite};
-use crate::settings::{self, Environment, Source};
+use restore_config::{self as config, Environment, Source};
 
 /// The access key that the readers know, and its secret key.
 pub const KEYS: (&str, &str) = ("RGTESTACCESSKEY00001", "rgTestSecretKey/000000000000000000000001");
@@ -95,7 +95,7 @@ impl Readers {
     /// When its own settings have a fault.
     #[must_use]
     pub fn new() -> Self {
-        let loaded = settings::load(
+        let loaded = config::load(
             &Source::new("readers", SETTINGS),
             &Environment::new(std::iter::empty::<(&str, &str)>()),
             &["cbr-v3", "vbs-v2"],

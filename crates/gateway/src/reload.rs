@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::pool::Share;
 use crate::rotation::{self, Counts, Rotation};
 use crate::serving::{Current, Lasting, Pages, Serving};
-use crate::settings::{self, Settings};
 use crate::telemetry::metrics::Loads;
 use crate::upstreams::{self, Built};
 use crate::way_in::WayIn;
+use restore_config::{self as config, Settings};
 
 /// Loads that wait for the one under way.
 const WAITING: usize = 16;
@@ -250,7 +250,7 @@ impl Loader {
         if settings == self.settings && same_trust {
             return Ok(Loaded::Same);
         }
-        let fixed = settings::read_at_start(&self.settings, &settings);
+        let fixed = config::read_at_start(&self.settings, &settings);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(format!("read at the start alone, so that a change needs a restart: {keys}"));

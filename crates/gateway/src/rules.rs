@@ -7,8 +7,8 @@ use restore_model::Clock;
 use restore_upstream::Platform;
 
 use crate::rotation::Rotation;
-use crate::settings::Settings;
 use crate::upstreams::{self, Built};
+use restore_config::Settings;
 
 /// Routes, upstreams and manners of work, as a gateway of these settings has them.
 pub struct Rules {

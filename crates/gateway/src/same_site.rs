@@ -6,7 +6,8 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 use restore_model::{Code, Problem};
 
-use crate::destination::{self, Destination, Host};
+use crate::destination::{self, Destination};
+use restore_config::Host;
 
 /// The hosts that requests to a listener may name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

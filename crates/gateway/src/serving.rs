@@ -26,12 +26,12 @@ use crate::memory::Memory;
 use crate::reload::Reload;
 use crate::rotation::Rotation;
 use crate::same_site::{Hosts, SameSite};
-use crate::settings::{self, Listener, Settings};
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Tls;
 use crate::way_in::{self, WayIn};
 use crate::{access, answer, api, doors, layers, routes};
+use restore_config::{Listener, Settings};
 
 /// The admin pages behind one short name.
 pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
@@ -113,7 +113,7 @@ impl Lasting {
         };
         let [of_the_api, of_admin] = streams.clone();
         let admin_callers = known(Listener::Admin)?;
-        let dangers = settings::dangers::of(&settings.to_json());
+        let dangers = restore_config::dangers(&settings.to_json());
         for danger in &dangers {
             tracing::warn!(key = danger.key, why = danger.why, "a setting takes a protection away");
         }

@@ -3,23 +3,23 @@
 
 /// Why nothing can be made of a table of the settings. Holds nothing of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unfit {
+pub struct Unfit {
     /// Such as `upstreams[0]`.
-    pub(crate) table: String,
+    pub table: String,
     /// What it is called by those who do not see the file, such as `upstream eu-de`; empty where it has no name.
-    pub(crate) who: String,
+    pub who: String,
     /// Begins with the name of the key, where one is to blame.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 impl Unfit {
     /// What is wrong with a table that there is one of.
-    pub(crate) fn alone(table: impl Into<String>) -> impl FnOnce(String) -> Self {
+    pub fn alone(table: impl Into<String>) -> impl FnOnce(String) -> Self {
         move |why| Self { table: table.into(), who: String::new(), why }
     }
 
     /// What is wrong with one of many tables: `kinds[index]`, a `kind` called `name`.
-    pub(crate) fn one(kind: &str, index: usize, name: &str) -> impl FnOnce(String) -> Self + use<> {
+    pub fn one(kind: &str, index: usize, name: &str) -> impl FnOnce(String) -> Self + use<> {
         let (table, who) = (format!("{kind}s[{index}]"), format!("{kind} {name}"));
         move |why| Self { table, who, why }
     }
@@ -36,11 +36,11 @@ impl std::fmt::Display for Unfit {
 
 /// Each table of which nothing can be made: one fault does not hide the next.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unfits(Vec<Unfit>);
+pub struct Unfits(Vec<Unfit>);
 
 impl Unfits {
     /// What was made, or nothing and its faults kept.
-    pub(crate) fn keep<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
+    pub fn keep<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
         match made {
             Ok(made) => Some(made),
             Err(unfit) => {
@@ -56,11 +56,12 @@ impl Unfits {
     }
 
     /// `made` of what was no fault, if nothing was.
-    pub(crate) fn or<T>(self, made: T) -> Result<T, Self> {
+    pub fn or<T>(self, made: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(made) } else { Err(self) }
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Unfit> {
+    /// Each of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Unfit> {
         self.0.iter()
     }
 }

@@ -8,22 +8,24 @@ use restore_model::{Clock, TargetKind};
 use restore_upstream::{Credential, Endpoint, Platform, Upstream};
 
 use crate::rotation::Rotation;
-use crate::settings::{self, IdempotencyKey, Settings, Target};
 use crate::unfit::{Unfit, Unfits};
 use crate::{credentials, pairs};
+use restore_config::{self as config, IdempotencyKey, Settings, Target};
 
 /// What was made of one version of the settings. The next version takes over what is the same in both: with its
 /// connections, its token and what is known of its health.
-pub(crate) struct Built {
-    pub(crate) routes: Routes,
-    pub(crate) held: HashMap<String, Credential>,
+pub struct Built {
+    /// Where restores go.
+    pub routes: Routes,
+    /// The credentials of the gateway's own, by name.
+    pub held: HashMap<String, Credential>,
 }
 
 /// What is in effect, where there is something already.
-pub(crate) type Before<'a> = Option<(&'a Settings, &'a Built)>;
+pub type Before<'a> = Option<(&'a Settings, &'a Built)>;
 
 /// The rules and their upstreams, each built once.
-pub(crate) fn build(
+pub fn build(
     settings: &Settings,
     before: Before<'_>,
     clock: &Arc<dyn Clock>,
@@ -33,7 +35,7 @@ pub(crate) fn build(
 }
 
 /// As [`build`], with upstreams that a platform carries the connections of.
-pub(crate) fn build_on(
+pub fn build_on(
     platform: Option<&Arc<dyn Platform>>,
     settings: &Settings,
     before: Before<'_>,
@@ -65,7 +67,7 @@ pub(crate) fn build_on(
 
 fn upstream(
     platform: Option<&Arc<dyn Platform>>,
-    written: &settings::Upstream,
+    written: &config::Upstream,
     settings: &Settings,
     held: &HashMap<String, Credential>,
     rotation: &mut Rotation,
@@ -100,7 +102,7 @@ fn upstream(
 
 /// The rule, unless it names an upstream that could not be made: that is a fault of its own.
 fn route(
-    written: &settings::Route,
+    written: &config::Route,
     settings: &Settings,
     upstreams: &[Arc<Upstream>],
 ) -> Result<Option<Route>, String> {
@@ -134,7 +136,7 @@ fn route(
 
 /// The upstream as it is, if nothing that it is made of has changed.
 fn unchanged(
-    written: &settings::Upstream,
+    written: &config::Upstream,
     settings: &Settings,
     held: &HashMap<String, Credential>,
     (old, built): (&Settings, &Built),
@@ -152,7 +154,7 @@ fn unchanged(
     same.then(|| built.routes.upstream(&written.name)).flatten()
 }
 
-pub(crate) fn matches(written: &settings::Match) -> Result<Match, String> {
+pub(crate) fn matches(written: &config::Match) -> Result<Match, String> {
     fn ids<T: std::str::FromStr<Err: std::fmt::Display>>(
         list: Option<&Vec<String>>,
     ) -> Result<Vec<T>, String> {

@@ -24,8 +24,8 @@ use crate::layers::{
 };
 use crate::memory::Memory;
 use crate::same_site::SameSite;
-use crate::settings::Limits;
 use crate::telemetry::metrics::LimitsReached;
+use restore_config::Limits;
 
 /// The way in behind one short name. Built once; cloned per connection.
 pub(crate) type WayIn =

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::shape::{self, Shape};
 use super::{instead, is_remote_cleartext, rows};
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
-use crate::settings::values::Secret;
+use crate::faults::Code;
+use crate::report::Report;
+use crate::values::Secret;
 
 /// The fewest characters of an API key: so many hexadecimal digits are 128 bits.
 const LEAST_KEY: usize = 32;
@@ -119,7 +119,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
 }
 
 /// Whether a listener knows its callers.
-pub(in crate::settings) fn knows_callers(tree: &Value, listener: &str) -> bool {
+pub(crate) fn knows_callers(tree: &Value, listener: &str) -> bool {
     let on = |caller: &Value| {
         caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
     };
@@ -127,16 +127,16 @@ pub(in crate::settings) fn knows_callers(tree: &Value, listener: &str) -> bool {
 }
 
 /// A listener that other machines can reach.
-pub(in crate::settings) struct RemoteListener {
+pub(crate) struct RemoteListener {
     /// The word that `[[callers]]` have for it.
-    pub(in crate::settings) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Its key.
-    pub(in crate::settings) path: String,
+    pub(crate) path: String,
     address: SocketAddr,
 }
 
 /// All of them. A compatibility endpoint asks for the same callers as the API.
-pub(in crate::settings) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
+pub(crate) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
     let doors = rows(tree, "doors").iter().enumerate();
     let doors = doors.map(|(index, door)| ("api", format!("doors[{index}].listen"), &door["listen"]));
     let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &tree["listen"][key]));

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::shape::{self, Shape};
 use super::{is_remote_cleartext, rows};
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
+use crate::faults::Code;
+use crate::report::Report;
 
 const SHAPES: [Shape; 4] = [
     Shape {

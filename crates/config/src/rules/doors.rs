@@ -5,10 +5,10 @@ use restore_generations::door;
 use serde_json::Value;
 
 use super::rows;
-use crate::destination::Host;
-use crate::doors::notice;
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
+use crate::days::{self, NO};
+use crate::faults::Code;
+use crate::host::Host;
+use crate::report::Report;
 
 /// First segments of the API's own paths.
 const OURS: [&str; 5] = ["/api", "/docs", "/openapi.json", "/problems", "/schemas"];
@@ -50,7 +50,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
 fn days(door: &Value, index: usize, report: &mut Report<'_>) {
     for key in ["deprecated", "sunset"] {
         let Some(text) = door[key].as_str() else { continue };
-        if notice::day(text).is_none() && !(key == "deprecated" && text == notice::NO) {
+        if days::day(text).is_none() && !(key == "deprecated" && text == NO) {
             let or = if key == "deprecated" { ", or `no`" } else { "" };
             let help = format!("write it as `2027-06-30`{or}");
             let path = format!("doors[{index}].{key}");

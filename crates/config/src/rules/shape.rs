@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
+use crate::faults::Code;
+use crate::report::Report;
 
 /// The keys of one kind, besides those that every kind has.
 pub(super) struct Shape {

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
+use crate::faults::Code;
+use crate::report::Report;
 
 /// What an address is made of, as far as it can be told.
 #[derive(Debug, PartialEq, Eq)]

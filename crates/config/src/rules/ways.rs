@@ -8,8 +8,8 @@ use restore_model::TargetKind;
 use serde_json::Value;
 
 use super::{Reach, rows};
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
+use crate::faults::Code;
+use crate::report::Report;
 
 /// The generations that are closed to projects one by one.
 const ENDING: [&str; 2] = ["csbs-v1", "vbs-v2"];

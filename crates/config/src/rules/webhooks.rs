@@ -8,9 +8,9 @@ use restore_upstream::{SigningKey, is_public, literal_address};
 use serde_json::Value;
 
 use super::rows;
-use crate::settings::faults::Code;
-use crate::settings::report::Report;
-use crate::settings::values::{HookUrl, Secret};
+use crate::faults::Code;
+use crate::report::Report;
+use crate::values::{HookUrl, Secret};
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     let rows = rows(tree, "webhooks");

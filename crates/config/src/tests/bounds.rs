@@ -1,7 +1,7 @@
-use super::super::Settings;
-use super::super::keys::{Key, Preset};
-use super::super::kinds::Kind;
 use super::{HOOK, LEAST, caller, clean, faults};
+use crate::Settings;
+use crate::keys::{Key, Preset};
+use crate::kinds::Kind;
 
 /// Every key with bounds, with its least and most.
 fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> {
@@ -26,7 +26,7 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
 fn each_bound_holds() {
     let text = &format!("{LEAST}{HOOK}{}", caller("api-key"));
     for (path, least, most) in bounded(Settings::KEYS, "") {
-        let variable = super::super::environment::twin(&path);
+        let variable = crate::environment::twin(&path);
         for inside in [&least, &most] {
             // times that must fit into one another, and a share of nothing, are the rules' affair
             let by_rule = |fault: &String| {

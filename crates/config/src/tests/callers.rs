@@ -1,5 +1,5 @@
-use super::super::Source;
 use super::{CALLERS, CREDENTIAL, Environment, GENERATIONS, LEAST, caller, clean, faults, load};
+use crate::Source;
 
 fn shown(text: &str) -> String {
     faults(text, &[]).join("\n")

@@ -1,9 +1,9 @@
-use super::super::environment::{paths, twin};
-use super::super::keys::{Key, Preset};
-use super::super::kinds::Kind;
-use super::super::{DEFAULT_TOML, Settings};
 use super::credentials::KINDS;
 use super::{CREDENTIAL, HOOK, LEAST, caller, clean, faults, read};
+use crate::environment::{paths, twin};
+use crate::keys::{Key, Preset};
+use crate::kinds::Kind;
+use crate::{DEFAULT_TOML, Settings};
 
 /// A value that differs from the default of a kind, as the environment and as the tree have it.
 fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {

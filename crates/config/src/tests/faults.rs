@@ -1,5 +1,5 @@
-use super::super::{Code, Severity};
 use super::{CREDENTIAL, LEAST, faults, read};
+use crate::{Code, Severity};
 
 const FIVE: &str = r#"[listen]
 api = 8080
@@ -208,7 +208,7 @@ fn a_warning_does_not_keep_the_settings_from_loading() {
 
 #[test]
 fn no_text_is_too_broken_to_be_shown() {
-    let whole = super::super::DEFAULT_TOML;
+    let whole = crate::DEFAULT_TOML;
     for end in (0..whole.len()).step_by(61).filter(|end| whole.is_char_boundary(*end)) {
         for tail in ["", "\"é", "= [", "\n[[upstreams]]\nname = 1\nendpoint = { x.y = 1979-05-27 }"] {
             if let Err(faults) = read(&format!("{}{tail}", &whole[..end]), &[]) {

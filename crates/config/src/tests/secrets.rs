@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{Environment, Source, load};
 use super::{GENERATIONS, LEAST, clean, faults, read};
+use crate::{Environment, Source, load};
 
 /// Settings whose ledger's password is where this says.
 fn with(reference: &str) -> String {

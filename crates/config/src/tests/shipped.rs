@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::super::keys::{Key, Preset};
-use super::super::kinds::Kind;
-use super::super::{DEFAULT_TOML, Settings, explain, nearest_key, schema};
 use super::clean;
+use crate::keys::{Key, Preset};
+use crate::kinds::Kind;
+use crate::{DEFAULT_TOML, Settings, explain, nearest_key, schema};
 
 fn shipped(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../config", name].iter().collect()

@@ -92,7 +92,7 @@ fn s60_the_path_of_a_receiver_is_shown_nowhere() {
     assert!(!format!("{:?}", settings.webhooks[0].url).contains("hunter2"));
     // Another path is a change all the same.
     let other = clean(&text.replace("hunter2hunter2", "another"), &[]);
-    assert_eq!(super::super::read_at_start(&settings, &other), ["webhooks"]);
+    assert_eq!(crate::read_at_start(&settings, &other), ["webhooks"]);
     // Nor do faults show the line.
     for wrong in
         [text.replace("https://hooks", "http://hooks"), text.replace("[[webhooks]]", "[[webhooks]]\nodd = 1")]

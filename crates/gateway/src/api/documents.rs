@@ -19,7 +19,7 @@ pub(super) use docs::docs;
 pub(super) use problems::problem;
 
 /// The contract, as it stands in the tree.
-pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
+pub const OPENAPI: &str = include_str!("../../openapi.json");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");

@@ -96,7 +96,7 @@ pub(super) async fn native_preview(app: &App, asked: &Asked) -> Result<Answer, F
 }
 
 /// What a preview of a native request shows; the command line prints the same.
-pub(crate) fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest) -> Value {
+pub fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest) -> Value {
     let names = match (preview.generation == origin.generation, preview.unknown_names) {
         (true, _) => "own",
         (false, 0) => "table",
@@ -108,7 +108,7 @@ pub(crate) fn native_body(preview: &Preview, origin: &Origin, request: &RestoreR
 }
 
 /// What a preview shows; the command line prints the same.
-pub(crate) fn preview_body(preview: &Preview) -> Value {
+pub fn preview_body(preview: &Preview) -> Value {
     let call = &preview.encoded.call;
     let defaults: Vec<Value> = preview
         .encoded

@@ -26,7 +26,7 @@ pub(crate) mod preferences;
 pub(crate) mod restores;
 pub(crate) mod streams;
 
-pub(crate) use documents::OPENAPI;
+pub use documents::OPENAPI;
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -229,7 +229,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{self, Environment, Source};
+    use restore_config::{self as config, Environment, Source};
     use restore_generations::door;
 
     const SETTINGS: &str = "[[upstreams]]\nname = \"a\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://127.0.0.1:9\"\n\
@@ -240,8 +240,8 @@ mod tests {
     async fn s48_without_a_caller_every_handler_answers_500_and_does_nothing() {
         let source = Source::new("test", SETTINGS);
         let (settings, _) =
-            settings::load(&source, &Environment::default(), &restore_generations::names()).unwrap();
-        let engine = crate::cli::preview::engine(&settings).await.unwrap();
+            config::load(&source, &Environment::default(), &restore_generations::names()).unwrap();
+        let engine = crate::offline::engine(&settings).await.unwrap();
         let app = App {
             engine: engine.clone(),
             wait_cap: Duration::ZERO,

@@ -60,7 +60,7 @@ pub(crate) fn read_hash(hash: &str) -> Result<[u8; 32], String> {
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub(crate) fn new_key() -> Result<(String, String), String> {
+pub fn new_key() -> Result<(String, String), String> {
     use ring::rand::{SecureRandom, SystemRandom};
     let mut bytes = [0; LENGTH];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;

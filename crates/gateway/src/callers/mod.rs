@@ -29,7 +29,8 @@ use restore_engine::{Caller, Grant, Identity, Trail};
 use restore_model::{Code, Problem, ProjectId};
 use restore_upstream::Token;
 
-pub(crate) use api_key::{Keys, new_key};
+pub(crate) use api_key::Keys;
+pub use api_key::new_key;
 pub(crate) use certificate::{Certificate, Certificates};
 pub(crate) use iam_token::IamTokens;
 pub(crate) use jwt::{Issuer, IssuerOptions, Source};

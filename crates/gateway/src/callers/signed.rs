@@ -28,7 +28,8 @@ use tokio::time::Instant;
 
 use super::{Row, Unknown, X_AUTH_TOKEN};
 use crate::api::streams;
-use crate::destination::{Destination, Host};
+use crate::destination::Destination;
+use restore_config::Host;
 
 /// Compared with in the place of the secret of an access key that nobody has, so that the answer takes as long.
 const DECOY: &str = "0000000000000000000000000000000000000000";

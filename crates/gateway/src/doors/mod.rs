@@ -12,7 +12,7 @@ use restore_generations::door::{self, Act, Form, Place};
 use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
 use crate::destination::Destination;
-use crate::settings::{Listener, Settings};
+use restore_config::{Listener, Settings};
 
 pub(crate) mod cloud;
 pub(crate) mod links;
@@ -265,7 +265,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
 }
 
 /// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
-pub(crate) fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
+pub fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
     let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
     let upstream = written.and_then(|written| written.upstream.clone());
     Origin {
@@ -278,11 +278,7 @@ pub(crate) fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
 }
 
 /// What a native request to restore asks for, whether or not a door is open.
-pub(crate) fn read(
-    door: &'static dyn Door,
-    path: &Uri,
-    body: serde_json::Value,
-) -> Result<RestoreRequest, Problem> {
+pub fn read(door: &'static dyn Door, path: &Uri, body: serde_json::Value) -> Result<RestoreRequest, Problem> {
     let open = OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new());
     let at = Arc::new(open).find(&Method::POST, path.path());
     if !at.restores() {

@@ -2,25 +2,14 @@
 //! (RFC 8594), and where it is written how to move.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use restore_config::{self as config, NO, day};
 use restore_generations::Door;
-use restore_model::Timestamp;
-
-use crate::settings;
 
 /// The day on which Open Telekom Cloud closed CSBS and VBS to new projects (its change history; cloud APIs 8.1). No
 /// cloud has published a date on which they end.
 const CLOSED: &str = "2025-07-28";
-/// What is written where a door is not to be called old.
-pub(crate) const NO: &str = "no";
-
-/// A day, as settings write it: its beginning in UTC.
-pub(crate) fn day(text: &str) -> Option<Timestamp> {
-    let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    plain.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
-}
-
 /// The headers that every answer of a door carries.
-pub(crate) fn headers(door: &dyn Door, written: &settings::Door) -> HeaderMap {
+pub(crate) fn headers(door: &dyn Door, written: &config::Door) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let since = written.deprecated.as_deref().or_else(|| door.is_old().then_some(CLOSED));
     let since = since.filter(|since| *since != NO).and_then(day);
@@ -60,7 +49,7 @@ mod tests {
         sunset: Option<&str>,
         link: Option<&str>,
     ) -> Vec<String> {
-        let written = settings::Door {
+        let written = config::Door {
             dialect: dialect.to_owned(),
             prefix: Some("/x".to_owned()),
             host: None,
@@ -95,13 +84,5 @@ mod tests {
                 "link: <https://example.com/move>; rel=\"sunset\"; type=\"text/html\"",
             ]
         );
-    }
-
-    #[test]
-    fn a_day_is_a_day() {
-        for text in ["2027-02-30", "2027-6-30", "30.06.2027", "2027-06-30T00:00:00Z", "", "no"] {
-            assert!(day(text).is_none(), "{text}");
-        }
-        assert!(day("2027-06-30").is_some());
     }
 }

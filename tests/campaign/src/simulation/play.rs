@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use jiff::Timestamp as CloudTime;
+use restore_config::{self as config, Environment, Settings, Source};
 use restore_engine::route::Match;
 use restore_engine::{
     Action, Caller, Decision, Engine, Grant, Identity, Policy, Resolution, Submission, Witness,
 };
 use restore_gateway::Rules;
-use restore_gateway::settings::{self, Environment, Settings, Source};
 use restore_ledger::{Entry, Record};
 use restore_model::{Clock, Event, RestoreId, TargetKind};
 use restore_simulator::{Clock as SimClock, InMemory, Options};
@@ -602,11 +602,8 @@ impl Stage<'_> {
             ("AK", "RGTESTACCESSKEY00001"),
             ("SK", "rgTestSecretKey/000000000000000000000001"),
         ]);
-        let loaded = settings::load(
-            &Source::new("settings", text.clone()),
-            &environment,
-            &restore_generations::names(),
-        );
+        let loaded =
+            config::load(&Source::new("settings", text.clone()), &environment, &restore_generations::names());
         loaded.map(|(settings, _)| settings).map_err(|faults| format!("{faults}\n{text}"))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Three words stand for lines that hold a secret, wherever the input puts them; none of them may ever be shown.
 
-use restore_gateway::settings::{Environment, Fault, Faults, Settings, Source, load};
+use restore_config::{Environment, Fault, Faults, Settings, Source, load};
 
 use crate::script;
 

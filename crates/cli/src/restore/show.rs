@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Output;
 use super::confirm::span;
-use crate::cli::answers::Restore;
-use crate::cli::out::{plain, print_json, print_text};
+use crate::answers::Restore;
+use crate::out::{plain, print_json, print_text};
 
 /// Which restores are listed.
 #[derive(clap::Args)]

@@ -11,10 +11,10 @@ use restore_model::RestoreId;
 use serde_json::Value;
 
 use super::{Output, PAUSE, TRIES, show};
-use crate::cli::ToldToStop;
-use crate::cli::answers::{Matter, OPEN, Restore, judge, passes, refused, unreached};
-use crate::cli::client::Gateway;
-use crate::cli::out::plain;
+use crate::ToldToStop;
+use crate::answers::{Matter, OPEN, Restore, judge, passes, refused, unreached};
+use crate::client::Gateway;
+use crate::out::plain;
 
 /// Asked to wait so long for the end, and shown as it is after that.
 const WAIT: &str = "wait=1";

@@ -35,7 +35,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let (url, open) = (&settings.ledger.url, crate::ledger_options(&settings));
+    let (url, open) = (&settings.ledger.url, restore_gateway::ledger_options(&settings));
     if matches!(url, LedgerUrl::Memory) {
         eprintln!("error: the settings keep the ledger in memory: there is nothing outside the gateway");
         return ExitCode::from(CONFIG);

@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::out::print_text;
-use crate::reload::Again;
-use crate::settings::{self, Faults, Settings, Source};
+use restore_config::{self as config, Faults, Settings, Source};
+use restore_gateway::Again;
 
 mod answers;
 mod capabilities;
@@ -26,7 +26,7 @@ mod ledger;
 mod operate;
 mod out;
 mod papers;
-pub(crate) mod preview;
+mod preview;
 mod private;
 mod reference;
 mod restore;
@@ -44,7 +44,7 @@ const DEFAULT_PATH: &str = "restore-gateway.toml";
 #[derive(Parser)]
 #[command(
     name = "restore-gateway",
-    version = crate::version(),
+    version = restore_gateway::version(),
     about = "One restore request, three generations of backup API, at most once",
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 a restore failed, or a check found faults at run time; 2 the command line is wrong; \
@@ -136,7 +136,7 @@ impl SettingsFile {
         let name = self.config.display().to_string();
         let text =
             std::fs::read_to_string(&self.config).map_err(|error| format!("cannot read {name}: {error}"))?;
-        Ok(Source { mode: settings::dangers::mode(&self.config), ..Source::new(name, text) })
+        Ok(Source { mode: restore_config::mode(&self.config), ..Source::new(name, text) })
     }
 
     /// What to do without them.
@@ -192,7 +192,7 @@ impl SettingsFile {
 
 /// Settings as this process would have them, and their warnings.
 fn read(source: &Source) -> Result<(Settings, Faults), Faults> {
-    settings::load(source, &settings::read_environment(), &restore_generations::names())
+    config::load(source, &config::read_environment(), &restore_generations::names())
 }
 
 fn print_faults(faults: &Faults) {
@@ -202,9 +202,11 @@ fn print_faults(faults: &Faults) {
     }
 }
 
-/// Runs the command line of this process.
-#[must_use]
-pub fn main() -> ExitCode {
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(options) => with_runtime(serve::run(options)),
         Command::Demo(options) => with_runtime(demo::run(options)),
@@ -223,13 +225,13 @@ pub fn main() -> ExitCode {
         Command::ApiKey => api_key(),
         Command::Ledger(options) => with_runtime(ledger::run(options)),
         Command::Schema { name } => schema(name.as_deref()),
-        Command::Openapi => print_text(crate::api::OPENAPI),
+        Command::Openapi => print_text(restore_gateway::OPENAPI),
         Command::Explain { key } => explain(&key),
         Command::Completions { shell } => papers::completions(shell),
         Command::Reference(options) => reference::run(&options),
         Command::Man { folder } => papers::manual(&folder),
         Command::Restore(command) => with_runtime(restore::run(command)),
-        Command::DefaultConfig => print_text(settings::DEFAULT_TOML),
+        Command::DefaultConfig => print_text(config::DEFAULT_TOML),
     }
 }
 
@@ -277,7 +279,7 @@ impl ToldToStop {
 
 /// The key is shown once and is nowhere kept.
 fn api_key() -> ExitCode {
-    match crate::callers::new_key() {
+    match restore_gateway::new_key() {
         Ok((key, hash)) => print_text(&format!("key  = {key}\nhash = \"{hash}\"")),
         Err(why) => {
             eprintln!("error: {why}");
@@ -293,7 +295,7 @@ fn schema(name: Option<&str>) -> ExitCode {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).chain(["config"]).collect();
             print_text(&names.join("\n"))
         }
-        Some("config") => print_text(&serde_json::to_string_pretty(&settings::schema()).unwrap_or_default()),
+        Some("config") => print_text(&serde_json::to_string_pretty(&config::schema()).unwrap_or_default()),
         Some(name) => match restore_model::schema::text(name) {
             Some(text) => print_text(text),
             None => {
@@ -305,10 +307,10 @@ fn schema(name: Option<&str>) -> ExitCode {
 }
 
 fn explain(key: &str) -> ExitCode {
-    match settings::explain(key) {
+    match config::explain(key) {
         Some(text) => print_text(&text),
         None => {
-            match settings::nearest_key(key) {
+            match config::nearest_key(key) {
                 Some(nearest) => eprintln!("error: no key {key}; did you mean {nearest}?"),
                 None => eprintln!("error: no key {key}"),
             }

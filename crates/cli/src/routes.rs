@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{SettingsFile, preview, print_text};
-use crate::api::inquiries::{native_body, preview_body};
-use crate::doors;
-use crate::settings::Settings;
+use restore_config::Settings;
+use restore_gateway::doors;
+use restore_gateway::{native_body, preview_body};
 
 /// Exit code for a request that no route takes.
 const REFUSED: u8 = 3;
@@ -86,7 +86,7 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option
     let request: RestoreRequest = match request {
         Ok(request) => request,
         Err(problem) => {
-            let body = crate::answer::problem_body(&problem, "", None);
+            let body = restore_gateway::problem_body(&problem, "", None);
             eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
             return ExitCode::from(REFUSED);
         }

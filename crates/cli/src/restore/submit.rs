@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::follow::Deadline;
 use super::{PATIENCE, PAUSE, TRIES, Way, confirm, follow, request, show};
-use crate::cli::answers::{Matter, OPEN, Restore, USAGE, judge, passes, print_refusal, unreached};
-use crate::cli::client::Gateway;
-use crate::cli::out::plain;
+use crate::answers::{Matter, OPEN, Restore, USAGE, judge, passes, print_refusal, unreached};
+use crate::client::Gateway;
+use crate::out::plain;
 
 pub(super) async fn run(
     asked: request::Asked,

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use restore_model::json as strict;
 use serde_json::{Value, json};
 
-use crate::cli::answers::{REFUSED, USAGE};
-use crate::cli::preview;
+use crate::answers::{REFUSED, USAGE};
+use crate::preview;
 
 /// What is asked for: a file, or the words of a simple restore.
 #[derive(clap::Args)]

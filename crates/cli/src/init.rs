@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Story::Migration => (MIGRATION.to_owned(), None),
     };
     if options.story == Story::Service {
-        match crate::callers::new_key() {
+        match restore_gateway::new_key() {
             Ok((made, hash)) => {
                 text = text.replace("{hash}", &hash);
                 key = Some(made);

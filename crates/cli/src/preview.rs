@@ -4,20 +4,16 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use http::Uri;
-use restore_engine::{Caller, Decision, Engine, Witness};
+use restore_engine::{Caller, Engine};
 use restore_generations::{Door, door};
-use restore_ledger::{Entry, LedgerUrl};
-use restore_model::{Clock, Event, Problem, SystemClock, json, schema};
+use restore_model::{Problem, json, schema};
 use serde_json::Value;
 
 use super::{SettingsFile, print_text};
-use crate::api::inquiries::{native_body, preview_body};
-use crate::doors;
-use crate::rotation::Rotation;
-use crate::settings::Settings;
+use restore_config::Settings;
+use restore_gateway::{StartError, doors, native_body, preview_body};
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -35,13 +31,6 @@ pub(super) struct Options {
 
 /// Exit code for a request that would be refused.
 const REFUSED: u8 = 3;
-
-struct Nobody;
-
-impl Witness for Nobody {
-    fn witness(&self, _: &Entry, _: &Event) {}
-    fn decided(&self, _: &Decision<'_>) {}
-}
 
 pub(super) async fn run(options: Options) -> ExitCode {
     let settings = match options.file.load() {
@@ -70,7 +59,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
     match shown(&settings, &engine, door, &text).await {
         Ok(body) => print_text(&serde_json::to_string_pretty(&body).unwrap_or_default()),
         Err(problem) => {
-            let body = crate::answer::problem_body(&problem, "", None);
+            let body = restore_gateway::problem_body(&problem, "", None);
             eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
             ExitCode::from(REFUSED)
         }
@@ -97,20 +86,12 @@ async fn shown(
     Ok(native_body(&preview, &origin, &request))
 }
 
-/// An engine that keeps nothing, under these settings; faults are printed here.
-pub(crate) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let built = crate::upstreams::build(settings, None, &clock, &mut Rotation::new()).map_err(|why| {
-        eprintln!("error: {why}");
-        ExitCode::from(super::CONFIG)
-    })?;
-    let ledger = restore_ledger::open(&LedgerUrl::Memory, restore_ledger::OpenOptions::default())
-        .await
-        .map_err(|error| {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        })?;
-    Ok(Engine::new(ledger, built.routes, crate::policy(settings), clock, Arc::new(Nobody)))
+/// An engine that keeps nothing, under this configuration; errors are printed here.
+pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
+    restore_gateway::offline::engine(settings).await.map_err(|error| {
+        eprintln!("error: {error}");
+        if matches!(error, StartError::Setup(_)) { ExitCode::from(super::CONFIG) } else { ExitCode::FAILURE }
+    })
 }
 
 /// What a file holds; - is standard input.

@@ -6,9 +6,9 @@ use restore_ledger::{Found, LedgerUrl};
 use restore_upstream::KeySource;
 use serde::Serialize;
 
-use crate::descriptors;
-use crate::settings::Settings;
-use crate::upstreams::Built;
+use restore_config::Settings;
+use restore_gateway::descriptors;
+use restore_gateway::upstreams::Built;
 
 /// What became of one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -109,7 +109,7 @@ async fn ledger(settings: &Settings) -> Vec<Look> {
             "a ledger in memory forgets every restore with the process",
         )];
     }
-    let found = restore_ledger::look(url, crate::ledger_options(settings)).await;
+    let found = restore_ledger::look(url, restore_gateway::ledger_options(settings)).await;
     let found = found.map(|found| match found {
         Found::Ledger => format!("{url} is a ledger"),
         Found::Room => format!("{url} is made at the start"),

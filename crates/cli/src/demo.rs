@@ -13,8 +13,8 @@ use restore_upstream::Client;
 use serde_json::{Value, json};
 
 use super::ToldToStop;
-use crate::Gateway;
-use crate::settings::{self, Environment, Source};
+use restore_config::{self as config, Environment, Source};
+use restore_gateway::Gateway;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -177,7 +177,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
 
 async fn start(text: &str) -> Result<Gateway, String> {
     let source = Source::new("demo", text);
-    let (settings, _) = settings::load(&source, &Environment::default(), &restore_generations::names())
+    let (settings, _) = config::load(&source, &Environment::default(), &restore_generations::names())
         .map_err(|faults| faults.render_human(false))?;
     Gateway::start(&settings)
         .await

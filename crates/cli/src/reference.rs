@@ -11,7 +11,7 @@ use restore_generations::matrix::{self, Fate};
 use restore_model::{Code, Retry, TargetKind};
 
 use super::{Arguments, print_text};
-use crate::settings;
+use restore_config as config;
 
 /// One page: its name, its heading, what it is about, and the rest.
 struct Page {
@@ -29,7 +29,7 @@ const PAGES: &[Page] = &[
                 kind, its number counts from 0. *Change* says when another value counts: while the gateway is \
                 `running`, or after a `restart`. `restore-gateway explain KEY` tells the same of one key, and \
                 [restore-gateway.toml](../../config/restore-gateway.toml) has them all at their defaults.",
-        body: settings::listing,
+        body: config::listing,
     },
     Page {
         name: "command-line",

@@ -100,7 +100,8 @@ pub(super) async fn run(command: Ids) -> ExitCode {
     let asked = Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
-    let sought = engine.seek_names(&asked, &crate::doors::origin(&settings, door), &options.to, token).await;
+    let sought =
+        engine.seek_names(&asked, &restore_gateway::doors::origin(&settings, door), &options.to, token).await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
     let shown = match options.format {
         Format::Text => print_text(&text(&asked, &sought)),
@@ -138,7 +139,7 @@ fn body(sought: &Sought) -> Value {
         |step: &restore_engine::Step| json!({ "way": step.way, "found": step.found, "detail": step.detail });
     let (names, problem) = match &sought.names {
         Ok(names) => (json!({ "backup_id": names.backup_id, "disks": names.disks }), Value::Null),
-        Err(problem) => (Value::Null, crate::answer::problem_body(problem, "", None)),
+        Err(problem) => (Value::Null, restore_gateway::problem_body(problem, "", None)),
     };
     json!({ "steps": sought.steps.iter().map(step).collect::<Vec<_>>(), "names": names, "problem": problem })
 }

@@ -186,7 +186,7 @@ impl Restore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::Listener;
+    use crate::client::Listener;
     use serde_json::json;
 
     const ID: &str = "0199a7c4-8d5e-7c21-9f0e-5b1f3a2d4c6e";

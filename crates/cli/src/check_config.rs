@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::surroundings::{self, Look, Outcome};
 use super::{CONFIG, SettingsFile, print_text};
-use crate::rotation::Rotation;
-use crate::settings::{self, Faults, Settings};
-use crate::unfit::Unfits;
-use crate::upstreams::{self, Built};
+use restore_config::{self as config, Faults, Settings};
+use restore_gateway::Rotation;
+use restore_gateway::Unfits;
+use restore_gateway::upstreams::{self, Built};
 
 #[derive(clap::Args)]
 #[command(
@@ -97,7 +97,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Format::Github => {
             let mut told = faults.render_github();
             for look in looks.iter().filter(|look| look.outcome == Outcome::Failed) {
-                told.push_str(&settings::github("surroundings", &look.path, &look.detail));
+                told.push_str(&config::github("surroundings", &look.path, &look.detail));
             }
             print_text(&told);
         }
@@ -115,7 +115,7 @@ fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfits> {
     let mut unfits = Unfits::default();
     let built = unfits.keep(upstreams::build(settings, None, &clock, &mut Rotation::new()));
     if !elsewhere {
-        unfits.keep(crate::access::readable(settings, &clock));
+        unfits.keep(restore_gateway::readable(settings, &clock));
     }
     match built {
         Some(built) => unfits.or(built),

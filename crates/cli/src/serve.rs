@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{SettingsFile, ToldToStop};
-use crate::Gateway;
+use restore_gateway::Gateway;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -46,7 +46,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
     };
     // Before the first caller is let in, who could be cut off without the drain.
     let mut stop = ToldToStop::listen();
-    let mut start = crate::Start::new().recovery(options.recovery);
+    let mut start = restore_gateway::Start::new().recovery(options.recovery);
     if let Some(again) = options.file.again() {
         start = start.again(again);
     }

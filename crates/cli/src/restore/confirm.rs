@@ -9,9 +9,9 @@ use restore_model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 
 use super::PATIENCE;
-use crate::cli::answers::{USAGE, no_gateway};
-use crate::cli::client::Gateway;
-use crate::cli::out::{plain, print_text};
+use crate::answers::{USAGE, no_gateway};
+use crate::client::Gateway;
+use crate::out::{plain, print_text};
 
 /// Asks; an error is the exit code of who was not told to go on.
 pub(super) async fn ask(gateway: &Gateway, request: &Value) -> Result<(), ExitCode> {

@@ -1,5 +1,0 @@
-//! The binary: everything is in the library, where tests can reach it.
-
-fn main() -> std::process::ExitCode {
-    restore_gateway::cli::main()
-}

@@ -1,0 +1,33 @@
+//! An engine without a gateway around it, for commands that ask what would happen and for tests. It listens nowhere and
+//! keeps nothing.
+
+use std::sync::Arc;
+
+use restore_config::Settings;
+use restore_engine::{Decision, Engine, Witness};
+use restore_ledger::{Entry, LedgerUrl, OpenOptions};
+use restore_model::{Clock, Event, SystemClock};
+
+use crate::{Rotation, StartError, upstreams};
+
+struct Nobody;
+
+impl Witness for Nobody {
+    fn witness(&self, _: &Entry, _: &Event) {}
+    fn decided(&self, _: &Decision<'_>) {}
+}
+
+/// An engine under this configuration, with a ledger in memory.
+///
+/// # Errors
+/// [`StartError::Setup`] where nothing can be made of the configuration.
+pub async fn engine(config: &Settings) -> Result<Engine, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let built = upstreams::build(config, None, &clock, &mut Rotation::new())
+        .map_err(|unfits| StartError::Setup(unfits.into()))?;
+    let url = LedgerUrl::Memory;
+    let ledger = restore_ledger::open(&url, OpenOptions::default())
+        .await
+        .map_err(|error| StartError::Ledger { url: url.to_string(), error })?;
+    Ok(Engine::new(ledger, built.routes, crate::policy(config), clock, Arc::new(Nobody)))
+}
