@@ -42,6 +42,7 @@ mod floods;
 mod framing;
 mod hostile_input;
 mod hostile_load;
+mod house;
 mod ids_shown;
 mod issuers;
 mod life;

@@ -100,8 +100,9 @@ pub(super) async fn run(command: Ids) -> ExitCode {
     let asked = Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
-    let sought =
-        engine.seek_names(&asked, &restore_gateway::doors::origin(&settings, door), &options.to, token).await;
+    let sought = engine
+        .seek_names(&asked, &restore_gateway::endpoints::origin(&settings, door), &options.to, token)
+        .await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
     let shown = match options.format {
         Format::Text => print_text(&text(&asked, &sought)),

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{SettingsFile, print_text};
 use restore_config::Settings;
-use restore_gateway::{StartError, doors, native_body, preview_body};
+use restore_gateway::{StartError, endpoints, native_body, preview_body};
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -80,8 +80,8 @@ async fn shown(
         let request = schema::parse_restore(value)?;
         return Ok(preview_body(&engine.preview(&request, None, &caller).await?));
     };
-    let request = doors::read(door, &path, value)?;
-    let origin = doors::origin(settings, door);
+    let request = endpoints::read(door, &path, value)?;
+    let origin = endpoints::origin(settings, door);
     let preview = engine.preview(&request, Some(&origin), &caller).await?;
     Ok(native_body(&preview, &origin, &request))
 }

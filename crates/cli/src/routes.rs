@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{SettingsFile, preview, print_text};
 use restore_config::Settings;
-use restore_gateway::doors;
+use restore_gateway::endpoints;
 use restore_gateway::{native_body, preview_body};
 
 /// Exit code for a request that no route takes.
@@ -73,7 +73,7 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option
         Some((unknown, None)) => {
             return wrong(&format!("no dialect {unknown}; there are {}", door::names().join(", ")));
         }
-        Some((_, Some(door))) => Some(doors::origin(settings, door)),
+        Some((_, Some(door))) => Some(endpoints::origin(settings, door)),
         None => None,
     };
     let text = match preview::read(file) {
@@ -220,9 +220,9 @@ async fn became(settings: &Settings, engine: &Engine, test: &Test) -> Result<Res
     let (request, origin) = match (door, &test.path) {
         (Some(door), Some(path)) => {
             let path = path.parse().map_err(|_| format!("`{path}` is no path"))?;
-            (doors::read(door, &path, request), Some(doors::origin(settings, door)))
+            (endpoints::read(door, &path, request), Some(endpoints::origin(settings, door)))
         }
-        (door, _) => (schema::parse_restore(request), door.map(|door| doors::origin(settings, door))),
+        (door, _) => (schema::parse_restore(request), door.map(|door| endpoints::origin(settings, door))),
     };
     let request = match request {
         Ok(request) => request,

@@ -4,40 +4,21 @@
 //! This module alone joins the settings with everything else: layers, engine and telemetry take
 //! plain values. A [`Gateway`] is one running instance; tests start several in one process.
 
-mod access;
 mod admin;
-mod answer;
 mod api;
-mod callers;
-mod connection;
-mod connections;
+mod auth;
+mod compat;
+mod compose;
 mod console;
-mod credentials;
-pub mod descriptors;
-pub mod destination;
-pub mod doors;
-mod frames;
-mod heads;
-mod layers;
-mod listener;
-mod memory;
-mod names;
+mod dispatch;
+mod handler;
+mod middleware;
 pub mod offline;
-mod pairs;
-mod pool;
 #[doc(hidden)]
 pub mod readers;
-pub mod reload;
-pub mod rotation;
-mod routes;
-mod rules;
-mod same_site;
-mod serving;
+mod server;
 mod telemetry;
-mod tls;
-mod unfit;
-pub mod upstreams;
-mod way_in;
+mod web;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,27 +34,33 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::access::readable;
-pub use crate::answer::problem_body;
+pub use crate::admin::reload::Loaded;
+use crate::admin::reload::Reload;
 pub use crate::api::OPENAPI;
 pub use crate::api::inquiries::{native_body, preview_body};
 use crate::api::streams::Streams;
-use crate::callers::UsedSignatures;
-pub use crate::callers::new_key;
-use crate::connections::Connections;
-use crate::destination::Place;
-use crate::doors::usage::Usage;
-use crate::layers::shed::{Places, Sizes};
-use crate::memory::Memory;
-use crate::pool::Share;
-pub use crate::reload::Again;
-use crate::reload::{Loaded, Loader, Reload, Trusted};
-pub use crate::rotation::Rotation;
-pub use crate::rules::Rules;
-use crate::serving::Lasting;
+use crate::auth::UsedSignatures;
+pub use crate::auth::new_key;
+pub use crate::compose::access::readable;
+pub use crate::compose::reload::Again;
+use crate::compose::reload::{Loader, Trusted};
+pub use crate::compose::rotation::Rotation;
+pub use crate::compose::rules::Rules;
+use crate::compose::serving::Lasting;
+pub use crate::compose::unfit::{Unfit, Unfits};
+pub use crate::compose::upstreams;
+pub use crate::dispatch::endpoints;
+use crate::dispatch::usage::Usage;
+use crate::middleware::shed::{Places, Sizes};
+use crate::server::connections::Connections;
+pub use crate::server::descriptors;
+use crate::server::memory::Memory;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Losses;
-pub use crate::unfit::{Unfit, Unfits};
+pub use crate::web::answer::problem_body;
+pub use crate::web::destination;
+use crate::web::destination::Place;
+use crate::web::pool::Share;
 use restore_config::{self as config, LedgerUrl, Listener, LogFormat, Settings};
 
 /// Connections of operators, probes and scrapers open at once.
@@ -249,17 +236,20 @@ impl Gateway {
         let unfinished = engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
         metrics.observe_losses(losses);
-        metrics.observe_rotation(rotation.counts());
+        let (current, counts) = (rotation.counts(), rotation.counts());
+        metrics.observe_rotation(move || current.is_current(), move || [counts.taken(), counts.refused()]);
 
-        let tls = access::tls(settings, engine.clock(), &mut rotation)
+        let tls = compose::access::tls(settings, engine.clock(), &mut rotation)
             .map_err(|unfit| StartError::Setup(unfit.into()))?;
-        metrics.observe_tls(tls.clone());
+        let shown = tls.clone();
+        metrics.observe_tls(move || shown.as_ref().is_none_or(|tls| tls.overdue_list().is_none()));
         let api = listen(settings.listen.api).await?;
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
         let memory = Memory::new(settings.limits.memory_bytes);
-        metrics.observe_memory(memory.clone());
+        let shown = memory.clone();
+        metrics.observe_memory(move || shown.resident());
         let (reload, asked) = Reload::new(settings, now);
         let lasting = Lasting {
             engine: engine.clone(),
@@ -286,13 +276,13 @@ impl Gateway {
         };
         let stopping = Arc::clone(&lasting.stopping);
         let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
-        let places = reload::Places::of(&serving);
+        let places = compose::reload::Places::of(&serving);
         let mut at_doors = Vec::new();
         for (door, place) in serving.apart.iter().zip(&places.apart) {
             let listener = listen(door.address).await?;
             at_doors.push((door.dialect, address(&listener), listener, place.clone()));
         }
-        let options = listener::Options {
+        let options = server::listener::Options {
             cap: cap.clone(),
             head_bytes: settings.limits.header_bytes,
             body_bytes: settings.limits.body_bytes,
@@ -316,7 +306,7 @@ impl Gateway {
                 tls: settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api),
             },
         };
-        let admin_options = listener::Options {
+        let admin_options = server::listener::Options {
             cap: Connections::new(ADMIN_CONNECTIONS, Share(ADMIN_SHARE)),
             metrics: metrics.connections("admin"),
             drain: ADMIN_DRAIN,
@@ -328,8 +318,8 @@ impl Gateway {
             ..options.clone()
         };
         let mut listeners = vec![
-            tokio::spawn(listener::serve(api, places.api.clone(), options.clone(), stop.clone())),
-            tokio::spawn(listener::serve(admin, places.admin.clone(), admin_options, stop.clone())),
+            tokio::spawn(server::listener::serve(api, places.api.clone(), options.clone(), stop.clone())),
+            tokio::spawn(server::listener::serve(admin, places.admin.clone(), admin_options, stop.clone())),
             tokio::spawn(memory.watch(stop.clone())),
             tokio::spawn(metrics.watch_stock(&engine, stop.clone())),
         ];
@@ -337,7 +327,8 @@ impl Gateway {
         let rotations = rotation.counts();
         listeners.push(tokio::spawn(rotation.run(stop.clone())));
         if let Some(again) = start.again {
-            let loads = metrics.loads(reload.clone());
+            let handle = reload.clone();
+            let loads = metrics.loads(move || handle.is_current());
             let (settings, stop) = (settings.clone(), stop.clone());
             let loader =
                 Loader { again, settings, built, serving, places, lasting, rotations, loads, stop, trusted };
@@ -348,7 +339,7 @@ impl Gateway {
             tracing::info!(dialect, address = %address, "a native door is open");
             let mut options = options.clone();
             options.place.port = address.port();
-            listeners.push(tokio::spawn(listener::serve(listener, way_in, options, stop.clone())));
+            listeners.push(tokio::spawn(server::listener::serve(listener, way_in, options, stop.clone())));
             doors.push((dialect, address));
         }
         tracing::info!(
@@ -465,7 +456,7 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
         }
         let receiver = Receiver {
             url: written.url.expose().clone(),
-            key: credentials::signing_key(written, rotation).map_err(|why| fault(&why))?,
+            key: compose::credentials::signing_key(written, rotation).map_err(|why| fault(&why))?,
             timeout: written.timeout_seconds,
             allow_private: written.dangerous_allow_private,
         };

@@ -8,11 +8,12 @@ use http::{Request, Uri, request};
 use restore_model::{Clock, RestoreId, Timestamp};
 use restore_upstream::{AccessKey, SecretCell};
 
-use crate::callers::{AccessKeys, Hosts, Row};
-use crate::destination::{Destination, Place};
-use crate::doors::{self, cloud};
-use crate::routes::{Found, Router};
-use crate::same_site::{self, SameSite};
+use crate::auth::same_site::{self, SameSite};
+use crate::auth::{AccessKeys, Hosts, Row};
+use crate::compat::cloud;
+use crate::dispatch::endpoints;
+use crate::dispatch::{Found, Router};
+use crate::web::destination::{Destination, Place};
 use restore_config::{self as config, Environment, Source};
 
 /// The access key that the readers know, and its secret key.
@@ -101,7 +102,7 @@ impl Readers {
             &["cbr-v3", "vbs-v2"],
         );
         let (settings, _) = loaded.unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
-        let doors = doors::open(&settings).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
+        let doors = endpoints::open(&settings).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
         let mut names: Vec<String> = doors.hosts().collect();
         names.push("gateway.internal".to_owned());
         let address = settings.listen.api;

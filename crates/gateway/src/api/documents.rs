@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use restore_model::{Code, Problem, schema};
 use sha2::{Digest, Sha256};
 
-use crate::answer::{self, Answer, Failure};
+use crate::web::answer::{self, Answer, Failure};
 
 mod docs;
 mod problems;

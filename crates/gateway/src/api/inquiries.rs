@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, Asked};
-use crate::answer::{self, Answer, Failure};
-use crate::doors;
+use crate::dispatch::endpoints;
+use crate::web::answer::{self, Answer, Failure};
 
 /// `POST /api/v1/restore-checks`.
 pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
@@ -90,7 +90,7 @@ pub(super) async fn native_preview(app: &App, asked: &Asked) -> Result<Answer, F
     let Some(origin) = app.origins.iter().find(|origin| origin.dialect == dialect) else {
         return Err(Problem::new(Code::Internal, "the dialect has no origin").into());
     };
-    let request = doors::read(door, &path, body)?;
+    let request = endpoints::read(door, &path, body)?;
     let preview = app.engine.preview(&request, Some(origin), &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &native_body(&preview, origin, &request)))
 }

@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{App, Asked, preferences};
-use crate::answer::{self, Answer, Failure, REPLAYED, restore_path};
-use crate::callers::Signature;
-use crate::layers::shed::Place;
+use crate::auth::Signature;
+use crate::middleware::shed::Place;
 use crate::telemetry::links::link_to_submit;
+use crate::web::answer::{self, Answer, Failure, REPLAYED, restore_path};
 
 /// `POST /api/v1/restores`.
 pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use restore_engine::{Caller, Engine};
 use restore_ledger::{Entry, Position, Query};
@@ -25,13 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{App, Asked, preferences};
-use crate::answer::{self, Answer, Failure};
-use crate::callers::SignedUntil;
+use crate::auth::SignedUntil;
 use crate::telemetry::links::link_to_submit;
+use crate::web::answer::{self, Answer, EVENT_STREAM, Failure, HEARTBEAT};
 
-pub(crate) const EVENT_STREAM: &str = "text/event-stream";
-/// Sent when nothing else is, so that nobody on the way takes the connection for dead.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What a browser waits before it comes back.
 const BEGINNING: &str = "retry: 2000\n\n";
 /// After the last event of a restore: a reader need not come back.
@@ -161,15 +157,6 @@ async fn apart<T: Send + 'static>(
     read: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Option<T> {
     AbortOnDropHandle::new(tokio::spawn(read)).await.ok()?.ok()
-}
-
-/// Whether a request asks for a stream. Who takes anything gets JSON, as ever.
-pub(crate) fn wanted(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default();
-        kind.trim().eq_ignore_ascii_case(EVENT_STREAM)
-    })
 }
 
 /// Where the reader was; `None` at its first visit.
@@ -364,14 +351,6 @@ mod tests {
         );
         drop(others);
         assert!(pool.open().is_empty(), "nothing is left behind");
-    }
-
-    #[test]
-    fn a_stream_is_asked_for_by_name() {
-        let asks =
-            |value: &'static str| wanted(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]));
-        assert!(asks("text/event-stream") && asks("application/json;q=0.5, Text/Event-Stream;q=1"));
-        assert!(!asks("*/*") && !asks("text/*") && !asks("application/json") && !wanted(&HeaderMap::new()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use http::{HeaderName, HeaderValue};
 
-use crate::answer::{self, Answer};
+use crate::web::answer::{self, Answer};
 
 /// Path, type and text of each file.
 const FILES: [(&str, &str, &str); 7] = [

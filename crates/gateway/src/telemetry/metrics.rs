@@ -19,9 +19,6 @@ use super::otlp;
 use super::restores::Restores;
 use super::stock::Stock;
 use super::traces::Losses;
-use crate::memory::Memory;
-use crate::reload::Reload;
-use crate::tls::Tls;
 
 /// Bounds of a request's time, in seconds; a restore call waits for the cloud.
 const SECONDS: [f64; 14] =
@@ -129,12 +126,12 @@ impl Metrics {
     }
 
     /// Shows how much memory is held.
-    pub(crate) fn observe_memory(&self, memory: Memory) {
+    pub(crate) fn observe_memory(&self, resident: impl Fn() -> u64 + Send + Sync + 'static) {
         self.meter
             .u64_observable_gauge("restore_gateway.memory.resident")
             .with_unit("By")
             .with_description("memory that the process holds")
-            .with_callback(move |gauge| gauge.observe(memory.resident(), &[]))
+            .with_callback(move |gauge| gauge.observe(resident(), &[]))
             .build();
     }
 
@@ -149,13 +146,13 @@ impl Metrics {
     }
 
     /// Counts loads of the settings, and shows whether what is in effect is what was last read.
-    pub(crate) fn loads(&self, reload: Reload) -> Loads {
+    pub(crate) fn loads(&self, is_current: impl Fn() -> bool + Send + Sync + 'static) -> Loads {
         self.meter
             .u64_observable_gauge("restore_gateway.settings.current")
             .with_description(
                 "1 while the settings in effect are those that were last read, 0 while those are refused",
             )
-            .with_callback(move |gauge| gauge.observe(u64::from(reload.is_current()), &[]))
+            .with_callback(move |gauge| gauge.observe(u64::from(is_current()), &[]))
             .build();
         let loads = self
             .meter
@@ -242,15 +239,18 @@ impl Metrics {
         });
     }
 
-    /// Shows what became of files that were rotated.
-    pub(crate) fn observe_rotation(&self, counts: Arc<crate::rotation::Counts>) {
-        let now = Arc::clone(&counts);
+    /// Shows what became of files that were rotated: whether all are in use, and how many changes were taken and refused.
+    pub(crate) fn observe_rotation(
+        &self,
+        is_current: impl Fn() -> bool + Send + Sync + 'static,
+        changes: impl Fn() -> [u64; 2] + Send + Sync + 'static,
+    ) {
         self.meter
             .u64_observable_gauge("restore_gateway.rotation.current")
             .with_description(
                 "1 while what is in use is what watched files hold, 0 while one of them is refused",
             )
-            .with_callback(move |gauge| gauge.observe(u64::from(now.is_current()), &[]))
+            .with_callback(move |gauge| gauge.observe(u64::from(is_current()), &[]))
             .build();
         self.meter
             .u64_observable_counter("restore_gateway.rotation.files")
@@ -258,7 +258,7 @@ impl Metrics {
                 "changes of watched files by what became of them: taken, refused (the old one stays)",
             )
             .with_callback(move |counter| {
-                for (outcome, count) in [("taken", counts.taken()), ("refused", counts.refused())] {
+                for (outcome, count) in ["taken", "refused"].into_iter().zip(changes()) {
                     counter.observe(count, &[KeyValue::new("outcome", outcome)]);
                 }
             })
@@ -266,13 +266,12 @@ impl Metrics {
     }
 
     /// Shows whether revocation lists of client certificates are in force; without any they are.
-    pub(crate) fn observe_tls(&self, tls: Option<Arc<Tls>>) {
+    pub(crate) fn observe_tls(&self, is_current: impl Fn() -> bool + Send + Sync + 'static) {
         self.meter
             .u64_observable_gauge("restore_gateway.tls.crl_current")
             .with_description("1 while the revocation lists of client certificates are in force, 0 while one is past its date")
             .with_callback(move |gauge| {
-                let is_current = tls.as_ref().is_none_or(|tls| tls.overdue_list().is_none());
-                gauge.observe(u64::from(is_current), &[]);
+                gauge.observe(u64::from(is_current()), &[]);
             })
             .build();
     }

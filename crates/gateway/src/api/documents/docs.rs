@@ -10,7 +10,7 @@ use restore_model::{Code, schema};
 use serde_json::Value;
 
 use super::{OPENAPI, escape, page, show};
-use crate::answer::Answer;
+use crate::web::answer::Answer;
 
 /// What the lines to run begin with: the demo's address and token, and the id of its newest restore.
 const BEGINNING: &str = r#"GATEWAY=http://127.0.0.1:8080

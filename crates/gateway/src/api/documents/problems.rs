@@ -9,7 +9,7 @@ use restore_model::{Code, Problem, Retry};
 use serde_json::json;
 
 use super::{JSON, escape, page, show};
-use crate::answer::{self, Answer, Failure};
+use crate::web::answer::{self, Answer, Failure};
 
 /// `GET /problems/{code}`: for people, unless a program asks for JSON and for no HTML.
 pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result<Answer, Failure> {

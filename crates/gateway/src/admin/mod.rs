@@ -1,0 +1,540 @@
+//! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
+//! for a person, how restores stand, and a console for all that; and the things that only a person decides. On loopback unless told otherwise.
+//!
+//! Where the settings name callers for this listener, who asks is one of them, and what changes
+//! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
+//! to everybody. Without callers, everybody on this machine is an operator, and other machines are shown
+//! `/livez`, `/readyz` and `/metrics` alone. A page on the web
+//! that an operator has open is not: `Host` and `Trail` are checked, and what changes anything is a
+//! POST of JSON.
+
+pub(crate) mod reload;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use restore_engine::{Caller, Engine, Page, Resolution};
+use restore_ledger::{Entry, Query};
+use restore_model::{Code, Problem, ProjectId, ResolvedAs, Restore, Status, Timestamp, json};
+use restore_upstream::{BreakerState, Token};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use self::reload::{Loaded, Reload};
+use crate::api::{self, App, Asked};
+use crate::auth::same_site::SameSite;
+use crate::auth::{Callers, Presented};
+use crate::console;
+use crate::dispatch::Action;
+use crate::dispatch::usage::Usage;
+use crate::middleware::caller::trail;
+use crate::middleware::shed::{self, Place, Places};
+use crate::middleware::well_formed;
+use crate::server::certificate::Certificate;
+use crate::server::connection::Peer;
+use crate::server::connections::Connections;
+use crate::server::memory::Memory;
+use crate::server::tls::Tls;
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::{LimitsReached, Metrics};
+use crate::web::answer::{self, Answer, Failure};
+use crate::web::names::is_seen;
+use restore_config::Danger;
+
+/// What the admin pages show.
+pub(crate) struct Admin {
+    pub(crate) engine: Engine,
+    /// What the handlers of the API need, which answer here as well; with streams of its own.
+    pub(crate) app: App,
+    pub(crate) metrics: Metrics,
+    pub(crate) reached: LimitsReached,
+    /// Of this listener alone, so that an operator gets in whatever is asked of the API.
+    pub(crate) places: Places,
+    pub(crate) settings: Value,
+    /// The names of the configured ones.
+    pub(crate) webhooks: Vec<String>,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) same_site: SameSite,
+    /// True where only this machine reaches it.
+    pub(crate) is_loopback: bool,
+    pub(crate) callers: Callers,
+    /// Settings in effect that take a protection away.
+    pub(crate) dangers: Vec<Danger>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) memory: Memory,
+    /// Of the API and its doors.
+    pub(crate) connections: Connections,
+    pub(crate) usage: Usage,
+    pub(crate) reload: Reload,
+    pub(crate) log_level: LogLevel,
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Largest body of a POST.
+const BODY: usize = 16 * 1024;
+/// Longest time for that body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Restores on the page of those that need attention, more or less: enough to know that it is bad.
+const ATTENTION: usize = 1000;
+/// Restores looked at in one go for that.
+const PAGE: usize = 500;
+
+const PAGES: [&str; 15] = [
+    "/console",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/settings",
+    "/settings/refused",
+    "/attention",
+    "/recovery",
+    "/recovery/unrecorded",
+    "/webhooks",
+    "/usage",
+    "/log-level",
+    "/restores",
+    "/restores/{id}",
+    "/restores/{id}/events",
+];
+/// Told to everybody: orchestrators ask without a credential.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// True for a peer that is this machine itself.
+fn is_local(peer: Option<IpAddr>) -> bool {
+    peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+}
+
+/// True for a page that shows nothing of restores and settings.
+fn tells_little(path: &str) -> bool {
+    is_open(path) || path == "/metrics"
+}
+const ACTIONS: [&str; 5] = [
+    "/restores/{id}/resolution",
+    "/recovery/confirmation",
+    "/webhooks/{name}/enablement",
+    "/settings/reload",
+    "/log-level",
+];
+
+/// How a restore was resolved, as an operator writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResolutionBody {
+    r#as: ResolvedAs,
+    by: String,
+    reason: String,
+    /// Whether to decide before the gateway asks for a decision.
+    #[serde(default)]
+    r#override: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmationBody {
+    by: String,
+    reason: String,
+}
+
+/// Nothing has to be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadBody {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogLevelBody {
+    level: String,
+    minutes: u32,
+}
+
+impl Admin {
+    /// Answers one request.
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<answer::Body>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let (peer, changes) = (shed::peer(request.extensions()), *request.method() == Method::POST);
+        let answered = match self.places.enter(peer) {
+            Err(failure) => Err(failure),
+            Ok(place) => {
+                let answered = match self.admitted(&mut request).await {
+                    Err(failure) => Err(failure),
+                    Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+                        self.page(&path, &request, &caller, &place).await
+                    }
+                    Ok(caller) if changes => self.act(&path, request, &caller).await,
+                    Ok(_) => Err(other_method(&path)),
+                };
+                answered.and_then(|answer| self.places.answer(answer, place, changes))
+            }
+        };
+        let mut answer = answered.unwrap_or_else(|mut failure| {
+            self.places.refuse(&mut failure, peer);
+            if let Some(limit) = failure.limit {
+                self.reached.count(limit);
+            }
+            answer::failure(failure, &path)
+        });
+        // As on the API: words of strangers are among these, and an operator may look at them with a browser.
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+
+    /// Who asks, if it may ask here at all.
+    async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
+        well_formed::check(request, &self.same_site)?;
+        if self.callers.is_empty() && !self.is_trusted(request) {
+            let detail = "operators are known by callers, and this listener has none: ask from the machine of the \
+                          gateway, or add [[callers]] with listener = [\"admin\"]; nothing was done";
+            return Err(Failure::from(Problem::new(Code::Unauthenticated, detail)).closing());
+        }
+        if self.callers.is_empty() || is_open(request.uri().path()) {
+            let token = request.headers_mut().remove("x-auth-token");
+            return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
+        }
+        let certificate = request.extensions().get::<Arc<Certificate>>().cloned();
+        let trail = trail(request.headers(), request.extensions());
+        let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), trail).await;
+        match presented.map_err(|problem| Failure::from(problem).closing())? {
+            Presented::Known(caller) => {
+                self.engine.permit_watch(&caller)?;
+                Ok(caller)
+            }
+            // The settings permit no such callers here.
+            Presented::Signed(_) => {
+                Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
+            }
+        }
+    }
+
+    /// True for a request that may go on where there are no callers: it comes from this machine, or its page shows
+    /// nothing of restores and settings.
+    fn is_trusted(&self, request: &Request<Incoming>) -> bool {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        self.is_loopback
+            || is_local(peer)
+            || (matches!(*request.method(), Method::GET | Method::HEAD) && tells_little(request.uri().path()))
+    }
+
+    async fn page(
+        &self,
+        path: &str,
+        request: &Request<Incoming>,
+        caller: &Caller,
+        place: &Place,
+    ) -> Result<Answer, Failure> {
+        if path == "/settings" || path == "/settings/refused" {
+            self.engine.permit_overview(caller)?;
+        }
+        Ok(match path {
+            "/" => answer::json(StatusCode::OK, &json!({ "pages": PAGES, "actions": ACTIONS })),
+            "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
+            "/readyz" => self.ready().await,
+            "/metrics" => answer::typed(StatusCode::OK, TEXT, self.metrics.page()),
+            "/settings" => answer::json(StatusCode::OK, &self.settings),
+            "/attention" => self.attention(caller).await?,
+            "/recovery" => self.recovery(),
+            "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
+            "/webhooks" => self.webhooks().await?,
+            "/settings/refused" => answer::json(StatusCode::OK, &json!({ "refused": self.reload.refused() })),
+            "/log-level" => answer::json(StatusCode::OK, &self.log_level.view()),
+            "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
+            _ => match (console::file(path), of_restores(path)) {
+                (Some(file), _) => file,
+                (None, Some((action, id))) => {
+                    let asked = Asked::elsewhere(request, id, caller.clone(), place.clone());
+                    Box::pin(api::perform(&self.app, action, request.method(), asked)).await?
+                }
+                (None, None) => return Err(other_method(path)),
+            },
+        })
+    }
+
+    async fn act(&self, path: &str, request: Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
+        if path == "/recovery/confirmation" {
+            self.engine.permit_operator(caller)?;
+            let ConfirmationBody { by, reason } = body(request).await?;
+            self.engine.end_recovery(&person(&by, caller)?, &named(&reason, "reason")?).await?;
+            return Ok(self.recovery());
+        }
+        if path == "/settings/reload" {
+            self.engine.permit_operator(caller)?;
+            let ReloadBody {} = body(request).await?;
+            let (changed, outlasting) = match self.reload.ask().await? {
+                Loaded::Anew { outlasting } => (true, json!(outlasting)),
+                Loaded::Same => (false, json!({})),
+            };
+            return Ok(answer::json(
+                StatusCode::OK,
+                &json!({ "changed": changed, "outlasting": outlasting, "settings": self.reload.view() }),
+            ));
+        }
+        if path == "/log-level" {
+            self.engine.permit_operator(caller)?;
+            let LogLevelBody { level, minutes } = body(request).await?;
+            self.log_level.change(&level, minutes, self.engine.clock().now())?;
+            tracing::warn!(
+                level,
+                minutes,
+                by = caller.name(),
+                "lines are logged from another level for a while"
+            );
+            return Ok(answer::json(StatusCode::OK, &self.log_level.view()));
+        }
+        if let Some(name) = within(path, "/webhooks/", "/enablement") {
+            if !self.webhooks.iter().any(|known| known == name) {
+                return Err(Problem::new(Code::NotFound, "no webhook has this name").into());
+            }
+            self.engine.permit_operator(caller)?;
+            let name = name.to_owned();
+            let ConfirmationBody { by, reason } = body(request).await?;
+            let (by, reason) = (person(&by, caller)?, named(&reason, "reason")?);
+            self.engine.enable_webhook(&name, &by, &reason).await?;
+            return self.webhooks().await.map_err(Failure::from);
+        }
+        let Some(id) = within(path, "/restores/", "/resolution") else { return Err(other_method(path)) };
+        let id = id
+            .parse()
+            .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
+        let ResolutionBody { r#as, by, reason, r#override } = body(request).await?;
+        let word = Resolution {
+            outcome: r#as,
+            by: person(&by, caller)?,
+            reason: named(&reason, "reason")?,
+            early: r#override,
+        };
+        let entry =
+            self.engine.resolve(id, word, caller).await.map_err(|p| Failure::from(p).about(Some(id)))?;
+        Ok(answer::json(StatusCode::OK, &Restore::view(&entry.intent, &entry.state)))
+    }
+
+    /// Ready means: a restore could be taken in now. An upstream that is down is told, and does not
+    /// make the gateway unready: others may be up, and restores can still be looked at.
+    async fn ready(&self) -> Answer {
+        let mut reasons = self.engine.not_ready().await;
+        reasons.extend(self.memory.reason());
+        reasons.extend(self.connections.reason());
+        let (open, most) = self.connections.count();
+        if self.stopping.load(Ordering::Relaxed) {
+            reasons.push("the gateway is stopping".to_owned());
+        }
+        let upstreams: Vec<Value> = self
+            .engine
+            .breakers()
+            .into_iter()
+            .map(|(name, state)| {
+                let breaker = match state {
+                    BreakerState::Closed => "closed",
+                    BreakerState::HalfOpen => "half_open",
+                    BreakerState::Open => "open",
+                };
+                json!({ "name": name, "breaker": breaker })
+            })
+            .collect();
+        // Told, and no reason: no replica has another list, and callers without a certificate are served.
+        let overdue = self.tls.as_ref().and_then(|tls| tls.overdue_list());
+        let client_crl = json!({ "current": overdue.is_none(), "why": overdue });
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer::json(
+            status,
+            &json!({
+                "ready": reasons.is_empty(),
+                "version": crate::version(),
+                "reasons": reasons,
+                "upstreams": upstreams,
+                "connections": { "open": open, "most": most },
+                "settings": self.reload.view(),
+                "dangers": self.dangers,
+                "client_crl": client_crl,
+            }),
+        )
+    }
+
+    /// What a person should look at: restores that wait for a decision, and those that take too long.
+    async fn attention(&self, caller: &Caller) -> Result<Answer, Failure> {
+        let mut shown = Vec::new();
+        let mut before = None;
+        while shown.len() < ATTENTION {
+            let status = vec![Status::Running, Status::Unknown];
+            let query = Query { status, before, limit: PAGE, ..Query::default() };
+            let Page { entries, next } = self.engine.list(query, caller).await?;
+            let waits = |entry: &Entry| entry.state.needs_operator || entry.state.overdue;
+            shown.extend(entries.into_iter().filter(waits));
+            before = next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let view = |wanted: fn(&Restore<'_>) -> bool| -> Vec<Value> {
+            let all = shown.iter().map(|entry| Restore::view(&entry.intent, &entry.state));
+            all.filter(wanted).map(|restore| json!(restore)).collect()
+        };
+        Ok(answer::json(
+            StatusCode::OK,
+            &json!({
+                "needs_operator": view(|restore| restore.needs_operator),
+                "overdue": view(|restore| restore.overdue),
+                "recovery": self.engine.recovery().map(|recovery| recovery.reason),
+            }),
+        ))
+    }
+
+    /// What the cloud has restored and the ledger does not know.
+    async fn unrecorded(&self, request: &Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
+        let mut upstream = None;
+        let mut project: Option<ProjectId> = None;
+        let mut since: Option<Timestamp> = None;
+        for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+            match &*name {
+                "upstream" => upstream = Some(value.into_owned()),
+                "project_id" => project = value.parse().ok(),
+                "since" => since = value.parse().ok(),
+                _ => upstream = None,
+            }
+        }
+        let (Some(upstream), Some(project), Some(since)) = (upstream, project, since) else {
+            let detail =
+                "query parameters are upstream, project_id and since, a time such as 2026-11-22T10:00:00Z";
+            return Err(Problem::new(Code::InvalidParameter, detail).into());
+        };
+        self.engine.permit_survey(caller, &project, &upstream)?;
+        let restores = self.engine.unrecorded(&upstream, &project, since, caller.token.clone()).await?;
+        Ok(answer::json(StatusCode::OK, &json!({ "unrecorded": restores })))
+    }
+
+    /// How each webhook stands.
+    async fn webhooks(&self) -> Result<Answer, Problem> {
+        let mut shown = Vec::new();
+        for name in &self.webhooks {
+            let (letters, disabled) = self.engine.webhook(name).await?;
+            shown.push(json!({
+                "name": name,
+                "waiting": letters.waiting,
+                "dead": letters.dead,
+                "disabled": disabled,
+            }));
+        }
+        Ok(answer::json(StatusCode::OK, &json!({ "webhooks": shown })))
+    }
+
+    fn recovery(&self) -> Answer {
+        let recovery = self.engine.recovery();
+        let reason = recovery.as_ref().map(|recovery| recovery.reason.as_str());
+        answer::json(StatusCode::OK, &json!({ "recovery": recovery.is_some(), "reason": reason }))
+    }
+}
+
+/// What stands between two parts of a path.
+fn within<'a>(path: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    path.strip_prefix(before)?.strip_suffix(after).filter(|name| !name.contains('/'))
+}
+
+/// Told to everybody: what orchestrators ask without a credential, and the console, which says nothing until it has one.
+fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || console::has(path)
+}
+
+/// What a read of restores is on the API, and the restore that it is about.
+fn of_restores(path: &str) -> Option<(Action, Option<&str>)> {
+    let rest = path.strip_prefix("/restores")?;
+    if rest.is_empty() {
+        return Some((Action::List, None));
+    }
+    match rest.strip_prefix('/')?.split_once('/') {
+        None => Some((Action::Show, rest.get(1..))),
+        Some((id, "events")) => Some((Action::Events, Some(id))),
+        Some(_) => None,
+    }
+}
+
+fn is_action(path: &str) -> bool {
+    matches!(path, "/recovery/confirmation" | "/settings/reload" | "/log-level")
+        || within(path, "/restores/", "/resolution").is_some()
+        || within(path, "/webhooks/", "/enablement").is_some()
+}
+
+fn other_method(path: &str) -> Failure {
+    let allow = if path == "/log-level" {
+        "GET, HEAD, POST"
+    } else if is_action(path) {
+        "POST"
+    } else if path == "/" || PAGES.contains(&path) || console::has(path) || of_restores(path).is_some() {
+        "GET, HEAD"
+    } else {
+        return Problem::new(Code::NotFound, "GET / lists the pages").into();
+    };
+    let mut failure = Failure::from(Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")));
+    failure.allow = Some(allow);
+    failure
+}
+
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json").into());
+    }
+    let read = Limited::new(request.into_body(), BODY).collect();
+    let late = || Problem::new(Code::RequestTimeout, "the body did not arrive in time; nothing was changed");
+    let body: Bytes = tokio::time::timeout(BODY_TIME, read)
+        .await
+        .map_err(|_| late())?
+        .map_err(|_| Problem::new(Code::BodyTooLarge, format!("more than {BODY} bytes, or cut off")))?
+        .to_bytes();
+    let value = json::read(&body).map_err(|fault| Problem::new(Code::InvalidJson, fault.to_string()))?;
+    serde_json::from_value(value).map_err(|error| {
+        // Serde names members and words, never a value that could be a secret.
+        Problem::new(Code::InvalidRequest, error.to_string()).into()
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// A text that stands in the history for ever: there must be one, on one line, and not a long one.
+fn named(text: &str, member: &str) -> Result<String, Problem> {
+    let text = text.trim().to_owned();
+    if text.is_empty() || text.chars().count() > 500 || !text.chars().all(is_seen) {
+        let detail = format!("`{member}` has 1 to 500 visible characters, on one line");
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    Ok(text)
+}
+
+/// Who decides: the name that was given, and the caller's where it is known.
+fn person(by: &str, caller: &Caller) -> Result<String, Problem> {
+    let by = named(by, "by")?;
+    Ok(caller.name().map_or_else(|| by.clone(), |caller| format!("{by} (caller {caller})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S53: on a listener that others can reach, without callers.
+    #[test]
+    fn s53_other_machines_see_no_page_that_shows_or_changes_anything() {
+        for local in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_local(local.parse().ok()), "{local}");
+        }
+        for other in ["10.0.0.7", "172.18.0.1", "::ffff:10.0.0.7", "fe80::1", "0.0.0.0"] {
+            assert!(!is_local(other.parse().ok()), "{other}");
+        }
+        assert!(!is_local(None));
+        let little: Vec<&str> = PAGES.into_iter().filter(|page| tells_little(page)).collect();
+        // The files of the console say nothing by themselves.
+        assert_eq!(little, ["/console", "/livez", "/readyz", "/metrics"]);
+        assert!(!ACTIONS.into_iter().any(tells_little));
+    }
+}

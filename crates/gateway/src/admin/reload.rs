@@ -1,0 +1,99 @@
+//! The handle of reloads: what an operator asks for one by, and how the configuration in effect stands. The loader behind
+//! it is in `compose::reload`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use restore_config::Settings;
+use restore_model::{Code, Problem, Timestamp};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+/// Loads that wait for the one under way.
+const WAITING: usize = 16;
+
+/// What became of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// Something else is in effect now.
+    Anew {
+        /// How many restores are under way at upstreams that are in it no more, by upstream; none if the ledger cannot
+        /// say.
+        outlasting: Option<BTreeMap<String, usize>>,
+    },
+    /// They are what was in effect already.
+    Same,
+}
+
+/// How the settings in effect stand.
+pub(crate) struct Told {
+    pub(crate) loaded_at: Timestamp,
+    /// Of what is in effect: equal where two replicas go by the same.
+    pub(crate) digest: String,
+    /// Since when there are others that cannot be taken, and why.
+    pub(crate) refused: Option<(Timestamp, String)>,
+}
+
+/// Where a load's outcome is sent to.
+pub(crate) type Ask = oneshot::Sender<Result<Loaded, String>>;
+
+/// What asks for a load and tells of the last one. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Reload {
+    asks: mpsc::Sender<Ask>,
+    told: Arc<Mutex<Told>>,
+}
+
+impl Reload {
+    /// And what its loader listens to.
+    pub(crate) fn new(settings: &Settings, now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, asked) = mpsc::channel(WAITING);
+        let told = Arc::new(Mutex::new(Told { loaded_at: now, digest: digest(settings), refused: None }));
+        (Self { asks, told }, asked)
+    }
+
+    /// How it stands, to be changed by the loader.
+    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the settings now.
+    ///
+    /// # Errors
+    /// [`Code::SettingsRefused`] with all that is wrong; those in effect stay.
+    pub(crate) async fn ask(&self) -> Result<Loaded, Problem> {
+        let refused = |why: &str| {
+            Problem::new(Code::SettingsRefused, format!("{why}\nThe settings in effect stay as they are."))
+        };
+        let (answer, answered) = oneshot::channel();
+        let gone = || refused("these settings come from no file that could be read again");
+        self.asks.send(answer).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
+    }
+
+    /// Since when the settings are in effect, and since when newer ones are refused. For everybody: why is told by
+    /// [`Reload::refused`].
+    pub(crate) fn view(&self) -> Value {
+        let told = self.told();
+        let refused =
+            told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /settings/refused" }));
+        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "refused": refused })
+    }
+
+    /// Why newer settings are refused, with the lines of the file; null where none are.
+    pub(crate) fn refused(&self) -> Value {
+        self.told().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
+    }
+
+    /// Whether what is in effect is what was last read.
+    pub(crate) fn is_current(&self) -> bool {
+        self.told().refused.is_none()
+    }
+}
+
+/// Twelve digits that tell settings apart, of what is shown of them: secrets are not in it.
+pub(crate) fn digest(settings: &Settings) -> String {
+    let shown = settings.to_json().to_string();
+    hex::encode(&Sha256::digest(shown.as_bytes())[..6])
+}

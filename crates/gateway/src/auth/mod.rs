@@ -1,0 +1,303 @@
+//! Who asks: every way in which a caller can show who it is, and the order in which they count.
+//!
+//! Place: `middleware::caller` asks on the API's listener and `admin` on its own; both get a
+//! [`Caller`] that the engine's verbs ask what it may. A new way is a file here, a member of
+//! [`Callers`] and a step of [`Callers::identify`].
+//!
+//! A request shows one thing. What is in `Authorization` or `X-Api-Key` counts, good or bad; where
+//! neither is, the client certificate of the connection does; where that says nothing, a token of
+//! IAM in `X-Auth-Token`. A credential that is refused is never passed over for a lesser one, and
+//! all refusals look the same to the caller: the reason is for the log.
+
+pub(crate) mod api_key;
+mod certificate;
+mod iam_token;
+mod jwt;
+mod lines;
+mod provider;
+pub(crate) mod same_site;
+mod signed;
+mod turns;
+mod used;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, request};
+use restore_engine::{Caller, Grant, Identity, Trail};
+use restore_model::{Code, Problem, ProjectId};
+use restore_upstream::Token;
+
+pub(crate) use api_key::Keys;
+pub use api_key::new_key;
+pub(crate) use certificate::Certificates;
+pub(crate) use iam_token::IamTokens;
+pub(crate) use jwt::{Issuer, IssuerOptions, Source};
+pub(crate) use signed::{AccessKeys, Claim, Hosts, SignedUntil};
+pub(crate) use used::{Signature, UsedSignatures};
+
+use self::signed::LIFE;
+
+use crate::auth::lines::Lines;
+use crate::server::certificate::Certificate;
+use crate::telemetry::metrics::Refusals;
+
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// One configured caller, or kind of callers.
+#[derive(Clone)]
+pub(crate) struct Row {
+    /// Its name in the settings.
+    pub(crate) name: Arc<str>,
+    /// What the policies allow it.
+    pub(crate) grants: Arc<[Grant]>,
+}
+
+impl Row {
+    /// The caller of this name.
+    fn caller(&self) -> Identity {
+        self.named(Arc::clone(&self.name), None)
+    }
+
+    /// One of the callers of this name, told apart by who vouched for it.
+    fn one_of(&self, subject: &str, scope: Option<Arc<[ProjectId]>>) -> Identity {
+        self.named(format!("{}/{subject}", self.name).into(), scope)
+    }
+
+    fn named(&self, name: Arc<str>, scope: Option<Arc<[ProjectId]>>) -> Identity {
+        Identity { name, grants: Arc::clone(&self.grants), repeatable: Duration::ZERO, scope }
+    }
+}
+
+/// Why nobody was recognised: words of ours, for the log.
+#[derive(Debug)]
+pub(crate) enum Unknown {
+    /// What was shown is not good.
+    Refused(&'static str),
+    /// This header would give the signed part of the request another meaning, and the signature does not cover it.
+    Unsigned(&'static str),
+    /// It cannot be found out now.
+    Unavailable(String),
+}
+
+/// What a request's head says of who sent it.
+pub(crate) enum Presented {
+    /// This caller did.
+    Known(Caller),
+    /// The holder of this access key, if its signature also covers the body that follows.
+    Signed(Claim),
+}
+
+/// All callers of one listener.
+#[derive(Default)]
+pub(crate) struct Callers {
+    pub(crate) keys: Keys,
+    pub(crate) issuers: Vec<Arc<Issuer>>,
+    pub(crate) certificates: Certificates,
+    pub(crate) iam: Vec<IamTokens>,
+    pub(crate) signers: AccessKeys,
+    pub(crate) refusals: Option<Refusals>,
+    /// Lines of the audit about requests of strangers.
+    pub(crate) lines: Lines,
+}
+
+/// The one answer to everybody who is not known.
+fn unauthenticated() -> Problem {
+    let detail = "no credential that this listener knows came with the request; nothing was sent";
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+/// The answer to a signed request that was given another meaning. It says nothing of the access key: the header is found
+/// before the key is looked up.
+fn unsigned(header: &str) -> Problem {
+    let detail = format!(
+        "the header {header} is not covered by the signature, and it would change what the request means; sign it or leave it \
+         out; nothing was changed in the cloud"
+    );
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+impl Callers {
+    /// Whether there are none, so that nobody is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+            && self.issuers.is_empty()
+            && self.certificates.is_empty()
+            && self.iam.is_empty()
+            && self.signers.is_empty()
+    }
+
+    /// Who sent these headers over a connection with this certificate. Takes every credential out of
+    /// them, so that nothing below can print or pass one on by accident.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`], always in the same words, but for a header that would have to be signed;
+    /// [`Code::IdentityUnavailable`] when whoever vouches for callers cannot be asked.
+    pub(crate) async fn identify(
+        &self,
+        headers: &mut HeaderMap,
+        certificate: Option<&Certificate>,
+        trail: Trail,
+    ) -> Result<Presented, Problem> {
+        match self.signers.claimed(headers) {
+            Ok(None) => {}
+            Ok(Some(_)) if headers.contains_key(X_API_KEY) => {
+                return Err(self.refuse("two", &Unknown::Refused("both a signature and X-Api-Key"), &trail));
+            }
+            Ok(Some(claim)) => return Ok(Presented::Signed(claim)),
+            Err(unknown) => return Err(self.refuse("aksk", &unknown, &trail)),
+        }
+        let authorization = headers.remove(AUTHORIZATION);
+        let key = headers.remove(X_API_KEY);
+        let token = headers.remove(X_AUTH_TOKEN).as_ref().and_then(Token::from_header);
+        let authorization = authorization.as_ref().map(|value| value.to_str().unwrap_or_default());
+        let key = key.as_ref().map(|value| value.to_str().unwrap_or_default());
+        let (way, found) = match (authorization, key) {
+            (Some(_), Some(_)) => ("two", Err(Unknown::Refused("both Authorization and X-Api-Key"))),
+            (None, Some(key)) => ("api-key", self.keys.identify(key)),
+            (Some(authorization), None) => self.authorised(authorization, trail.peer).await,
+            (None, None) => self.unspoken(certificate, token.as_ref(), trail.peer).await,
+        };
+        match found {
+            Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(trail))),
+            Err(unknown) => Err(self.refuse(way, &unknown, &trail)),
+        }
+    }
+
+    /// Who signed this whole request, if its signature counts.
+    ///
+    /// # Errors
+    /// As [`Callers::identify`].
+    pub(crate) fn verify(
+        &self,
+        claim: &Claim,
+        head: &mut request::Parts,
+        body: &[u8],
+        trail: Trail,
+    ) -> Result<Caller, Problem> {
+        match self.signers.verify(claim, head, body) {
+            Ok(caller) => Ok(caller.by(trail)),
+            Err(unknown) => Err(self.refuse("aksk", &unknown, &trail)),
+        }
+    }
+
+    /// Takes the verified signature of a request that changes something into use.
+    ///
+    /// # Errors
+    /// As [`UsedSignatures::begin`].
+    pub(crate) fn use_up(
+        &self,
+        used: &UsedSignatures,
+        claim: &Claim,
+        trail: &Trail,
+    ) -> Result<Signature, Problem> {
+        let (access_key, signature) = claim.signature();
+        used.begin(access_key, signature).inspect_err(|_| {
+            self.refuse("aksk", &Unknown::Refused("a signature that was used before"), trail);
+        })
+    }
+
+    /// What `Authorization` shows: a token of an issuer, or a key.
+    async fn authorised(
+        &self,
+        value: &str,
+        peer: Option<SocketAddr>,
+    ) -> (&'static str, Result<Identity, Unknown>) {
+        let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return ("authorization", Err(Unknown::Refused("a scheme that no caller has")));
+        }
+        let credential = credential.trim();
+        // A key has no dots; a token has two.
+        if credential.split('.').count() != 3 || self.issuers.is_empty() {
+            return ("api-key", self.keys.identify(credential));
+        }
+        let mut last = Unknown::Refused("no issuer's");
+        for issuer in self.issuers.iter().filter(|issuer| issuer.is_named_by(credential)) {
+            match issuer.identify(credential, peer).await {
+                Ok(identity) => return ("jwt", Ok(identity)),
+                // That one issuer cannot be asked must not hide that no other knows the token.
+                Err(unknown @ Unknown::Unavailable(_)) => last = unknown,
+                Err(unknown) if matches!(last, Unknown::Refused(_)) => last = unknown,
+                Err(_) => {}
+            }
+        }
+        ("jwt", Err(last))
+    }
+
+    /// Who says nothing of itself is known by its certificate, or by the token it brings for the cloud.
+    async fn unspoken(
+        &self,
+        certificate: Option<&Certificate>,
+        token: Option<&Token>,
+        peer: Option<SocketAddr>,
+    ) -> (&'static str, Result<Identity, Unknown>) {
+        if let Some(certificate) = certificate
+            && let Some(identity) = self.certificates.identify(certificate)
+        {
+            return ("mtls", Ok(identity));
+        }
+        if let (Some(token), false) = (token, self.iam.is_empty()) {
+            let mut last = Unknown::Refused("no IAM's");
+            for iam in &self.iam {
+                match iam.identify(token, peer).await {
+                    Ok(identity) => return ("iam-token", Ok(identity)),
+                    // One that cannot be asked may be the one that knows it, whatever the others say.
+                    Err(unknown @ Unknown::Unavailable(_)) => last = unknown,
+                    Err(unknown) if matches!(last, Unknown::Refused(_)) => last = unknown,
+                    Err(_) => {}
+                }
+            }
+            return ("iam-token", Err(last));
+        }
+        match certificate {
+            Some(_) => ("mtls", Err(Unknown::Refused("a certificate that no caller has"))),
+            None => ("none", Err(Unknown::Refused("nothing was shown"))),
+        }
+    }
+
+    /// An upstream has refused this token: whatever was believed of it is asked anew.
+    pub(crate) fn doubt(&self, token: &Token) {
+        for iam in &self.iam {
+            iam.doubt(token);
+        }
+    }
+
+    fn refuse(&self, way: &'static str, unknown: &Unknown, trail: &Trail) -> Problem {
+        if let Some(refusals) = &self.refusals {
+            refusals.count(way);
+        }
+        let (why, problem) = match unknown {
+            Unknown::Refused(why) => (*why, unauthenticated()),
+            Unknown::Unsigned(header) => ("a header that must be signed is not", unsigned(header)),
+            Unknown::Unavailable(why) => {
+                // Strangers make as many of these as they like while a provider is slow.
+                if let Some(left_out) = self.lines.allow() {
+                    tracing::warn!(way, why, left_out, "a caller could not be identified");
+                }
+                let detail = "who vouches for callers cannot be asked now; nothing was sent";
+                return Problem::new(Code::IdentityUnavailable, detail).after(5);
+            }
+        };
+        if let Some(left_out) = self.lines.allow() {
+            tracing::info!(
+                target: "restore_gateway::audit",
+                {
+                    caller = Option::<&str>::None,
+                    way,
+                    why,
+                    decision = "unauthenticated",
+                    left_out,
+                    peer = trail.peer.map(tracing::field::display),
+                    request_id = trail.request_id,
+                    trace_id = trail.trace_id,
+                },
+                "decision",
+            );
+        }
+        problem
+    }
+}

@@ -1,0 +1,210 @@
+//! Callers, policies and TLS of the settings, joined with what they mean: the second half of the
+//! composition in the crate's root.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use restore_engine::{Action, Grant};
+use restore_model::{Clock, ProjectId};
+use restore_upstream::{KeySource, SecretCell, TokenJudge};
+use secrecy::ExposeSecret;
+
+use crate::auth::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOptions, Row, Source, api_key};
+use crate::compose::credentials;
+use crate::compose::rotation::Rotation;
+use crate::compose::unfit::{Unfit, Unfits};
+use crate::middleware::rate::{Rate, RateLayer};
+use crate::server::tls::{self, Tls};
+use crate::telemetry::metrics::Refusals;
+use restore_config::{self as config, CallerKind, ClientAuth, Listener, Secret, Settings};
+
+/// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
+/// that should be had.
+const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
+
+/// Who may talk to this listener.
+pub(crate) fn callers(
+    settings: &Settings,
+    listener: Listener,
+    clock: &Arc<dyn Clock>,
+    refusals: Option<Refusals>,
+    rotation: &mut Rotation,
+) -> Result<Callers, Unfits> {
+    let hosts = hosts(settings);
+    let mut unfits = Unfits::default();
+    let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
+    let here = |(_, caller): &(usize, &config::Caller)| caller.listener.contains(&listener);
+    for (index, written) in settings.callers.iter().enumerate().filter(here) {
+        let added = grants(settings, &written.name)
+            .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
+            .map_err(Unfit::one("caller", index, &written.name));
+        unfits.keep(added);
+    }
+    unfits.or(callers)
+}
+
+/// The hosts that a signed request may be for. Without `listen.names` nobody knows how callers call the gateway, behind a proxy
+/// say; with them, the gateway still has the names and addresses of its doors besides.
+fn hosts(settings: &Settings) -> Option<Hosts> {
+    let mut names: Vec<String> = settings.listen.names.clone().unwrap_or_default();
+    if names.is_empty() {
+        return None;
+    }
+    names.extend(settings.doors.iter().filter_map(|door| door.host.clone()));
+    let doors = settings.doors.iter().filter_map(|door| door.listen);
+    let addresses =
+        std::iter::once(settings.listen.api).chain(doors).map(|address| address.ip().to_canonical());
+    Some(Hosts { names, addresses: addresses.collect() })
+}
+
+fn add(
+    callers: &mut Callers,
+    written: &config::Caller,
+    grants: Arc<[Grant]>,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<(), String> {
+    let row = Row { name: written.name.as_str().into(), grants };
+    let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+    let needed = |name: &str| format!("{name} is missing");
+    match written.kind {
+        CallerKind::ApiKey => {
+            let cell = match (&written.hash, &written.key) {
+                (Some(hash), _) => SecretCell::new(api_key::read_hash(hash)?),
+                (None, Some(key)) => key_cell(&written.name, key, rotation),
+                (None, None) => return Err(needed("hash")),
+            };
+            callers.keys.add(cell, row.clone());
+            if let Some(previous) = &written.previous_hash {
+                callers.keys.add(SecretCell::new(api_key::read_hash(previous)?), row);
+            }
+        }
+        CallerKind::Jwt => {
+            let source = match (&written.jwks, &written.jwks_file) {
+                (Some(address), _) => {
+                    Source::Address(Box::new(KeySource::new(address.clone(), written.ca_file.clone())?))
+                }
+                (None, Some(file)) => Source::File(file.clone()),
+                (None, None) => return Err(needed("jwks")),
+            };
+            let named = written.algorithms.clone();
+            let options = IssuerOptions {
+                issuer: written.issuer.clone().ok_or_else(|| needed("issuer"))?,
+                audience: written.audience.clone().ok_or_else(|| needed("audience"))?,
+                algorithms: named.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
+                subjects: list(&written.subject),
+                source,
+            };
+            let issuer = Arc::new(Issuer::new(options, row)?);
+            let watched = format!("callers.{}.jwks_file", written.name);
+            rotation.watch(watched, written.jwks_file.clone(), Arc::clone(&issuer), |issuer| issuer.renew());
+            callers.issuers.push(issuer);
+        }
+        CallerKind::Mtls => callers.certificates.add(list(&written.subject), list(&written.san), row),
+        CallerKind::IamToken => {
+            let iam = written.iam.as_ref().ok_or_else(|| needed("iam"))?;
+            let judge = TokenJudge::new(iam, written.ca_file.clone())?;
+            let domains = list(&written.domain);
+            callers.iam.push(IamTokens::new(judge, domains, projects(written)?, row, Arc::clone(clock)));
+        }
+        CallerKind::Aksk => {
+            let access_key = written.access_key.as_ref().ok_or_else(|| needed("access_key"))?;
+            let secret_key = written.secret_key.as_ref().ok_or_else(|| needed("secret_key"))?;
+            let watched = format!("callers.{}", written.name);
+            let key = credentials::access_key_cell(watched, access_key, secret_key, None, rotation);
+            callers.signers.add(key, projects(written)?, row, Arc::clone(clock));
+        }
+    }
+    Ok(())
+}
+
+/// The hash of an API key that is read again when its file changes.
+fn key_cell(caller: &str, key: &Secret, rotation: &mut Rotation) -> SecretCell<[u8; 32]> {
+    let cell = SecretCell::new(api_key::hash_of(key.expose()));
+    let from = key.clone();
+    let file = key.file().map(Path::to_owned);
+    rotation.watch(format!("callers.{caller}.key"), file, cell.clone(), move |into| {
+        into.replace_if(api_key::hash_of(from.reread()?.expose_secret()), |old, new| old != new);
+        Ok(())
+    });
+    cell
+}
+
+fn projects(written: &config::Caller) -> Result<Vec<ProjectId>, String> {
+    let ids = written.project_id.iter().flatten();
+    ids.map(|id| id.parse().map_err(|_| format!("project_id: {id} is no id of a project"))).collect()
+}
+
+/// What the policies allow a caller.
+fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
+    let own = settings.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
+    own.map(|policy| {
+        let mut matches = crate::compose::upstreams::matches(&policy.r#match)?;
+        Ok(Grant {
+            allow: policy.allow.iter().filter_map(|word| Action::parse(word)).collect(),
+            upstreams: policy.upstreams.clone().unwrap_or_default(),
+            // For a route they are targets; for a policy they are what is overwritten, be it by way of a server.
+            disks: std::mem::take(&mut matches.volume_id),
+            matches,
+        })
+    })
+    .collect()
+}
+
+/// How fast callers may be.
+pub(crate) fn rates(settings: &Settings) -> RateLayer {
+    let general = Rate { per_second: settings.limits.rate_per_second, burst: settings.limits.rate_burst };
+    let own = settings
+        .callers
+        .iter()
+        .filter(|caller| caller.rate_per_second.is_some() || caller.rate_burst.is_some());
+    let own = own.map(|caller| {
+        let per_second = caller.rate_per_second.unwrap_or(general.per_second);
+        let rate = Rate { per_second, burst: caller.rate_burst.unwrap_or(general.burst) };
+        (caller.name.clone(), rate)
+    });
+    RateLayer::new(general, own.collect::<Vec<_>>())
+}
+
+/// The TLS of all listeners that speak it; none where the settings have no certificate.
+pub(crate) fn tls(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    rotation: &mut Rotation,
+) -> Result<Option<Arc<Tls>>, Unfits> {
+    let written = &settings.tls;
+    let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
+    let secret = key.clone();
+    let options = tls::Options {
+        certificate: certificate.clone(),
+        key: Arc::new(move || secret.reread()),
+        client_ca: written.client_ca.clone(),
+        client_crl: written.client_crl.clone(),
+        allow_expired_crl: written.dangerous_allow_expired_crl,
+        client_required: written.client_auth == ClientAuth::Required,
+        clock: Arc::clone(clock),
+    };
+    let tls = Arc::new(Tls::new(options).map_err(Unfit::alone("tls"))?);
+    let key = key.file().map(Path::to_owned);
+    let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
+    rotation.watch("tls", files.into_iter().flatten(), Arc::clone(&tls), |tls| tls.renew());
+    Ok(Some(tls))
+}
+
+/// Reads every file that listeners and callers are made of.
+///
+/// # Errors
+/// Which cannot be used, and why.
+pub fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
+    let (mut rotation, mut unfits) = (Rotation::new(), Unfits::default());
+    unfits.keep(tls(settings, clock, &mut rotation));
+    for listener in [Listener::Api, Listener::Admin] {
+        let made = unfits.keep(callers(settings, listener, clock, None, &mut rotation));
+        for issuer in made.unwrap_or_default().issuers {
+            let index = settings.callers.iter().position(|caller| caller.name == *issuer.name());
+            let read = issuer.renew().map_err(|why| format!("jwks_file: {why}"));
+            unfits.keep(read.map_err(Unfit::one("caller", index.unwrap_or_default(), issuer.name())));
+        }
+    }
+    unfits.or(())
+}

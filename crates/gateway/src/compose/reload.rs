@@ -1,0 +1,241 @@
+//! Settings that are loaded anew while the gateway runs: because their file holds something else, because of a signal,
+//! or because an operator asks. They are taken as a whole or not at all. What cannot be taken leaves everything as it
+//! was, and is told in the log, in a metric and by `/readyz`, until something that can be taken is there.
+//!
+//! Place: beside the composition in the crate's root. Looks at what the file holds, as `rotation` does and for the same
+//! reasons, so that a mounted folder whose link is swapped works too.
+
+use std::hash::RandomState;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::reload::{Ask, Loaded, digest};
+use crate::compose::rotation::{self, Counts, Rotation};
+use crate::compose::serving::{Current, Lasting, Pages, Serving};
+use crate::compose::upstreams::{self, Built};
+use crate::middleware::stack::WayIn;
+use crate::telemetry::metrics::Loads;
+use crate::web::pool::Share;
+use restore_config::{self as config, Settings};
+
+/// Where settings come from, to be asked again.
+pub struct Again {
+    /// The file that is watched.
+    pub file: PathBuf,
+    /// Reads the settings; an error tells people all that is wrong with them, and no secret.
+    pub load: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
+}
+
+/// What is served, where it is replaced.
+pub(crate) struct Places {
+    pub(crate) api: Current<WayIn>,
+    /// In the order of the settings.
+    pub(crate) apart: Vec<Current<WayIn>>,
+    pub(crate) admin: Current<Pages>,
+}
+
+impl Places {
+    /// Where this is served.
+    pub(crate) fn of(serving: &Serving) -> Self {
+        Self {
+            api: Current::new(serving.api.clone()),
+            apart: serving.apart.iter().map(|door| Current::new(door.way_in.clone())).collect(),
+            admin: Current::new(serving.admin.clone()),
+        }
+    }
+
+    fn replace(&self, serving: &Serving) {
+        self.api.replace(serving.api.clone());
+        for (place, door) in self.apart.iter().zip(&serving.apart) {
+            place.replace(door.way_in.clone());
+        }
+        self.admin.replace(serving.admin.clone());
+    }
+}
+
+/// Loads settings, one load at a time.
+pub(crate) struct Loader {
+    pub(crate) again: Again,
+    /// What is in effect, and what was made of it.
+    pub(crate) settings: Settings,
+    pub(crate) built: Built,
+    pub(crate) serving: Serving,
+    pub(crate) places: Places,
+    pub(crate) lasting: Lasting,
+    pub(crate) rotations: Arc<Counts>,
+    pub(crate) loads: Loads,
+    pub(crate) stop: CancellationToken,
+    /// What the files of authorities hold, as [`rotation::look`] says it.
+    pub(crate) trusted: Trusted,
+}
+
+/// The authorities that the settings name by a file: who is trusted is a part of what the settings say.
+pub(crate) struct Trusted {
+    hasher: RandomState,
+    seen: u64,
+}
+
+impl Trusted {
+    pub(crate) fn by(settings: &Settings) -> Self {
+        let hasher = RandomState::new();
+        let seen = rotation::look(&hasher, &authorities(settings));
+        Self { hasher, seen }
+    }
+
+    fn now(&self, settings: &Settings) -> u64 {
+        rotation::look(&self.hasher, &authorities(settings))
+    }
+}
+
+fn authorities(settings: &Settings) -> Vec<PathBuf> {
+    let upstreams = settings.upstreams.iter().map(|written| &written.ca_file);
+    let credentials = settings.credentials.iter().map(|written| &written.ca_file);
+    let callers = settings.callers.iter().map(|written| &written.ca_file);
+    upstreams.chain(credentials).chain(callers).flatten().cloned().collect()
+}
+
+/// A load; one that panics is refused as any other that fails, and the next one may do better.
+async fn caught<T>(load: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let fault = "the gateway has a fault of its own, which its log tells; the settings in effect stay";
+    AssertUnwindSafe(load).catch_unwind().await.unwrap_or_else(|_| Err(fault.to_owned()))
+}
+
+impl Loader {
+    /// Loads whenever it is asked to, and when the file has changed and two looks in a row have seen the same.
+    pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        // Once soon after the start as well: the file may have changed since it was read.
+        let (mut settled, mut seen) = (None, self.look());
+        let mut looks = tokio::time::interval(rotation::PERIOD);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.stop.clone();
+        loop {
+            let answer = tokio::select! {
+                () = stop.cancelled() => return,
+                answer = asked.recv() => match answer {
+                    Some(answer) => Some(answer),
+                    None => return,
+                },
+                _ = looks.tick() => {
+                    let now = self.look();
+                    let changed = now == seen && settled != Some(now);
+                    seen = now;
+                    if !changed {
+                        continue;
+                    }
+                    None
+                }
+            };
+            // Before the load: what changes during it is looked at again.
+            seen = self.look();
+            settled = Some(seen);
+            // What is swapped is swapped at once, after all that can take its time.
+            let loaded = tokio::select! {
+                () = stop.cancelled() => return,
+                loaded = caught(self.load()) => loaded,
+            };
+            self.tell(&loaded);
+            if let Some(answer) = answer {
+                let _ = answer.send(loaded);
+            }
+        }
+    }
+
+    /// What the files hold that the settings in effect were made of.
+    fn look(&self) -> u64 {
+        let files = std::iter::once(self.again.file.clone()).chain(authorities(&self.settings));
+        rotation::look(&self.trusted.hasher, &files.collect::<Vec<_>>())
+    }
+
+    /// Everything that can fail comes first; then all of it changes.
+    async fn load(&mut self) -> Result<Loaded, String> {
+        let load = Arc::clone(&self.again.load);
+        let settings =
+            tokio::task::spawn_blocking(move || load()).await.map_err(|error| error.to_string())??;
+        let seen = self.trusted.now(&settings);
+        let same_trust = seen == self.trusted.seen;
+        if settings == self.settings && same_trust {
+            return Ok(Loaded::Same);
+        }
+        let fixed = config::read_at_start(&self.settings, &settings);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            return Err(format!("read at the start alone, so that a change needs a restart: {keys}"));
+        }
+        let mut rotation = Rotation::another(&self.rotations);
+        let clock = self.lasting.engine.clock();
+        // Where others are trusted, nothing is kept that has trusted the former ones.
+        let before = same_trust.then_some((&self.settings, &self.built));
+        let built = upstreams::build(&settings, before, clock, &mut rotation)?;
+        let before = same_trust.then_some((&self.settings, &self.serving));
+        let serving = self.lasting.serving(&settings, before, &mut rotation)?;
+
+        self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
+        self.places.replace(&serving);
+        self.lasting.places.resize(crate::sizes(&settings.limits));
+        self.lasting.connections.set_share(Share(settings.limits.peer_share));
+        self.serving.make_way_for(&serving);
+        self.lasting.log_level.is_usually(settings.telemetry.log_level);
+        tokio::spawn(rotation.run(self.stop.clone()));
+        (self.settings, self.built, self.serving) = (settings, built, serving);
+        self.trusted.seen = seen;
+        let outlasting = self.lasting.engine.outlasting().await;
+        let outlasting = outlasting.inspect_err(|error| {
+            tracing::warn!(%error, "whether restores outlast their upstream could not be read");
+        });
+        Ok(Loaded::Anew { outlasting: outlasting.ok() })
+    }
+
+    fn tell(&self, loaded: &Result<Loaded, String>) {
+        let now = self.lasting.engine.clock().now();
+        let mut told = self.lasting.reload.told();
+        match loaded {
+            Ok(loaded) => {
+                told.refused = None;
+                if let Loaded::Anew { outlasting } = loaded {
+                    told.loaded_at = now;
+                    told.digest = digest(&self.settings);
+                    for (upstream, restores) in outlasting.iter().flatten() {
+                        tracing::warn!(
+                            upstream,
+                            restores,
+                            "the settings name this upstream no more, and restores are under way there; they are \
+                             followed until this process ends: keep the upstream in the settings, without a route, \
+                             until they have ended"
+                        );
+                    }
+                }
+                let digest = &*told.digest;
+                tracing::info!(changed = *loaded != Loaded::Same, digest, "the settings were read again");
+            }
+            Err(why) => {
+                // Since when others are refused, however often they are tried.
+                let since = told.refused.as_ref().map_or(now, |(since, _)| *since);
+                told.refused = Some((since, why.clone()));
+                tracing::error!(why, "the settings cannot be taken; those in effect stay");
+            }
+        }
+        drop(told);
+        self.loads.count(match loaded {
+            Ok(Loaded::Anew { .. }) => "taken",
+            Ok(Loaded::Same) => "same",
+            Err(_) => "refused",
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_load_that_panics_is_a_load_that_is_refused() {
+        let refused: Result<(), _> = caught(async { panic!("for a test") }).await;
+        assert!(refused.is_err_and(|why| why.contains("the settings in effect stay")));
+        assert_eq!(caught(async { Ok(1) }).await, Ok(1));
+    }
+}

@@ -1,0 +1,238 @@
+//! What is served under one version of the settings: the ways in of the API and the doors, and the admin pages. Made
+//! anew when the settings are loaded anew, and put in the place of what was there; what must outlive that (the engine,
+//! what was counted, what is remembered of signed requests) is in [`Lasting`].
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use restore_engine::Engine;
+use restore_generations::door;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, service_fn};
+
+use super::access;
+use crate::admin::Admin;
+use crate::admin::reload::Reload;
+use crate::api;
+use crate::api::streams::Streams;
+use crate::auth::same_site::{Hosts, SameSite};
+use crate::auth::{Callers, UsedSignatures};
+use crate::compose::rotation::Rotation;
+use crate::dispatch::endpoints::Doors;
+use crate::dispatch::usage::Usage;
+use crate::dispatch::{self, endpoints};
+use crate::handler::Dispatch;
+use crate::middleware::shed::Places;
+use crate::middleware::stack::{self, WayIn};
+use crate::middleware::trace;
+use crate::server::connections::Connections;
+use crate::server::memory::Memory;
+use crate::server::tls::Tls;
+use crate::telemetry::logs::LogLevel;
+use crate::telemetry::metrics::Metrics;
+use crate::web::answer;
+use restore_config::{Listener, Settings};
+
+/// The admin pages behind one short name.
+pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
+
+/// What outlives a reload.
+pub(crate) struct Lasting {
+    pub(crate) engine: Engine,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+    /// Of the API and its doors, as are the places.
+    pub(crate) connections: Connections,
+    pub(crate) places: Places,
+    pub(crate) admin_places: Places,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) reload: Reload,
+    pub(crate) log_level: LogLevel,
+    pub(crate) used: UsedSignatures,
+    pub(crate) usage: Usage,
+    pub(crate) streams: Streams,
+    pub(crate) admin_streams: Streams,
+    /// Whether traces are exported.
+    pub(crate) exporting: bool,
+    /// Of the start, where a listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// What is served.
+pub(crate) struct Serving {
+    pub(crate) api: WayIn,
+    /// Doors with a listener of their own, in the order of the settings.
+    pub(crate) apart: Vec<Apart>,
+    pub(crate) admin: Pages,
+    /// Those of the API, for a next version that has the same.
+    callers: Arc<Callers>,
+    /// Of the API and of the admin pages, opened by these callers.
+    streams: [Streams; 2],
+}
+
+impl Serving {
+    /// Ends the streams that the callers of this version have open, where the next one has others: who may no longer
+    /// look must not go on looking.
+    pub(crate) fn make_way_for(&self, next: &Self) {
+        if !Arc::ptr_eq(&self.callers, &next.callers) {
+            self.streams.iter().for_each(Streams::end);
+        }
+    }
+}
+
+/// A door with a listener of its own.
+pub(crate) struct Apart {
+    pub(crate) dialect: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) way_in: WayIn,
+}
+
+impl Lasting {
+    /// What these settings ask for. `before` is what is served under the settings in effect, where there are any.
+    ///
+    /// # Errors
+    /// Which part cannot be made, and why; nothing that is served changes by that.
+    pub(crate) fn serving(
+        &self,
+        settings: &Settings,
+        before: Option<(&Settings, &Serving)>,
+        rotation: &mut Rotation,
+    ) -> Result<Serving, String> {
+        // With the keys of issuers and what IAM said of tokens.
+        let same = before.filter(|(old, _)| {
+            (&old.callers, &old.policies, &old.listen)
+                == (&settings.callers, &settings.policies, &settings.listen)
+        });
+        let mut known = |listener| {
+            let refusals = Some(self.metrics.refusals());
+            access::callers(settings, listener, self.engine.clock(), refusals, rotation)
+        };
+        let (callers, streams) = match same {
+            Some((_, serving)) => (Arc::clone(&serving.callers), serving.streams.clone()),
+            None => (Arc::new(known(Listener::Api)?), [self.streams.apart(), self.admin_streams.apart()]),
+        };
+        let [of_the_api, of_admin] = streams.clone();
+        let admin_callers = known(Listener::Admin)?;
+        let dangers = restore_config::dangers(&settings.to_json());
+        for danger in &dangers {
+            tracing::warn!(key = danger.key, why = danger.why, "a setting takes a protection away");
+        }
+        let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
+        let same_site = SameSite { hosts: Hosts::Any, names: names.collect() };
+        let app = Arc::new(api::App {
+            engine: self.engine.clone(),
+            wait_cap: settings.limits.wait_seconds,
+            json_depth: settings.limits.json_depth,
+            page_size: settings.limits.page_size,
+            origins: door::ALL.iter().map(|door| endpoints::origin(settings, *door)).collect(),
+            usage: self.usage.clone(),
+            streams: of_the_api,
+        });
+        let rate = access::rates(settings);
+        let way_in = |doors: Doors, address: SocketAddr| {
+            let parts = stack::Parts {
+                // Callers prove who they are, and a page cannot.
+                same_site: SameSite {
+                    hosts: if callers.is_empty() {
+                        Hosts::of(address.ip().is_loopback(), false)
+                    } else {
+                        Hosts::Any
+                    },
+                    names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
+                },
+                trace: trace::TraceLayer::new(
+                    dispatch::Router::new(doors),
+                    self.metrics.requests(),
+                    settings.telemetry.sample_ratio,
+                    settings.telemetry.trust_parent,
+                    !callers.is_empty(),
+                    self.exporting,
+                    settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),
+                ),
+                callers: Arc::clone(&callers),
+                used: self.used.clone(),
+                rate: rate.clone(),
+                places: self.places.clone(),
+                memory: self.memory.clone(),
+                reached: self.metrics.limits(),
+            };
+            stack::build(&settings.limits, parts, Dispatch(Arc::clone(&app)))
+        };
+        let doors = endpoints::open(settings)?;
+        let api = way_in(doors.beside_the_api, settings.listen.api);
+        let apart = doors.apart.into_iter().map(|(door, address)| {
+            let dialect = door.door.dialect();
+            Apart { dialect, address, way_in: way_in(Doors::only(door), address) }
+        });
+        let apart = apart.collect();
+        let pages = Arc::new(Admin {
+            engine: self.engine.clone(),
+            app: api::App { streams: of_admin, ..(*app).clone() },
+            metrics: self.metrics.clone(),
+            reached: self.metrics.limits(),
+            places: self.admin_places.clone(),
+            settings: settings.to_json(),
+            webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+            stopping: Arc::clone(&self.stopping),
+            same_site: SameSite {
+                hosts: Hosts::of(settings.listen.admin.ip().is_loopback(), !admin_callers.is_empty()),
+                ..same_site
+            },
+            is_loopback: settings.listen.admin.ip().is_loopback(),
+            callers: admin_callers,
+            dangers,
+            tls: self.tls.clone(),
+            memory: self.memory.clone(),
+            connections: self.connections.clone(),
+            usage: self.usage.clone(),
+            reload: self.reload.clone(),
+            log_level: self.log_level.clone(),
+        });
+        let admin = BoxCloneSyncService::new(service_fn(move |request| {
+            let pages = Arc::clone(&pages);
+            async move { pages.answer(request).await }
+        }));
+        Ok(Serving { api, apart, admin, callers, streams })
+    }
+}
+
+/// A service that another one can take the place of. Requests under way end where they began.
+#[derive(Debug, Default)]
+pub(crate) struct Current<S>(Arc<RwLock<S>>);
+
+impl<S> Clone for Current<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Current<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self(Arc::new(RwLock::new(service)))
+    }
+
+    pub(crate) fn replace(&self, service: S) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = service;
+    }
+}
+
+impl<R, S: Service<R> + Clone> Service<R> for Current<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // The ways in are always ready: what is too much is turned away by a layer.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        let mut service = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        service.call(request)
+    }
+}

@@ -1,0 +1,304 @@
+//! Native doors: where a dialect of the clouds is spoken to programs that know nothing else. Which places a dialect has
+//! and how it says things is in `restore_generations::door`; here is where a door stands (a listener of its own, a Host name or a
+//! prefix, never the path alone, for two dialects share paths), and `serve` is what it does.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Uri};
+use restore_generations::Door;
+use restore_generations::door::{self, Act, Form, Place, Refusal};
+use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
+
+use super::notice;
+use crate::web::answer::{self, Answer, Failure};
+use crate::web::destination::Destination;
+use restore_config::{Listener, Settings};
+
+/// Where a door stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// On a listener of its own.
+    Listener,
+    /// On the listener of the API, under this Host name, in lower case.
+    Host(String),
+    /// On the listener of the API, in front of the dialect's own paths; without a slash at its end.
+    Prefix(String),
+}
+
+/// A door that is open.
+pub(crate) struct OpenDoor {
+    pub(crate) door: &'static dyn Door,
+    pub(crate) stand: Stand,
+    /// The upstream of its generation that reads are passed on to.
+    pub(crate) upstream: Option<String>,
+    /// How links to it begin: its listener speaks TLS, or does not.
+    pub(crate) scheme: &'static str,
+    /// What every answer of it tells in its headers.
+    pub(crate) notice: HeaderMap,
+    places: matchit::Router<Vec<&'static Place>>,
+}
+
+impl fmt::Debug for OpenDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenDoor").field("dialect", &self.door.dialect()).field("stand", &self.stand).finish()
+    }
+}
+
+impl OpenDoor {
+    pub(crate) fn new(
+        door: &'static dyn Door,
+        stand: Stand,
+        upstream: Option<String>,
+        scheme: &'static str,
+        notice: HeaderMap,
+    ) -> Self {
+        let mut places = matchit::Router::new();
+        let all = door.places();
+        for (index, place) in all.iter().enumerate() {
+            if all[..index].iter().any(|earlier| earlier.template == place.template) {
+                continue;
+            }
+            let here = all.iter().filter(|other| other.template == place.template).collect();
+            // Two templates that clash are a fault of the dialect's table, which every test run builds.
+            if let Err(error) = places.insert(place.template, here) {
+                panic!("{}: {}: {error}", door.dialect(), place.template);
+            }
+        }
+        Self { door, stand, upstream, scheme, notice, places }
+    }
+
+    /// The dialect's own path of a path at this door.
+    fn own_path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Stand::Prefix(prefix) = &self.stand else { return Some(path) };
+        match path.strip_prefix(prefix.as_str())? {
+            "" => Some("/"),
+            rest => rest.starts_with('/').then_some(rest),
+        }
+    }
+
+    fn find(self: &Arc<Self>, method: &Method, path: &str) -> AtDoor {
+        let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
+        let mut at = AtDoor {
+            door: Arc::clone(self),
+            place: None,
+            wrong_method: false,
+            project: None,
+            id: None,
+            path: path.to_owned(),
+        };
+        let Ok(found) = self.places.at(path) else {
+            // What is passed on must name its project where every one of these APIs has it.
+            at.project = path.split('/').nth(2).map(str::to_owned);
+            return at;
+        };
+        at.place = found.value.iter().find(|place| place.method == asked).copied();
+        at.wrong_method = at.place.is_none();
+        at.project = found.params.get("project_id").map(str::to_owned);
+        at.id = found.params.get("id").map(str::to_owned);
+        at
+    }
+}
+
+/// A request at a door.
+#[derive(Clone, Debug)]
+pub(crate) struct AtDoor {
+    pub(crate) door: Arc<OpenDoor>,
+    /// What is there; none where the dialect has no place of its own.
+    pub(crate) place: Option<&'static Place>,
+    wrong_method: bool,
+    project: Option<String>,
+    id: Option<String>,
+    /// The dialect's own path.
+    pub(crate) path: String,
+}
+
+impl AtDoor {
+    /// What it asks for; a read of something else is passed on.
+    pub(crate) fn act(&self) -> Option<Act> {
+        self.place.map(|place| place.act)
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.place.map_or(Form::Own, |place| place.form)
+    }
+
+    /// The path with its placeholders; empty where the dialect has no such place.
+    pub(crate) fn template(&self) -> &'static str {
+        self.place.map_or("", |place| place.template)
+    }
+
+    /// Whether it begins a restore.
+    pub(crate) fn restores(&self) -> bool {
+        self.act() == Some(Act::Restore)
+    }
+
+    /// Whether it may change something; what a door passes on only reads.
+    pub(crate) fn changes(&self) -> bool {
+        match self.act() {
+            Some(Act::Restore) => true,
+            Some(
+                Act::Versions
+                | Act::Ask
+                | Act::Restored
+                | Act::RestoredList
+                | Act::Backup
+                | Act::BackupList
+                | Act::Disk
+                | Act::DiskList
+                | Act::PassOn,
+            )
+            | None => false,
+        }
+    }
+
+    /// Whether it says nothing of anybody's backups.
+    pub(crate) fn is_public(&self) -> bool {
+        self.act() == Some(Act::Versions)
+    }
+
+    pub(crate) const fn is_wrong_method(&self) -> bool {
+        self.wrong_method
+    }
+
+    /// Whether the path could be one of the dialect's: those name their project.
+    pub(crate) fn names_project(&self) -> bool {
+        self.place.is_some()
+            || self.project.as_deref().is_some_and(|project| project.parse::<ProjectId>().is_ok())
+    }
+
+    /// What the path names.
+    pub(crate) fn named(&self) -> Result<door::Named, Problem> {
+        let project = self.project.as_deref().unwrap_or_default();
+        let project: ProjectId = project.parse().map_err(|error| {
+            Problem::new(Code::InvalidParameter, format!("the project in the path: {error}"))
+        })?;
+        let id: Option<Id> = match self.id.as_deref() {
+            None => None,
+            Some(id) => Some(id.parse().map_err(|error| {
+                Problem::new(Code::InvalidParameter, format!("the id in the path: {error}"))
+            })?),
+        };
+        Ok(door::Named { project, id })
+    }
+}
+
+/// The doors of one listener.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors {
+    /// The only one, on a listener that is a door's own.
+    own: Option<Arc<OpenDoor>>,
+    others: Vec<Arc<OpenDoor>>,
+}
+
+impl Doors {
+    /// A listener that belongs to one door.
+    pub(crate) fn only(door: Arc<OpenDoor>) -> Self {
+        Self { own: Some(door), others: Vec::new() }
+    }
+
+    /// The names that doors are called by, in lower case.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = String> + '_ {
+        self.others.iter().filter_map(|door| match &door.stand {
+            Stand::Host(name) => Some(name.clone()),
+            Stand::Listener | Stand::Prefix(_) => None,
+        })
+    }
+
+    /// The door of a request; none where it is for the API.
+    pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Option<AtDoor> {
+        if let Some(own) = &self.own {
+            return Some(own.find(method, path));
+        }
+        // A name of its own tells a door from everything else; a prefix may be a path of that door's.
+        let is_host = |door: &&Arc<OpenDoor>| matches!(door.stand, Stand::Host(_));
+        let hosts = self.others.iter().filter(is_host);
+        hosts.chain(self.others.iter().filter(|door| !is_host(door))).find_map(|door| {
+            if let Stand::Host(name) = &door.stand
+                && !destination.host().is_some_and(|host| host.is(name))
+            {
+                return None;
+            }
+            Some(door.find(method, door.own_path(path)?))
+        })
+    }
+}
+
+/// The answer that a failure becomes at a native door.
+pub(crate) fn native_failure(failure: Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
+    let refusal =
+        Refusal { problem: &failure.problem, restores: at.restores(), sent: failure.sent, request_id };
+    answer::finish(answer::native(at.door.door.refuse(&refusal)), failure)
+}
+
+/// The doors of the settings.
+pub(crate) struct Opened {
+    /// Those on the listener of the API.
+    pub(crate) beside_the_api: Doors,
+    /// Those with a listener of their own, and where that is.
+    pub(crate) apart: Vec<(Arc<OpenDoor>, SocketAddr)>,
+}
+
+/// Opens the doors that the settings ask for.
+pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
+    let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
+    // Doors with a listener of their own speak as that of the API does.
+    let tls = settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api);
+    let scheme = if tls { "https" } else { "http" };
+    for written in &settings.doors {
+        let door = door::by_name(&written.dialect)
+            .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
+        let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
+        let notice = notice::headers(door, written);
+        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme, notice.clone()));
+        match (&written.prefix, &written.host, written.listen) {
+            (Some(prefix), ..) => {
+                opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
+            }
+            (None, Some(host), _) => {
+                opened.beside_the_api.others.push(open(Stand::Host(host.to_ascii_lowercase())));
+            }
+            (None, None, Some(address)) => opened.apart.push((open(Stand::Listener), address)),
+            (None, None, None) => return Err(format!("the door {} stands nowhere", written.dialect)),
+        }
+    }
+    Ok(opened)
+}
+
+/// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
+pub fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
+    let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
+    let upstream = written.and_then(|written| written.upstream.clone());
+    Origin {
+        dialect: door.dialect().to_owned(),
+        generation: door.generation().to_owned(),
+        upstream: upstream.or_else(|| the_only_one(settings, door.generation())),
+        closed: false,
+        echo: serde_json::Value::Null,
+    }
+}
+
+/// What a native request to restore asks for, whether or not a door is open.
+pub fn read(door: &'static dyn Door, path: &Uri, body: serde_json::Value) -> Result<RestoreRequest, Problem> {
+    let open = OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new());
+    let at = Arc::new(open).find(&Method::POST, path.path());
+    if !at.restores() {
+        let detail = format!("a POST of {} to this path is no restore", door.dialect());
+        return Err(Problem::new(Code::InvalidParameter, detail));
+    }
+    Ok(door.restore(at.form(), &at.named()?, body)?.request)
+}
+
+/// A request at a door that stands nowhere.
+#[cfg(test)]
+pub(crate) fn at(door: &'static dyn Door, method: &Method, path: &Uri) -> AtDoor {
+    Arc::new(OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new())).find(method, path.path())
+}
+
+/// The upstream of a generation, where there is no doubt which.
+fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
+    let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);
+    let first = own.next()?;
+    own.next().is_none().then(|| first.name.clone())
+}

@@ -1,0 +1,109 @@
+//! Body limit: reads the body whole, up to a bound of bytes and of time. Too large is told from
+//! `Content-Length` before a byte is read; anything but plain JSON is refused (S13).
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use restore_model::{Code, Problem};
+use tower::{Layer, Service};
+
+use super::Future;
+use crate::server::connection::Framing;
+use crate::web::answer::{Answer, Failure};
+
+/// The layer.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLayer {
+    /// Largest body, in bytes.
+    pub(crate) bytes: usize,
+    /// Longest time for it.
+    pub(crate) time: Duration,
+}
+
+impl<S> Layer<S> for BodyLayer {
+    type Service = ReadBody<S>;
+
+    fn layer(&self, inner: S) -> ReadBody<S> {
+        ReadBody { inner, limits: *self }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct ReadBody<S> {
+    inner: S,
+    limits: BodyLayer,
+}
+
+impl<S> Service<Request<Incoming>> for ReadBody<S>
+where
+    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Future {
+        let limits = self.limits;
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = if body.is_end_stream() {
+                Bytes::new()
+            } else {
+                plain_json(&head.headers)?;
+                read(body, limits).await?
+            };
+            if let Some(framing) = head.extensions.get::<Framing>() {
+                framing.connection.body_read();
+            }
+            inner.call(Request::from_parts(head, body)).await
+        })
+    }
+}
+
+fn plain_json(headers: &HeaderMap) -> Result<(), Failure> {
+    let refuse = |detail: &str| Failure::from(Problem::new(Code::UnsupportedMediaType, detail)).closing();
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+        return Err(refuse("the body must not be compressed"));
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(refuse("the body must be application/json"))
+    }
+}
+
+async fn read(body: Incoming, limits: BodyLayer) -> Result<Bytes, Failure> {
+    let too_large = || {
+        let detail = format!("the body has more than {} bytes", limits.bytes);
+        Failure::from(Problem::new(Code::BodyTooLarge, detail)).closing().at_limit("body_bytes")
+    };
+    if body.size_hint().lower() > limits.bytes as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => {
+            let problem = Problem::new(Code::MalformedRequest, "the body broke off or is not framed rightly");
+            Err(Failure::from(problem).closing())
+        }
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", limits.time.as_secs_f32());
+            Err(Failure::from(Problem::new(Code::RequestTimeout, detail)).closing().at_limit("body_seconds"))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Caller: finds out who asks, before a body is read, and takes what shows it out of the request's
+//! headers, so that nothing below can print or pass it on by accident. What a caller may do is the
+//! engine's to decide, where it is known what is asked for.
+//!
+//! Who signs a request is known only once its body has been read: `signature` ends what begins here.
+//!
+//! On a listener without callers nobody is asked: the token's own rights in the cloud decide.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Extensions, HeaderMap, Request};
+use restore_engine::{Caller, Trail};
+use restore_model::Code;
+use restore_upstream::{Token, TraceContext};
+use tower::{Layer, Service};
+
+use super::Future;
+use crate::auth::{Callers, Presented};
+use crate::dispatch::Found;
+use crate::server::certificate::Certificate;
+use crate::server::connection::Peer;
+use crate::web::answer::{Answer, Failure};
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct CallerLayer(Option<Arc<Callers>>);
+
+impl CallerLayer {
+    /// Lets in whom these know; whoever comes, where there are none.
+    pub(crate) fn new(callers: &Arc<Callers>) -> Self {
+        Self(Some(Arc::clone(callers)).filter(|callers| !callers.is_empty()))
+    }
+}
+
+impl<S> Layer<S> for CallerLayer {
+    type Service = Identify<S>;
+
+    fn layer(&self, inner: S) -> Identify<S> {
+        Identify { inner, callers: self.0.clone() }
+    }
+}
+
+/// How a request came in: by the id of ours and the trace that the layers above gave it.
+pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
+    Trail {
+        request_id: headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
+        trace_id: extensions.get::<TraceContext>().map(|trace| format!("{:032x}", trace.trace_id)),
+        peer: extensions.get::<Peer>().map(|peer| peer.0),
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Identify<S> {
+    inner: S,
+    callers: Option<Arc<Callers>>,
+}
+
+impl<S, B> Service<Request<B>> for Identify<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Future {
+        let public = request.extensions().get::<Found>().is_some_and(Found::is_public);
+        let Some(callers) = self.callers.clone().filter(|_| !public) else {
+            let token = request.headers_mut().remove("x-auth-token");
+            let token = token.as_ref().and_then(Token::from_header);
+            request.extensions_mut().insert(Caller::anyone(token));
+            return self.inner.call(request);
+        };
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let certificate = head.extensions.get::<Arc<Certificate>>().cloned();
+            let trail = trail(&head.headers, &head.extensions);
+            let presented = callers.identify(&mut head.headers, certificate.as_deref(), trail).await;
+            // The body stays unread.
+            let token = match presented.map_err(|problem| Failure::from(problem).closing())? {
+                Presented::Known(caller) => {
+                    let token = caller.token.clone();
+                    head.extensions.insert(caller);
+                    token
+                }
+                Presented::Signed(claim) => {
+                    head.extensions.insert(claim);
+                    None
+                }
+            };
+            let answer = inner.call(Request::from_parts(head, body)).await;
+            if let (Err(failure), Some(token)) = (&answer, &token)
+                && failure.problem.code == Code::Unauthorized
+            {
+                callers.doubt(token);
+            }
+            answer
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! A caller's share of the places for requests that are worked on: nobody takes all of them with requests that last, such
+//! as questions to a slow cloud. A caller may hold as many places as are free besides, so that one alone gets half of
+//! them, two get a third each, and whoever comes next finds one.
+//!
+//! Only callers that are known have a share; on a listener that asks nobody all are one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use http::Request;
+use restore_engine::Caller;
+use restore_model::{Code, Problem};
+use tower::{Layer, Service};
+
+use super::Future;
+use super::shed::Place;
+use crate::web::answer::{Answer, Failure};
+
+/// How many places each caller holds.
+#[derive(Clone, Default)]
+pub(crate) struct ShareLayer(Arc<Mutex<HashMap<String, usize>>>);
+
+impl ShareLayer {
+    fn held(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one place more of a caller while so many are free; none where that is more than its share.
+    fn take(&self, name: &str, free: usize) -> Option<Held> {
+        let mut held = self.held();
+        let own = held.get(name).copied().unwrap_or(0);
+        if own > free {
+            return None;
+        }
+        held.insert(name.to_owned(), own + 1);
+        Some(Held { name: name.to_owned(), of: self.clone() })
+    }
+}
+
+/// One place that a caller holds.
+pub(crate) struct Held {
+    name: String,
+    of: ShareLayer,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.of.held();
+        match held.get_mut(&self.name) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                held.remove(&self.name);
+            }
+        }
+    }
+}
+
+impl<S> Layer<S> for ShareLayer {
+    type Service = Share<S>;
+
+    fn layer(&self, inner: S) -> Share<S> {
+        Share { inner, layer: self.clone() }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Share<S> {
+    inner: S,
+    layer: ShareLayer,
+}
+
+impl<S, B> Service<Request<B>> for Share<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Future {
+        let extensions = request.extensions();
+        let name = extensions.get::<Caller>().and_then(Caller::name);
+        let place = extensions.get::<Place>().filter(|place| !place.is_counted());
+        if let (Some(name), Some(place)) = (name, place) {
+            let Some(held) = self.layer.take(name, place.free()) else {
+                let detail = "this caller has as many requests under way as leave room for others";
+                let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
+                return Box::pin(std::future::ready(Err(failure.closing().at_limit("in_flight"))));
+            };
+            place.count(held);
+        }
+        self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_next_finds_a_place() {
+        let layer = ShareLayer::default();
+        let mut held = Vec::new();
+        let mut free = 16;
+        // Each takes all that it can get.
+        for name in ["a", "b", "c"] {
+            let before = free;
+            while let Some(one) = layer.take(name, free - 1) {
+                held.push(one);
+                free -= 1;
+            }
+            assert!(free > 0 && free < before, "{name} got some, and left some: {free}");
+        }
+        let of_a = held.iter().filter(|one| one.name == "a").count();
+        assert_eq!(of_a, 8, "one alone gets half");
+        drop(held);
+        assert!(layer.held().is_empty());
+        assert!(layer.take("a", 0).is_some(), "the only place is anybody's");
+    }
+}

@@ -1,0 +1,276 @@
+//! Load shedding: so many requests are worked on at once, one more is turned away at once with
+//! `Retry-After`, before its body is read, and so is every one while the process holds
+//! as much memory as it may. Without it memory would grow with the impatience of callers.
+//!
+//! A request holds its [`Place`] until its answer was written or its connection is gone: the bytes of the answer hold it
+//! (`answer::Body`), so that whoever does not read takes nobody else's memory. A request that only waits for a
+//! restore to end works on nothing: it exchanges its place for one among those that wait. What was refused gives its
+//! place back and holds one among the refusals, if there is one; else the refusal is given without a body.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use http::{Extensions, Request};
+use restore_model::{Code, Problem};
+use tower::{Layer, Service};
+
+use super::{Future, share};
+use crate::dispatch::Found;
+use crate::server::connection::Peer;
+use crate::server::heads;
+use crate::server::memory::Memory;
+use crate::web::answer::{Answer, Failure};
+use crate::web::pool::{Full, Held, Neighbour, Pool, Share};
+
+/// Answers up to this size are counted by their places alone.
+const SMALL: usize = 64 * 1024;
+/// Bytes of larger answers at once where memory has no ceiling.
+const LARGE_ANSWERS: usize = 256 * 1024 * 1024;
+
+impl Full {
+    /// The key of `limits` that a place was refused for.
+    const fn limit(self) -> &'static str {
+        match self {
+            Self::All => "in_flight",
+            Self::Share => "peer_share",
+        }
+    }
+}
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Requests that are worked on, or whose answer is being written; and as many refusals that are being written.
+    pub(crate) work: usize,
+    /// Requests that wait.
+    pub(crate) waits: usize,
+    /// Bytes of memory; 0 is no ceiling.
+    pub(crate) memory: usize,
+    /// What one peer may have of each.
+    pub(crate) share: Share,
+}
+
+impl Sizes {
+    /// A quarter of the memory is for answers that nobody has read yet.
+    const fn answers(&self) -> usize {
+        match self.memory / 4 {
+            0 => LARGE_ANSWERS,
+            quarter => quarter,
+        }
+    }
+}
+
+/// The pools that some listeners share. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Places {
+    work: Pool,
+    waits: Pool,
+    refusals: Pool,
+    /// Bytes of answers that are not small.
+    answers: Pool,
+    /// Bytes of heads that are not whole.
+    heads: Pool,
+}
+
+impl Places {
+    /// So many of each.
+    pub(crate) fn new(sizes: Sizes) -> Self {
+        let pool = |most| Pool::new(most, sizes.share);
+        Self {
+            work: pool(sizes.work),
+            waits: pool(sizes.waits),
+            refusals: pool(sizes.work),
+            answers: pool(sizes.answers()),
+            heads: pool(heads::bytes(sizes.memory)),
+        }
+    }
+
+    /// So many of each from now on.
+    pub(crate) fn resize(&self, sizes: Sizes) {
+        self.work.resize(sizes.work, sizes.share);
+        self.waits.resize(sizes.waits, sizes.share);
+        self.refusals.resize(sizes.work, sizes.share);
+        self.answers.resize(sizes.answers(), sizes.share);
+        self.heads.resize(heads::bytes(sizes.memory), sizes.share);
+    }
+
+    /// Bytes of heads that are not whole.
+    pub(crate) fn heads(&self) -> Pool {
+        self.heads.clone()
+    }
+
+    /// Lets an answer hold its place until it was written.
+    ///
+    /// # Errors
+    /// There is no room for an answer of this size. One that tells of a change is given all the same.
+    pub(crate) fn answer(&self, mut answer: Answer, place: Place, changes: bool) -> Result<Answer, Failure> {
+        let weight = answer.body().weight();
+        if weight <= SMALL {
+            answer.body_mut().hold(place);
+            return Ok(answer);
+        }
+        match self.answers.take_many(place.0.peer, weight) {
+            Ok(bytes) => answer.body_mut().hold((place, bytes)),
+            Err(_) if changes => answer.body_mut().hold(place),
+            Err(_) => {
+                let detail = "answers that nobody has read yet hold as much memory as they may: read them, or ask for less";
+                let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
+                return Err(failure.at_limit("memory_bytes"));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// A place for a request from there.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub(crate) fn enter(&self, peer: Neighbour) -> Result<Place, Failure> {
+        let held = self.work.take(peer).map_err(|full| {
+            let detail = match full {
+                Full::All => "too many requests are being worked on",
+                Full::Share => "this address has as many requests under way as one address may have",
+            };
+            let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1)).closing();
+            failure.at_limit(full.limit())
+        })?;
+        let holding = Mutex::new(Holding { held, share: None });
+        Ok(Place(Arc::new(Inner { holding, peer, waits: self.waits.clone() })))
+    }
+
+    /// Lets a failure hold a place among the refusals; where there is none, it is one without a body.
+    pub(crate) fn refuse(&self, failure: &mut Failure, peer: Neighbour) {
+        if failure.seat.is_some() || failure.bare {
+            return;
+        }
+        match self.refusals.take(peer) {
+            Ok(seat) => failure.seat = Some(seat),
+            Err(full) => {
+                failure.limit.get_or_insert(full.limit());
+                // What waits for its turn then is small.
+                failure.problem.errors = Vec::new();
+                failure.problem.upstream = None;
+                failure.bare = true;
+            }
+        }
+    }
+}
+
+/// The peer of a request.
+pub(crate) fn peer(extensions: &Extensions) -> Neighbour {
+    Neighbour::at(extensions.get::<Peer>().map(|peer| peer.0))
+}
+
+/// A request's place among those worked on; given back when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Place(Arc<Inner>);
+
+struct Inner {
+    holding: Mutex<Holding>,
+    peer: Neighbour,
+    waits: Pool,
+}
+
+struct Holding {
+    held: Held,
+    /// The same, among those of its caller, once it is known whose it is.
+    share: Option<share::Held>,
+}
+
+impl Place {
+    fn holding(&self) -> MutexGuard<'_, Holding> {
+        self.0.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many places are free besides.
+    pub(crate) fn free(&self) -> usize {
+        self.holding().held.pool().free()
+    }
+
+    /// Whether it is counted among those of its caller.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.holding().share.is_some()
+    }
+
+    /// Counts it.
+    pub(crate) fn count(&self, share: share::Held) {
+        self.holding().share = Some(share);
+    }
+
+    /// Gives the place back for one among those that wait. False where too many wait: then this one is not to.
+    pub(crate) fn waits(&self) -> bool {
+        let Ok(seat) = self.0.waits.take(self.0.peer) else { return false };
+        *self.holding() = Holding { held: seat, share: None };
+        true
+    }
+}
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct ShedLayer {
+    places: Places,
+    memory: Memory,
+}
+
+impl ShedLayer {
+    /// Lets in whom there is a place for, over all connections, and nobody above the ceiling.
+    pub(crate) const fn new(places: Places, memory: Memory) -> Self {
+        Self { places, memory }
+    }
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = Shed<S>;
+
+    fn layer(&self, inner: S) -> Shed<S> {
+        Shed { inner, places: self.places.clone(), memory: self.memory.clone() }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Shed<S> {
+    inner: S,
+    places: Places,
+    memory: Memory,
+}
+
+impl<S, B> Service<Request<B>> for Shed<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Future {
+        if self.memory.is_over() {
+            let detail = "the gateway holds as much memory as it may; nothing was started";
+            let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(5)).closing();
+            return Box::pin(std::future::ready(Err(failure.at_limit("memory_bytes"))));
+        }
+        let peer = peer(request.extensions());
+        let place = match self.places.enter(peer) {
+            Ok(place) => place,
+            Err(failure) => return Box::pin(std::future::ready(Err(failure))),
+        };
+        request.extensions_mut().insert(place.clone());
+        let places = self.places.clone();
+        let changes = request.extensions().get::<Found>().is_none_or(Found::changes);
+        let call = self.inner.call(request);
+        Box::pin(async move {
+            let mut answered = match call.await {
+                Ok(answer) => places.answer(answer, place, changes),
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = &mut answered {
+                places.refuse(failure, peer);
+            }
+            answered
+        })
+    }
+}

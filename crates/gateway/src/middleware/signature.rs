@@ -1,0 +1,100 @@
+//! Signature: the second half of finding out who asks, for requests that are signed with an access
+//! key. Below the body's limit, because the signature is one of the whole body; above everything
+//! that does anything. Here a signature of a request that changes something is used up.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Request;
+use restore_model::{Code, Effect};
+use tower::{Layer, Service};
+
+use super::Future;
+use super::caller::trail;
+use crate::auth::{Callers, Claim, UsedSignatures};
+use crate::dispatch::Found;
+use crate::web::answer::{Answer, Failure};
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct SignatureLayer {
+    callers: Arc<Callers>,
+    used: UsedSignatures,
+}
+
+impl SignatureLayer {
+    /// Checks what these callers sign, and what of it was used before.
+    pub(crate) fn new(callers: &Arc<Callers>, used: UsedSignatures) -> Self {
+        Self { callers: Arc::clone(callers), used }
+    }
+}
+
+impl<S> Layer<S> for SignatureLayer {
+    type Service = Verify<S>;
+
+    fn layer(&self, inner: S) -> Verify<S> {
+        Verify { inner, callers: Arc::clone(&self.callers), used: self.used.clone() }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Verify<S> {
+    inner: S,
+    callers: Arc<Callers>,
+    used: UsedSignatures,
+}
+
+impl<S> Service<Request<Bytes>> for Verify<S>
+where
+    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Future {
+        let Some(claim) = request.extensions().get::<Claim>().cloned() else {
+            return self.inner.call(request);
+        };
+        let (mut head, body) = request.into_parts();
+        let trail = trail(&head.headers, &head.extensions);
+        let caller = match self.callers.verify(&claim, &mut head, &body, trail.clone()) {
+            Ok(caller) => caller,
+            Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
+        };
+        head.extensions.insert(caller);
+        // Before everything that could refuse the request: a refusal uses the signature up as well.
+        let changes = head.extensions.get::<Found>().is_none_or(Found::changes);
+        if !changes {
+            return self.inner.call(Request::from_parts(head, body));
+        }
+        let signature = match self.callers.use_up(&self.used, &claim, &trail) {
+            Ok(signature) => signature,
+            Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
+        };
+        head.extensions.insert(signature.clone());
+        let answer = self.inner.call(Request::from_parts(head, body));
+        Box::pin(async move {
+            let answer = answer.await;
+            if matches!(&answer, Err(failure) if is_refusal(failure)) {
+                signature.refused();
+            }
+            answer
+        })
+    }
+}
+
+/// Whether the request began nothing. A restore that the failure names was there before, or it began.
+fn is_refusal(failure: &Failure) -> bool {
+    match failure.problem.code {
+        Code::NotCancellable => true,
+        Code::TargetBusy => failure.problem.effect == Effect::None,
+        _ => failure.problem.effect == Effect::None && failure.restore.is_none(),
+    }
+}

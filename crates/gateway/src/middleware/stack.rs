@@ -1,0 +1,135 @@
+//! The way in, listed in the order a request meets its layers.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use restore_model::{Code, Effect, Problem};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceBuilder};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::PropagateRequestIdLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
+
+use super::Future;
+use crate::auth::same_site::SameSite;
+use crate::auth::{Callers, UsedSignatures};
+use crate::middleware::{
+    body, caller, deadline, errors, rate, ration, share, shed, signature, trace, well_formed,
+};
+use crate::server::memory::Memory;
+use crate::telemetry::metrics::LimitsReached;
+use crate::web::answer::{self, Answer, Body, Failure};
+use restore_config::Limits;
+
+/// The way in behind one short name. Built once; cloned per connection.
+pub(crate) type WayIn =
+    BoxCloneSyncService<Request<Incoming>, Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the layers are made of, besides the limits.
+pub(crate) struct Parts {
+    pub(crate) same_site: SameSite,
+    pub(crate) trace: trace::TraceLayer,
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) used: UsedSignatures,
+    pub(crate) rate: rate::RateLayer,
+    pub(crate) places: shed::Places,
+    pub(crate) memory: Memory,
+    pub(crate) reached: LimitsReached,
+}
+
+/// Puts the layers together.
+pub(crate) fn build<S>(limits: &Limits, parts: Parts, handler: S) -> WayIn
+where
+    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let Parts { same_site, trace, callers, used, rate, places, memory, reached } = parts;
+    let share = share::ShareLayer::default();
+    let adopt = trace.adopt();
+    // Below the seam: what may fail.
+    let inner = ServiceBuilder::new()
+        // Outside all that is held for a request, so that a refusal that waits holds nothing.
+        .map_future(ration::per_second(limits.refusals_per_second))
+        // First of all: what two readers could read differently is read by nobody.
+        .layer(well_formed::WellFormedLayer(same_site))
+        // Everything below ends in this time.
+        .layer(deadline::DeadlineLayer(limits.request_seconds))
+        // Who asks; the credentials end here. Whoever waits until somebody else says who it is holds no place.
+        .layer(caller::CallerLayer::new(&callers))
+        // Turned away before a body is read.
+        .layer(shed::ShedLayer::new(places.clone(), memory))
+        // Nobody takes all places of those worked on.
+        .layer(share.clone())
+        // A caller that is too fast, like one that is not known, does not get its body read.
+        .layer(rate.clone())
+        // From here on a request is in memory, and small.
+        .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
+        // Who asks, where only the whole request says it.
+        .layer(signature::SignatureLayer::new(&callers, used))
+        .layer(share)
+        .layer(rate.for_signed())
+        // A trace of a caller's own counts once it is known whose it is.
+        .layer(adopt)
+        .service(handler);
+    let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
+        BoxCloneSyncService::new(inner);
+
+    // Above the seam: nothing fails any more.
+    let outer = ServiceBuilder::new()
+        // Outermost, so that every answer carries it, a refusal or a panic's too.
+        .layer(SetRequestHeaderLayer::overriding(X_REQUEST_ID, fresh_id))
+        .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
+        // Before anything could print a header.
+        .layer(SetSensitiveRequestHeadersLayer::new(SECRETS))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        // Outside catch-panic, so that a panic's 500 is traced and counted.
+        .layer(trace)
+        .layer(CatchPanicLayer::custom(panicked))
+        // The one place where a failure becomes an answer.
+        .layer(errors::ErrorsLayer::new(reached, places))
+        .service(inner);
+    BoxCloneSyncService::new(outer)
+}
+
+/// Headers that no log may show.
+const SECRETS: [HeaderName; 7] = [
+    HeaderName::from_static("x-api-key"),
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-security-token"),
+    HeaderName::from_static("x-subject-token"),
+];
+
+/// Every request gets an id of ours; what a caller sent under that name is a caller's word and is
+/// replaced (S11). Traces carry a caller's own context across.
+fn fresh_id(_: &Request<Incoming>) -> Option<HeaderValue> {
+    HeaderValue::try_from(uuid::Uuid::new_v4().simple().to_string()).ok()
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    // The text of a panic may hold anything; it is neither shown nor logged here. The panic hook
+    // has logged its place.
+    drop(panic);
+    let problem = Problem::new(Code::Internal, "the gateway failed on this request").effect(Effect::Possible);
+    answer::failure(Failure::from(problem).closing(), "")
+}

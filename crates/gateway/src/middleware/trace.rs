@@ -1,0 +1,377 @@
+//! Trace: one server span per request by the HTTP semantic conventions, the request metrics, and
+//! the access log. The sampling decision comes first: a request that is not sampled builds no span
+//! at all, and still has a trace id for its log lines and its upstream calls.
+//!
+//! On a listener with callers a stranger's `traceparent` counts for nothing: neither its trace id nor its decision to
+//! sample reaches a span, a log line or the audit. [`AdoptLayer`] takes it once it is known who asks.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response, Version};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use restore_engine::Caller;
+use restore_upstream::TraceContext;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::dispatch::Router;
+use crate::telemetry::metrics::Requests;
+use crate::web::answer::{Answer, Failure};
+use crate::web::destination::Destination;
+
+/// How requests are traced and counted.
+#[derive(Clone)]
+pub(crate) struct TraceLayer(Arc<Settings>);
+
+struct Settings {
+    router: Router,
+    requests: Requests,
+    sample_below: u64,
+    trust_parent: bool,
+    has_callers: bool,
+    exporting: bool,
+    /// Requests whose trace id is below it are logged; `None` logs none.
+    log_below: Option<u64>,
+}
+
+impl TraceLayer {
+    /// Requests are found in `router` once, here; the span's name and every metric use the
+    /// template of the path, never the path (S34).
+    pub(crate) fn new(
+        router: Router,
+        requests: Requests,
+        sample_ratio: f64,
+        trust_parent: bool,
+        has_callers: bool,
+        exporting: bool,
+        access_log: Option<f64>,
+    ) -> Self {
+        let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
+        Self(Arc::new(Settings {
+            router,
+            requests,
+            sample_below,
+            trust_parent,
+            has_callers,
+            exporting,
+            log_below,
+        }))
+    }
+
+    /// The part that follows once it is known who asks.
+    pub(crate) fn adopt(&self) -> AdoptLayer {
+        AdoptLayer(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Trace<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let begun = Instant::now();
+        let settings = Arc::clone(&self.settings);
+        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
+        let found = settings.router.find(request.method(), request.uri().path(), &destination);
+        let template = found.template();
+        let door = found.at_door().map(|at| Arc::clone(&at.door));
+        let method = method(request.method());
+
+        // On a listener with callers nobody knows yet whose parent it is.
+        let parent = parent(request.headers());
+        let (parent, deferred) = if settings.has_callers { (None, parent) } else { (parent, None) };
+        let (mut context, has_parent) = settings.context(parent);
+        let adopted = Arc::new(OnceLock::new());
+        if let Some(parent) = deferred {
+            context.sampled = false;
+            request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
+        }
+        let span =
+            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
+        let trace_id = context.trace_id;
+        // Set by the layer above; on the answer it stands only once that has gone up there.
+        let request_id =
+            settings.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
+        request.extensions_mut().insert(found);
+        request.extensions_mut().insert(context);
+
+        let active = settings.requests.begun(method);
+        let call = match &span {
+            Some(span) => span.in_scope(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
+        let finish = async move {
+            let mut answer = call.await;
+            drop(active);
+            if let Ok(answer) = &mut answer {
+                let status = answer.status().as_u16();
+                if let Some(door) = door {
+                    // Here, for no answer of a door goes by another way, a refusal or a panic's included.
+                    answer.headers_mut().extend(door.notice.clone());
+                    settings.requests.at_door(door.door.dialect(), template, status);
+                }
+                conclude(&Span::current(), status);
+                settings.requests.record(method, template, status, begun.elapsed());
+                let trace_id = adopted.get().copied().unwrap_or(trace_id);
+                // What went wrong here is told whatever the share.
+                if settings.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
+                    let id = request_id.as_ref().and_then(|id| id.to_str().ok());
+                    tracing::info!(
+                        target: "restore_gateway::access",
+                        {
+                            http.request.method = method,
+                            http.route = template,
+                            http.response.status_code = status,
+                            duration_ms = begun.elapsed().as_secs_f64() * 1e3,
+                            request_id = id,
+                            trace_id = format_args!("{trace_id:032x}"),
+                        },
+                        "request"
+                    );
+                }
+            }
+            answer
+        };
+        match span {
+            Some(span) => Box::pin(finish.instrument(span)),
+            None => Box::pin(finish),
+        }
+    }
+}
+
+impl Settings {
+    /// The trace a request belongs to: the caller's, or a new one; whether it is recorded; and
+    /// whether it is the caller's.
+    fn context(&self, parent: Option<TraceContext>) -> (TraceContext, bool) {
+        let Some(parent) = parent else {
+            let (trace_id, span_id) = random_ids();
+            let sampled = self.exporting && self.samples(trace_id);
+            return (TraceContext { trace_id, span_id, sampled, state: None }, false);
+        };
+        let wanted = if self.trust_parent { parent.sampled } else { self.samples(parent.trace_id) };
+        let sampled = self.exporting && wanted;
+        // What is handed on without a span of ours may say something else of sampling only under
+        // another parent (W3C trace context, 3.4).
+        let span_id = if parent.sampled && !sampled { random_ids().1 } else { parent.span_id };
+        (TraceContext { span_id, sampled, ..parent }, true)
+    }
+
+    fn samples(&self, trace_id: u128) -> bool {
+        is_below(trace_id, self.sample_below)
+    }
+}
+
+/// The trace that a request says it belongs to.
+fn parent(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate")))
+}
+
+/// A parent that waits until it is known who asks.
+#[derive(Clone)]
+struct Deferred {
+    parent: TraceContext,
+    template: &'static str,
+    /// The trace id, once the parent counts.
+    adopted: Arc<OnceLock<u128>>,
+}
+
+/// The layer below all that find out who asks: a known caller's request belongs to the trace that it names.
+#[derive(Clone)]
+pub(crate) struct AdoptLayer(Arc<Settings>);
+
+impl<S> Layer<S> for AdoptLayer {
+    type Service = Adopt<S>;
+
+    fn layer(&self, inner: S) -> Adopt<S> {
+        Adopt { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Adopt<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B> Service<Request<B>> for Adopt<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = super::Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = super::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
+        let Some(Deferred { parent, template, adopted }) =
+            request.extensions_mut().remove::<Deferred>().filter(|_| is_known)
+        else {
+            return self.inner.call(request);
+        };
+        let (mut context, has_parent) = self.settings.context(Some(parent));
+        let method = method(request.method());
+        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
+        let span =
+            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
+        let _ = adopted.set(context.trace_id);
+        if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+            caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
+        }
+        request.extensions_mut().insert(context);
+        let Some(span) = span else { return self.inner.call(request) };
+        let call = span.in_scope(|| self.inner.call(request));
+        let finish = async move {
+            let answer = call.await;
+            let status = match &answer {
+                Ok(answer) => answer.status().as_u16(),
+                Err(failure) => failure.problem.status(),
+            };
+            conclude(&Span::current(), status);
+            answer
+        };
+        Box::pin(finish.instrument(span))
+    }
+}
+
+/// Writes down on a server span how the request ended.
+fn conclude(span: &Span, status: u16) {
+    if span.is_none() {
+        return;
+    }
+    span.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.record("error.type", tracing::field::display(status));
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// What so large a share of all trace ids is below.
+fn below(ratio: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a ratio of 0..=1 of 2^63")]
+    let bound = (ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64;
+    bound
+}
+
+/// By the lower 63 bits of the trace id, so that every service with the same ratio decides the
+/// same (OpenTelemetry's `TraceIdRatioBased`).
+fn is_below(trace_id: u128, bound: u64) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    let low = trace_id as u64;
+    low >> 1 < bound
+}
+
+fn random_ids() -> (u128, u64) {
+    let (trace, span) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    // A v4 UUID has six fixed bits, which is why the span takes the half with the fewest.
+    (trace.as_u128(), (span.as_u64_pair().1 ^ trace.as_u64_pair().0).max(1))
+}
+
+/// The method if it is one of the known ones: metrics must not take a stranger's words.
+fn method(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// The server span; `context` then is that span's.
+fn span<B>(
+    request: &Request<B>,
+    destination: &Destination,
+    context: &mut TraceContext,
+    has_parent: bool,
+    method: &'static str,
+    template: &'static str,
+) -> Span {
+    let uri = request.uri();
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let span = tracing::info_span!(
+        target: "restore_gateway::span",
+        "request",
+        otel.name = if template.is_empty() { method.to_owned() } else { format!("{method} {template}") },
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = template,
+        http.response.status_code = Empty,
+        url.path = uri.path(),
+        url.scheme = "http",
+        network.protocol.version = protocol(request.version()),
+        server.address = destination.host().map(tracing::field::display),
+        server.port = destination.authority().and_then(|authority| authority.port),
+        user_agent.original = header("user-agent"),
+        error.type = Empty,
+        restore.id = Empty,
+    );
+    if has_parent {
+        let state =
+            context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
+        let parent = SpanContext::new(
+            TraceId::from(context.trace_id),
+            SpanId::from(context.span_id),
+            TraceFlags::SAMPLED,
+            true,
+            state,
+        );
+        // Refused only once the span has begun, which it has not.
+        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
+    }
+    let own = span.context().span().span_context().clone();
+    if own.is_valid() {
+        context.trace_id = u128::from_be_bytes(own.trace_id().to_bytes());
+        context.span_id = u64::from_be_bytes(own.span_id().to_bytes());
+    }
+    span
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}

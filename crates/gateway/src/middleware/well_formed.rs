@@ -1,0 +1,133 @@
+//! Well-formed requests only: framed in one way, addressed in one way, no header name with an underscore (a proxy may
+//! have turned it into another), none of the headers twice that must have one meaning (S9, S12, S52).
+//! Without it two readers of one request may disagree on who asks for what.
+
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Request, Version, header};
+use restore_model::{Code, Problem};
+use tower::{Layer, Service};
+
+use super::{Future, Result};
+use crate::auth::same_site::SameSite;
+use crate::server::connection::Framing;
+use crate::server::listener::TOO_MANY_HEADERS;
+use crate::web::answer::{Answer, Failure};
+use crate::web::destination::Destination;
+
+/// Headers of which a second one would be a contradiction.
+const SINGLE: [&str; 9] = [
+    "x-api-key",
+    "x-auth-token",
+    "authorization",
+    "x-security-token",
+    "x-sdk-date",
+    "idempotency-key",
+    "content-type",
+    "content-encoding",
+    "traceparent",
+];
+
+/// Refuses a head that is not well-formed, or that another site has sent; both listeners ask this first.
+pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::result::Result<(), Failure> {
+    let malformed = |why: &str| Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
+    let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
+    framing.map_err(|why| {
+        let failure = malformed(why);
+        if why == TOO_MANY_HEADERS { failure.at_limit("header_bytes") } else { failure }
+    })?;
+    let destination = request.extensions().get::<Destination>().ok_or_else(undecided)?;
+    destination.verdict().map_err(malformed)?;
+    headers(request.headers(), request.version()).map_err(malformed)?;
+    if request.uri().query().is_some_and(names_credential) {
+        return Err(malformed(IN_QUERY));
+    }
+    let from_here = same_site.check(request.headers(), destination);
+    from_here.map_err(|problem| Failure::from(problem).closing())
+}
+
+/// The refusal of a request whose destination nobody has decided: the listener does it for each, so this one came in by
+/// mistake.
+fn undecided() -> Failure {
+    Problem::new(Code::Internal, "the destination of the request was not decided; nothing was started").into()
+}
+
+/// What is said of a credential in the query.
+const IN_QUERY: &str =
+    "a credential in the query is refused: send it in a header, and change it, for it was seen";
+
+/// Names of credentials, in lower case and without separators.
+const CREDENTIALS: [&str; 10] = [
+    "apikey",
+    "accesskey",
+    "accesstoken",
+    "authorization",
+    "authtoken",
+    "password",
+    "secretkey",
+    "token",
+    "xapikey",
+    "xauthtoken",
+];
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct WellFormedLayer(pub(crate) SameSite);
+
+impl<S> Layer<S> for WellFormedLayer {
+    type Service = WellFormed<S>;
+
+    fn layer(&self, inner: S) -> WellFormed<S> {
+        WellFormed { inner, same_site: self.0.clone() }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct WellFormed<S> {
+    inner: S,
+    same_site: SameSite,
+}
+
+impl<S, B> Service<Request<B>> for WellFormed<S>
+where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
+{
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Future {
+        if let Err(failure) = check(&request, &self.same_site) {
+            return Box::pin(std::future::ready(Result::Err(failure)));
+        }
+        self.inner.call(request)
+    }
+}
+
+/// Whether a query names what looks like a credential. Queries are written down by proxies, browsers
+/// and logs on the way, so one that came that way must never begin to work (S24).
+fn names_credential(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
+        let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+        CREDENTIALS.contains(&name.as_str())
+    })
+}
+
+/// What is wrong with these headers, if anything.
+fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
+    if headers.keys().any(|name| name.as_str().contains('_')) {
+        return Err("a header name has an underscore");
+    }
+    if SINGLE.iter().any(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        return Err("a header that must have one meaning is there twice");
+    }
+    if version == Version::HTTP_10 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err("HTTP/1.0 has no Transfer-Encoding");
+    }
+    Ok(())
+}
