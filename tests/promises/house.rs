@@ -47,7 +47,8 @@ fn no_crate_imports_one_above_it() {
             assert!(ours.is_empty(), "the simulator shares nothing with what it tests: {ours:?}");
             continue;
         }
-        let own = place(&CRATES, &name).unwrap_or_else(|| panic!("{name} has no place in the list of this test"));
+        let own =
+            place(&CRATES, &name).unwrap_or_else(|| panic!("{name} has no place in the list of this test"));
         for other in ours {
             if other == "simulator" {
                 assert_eq!(name, "cli", "only the program starts simulated clouds");

@@ -1,7 +1,6 @@
 //! Body limit: reads the body whole, up to a bound of bytes and of time. Too large is told from
 //! `Content-Length` before a byte is read; anything but plain JSON is refused (S13).
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +9,10 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use restore_model::{Code, Problem};
-use tower::{Layer, Service};
 
-use super::Future;
+use super::{Future, Inner, Middleware};
 use crate::server::connection::Framing;
-use crate::web::answer::{Answer, Failure};
+use crate::web::answer::Failure;
 
 /// The layer.
 #[derive(Clone, Copy)]
@@ -25,37 +23,13 @@ pub(crate) struct BodyLayer {
     pub(crate) time: Duration,
 }
 
-impl<S> Layer<S> for BodyLayer {
-    type Service = ReadBody<S>;
+impl Middleware<Incoming> for BodyLayer {
+    type Passed = Bytes;
 
-    fn layer(&self, inner: S) -> ReadBody<S> {
-        ReadBody { inner, limits: *self }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct ReadBody<S> {
-    inner: S,
-    limits: BodyLayer,
-}
-
-impl<S> Service<Request<Incoming>> for ReadBody<S>
-where
-    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Future {
-        let limits = self.limits;
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+    fn call<S: Inner<Bytes>>(&self, inner: &mut S, request: Request<Incoming>) -> Future {
+        let limits = *self;
+        let ready = inner.clone();
+        let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = if body.is_end_stream() {

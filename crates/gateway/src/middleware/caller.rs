@@ -7,20 +7,18 @@
 //! On a listener without callers nobody is asked: the token's own rights in the cloud decide.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::{Extensions, HeaderMap, Request};
 use restore_engine::{Caller, Trail};
 use restore_model::Code;
 use restore_upstream::{Token, TraceContext};
-use tower::{Layer, Service};
 
-use super::Future;
+use super::{Future, Inner, Middleware};
 use crate::auth::{Callers, Presented};
 use crate::dispatch::Found;
 use crate::server::certificate::Certificate;
 use crate::server::connection::Peer;
-use crate::web::answer::{Answer, Failure};
+use crate::web::answer::Failure;
 
 /// The layer.
 #[derive(Clone)]
@@ -33,14 +31,6 @@ impl CallerLayer {
     }
 }
 
-impl<S> Layer<S> for CallerLayer {
-    type Service = Identify<S>;
-
-    fn layer(&self, inner: S) -> Identify<S> {
-        Identify { inner, callers: self.0.clone() }
-    }
-}
-
 /// How a request came in: by the id of ours and the trace that the layers above gave it.
 pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
     Trail {
@@ -50,36 +40,19 @@ pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
     }
 }
 
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Identify<S> {
-    inner: S,
-    callers: Option<Arc<Callers>>,
-}
+impl<B: Send + 'static> Middleware<B> for CallerLayer {
+    type Passed = B;
 
-impl<S, B> Service<Request<B>> for Identify<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static,
-    B: Send + 'static,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Future {
+    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> Future {
         let public = request.extensions().get::<Found>().is_some_and(Found::is_public);
-        let Some(callers) = self.callers.clone().filter(|_| !public) else {
+        let Some(callers) = self.0.clone().filter(|_| !public) else {
             let token = request.headers_mut().remove("x-auth-token");
             let token = token.as_ref().and_then(Token::from_header);
             request.extensions_mut().insert(Caller::anyone(token));
-            return self.inner.call(request);
+            return inner.call(request);
         };
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let ready = inner.clone();
+        let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let certificate = head.extensions.get::<Arc<Certificate>>().cloned();

@@ -15,6 +15,10 @@ pub(crate) mod trace;
 pub(crate) mod well_formed;
 
 use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower::{Layer, Service};
 
 use crate::web::answer::{Answer, Failure};
 
@@ -22,3 +26,61 @@ use crate::web::answer::{Answer, Failure};
 pub(crate) type Result = std::result::Result<Answer, Failure>;
 /// The future of such a layer.
 pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = Result> + Send>>;
+
+/// What stands below a layer: the other layers and the handlers, as one service.
+pub(crate) trait Inner<B>:
+    Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static
+{
+}
+
+impl<S, B> Inner<B> for S where
+    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static
+{
+}
+
+/// One layer: what it does to a request, and to the answer on its way back.
+pub(crate) trait Middleware<B>: Clone {
+    /// The body that requests have below it.
+    type Passed;
+
+    /// Answers a request, or has `inner` answer it.
+    fn call<S: Inner<Self::Passed>>(&self, inner: &mut S, request: Request<B>) -> Future;
+}
+
+/// Makes a tower layer of a [`Middleware`].
+pub(crate) const fn of<M>(middleware: M) -> Of<M> {
+    Of(middleware)
+}
+
+/// See [`of`].
+#[derive(Clone)]
+pub(crate) struct Of<M>(M);
+
+impl<M: Clone, S> Layer<S> for Of<M> {
+    type Service = Layered<M, S>;
+
+    fn layer(&self, inner: S) -> Layered<M, S> {
+        Layered { middleware: self.0.clone(), inner }
+    }
+}
+
+/// A layer with what stands below it.
+#[derive(Clone)]
+pub(crate) struct Layered<M, S> {
+    middleware: M,
+    inner: S,
+}
+
+impl<M: Middleware<B>, S: Inner<M::Passed>, B> Service<Request<B>> for Layered<M, S> {
+    type Response = Answer;
+    type Error = Failure;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Failure>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Future {
+        self.middleware.call(&mut self.inner, request)
+    }
+}

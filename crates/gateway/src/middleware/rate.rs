@@ -13,7 +13,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -22,12 +21,11 @@ use governor::{Quota, RateLimiter};
 use http::{HeaderValue, Request};
 use restore_engine::Caller;
 use restore_model::{Code, Problem};
-use tower::{Layer, Service};
 
-use super::Future;
+use super::{Future, Inner, Middleware};
 use crate::auth::Claim;
 use crate::server::connection::Peer;
-use crate::web::answer::{Answer, Failure, Standing};
+use crate::web::answer::{Failure, Standing};
 use crate::web::pool::Neighbour;
 
 /// Callers that are remembered before those that have been quiet are forgotten.
@@ -136,45 +134,20 @@ impl Limits {
     }
 }
 
-impl<S> Layer<S> for RateLayer {
-    type Service = Limited<S>;
+impl<B: Send + 'static> Middleware<B> for RateLayer {
+    type Passed = B;
 
-    fn layer(&self, inner: S) -> Limited<S> {
-        Limited { inner, limits: Arc::clone(&self.limits), signed: self.signed }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Limited<S> {
-    inner: S,
-    limits: Arc<Limits>,
-    signed: bool,
-}
-
-impl<S, B> Service<Request<B>> for Limited<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Future {
+    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
         let unlimited = self.limits.general.is_none() && self.limits.own.is_empty();
         if unlimited || request.extensions().get::<Claim>().is_some() != self.signed {
-            return self.inner.call(request);
+            return inner.call(request);
         }
         let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
         match self.limits.admit(request.extensions().get::<Caller>(), address) {
             Err(failure) => Box::pin(std::future::ready(Err(failure.closing()))),
-            Ok(None) => self.inner.call(request),
+            Ok(None) => inner.call(request),
             Ok(Some(standing)) => {
-                let answer = self.inner.call(request);
+                let answer = inner.call(request);
                 Box::pin(async move {
                     match answer.await {
                         Ok(mut answer) => {

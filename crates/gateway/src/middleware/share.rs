@@ -6,16 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use http::Request;
 use restore_engine::Caller;
 use restore_model::{Code, Problem};
-use tower::{Layer, Service};
 
-use super::Future;
 use super::shed::Place;
-use crate::web::answer::{Answer, Failure};
+use super::{Future, Inner, Middleware};
+use crate::web::answer::Failure;
 
 /// How many places each caller holds.
 #[derive(Clone, Default)]
@@ -56,46 +54,22 @@ impl Drop for Held {
     }
 }
 
-impl<S> Layer<S> for ShareLayer {
-    type Service = Share<S>;
+impl<B: Send + 'static> Middleware<B> for ShareLayer {
+    type Passed = B;
 
-    fn layer(&self, inner: S) -> Share<S> {
-        Share { inner, layer: self.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Share<S> {
-    inner: S,
-    layer: ShareLayer,
-}
-
-impl<S, B> Service<Request<B>> for Share<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Future {
+    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
         let extensions = request.extensions();
         let name = extensions.get::<Caller>().and_then(Caller::name);
         let place = extensions.get::<Place>().filter(|place| !place.is_counted());
         if let (Some(name), Some(place)) = (name, place) {
-            let Some(held) = self.layer.take(name, place.free()) else {
+            let Some(held) = self.take(name, place.free()) else {
                 let detail = "this caller has as many requests under way as leave room for others";
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
                 return Box::pin(std::future::ready(Err(failure.closing().at_limit("in_flight"))));
             };
             place.count(held);
         }
-        self.inner.call(request)
+        inner.call(request)
     }
 }
 

@@ -8,13 +8,11 @@
 //! place back and holds one among the refusals, if there is one; else the refusal is given without a body.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use http::{Extensions, Request};
 use restore_model::{Code, Problem};
-use tower::{Layer, Service};
 
-use super::{Future, share};
+use super::{Future, Inner, Middleware, share};
 use crate::dispatch::Found;
 use crate::server::connection::Peer;
 use crate::server::heads;
@@ -135,7 +133,7 @@ impl Places {
             failure.at_limit(full.limit())
         })?;
         let holding = Mutex::new(Holding { held, share: None });
-        Ok(Place(Arc::new(Inner { holding, peer, waits: self.waits.clone() })))
+        Ok(Place(Arc::new(Taken { holding, peer, waits: self.waits.clone() })))
     }
 
     /// Lets a failure hold a place among the refusals; where there is none, it is one without a body.
@@ -163,9 +161,9 @@ pub(crate) fn peer(extensions: &Extensions) -> Neighbour {
 
 /// A request's place among those worked on; given back when the last clone is dropped.
 #[derive(Clone)]
-pub(crate) struct Place(Arc<Inner>);
+pub(crate) struct Place(Arc<Taken>);
 
-struct Inner {
+struct Taken {
     holding: Mutex<Holding>,
     peer: Neighbour,
     waits: Pool,
@@ -219,35 +217,10 @@ impl ShedLayer {
     }
 }
 
-impl<S> Layer<S> for ShedLayer {
-    type Service = Shed<S>;
+impl<B: Send + 'static> Middleware<B> for ShedLayer {
+    type Passed = B;
 
-    fn layer(&self, inner: S) -> Shed<S> {
-        Shed { inner, places: self.places.clone(), memory: self.memory.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Shed<S> {
-    inner: S,
-    places: Places,
-    memory: Memory,
-}
-
-impl<S, B> Service<Request<B>> for Shed<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Future {
+    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> Future {
         if self.memory.is_over() {
             let detail = "the gateway holds as much memory as it may; nothing was started";
             let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(5)).closing();
@@ -261,7 +234,7 @@ where
         request.extensions_mut().insert(place.clone());
         let places = self.places.clone();
         let changes = request.extensions().get::<Found>().is_none_or(Found::changes);
-        let call = self.inner.call(request);
+        let call = inner.call(request);
         Box::pin(async move {
             let mut answered = match call.await {
                 Ok(answer) => places.answer(answer, place, changes),

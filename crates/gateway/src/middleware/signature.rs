@@ -3,18 +3,16 @@
 //! that does anything. Here a signature of a request that changes something is used up.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Request;
 use restore_model::{Code, Effect};
-use tower::{Layer, Service};
 
-use super::Future;
 use super::caller::trail;
+use super::{Future, Inner, Middleware};
 use crate::auth::{Callers, Claim, UsedSignatures};
 use crate::dispatch::Found;
-use crate::web::answer::{Answer, Failure};
+use crate::web::answer::Failure;
 
 /// The layer.
 #[derive(Clone)]
@@ -30,37 +28,12 @@ impl SignatureLayer {
     }
 }
 
-impl<S> Layer<S> for SignatureLayer {
-    type Service = Verify<S>;
+impl Middleware<Bytes> for SignatureLayer {
+    type Passed = Bytes;
 
-    fn layer(&self, inner: S) -> Verify<S> {
-        Verify { inner, callers: Arc::clone(&self.callers), used: self.used.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Verify<S> {
-    inner: S,
-    callers: Arc<Callers>,
-    used: UsedSignatures,
-}
-
-impl<S> Service<Request<Bytes>> for Verify<S>
-where
-    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Bytes>) -> Future {
+    fn call<S: Inner<Bytes>>(&self, inner: &mut S, request: Request<Bytes>) -> Future {
         let Some(claim) = request.extensions().get::<Claim>().cloned() else {
-            return self.inner.call(request);
+            return inner.call(request);
         };
         let (mut head, body) = request.into_parts();
         let trail = trail(&head.headers, &head.extensions);
@@ -72,14 +45,14 @@ where
         // Before everything that could refuse the request: a refusal uses the signature up as well.
         let changes = head.extensions.get::<Found>().is_none_or(Found::changes);
         if !changes {
-            return self.inner.call(Request::from_parts(head, body));
+            return inner.call(Request::from_parts(head, body));
         }
         let signature = match self.callers.use_up(&self.used, &claim, &trail) {
             Ok(signature) => signature,
             Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
         };
         head.extensions.insert(signature.clone());
-        let answer = self.inner.call(Request::from_parts(head, body));
+        let answer = inner.call(Request::from_parts(head, body));
         Box::pin(async move {
             let answer = answer.await;
             if matches!(&answer, Err(failure) if is_refusal(failure)) {

@@ -16,7 +16,7 @@ use tower_http::request_id::PropagateRequestIdLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 
-use super::Future;
+use super::{Future, of};
 use crate::auth::same_site::SameSite;
 use crate::auth::{Callers, UsedSignatures};
 use crate::middleware::{
@@ -62,23 +62,23 @@ where
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
         .map_future(ration::per_second(limits.refusals_per_second))
         // First of all: what two readers could read differently is read by nobody.
-        .layer(well_formed::WellFormedLayer(same_site))
+        .layer(of(well_formed::WellFormedLayer(same_site)))
         // Everything below ends in this time.
-        .layer(deadline::DeadlineLayer(limits.request_seconds))
+        .layer(of(deadline::DeadlineLayer(limits.request_seconds)))
         // Who asks; the credentials end here. Whoever waits until somebody else says who it is holds no place.
-        .layer(caller::CallerLayer::new(&callers))
+        .layer(of(caller::CallerLayer::new(&callers)))
         // Turned away before a body is read.
-        .layer(shed::ShedLayer::new(places.clone(), memory))
+        .layer(of(shed::ShedLayer::new(places.clone(), memory)))
         // Nobody takes all places of those worked on.
-        .layer(share.clone())
+        .layer(of(share.clone()))
         // A caller that is too fast, like one that is not known, does not get its body read.
-        .layer(rate.clone())
+        .layer(of(rate.clone()))
         // From here on a request is in memory, and small.
-        .layer(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds })
+        .layer(of(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds }))
         // Who asks, where only the whole request says it.
-        .layer(signature::SignatureLayer::new(&callers, used))
-        .layer(share)
-        .layer(rate.for_signed())
+        .layer(of(signature::SignatureLayer::new(&callers, used)))
+        .layer(of(share))
+        .layer(of(rate.for_signed()))
         // A trace of a caller's own counts once it is known whose it is.
         .layer(adopt)
         .service(handler);

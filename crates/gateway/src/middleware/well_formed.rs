@@ -2,17 +2,14 @@
 //! have turned it into another), none of the headers twice that must have one meaning (S9, S12, S52).
 //! Without it two readers of one request may disagree on who asks for what.
 
-use std::task::{Context, Poll};
-
 use http::{HeaderMap, Request, Version, header};
 use restore_model::{Code, Problem};
-use tower::{Layer, Service};
 
-use super::{Future, Result};
+use super::{Future, Inner, Middleware, Result};
 use crate::auth::same_site::SameSite;
 use crate::server::connection::Framing;
 use crate::server::listener::TOO_MANY_HEADERS;
-use crate::web::answer::{Answer, Failure};
+use crate::web::answer::Failure;
 use crate::web::destination::Destination;
 
 /// Headers of which a second one would be a contradiction.
@@ -74,38 +71,14 @@ const CREDENTIALS: [&str; 10] = [
 #[derive(Clone)]
 pub(crate) struct WellFormedLayer(pub(crate) SameSite);
 
-impl<S> Layer<S> for WellFormedLayer {
-    type Service = WellFormed<S>;
+impl<B: Send + 'static> Middleware<B> for WellFormedLayer {
+    type Passed = B;
 
-    fn layer(&self, inner: S) -> WellFormed<S> {
-        WellFormed { inner, same_site: self.0.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct WellFormed<S> {
-    inner: S,
-    same_site: SameSite,
-}
-
-impl<S, B> Service<Request<B>> for WellFormed<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Future {
-        if let Err(failure) = check(&request, &self.same_site) {
+    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
+        if let Err(failure) = check(&request, &self.0) {
             return Box::pin(std::future::ready(Result::Err(failure)));
         }
-        self.inner.call(request)
+        inner.call(request)
     }
 }
 
