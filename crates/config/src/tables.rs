@@ -30,7 +30,7 @@ const ACTIONS: &[&str] = restore_engine::Action::WORDS;
 const ALGORITHMS: &[&str] =
     &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 /// What a webhook can be told.
-const OCCASIONS: &[&str] = restore_engine::notify::OCCASIONS;
+const OCCASIONS: &[&str] = restore_webhooks::OCCASIONS;
 
 tables! {
     /// The settings of one gateway: checked, complete, ready to use.

@@ -56,8 +56,8 @@ mod grant;
 mod inquire;
 mod jumps;
 mod list;
+mod live;
 mod names;
-pub mod notify;
 mod operate;
 mod pass_on;
 mod passed;
@@ -338,6 +338,17 @@ impl Engine {
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
+    }
+
+    /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
+    pub fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
+    /// Cancelled when the engine stops.
+    #[must_use]
+    pub fn stop(&self) -> CancellationToken {
+        self.0.stop.clone()
     }
 
     /// The clock that everything here goes by.

@@ -26,10 +26,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use restore_engine::notify::{self, Hook};
 use restore_engine::{Engine, Policy};
 use restore_model::{Clock, Problem, SystemClock};
 use restore_upstream::{Courier, Receiver};
+use restore_webhooks::{Hook, Relay};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -222,7 +222,8 @@ impl Gateway {
             LedgerUrl::Postgres(_) => "postgresql",
         };
         let witness = Arc::new(metrics.restores(system));
-        let engine = Engine::new(ledger, built.routes.clone(), policy(settings), start.clock, witness);
+        let engine =
+            Engine::new(Arc::clone(&ledger), built.routes.clone(), policy(settings), start.clock, witness);
         if start.recovery {
             let reason = "the gateway was started with --recovery";
             engine.begin_recovery(reason, now).await.map_err(ledger_fault)?;
@@ -230,7 +231,12 @@ impl Gateway {
         // Before anything happens that they are to be told.
         let mut tallies = Vec::new();
         for hook in hooks(settings, &mut rotation).map_err(StartError::Setup)? {
-            tallies.push((hook.name.clone(), engine.notify(hook).await.map_err(ledger_fault)?));
+            let name = hook.name.clone();
+            let (ledger, clock) = (Arc::clone(&ledger), Arc::clone(engine.clock()));
+            let relay = Relay::new(hook, ledger, clock, engine.changed(), engine.stop());
+            let relay = relay.await.map_err(ledger_fault)?;
+            tallies.push((name, relay.tally()));
+            engine.beside(relay.run());
         }
         metrics.observe_webhooks(tallies);
         let unfinished = engine.recover().await.map_err(ledger_fault)?;
@@ -466,7 +472,7 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
             projects: written.project_id.clone(),
             carrier: Arc::new(Courier::new(receiver).map_err(|why| fault(&why))?),
             timeout: written.timeout_seconds,
-            schedule: notify::SCHEDULE.iter().copied().map(Duration::from_secs).collect(),
+            schedule: restore_webhooks::SCHEDULE.iter().copied().map(Duration::from_secs).collect(),
         })
     };
     settings.webhooks.iter().map(hook).collect()

@@ -11,8 +11,8 @@ use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpCon
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use restore_engine::Engine;
-use restore_engine::notify::Tally;
 use restore_upstream::BreakerState;
+use restore_webhooks::Tally;
 use tokio_util::sync::CancellationToken;
 
 use super::otlp;

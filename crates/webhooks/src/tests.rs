@@ -116,9 +116,10 @@ impl World {
             Arc::clone(&self.clock) as Arc<dyn Clock>,
             self.changed.subscribe(),
             self.stop.clone(),
-        );
-        relay.post.standing().await.unwrap();
-        self.tally = Arc::clone(&relay.post.tally);
+        )
+        .await
+        .unwrap();
+        self.tally = relay.tally();
         (self, tokio::spawn(relay.run()))
     }
 

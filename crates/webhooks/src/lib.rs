@@ -1,5 +1,4 @@
-//! Telling others what becomes of restores: those who hold a stream open (`live`), and one relay per configured hook, from
-//! the ledger's feed of events to a receiver of webhooks.
+//! Webhooks: one relay per configured hook, from the ledger's feed of events to a receiver.
 //!
 //! Nothing is added to a restore's own path. A relay reads the feed after the fact, puts what its hook wants into
 //! the ledger's outbox, and delivers from there; so a message outlives the process, and a receiver that is slow or
@@ -25,9 +24,6 @@ use restore_upstream::{Courier, Message, Receipt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
-
-mod live;
 mod post;
 
 use post::{Outcome, Post};
@@ -150,29 +146,8 @@ pub struct Tally {
     pub disabled: AtomicBool,
 }
 
-impl Engine {
-    /// Begins to tell a hook, and goes on until the engine stops. A hook that is new is told what happens from now
-    /// on; one that is known, what it has not been told yet.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read or written.
-    pub async fn notify(&self, hook: Hook) -> Result<Arc<Tally>, LedgerError> {
-        let relay = Relay::new(
-            hook,
-            Arc::clone(&self.0.ledger),
-            Arc::clone(&self.0.clock),
-            self.changed(),
-            self.0.stop.clone(),
-        );
-        relay.post.standing().await?;
-        let tally = Arc::clone(&relay.post.tally);
-        self.0.tasks.spawn(relay.run());
-        Ok(tally)
-    }
-}
-
 /// The work of one hook.
-struct Relay {
+pub struct Relay {
     post: Arc<Post>,
     changed: watch::Receiver<u64>,
     /// Up to where the feed was looked through.
@@ -185,24 +160,38 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(
+    /// A relay for a hook. One that is new to the ledger gets what happens from now on; one that is known, what it has
+    /// not got yet. `changed` changes with every commit.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub async fn new(
         hook: Hook,
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
         changed: watch::Receiver<u64>,
         stop: CancellationToken,
-    ) -> Self {
-        Self {
-            post: Arc::new(Post::new(hook, ledger, clock, stop)),
+    ) -> Result<Self, LedgerError> {
+        let post = Arc::new(Post::new(hook, ledger, clock, stop));
+        post.standing().await?;
+        Ok(Self {
+            post,
             changed,
             seen: Position::START,
             passed: 0,
             in_hand: HashMap::new(),
             under_way: FuturesUnordered::new(),
-        }
+        })
     }
 
-    async fn run(mut self) {
+    /// Its counts.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.post.tally)
+    }
+
+    /// Delivers until it is stopped; attempts under way are ended then.
+    pub async fn run(mut self) {
         let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
