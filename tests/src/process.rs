@@ -22,7 +22,8 @@ pub fn binary() -> PathBuf {
     // A test stands in a folder below the binaries, a program of the tests among them.
     let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("restore-gateway"));
     let found = beside.clone().find(|binary| binary.exists());
-    found.unwrap_or_else(|| panic!("none of {:?}: cargo build -p restore-cli", beside.collect::<Vec<_>>()))
+    found
+        .unwrap_or_else(|| panic!("none of {:?}: cargo build -p restore-gateway", beside.collect::<Vec<_>>()))
 }
 
 /// `restore-gateway serve` with settings of its own.

@@ -41,7 +41,9 @@ fn no_crate_imports_one_above_it() {
         let ours: Vec<&str> = manifest
             .lines()
             .take_while(|line| *line != "[dev-dependencies]")
+            // The program has the name of the gateway, its library another one.
             .filter_map(|line| line.strip_prefix("restore-")?.split([' ', '=']).next())
+            .map(|name| name.trim_end_matches("-service"))
             .collect();
         if name == "simulator" {
             assert!(ours.is_empty(), "the simulator shares nothing with what it tests: {ours:?}");

@@ -29,7 +29,7 @@ use crate::dispatch::{self, endpoints};
 use crate::handler::Dispatch;
 use crate::middleware::shed::Places;
 use crate::middleware::stack::{self, WayIn};
-use crate::middleware::trace;
+use crate::middleware::{route, trace};
 use crate::server::connections::Connections;
 use crate::server::memory::Memory;
 use crate::server::tls::Tls;
@@ -145,8 +145,8 @@ impl Lasting {
                     },
                     names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
                 },
+                route: route::RouteLayer::new(dispatch::Router::new(doors)),
                 trace: trace::TraceLayer::new(
-                    dispatch::Router::new(doors),
                     self.metrics.requests(),
                     settings.telemetry.sample_ratio,
                     settings.telemetry.trust_parent,

@@ -7,6 +7,7 @@ pub(crate) mod deadline;
 pub(crate) mod errors;
 pub(crate) mod rate;
 pub(crate) mod ration;
+pub(crate) mod route;
 pub(crate) mod share;
 pub(crate) mod shed;
 pub(crate) mod signature;

@@ -20,7 +20,7 @@ use super::{Future, of};
 use crate::auth::same_site::SameSite;
 use crate::auth::{Callers, UsedSignatures};
 use crate::middleware::{
-    body, caller, deadline, errors, rate, ration, share, shed, signature, trace, well_formed,
+    body, caller, deadline, errors, rate, ration, route, share, shed, signature, trace, well_formed,
 };
 use crate::server::memory::Memory;
 use crate::telemetry::metrics::LimitsReached;
@@ -36,6 +36,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the layers are made of, besides the limits.
 pub(crate) struct Parts {
     pub(crate) same_site: SameSite,
+    pub(crate) route: route::RouteLayer,
     pub(crate) trace: trace::TraceLayer,
     pub(crate) callers: Arc<Callers>,
     pub(crate) used: UsedSignatures,
@@ -54,7 +55,7 @@ where
         + Sync
         + 'static,
 {
-    let Parts { same_site, trace, callers, used, rate, places, memory, reached } = parts;
+    let Parts { same_site, route, trace, callers, used, rate, places, memory, reached } = parts;
     let share = share::ShareLayer::default();
     let adopt = trace.adopt();
     // Below the seam: what may fail.
@@ -80,7 +81,7 @@ where
         .layer(of(share))
         .layer(of(rate.for_signed()))
         // A trace of a caller's own counts once it is known whose it is.
-        .layer(adopt)
+        .layer(of(adopt))
         .service(handler);
     let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);
@@ -100,6 +101,8 @@ where
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
+        // What is asked for, before anything is named by it.
+        .layer(route)
         // Outside catch-panic, so that a panic's 500 is traced and counted.
         .layer(trace)
         .layer(CatchPanicLayer::custom(panicked))

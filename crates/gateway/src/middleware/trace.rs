@@ -21,9 +21,9 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::dispatch::Router;
+use super::{Inner, Middleware};
+use crate::dispatch::Found;
 use crate::telemetry::metrics::Requests;
-use crate::web::answer::{Answer, Failure};
 use crate::web::destination::Destination;
 
 /// How requests are traced and counted.
@@ -31,7 +31,6 @@ use crate::web::destination::Destination;
 pub(crate) struct TraceLayer(Arc<Settings>);
 
 struct Settings {
-    router: Router,
     requests: Requests,
     sample_below: u64,
     trust_parent: bool,
@@ -42,10 +41,8 @@ struct Settings {
 }
 
 impl TraceLayer {
-    /// Requests are found in `router` once, here; the span's name and every metric use the
-    /// template of the path, never the path (S34).
+    /// The span's name and every metric use the template of the path, never the path (S34).
     pub(crate) fn new(
-        router: Router,
         requests: Requests,
         sample_ratio: f64,
         trust_parent: bool,
@@ -54,15 +51,7 @@ impl TraceLayer {
         access_log: Option<f64>,
     ) -> Self {
         let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
-        Self(Arc::new(Settings {
-            router,
-            requests,
-            sample_below,
-            trust_parent,
-            has_callers,
-            exporting,
-            log_below,
-        }))
+        Self(Arc::new(Settings { requests, sample_below, trust_parent, has_callers, exporting, log_below }))
     }
 
     /// The part that follows once it is known who asks.
@@ -104,9 +93,9 @@ where
         let begun = Instant::now();
         let settings = Arc::clone(&self.settings);
         let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
-        let found = settings.router.find(request.method(), request.uri().path(), &destination);
-        let template = found.template();
-        let door = found.at_door().map(|at| Arc::clone(&at.door));
+        let found = request.extensions().get::<Found>();
+        let template = found.map_or("", Found::template);
+        let door = found.and_then(Found::at_door).map(|at| at.door.door.dialect());
         let method = method(request.method());
 
         // On a listener with callers nobody knows yet whose parent it is.
@@ -124,7 +113,6 @@ where
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
             settings.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
-        request.extensions_mut().insert(found);
         request.extensions_mut().insert(context);
 
         let active = settings.requests.begun(method);
@@ -133,14 +121,12 @@ where
             None => self.inner.call(request),
         };
         let finish = async move {
-            let mut answer = call.await;
+            let answer = call.await;
             drop(active);
-            if let Ok(answer) = &mut answer {
+            if let Ok(answer) = &answer {
                 let status = answer.status().as_u16();
-                if let Some(door) = door {
-                    // Here, for no answer of a door goes by another way, a refusal or a panic's included.
-                    answer.headers_mut().extend(door.notice.clone());
-                    settings.requests.at_door(door.door.dialect(), template, status);
+                if let Some(dialect) = door {
+                    settings.requests.at_door(dialect, template, status);
                 }
                 conclude(&Span::current(), status);
                 settings.requests.record(method, template, status, begun.elapsed());
@@ -212,41 +198,17 @@ struct Deferred {
 #[derive(Clone)]
 pub(crate) struct AdoptLayer(Arc<Settings>);
 
-impl<S> Layer<S> for AdoptLayer {
-    type Service = Adopt<S>;
+impl<B: Send + 'static> Middleware<B> for AdoptLayer {
+    type Passed = B;
 
-    fn layer(&self, inner: S) -> Adopt<S> {
-        Adopt { inner, settings: Arc::clone(&self.0) }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Adopt<S> {
-    inner: S,
-    settings: Arc<Settings>,
-}
-
-impl<S, B> Service<Request<B>> for Adopt<S>
-where
-    S: Service<Request<B>, Response = Answer, Error = Failure, Future = super::Future>,
-{
-    type Response = Answer;
-    type Error = Failure;
-    type Future = super::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> super::Future {
         let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
         let Some(Deferred { parent, template, adopted }) =
             request.extensions_mut().remove::<Deferred>().filter(|_| is_known)
         else {
-            return self.inner.call(request);
+            return inner.call(request);
         };
-        let (mut context, has_parent) = self.settings.context(Some(parent));
+        let (mut context, has_parent) = self.0.context(Some(parent));
         let method = method(request.method());
         let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
         let span =
@@ -256,8 +218,8 @@ where
             caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
         }
         request.extensions_mut().insert(context);
-        let Some(span) = span else { return self.inner.call(request) };
-        let call = span.in_scope(|| self.inner.call(request));
+        let Some(span) = span else { return inner.call(request) };
+        let call = span.in_scope(|| inner.call(request));
         let finish = async move {
             let answer = call.await;
             let status = match &answer {

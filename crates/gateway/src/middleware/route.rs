@@ -1,0 +1,69 @@
+//! Route: finds out once what a request asks for. All that stands below reads [`Found`] and no path. Every answer of a
+//! compatibility endpoint carries its notice, a refusal or the answer after a panic included.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, Either};
+use http::{Request, Response};
+use tower::{Layer, Service};
+
+use crate::dispatch::Router;
+use crate::web::destination::Destination;
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct RouteLayer(Arc<Router>);
+
+impl RouteLayer {
+    /// Routes by this table.
+    pub(crate) fn new(router: Router) -> Self {
+        Self(Arc::new(router))
+    }
+}
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = Route<S>;
+
+    fn layer(&self, inner: S) -> Route<S> {
+        Route { inner, router: Arc::clone(&self.0) }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Route<S> {
+    inner: S,
+    router: Arc<Router>,
+}
+
+impl<S, B, R> Service<Request<B>> for Route<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<R>, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
+        let found = self.router.find(request.method(), request.uri().path(), &destination);
+        let endpoint = found.at_door().map(|at| Arc::clone(&at.door));
+        request.extensions_mut().insert(found);
+        let call = self.inner.call(request);
+        match endpoint {
+            None => Either::Left(call),
+            Some(endpoint) => Either::Right(Box::pin(async move {
+                let mut answer = call.await?;
+                answer.headers_mut().extend(endpoint.notice.clone());
+                Ok(answer)
+            })),
+        }
+    }
+}
