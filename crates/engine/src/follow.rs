@@ -64,6 +64,11 @@ impl Engine {
             Some(_) => Some(self.interval(entry)),
             None => self.until_deadline(entry),
         };
+        if first.is_none() {
+            self.at_rest().insert(id);
+        } else {
+            self.at_rest().remove(&id);
+        }
         let mut live = self.live();
         let known = live.entry(id).or_default();
         // It is being read already; a token that works is not given up for one that may not.
@@ -117,7 +122,28 @@ impl Engine {
         known.access = None;
         known.lane = None;
         drop(live);
+        if !matches!(after, Round::Over) {
+            self.at_rest().insert(id);
+        }
         self.forget_if_idle(id);
+    }
+
+    fn at_rest(&self) -> MutexGuard<'_, HashSet<RestoreId>> {
+        self.0.at_rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What another replica has written may begin a time that somebody must watch, and that replica may be gone before
+    /// it is over. Whoever watched the restore before watches it again.
+    pub(crate) fn watch_again(&self, entry: &Entry) {
+        let id = entry.intent.id;
+        if !self.at_rest().contains(&id) {
+            return;
+        }
+        if entry.state.status.is_final() {
+            self.at_rest().remove(&id);
+        } else if self.until_deadline(entry).is_some() {
+            self.follow(entry, self.access(entry, None));
+        }
     }
 
     /// One round.

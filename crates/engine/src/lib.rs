@@ -26,7 +26,7 @@
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -156,6 +156,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
+    /// Unfinished restores that this process followed and follows no more, because nothing can become true of them by
+    /// time alone. Another replica may write an event after which something can.
+    at_rest: Mutex<HashSet<RestoreId>>,
     /// Checkpoint of a CSBS backup item: place, project and item → checkpoint. Never changes.
     checkpoints: Cache<(String, String, String), Id>,
     /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
@@ -213,6 +216,7 @@ impl Engine {
             clock,
             witness,
             live: Mutex::default(),
+            at_rest: Mutex::default(),
             checkpoints: Cache::builder().max_capacity(100_000).build(),
             fresh,
             closed: Brief::new(10_000, CLOSED),

@@ -206,7 +206,10 @@ impl Engine {
             while let Ok(news) = self.0.ledger.feed(position, HANDFUL).await {
                 let Some(last) = news.last() else { break };
                 position = last.position;
-                news.iter().for_each(|told| self.now_stands(&told.entry));
+                for told in &news {
+                    self.now_stands(&told.entry);
+                    self.watch_again(&told.entry);
+                }
                 self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
                 if news.len() < HANDFUL {
                     break;
