@@ -6,6 +6,7 @@
 mod cases;
 mod check;
 mod codes;
+mod declares;
 mod doors;
 mod follow_cbr;
 mod follow_csbs;

@@ -87,7 +87,7 @@ fn every_other_body_is_judged_as_listed() {
 
 #[test]
 fn what_is_sent_follows_its_strict_schema() {
-    let known = Known { checkpoint_id: Some(CHECKPOINT.parse().unwrap()) };
+    let known = Known::of("checkpoint_id", CHECKPOINT.parse().unwrap());
     for (name, request, schema) in [
         ("csbs-v1", server(ITEM), "csbs-restore-request"),
         ("cbr-v3", server(SERVER_BACKUP), "cbr-restore-request"),

@@ -23,7 +23,7 @@ fn native_requests() {
         ("cbr-v3", "resource", resource()),
         ("vbs-v2", "volume", disk()),
     ] {
-        let known = Known { checkpoint_id: Some(CHECKPOINT.parse().unwrap()) };
+        let known = Known::of("checkpoint_id", CHECKPOINT.parse().unwrap());
         let encoded = generation(name).encode(&request, &known).unwrap();
         let call = &encoded.call;
         assert(
