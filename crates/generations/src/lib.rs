@@ -41,6 +41,7 @@ pub mod schemas;
 mod volumes;
 
 mod cbr_v3;
+mod cinder_v3;
 mod csbs_v1;
 mod vbs_v2;
 
@@ -51,8 +52,9 @@ pub use door::Door;
 pub use errors::{SignatureRefusal, Verdict, classify};
 pub use schemas::Schema;
 
-/// Every generation, oldest first. A fourth is one folder and one line here.
-pub static ALL: &[&dyn Generation] = &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3];
+/// Every generation, in the order in which the gateway learnt it. A further one is one folder and one line here.
+pub static ALL: &[&dyn Generation] =
+    &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3, &cinder_v3::CinderV3];
 
 /// The generation of this name, as settings and ledger spell it.
 #[must_use]

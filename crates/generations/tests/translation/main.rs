@@ -9,6 +9,7 @@ mod codes;
 mod declares;
 mod doors;
 mod follow_cbr;
+mod follow_cinder;
 mod follow_csbs;
 mod follow_vbs;
 mod mapping;

@@ -67,6 +67,9 @@ fn read_natively(name: &str, call: &Call) -> Value {
         ("vbs-v2", ["", "v2", _, "cloudbackups", backup, "restore"]) => {
             (json!({"backup_id": backup}), json!({"type": "volume", "volume_id": restore["volume_id"]}))
         }
+        ("cinder-v3", ["", "v3", _, "backups", backup, "restore"]) => {
+            (json!({"backup_id": backup}), json!({"type": "volume", "volume_id": restore["volume_id"]}))
+        }
         _ => panic!("{name}: {}", call.path),
     };
     json!({"project_id": path[2], "source": source, "target": target})
