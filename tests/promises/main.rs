@@ -8,6 +8,7 @@ mod callers;
 mod canary;
 mod canary_callers;
 mod cases;
+mod cinder;
 mod client;
 mod client_answers;
 mod client_output;
