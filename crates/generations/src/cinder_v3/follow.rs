@@ -6,7 +6,8 @@
 //! - it has succeeded when the disk has left that state, is usable, and bears the mark of the backup that it did not bear
 //!   before. In place there is no mark: then the disk is usable, and no message tells that this request failed;
 //! - it has failed when the disk is in error;
-//! - a usable disk without the mark it should bear proves nothing: somebody may have set its state by hand.
+//! - a usable disk without the mark it should bear proves nothing: somebody may have set its state by hand. Where nothing was
+//!   read before the send, the backup tells whether it is of this disk.
 //!
 //! There is no list of restores, and a disk at rest may be one whose restore came and went: nothing here ever proves that
 //! a restore did not take place.
@@ -18,6 +19,7 @@ use crate::call::Answer;
 use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others};
 
 const VOLUME: &str = "volume_state";
+const BACKUP: &str = "backup_state";
 const MESSAGE: &str = "message";
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
@@ -43,7 +45,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         return Step::Done(Reading::unreadable(reason, false, VOLUME));
     };
     let step = if watch.accepted {
-        taken(watch, &volume, answers.next())
+        taken(watch, &volume, answers)
     } else {
         unproven(watch, &volume, answers.next())
     };
@@ -57,7 +59,11 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
 }
 
 /// A restore that was accepted. Its disk was `restoring-backup` from then on.
-fn taken(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step<Reading> {
+fn taken<'a>(
+    watch: &Watch<'_>,
+    volume: &Volume,
+    mut answers: impl Iterator<Item = &'a Answer>,
+) -> Step<Reading> {
     let backup = &watch.request.source.backup_id;
     let before = Baseline::of(watch.notes);
     let is_new = before.as_ref().is_some_and(|before| before.is_outdone_by(volume, backup));
@@ -69,7 +75,7 @@ fn taken(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step<Re
             Found::Lost(reason)
         }
         "error_restoring" | "error" => {
-            let why = match why(watch, answer) {
+            let why = match why(watch, answers.next()) {
                 Step::Ask(call) => return Step::Ask(call),
                 Step::Done(why) => why,
             };
@@ -84,15 +90,24 @@ fn taken(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step<Re
             Found::Nothing
         }
         "available" | "in_use" if is_new => Found::Succeeded,
-        "available" | "in_use"
-            if before.as_ref().is_some_and(|before| !before.in_place) && !volume.is_marked_by(backup) =>
-        {
-            let reason =
-                "the disk is usable and lacks the mark that a restore which succeeds leaves".to_owned();
-            Found::Lost(reason)
-        }
         "available" | "in_use" => {
-            let why = match why(watch, answer) {
+            if !volume.is_marked_by(backup) {
+                let in_place = match before {
+                    Some(before) => before.in_place,
+                    None => match answers.next() {
+                        None => return Step::Ask(get_backup(&watch.request.project_id, backup)),
+                        Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, BACKUP)),
+                        Some(Ok(reply)) => super::backup::one(reply)
+                            .is_some_and(|backup| lenient::same_id(&backup.resource_id, &volume.id)),
+                    },
+                };
+                if !in_place {
+                    let reason = "the disk is usable and lacks the mark that a restore which succeeds leaves";
+                    let found = Found::Lost(reason.to_owned());
+                    return Step::Done(Reading::new(found, VOLUME, Strength::Derived));
+                }
+            }
+            let why = match why(watch, answers.next()) {
                 Step::Ask(call) => return Step::Ask(call),
                 Step::Done(why) => why,
             };
@@ -119,7 +134,7 @@ fn unproven(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step
         // The disk does not say which backup is written onto it; that this one is being read says it.
         RESTORING => match answer {
             None => return Step::Ask(get_backup(&request.project_id, backup)),
-            Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, "backup_state")),
+            Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, BACKUP)),
             Some(Ok(_)) if watch.is_moved_by_others() => moved_by_others(),
             Some(Ok(reply)) => match super::backup::one(reply) {
                 Some(backup) if backup.status == "restoring" => Found::Running,

@@ -164,6 +164,39 @@ fn a_usable_disk_without_the_mark_it_should_bear_proves_nothing() {
     }
 }
 
+/// Without a read before the send the backup tells whether a mark was to be expected.
+#[test]
+fn without_a_baseline_a_usable_disk_is_a_success_in_place_alone() {
+    let mut blind = Followed::new(disk());
+    blind.request_id = Some(REQUEST);
+    let upstream = |of: &'static str, mark: Option<&'static str>| {
+        move |path: &str| match path.split(['/', '?']).next() {
+            Some("volumes") => volume("available", mark),
+            Some("messages") => ok(json!({"messages": []})),
+            _ => {
+                let mut body = wire("cinder.backup.response");
+                body["backup"]["volume_id"] = json!(of);
+                ok(body)
+            }
+        }
+    };
+    let (reading, asked) = blind.round(CINDER, upstream(DATA_DISK, None));
+    assert_eq!((reading.found, asked.len()), (Found::Succeeded, 3));
+    assert!(matches!(blind.round(CINDER, upstream(SYSTEM_DISK, None)).0.found, Found::Lost(_)));
+    assert_eq!(blind.round(CINDER, upstream(SYSTEM_DISK, Some(DATA_BACKUP))).0.found, Found::Succeeded);
+    // a backup that is gone tells nothing
+    let gone = |path: &str| match path.starts_with("volumes/") {
+        true => volume("available", None),
+        false => fault(404, "itemNotFound", "Backup x could not be found."),
+    };
+    assert!(matches!(blind.round(CINDER, gone).0.found, Found::Lost(_)));
+    let silent = |path: &str| match path.starts_with("volumes/") {
+        true => volume("available", None),
+        false => Err(Unread::NoAnswer("reset".to_owned())),
+    };
+    assert!(matches!(blind.round(CINDER, silent).0.found, Found::Unreadable { .. }));
+}
+
 #[test]
 fn a_disk_that_has_not_moved_was_read_before_the_send() {
     let mut body = wire("cinder.volume.response");
