@@ -70,6 +70,8 @@ async fn a_failed_restore_is_told_although_its_backup_is_available_again() {
         );
         let said = if missing { Value::Null } else { json!("restore backup:Failed to attach volume.") };
         assert_eq!(error["upstream"]["message"], said, "{failed}");
+        // The one handle on the attempt, for whoever looks for the reason by hand.
+        assert_eq!(failed["upstream"]["request_id"], world.applied().await[0]["request_id"], "{failed}");
         let backup = format!("{}/cinder/v3/{}/backups/{}", world.clouds.url(), ids::PROJECT, ids::FREE.0);
         let token = [("x-auth-token", ids::TOKEN)];
         let shown = world.http.send(http::Method::GET, &backup, &token, String::new()).await;
