@@ -411,7 +411,7 @@ pub async fn clouds() -> Simulator {
 /// When they have a fault or the gateway does not start.
 pub async fn gateway(toml: &str, start: Start) -> Gateway {
     let source = Source::new("test", toml);
-    let generations = ["csbs-v1", "cbr-v3", "vbs-v2"];
+    let generations = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
     let (settings, _) = config::load(&source, &Environment::default(), &generations)
         .unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
     Gateway::start_with(&settings, start).await.unwrap_or_else(|error| panic!("{error}"))

@@ -32,10 +32,13 @@ enum Story {
     Migration,
 }
 
+/// The generation that every story proposes.
+const PROPOSED: &str = "cbr-v3";
+
 const SIDECAR: &str = r#"# One gateway beside one program, which brings its own token: http://127.0.0.1:8080/api/v1/restores
 [[upstreams]]
 name             = "cbr"
-generation       = "cbr-v3"                               # or csbs-v1, vbs-v2
+generation       = "cbr-v3"                               # or {others}
 endpoint         = "https://cbr.{region}.{domain}"
 volumes_endpoint = "https://evs.{region}.{domain}"      # the state of disks, read before and after
 
@@ -87,7 +90,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
             Err(why) => return failed(&why),
         }
     }
+    let others: Vec<_> = restore_generations::names().into_iter().filter(|name| *name != PROPOSED).collect();
     let text = text.replace("{region}", &options.region).replace("{domain}", &options.domain);
+    let text = text.replace("{others}", &others.join(", "));
     let path = &options.output;
     if path.as_os_str() == "-" {
         let printed = super::print_text(&text);

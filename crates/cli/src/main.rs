@@ -40,12 +40,12 @@ const CONFIG: u8 = 78;
 /// Where the settings are looked for when nothing is said.
 const DEFAULT_PATH: &str = "restore-gateway.toml";
 
-/// One restore request, three generations of backup API, at most once.
+/// One restore request, every generation of backup API, at most once.
 #[derive(Parser)]
 #[command(
     name = "restore-gateway",
     version = restore_gateway::version(),
-    about = "One restore request, three generations of backup API, at most once",
+    about = "One restore request, every generation of backup API, at most once",
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 a restore failed, or a check found faults at run time; 2 the command line is wrong; \
                   3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the \

@@ -256,5 +256,5 @@ fn capabilities_are_told_without_settings() {
     assert!(rows.contains("csbs-v1    vbs-v2    server    by opt in"), "{rows}");
     let output = run(&["capabilities", "--format", "json"]);
     let pairs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(pairs["pairs"].as_array().map(Vec::len), Some(4 * 3));
+    assert_eq!(pairs["pairs"].as_array().map(Vec::len), Some(4 * 4));
 }

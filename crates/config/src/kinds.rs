@@ -1,6 +1,7 @@
 //! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
 
 use http::Uri;
+use restore_generations::door;
 use restore_ledger::{InvalidLedgerUrl, LedgerUrl};
 use serde_json::{Value, json};
 
@@ -39,6 +40,10 @@ pub(super) enum Kind {
     CredentialName,
     /// One of the generations that are built in.
     Generation,
+    /// One of the dialects that are built in.
+    Dialect,
+    /// A list of ways in: the API, or the dialects that are built in.
+    WaysIn,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A list of these words.
@@ -55,6 +60,9 @@ pub(super) enum Kind {
 
 use Kind::*;
 
+/// The API itself, among dialects.
+pub(super) const CANONICAL: &str = "canonical";
+
 /// What is wrong with a value.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -70,7 +78,7 @@ impl Kind {
         match self {
             Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
             Whole(..) | Seconds(..) | Ratio => number(),
-            Words(_) | Ids | Texts => {
+            Words(_) | WaysIn | Ids | Texts => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
             Secret => match text.split_once(':') {
@@ -112,7 +120,7 @@ impl Kind {
             }
             OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
-            Words(_) | Ids | Texts => self.check_list(value.as_array().ok_or_else(mistyped)?),
+            Words(_) | WaysIn | Ids | Texts => self.check_list(value.as_array().ok_or_else(mistyped)?),
             Secret => match super::secrets::Reference::read(value) {
                 Some(_) => Ok(value.clone()),
                 None => Err(Wrong {
@@ -166,6 +174,7 @@ impl Kind {
             },
             Generation => one_of(text, generations, "generation"),
             Word(words) => one_of(text, words, "word"),
+            Dialect => one_of(text, &door::names(), "word"),
             _ if text.trim().is_empty() => {
                 Err(bad("this must not be empty".to_owned(), "write a value or leave out the key"))
             }
@@ -181,6 +190,7 @@ impl Kind {
         for item in items {
             match (self, item.as_str()) {
                 (Words(words), Some(word)) => one_of(word, words, "word").map(drop)?,
+                (WaysIn, Some(word)) => one_of(word, &ways_in(), "word").map(drop)?,
                 (Texts, Some(text)) if text.trim() == text && !text.is_empty() => {}
                 (Texts, Some(_)) => {
                     return Err(bad(
@@ -226,6 +236,8 @@ impl Kind {
             Generation => "the name of a generation".to_owned(),
             Word(words) => format!("one of {}", words.join(", ")),
             Words(words) => format!("a list of {}", words.join(", ")),
+            Dialect => format!("one of {}", door::names().join(", ")),
+            WaysIn => format!("a list of {}", ways_in().join(", ")),
             KeyHash => "`sha256:` and 64 hexadecimal digits".to_owned(),
             Ids => "a list of ids".to_owned(),
             Texts => "a list of texts".to_owned(),
@@ -264,6 +276,8 @@ impl Kind {
             CredentialName => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Word(words) => json!({"enum": words}),
             Words(words) => json!({"type": "array", "minItems": 1, "items": {"enum": words}}),
+            Dialect => json!({"enum": door::names()}),
+            WaysIn => json!({"type": "array", "minItems": 1, "items": {"enum": ways_in()}}),
             Ids => {
                 json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}})
             }
@@ -273,6 +287,11 @@ impl Kind {
             OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
         }
     }
+}
+
+/// What a request can come through: the API, or a dialect.
+fn ways_in() -> Vec<&'static str> {
+    std::iter::once(CANONICAL).chain(door::names()).collect()
 }
 
 fn is_name(text: &str) -> bool {

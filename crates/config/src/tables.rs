@@ -15,10 +15,6 @@ use super::values::{
     Target,
 };
 
-/// The dialects of native doors.
-const DIALECTS: &[&str] = &["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
-/// What a request can come through.
-const DIALECTS_AND_API: &[&str] = &["canonical", "csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
 /// What can be listened on.
 const LISTENERS: &[&str] = &["api", "admin"];
 /// The longest time that can be set anywhere, in seconds: 30 days.
@@ -400,7 +396,7 @@ tables! {
         r#match: Match = Table(Match::KEYS) => absent;
         /// Dialects of the native doors that a restore may come through to take this route; `canonical` is the API itself.
         /// Absent = any.
-        dialect: Option<Vec<String>> = Words(DIALECTS_AND_API) => absent;
+        dialect: Option<Vec<String>> = WaysIn => absent;
         /// Name of the upstream.
         upstream: String = Text => required;
         /// Share of the targets that match which takes this route, 0 to 1: always the same ones. The others go on to the
@@ -440,7 +436,7 @@ tables! {
     /// prefix, for some dialects share their paths.
     Door {
         /// What is spoken there.
-        dialect: String = Word(DIALECTS) => required;
+        dialect: String = Dialect => required;
         /// Path in front of the dialect's own, on the listener of the API, such as `/csbs`.
         prefix: Option<String> = Text => absent;
         /// Name in the `Host` header by which programs call it, on the listener of the API: no address, and no name by which

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use restore_generations::{Check, Expressible, Known, codes};
+use restore_generations::{Check, Known, codes};
 use restore_ledger::Entry;
 use restore_model::{CANONICAL, Code, Effect, EventKind, Origin, Problem, RestoreRequest, RoutePin};
 
@@ -25,7 +25,7 @@ impl Engine {
     ) -> Result<Option<(Plan, Origin)>, Problem> {
         let Some(around) = plan.around() else { return Ok(None) };
         self.permit(caller, action, request, Some(around.upstream.name()))?;
-        if around.upstream.generation().capability(request.target.kind()).verdict == Expressible::Impossible {
+        if !around.upstream.generation().restores(request.target.kind()) {
             around.upstream.generation().encode(request, &Known::default())?;
         }
         Ok(Some((around, origin.cloned().unwrap_or_else(|| at_home(&plan.pin)))))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use restore_generations::{Known, Outcome, Prepare, Prepared, Reply, errors};
+use restore_generations::{Generation, Known, Outcome, Prepare, Prepared, Reply};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength, Timestamp,
@@ -182,7 +182,7 @@ impl Engine {
 
         let mut entry = entry;
         let mut first: Kinds = Vec::new();
-        let mut checkpoint_id = None;
+        let mut read = Known::default();
         let between = entry.state.is_between_steps();
         if between || matches!(entry.state.status, Status::Accepted | Status::Checking) {
             if entry.state.status == Status::Accepted {
@@ -210,9 +210,9 @@ impl Engine {
             match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
                 Err(problem) => return self.refuse(&entry, plan, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
-                    if let Some(checkpoint) = prepared.checkpoint_id {
-                        self.learn(plan, &request, checkpoint.clone()).await;
-                        checkpoint_id = Some(checkpoint);
+                    if !prepared.facts.is_empty() {
+                        self.learn(plan, &request, prepared.facts.clone()).await;
+                        read = prepared.facts;
                     }
                     let notes = prepared.notes;
                     first.push((EventKind::Checked { notes, clock_offset_ms, sent_as }, seen));
@@ -221,7 +221,7 @@ impl Engine {
         }
 
         let mut known = self.known(plan, &request).await;
-        known.checkpoint_id = checkpoint_id.or(known.checkpoint_id);
+        known.learn(read);
         let encoded = match plan.upstream.generation().encode(&request, &known) {
             Ok(encoded) => encoded,
             Err(problem) => return self.reject(&entry, Cause::Gateway, "translation", problem).await,
@@ -321,7 +321,8 @@ impl Engine {
             }
             Outcome::Failed(problem) => EventKind::Failed { problem: Box::new(problem) },
             Outcome::Refused(problem) => {
-                let problem = whose(by_the_clock(problem, &reply, now), &plan.upstream);
+                let problem =
+                    whose(by_the_clock(problem, plan.upstream.generation(), &reply, now), &plan.upstream);
                 EventKind::Rejected { problem: Box::new(problem) }
             }
             Outcome::Unsure { reason, problem } => {
@@ -449,7 +450,7 @@ impl Engine {
         done.map(|prepared| (prepared, offset)).map_err(|problem| {
             let problem = because(problem, reads.fault);
             let problem = match reads.answers.last() {
-                Some(Ok(reply)) => by_the_clock(problem, reply, self.now()),
+                Some(Ok(reply)) => by_the_clock(problem, generation, reply, self.now()),
                 _ => problem,
             };
             whose(problem, &plan.upstream)
@@ -463,14 +464,14 @@ impl Engine {
 
     /// What is known of a backup besides the request.
     pub(crate) async fn known(&self, plan: &Plan, request: &RestoreRequest) -> Known {
-        if request.source.checkpoint_id.is_some() || !plan.upstream.generation().needs_checkpoint() {
+        if plan.upstream.generation().wanted_facts(request).is_empty() {
             return Known::default();
         }
-        Known { checkpoint_id: self.0.checkpoints.get(&fact_key(plan, request)).await }
+        self.0.facts.get(&fact_key(plan, request)).await.unwrap_or_default()
     }
 
-    pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, checkpoint: restore_model::Id) {
-        self.0.checkpoints.insert(fact_key(plan, request), checkpoint).await;
+    pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, facts: Known) {
+        self.0.facts.insert(fact_key(plan, request), facts).await;
     }
 }
 
@@ -509,8 +510,8 @@ fn because(problem: Problem, fault: Option<Fault>) -> Problem {
 
 /// A signature holds for minutes of the upstream's own clock. One that is refused while the clocks
 /// differ is no matter of credentials.
-fn by_the_clock(problem: Problem, reply: &Reply, now: Timestamp) -> Problem {
-    let theirs = errors::signature_refusal(reply).and_then(|refusal| refusal.upstream_time.or(reply.date));
+fn by_the_clock(problem: Problem, generation: &dyn Generation, reply: &Reply, now: Timestamp) -> Problem {
+    let theirs = generation.signature_refusal(reply).and_then(|refusal| refusal.upstream_time.or(reply.date));
     let offset = theirs.map(|theirs| theirs.micros_since(now) / 1_000);
     let Some(offset) = offset.filter(|offset| offset.unsigned_abs() >= SKEW_MILLIS) else {
         return problem;

@@ -21,6 +21,7 @@ use crate::Engine;
 use crate::access::{Access, no_longer_named};
 use crate::caller::Caller;
 use crate::crash;
+use crate::recover::EVIDENCE;
 use crate::replay::Reads;
 use crate::settle::{Terms, settle};
 
@@ -409,11 +410,17 @@ impl Engine {
         let with = access.with(trace);
         let request = entry.state.request(&entry.intent);
         let mut backup_shared = false;
+        let mut target_shared = false;
         loop {
             let told = reads
                 .until_done(&upstream, &with, |answers| {
-                    let watch =
-                        Watch { taken, no_restore_read, backup_shared, ..self.watch(&request, entry) };
+                    let watch = Watch {
+                        taken,
+                        no_restore_read,
+                        backup_shared,
+                        target_shared,
+                        ..self.watch(&request, entry)
+                    };
                     generation.follow(&watch, answers)
                 })
                 .await;
@@ -432,6 +439,10 @@ impl Engine {
             let own = reading.strength == Strength::Strong;
             if says && !own && !backup_shared && self.shares_its_backup(entry).await? {
                 backup_shared = true;
+                continue;
+            }
+            if says && !own && !target_shared && self.shares_its_target(entry).await? {
+                target_shared = true;
                 continue;
             }
             return Ok(Some(reading));
@@ -454,7 +465,30 @@ impl Engine {
             grace_seconds: self.rules().policy.grace.as_secs(),
             no_restore_read: false,
             backup_shared: false,
+            target_shared: false,
         }
+    }
+
+    /// Whether another restore of the same target was or may have been carried out within a day, and no task of it is
+    /// known. Two restores of one target are never under way at once, but clocks that are set may make it look so.
+    async fn shares_its_target(&self, entry: &Entry) -> Result<bool, LedgerError> {
+        let request = &entry.intent.request;
+        let query = Query {
+            project_id: Some(request.project_id.clone()),
+            target: Some(request.target.id().folded()),
+            ..Query::default()
+        };
+        let day = i64::try_from(EVIDENCE.as_micros()).unwrap_or(i64::MAX);
+        let mut shared = false;
+        self.each_of(query, |other| {
+            let state = &other.state;
+            let ended = matches!(state.status, Status::Succeeded | Status::Failed);
+            let is_unknown = state.handle.is_none() && state.steps.iter().all(|step| step.handle.is_none());
+            let apart = other.intent.created_at.micros_since(entry.intent.created_at).abs();
+            shared |= other.intent.id != entry.intent.id && ended && is_unknown && apart <= day;
+        })
+        .await?;
+        Ok(shared)
     }
 
     /// Whether another restore may have moved a backup of this one since it was sent. A restore of a server moves the

@@ -2,10 +2,10 @@
 //! upstream express.
 
 use restore_generations::{
-    Answer, Backup, Call, Check, CheckResult, Encoded, Expressible, Known, Prepare, Reply, Step, Unread,
-    door, errors, matrix,
+    Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, door, errors,
+    matrix,
 };
-use restore_model::{Code, Effect, Id, Origin, Problem, RestoreRequest, TargetKind};
+use restore_model::{Code, Effect, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::{TraceContext, With};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -187,9 +187,10 @@ impl Engine {
             reads.splice(0..0, self.reads_of_names(request, origin, &plan));
         }
         // What only a read could tell stands as a placeholder; the real call reads it first.
-        let open = request.source.checkpoint_id.is_none() && known.checkpoint_id.is_none();
-        if open {
-            known.checkpoint_id = names::PLACEHOLDER.parse::<Id>().ok();
+        for fact in plan.upstream.generation().wanted_facts(request) {
+            if let (None, Ok(placeholder)) = (known.get(fact), names::PLACEHOLDER.parse()) {
+                known.learn(Known::of(fact, placeholder));
+            }
         }
         let mut hash = Sha256::new();
         let mut calls = Vec::new();
@@ -258,7 +259,7 @@ impl Engine {
                     .into_iter()
                     .map(|target| {
                         let able = generation.capability(target);
-                        let lost = if able.verdict == Expressible::Impossible { &[][..] } else { able.lost };
+                        let lost = if generation.restores(target) { able.lost } else { &[][..] };
                         json!({
                             "target": target.as_str(),
                             "verdict": able.verdict.as_str(),

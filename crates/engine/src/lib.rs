@@ -32,9 +32,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
+use restore_generations::Known;
 use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
 use restore_model::{
-    Cause, Clock, Code, Event, EventKind, Evidence, Id, Problem, ProjectId, RestoreId, Strength, Timestamp,
+    Cause, Clock, Code, Event, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
 };
 use restore_upstream::{BreakerState, Platform, TraceContext};
 use tokio::sync::watch;
@@ -159,8 +160,8 @@ struct Shared {
     /// Unfinished restores that this process followed and follows no more, because nothing can become true of them by
     /// time alone. Another replica may write an event after which something can.
     at_rest: Mutex<HashSet<RestoreId>>,
-    /// Checkpoint of a CSBS backup item: place, project and item → checkpoint. Never changes.
-    checkpoints: Cache<(String, String, String), Id>,
+    /// What the generation of an upstream wants cached of a backup: place, project and backup → facts that never change.
+    facts: Cache<(String, String, String), Known>,
     /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
     closed: Brief<(String, String), Arc<Problem>>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
@@ -217,7 +218,7 @@ impl Engine {
             witness,
             live: Mutex::default(),
             at_rest: Mutex::default(),
-            checkpoints: Cache::builder().max_capacity(100_000).build(),
+            facts: Cache::builder().max_capacity(100_000).build(),
             fresh,
             closed: Brief::new(10_000, CLOSED),
             agenda: agenda::Agenda::default(),

@@ -25,7 +25,7 @@ const LISTEN: Duration = Duration::from_millis(250);
 const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long after its end a restore explains evidence that another one could take for its own: the day that is compared
 /// with before a send, and the difference of clocks.
-const EVIDENCE: Duration = Duration::from_secs(25 * 60 * 60);
+pub(crate) const EVIDENCE: Duration = Duration::from_secs(25 * 60 * 60);
 /// A signature is good for so long on either side of its date, and a repetition of it is the same restore.
 const SIGNATURES: Duration = Duration::from_secs(2 * 900);
 /// Between two rounds of forgetting, and how much each step forgets.

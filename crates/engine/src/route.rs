@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use restore_generations::Expressible;
 use restore_ledger::Entry;
 pub use restore_model::CANONICAL;
 use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
@@ -81,11 +80,7 @@ impl Route {
 
     /// Whether a restore is done disk by disk: only where the route allows it and the generation has no other way.
     fn fans_out(&self, request: &RestoreRequest) -> bool {
-        let can = |target| self.upstream.generation().capability(target).verdict != Expressible::Impossible;
-        self.fan_out
-            && request.target.kind() == TargetKind::Server
-            && !can(TargetKind::Server)
-            && can(TargetKind::Volume)
+        self.fan_out && self.upstream.generation().restores_by_disks(request.target.kind())
     }
 
     /// What of a request matches, in words, or what does not.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use restore_generations::{Expressible, Known, Prepare, Step};
+use restore_generations::{Known, Prepare, Step};
 use restore_ledger::{Accept, AcceptClock, Entry, LedgerError, NewEntry};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Origin, Problem, RestoreId, RestoreRequest, Status,
@@ -262,9 +262,7 @@ impl Engine {
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
         let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
-        if plan.pin.steps.is_empty()
-            && generation.capability(request.target.kind()).verdict == Expressible::Impossible
-        {
+        if plan.pin.steps.is_empty() && !generation.restores(request.target.kind()) {
             generation.encode(request, &Known::default())?;
         }
         Ok(plan)

@@ -161,7 +161,7 @@ impl Engine {
         drop(now);
         // Learnt of upstreams that may be others now.
         self.0.closed.invalidate_all();
-        self.0.checkpoints.invalidate_all();
+        self.0.facts.invalidate_all();
         self.0.no_restore_read.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

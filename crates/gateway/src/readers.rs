@@ -182,7 +182,7 @@ fn asked(found: &Found, uri: &Uri) -> Option<String> {
                     named.id
                 ));
             }
-            cloud::plain(&at.path, query, &named.project).ok()?;
+            cloud::plain(at.door.door, &at.path, query, &named.project).ok()?;
             Some(format!("{dialect} passes on {} {pairs:?}", at.path))
         }
         Found::OtherMethod { .. } | Found::Nothing => None,

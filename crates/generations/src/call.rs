@@ -46,6 +46,9 @@ pub struct Call {
     pub path: String,
     /// The path with `{…}` for every id: what may become a label of a metric or a span name.
     pub template: &'static str,
+    /// Headers that the API wants besides those of every call, such as the version that it is spoken in: name in lower
+    /// case, value.
+    pub headers: &'static [(&'static str, &'static str)],
     /// The JSON body of a POST.
     pub body: Option<Bytes>,
     /// Whether this call overwrites disks.
@@ -56,7 +59,15 @@ impl Call {
     /// A read of the backup service.
     #[must_use]
     pub fn read(template: &'static str, path: String) -> Self {
-        Self { method: Method::Get, host: Host::Backup, path, template, body: None, restores: false }
+        Self {
+            method: Method::Get,
+            host: Host::Backup,
+            path,
+            template,
+            headers: &[],
+            body: None,
+            restores: false,
+        }
     }
 
     /// A POST with a JSON body; not yet one that restores.
@@ -71,6 +82,13 @@ impl Call {
     #[must_use]
     pub fn on(mut self, host: Host) -> Self {
         self.host = host;
+        self
+    }
+
+    /// The same call, with headers of its API.
+    #[must_use]
+    pub fn with(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = headers;
         self
     }
 

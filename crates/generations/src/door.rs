@@ -12,7 +12,7 @@ use restore_model::{
 };
 use serde_json::{Value, json};
 
-use crate::{Backup, Host, lenient};
+use crate::{Backup, Generation, Host, lenient};
 
 /// Every dialect, oldest first.
 pub static ALL: &[&dyn Door] = &[
@@ -191,8 +191,8 @@ pub trait Door: Send + Sync + 'static {
     /// The generation whose names its clients have for backups, and whose upstream knows what the gateway does not.
     fn generation(&self) -> &'static str;
 
-    /// Whether the clouds have announced its end.
-    fn is_old(&self) -> bool;
+    /// The day on which clouds closed what it speaks to new projects, as `YYYY-MM-DD`; none where none has.
+    fn closed_on(&self) -> Option<&'static str>;
 
     /// The kinds of target that it has words for.
     fn targets(&self) -> &'static [TargetKind];
@@ -200,6 +200,16 @@ pub trait Door: Send + Sync + 'static {
     /// Whether its restore call says this member of the canonical request, of those that not every dialect has.
     fn says(&self, _member: &str) -> bool {
         false
+    }
+
+    /// How many segments stand before the project in its paths: those of its generation.
+    fn project_segment(&self) -> usize {
+        crate::by_name(self.generation()).map_or(0, Generation::project_segment)
+    }
+
+    /// The project in one of its paths.
+    fn project_in<'p>(&self, path: &'p str) -> Option<&'p str> {
+        crate::by_name(self.generation())?.project_in(path)
     }
 
     /// Its places. What is not here is passed on if it is a read.

@@ -244,9 +244,20 @@ const fn by_status(status: u16) -> (Code, Hint) {
     }
 }
 
+/// What the API gateways of the clouds say where a token or a signature is not accepted (cloud APIs 1.8). Some say it
+/// with 403, and not all in a body that can be read.
+const NOT_ACCEPTED: [&[u8]; 2] = [b"APIGW.0301", b"APIG.0301"];
+
+/// Whether an API gateway of the clouds refused the token or the signature of a call.
+pub(crate) fn refuses_credential(reply: &Reply) -> bool {
+    let is_named =
+        || NOT_ACCEPTED.iter().any(|code| reply.body.windows(code.len()).any(|part| part == *code));
+    reply.status == 401 || (reply.status == 403 && is_named())
+}
+
 /// Whether the upstream refused the signature of a call, and what time it says it has.
 #[must_use]
-pub fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
+pub(crate) fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
     if (200..300).contains(&reply.status) {
         return None;
     }

@@ -22,6 +22,8 @@
 //! **To add a generation**: copy the folder that is nearest, change what differs, add its line to
 //! [`ALL`]. Nothing else in the workspace names generations.
 
+use std::collections::BTreeMap;
+
 use restore_model::{
     Code, Evidence, Handle, Id, Problem, ProjectId, RestoreRequest, Strength, TargetKind, Timestamp,
 };
@@ -39,6 +41,7 @@ pub mod schemas;
 mod volumes;
 
 mod cbr_v3;
+mod cinder_v3;
 mod csbs_v1;
 mod vbs_v2;
 
@@ -46,11 +49,12 @@ pub use backup::{Backup, DiskBackup};
 pub use call::{Answer, Call, Host, Method, Reply, Unread};
 pub use checks::{Check, CheckResult};
 pub use door::Door;
-pub use errors::{Verdict, classify};
+pub use errors::{SignatureRefusal, Verdict, classify};
 pub use schemas::Schema;
 
-/// Every generation, oldest first. A fourth is one folder and one line here.
-pub static ALL: &[&dyn Generation] = &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3];
+/// Every generation, in the order in which the gateway learnt it. A further one is one folder and one line here.
+pub static ALL: &[&dyn Generation] =
+    &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3, &cinder_v3::CinderV3];
 
 /// The generation of this name, as settings and ledger spell it.
 #[must_use]
@@ -72,8 +76,44 @@ pub trait Generation: Send + Sync + 'static {
     /// What catalogs call its service (cloud APIs 5.1), the likeliest first.
     fn services(&self) -> &'static [&'static str];
 
+    /// The day on which its cloud closed it to new projects, as `YYYY-MM-DD`; none where it is open to all. A closed
+    /// generation may refuse a project that it has served before, so a route can name another one for that case.
+    fn closed_on(&self) -> Option<&'static str>;
+
+    /// Which segment of its paths is the project, counted from 0. Only a version may stand before it.
+    fn project_segment(&self) -> usize;
+
+    /// The project in one of its paths.
+    fn project_in<'p>(&self, path: &'p str) -> Option<&'p str> {
+        // The first part is the empty text before the first slash.
+        path.split('/').nth(self.project_segment() + 1)
+    }
+
+    /// Whether this answer refuses the token or the signature that its call was made with.
+    fn refuses_credential(&self, reply: &Reply) -> bool;
+
+    /// Whether this answer refuses the signature of its call, and what time the upstream says it has.
+    fn signature_refusal(&self, reply: &Reply) -> Option<SignatureRefusal>;
+
     /// What it can express of each kind of target.
     fn capability(&self, target: TargetKind) -> Capability;
+
+    /// Whether it has words for a kind of target at all.
+    fn restores(&self, target: TargetKind) -> bool {
+        self.capability(target).verdict != Expressible::Impossible
+    }
+
+    /// Whether its reads tell which server the disk of a backup was of. Where they do not, nothing confirms that a disk
+    /// belongs to the server that is named, and no server is restored disk by disk ([`Prepare::server`]).
+    fn tells_server_of_disk(&self) -> bool;
+
+    /// Whether it restores a server disk by disk, where a route says that it may: only what it cannot restore whole.
+    fn restores_by_disks(&self, target: TargetKind) -> bool {
+        target == TargetKind::Server
+            && !self.restores(target)
+            && self.restores(TargetKind::Volume)
+            && self.tells_server_of_disk()
+    }
 
     /// Whether the upstream has an API of its own for "may this restore be done?".
     fn checks_natively(&self) -> bool;
@@ -89,10 +129,10 @@ pub trait Generation: Send + Sync + 'static {
     /// The JSON Schemas of its bodies.
     fn schemas(&self) -> &'static [Schema];
 
-    /// Whether the restore call names the protection run of the backup, which the gateway then has to
-    /// find where the caller left it out.
-    fn needs_checkpoint(&self) -> bool {
-        false
+    /// The facts of the backup that the restore call needs and the request leaves out. [`Generation::prepare`] reads
+    /// them. They never change, so whoever drives the generation keeps them for the next restore of that backup.
+    fn wanted_facts(&self, _request: &RestoreRequest) -> &'static [&'static str] {
+        &[]
     }
 
     /// Seconds to the next read of a restore that was sent `age_seconds` ago.
@@ -167,11 +207,34 @@ pub enum Step<T> {
     Done(T),
 }
 
-/// What is known besides the request itself.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// The CSBS checkpoint of the backup item; it never changes.
-    pub checkpoint_id: Option<Id>,
+/// Facts of a backup that never change, under the names that its generation has for them
+/// ([`Generation::wanted_facts`]). Each is an id, so that it may stand in a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known(BTreeMap<&'static str, Id>);
+
+impl Known {
+    /// One fact.
+    #[must_use]
+    pub fn of(name: &'static str, value: Id) -> Self {
+        Self(BTreeMap::from([(name, value)]))
+    }
+
+    /// The fact of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Id> {
+        self.0.get(name)
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what was read since; it counts for more than what was known.
+    pub fn learn(&mut self, read: Self) {
+        self.0.extend(read.0);
+    }
 }
 
 /// The question before a send.
@@ -194,8 +257,8 @@ pub struct Prepare<'a> {
 pub struct Prepared {
     /// What the generation wants remembered with the restore.
     pub notes: Value,
-    /// The checkpoint of the backup, where it was read.
-    pub checkpoint_id: Option<Id>,
+    /// Facts of the backup that were read on the way, wanted or not.
+    pub facts: Known,
 }
 
 /// A restore call, with what a caller should know about it.
@@ -271,6 +334,9 @@ pub struct Watch<'a> {
     /// Whether other restores of the same backup may have been under way since the send: what the backup's state shows
     /// may be their doing.
     pub backup_shared: bool,
+    /// Whether another restore of the same target has ended whose task nobody knows: a task of this target may be its own,
+    /// whatever the dates say, for clocks may have been set in between.
+    pub target_shared: bool,
 }
 
 impl Watch<'_> {
@@ -449,11 +515,8 @@ impl Expressible {
 
 /// The refusal of a target that `own` cannot express, naming the generations that could.
 fn not_expressible(own: &dyn Generation, target: TargetKind, why: &str) -> Problem {
-    let others: Vec<_> = ALL
-        .iter()
-        .filter(|other| other.capability(target).verdict != Expressible::Impossible)
-        .map(|other| other.name())
-        .collect();
+    let others: Vec<_> =
+        ALL.iter().filter(|other| other.restores(target)).map(|other| other.name()).collect();
     let others =
         if others.is_empty() { "no generation can".to_owned() } else { others.join(", ") + " could" };
     Problem::new(

@@ -73,9 +73,9 @@ fn cell(door: &dyn Door, generation: &dyn Generation, target: TargetKind) -> Cel
     }
     let strangers = door.generation() != generation.name();
     let able = generation.capability(target);
-    let whole = able.verdict != Expressible::Impossible;
+    let whole = generation.restores(target);
     let disks = generation.capability(TargetKind::Volume);
-    let apart = target == TargetKind::Server && disks.verdict != Expressible::Impossible;
+    let apart = generation.restores_by_disks(target);
     let (able, mut conditions) = match (whole, apart) {
         (true, _) => (able, if strangers { vec![IDS] } else { Vec::new() }),
         (false, true) => (disks, if strangers { vec![BY_OPT_IN, IDS_OF_DISKS] } else { vec![BY_OPT_IN] }),
@@ -147,7 +147,7 @@ mod tests {
         for door in door::ALL {
             let own = by_name(door.generation()).unwrap();
             for target in door.targets() {
-                assert_ne!(own.capability(*target).verdict, Expressible::Impossible, "{}", door.dialect());
+                assert!(own.restores(*target), "{}", door.dialect());
             }
         }
     }

@@ -290,7 +290,7 @@ codes! {
     MappingIncomplete "mapping_incomplete" 422 Never "not every disk of the backup is mapped" "Map every disk backup of the server backup.";
     ConflictBusy "conflict_busy" 409 Later "backup or target is busy with something else" "Wait until the other task has ended.";
     Unsupported "unsupported" 422 Never "this resource cannot be restored there" "See the upstream's words.";
-    GenerationRetired "generation_retired" 409 Never "this project may no longer use that generation" "Route the project to cbr-v3. Nothing was started.";
+    GenerationRetired "generation_retired" 409 Never "this project may no longer use that generation" "Route the project to a generation that is open to it. Nothing was started.";
     GenerationConflict "generation_conflict" 409 Never "the resource still belongs to the older service" "Route the target to the generation that protects it.";
     VaultNotFound "vault_not_found" 404 Never "the backup's vault does not exist" "Check the backup in the console.";
     VaultState "vault_state" 409 Later "the backup's vault does not allow a restore" "The vault must be available or locked.";

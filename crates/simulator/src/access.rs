@@ -100,15 +100,28 @@ pub(crate) fn admit(world: &mut World, call: &Call<'_>, access: Access, cloud: C
     if access == Access::Open {
         return Ok(());
     }
-    let scope = Presented::of(call).scope(world, call);
+    let presented = Presented::of(call);
+    // OpenStack knows tokens alone.
+    let presented = match (cloud, presented) {
+        (Cloud::Cinder, Presented::Signature) => Presented::Nothing,
+        (_, presented) => presented,
+    };
+    let scope = presented.scope(world, call);
     let scope = scope.map_err(|why| {
         let why = format!("Incorrect IAM authentication information: {why}");
         match cloud {
             Cloud::Iam => Answer::keystone(StatusCode::UNAUTHORIZED, &why),
+            Cloud::Cinder => {
+                let why = "The request you have made requires authentication.";
+                Answer::keystone(StatusCode::UNAUTHORIZED, why)
+            }
             _ => Answer::gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", &why),
         }
     })?;
     if access == Access::Project && scope.as_deref() != Some(call.project()) {
+        if cloud == Cloud::Cinder {
+            return Err(Answer::fault(StatusCode::BAD_REQUEST, "Malformed request url"));
+        }
         let why = "The token is not scoped to the project of the request.";
         return Err(Answer::gateway(StatusCode::FORBIDDEN, "APIGW.0302", why));
     }

@@ -22,6 +22,10 @@ pub(crate) struct Behaviour {
     pub(crate) csbs_fail_marker: bool,
     pub(crate) vbs_job_id: JobId,
     pub(crate) vbs_answer: VbsAnswer,
+    /// Whether Cinder has no living backup service, and says so in a 404.
+    pub(crate) cinder_backup_service_away: bool,
+    /// Whether no message tells why a restore of Cinder failed, as when its service died under it.
+    pub(crate) cinder_messages_missing: bool,
     pub(crate) next_restore: Option<NextRestore>,
     pub(crate) tasks_vanish_after_seconds: Option<u32>,
     pub(crate) power_state: PowerState,
@@ -49,6 +53,8 @@ impl Default for Behaviour {
             csbs_fail_marker: true,
             vbs_job_id: JobId::Hex,
             vbs_answer: VbsAnswer::JobId,
+            cinder_backup_service_away: false,
+            cinder_messages_missing: false,
             next_restore: None,
             tasks_vanish_after_seconds: None,
             power_state: PowerState::Active,

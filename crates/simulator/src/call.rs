@@ -14,10 +14,13 @@ pub(crate) enum Cloud {
     Vbs,
     Evs,
     Iam,
+    Cinder,
 }
 
 impl Cloud {
-    pub(crate) const ALL: [Cloud; 5] = [Cloud::Csbs, Cloud::Cbr, Cloud::Vbs, Cloud::Evs, Cloud::Iam];
+    /// Where paths collide, the first has them.
+    pub(crate) const ALL: [Cloud; 6] =
+        [Cloud::Csbs, Cloud::Cbr, Cloud::Vbs, Cloud::Evs, Cloud::Iam, Cloud::Cinder];
 
     /// The word in a path prefix and before the first dot of a host name.
     pub(crate) fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Cloud {
             Cloud::Vbs => "vbs",
             Cloud::Evs => "evs",
             Cloud::Iam => "iam",
+            Cloud::Cinder => "cinder",
         }
     }
 
@@ -36,6 +40,7 @@ impl Cloud {
             Cloud::Csbs => "csbs-v1",
             Cloud::Cbr => "cbr-v3",
             Cloud::Vbs => "vbs-v2",
+            Cloud::Cinder => "cinder-v3",
             other => other.name(),
         }
     }

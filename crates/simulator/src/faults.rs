@@ -224,7 +224,7 @@ impl Fault {
             return Err("body and body_raw exclude each other".to_owned());
         }
         if let Some(generation) = &self.pattern.generation {
-            let known = ["csbs-v1", "cbr-v3", "vbs-v2", "evs", "iam"];
+            let known = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3", "evs", "iam"];
             if !known.contains(&generation.as_str()) {
                 return Err(format!("generation {generation:?} is not one of {}", known.join(", ")));
             }

@@ -244,6 +244,7 @@ fn catalog(base_url: &str, project: &str) -> Value {
         ("vbsv2", "vbsv2", "vbs/v2"),
         ("volumev2", "evs", "evs/v2"),
         ("volumev3", "evsv3", "evs/v3"),
+        ("block-storage", "cinder", "cinder/v3"),
     ];
     let entry = |(number, (kind, name, path)): (usize, (&str, &str, &str))| {
         json!({"type": kind, "id": format!("c{number}"), "name": name, "endpoints": [{

@@ -1,11 +1,11 @@
-//! Pretend clouds: the three backup APIs, block storage and identity of a fictional region, on one listener.
+//! Pretend clouds: the four backup APIs, block storage and identity of a fictional region, on one listener.
 //!
 //! For trying the gateway and for testing it without a cloud. The simulator is strict about requests, answers in the
 //! documented shapes, computes every refusal from the state of one small world, and keeps the truth of what was
 //! really applied. It imports nothing of ours, on purpose: shared types would share their mistakes.
 //!
 //! One request goes through, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens, and `aksk`: signatures) →
-//! `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `evs`, `iam`) → `world` and `restores` (state,
+//! `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `cinder`, `evs`, `iam`) → `world` and `restores` (state,
 //! computed from clock readings, never by polling). `control` is the way in for people and tests: `/_sim/*`.
 
 mod access;
@@ -16,6 +16,7 @@ mod call;
 mod cbr;
 mod cbr_backups;
 mod cbr_tasks;
+mod cinder;
 mod clock;
 mod control;
 mod csbs;

@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::answer::Answer;
 use crate::call::{Call, Cloud};
 use crate::world::World;
-use crate::{cbr, csbs, evs, iam, vbs};
+use crate::{cbr, cinder, csbs, evs, iam, vbs};
 
 /// One operation of a cloud.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,7 @@ fn of(cloud: Cloud) -> &'static [Route] {
         Cloud::Vbs => vbs::ROUTES,
         Cloud::Evs => evs::ROUTES,
         Cloud::Iam => iam::ROUTES,
+        Cloud::Cinder => cinder::ROUTES,
     }
 }
 
@@ -124,6 +125,7 @@ mod tests {
         assert_eq!(cloud("127.0.0.1:9000", path), Some(Cloud::Cbr));
         assert_eq!(cloud("vbs.eu-test-1.cloud.example", path), Some(Cloud::Vbs));
         assert_eq!(cloud("127.0.0.1:9000", "/vbs/v3/p/backups/b/restore"), Some(Cloud::Vbs));
+        assert_eq!(cloud("127.0.0.1:9000", "/cinder/v3/p/backups/b/restore"), Some(Cloud::Cinder));
         assert_eq!(cloud("127.0.0.1:9000", "/v2/p/cloudbackups/b/restore"), Some(Cloud::Vbs));
         assert_eq!(cloud("127.0.0.1:9000", "/v1/p/restores"), Some(Cloud::Csbs));
         assert_eq!(cloud("127.0.0.1:9000", "/nowhere"), None);

@@ -212,7 +212,7 @@ impl Upstream {
             retry_after_cap: options.retry_after_cap,
             renews: options.credential.renews(),
         };
-        let stack = stack::build(client, &options, breaker.clone(), limits);
+        let stack = stack::build(client, &options, generation, breaker.clone(), limits);
         Ok(Self { options, generation, stack, breaker })
     }
 
@@ -296,9 +296,8 @@ impl Upstream {
     #[must_use]
     pub fn headers(&self, call: &Call) -> Vec<(String, String)> {
         // Where it goes changes nothing about them.
-        let Ok(request) = layers::translate::request(call, "/", self.options.send, With::default()) else {
-            return Vec::new();
-        };
+        let made = layers::translate::request(self.generation, call, "/", self.options.send, With::default());
+        let Ok(request) = made else { return Vec::new() };
         let shown = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
         };
@@ -315,7 +314,7 @@ impl Upstream {
     pub async fn send(&self, call: &Call, with: With) -> Result<Reply, Fault> {
         let url = self.resolve(call).await?;
         let timeout = if call.restores { self.options.send } else { self.options.read };
-        let request = layers::translate::request(call, &url, timeout, with)?;
+        let request = layers::translate::request(self.generation, call, &url, timeout, with)?;
         let mut stack = self.stack.clone();
         let response = stack.ready().await?.call(request).await?;
         Ok(layers::translate::reply(response))

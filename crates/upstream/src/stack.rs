@@ -1,6 +1,7 @@
 //! The way out, listed in the order a call meets its layers.
 
 use bytes::Bytes;
+use restore_generations::Generation;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
@@ -20,7 +21,13 @@ pub(crate) type Inbound = http::Response<Bytes>;
 pub(crate) type Stack = BoxCloneSyncService<Outbound, Inbound, Fault>;
 
 /// Puts the layers together, once per upstream.
-pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits: RetryLimits) -> Stack {
+pub(crate) fn build(
+    client: Client,
+    options: &Options,
+    generation: &'static dyn Generation,
+    breaker: Breaker,
+    limits: RetryLimits,
+) -> Stack {
     let stack = ServiceBuilder::new()
         // Outside retry: an upstream that is down is not asked three times per restore.
         .layer(BreakerLayer::new(breaker.clone()))
@@ -34,7 +41,7 @@ pub(crate) fn build(client: Client, options: &Options, breaker: Breaker, limits:
         // One attempt's time.
         .layer(deadline::DeadlineLayer)
         // Innermost, so that every attempt carries credentials that are valid then.
-        .layer(authorise::AuthoriseLayer::new(options.credential.clone()))
+        .layer(authorise::AuthoriseLayer::new(options.credential.clone(), generation))
         .service(exchange::Exchange::new(client, options.body_bytes));
     BoxCloneSyncService::new(stack)
 }

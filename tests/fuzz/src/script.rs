@@ -78,6 +78,7 @@ pub(crate) struct Conversation {
     age: i64,
     no_restore_read: bool,
     backup_shared: bool,
+    target_shared: false,
 }
 
 impl Conversation {
@@ -98,6 +99,7 @@ impl Conversation {
             age: 10,
             no_restore_read: false,
             backup_shared: false,
+            target_shared: false,
         };
         for word in words.split(' ') {
             match word.split_once('=') {
@@ -143,6 +145,7 @@ impl Conversation {
             grace_seconds: 120,
             no_restore_read: self.no_restore_read,
             backup_shared: self.backup_shared,
+            target_shared: false,
         }
     }
 

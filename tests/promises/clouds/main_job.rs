@@ -1,4 +1,4 @@
-//! The main job: one canonical restore in, any of the three generations out, one status back.
+//! The main job: one canonical restore in, the generation of its route out, one status back.
 
 use restore_tests::{World, ids, requests};
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod cases;
+pub(crate) mod cinder;
 pub(crate) mod credentials;
 pub(crate) mod faults;
 pub(crate) mod id_mapping;

@@ -57,6 +57,14 @@ const CELLS: &[Cell] = &[
     refused("cinder-v3", "volume", "csbs", CANNOT),
     works("cinder-v3", "volume", "cbr"),
     works("cinder-v3", "volume", "vbs"),
+    refused("csbs-v1", "server", "cinder", CANNOT),
+    refused("csbs-v1", "volume", "cinder", NO_WORD),
+    refused("cbr-v3", "server", "cinder", CANNOT),
+    works("cbr-v3", "volume", "cinder"),
+    refused("vbs-v2", "server", "cinder", NO_WORD),
+    works("vbs-v2", "volume", "cinder"),
+    refused("cinder-v3", "server", "cinder", NO_WORD),
+    works("cinder-v3", "volume", "cinder"),
 ];
 
 /// Everything goes to one upstream; the others are known to the doors alone.
@@ -65,7 +73,8 @@ fn settings(upstream: &str) -> Settings {
 [[routes]]
 upstream = "UPSTREAM"
 "#;
-    Settings::default().ways(&routes.replace("UPSTREAM", upstream)).and(DOORS)
+    let further = if upstream == "cinder" { crate::clouds::cinder::UPSTREAM } else { "" };
+    Settings::default().ways(&format!("{further}{}", routes.replace("UPSTREAM", upstream))).and(DOORS)
 }
 
 /// The body of a restore that the upstream must get, and where.
@@ -91,6 +100,10 @@ fn expected(cell: &Cell) -> (String, Value) {
         ),
         ("cbr", _) => (
             format!("/v3/{project}/backups/{}/restore", ids::FREE.0),
+            json!({"restore": {"volume_id": ids::FREE.1}}),
+        ),
+        ("cinder", _) => (
+            format!("/cinder/v3/{project}/backups/{}/restore", ids::FREE.0),
             json!({"restore": {"volume_id": ids::FREE.1}}),
         ),
         _ => (
@@ -127,7 +140,7 @@ async fn play(cell: &Cell) {
 
 #[tokio::test]
 async fn every_dialect_and_generation_as_the_matrix_has_it() {
-    assert_eq!(CELLS.len(), 4 * 3 * 2);
+    assert_eq!(CELLS.len(), 4 * 4 * 2);
     for cells in CELLS.chunks(4) {
         futures_util::future::join_all(cells.iter().map(play)).await;
     }
@@ -137,7 +150,7 @@ async fn every_dialect_and_generation_as_the_matrix_has_it() {
 #[tokio::test]
 async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
     let mut said = std::collections::BTreeMap::new();
-    for upstream in ["csbs", "cbr", "vbs"] {
+    for upstream in ["csbs", "cbr", "vbs", "cinder"] {
         let world = World::with(settings(upstream)).await;
         let capabilities = world.get("/api/v1/capabilities").await;
         assert_eq!(capabilities.status, 200, "{}", capabilities.text());
@@ -150,7 +163,7 @@ async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
         }
         world.end().await;
     }
-    assert_eq!(said.len(), 4 * 3 * 3);
+    assert_eq!(said.len(), 4 * 4 * 3);
     for cell in CELLS {
         let name = (cell.dialect.to_owned(), cell.target.to_owned(), cell.upstream.to_owned());
         let verdict = said.get(&name).map(String::as_str).unwrap_or_default();

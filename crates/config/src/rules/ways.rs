@@ -3,18 +3,14 @@
 
 use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
-use restore_generations::{Door, Expressible, Generation, by_name};
+use restore_generations::{Door, Generation, by_name};
 use restore_model::TargetKind;
 use serde_json::Value;
 
 use super::{Reach, rows};
 use crate::faults::Code;
+use crate::kinds::CANONICAL;
 use crate::report::Report;
-
-/// The generations that are closed to projects one by one.
-const ENDING: [&str; 2] = ["csbs-v1", "vbs-v2"];
-/// The API itself, among dialects.
-const CANONICAL: &str = "canonical";
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     if ["doors", "upstreams", "routes"].iter().any(|table| report.is_faulty(table)) {
@@ -186,12 +182,12 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
 /// Warns of a route that refuses whatever it takes, since its generation restores no such target.
 fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let Some(generation) = generation(tree, route) else { return };
-    let can = |target| generation.capability(target).verdict != Expressible::Impossible;
+    let can = |target| generation.restores(target);
     let kinds = [TargetKind::Server, TargetKind::Volume, TargetKind::Resource];
     let reach = Reach::of(route);
     let taken: Vec<TargetKind> =
         kinds.into_iter().filter(|kind| reach.targets.contains(&kind.as_str())).collect();
-    let by_disks = taken.contains(&TargetKind::Server) && can(TargetKind::Volume);
+    let by_disks = taken.iter().any(|kind| generation.restores_by_disks(*kind));
     if taken.is_empty() || taken.iter().any(|kind| can(*kind)) || (by_disks && route["fan_out"] == true) {
         return;
     }
@@ -218,15 +214,16 @@ fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<
 fn useless(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let Some(generation) = generation(tree, route) else { return };
     let name = generation.name();
-    let can = |target| generation.capability(target).verdict != Expressible::Impossible;
-    if route["fan_out"] == true && (can(TargetKind::Server) || !can(TargetKind::Volume)) {
+    if route["fan_out"] == true && !generation.restores_by_disks(TargetKind::Server) {
         let message = format!("{name} is never asked disk by disk for a server: this does nothing");
         let help = "take it out: it is for upstreams that restore disks alone".to_owned();
         report.warning(&format!("routes[{index}].fan_out"), Code::Conflict, message, Some(help));
     }
-    if route["on_retired"].is_string() && !ENDING.contains(&name) {
+    if route["on_retired"].is_string() && generation.closed_on().is_none() {
         let message = format!("{name} is closed to no project: this does nothing");
-        let help = format!("take it out: it is for {}", ENDING.join(" and "));
+        let closed = restore_generations::ALL.iter().filter(|other| other.closed_on().is_some());
+        let closed: Vec<_> = closed.map(|other| other.name()).collect();
+        let help = format!("take it out: it is for {}", closed.join(" and "));
         report.warning(&format!("routes[{index}].on_retired"), Code::Conflict, message, Some(help));
     }
 }

@@ -31,6 +31,11 @@ fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
         }
         (Kind::Word(words), _) => words[0].to_owned(),
         (Kind::Words(words), _) => return ((*words).join(","), (*words).into()),
+        (Kind::WaysIn, _) => {
+            let all: Vec<_> =
+                std::iter::once("canonical").chain(restore_generations::door::names()).collect();
+            return (all.join(","), all.into());
+        }
         (Kind::Ids, _) => return ("one, two".to_owned(), vec!["one", "two"].into()),
         _ => "other".to_owned(),
     };

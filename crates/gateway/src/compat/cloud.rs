@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Method, StatusCode};
 use restore_generations::door::{self, Native, Refusal};
-use restore_generations::{self as generations, Reply};
+use restore_generations::{self as generations, Door, Reply};
 use restore_ledger::Entry;
 use restore_model::{Code, Problem, ProjectId};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(super) async fn ask_cloud(
     body: Option<&Value>,
 ) -> Result<Reply, Failure> {
     let project = at.named()?.project;
-    plain(&at.path, &call.query, &project)?;
+    plain(at.door.door, &at.path, &call.query, &project)?;
     let path = if call.query.is_empty() { at.path.clone() } else { format!("{}?{}", at.path, call.query) };
     if path.len() > LONGEST_PATH {
         return Err(Problem::new(Code::InvalidParameter, "the path is longer than is passed on").into());
@@ -60,8 +60,10 @@ pub(super) async fn ask_cloud(
 }
 
 /// What is passed on is of the project that the caller was asked about, whoever reads the path behind the gateway: it
-/// begins with a version and the project, no segment leads out of it, and no query names another one.
-pub(crate) fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
+/// names the project where the generation has it, with versions alone before it, no segment leads out of it, and no
+/// query names another one.
+pub(crate) fn plain(door: &dyn Door, path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
+    let before = door.project_segment();
     let odd = |code, what: &str| Err(Problem::new(code, format!("{what}; nothing was asked")));
     let mut segments = path.split('/').skip(1);
     let is_version = |segment: &str| {
@@ -70,10 +72,10 @@ pub(crate) fn plain(path: &str, query: &str, project: &ProjectId) -> Result<(), 
                 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         })
     };
-    if !segments.next().is_some_and(is_version) || segments.next() != Some(project.as_str()) {
+    if !segments.by_ref().take(before).all(is_version) || segments.next() != Some(project.as_str()) {
         return odd(Code::NotFound, "the path does not begin with a version and the project");
     }
-    if path.split('/').count() < 4 {
+    if path.split('/').count() < before + 3 {
         return Err(door::not_here());
     }
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:@=,+".contains(&byte);

@@ -89,8 +89,8 @@ impl OpenDoor {
             path: path.to_owned(),
         };
         let Ok(found) = self.places.at(path) else {
-            // What is passed on must name its project where every one of these APIs has it.
-            at.project = path.split('/').nth(2).map(str::to_owned);
+            // What is passed on must name its project where the generation has it.
+            at.project = self.door.project_in(path).map(str::to_owned);
             return at;
         };
         at.place = found.value.iter().find(|place| place.method == asked).copied();

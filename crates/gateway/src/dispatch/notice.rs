@@ -5,13 +5,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use restore_config::{self as config, NO, day};
 use restore_generations::Door;
 
-/// The day on which Open Telekom Cloud closed CSBS and VBS to new projects (its change history; cloud APIs 8.1). No
-/// cloud has published a date on which they end.
-const CLOSED: &str = "2025-07-28";
 /// The headers that every answer of a door carries.
 pub(crate) fn headers(door: &dyn Door, written: &config::Door) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let since = written.deprecated.as_deref().or_else(|| door.is_old().then_some(CLOSED));
+    let since = written.deprecated.as_deref().or_else(|| door.closed_on());
     let since = since.filter(|since| *since != NO).and_then(day);
     let sunset = written.sunset.as_deref().and_then(day);
     let mut put = |name: HeaderName, text: String| {

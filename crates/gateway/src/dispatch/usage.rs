@@ -96,7 +96,7 @@ impl Usage {
             .map(|door| {
                 let own = rows.iter().filter(|((dialect, _), _)| dialect == door.dialect());
                 let users: Vec<Value> = own.map(|((_, who), row)| row.show(who)).collect();
-                json!({ "dialect": door.dialect(), "old": door.is_old(), "users": users })
+                json!({ "dialect": door.dialect(), "old": door.closed_on().is_some(), "users": users })
             })
             .collect();
         Ok(json!({

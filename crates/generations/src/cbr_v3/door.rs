@@ -14,7 +14,7 @@ use crate::door::{
     Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, both_forms, compiled, naive, one,
     version_list, why,
 };
-use crate::{Backup, lenient};
+use crate::{Backup, Generation, lenient};
 
 /// How the codes of this generation begin.
 const OWN: &[&str] = &["BackupService.", "APIG"];
@@ -66,8 +66,8 @@ impl Door for CbrDoor {
         "cbr-v3"
     }
 
-    fn is_old(&self) -> bool {
-        false
+    fn closed_on(&self) -> Option<&'static str> {
+        super::CbrV3.closed_on()
     }
 
     fn targets(&self) -> &'static [TargetKind] {

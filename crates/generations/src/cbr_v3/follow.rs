@@ -77,6 +77,9 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let watch = &Watch { clock_offset_ms: shown.or(watch.clock_offset_ms), ..watch.clone() };
     let (fresh, earlier) = fresh(watch, &logs);
     if let Some((log, strength)) = correlate(watch, &fresh) {
+        if watch.target_shared && strength != Strength::Strong {
+            return Step::Done(Reading::new(Found::Nothing, "operation_log_list", Strength::Weak));
+        }
         return Step::Done(bound(watch, log, strength));
     }
     // Nothing in the list that says it is ours. A restore that was accepted is given time to

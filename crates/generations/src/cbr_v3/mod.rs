@@ -6,7 +6,7 @@ use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind, Timestam
 
 use crate::{
     Answer, Backup, Call, Capability, Check, Encoded, Expressible, Generation, Known, Listed, Outcome,
-    Prepare, Prepared, Reading, Reply, Schema, Step, Watch, schemas::schemas,
+    Prepare, Prepared, Reading, Reply, Schema, SignatureRefusal, Step, Watch, errors, schemas::schemas,
 };
 
 mod backup;
@@ -31,6 +31,23 @@ impl Generation for CbrV3 {
         &["cbr"]
     }
 
+    fn closed_on(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// `/version/project/…` (cloud APIs 1.1).
+    fn project_segment(&self) -> usize {
+        1
+    }
+
+    fn refuses_credential(&self, reply: &Reply) -> bool {
+        errors::refuses_credential(reply)
+    }
+
+    fn signature_refusal(&self, reply: &Reply) -> Option<SignatureRefusal> {
+        errors::signature_refusal(reply)
+    }
+
     fn capability(&self, target: TargetKind) -> Capability {
         let lost: &[&str] = &["source.checkpoint_id: the call has no place for it"];
         match target {
@@ -53,6 +70,10 @@ impl Generation for CbrV3 {
                 lost,
             },
         }
+    }
+
+    fn tells_server_of_disk(&self) -> bool {
+        false
     }
 
     fn checks_natively(&self) -> bool {

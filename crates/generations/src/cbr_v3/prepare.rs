@@ -59,5 +59,5 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
         true => json!({"known": known, "known_from": from}),
         false => json!({"known": known, "baseline": "incomplete"}),
     };
-    Step::Done(Ok(Prepared { notes, checkpoint_id: None }))
+    Step::Done(Ok(Prepared { notes, ..Prepared::default() }))
 }

@@ -13,7 +13,7 @@ use crate::door::{
     Act, Door, Form, Named, Native, Place, Question, Refusal, Stage, Told, Verdict, Wanted, both_forms,
     compiled, naive, version_list, why,
 };
-use crate::{Backup, lenient};
+use crate::{Backup, Generation, lenient};
 
 /// How the codes of this generation begin.
 const OWN: &[&str] = &["CSBS.", "BackupService.40", "APIG"];
@@ -80,8 +80,8 @@ impl Door for CsbsDoor {
         "csbs-v1"
     }
 
-    fn is_old(&self) -> bool {
-        true
+    fn closed_on(&self) -> Option<&'static str> {
+        super::CsbsV1.closed_on()
     }
 
     fn targets(&self) -> &'static [TargetKind] {

@@ -4,7 +4,7 @@ use restore_model::{Code, Problem, RestoreRequest, Target};
 use serde_json::json;
 
 use super::CsbsV1;
-use super::wire::{PROVIDER, Parameters, Restore, RestoreBody, Targets, restores_path};
+use super::wire::{CHECKPOINT, PROVIDER, Parameters, Restore, RestoreBody, Targets, restores_path};
 use crate::call::Call;
 use crate::{Encoded, Known, not_expressible};
 
@@ -14,7 +14,7 @@ pub(super) fn encode(own: &CsbsV1, request: &RestoreRequest, known: &Known) -> R
         return Err(not_expressible(own, request.target.kind(), why));
     };
     let mut defaults = vec![("provider_id", json!(PROVIDER), "the only provider CSBS has")];
-    let checkpoint_id = match (&request.source.checkpoint_id, &known.checkpoint_id) {
+    let checkpoint_id = match (&request.source.checkpoint_id, known.get(CHECKPOINT)) {
         (Some(given), _) => given,
         (None, Some(read)) => {
             defaults.push(("checkpoint_id", json!(read), "read from the backup item"));

@@ -6,7 +6,7 @@ use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
 use crate::{
     Answer, Backup, Call, Capability, Check, Encoded, Expressible, Generation, Known, Outcome, Prepare,
-    Prepared, Reading, Reply, Schema, Step, Watch, schemas::schemas,
+    Prepared, Reading, Reply, Schema, SignatureRefusal, Step, Watch, errors, schemas::schemas,
 };
 
 mod backup;
@@ -30,6 +30,24 @@ impl Generation for CsbsV1 {
         &["data-protect"]
     }
 
+    /// Closed to new projects of Open Telekom Cloud (its change history; cloud APIs 8.1). No day of its end is published.
+    fn closed_on(&self) -> Option<&'static str> {
+        Some("2025-07-28")
+    }
+
+    /// `/version/project/…` (cloud APIs 1.1).
+    fn project_segment(&self) -> usize {
+        1
+    }
+
+    fn refuses_credential(&self, reply: &Reply) -> bool {
+        errors::refuses_credential(reply)
+    }
+
+    fn signature_refusal(&self, reply: &Reply) -> Option<SignatureRefusal> {
+        errors::signature_refusal(reply)
+    }
+
     fn capability(&self, target: TargetKind) -> Capability {
         match target {
             TargetKind::Server => Capability {
@@ -47,8 +65,13 @@ impl Generation for CsbsV1 {
         }
     }
 
-    fn needs_checkpoint(&self) -> bool {
-        true
+    /// The restore call names the protection run of the backup.
+    fn wanted_facts(&self, request: &RestoreRequest) -> &'static [&'static str] {
+        if request.source.checkpoint_id.is_some() { &[] } else { &[wire::CHECKPOINT] }
+    }
+
+    fn tells_server_of_disk(&self) -> bool {
+        false
     }
 
     fn checks_natively(&self) -> bool {

@@ -5,13 +5,13 @@
 use restore_model::{Code, Id, Problem, Retry};
 use serde_json::json;
 
-use super::wire::{Marker, get_item};
+use super::wire::{CHECKPOINT, Marker, get_item};
 use crate::call::Answer;
 use crate::errors::{Verdict, classify};
-use crate::{Prepare, Prepared, Step, lenient};
+use crate::{Known, Prepare, Prepared, Step, lenient};
 
 pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
-    let checkpoint_known = ask.request.source.checkpoint_id.is_some() || ask.known.checkpoint_id.is_some();
+    let checkpoint_known = ask.request.source.checkpoint_id.is_some() || ask.known.get(CHECKPOINT).is_some();
     if checkpoint_known && !ask.baseline {
         return Step::Done(Ok(Prepared::default()));
     }
@@ -45,8 +45,9 @@ fn item_allows(ask: &Prepare<'_>, item: &serde_json::Value) -> Result<Prepared, 
             "source.checkpoint_id is not the checkpoint of that backup; nothing was sent",
         ));
     }
+    let facts = checkpoint_id.map(|run| Known::of(CHECKPOINT, run)).unwrap_or_default();
     if !ask.baseline {
-        return Ok(Prepared { notes: serde_json::Value::Null, checkpoint_id });
+        return Ok(Prepared { notes: serde_json::Value::Null, facts });
     }
     let status = lenient::word(item, &["status"]).unwrap_or_default();
     if status != "available" {
@@ -61,7 +62,7 @@ fn item_allows(ask: &Prepare<'_>, item: &serde_json::Value) -> Result<Prepared, 
     if lenient::word(item, &["extend_info", "supported_restore_mode"]).as_deref() == Some("na") {
         return Err(Problem::new(Code::Unsupported, "the backup's supported_restore_mode is \"na\""));
     }
-    Ok(Prepared { notes: json!({"baseline": Marker::read(item)}), checkpoint_id })
+    Ok(Prepared { notes: json!({"baseline": Marker::read(item)}), facts })
 }
 
 fn unread(why: &str) -> Problem {

@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::{lenient, path};
 
+/// The fact of a backup that the restore call needs: its protection run.
+pub(super) const CHECKPOINT: &str = "checkpoint_id";
+
 /// The only provider id there is.
 pub(super) const PROVIDER: &str = "fc4d5750-22e7-4798-8a46-f48f62c4c1da";
 /// The only resource type this gateway restores through CSBS.

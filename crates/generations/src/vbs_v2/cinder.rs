@@ -28,8 +28,9 @@ impl Door for CinderDoor {
         "vbs-v2"
     }
 
-    fn is_old(&self) -> bool {
-        false
+    /// Block storage outlives the service that serves it here.
+    fn closed_on(&self) -> Option<&'static str> {
+        None
     }
 
     fn targets(&self) -> &'static [TargetKind] {

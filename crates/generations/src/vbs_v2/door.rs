@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cinder;
-use crate::Backup;
 use crate::door::{
     Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, both_forms, compiled, one,
     version_list, why, zulu,
 };
+use crate::{Backup, Generation};
 
 /// How the codes of this generation begin.
 pub(super) const OWN: &[&str] = &["VolumeBackup.", "common.", "BackupService.40", "APIG"];
@@ -45,8 +45,8 @@ impl Door for VbsDoor {
         "vbs-v2"
     }
 
-    fn is_old(&self) -> bool {
-        true
+    fn closed_on(&self) -> Option<&'static str> {
+        super::VbsV2.closed_on()
     }
 
     fn targets(&self) -> &'static [TargetKind] {

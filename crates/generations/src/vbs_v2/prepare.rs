@@ -21,7 +21,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
             let body = reply.json().unwrap_or_default();
             match lenient::word(&body, &["backup", "status"]).as_deref() {
                 Some("available") => {
-                    Ok(Prepared { notes: json!({"baseline": "available"}), checkpoint_id: None })
+                    Ok(Prepared { notes: json!({"baseline": "available"}), ..Prepared::default() })
                 }
                 Some(status) => Err(Problem::new(
                     Code::BackupState,

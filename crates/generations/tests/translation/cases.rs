@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use restore_generations::{Call, Expressible, Generation, Known, Outcome, Prepare, Reply};
-use restore_model::{Id, Problem, RestoreRequest};
+use restore_generations::{Call, Generation, Known, Outcome, Prepare, Reply};
+use restore_model::{Problem, RestoreRequest};
 use serde_json::{Value, json};
 
 use crate::support::{after, drive, generation};
@@ -47,8 +47,8 @@ fn run(generation: &dyn Generation, case: &Path) -> Result<(), String> {
     let expected = need("answer.json")?;
 
     let mut known = Known::default();
-    if generation.capability(request.target.kind()).verdict != Expressible::Impossible {
-        known.checkpoint_id = read_before(generation, &request, case)?;
+    if generation.restores(request.target.kind()) {
+        known = read_before(generation, &request, case)?;
     }
     let encoded = match generation.encode(&request, &known) {
         Ok(encoded) => encoded,
@@ -69,12 +69,8 @@ fn run(generation: &dyn Generation, case: &Path) -> Result<(), String> {
     like(&expected, &answer, "answer")
 }
 
-/// The checkpoint, where the case has a read that tells it.
-fn read_before(
-    generation: &dyn Generation,
-    request: &RestoreRequest,
-    case: &Path,
-) -> Result<Option<Id>, String> {
+/// The facts of the backup, where the case has a read that tells them.
+fn read_before(generation: &dyn Generation, request: &RestoreRequest, case: &Path) -> Result<Known, String> {
     let reads = file(case, "reads.json").unwrap_or_default();
     let known = Known::default();
     let ask = Prepare { request, known: &known, baseline: false, server: None, now: after(0) };
@@ -87,7 +83,7 @@ fn read_before(
             Ok(reply(&read.unwrap_or_else(|| panic!("{}: {path} was read", case.display()))["reply"]))
         },
     );
-    Ok(prepared.map_err(|why| why.to_string())?.checkpoint_id)
+    Ok(prepared.map_err(|why| why.to_string())?.facts)
 }
 
 fn about(outcome: &str, problem: &Problem) -> Value {

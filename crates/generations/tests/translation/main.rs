@@ -6,8 +6,10 @@
 mod cases;
 mod check;
 mod codes;
+mod declares;
 mod doors;
 mod follow_cbr;
+mod follow_cinder;
 mod follow_csbs;
 mod follow_vbs;
 mod mapping;

@@ -7,7 +7,9 @@ use std::path::Path;
 use restore_generations::{Answer, Found, Reading, Reply};
 use serde_json::{Value, json};
 
-use crate::support::{DATA_DISK, Followed, ITEM, SERVER_BACKUP, after, disk, nobody, ok, server, wire};
+use crate::support::{
+    DATA_BACKUP, DATA_DISK, Followed, ITEM, SERVER_BACKUP, after, disk, nobody, ok, server, wire,
+};
 
 const LOG: &str = "9d8c7b6a-5f4e-4d3c-8b2a-190807060504";
 const JOB: &str = "4010a7c9528b1f3e01528cc0d9e24f7b";
@@ -115,7 +117,34 @@ const PLACES: &[Place] = &[
             vbs_backup(notes, "available", word)
         },
     },
+    Place {
+        generation: "cinder-v3",
+        title: "`volume.status`, accepted, the disk bearing the backup's mark since the send",
+        words: CINDER_DISK,
+        read: |word| cinder_disk(Followed::new(disk()), false, true, word),
+    },
+    Place {
+        generation: "cinder-v3",
+        title: "`volume.status`, accepted, no mark on a disk that the backup is not of",
+        words: CINDER_DISK,
+        read: |word| cinder_disk(Followed::new(disk()), false, false, word),
+    },
+    Place {
+        generation: "cinder-v3",
+        title: "`volume.status`, accepted, in place, no message of the request",
+        words: CINDER_DISK,
+        read: |word| cinder_disk(Followed::new(disk()), true, false, word),
+    },
+    Place {
+        generation: "cinder-v3",
+        title: "`volume.status`, no answer to the send, the backup restoring, no mark",
+        words: CINDER_DISK,
+        read: |word| cinder_disk(Followed::new(disk()).unproven(), false, false, word),
+    },
 ];
+
+const CINDER_DISK: &[&str] =
+    &["restoring-backup", "available", "in-use", "error_restoring", "error", ANYTHING];
 
 const CBR_BACKUP: &[&str] = &["waiting_restore", "restoring", "available", ANYTHING];
 const ITEM_WORDS: &[&str] = &[
@@ -161,6 +190,25 @@ fn vbs_backup(notes: Value, word: &str, of_disk: &str) -> Reading {
     let volume = ok(json!({"volume": {"id": DATA_DISK, "status": of_disk, "size": 100, "attachments": []}}));
     let answer = |path: &str| if path.contains("backups/") { ok(backup.clone()) } else { volume.clone() };
     Followed::new(disk()).notes(notes).round("vbs-v2", answer).0
+}
+
+/// A disk that has moved since the send.
+fn cinder_disk(mut followed: Followed, in_place: bool, marked: bool, word: &str) -> Reading {
+    let baseline = json!({"updated_at": "2026-11-22T10:14:00.000000", "marked": false, "in_place": in_place});
+    followed.request_id = Some("req-32085d2a-baaa-4739-9405-7d4c0ab3e483");
+    let mut volume = wire("cinder.volume.response");
+    volume["volume"]["status"] = json!(word);
+    if marked {
+        volume["volume"]["metadata"] = json!({"src_backup_id": DATA_BACKUP});
+    }
+    let mut backup = wire("cinder.backup.response");
+    backup["backup"]["status"] = json!("restoring");
+    let answer = |path: &str| match path.split(['/', '?']).next() {
+        Some("volumes") => ok(volume.clone()),
+        Some("messages") => ok(json!({"messages": []})),
+        _ => ok(backup.clone()),
+    };
+    followed.notes(json!({"baseline": baseline})).round("cinder-v3", answer).0
 }
 
 fn outcome(reading: &Reading) -> String {
@@ -229,6 +277,7 @@ fn the_page_leaves_no_word_out() {
         include_str!("../../src/csbs_v1/follow.rs"),
         include_str!("../../src/csbs_v1/decode.rs"),
         include_str!("../../src/vbs_v2/follow.rs"),
+        include_str!("../../src/cinder_v3/follow.rs"),
     ];
     let told: Vec<String> =
         PLACES.iter().flat_map(|place| place.words).map(|word| word.replace('-', "_")).collect();

@@ -34,7 +34,7 @@ fn csbs_remembers_the_item_and_its_checkpoint() {
     let (prepared, asked) = prepare("csbs-v1", &server(ITEM), |_| item(|_| {}));
     let prepared = prepared.unwrap();
     assert_eq!(asked, [format!("checkpoint_items/{ITEM}")]);
-    assert_eq!(prepared.checkpoint_id.unwrap().as_str(), "11aa22bb-33cc-44dd-95ee-66ff77008811");
+    assert_eq!(prepared.facts.get("checkpoint_id").unwrap().as_str(), "11aa22bb-33cc-44dd-95ee-66ff77008811");
     assert_eq!(prepared.notes["baseline"]["updated_at"], "2026-11-22T10:15:04.680638");
 }
 

@@ -67,6 +67,9 @@ fn read_natively(name: &str, call: &Call) -> Value {
         ("vbs-v2", ["", "v2", _, "cloudbackups", backup, "restore"]) => {
             (json!({"backup_id": backup}), json!({"type": "volume", "volume_id": restore["volume_id"]}))
         }
+        ("cinder-v3", ["", "v3", _, "backups", backup, "restore"]) => {
+            (json!({"backup_id": backup}), json!({"type": "volume", "volume_id": restore["volume_id"]}))
+        }
         _ => panic!("{name}: {}", call.path),
     };
     json!({"project_id": path[2], "source": source, "target": target})
@@ -154,7 +157,7 @@ fn reply() -> impl Strategy<Value = Reply> {
 proptest! {
     #[test]
     fn what_is_sent_says_what_was_asked(request in request()) {
-        let known = Known { checkpoint_id: Some("read".parse().unwrap()) };
+        let known = Known::of("checkpoint_id", "read".parse().unwrap());
         for name in restore_generations::names() {
             let Ok(encoded) = generation(name).encode(&request, &known) else { continue };
             let mut expected = serde_json::to_value(&request).unwrap();
@@ -176,7 +179,7 @@ proptest! {
 
     #[test]
     fn no_id_changes_the_shape_of_a_path(request in request()) {
-        let known = Known { checkpoint_id: Some("read".parse().unwrap()) };
+        let known = Known::of("checkpoint_id", "read".parse().unwrap());
         for name in restore_generations::names() {
             let Ok(encoded) = generation(name).encode(&request, &known) else { continue };
             let (path, template) = (&encoded.call.path, encoded.call.template);

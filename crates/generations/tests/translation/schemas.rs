@@ -29,6 +29,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("vbs.job.response", "vbs-job"),
     ("vbs.job.failed", "vbs-job"),
     ("vbs.backup.response", "vbs-backup"),
+    ("cinder.restore.request", "cinder-v3-restore-request"),
+    ("cinder.restore.response", "cinder-v3-restore-response"),
+    ("cinder.volume.response", "cinder-v3-volume"),
+    ("cinder.backup.response", "cinder-v3-backup"),
+    ("cinder.messages.response", "cinder-v3-messages"),
     ("err.e1", "upstream-error"),
     ("err.e2", "upstream-error"),
     ("err.e3", "upstream-error"),
@@ -57,7 +62,7 @@ fn every_schema_compiles_offline_and_is_named_after_its_file() {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         assert!(names.insert(name), "{name} twice");
     }
-    assert_eq!(names.len(), 19);
+    assert_eq!(names.len(), 24);
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn every_example_of_the_reference_is_valid() {
 fn every_other_body_is_judged_as_listed() {
     let cases: Value = serde_json::from_str(include_str!("../schema-cases.json")).unwrap();
     let cases = cases.as_array().unwrap();
-    assert_eq!(cases.len() + EXAMPLES.len(), 61);
+    assert_eq!(cases.len() + EXAMPLES.len(), 66);
     for case in cases {
         let schema = case["schema"].as_str().unwrap();
         assert_eq!(
@@ -87,13 +92,14 @@ fn every_other_body_is_judged_as_listed() {
 
 #[test]
 fn what_is_sent_follows_its_strict_schema() {
-    let known = Known { checkpoint_id: Some(CHECKPOINT.parse().unwrap()) };
+    let known = Known::of("checkpoint_id", CHECKPOINT.parse().unwrap());
     for (name, request, schema) in [
         ("csbs-v1", server(ITEM), "csbs-restore-request"),
         ("cbr-v3", server(SERVER_BACKUP), "cbr-restore-request"),
         ("cbr-v3", disk(), "cbr-restore-request"),
         ("cbr-v3", resource(), "cbr-restore-request"),
         ("vbs-v2", disk(), "vbs-restore-request"),
+        ("cinder-v3", disk(), "cinder-v3-restore-request"),
     ] {
         let body = generation(name).encode(&request, &known).unwrap().call.body_json();
         assert!(is_valid(schema, &body), "{name}: {body}");

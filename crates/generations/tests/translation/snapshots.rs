@@ -22,8 +22,9 @@ fn native_requests() {
         ("cbr-v3", "volume", disk()),
         ("cbr-v3", "resource", resource()),
         ("vbs-v2", "volume", disk()),
+        ("cinder-v3", "volume", disk()),
     ] {
-        let known = Known { checkpoint_id: Some(CHECKPOINT.parse().unwrap()) };
+        let known = Known::of("checkpoint_id", CHECKPOINT.parse().unwrap());
         let encoded = generation(name).encode(&request, &known).unwrap();
         let call = &encoded.call;
         assert(
@@ -70,9 +71,11 @@ fn capabilities() {
 #[test]
 fn what_cannot_be_expressed_names_who_could() {
     for (name, request, others) in [
-        ("csbs-v1", disk(), "vbs-v2, cbr-v3 could"),
+        ("csbs-v1", disk(), "vbs-v2, cbr-v3, cinder-v3 could"),
         ("csbs-v1", resource(), "cbr-v3 could"),
         ("vbs-v2", server(SERVER_BACKUP), "csbs-v1, cbr-v3 could"),
+        ("cinder-v3", server(SERVER_BACKUP), "csbs-v1, cbr-v3 could"),
+        ("cinder-v3", resource(), "cbr-v3 could"),
     ] {
         let problem = generation(name).encode(&request, &Known::default()).unwrap_err();
         assert!(problem.detail.ends_with(others), "{problem}");

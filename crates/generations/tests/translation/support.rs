@@ -148,6 +148,7 @@ pub(crate) struct Followed {
     pub(crate) taken: Vec<String>,
     pub(crate) no_restore_read: bool,
     pub(crate) backup_shared: bool,
+    pub(crate) target_shared: bool,
 }
 
 impl Followed {
@@ -163,6 +164,7 @@ impl Followed {
             taken: Vec::new(),
             no_restore_read: false,
             backup_shared: false,
+            target_shared: false,
         }
     }
 
@@ -207,6 +209,7 @@ impl Followed {
             grace_seconds: 120,
             no_restore_read: self.no_restore_read,
             backup_shared: self.backup_shared,
+            target_shared: self.target_shared,
         };
         drive(|answers| generation(name).follow(&watch, answers), upstream)
     }

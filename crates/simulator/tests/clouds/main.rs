@@ -4,6 +4,7 @@
 mod aksk;
 #[cfg(test)]
 mod cbr;
+mod cinder;
 #[cfg(test)]
 mod client;
 #[cfg(test)]

@@ -9,13 +9,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use restore_generations::errors;
-use restore_model::Timestamp;
+use http::{HeaderName, HeaderValue, StatusCode};
+use restore_generations::Generation;
 use tower::{Layer, Service};
 
 use super::Purpose;
-use super::translate::{http_date, reply};
+use super::translate::reply;
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
 use crate::keys::{Keys, Signature, Verdict};
@@ -23,8 +22,6 @@ use crate::stack::{Inbound, Outbound};
 use crate::token::Token;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-/// What the API gateways of the clouds say where a token or a signature is not accepted (cloud APIs 1.8).
-const REFUSED: [&[u8]; 2] = [b"APIGW.0301", b"APIG.0301"];
 
 /// With what an upstream is called.
 #[derive(Clone, Debug)]
@@ -101,14 +98,18 @@ impl Credential {
         Ok(Shown::Token(token))
     }
 
-    /// Hears what the upstream said; `date` is its own time.
-    async fn heard(&self, shown: &Shown, answer: &Inbound, date: Option<Timestamp>) {
+    /// Hears what the upstream said.
+    async fn heard(&self, shown: &Shown, answer: &Inbound, generation: &dyn Generation) {
         let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
         match (self, shown) {
             (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
             (Self::Keys(keys), Shown::Signature(signature)) => {
+                let reply = reply(answer.clone());
+                // The time that a signature was judged by is that of the refusal itself, where it names one.
+                let refused = generation.signature_refusal(&reply);
+                let date = refused.and_then(|refusal| refusal.upstream_time).or(reply.date);
                 let verdict = match answer.status() {
-                    _ if unauthorized || names_it(answer) => Verdict::Refused,
+                    _ if generation.refuses_credential(&reply) => Verdict::Refused,
                     status if status.is_server_error() => Verdict::Unclear,
                     _ => Verdict::Accepted,
                 };
@@ -125,18 +126,13 @@ pub(crate) fn is_of(request: &Outbound, project: &str) -> bool {
     request.extensions().get::<Purpose>().is_some_and(|purpose| purpose.project == project)
 }
 
-fn names_it(answer: &Inbound) -> bool {
-    answer.status() == StatusCode::FORBIDDEN
-        && REFUSED.iter().any(|code| memchr::memmem::find(answer.body(), code).is_some())
-}
-
 /// The layer.
-pub(crate) struct AuthoriseLayer(Credential);
+pub(crate) struct AuthoriseLayer(Credential, &'static dyn Generation);
 
 impl AuthoriseLayer {
-    /// Authorises with this credential.
-    pub(crate) const fn new(credential: Credential) -> Self {
-        Self(credential)
+    /// Authorises with this credential; the generation tells what a refusal of it looks like.
+    pub(crate) const fn new(credential: Credential, generation: &'static dyn Generation) -> Self {
+        Self(credential, generation)
     }
 }
 
@@ -144,7 +140,7 @@ impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorise<S>;
 
     fn layer(&self, inner: S) -> Authorise<S> {
-        Authorise { inner, credential: self.0.clone() }
+        Authorise { inner, credential: self.0.clone(), generation: self.1 }
     }
 }
 
@@ -153,6 +149,7 @@ impl<S> Layer<S> for AuthoriseLayer {
 pub(crate) struct Authorise<S> {
     inner: S,
     credential: Credential,
+    generation: &'static dyn Generation,
 }
 
 impl<S> Service<Outbound> for Authorise<S>
@@ -169,19 +166,14 @@ where
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
         let credential = self.credential.clone();
+        let generation = self.generation;
         // The one that is ready goes; its clone stays.
         let stays = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, stays);
         Box::pin(async move {
             let shown = credential.apply(&mut request).await?;
             let answer = inner.call(request).await?;
-            // The time that a signature was judged by is that of the refusal itself, where it names one.
-            let date = errors::signature_refusal(&reply(answer.clone()))
-                .and_then(|refusal| refusal.upstream_time)
-                .or_else(|| {
-                    answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?))
-                });
-            credential.heard(&shown, &answer, date).await;
+            credential.heard(&shown, &answer, generation).await;
             Ok(shown.secrets().iter().fold(answer, masked))
         })
     }

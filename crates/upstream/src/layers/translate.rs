@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
-use restore_generations::{Call, Method, Reply};
+use restore_generations::{Call, Generation, Method, Reply};
 use restore_model::Timestamp;
 
 use super::Purpose;
@@ -23,7 +23,13 @@ const USER_AGENT: HeaderValue =
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The HTTP request of a call.
-pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> Result<Outbound, Fault> {
+pub(crate) fn request(
+    generation: &dyn Generation,
+    call: &Call,
+    url: &str,
+    timeout: Duration,
+    with: With,
+) -> Result<Outbound, Fault> {
     let mut request = Request::builder()
         .method(match call.method {
             Method::Get => http::Method::GET,
@@ -36,13 +42,15 @@ pub(crate) fn request(call: &Call, url: &str, timeout: Duration, with: With) -> 
     if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, JSON);
     }
+    for (name, value) in call.headers {
+        request = request.header(*name, *value);
+    }
     let gate = with.journal.clone().filter(|_| call.restores);
     let purpose = Purpose {
         behalf: with.behalf,
         restores: call.restores,
         template: call.template,
-        // Every path of the three APIs is `/version/project/…` (cloud APIs 1.1).
-        project: call.path.split('/').nth(2).unwrap_or_default().to_owned(),
+        project: generation.project_in(&call.path).unwrap_or_default().to_owned(),
         timeout,
         token: with.token,
         journal: with.journal,
@@ -83,6 +91,16 @@ pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_carries_what_its_api_wants_and_knows_its_project() {
+        let generation = restore_generations::by_name("cbr-v3").unwrap();
+        let call = Call::read("/v3/{project_id}/x", "/v3/p/x?y=/z".to_owned()).with(&[("x-version", "3.3")]);
+        let request =
+            request(generation, &call, "https://h/v3/p/x", Duration::ZERO, With::default()).unwrap();
+        assert_eq!(request.headers()["x-version"], "3.3");
+        assert_eq!(request.extensions().get::<Purpose>().unwrap().project, "p");
+    }
 
     #[test]
     fn http_dates_are_read() {

@@ -61,7 +61,7 @@ fn requests(
 }
 
 fn builds_safe_paths(request: &RestoreRequest) {
-    let known = Known { checkpoint_id: Some(safe(BACKUP)) };
+    let known = Known::of("checkpoint_id", safe(BACKUP));
     for generation in ALL {
         let Ok(encoded) = generation.encode(request, &known) else { continue };
         wording::safe_path(&encoded.call);

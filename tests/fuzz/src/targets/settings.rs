@@ -8,7 +8,7 @@ use crate::script;
 
 pub(crate) const MAX_LEN: usize = 8 * 1024;
 
-const GENERATIONS: &[&str] = &["csbs-v1", "vbs-v2", "cbr-v3"];
+const GENERATIONS: &[&str] = &["csbs-v1", "vbs-v2", "cbr-v3", "cinder-v3"];
 /// The secret. No help or name of a key has any of it.
 const CANARY: &str = "CANARY7f3a";
 /// Each of these lines, and what it becomes.
