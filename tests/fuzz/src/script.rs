@@ -78,7 +78,7 @@ pub(crate) struct Conversation {
     age: i64,
     no_restore_read: bool,
     backup_shared: bool,
-    target_shared: false,
+    target_shared: bool,
 }
 
 impl Conversation {
@@ -114,6 +114,7 @@ impl Conversation {
                     "accepted" => told.accepted = true,
                     "no_restore_read" => told.no_restore_read = true,
                     "backup_shared" => told.backup_shared = true,
+                    "target_shared" => told.target_shared = true,
                     _ => {}
                 },
             }
@@ -145,7 +146,7 @@ impl Conversation {
             grace_seconds: 120,
             no_restore_read: self.no_restore_read,
             backup_shared: self.backup_shared,
-            target_shared: false,
+            target_shared: self.target_shared,
         }
     }
 
