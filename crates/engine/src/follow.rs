@@ -472,7 +472,8 @@ impl Engine {
     /// Whether another restore of the same target was or may have been carried out within a day, and no task of it is
     /// known. Two restores of one target are never under way at once, but clocks that are set may make it look so.
     async fn shares_its_target(&self, entry: &Entry) -> Result<bool, LedgerError> {
-        let request = &entry.intent.request;
+        // Of several disks the present one.
+        let request = entry.state.request(&entry.intent);
         let query = Query {
             project_id: Some(request.project_id.clone()),
             target: Some(request.target.id().folded()),
