@@ -66,7 +66,7 @@ impl Engine {
             None => self.until_deadline(entry),
         };
         if first.is_none() {
-            self.at_rest().insert(id);
+            self.rests(id);
         } else {
             self.at_rest().remove(&id);
         }
@@ -124,17 +124,25 @@ impl Engine {
         known.lane = None;
         drop(live);
         if !matches!(after, Round::Over) {
-            self.at_rest().insert(id);
+            self.rests(id);
         }
         self.forget_if_idle(id);
+    }
+
+    /// Remembers a restore that is followed no more. Only another replica can move it on unseen, so a ledger of one process
+    /// has none to remember.
+    fn rests(&self, id: RestoreId) {
+        if self.0.ledger.is_shared() {
+            self.at_rest().insert(id);
+        }
     }
 
     fn at_rest(&self) -> MutexGuard<'_, HashSet<RestoreId>> {
         self.0.at_rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What another replica has written may begin a time that somebody must watch, and that replica may be gone before
-    /// it is over. Whoever watched the restore before watches it again.
+    /// Follows a restore again that this process followed before. An event of another replica may begin a deadline, and that
+    /// replica may be gone before the deadline is over.
     pub(crate) fn watch_again(&self, entry: &Entry) {
         let id = entry.intent.id;
         if !self.at_rest().contains(&id) {
@@ -469,8 +477,7 @@ impl Engine {
         }
     }
 
-    /// Whether another restore of the same target was or may have been carried out within a day, and no task of it is
-    /// known. Two restores of one target are never under way at once, but clocks that are set may make it look so.
+    /// True where another restore of the same target has ended within a day and no task of it is known. Two restores of one target are never under way at once, but clocks that are set may make it look so.
     async fn shares_its_target(&self, entry: &Entry) -> Result<bool, LedgerError> {
         // Of several disks the present one.
         let request = entry.state.request(&entry.intent);

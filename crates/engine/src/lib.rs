@@ -157,8 +157,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
     live: Mutex<HashMap<RestoreId, Live>>,
-    /// Unfinished restores that this process followed and follows no more, because nothing can become true of them by
-    /// time alone. Another replica may write an event after which something can.
+    /// Unfinished restores of a shared ledger that this process followed and follows no more, because nothing can become true
+    /// of them by time alone. Another replica may write an event after which something can.
     at_rest: Mutex<HashSet<RestoreId>>,
     /// What the generation of an upstream wants cached of a backup: place, project and backup → facts that never change.
     facts: Cache<(String, String, String), Known>,

@@ -1,19 +1,12 @@
 //! What a stream of events reads, one caller at a time and at the caller's pace: nothing is kept here for a reader
 //! that is slow.
 
-use std::time::Duration;
-
-use restore_ledger::{Entry, Position, Told};
+use restore_ledger::{Entry, GATHER, POLL, Position, Told};
 use restore_model::{Problem, RestoreId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::{Engine, unavailable};
-
-/// From a commit to the look at it, so that commits which come together cost one look.
-const GATHER: Duration = Duration::from_millis(50);
-/// Between two looks at a ledger that others write as well.
-const POLL: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Events of all restores after a place in the feed, at most `limit`, in the order of their commits.

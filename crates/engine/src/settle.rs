@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(words(&settle(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
     }
 
-    /// What no state takes is never written, so that a restore would never end.
+    /// An event that its state refuses is never written, and the restore would never end.
     #[test]
     fn every_reading_leads_to_events_that_the_state_takes() {
         let problem = Problem::new(Code::RestoreFailed, "for a test");

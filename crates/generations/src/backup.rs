@@ -66,6 +66,33 @@ pub(crate) fn all(reply: &Reply, member: &str, read: fn(&Value) -> Option<Backup
     rows.iter().map(read).collect()
 }
 
+/// The one backup of a disk that an answer holds, in the form of OpenStack's block storage, which VBS has as well.
+pub(crate) fn one_of_disk(reply: &Reply) -> Option<Backup> {
+    if reply.status != 200 {
+        return None;
+    }
+    of_disk(reply.json()?.get("backup")?)
+}
+
+/// A backup of a disk in that form.
+pub(crate) fn of_disk(backup: &Value) -> Option<Backup> {
+    let text = |name: &str| lenient::text(backup, &[name]);
+    Some(Backup {
+        id: text("id")?,
+        name: text("name").unwrap_or_default(),
+        status: lenient::word(backup, &["status"])?,
+        kind: Some(TargetKind::Volume),
+        resource_id: text("volume_id")?,
+        resource_name: String::new(),
+        checkpoint_id: None,
+        created_at: lenient::time(backup, &["created_at"]),
+        updated_at: lenient::time(backup, &["updated_at"]),
+        size_gb: lenient::whole(backup, &["size"]),
+        zone: text("availability_zone").unwrap_or_default(),
+        disks: Vec::new(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

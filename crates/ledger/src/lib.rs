@@ -137,6 +137,11 @@ impl Query {
     }
 }
 
+/// From a commit to a reader's look at the feed, so that commits which come together cost one look.
+pub const GATHER: Duration = Duration::from_millis(50);
+/// Between two looks of a reader at a feed that other processes write as well.
+pub const POLL: Duration = Duration::from_millis(500);
+
 /// What [`Ledger::prune`] forgot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use restore_ledger::{Delivery, Ledger, LedgerError, Letter, Position, Told};
+use restore_ledger::{Delivery, GATHER, Ledger, LedgerError, Letter, POLL, Position, Told};
 use restore_model::{Clock, EventKind, RestoreId, Status};
 use restore_upstream::{Courier, Message, Receipt};
 use tokio::sync::watch;
@@ -54,10 +54,6 @@ const PAGE: usize = 256;
 /// Events that nobody wants are passed over in memory; after so many the cursor is moved, which is what a start
 /// reads again at most.
 const RESCAN: usize = 4_096;
-/// From a commit to the look at it, so that commits which come together cost one look.
-const GATHER: Duration = Duration::from_millis(50);
-/// Between two looks at a ledger that others write as well.
-const POLL: Duration = Duration::from_millis(500);
 /// Between two looks where nothing is said to have changed.
 const IDLE: Duration = Duration::from_secs(60);
 /// Until the ledger is asked again when it did not answer.

@@ -52,8 +52,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
-        let found = self.router.find(request.method(), request.uri().path(), &destination);
+        let nowhere = Destination::default();
+        let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
+        let found = self.router.find(request.method(), request.uri().path(), destination);
         let endpoint = found.at_door().map(|at| Arc::clone(&at.door));
         request.extensions_mut().insert(found);
         let call = self.inner.call(request);

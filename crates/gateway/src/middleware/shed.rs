@@ -25,15 +25,8 @@ const SMALL: usize = 64 * 1024;
 /// Bytes of larger answers at once where memory has no ceiling.
 const LARGE_ANSWERS: usize = 256 * 1024 * 1024;
 
-impl Full {
-    /// The key of `limits` that a place was refused for.
-    const fn limit(self) -> &'static str {
-        match self {
-            Self::All => "in_flight",
-            Self::Share => "peer_share",
-        }
-    }
-}
+/// The key of `limits` for places.
+const PLACES: &str = "in_flight";
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +123,7 @@ impl Places {
                 Full::Share => "this address has as many requests under way as one address may have",
             };
             let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1)).closing();
-            failure.at_limit(full.limit())
+            failure.at_limit(full.limit(PLACES))
         })?;
         let holding = Mutex::new(Holding { held, share: None });
         Ok(Place(Arc::new(Taken { holding, peer, waits: self.waits.clone() })))
@@ -144,7 +137,7 @@ impl Places {
         match self.refusals.take(peer) {
             Ok(seat) => failure.seat = Some(seat),
             Err(full) => {
-                failure.limit.get_or_insert(full.limit());
+                failure.limit.get_or_insert(full.limit(PLACES));
                 // What waits for its turn then is small.
                 failure.problem.errors = Vec::new();
                 failure.problem.upstream = None;

@@ -92,7 +92,6 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let begun = Instant::now();
         let settings = Arc::clone(&self.settings);
-        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
         let found = request.extensions().get::<Found>();
         let template = found.map_or("", Found::template);
         let door = found.and_then(Found::at_door).map(|at| at.door.door.dialect());
@@ -107,8 +106,7 @@ where
             context.sampled = false;
             request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
         }
-        let span =
-            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
+        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
@@ -210,9 +208,7 @@ impl<B: Send + 'static> Middleware<B> for AdoptLayer {
         };
         let (mut context, has_parent) = self.0.context(Some(parent));
         let method = method(request.method());
-        let destination = request.extensions().get::<Destination>().cloned().unwrap_or_default();
-        let span =
-            context.sampled.then(|| span(&request, &destination, &mut context, has_parent, method, template));
+        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
         let _ = adopted.set(context.trace_id);
         if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
             caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
@@ -283,12 +279,13 @@ fn method(method: &http::Method) -> &'static str {
 /// The server span; `context` then is that span's.
 fn span<B>(
     request: &Request<B>,
-    destination: &Destination,
     context: &mut TraceContext,
     has_parent: bool,
     method: &'static str,
     template: &'static str,
 ) -> Span {
+    let nowhere = Destination::default();
+    let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
     let uri = request.uri();
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let span = tracing::info_span!(

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::web::pool::{Full, Held, Neighbour, Pool};
+use crate::web::pool::{Held, Neighbour, Pool};
 
 /// Bytes that each connection may hold without being counted: most heads are smaller, and the count of connections
 /// bounds them.
@@ -28,13 +28,12 @@ pub(crate) struct HeadMemory {
     pool: Pool,
     peer: Neighbour,
     held: Option<Held>,
-    counted: usize,
 }
 
 impl HeadMemory {
     /// Nothing yet.
     pub(crate) const fn new(pool: Pool, peer: Neighbour) -> Self {
-        Self { pool, peer, held: None, counted: 0 }
+        Self { pool, peer, held: None }
     }
 
     /// Counts a head that has grown to so many bytes.
@@ -42,19 +41,16 @@ impl HeadMemory {
     /// # Errors
     /// The key of `limits` that leaves no room for it.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), &'static str> {
-        let more = bytes.saturating_sub(FREE).saturating_mul(COST).saturating_sub(self.counted);
+        let counted = self.held.as_ref().map_or(0, Held::count);
+        let more = bytes.saturating_sub(FREE).saturating_mul(COST).saturating_sub(counted);
         if more == 0 {
             return Ok(());
         }
-        let more_held = self.pool.take_many(self.peer, more).map_err(|full| match full {
-            Full::All => "memory_bytes",
-            Full::Share => "peer_share",
-        })?;
+        let more = self.pool.take_many(self.peer, more).map_err(|full| full.limit("memory_bytes"))?;
         match &mut self.held {
-            Some(held) => held.join(more_held),
-            none => *none = Some(more_held),
+            Some(held) => held.join(more),
+            none => *none = Some(more),
         }
-        self.counted += more;
         Ok(())
     }
 }

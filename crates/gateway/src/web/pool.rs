@@ -59,6 +59,16 @@ pub(crate) enum Full {
     Share,
 }
 
+impl Full {
+    /// The key of `limits` that it is about, where `all` is that of the whole pool.
+    pub(crate) const fn limit(self, all: &'static str) -> &'static str {
+        match self {
+            Self::All => all,
+            Self::Share => "peer_share",
+        }
+    }
+}
+
 /// A pool. Clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool(Arc<Mutex<Taken>>);
@@ -130,6 +140,11 @@ impl Held {
     /// The pool it is of.
     pub(crate) const fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// How much it is.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
     }
 
     /// Holds what another one of the same peer and pool held.

@@ -13,36 +13,11 @@ pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Opti
     })
 }
 
-pub(super) fn one(reply: &Reply) -> Option<Backup> {
-    if reply.status != 200 {
-        return None;
-    }
-    read(reply.json()?.get("backup")?)
-}
-
 /// A list that goes on elsewhere is none: a cloud may allow fewer rows than were asked for.
 pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
     let goes_on = |body: Value| !lenient::items(&body, &["backups_links"]).is_empty();
     if reply.json().is_some_and(goes_on) {
         return None;
     }
-    backup::all(reply, "backups", read)
-}
-
-fn read(backup: &Value) -> Option<Backup> {
-    let text = |name: &str| lenient::text(backup, &[name]);
-    Some(Backup {
-        id: text("id")?,
-        name: text("name").unwrap_or_default(),
-        status: lenient::word(backup, &["status"])?,
-        kind: Some(TargetKind::Volume),
-        resource_id: text("volume_id")?,
-        resource_name: String::new(),
-        checkpoint_id: None,
-        created_at: lenient::time(backup, &["created_at"]),
-        updated_at: lenient::time(backup, &["updated_at"]),
-        size_gb: lenient::whole(backup, &["size"]),
-        zone: text("availability_zone").unwrap_or_default(),
-        disks: Vec::new(),
-    })
+    backup::all(reply, "backups", backup::of_disk)
 }

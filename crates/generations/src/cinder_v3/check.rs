@@ -21,7 +21,7 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
         return Step::Ask(get_backup(project, &request.source.backup_id));
     };
     let backup = match answer {
-        Ok(reply) if reply.status == 200 => match super::backup::one(reply) {
+        Ok(reply) if reply.status == 200 => match crate::backup::one_of_disk(reply) {
             Some(backup) => backup,
             None => return Step::Done(vec![Check::not_run("backup_exists", UNREADABLE)]),
         },

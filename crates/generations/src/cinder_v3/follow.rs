@@ -97,7 +97,7 @@ fn taken<'a>(
                     None => match answers.next() {
                         None => return Step::Ask(get_backup(&watch.request.project_id, backup)),
                         Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, BACKUP)),
-                        Some(Ok(reply)) => super::backup::one(reply)
+                        Some(Ok(reply)) => crate::backup::one_of_disk(reply)
                             .is_some_and(|backup| lenient::same_id(&backup.resource_id, &volume.id)),
                     },
                 };
@@ -136,7 +136,7 @@ fn unproven(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step
             None => return Step::Ask(get_backup(&request.project_id, backup)),
             Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, BACKUP)),
             Some(Ok(_)) if watch.is_moved_by_others() => moved_by_others(),
-            Some(Ok(reply)) => match super::backup::one(reply) {
+            Some(Ok(reply)) => match crate::backup::one_of_disk(reply) {
                 Some(backup) if backup.status == "restoring" => Found::Running,
                 _ => Found::Nothing,
             },

@@ -115,7 +115,7 @@ impl Generation for CinderV3 {
     }
 
     fn backup(&self, reply: &Reply) -> Option<Backup> {
-        backup::one(reply)
+        crate::backup::one_of_disk(reply)
     }
 
     fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {

@@ -18,7 +18,9 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
 
     let Some(answer) = answers.next() else { return Step::Ask(get_backup(&request.project_id, backup_id)) };
     let backup = match found(answer, "backup", Code::BackupNotFound) {
-        Ok(reply) => super::backup::one(reply).ok_or_else(|| unread("backup", "its answer has no backup")),
+        Ok(reply) => {
+            crate::backup::one_of_disk(reply).ok_or_else(|| unread("backup", "its answer has no backup"))
+        }
         Err(problem) => Err(problem),
     };
     let backup = match backup {

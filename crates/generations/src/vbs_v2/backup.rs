@@ -1,10 +1,9 @@
 //! Reads of a disk's backup (cloud APIs 3.3).
 
 use restore_model::{Id, ProjectId, TargetKind};
-use serde_json::Value;
 
 use crate::call::{Call, Reply};
-use crate::{Backup, backup, lenient, path};
+use crate::{Backup, backup, path};
 
 pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
     (kind == TargetKind::Volume).then(|| {
@@ -13,31 +12,6 @@ pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Opti
     })
 }
 
-pub(super) fn one(reply: &Reply) -> Option<Backup> {
-    if reply.status != 200 {
-        return None;
-    }
-    read(reply.json()?.get("backup")?)
-}
-
 pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
-    backup::all(reply, "backups", read)
-}
-
-fn read(backup: &Value) -> Option<Backup> {
-    let text = |name: &str| lenient::text(backup, &[name]);
-    Some(Backup {
-        id: text("id")?,
-        name: text("name").unwrap_or_default(),
-        status: lenient::word(backup, &["status"])?,
-        kind: Some(TargetKind::Volume),
-        resource_id: text("volume_id")?,
-        resource_name: String::new(),
-        checkpoint_id: None,
-        created_at: lenient::time(backup, &["created_at"]),
-        updated_at: lenient::time(backup, &["updated_at"]),
-        size_gb: lenient::whole(backup, &["size"]),
-        zone: text("availability_zone").unwrap_or_default(),
-        disks: Vec::new(),
-    })
+    backup::all(reply, "backups", backup::of_disk)
 }

@@ -113,7 +113,7 @@ impl Generation for VbsV2 {
     }
 
     fn backup(&self, reply: &Reply) -> Option<Backup> {
-        backup::one(reply)
+        crate::backup::one_of_disk(reply)
     }
 
     fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call> {
