@@ -598,6 +598,11 @@ impl State {
                 }
                 self.end_without_effect(event);
             }
+            (S::Running | S::Unknown, E::Resolved { outcome: ResolvedAs::Applied, .. })
+                if self.is_between_steps() =>
+            {
+                return Err(illegal("the present disk was never sent, so this restore did not overwrite it"));
+            }
             (S::Running | S::Unknown, E::Resolved { outcome, early, .. })
                 if (self.needs_operator || *early) && event.cause == Cause::Operator =>
             {

@@ -64,7 +64,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
             ControlFlow::Break(reading) => return Step::Done(reading),
             ControlFlow::Continue(page) => page,
         };
-        behind |= answer.as_ref().is_ok_and(|reply| is_behind(watch, reply));
+        behind |= answer.as_ref().is_ok_and(|reply| is_behind(watch, reply, from));
         let date = answer.as_ref().ok().and_then(|reply| reply.date);
         shown = shown.or_else(|| date.map(|date| date.micros_since(watch.now) / 1_000));
         read += page.length;
@@ -143,15 +143,24 @@ fn begins(watch: &Watch<'_>) -> Timestamp {
     watch.sent_at.min(watch.sent_upstream(believed_seconds(watch))).plus_seconds(-SKEW_SECONDS)
 }
 
-/// Whether the upstream's clock shows a time from which a log of this restore could have been left
-/// out of the list: its window was cut by the offset known so far.
-fn is_behind(watch: &Watch<'_>, reply: &Reply) -> bool {
-    let sent = watch.sent_upstream(believed_seconds(watch));
+/// Whether a log of this restore could be missing from the list although the upstream has it. The list begins at `from`, a
+/// moment of our clock, so it proves an absence only if both clocks agree: `Date` must be there, must not be older than
+/// the send, and must be believed. And no earlier answer may have shown that the upstream's clock stood before `from` at the
+/// send.
+fn is_behind(watch: &Watch<'_>, reply: &Reply, from: Timestamp) -> bool {
+    let believed = believed_seconds(watch);
+    let sent = watch.sent_upstream(believed);
     let supposed = sent.plus_micros(watch.now.micros_since(watch.sent_at));
-    // Nor does one prove anything that was made before the send, and kept by somebody in between; or that has no date.
-    reply.date.is_none_or(|date| {
-        date < supposed.plus_seconds(-SKEW_SECONDS) || date < sent.plus_seconds(-STALE_SECONDS)
-    })
+    let latest = supposed.plus_seconds(i64::try_from(believed).unwrap_or(i64::MAX));
+    let began_before = watch
+        .clock_offset_ms
+        .is_some_and(|offset| watch.sent_at.plus_micros(offset.saturating_mul(1_000)) < from);
+    began_before
+        || reply.date.is_none_or(|date| {
+            date < supposed.plus_seconds(-SKEW_SECONDS)
+                || date < sent.plus_seconds(-STALE_SECONDS)
+                || date > latest
+        })
 }
 
 /// What a log tells, and that it is this restore's from now on. How sure that is stays with it.

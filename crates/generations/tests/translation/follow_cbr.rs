@@ -8,8 +8,8 @@ use restore_model::{Code, Effect, Strength};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CHECKPOINT, DATA_DISK, Followed, SERVER, SERVER_BACKUP, after, answer, error, nobody, ok, resource,
-    server, wire,
+    CHECKPOINT, DATA_DISK, Followed, SERVER, SERVER_BACKUP, UPSTREAM_NOW, after, answer, error, nobody, ok,
+    resource, server, wire,
 };
 
 const CBR: &str = "cbr-v3";
@@ -32,10 +32,10 @@ fn log(id: &str, begun: i64, status: &str) -> Value {
             "common": {"progress": 35, "request_id": format!("req-of-{id}")}}})
 }
 
-/// A list that was made after whatever a test looks at.
+/// A list that the upstream made when it was asked.
 fn list(logs: &[Value]) -> Answer {
     let made = ok(json!({"count": logs.len(), "limit": 1000, "offset": 0, "operation_logs": logs}));
-    Ok(Reply { date: Some(after(100_000)), ..made.unwrap() })
+    Ok(Reply { date: Some(after(UPSTREAM_NOW)), ..made.unwrap() })
 }
 
 fn backup(status: &str) -> Answer {
@@ -90,10 +90,13 @@ fn logs_of_other_restores_are_not_ours() {
     for log in [other_backup, other_target, a_backup, old] {
         assert_eq!(by_list(&followed(), &[log]).found, Found::Nothing);
     }
-    // at the rim of the window, and in another spelling
-    let mut rim = log("e", -600, "running");
-    rim["extra_info"]["restore"]["target_resource_id"] = json!(SERVER.to_uppercase().replace('-', ""));
-    assert_eq!(id(&by_list(&followed(), &[rim])), Some("e"));
+    // At the edge of the window, and in another spelling. The edge is wider where the upstream shows no time.
+    for (begun, date) in [(-5, Some(after(UPSTREAM_NOW))), (-600, None)] {
+        let mut edge = log("e", begun, "running");
+        edge["extra_info"]["restore"]["target_resource_id"] = json!(SERVER.to_uppercase().replace('-', ""));
+        let (reading, _) = followed().round(CBR, |_| Ok(Reply { date, ..list(&[edge.clone()]).unwrap() }));
+        assert_eq!(id(&reading), Some("e"), "{begun}");
+    }
 }
 
 #[test]
@@ -262,10 +265,10 @@ fn f50_a_wrong_date_binds_no_old_task() {
     }
 }
 
-/// F50: a list without a date, or one that was made before the send, proves nothing.
+/// F50: a list without a date, of a time before the send or of one that nobody believes, proves nothing.
 #[test]
 fn f50_a_list_of_an_unknown_time_does_not_prove_absence() {
-    for date in [None, Some(after(-61)), Some(after(-30 * 24 * 3_600))] {
+    for date in [None, Some(after(-61)), Some(after(-30 * 24 * 3_600)), Some(after(30 * 24 * 3_600))] {
         let (reading, _) = followed().unproven().age(200).round(CBR, |path| {
             if path.starts_with("backups/") {
                 return backup("available");
@@ -274,6 +277,16 @@ fn f50_a_list_of_an_unknown_time_does_not_prove_absence() {
         });
         assert!(matches!(reading.found, Found::Unreadable { .. }), "{date:?}: {reading:?}");
     }
+}
+
+/// F50: the cloud's answer to the send showed a clock two hours behind, so a log of the restore may be older than the list.
+#[test]
+fn f50_list_begun_after_send_by_upstream_clock_proves_nothing() {
+    let mut followed = followed().unproven().age(200);
+    followed.clock_offset_ms = Some(-2 * 3_600 * 1_000);
+    followed.notes = Value::Null;
+    let (reading, _) = followed.round(CBR, cloud(&[], "available"));
+    assert!(matches!(reading.found, Found::Unreadable { .. }), "{reading:?}");
 }
 
 /// F48: logs that do not say what they restore are nobody's evidence where another restore moves the same backup.

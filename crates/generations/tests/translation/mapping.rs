@@ -8,7 +8,8 @@ use restore_generations::{Answer, Found, Reading, Reply};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DATA_BACKUP, DATA_DISK, Followed, ITEM, SERVER_BACKUP, after, disk, nobody, ok, server, wire,
+    DATA_BACKUP, DATA_DISK, Followed, ITEM, SERVER_BACKUP, UPSTREAM_NOW, after, disk, nobody, ok, server,
+    wire,
 };
 
 const LOG: &str = "9d8c7b6a-5f4e-4d3c-8b2a-190807060504";
@@ -49,7 +50,7 @@ const PLACES: &[Place] = &[
     },
     Place {
         generation: "csbs-v1",
-        title: "`checkpoint_item.status`, never seen restoring, within `follow.grace_seconds`",
+        title: "`checkpoint_item.status`, never seen restoring, within `polling.visibility_grace_seconds`",
         words: ITEM_WORDS,
         read: |word| item(&Value::Null, 10, word),
     },
@@ -163,9 +164,8 @@ const ITEM_WORDS: &[&str] = &[
 fn cbr_backup(followed: Followed, word: &str) -> Reading {
     let mut backup = wire("cbr.backup.response");
     backup["backup"]["status"] = json!(word);
-    // Made after whatever is asked for.
     let none = ok(json!({"count": 0, "limit": 1000, "offset": 0, "operation_logs": []}));
-    let none = none.map(|reply| Reply { date: Some(after(100_000)), ..reply });
+    let none = none.map(|reply| Reply { date: Some(after(UPSTREAM_NOW)), ..reply });
     let answer = |path: &str| if path.starts_with("backups/") { ok(backup.clone()) } else { none.clone() };
     followed.notes(json!({"known": []})).age(400).round("cbr-v3", answer).0
 }

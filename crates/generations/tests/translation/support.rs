@@ -151,6 +151,9 @@ pub(crate) struct Followed {
     pub(crate) target_shared: bool,
 }
 
+/// Seconds after the send that stand for "now, by the upstream's clock" in the date of an answer.
+pub(crate) const UPSTREAM_NOW: i64 = 100_000;
+
 impl Followed {
     pub(crate) fn new(request: RestoreRequest) -> Self {
         Self {
@@ -206,12 +209,20 @@ impl Followed {
             clock_offset_ms: self.clock_offset_ms,
             request_id: self.request_id,
             taken: &self.taken,
-            grace_seconds: 120,
+            visibility_grace_seconds: 120,
             no_restore_read: self.no_restore_read,
             backup_shared: self.backup_shared,
             target_shared: self.target_shared,
         };
-        drive(|answers| generation(name).follow(&watch, answers), upstream)
+        // An answer that is dated `UPSTREAM_NOW` was made now, by the upstream's clock.
+        let now = watch.now.plus_micros(self.clock_offset_ms.unwrap_or(0).saturating_mul(1_000));
+        let dated = |path: &str| {
+            upstream(path).map(|reply| Reply {
+                date: reply.date.map(|date| if date == after(UPSTREAM_NOW) { now } else { date }),
+                ..reply
+            })
+        };
+        drive(|answers| generation(name).follow(&watch, answers), dated)
     }
 
     /// The same restore as it stands after a reading.
