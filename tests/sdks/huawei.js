@@ -135,7 +135,7 @@ const csbs = {
 };
 
 async function main() {
-  const dialect = { 'cbr-v3': cbr, 'vbs-v2': vbs, 'csbs-v1': csbs }[args.dialect];
+  const api = { 'cbr-v3': cbr, 'vbs-v2': vbs, 'csbs-v1': csbs }[args.dialect];
   try {
     if (action === 'refused') {
       await dialect.submit();

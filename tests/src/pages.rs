@@ -167,9 +167,9 @@ fn tools(folder: &Path, ports: &Ports) {
     let at = |port: u16| ports.address(port);
     let gateway = format!(
         "#!/bin/sh\n\
-         : \"${{RESTORE_GATEWAY_LISTEN_API:={api}}}\" \"${{RESTORE_GATEWAY_LISTEN_ADMIN:={admin}}}\"\n\
-         : \"${{RESTORE_GATEWAY_URL:=http://{api}}}\" \"${{RESTORE_GATEWAY_ADMIN:=http://{admin}}}\"\n\
-         export RESTORE_GATEWAY_LISTEN_API RESTORE_GATEWAY_LISTEN_ADMIN RESTORE_GATEWAY_URL RESTORE_GATEWAY_ADMIN\n\
+         : \"${{RESTORE_GATEWAY_LISTEN__API:={api}}}\" \"${{RESTORE_GATEWAY_LISTEN__ADMIN:={admin}}}\"\n\
+         : \"${{RESTORE_CLIENT_URL:=http://{api}}}\" \"${{RESTORE_CLIENT_ADMIN_URL:=http://{admin}}}\"\n\
+         export RESTORE_GATEWAY_LISTEN__API RESTORE_GATEWAY_LISTEN__ADMIN RESTORE_CLIENT_URL RESTORE_CLIENT_ADMIN_URL\n\
          case \"${{1:-}} ${{2:-}}\" in\n\
          demo*) set -- \"$@\" --listen {api} --admin {admin} --clouds {clouds} ;;\n\
          simulate*) set -- \"$@\" --listen {clouds} ;;\n\

@@ -22,7 +22,7 @@ impl Settings {
         self
     }
 
-    /// The same settings with another value, written as in TOML: `set("follow.settle_seconds", "1")`.
+    /// The same settings with another value, written as in TOML: `set("polling.absence_confirmation_seconds", "1")`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.changes.push((key.to_owned(), value.to_owned()));
@@ -84,12 +84,12 @@ const BASE: &str = r#"
 [listen]
 api = "127.0.0.1:0"
 admin = "127.0.0.1:0"
-names = ["gateway", "x", "a", "other"]
+allowed_hosts = ["gateway", "x", "a", "other"]
 [ledger]
 url = "memory:"
-[follow]
+[polling]
 interval_seconds = 0.5
-status_cache_seconds = 0.2
+status_cache_ttl_seconds = 0.2
 [telemetry]
 log_level = "error"
 log_format = "text"
@@ -108,7 +108,7 @@ const UPSTREAMS: &str = r#"
 name = "cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[upstreams]]
 name = "csbs"
 generation = "csbs-v1"
@@ -117,16 +117,16 @@ endpoint = "{clouds}"
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 "#;
 
 /// CSBS by backup, VBS for disks, CBR for all else.
 const ROUTES: &str = r#"
 [[routes]]
-match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
+match = { backup_ids = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
 upstream = "csbs"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
@@ -135,8 +135,8 @@ upstream = "cbr"
 const ROBOT: &str = r#"
 [[credentials]]
 name = "robot"
-kind = "iam-password"
-iam = "{clouds}"
+type = "iam-password"
+iam_endpoint = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { file = "password" }

@@ -25,12 +25,12 @@ pub const SECRET_KEY: &str = "rgTestSecretKey/000000000000000000000009";
 pub const CALLER: &str = r#"
 [[callers]]
 name = "sdk"
-kind = "aksk"
+type = "aksk"
 access_key = { file = "ak" }
 secret_key = { file = "sk" }
 [[policies]]
 callers = ["sdk"]
-allow = ["restore", "read", "check", "preview"]
+actions = ["restore", "read", "check", "preview"]
 "#;
 
 /// The files that [`CALLER`] names, and the password of the credential `robot`.

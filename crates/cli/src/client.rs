@@ -30,8 +30,8 @@ impl Listener {
     /// What a person is told who did not reach it.
     pub(super) const fn help(self) -> &'static str {
         match self {
-            Self::Api => "--gateway or RESTORE_GATEWAY_URL says where the gateway is",
-            Self::Admin => "--admin or RESTORE_GATEWAY_ADMIN says where the admin listener is",
+            Self::Api => "--gateway or RESTORE_CLIENT_URL says where the gateway is",
+            Self::Admin => "--admin or RESTORE_CLIENT_ADMIN_URL says where the admin listener is",
         }
     }
 }

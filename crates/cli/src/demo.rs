@@ -61,9 +61,9 @@ admin = "{admin}"
 [ledger]
 url = "memory:"
 
-[follow]
+[polling]
 interval_seconds = 0.5
-status_cache_seconds = 0.5
+status_cache_ttl_seconds = 0.5
 
 [telemetry]
 log_level = "warn"
@@ -73,7 +73,7 @@ log_format = "text"
 name = "demo-cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 
 [[upstreams]]
 name = "demo-csbs"
@@ -84,22 +84,22 @@ endpoint = "{clouds}"
 name = "demo-vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 
-[[doors]]
-dialect = "csbs-v1"
+[[compat_endpoints]]
+api = "csbs-v1"
 prefix = "/csbs"
 
 [[routes]]
-dialect = ["csbs-v1"]
+source_apis = ["csbs-v1"]
 upstream = "demo-cbr"
 
 [[routes]]
-match = {{ backup_id = ["{item}"] }}
+match = {{ backup_ids = ["{item}"] }}
 upstream = "demo-csbs"
 
 [[routes]]
-match = {{ target = ["volume"] }}
+match = {{ target_types = ["volume"] }}
 upstream = "demo-vbs"
 
 [[routes]]

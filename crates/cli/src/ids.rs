@@ -50,7 +50,7 @@ pub(super) struct Resolve {
     #[arg(long)]
     target: Option<Id>,
     /// A token of the project, where the gateway has no credential of its own for an upstream
-    #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "RESTORE_CLIENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]

@@ -40,26 +40,26 @@ const SIDECAR: &str = r#"# One gateway beside one program, which brings its own 
 name             = "cbr"
 generation       = "cbr-v3"                               # or {others}
 endpoint         = "https://cbr.{region}.{domain}"
-volumes_endpoint = "https://evs.{region}.{domain}"      # the state of disks, read before and after
+evs_endpoint = "https://evs.{region}.{domain}"      # the state of disks, read before and after
 
 [[routes]]
 upstream         = "cbr"
 "#;
 
 const SERVICE: &str = r#"# One gateway for several programs; `restore-gateway api-key` makes a key for the next one.
-listen    = { api = "0.0.0.0:8080" }                     # tls = { certificate = "…", key = { file = "…" } }
+listen    = { api = "0.0.0.0:8080" }                     # tls = { certificate_file = "…", key = { file = "…" } }
 ledger    = { url = "sqlite:restore-gateway.db" }        # postgres://… for several replicas
-upstreams = [{ name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", volumes_endpoint = "https://evs.{region}.{domain}" }]
+upstreams = [{ name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", evs_endpoint = "https://evs.{region}.{domain}" }]
 routes    = [{ upstream = "cbr" }]
-callers   = [{ name = "first-program", kind = "api-key", hash = "{hash}" }]
-policies  = [{ callers = ["first-program"], allow = ["restore", "read", "check", "preview"] }]
+callers   = [{ name = "first-program", type = "api-key", key_hash = "{hash}" }]
+policies  = [{ callers = ["first-program"], actions = ["restore", "read", "check", "preview"] }]
 "#;
 
 const MIGRATION: &str = r#"# Programs of CSBS ask http://127.0.0.1:8080/csbs, those of VBS …/vbs; CBR does the work, the old clouds tell what they know.
-doors     = [{ dialect = "csbs-v1", prefix = "/csbs" }, { dialect = "vbs-v2", prefix = "/vbs" }]
-routes    = [{ upstream = "cbr" }]                       # or a share of the targets first: `explain routes.share`
+doors     = [{ api = "csbs-v1", prefix = "/csbs" }, { api = "vbs-v2", prefix = "/vbs" }]
+routes    = [{ upstream = "cbr" }]                       # or a share of the targets first: `explain routes.traffic_percent`
 upstreams = [
-  { name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", volumes_endpoint = "https://evs.{region}.{domain}" },
+  { name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", evs_endpoint = "https://evs.{region}.{domain}" },
   { name = "csbs", generation = "csbs-v1", endpoint = "https://csbs.{region}.{domain}" },
   { name = "vbs", generation = "vbs-v2", endpoint = "https://vbs.{region}.{domain}" },
 ]

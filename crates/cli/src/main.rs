@@ -105,7 +105,7 @@ enum Command {
     Openapi,
     /// Print what a settings key means
     Explain {
-        /// Such as submit.sends
+        /// Such as submit.max_attempts
         key: String,
     },
     /// Print the commented default settings
@@ -280,7 +280,7 @@ impl ToldToStop {
 /// The key is shown once and is nowhere kept.
 fn api_key() -> ExitCode {
     match restore_gateway::new_key() {
-        Ok((key, hash)) => print_text(&format!("key  = {key}\nhash = \"{hash}\"")),
+        Ok((key, hash)) => print_text(&format!("key  = {key}\nkey_hash = \"{hash}\"")),
         Err(why) => {
             eprintln!("error: {why}");
             ExitCode::FAILURE

@@ -28,10 +28,10 @@ const OF_A_DECISION: &str = "Exit codes: 0 it is decided; 2 the command line is 
 #[derive(clap::Args)]
 pub(super) struct At {
     /// URL of the gateway's admin listener
-    #[arg(long, env = "RESTORE_GATEWAY_ADMIN", default_value = "http://127.0.0.1:8081")]
+    #[arg(long, env = "RESTORE_CLIENT_ADMIN_URL", default_value = "http://127.0.0.1:8081")]
     admin: Uri,
     /// API key of a caller of the admin listener, where it has callers
-    #[arg(long, env = "RESTORE_GATEWAY_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "RESTORE_CLIENT_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// PEM file of authorities to trust, besides the system's, where the listener speaks TLS
     #[arg(long)]
@@ -97,7 +97,7 @@ pub(super) enum Recovery {
         #[arg(long)]
         since: Timestamp,
         /// A token of the project, where the gateway has no credential of its own for the upstream
-        #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
+        #[arg(long, env = "RESTORE_CLIENT_TOKEN", hide_env_values = true)]
         token: Option<String>,
         #[command(flatten)]
         at: At,

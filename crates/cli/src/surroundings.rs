@@ -75,7 +75,7 @@ pub(super) async fn look(settings: &Settings, built: &Built) -> Vec<Look> {
         }));
     }
     for (index, written) in settings.callers.iter().enumerate() {
-        let Some(address) = written.jwks.clone() else { continue };
+        let Some(address) = written.jwks_url.clone() else { continue };
         looks.push(Box::pin(async move {
             let found = match KeySource::new(address.clone(), written.ca_file.clone()) {
                 Ok(source) => source.fetch().await,
@@ -98,7 +98,7 @@ fn descriptors(settings: &Settings) -> Option<Look> {
         Ok(fitting) => descriptors::lowered(settings, fitting?),
         Err(why) => why,
     };
-    Some(Look::new("limits.connections", Err(why)))
+    Some(Look::new("limits.max_connections", Err(why)))
 }
 
 async fn ledger(settings: &Settings) -> Vec<Look> {

@@ -68,7 +68,7 @@ upstream = "us"
 
     let human = run(&["check-config", "--config", &path]);
     let shown = text(&human.stderr);
-    assert!(shown.contains("body_bytes"), "the nearest key is named:\n{shown}");
+    assert!(shown.contains("max_body_bytes"), "the nearest key is named:\n{shown}");
     assert!(shown.contains("cbr-v3"), "the nearest generation is named:\n{shown}");
 }
 
@@ -97,10 +97,10 @@ fn check_config_reads_the_files_that_listeners_and_callers_need() {
     assert_eq!(check("").status.code(), Some(0));
     let keys = write("keys.json", "{}");
     let callers = format!(
-        "[[callers]]\nname = \"them\"\nkind = \"jwt\"\nissuer = \"https://login.example\"\n\
-         audience = \"gateway\"\njwks_file = {keys:?}\n[[policies]]\ncallers = [\"them\"]\nallow = [\"read\"]\n"
+        "[[callers]]\nname = \"them\"\ntype = \"jwt\"\nissuer = \"https://login.example\"\n\
+         audience = \"gateway\"\njwks_file = {keys:?}\n[[policies]]\ncallers = [\"them\"]\nactions = [\"read\"]\n"
     );
-    let tls = "[tls]\ncertificate = \"not-there.crt\"\nkey = { file = \"not-there.key\" }\n";
+    let tls = "[tls]\ncertificate_file = \"not-there.crt\"\nkey = { file = \"not-there.key\" }\n";
     for (more, named) in [(callers.as_str(), "callers[0].jwks_file: this is no set"), (tls, "not-there")] {
         let output = check(more);
         assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
@@ -115,11 +115,11 @@ fn check_config_tells_every_file_that_cannot_be_used_at_once() {
     let key = folder.path().join("some.key");
     std::fs::write(&key, "not looked at before the chain").unwrap();
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let written = r#"[ids]
-map_file = "no-pairs.csv"
+    let written = r#"[id_mapping]
+file = "no-pairs.csv"
 
 [tls]
-certificate = "no-chain.pem"
+certificate_file = "no-chain.pem"
 key = { file = "some.key" }
 
 [[upstreams]]
@@ -136,19 +136,19 @@ ca_file = "no-ca.pem"
 
 [[routes]]
 upstream = "b"
-on_retired = "a"
+fallback_upstream = "a"
 
 [[callers]]
 name = "them"
-kind = "jwt"
-listener = ["api", "admin"]
+type = "jwt"
+listeners = ["api", "admin"]
 issuer = "https://login.example"
 audience = "gateway"
 jwks_file = "no-keys.json"
 
 [[policies]]
 callers = ["them"]
-allow = ["read"]
+actions = ["read"]
 "#;
     std::fs::write(&file, written.replace("some.key", &key.display().to_string())).unwrap();
     let path = file.display().to_string();
@@ -165,8 +165,8 @@ allow = ["read"]
     // Each once, and no fault that only follows from another: the route's upstreams are there, they cannot be made.
     let expected = [
         "callers[0].jwks_file",
-        "ids.map_file",
-        "tls.certificate",
+        "id_mapping.file",
+        "tls.certificate_file",
         "upstreams[0].ca_file",
         "upstreams[1].ca_file",
     ];
@@ -207,7 +207,7 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
         )
     };
     let settings = format!(
-        "[ids]\nmap_file = {:?}\n{}{}[[routes]]\ndialect = [\"vbs-v2\"]\nupstream = \"cbr\"\n[[routes]]\nupstream = \"vbs\"\n",
+        "[id_mapping]\nfile = {:?}\n{}{}[[routes]]\nsource_apis = [\"vbs-v2\"]\nupstream = \"cbr\"\n[[routes]]\nupstream = \"vbs\"\n",
         table.display().to_string(),
         upstream("cbr", "cbr-v3"),
         upstream("vbs", "vbs-v2"),

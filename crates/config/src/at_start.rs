@@ -13,27 +13,27 @@ pub(super) const KEYS: &[&str] = &[
     "listen.api",
     "listen.admin",
     "tls",
-    "limits.connections",
-    "limits.header_bytes",
-    "limits.header_seconds",
-    "limits.write_seconds",
-    "limits.unready_seconds",
-    "limits.drain_seconds",
-    "limits.memory_bytes",
-    "limits.streams",
-    "limits.stream_seconds",
+    "limits.max_connections",
+    "limits.max_header_bytes",
+    "limits.header_timeout_seconds",
+    "limits.write_timeout_seconds",
+    "limits.shutdown_delay_seconds",
+    "limits.shutdown_timeout_seconds",
+    "limits.max_memory_bytes",
+    "limits.max_streams",
+    "limits.stream_max_age_seconds",
     "ledger.url",
     "ledger.password",
     "ledger.lease_seconds",
-    "follow.status_cache_seconds",
+    "polling.status_cache_ttl_seconds",
     "telemetry.service_name",
     "telemetry.otlp_endpoint",
-    "telemetry.otlp_metrics_seconds",
+    "telemetry.otlp_metrics_interval_seconds",
     "telemetry.export_timeout_seconds",
-    "telemetry.queue",
+    "telemetry.max_queued_spans",
     "telemetry.log_format",
     "webhooks",
-    "doors.listen",
+    "compat_endpoints.listen",
 ];
 
 /// Whether a key, written without indices, is read at the start alone.
@@ -75,7 +75,7 @@ fn at<'a>(tree: &'a Value, key: &str) -> Vec<&'a Value> {
         Value::Array(tables) if !rest.is_empty() => tables
             .iter()
             .filter(|table| !table[rest].is_null())
-            .flat_map(|table| [&table[rest], &table["dialect"]])
+            .flat_map(|table| [&table[rest], &table["api"]])
             .collect(),
         value if rest.is_empty() => vec![value],
         value => vec![&value[rest]],
@@ -91,7 +91,13 @@ mod tests {
         for key in KEYS {
             assert!(crate::explain(key).is_some(), "{key}");
         }
-        assert!(is_at_start("tls.key") && is_at_start("webhooks.url") && is_at_start("doors.listen"));
-        assert!(!is_at_start("listen.names") && !is_at_start("doors.listener") && !is_at_start("routes"));
+        assert!(
+            is_at_start("tls.key") && is_at_start("webhooks.url") && is_at_start("compat_endpoints.listen")
+        );
+        assert!(
+            !is_at_start("listen.allowed_hosts")
+                && !is_at_start("compat_endpoints.listener")
+                && !is_at_start("routes")
+        );
     }
 }

@@ -17,7 +17,7 @@ use super::rules::{is_remote_cleartext, knows_callers, remote_listeners, rows};
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Danger {
-    /// The key, such as `listen.dangerous_allow_remote`.
+    /// The key, such as `listen.allow_unauthenticated_remote`.
     pub key: String,
     /// The protection that is missing.
     pub why: String,
@@ -39,26 +39,26 @@ pub fn dangers(tree: &Value) -> Vec<Danger> {
     let mut found = Vec::new();
     remote(tree, &mut found);
     files(tree, &mut found);
-    if tree["tls"]["dangerous_allow_expired_crl"] == true {
+    if tree["tls"]["allow_expired_crl"] == true {
         found.push(Danger::new(
-            "tls.dangerous_allow_expired_crl",
+            "tls.allow_expired_crl",
             Code::RevocationExpired,
             "client certificates are accepted by revocation lists that may be past their date: who was withdrawn since gets in",
             "have the lists replaced before their date, and leave the switch out",
         ));
     }
-    if tree["limits"]["memory_bytes"] == 0 {
+    if tree["limits"]["max_memory_bytes"] == 0 {
         found.push(Danger::new(
-            "limits.memory_bytes",
+            "limits.max_memory_bytes",
             Code::Unbounded,
             "memory has no ceiling: enough requests at once have the kernel end the process",
             "write fewer bytes than the process may hold",
         ));
     }
     for (index, webhook) in rows(tree, "webhooks").iter().enumerate() {
-        if webhook["dangerous_allow_private"] == true {
+        if webhook["allow_private_addresses"] == true {
             found.push(Danger::new(
-                format!("webhooks[{index}].dangerous_allow_private"),
+                format!("webhooks[{index}].allow_private_addresses"),
                 Code::PrivateReceiver,
                 "the webhook may reach this machine and its private networks, without TLS",
                 "leave it out where the receiver is public",
@@ -66,7 +66,7 @@ pub fn dangers(tree: &Value) -> Vec<Danger> {
         }
     }
     for (index, upstream) in rows(tree, "upstreams").iter().enumerate() {
-        for key in ["endpoint", "volumes_endpoint"] {
+        for key in ["endpoint", "evs_endpoint"] {
             if upstream[key].as_str().is_some_and(is_remote_cleartext) {
                 let key = format!("upstreams[{index}].{key}");
                 let why = "http without tls: tokens travel in clear to this address";
@@ -97,11 +97,11 @@ pub fn dangers(tree: &Value) -> Vec<Danger> {
 
 /// Keys that name files on which trust rests, by table: such a file decides whom the gateway believes.
 const FILES: [(&str, &[&str]); 5] = [
-    ("tls", &["certificate", "client_ca", "client_crl"]),
+    ("tls", &["certificate_file", "client_ca_file", "client_crl_file"]),
     ("callers", &["jwks_file", "ca_file"]),
     ("credentials", &["ca_file"]),
-    ("upstreams", &["ca_file", "client_certificate"]),
-    ("ids", &["map_file"]),
+    ("upstreams", &["ca_file", "client_certificate_file"]),
+    ("id_mapping", &["file"]),
 ];
 
 /// Files that other users of the machine can write, and a ledger that they can read. One that is not there yet is passed
@@ -165,7 +165,7 @@ pub fn mode(_: &Path) -> Option<u32> {
 
 /// Listeners that let in everybody who reaches them, from other machines.
 fn remote(tree: &Value, found: &mut Vec<Danger>) {
-    if tree["listen"]["dangerous_allow_remote"] != true {
+    if tree["listen"]["allow_unauthenticated_remote"] != true {
         return;
     }
     let open: Vec<String> = remote_listeners(tree)
@@ -174,7 +174,7 @@ fn remote(tree: &Value, found: &mut Vec<Danger>) {
         .collect();
     if !open.is_empty() {
         found.push(Danger::new(
-            "listen.dangerous_allow_remote",
+            "listen.allow_unauthenticated_remote",
             Code::RemoteListen,
             format!("other machines can reach {}, and nobody is asked who they are", open.join(" and ")),
             "add `[[callers]]`, or listen on loopback and leave the switch out",

@@ -2,9 +2,6 @@
 
 use restore_model::Timestamp;
 
-/// What is written where a door is not to be called old.
-pub const NO: &str = "no";
-
 /// A day, as settings write it: its beginning in UTC.
 pub fn day(text: &str) -> Option<Timestamp> {
     let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
@@ -17,7 +14,7 @@ mod tests {
 
     #[test]
     fn a_day_is_a_day() {
-        for text in ["2027-02-30", "2027-6-30", "30.06.2027", "2027-06-30T00:00:00Z", "", "no"] {
+        for text in ["2027-02-30", "2027-6-30", "30.06.2027", "2027-06-30T00:00:00Z", ""] {
             assert!(day(text).is_none(), "{text}");
         }
         assert!(day("2027-06-30").is_some());

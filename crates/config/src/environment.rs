@@ -1,5 +1,5 @@
-//! The environment twin of every key: `RESTORE_GATEWAY_` and the path in capitals, joined by `_`, tables of an
-//! array by their index, so `upstreams[0].endpoint` is `RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT`. A list of words or
+//! The environment twin of every key: `RESTORE_GATEWAY_` and the path in capitals, joined by `__`, tables of an
+//! array by their index, so `upstreams[0].endpoint` is `RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT`. A list of words or
 //! ids is one variable, separated by commas.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,7 @@ pub(super) const PREFIX: &str = "RESTORE_GATEWAY_";
 /// Variables that are the command line's, not twins of a key.
 const NOT_TWINS: &[&str] = &[
     "RESTORE_GATEWAY_CONFIG",
-    "RESTORE_GATEWAY_ADMIN",
     "RESTORE_GATEWAY_RECOVERY",
-    "RESTORE_GATEWAY_TOKEN",
-    "RESTORE_GATEWAY_URL",
-    "RESTORE_GATEWAY_API_KEY",
     // Where it is built; containers hand it on.
     "RESTORE_GATEWAY_COMMIT",
     restore_engine::crash::VARIABLE,
@@ -63,7 +59,7 @@ impl Environment {
 
     /// Whether a variable is the twin of the path or of something in it.
     pub(super) fn reaches(&self, path: &str) -> bool {
-        let inside = format!("{}_", twin(path));
+        let inside = format!("{}__", twin(path));
         self.0.keys().any(|name| name.starts_with(&inside))
     }
 
@@ -94,7 +90,7 @@ pub fn read_environment() -> Environment {
 
 /// The variable of a path.
 pub(super) fn twin(path: &str) -> String {
-    PREFIX.to_owned() + &path.replace(['.', '['], "_").replace(']', "").to_uppercase()
+    PREFIX.to_owned() + &path.replace(['.', '['], "__").replace(']', "").to_uppercase()
 }
 
 /// The path of the key a variable is the twin of.
@@ -106,9 +102,9 @@ fn path_in(rest: &str, keys: &[Key]) -> Option<String> {
     keys.iter().find_map(|key| {
         let rest = rest.strip_prefix(&key.name.to_uppercase())?;
         match key.kind {
-            Kind::Table(keys) => Some(format!("{}.{}", key.name, path_in(rest.strip_prefix('_')?, keys)?)),
+            Kind::Table(keys) => Some(format!("{}.{}", key.name, path_in(rest.strip_prefix("__")?, keys)?)),
             Kind::Tables(keys) => {
-                let (index, rest) = rest.strip_prefix('_')?.split_once('_')?;
+                let (index, rest) = rest.strip_prefix("__")?.split_once("__")?;
                 let index: usize = index.parse().ok().filter(|number: &usize| number.to_string() == index)?;
                 Some(format!("{}[{index}].{}", key.name, path_in(rest, keys)?))
             }
@@ -149,8 +145,8 @@ mod tests {
         for path in &paths {
             assert_eq!(path_of(&twin(path), Settings::KEYS).as_ref(), Some(path));
         }
-        assert_eq!(twin("upstreams[0].endpoint"), "RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT");
-        assert_eq!(path_of("RESTORE_GATEWAY_UPSTREAMS_00_NAME", Settings::KEYS), None);
+        assert_eq!(twin("upstreams[0].endpoint"), "RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT");
+        assert_eq!(path_of("RESTORE_GATEWAY_UPSTREAMS__00__NAME", Settings::KEYS), None);
         assert_eq!(path_of("RESTORE_GATEWAY_LISTEN", Settings::KEYS), None);
     }
 

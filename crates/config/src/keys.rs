@@ -23,11 +23,13 @@ impl Key {
         self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The documentation in the form of a help line: lower-case, no full stop.
+    /// The documentation in the form of a help line: no full stop, lower-case unless it begins with an acronym.
     pub(super) fn hint(&self) -> String {
         let about = self.about();
         let (first, rest) = about.split_at(1);
-        first.to_lowercase() + rest.trim_end_matches('.')
+        let acronym = rest.starts_with(|second: char| second.is_ascii_uppercase());
+        let first = if acronym { first.to_owned() } else { first.to_lowercase() };
+        first + rest.trim_end_matches('.')
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Seconds(f64, f64),
     /// A number from 0 to 1.
     Ratio,
+    /// A percentage from 0 to 100.
+    Percent,
     /// An IP address with a port.
     Address,
     /// An http or https URL without user, query or fragment.
@@ -54,7 +56,7 @@ pub(super) enum Kind {
     Ids,
     /// A list of texts.
     Texts,
-    /// The empty value (`""` or `0`), which means none, or this kind.
+    /// `0`, which means none, or a number of this kind.
     OrNone(&'static Kind),
 }
 
@@ -77,7 +79,7 @@ impl Kind {
         let number = || text.parse().map_or_else(|_| text.into(), Value::Number);
         match self {
             Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
-            Whole(..) | Seconds(..) | Ratio => number(),
+            Whole(..) | Seconds(..) | Ratio | Percent => number(),
             Words(_) | WaysIn | Ids | Texts => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
@@ -85,7 +87,6 @@ impl Kind {
                 Some((place @ ("env" | "file"), name)) => json!({ place: name }),
                 _ => text.into(),
             },
-            OrNone(_) if text.is_empty() => text.into(),
             OrNone(kind) => kind.lex(text),
             _ => text.into(),
         }
@@ -114,11 +115,12 @@ impl Kind {
                     Err(outside(value, least, most))
                 }
             }
-            Ratio => {
+            Ratio | Percent => {
+                let most = if matches!(self, Ratio) { 1.0 } else { 100.0 };
                 let number = value.as_f64().ok_or_else(mistyped)?;
-                if (0.0..=1.0).contains(&number) { Ok(value.clone()) } else { Err(outside(value, 0, 1)) }
+                if (0.0..=most).contains(&number) { Ok(value.clone()) } else { Err(outside(value, 0, most)) }
             }
-            OrNone(_) if value.as_str() == Some("") || value.as_f64() == Some(0.0) => Ok(Value::Null),
+            OrNone(_) if value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
             Words(_) | WaysIn | Ids | Texts => self.check_list(value.as_array().ok_or_else(mistyped)?),
             Secret => match super::secrets::Reference::read(value) {
@@ -169,7 +171,7 @@ impl Kind {
                 _ => Err(Wrong {
                     code: Code::SecretInline,
                     message: "this is not the hash of a key; what stands here is not shown".to_owned(),
-                    help: Some("`restore-gateway api-key` makes a key and its hash".to_owned()),
+                    help: Some("`restore-gateway generate api-key` makes a key and its hash".to_owned()),
                 }),
             },
             Generation => one_of(text, generations, "generation"),
@@ -226,6 +228,7 @@ impl Kind {
             Whole(least, most) => format!("a whole number from {least} to {most}"),
             Seconds(least, most) => format!("seconds from {least} to {most}"),
             Ratio => "a number from 0 to 1".to_owned(),
+            Percent => "a number from 0 to 100".to_owned(),
             Address => "an ip address with a port".to_owned(),
             Url => "an http or https url".to_owned(),
             LedgerAt => "`sqlite:PATH`, `postgres://user@host:port/database` or `memory:`".to_owned(),
@@ -241,8 +244,7 @@ impl Kind {
             KeyHash => "`sha256:` and 64 hexadecimal digits".to_owned(),
             Ids => "a list of ids".to_owned(),
             Texts => "a list of texts".to_owned(),
-            OrNone(kind @ (Whole(..) | Seconds(..))) => format!("0, or {}", kind.describe()),
-            OrNone(kind) => format!("empty text, or {}", kind.describe()),
+            OrNone(kind) => format!("0, or {}", kind.describe()),
         }
     }
 
@@ -257,6 +259,7 @@ impl Kind {
                 json!({"type": "number", "minimum": shortest(*least), "maximum": shortest(*most)})
             }
             Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
+            Percent => json!({"type": "number", "minimum": 0, "maximum": 100}),
             Address => {
                 json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"})
             }
@@ -283,8 +286,7 @@ impl Kind {
             }
             KeyHash => json!({"type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$"}),
             Texts => json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
-            OrNone(kind @ (Whole(..) | Seconds(..))) => json!({"anyOf": [{"const": 0}, kind.schema()]}),
-            OrNone(kind) => json!({"anyOf": [{"const": ""}, kind.schema()]}),
+            OrNone(kind) => json!({"anyOf": [{"const": 0}, kind.schema()]}),
         }
     }
 }

@@ -30,6 +30,7 @@ mod kinds;
 mod listing;
 mod nearest;
 mod reader;
+mod renamed;
 mod render;
 mod report;
 mod rules;
@@ -47,16 +48,17 @@ pub use restore_ledger::LedgerUrl;
 
 pub use at_start::read_at_start;
 pub use dangers::{Danger, dangers, mode};
-pub use days::{NO, day};
+pub use days::day;
 pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use host::{Host, NOT_A_HOST};
 pub use listing::listing;
+pub use renamed::RENAMED;
 pub use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
-    Caller, Credential, Door, Follow, Ledger, Limits, Listen, Match, Policy, Route, Settings, Submit,
-    Telemetry, Tls, Upstream, Webhook,
+    Caller, CircuitBreaker, CompatEndpoint, Credential, IdMapping, Ledger, Limits, Listen, Match, Policy,
+    Polling, Route, Settings, Submit, Telemetry, Tls, Upstream, Webhook,
 };
 pub use values::{
     AgencyMember, CallerKind, ClientAuth, CredentialKind, IdempotencyKey, Listener, LogFormat, Secret, Target,

@@ -16,6 +16,7 @@ use super::faults::Code;
 use super::keys::{Key, Preset};
 use super::kinds::{Kind, SECRET_HELP, Wrong, found};
 use super::nearest::nearest;
+use super::renamed::{RENAMED, new_path};
 use super::report::{Origin, Report};
 use super::secrets::{self, Reference};
 
@@ -94,7 +95,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             match value {
                 Some(value) => self.report.written(&path, Origin::File(value.span())),
                 None if self.environment.reaches(&path) => {
-                    self.report.written(&path, Origin::Variable(format!("{}_*", twin(&path))));
+                    self.report.written(&path, Origin::Variable(format!("{}__*", twin(&path))));
                 }
                 None => return Value::Array(rows),
             }
@@ -159,7 +160,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             self.report.written(&unknown, Origin::File(name.span()));
             let secrets = secrets::within(word, value);
             if secrets.is_empty() {
-                let help = unknown_help(keys, word);
+                let help = unknown_help(keys, word, &unknown);
                 self.report.error(&unknown, Code::UnknownKey, format!("unknown key `{word}`"), Some(help));
             } else {
                 for span in secrets {
@@ -187,18 +188,33 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 }
 
-/// The nearest variable, with the index that was meant.
+/// The variable that an unknown one probably means, with its index: one that was renamed, or the nearest.
 fn nearest_variable(name: &str) -> Option<String> {
     let index = name.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
-    let twins: Vec<_> = paths(Settings::KEYS, index).iter().map(|path| twin(path)).collect();
+    let paths = paths(Settings::KEYS, index);
+    // Variables once had a single underscore between levels.
+    let was = |path: &str| twin(path).replace("__", "_");
+    let indexed = |path: &str| path.replace("[]", &format!("[{index}]"));
+    let renamed = RENAMED
+        .iter()
+        .map(|(old, new)| (indexed(old), indexed(new)))
+        .chain(paths.iter().map(|path| (path.clone(), path.clone())))
+        .find(|(old, _)| was(old) == name);
+    if let Some((_, new)) = renamed {
+        return Some(format!("it was renamed to `{}`", twin(&new)));
+    }
+    let twins: Vec<_> = paths.iter().map(|path| twin(path)).collect();
     // the part they all have in common would make everything look near
     let own = |name| str::strip_prefix(name, PREFIX).unwrap_or_default();
     let near = nearest(own(name), twins.iter().map(|twin| own(twin)))?;
     Some(format!("did you mean `{PREFIX}{near}`?"))
 }
 
-/// What may have been meant by a key that does not exist, and what may stand there.
-fn unknown_help(keys: &[Key], word: &str) -> String {
+/// Help for a key that does not exist: its new name if it was renamed, else the nearest name and those that are allowed.
+fn unknown_help(keys: &[Key], word: &str, path: &str) -> String {
+    if let Some(new) = new_path(&without_indexes(path)) {
+        return format!("it was renamed to `{new}`");
+    }
     let allowed: Vec<_> = keys.iter().map(|key| key.name).collect();
     let elsewhere = || {
         let all = paths(Settings::KEYS, 0);
@@ -208,6 +224,13 @@ fn unknown_help(keys: &[Key], word: &str) -> String {
     let meant = nearest(word, allowed.iter().copied()).map(str::to_owned).or_else(elsewhere);
     let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
     format!("{meant}allowed here: {}", allowed.join(", "))
+}
+
+/// A path with `[]` in the place of each index.
+fn without_indexes(path: &str) -> String {
+    let mut parts = path.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |path, part| path + "[" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -52,8 +52,11 @@ pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_
 }
 
 /// Keys that a route may have of its own, and the table of the one that counts where it has none.
-const ROUTE_DEFAULTS: [(&str, &str); 3] =
-    [("follow", "overdue_seconds"), ("submit", "key_window_seconds"), ("submit", "duplicate_window_seconds")];
+const ROUTE_DEFAULTS: [(&str, &str); 3] = [
+    ("polling", "overdue_seconds"),
+    ("submit", "idempotency_key_ttl_seconds"),
+    ("submit", "dedup_window_seconds"),
+];
 
 /// What might have been meant by a name that nothing in a table has.
 fn instead<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone, table: &str) -> String {
@@ -79,18 +82,18 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
         let help = "give each listener its own port".to_owned();
         report.error(path, Code::Conflict, format!("both listeners have the address {api}"), Some(help));
     }
-    let names = listen["names"].as_array().filter(|_| !report.is_faulty("listen.names"));
+    let names = listen["allowed_hosts"].as_array().filter(|_| !report.is_faulty("listen.allowed_hosts"));
     for name in names.into_iter().flatten().filter_map(Value::as_str) {
-        doors::host_name("listen.names", name, report);
+        doors::host_name("listen.allowed_hosts", name, report);
     }
 }
 
 fn times(tree: &Value, report: &mut Report<'_>) {
-    const REQUEST: &str = "limits.request_seconds";
+    const REQUEST: &str = "limits.request_timeout_seconds";
     if report.is_faulty(REQUEST) {
         return;
     }
-    for key in ["limits.wait_seconds", "submit.answer_seconds"] {
+    for key in ["limits.max_wait_seconds", "submit.sync_wait_seconds"] {
         let seconds = |path: &str| {
             let (table, key) = path.split_once('.')?;
             tree[table][key].as_f64()
@@ -122,13 +125,13 @@ fn retention(tree: &Value, report: &mut Report<'_>) {
     let mut add = |path: String, seconds: &Value| {
         windows.extend(seconds.as_f64().map(|seconds| (path, seconds)));
     };
-    for key in ["duplicate_window_seconds", "key_window_seconds"] {
+    for key in ["dedup_window_seconds", "idempotency_key_ttl_seconds"] {
         add(format!("submit.{key}"), &tree["submit"][key]);
         for (index, route) in rows(tree, "routes").iter().enumerate() {
             add(format!("routes[{index}].{key}"), &route[key]);
         }
     }
-    if rows(tree, "callers").iter().any(|caller| caller["kind"] == "aksk") {
+    if rows(tree, "callers").iter().any(|caller| caller["type"] == "aksk") {
         windows.push(("callers".to_owned(), SIGNATURES));
     }
     windows.retain(|(path, _)| !report.is_faulty(path));
@@ -154,10 +157,10 @@ fn retention(tree: &Value, report: &mut Report<'_>) {
 }
 
 /// Warns where an operator is asked to decide before absence from a cloud's list can be proof. Absence counts after the
-/// time of the longest send and `follow.settle_seconds` together.
+/// time of the longest send and `polling.absence_confirmation_seconds` together.
 fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
-    const KEYS: [&str; 2] = ["follow.unknown_seconds", "follow.settle_seconds"];
-    let follow = &tree["follow"];
+    const KEYS: [&str; 2] = ["polling.operator_escalation_seconds", "polling.absence_confirmation_seconds"];
+    let follow = &tree["polling"];
     let upstreams = rows(tree, "upstreams");
     let lists = upstreams
         .iter()
@@ -165,12 +168,14 @@ fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
         .any(restore_generations::Generation::lists_restores);
     // The engine waits for the longest send of all upstreams, whatever generation they speak.
     let sends = upstreams.iter().enumerate().filter_map(|(index, upstream)| {
-        Some((upstream["send_seconds"].as_f64()?, format!("upstreams[{index}].send_seconds")))
+        Some((upstream["send_timeout_seconds"].as_f64()?, format!("upstreams[{index}].send_timeout_seconds")))
     });
     let longest = sends.max_by(|one, other| one.0.total_cmp(&other.0));
-    let (Some((send, of_send)), Some(settle), Some(unknown)) =
-        (longest, follow["settle_seconds"].as_f64(), follow["unknown_seconds"].as_f64())
-    else {
+    let (Some((send, of_send)), Some(settle), Some(unknown)) = (
+        longest,
+        follow["absence_confirmation_seconds"].as_f64(),
+        follow["operator_escalation_seconds"].as_f64(),
+    ) else {
         return;
     };
     let is_faulty = KEYS.iter().chain([&&*of_send]).any(|key| report.is_faulty(key));
@@ -180,10 +185,10 @@ fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
     let path = report.first_written([KEYS[0], report.first_written([KEYS[1], &of_send])]);
     let message = format!(
         "an operator is asked after {unknown} s, and absence from a cloud's list is proof only after {} s (the longest \
-         `send_seconds` and `follow.settle_seconds`)",
+         `send_timeout_seconds` and `polling.absence_confirmation_seconds`)",
         send + settle
     );
-    let help = "make `follow.unknown_seconds` longer, or `follow.settle_seconds` shorter; else an operator decides what \
+    let help = "make `polling.operator_escalation_seconds` longer, or `polling.absence_confirmation_seconds` shorter; else an operator decides what \
                 reads would have settled";
     report.warning(path, Code::Conflict, message, Some(help.to_owned()));
 }
@@ -191,11 +196,11 @@ fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
 /// Warns of a ceiling that an idle process is above: whatever brings a body would be turned away for ever.
 fn memory(tree: &Value, report: &mut Report<'_>) {
     const LEAST: u64 = 64 * 1_048_576;
-    let bytes = tree["limits"]["memory_bytes"].as_u64().unwrap_or(0);
-    if (1..LEAST).contains(&bytes) && !report.is_faulty("limits.memory_bytes") {
+    let bytes = tree["limits"]["max_memory_bytes"].as_u64().unwrap_or(0);
+    if (1..LEAST).contains(&bytes) && !report.is_faulty("limits.max_memory_bytes") {
         let message = format!("{bytes} bytes are less than an idle gateway may hold");
         let help = format!("write at least {LEAST}, or 0 for no ceiling");
-        report.warning("limits.memory_bytes", Code::BadValue, message, Some(help));
+        report.warning("limits.max_memory_bytes", Code::BadValue, message, Some(help));
     }
 }
 
@@ -241,13 +246,13 @@ fn references(tree: &Value, report: &mut Report<'_>) {
     let mut wanted: Vec<(String, Option<&str>)> = Vec::new();
     for (index, route) in routes {
         wanted.push((format!("routes[{index}].upstream"), route["upstream"].as_str()));
-        if let Some(name) = route["on_retired"].as_str() {
+        if let Some(name) = route["fallback_upstream"].as_str() {
             if route["upstream"].as_str() == Some(name) {
                 let help = "name an upstream of another generation, or leave it out".to_owned();
-                let path = format!("routes[{index}].on_retired");
+                let path = format!("routes[{index}].fallback_upstream");
                 report.error(&path, Code::Conflict, "it leads to the upstream that refused", Some(help));
             }
-            wanted.push((format!("routes[{index}].on_retired"), Some(name)));
+            wanted.push((format!("routes[{index}].fallback_upstream"), Some(name)));
         }
     }
     // a name that could not be read may be the one that is looked for
@@ -264,7 +269,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
         }
     }
     // Also the one that a door asks without a word, as the only one of its generation.
-    let read_by_doors: Vec<&str> = rows(tree, "doors")
+    let read_by_doors: Vec<&str> = rows(tree, "compat_endpoints")
         .iter()
         .filter_map(|door| door["upstream"].as_str().or_else(|| ways::asked(tree, door)?["name"].as_str()))
         .collect();
@@ -326,13 +331,13 @@ impl<'t> Reach<'t> {
         let words = |list: &'t Value| Some(list.as_array()?.iter().filter_map(Value::as_str).collect());
         let list = |key: &str| -> Option<Vec<&'t str>> { words(&rule[key]) };
         let [project, server, volume, backup] =
-            ["project_id", "server_id", "volume_id", "backup_id"].map(list);
-        let ids = [project, server, volume, backup, words(&route["dialect"])];
-        let mut targets = list("target").unwrap_or_else(|| vec!["server", "volume", "resource"]);
+            ["project_ids", "server_ids", "volume_ids", "backup_ids"].map(list);
+        let ids = [project, server, volume, backup, words(&route["source_apis"])];
+        let mut targets = list("target_types").unwrap_or_else(|| vec!["server", "volume", "resource"]);
         targets.retain(|target| {
             (ids[1].is_none() || *target == "server") && (ids[2].is_none() || *target == "volume")
         });
-        let whole = route["share"].as_f64().is_none_or(|share| share >= 1.0);
+        let whole = route["traffic_percent"].as_f64().is_none_or(|percent| percent >= 100.0);
         Self { whole, targets, ids }
     }
 

@@ -1,4 +1,4 @@
-//! The list: every key, once. See the documentation of [`super`] for how to add one.
+//! The list of all configuration keys, each once. The documentation of [`super`] says how to add one.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,461 +15,474 @@ use super::values::{
     Target,
 };
 
-/// What can be listened on.
+/// The listeners of the process.
 const LISTENERS: &[&str] = &["api", "admin"];
-/// The longest time that can be set anywhere, in seconds: 30 days.
+/// The longest duration of any key, in seconds: 30 days.
 const LONGEST: f64 = 2_592_000.0;
 const MEBIBYTE: u64 = 1_048_576;
-/// What a caller can be allowed.
+/// The actions that a policy can allow.
 const ACTIONS: &[&str] = restore_engine::Action::WORDS;
-/// Signatures of tokens that can be checked.
+/// The signature algorithms of JSON Web Tokens that the gateway verifies.
 const ALGORITHMS: &[&str] =
     &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
-/// What a webhook can be told.
+/// The occasions on which a webhook sends a message.
 const OCCASIONS: &[&str] = restore_webhooks::OCCASIONS;
 
 tables! {
-    /// The settings of one gateway: checked, complete, ready to use.
+    /// The configuration of one gateway: checked, complete, ready to use.
     Settings {
-        /// Where the gateway listens.
+        /// Addresses on which the gateway listens.
         listen: Listen = Table(Listen::KEYS) => absent;
-        /// TLS for those who call the gateway.
+        /// TLS of the gateway's own listeners.
         tls: Tls = Table(Tls::KEYS) => absent;
-        /// What one caller, and all of them together, may take.
+        /// Limits for each caller and for all callers together.
         limits: Limits = Table(Limits::KEYS) => absent;
-        /// Where restores are recorded.
+        /// The ledger: the durable journal of restores.
         ledger: Ledger = Table(Ledger::KEYS) => absent;
-        /// How a restore is sent.
+        /// How the gateway sends a restore.
         submit: Submit = Table(Submit::KEYS) => absent;
-        /// How a restore is followed to its end.
-        follow: Follow = Table(Follow::KEYS) => absent;
-        /// What the gateway tells about itself.
+        /// How the gateway polls the clouds until a restore has ended.
+        polling: Polling = Table(Polling::KEYS) => absent;
+        /// Logs, traces and metrics.
         telemetry: Telemetry = Table(Telemetry::KEYS) => absent;
-        /// The clouds a restore can be sent to. At least one.
+        /// The cloud APIs that can carry out a restore. At least one.
         upstreams: Vec<Upstream> = Tables(Upstream::KEYS) => absent;
-        /// Identities of the gateway's own. None = callers bring their tokens.
+        /// Cloud identities of the gateway itself. Absent = callers bring their own tokens.
         credentials: Vec<Credential> = Tables(Credential::KEYS) => absent;
-        /// Who may talk to the gateway. None = whoever reaches it, which then only this machine can.
+        /// Clients that the gateway authenticates. Absent = no authentication; the listener then accepts this machine only.
         callers: Vec<Caller> = Tables(Caller::KEYS) => absent;
-        /// What callers may do. Once there are callers, what no policy allows is denied.
+        /// Permissions of callers. With callers, every request that no policy allows is denied.
         policies: Vec<Policy> = Tables(Policy::KEYS) => absent;
-        /// Who is told what becomes of restores, by signed messages. None = nobody.
+        /// Receivers of signed messages about restores. Absent = no messages.
         webhooks: Vec<Webhook> = Tables(Webhook::KEYS) => absent;
-        /// What backups are called by other generations than the one that made them.
-        ids: Ids = Table(Ids::KEYS) => absent;
-        /// Where programs that speak a native dialect are let in. None = nowhere.
-        doors: Vec<Door> = Tables(Door::KEYS) => absent;
-        /// Which restore goes to which upstream: the first that matches wins, no match is refused. At least one.
+        /// Mapping between the IDs that different generations give to the same backup.
+        id_mapping: IdMapping = Table(IdMapping::KEYS) => absent;
+        /// Endpoints that accept the request format of an existing cloud API. Absent = none.
+        compat_endpoints: Vec<CompatEndpoint> = Tables(CompatEndpoint::KEYS) => absent;
+        /// Routing rules. The first rule that matches a restore selects its upstream; a restore that matches no rule is
+        /// rejected. At least one.
         routes: Vec<Route> = Tables(Route::KEYS) => absent;
     }
 
-    /// Where the gateway listens.
+    /// Addresses on which the gateway listens.
     Listen {
-        /// Address and port of the API for callers.
+        /// Address and port of the API listener.
         api: SocketAddr = Address => "127.0.0.1:8080";
-        /// Address and port of the admin pages: health, metrics, settings, operator actions.
+        /// Address and port of the admin listener: health, metrics, configuration, operator actions.
         admin: SocketAddr = Address => "127.0.0.1:8081";
-        /// Further hosts that requests may name on a listener without callers, or on the admin listener on loopback: such a
-        /// listener refuses requests for another host, so that a page in a browser reaches it by no name of its own. Names
-        /// of this machine count always, and any IP address where other machines can reach the listener. Where there are
-        /// names, a signed request must be for one of them, or for the listener's address. Absent = none.
-        names: Option<Vec<String>> = Texts => absent;
-        /// Permits an address that other machines can reach for the API, or for a door, without `callers`: everybody can
-        /// then restore with the token they bring. The admin listener needs no permission: without callers it shows other
-        /// machines `/livez`, `/readyz` and `/metrics` alone.
-        dangerous_allow_remote: bool = Flag => "false";
+        /// Additional `Host` headers that the gateway accepts on a listener without callers and on an admin listener on
+        /// loopback. Such listeners reject every other host, which protects against DNS rebinding. The names of this machine
+        /// are always accepted, and so is any IP address on a listener that other machines can reach. With this key, a signed
+        /// request must be for one of these hosts or for the listener's address. Absent = none.
+        allowed_hosts: Option<Vec<String>> = Texts => absent;
+        /// Permits the API or a compatibility endpoint to listen, without `callers`, on an address that other machines can
+        /// reach: everybody can then restore with their own token. The admin listener needs no permission: without callers it
+        /// serves only `/livez`, `/readyz` and `/metrics` to other machines.
+        allow_unauthenticated_remote: bool = Flag => "false";
     }
 
-    /// TLS for those who call the gateway: 1.2 and 1.3, HTTP/2 by ALPN. Files are read again when they change.
+    /// TLS 1.2 and 1.3 of the gateway's own listeners, HTTP/2 by ALPN. The gateway reloads files that change.
     Tls {
         /// PEM file of the certificate chain. Absent = no TLS.
-        certificate: Option<PathBuf> = Text => absent;
-        /// PEM of its private key: where it is.
+        certificate_file: Option<PathBuf> = Text => absent;
+        /// Reference to the private key of the certificate, PEM.
         key: Option<values::Secret> = Secret => absent;
-        /// PEM file of the authorities that sign client certificates. Absent = none are asked for.
-        client_ca: Option<PathBuf> = Text => absent;
-        /// PEM file of their revocation lists. Absent = none are looked at. Past the date of a list (`nextUpdate`), client
-        /// certificates of its issuer are refused, and a start with it fails.
-        client_crl: Option<PathBuf> = Text => absent;
-        /// Accept client certificates by a revocation list that is past its date: who was withdrawn since gets in.
-        dangerous_allow_expired_crl: bool = Flag => "false";
-        /// Whether a client without a certificate gets a connection.
+        /// PEM file of the certificate authorities that issue client certificates. Absent = the gateway asks for no client
+        /// certificate.
+        client_ca_file: Option<PathBuf> = Text => absent;
+        /// PEM file of certificate revocation lists (CRLs) of these authorities. Absent = no revocation check. After the
+        /// `nextUpdate` date of a list the gateway rejects the client certificates of its issuer, and does not start with it.
+        client_crl_file: Option<PathBuf> = Text => absent;
+        /// Accepts client certificates although the CRL of their issuer is out of date. Certificates that were revoked since
+        /// then are accepted too.
+        allow_expired_crl: bool = Flag => "false";
+        /// `required`: the gateway refuses connections without a client certificate.
         client_auth: ClientAuth = Word(&["optional", "required"]) => "optional";
-        /// Which listeners speak TLS.
-        listener: Vec<Listener> = Words(LISTENERS) => "api";
+        /// Listeners that use TLS.
+        listeners: Vec<Listener> = Words(LISTENERS) => "api";
     }
 
-    /// What one caller, and all of them together, may take.
+    /// Limits for each caller and for all callers together.
     Limits {
-        /// Connections open at once, of the API and the doors together. For one more, the one is closed that has been idle
-        /// longest, of the address that has most; where none is idle it waits. Lowered at the start to what the process may
-        /// open files for (`ulimit -n`), less what ledger, clouds and admin pages need.
-        connections: usize = Whole(1, 1_000_000) => "16384";
-        /// Bytes of the header section of a request.
-        header_bytes: usize = Whole(8192, MEBIBYTE) => "65536";
-        /// Seconds a caller may take to send the header section.
-        header_seconds: Duration = Seconds(0.1, 3600.0) => "10";
-        /// Bytes of the body of a request. A restore of as many disks as there may be has half of this.
-        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "65536";
-        /// Seconds a caller may take to send the body.
-        body_seconds: Duration = Seconds(0.1, 3600.0) => "10";
-        /// Seconds a caller may take to read an answer.
-        write_seconds: Duration = Seconds(0.1, 3600.0) => "30";
-        /// Seconds for a whole request, from its first byte to the answer. Longer than `wait_seconds` and
-        /// `submit.answer_seconds`.
-        request_seconds: Duration = Seconds(0.1, 3600.0) => "90";
-        /// How deeply JSON may nest.
-        json_depth: usize = Whole(8, 120) => "32";
-        /// Bytes of memory the process may hold; above that, the API and the doors turn every request away with 503 and
-        /// connections are accepted slowly, while the admin listener serves on. A quarter of it is for answers that nobody has
-        /// read yet, an eighth for heads of requests that are not whole. Linux only. 0 = no ceiling.
-        memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
-        /// Requests at once that are worked on or whose answer is not yet written; more are turned away with 503.
-        in_flight: usize = Whole(1, 1_000_000) => "1024";
-        /// Share of `connections`, of `in_flight` and of `waits` that one address may have, from 0 to 1; of IPv6, one network
-        /// of 64 bits. What is over it is turned away, so that others find room. 1 = no share: for a gateway that all
-        /// callers reach through one proxy, which then must see to it that nobody takes all.
-        peer_share: f64 = Ratio => "0.5";
-        /// Requests at once that wait for a restore by `Prefer: wait`; who comes when there are more is answered at once.
-        waits: usize = Whole(0, 1_000_000) => "4096";
-        /// Requests per second that are refused at once for what they are (400, 408, 413, 415, 422) or for who
-        /// sends them (401, and 503 where nobody can say who it is); more wait for their refusal, up to a second, so that a hostile crowd is slowed down. 0 = no limit.
-        refusals_per_second: u32 = Whole(0, 1_000_000) => "200";
-        /// Seconds that `Prefer: wait` can ask for at most.
-        wait_seconds: Duration = Seconds(0.0, 3600.0) => "60";
-        /// Restores or events on one page of a list at most.
-        page_size: usize = Whole(1, 1000) => "100";
-        /// Seconds for which everything is still served after a stop was asked for, while `/readyz` says no and answers
-        /// close their connections, so that a balancer turns elsewhere before the listeners close.
-        unready_seconds: Duration = Seconds(0.0, 3600.0) => "0";
-        /// Seconds that running requests have to end after that.
-        drain_seconds: Duration = Seconds(0.0, 3600.0) => "30";
-        /// Streams of events open at once; more are turned away with 503.
-        streams: usize = Whole(1, 1_000_000) => "256";
-        /// Seconds that one stream lives; its reader comes back and goes on after the last event it has seen.
-        stream_seconds: Duration = Seconds(1.0, 86_400.0) => "3600";
-        /// Requests per second of one caller. 0 = no limit.
+        /// Maximum of open connections of the API and the compatibility endpoints together. At the maximum, a new connection
+        /// replaces the longest idle connection of the address with the most connections, or waits if none is idle. At the
+        /// start the gateway lowers the value to the number of files the process may open (`ulimit -n`), less a reserve.
+        max_connections: usize = Whole(1, 1_000_000) => "16384";
+        /// Maximum size of the header section of a request, in bytes.
+        max_header_bytes: usize = Whole(8192, MEBIBYTE) => "65536";
+        /// Time limit for receiving the header section of a request, in seconds.
+        header_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+        /// Maximum size of the body of a request, in bytes. A restore of the maximum number of disks needs half the default.
+        max_body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "65536";
+        /// Time limit for receiving the body of a request, in seconds.
+        body_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+        /// Time limit for writing a response to a client, in seconds.
+        write_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "30";
+        /// Time limit for a whole request, from its first byte to the response, in seconds. It must be longer than
+        /// `max_wait_seconds` and `submit.sync_wait_seconds`.
+        request_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "90";
+        /// Maximum nesting depth of JSON.
+        max_json_depth: usize = Whole(8, 120) => "32";
+        /// Maximum resident memory of the process, in bytes. Above it, the API and the compatibility endpoints reject requests
+        /// with 503 and accept connections slowly; the admin listener keeps working. A quarter of it is for responses that
+        /// clients have not read yet, an eighth for incomplete request headers. Linux only. 0 = no limit.
+        max_memory_bytes: usize = Whole(0, 1_048_576 * MEBIBYTE) => "1073741824";
+        /// Maximum of concurrent requests, each counted until its response is written. Further requests get 503.
+        max_in_flight: usize = Whole(1, 1_000_000) => "1024";
+        /// Largest part of `max_connections`, `max_in_flight` and `max_waits` that one client address may use, from 0 to 1. An
+        /// IPv6 network of 64 bits counts as one address. 1 = no limit per address: for a gateway behind one proxy, which
+        /// must then limit its clients itself.
+        max_share_per_address: f64 = Ratio => "0.5";
+        /// Maximum of requests that wait for a restore with `Prefer: wait`. Further ones are answered at once.
+        max_waits: usize = Whole(0, 1_000_000) => "4096";
+        /// Maximum of rejections per second without delay: invalid requests (400, 408, 413, 415, 422) and requests without
+        /// a valid identity (401, and 503 while the identity provider is unavailable). Further rejections are delayed by up to
+        /// one second. 0 = no limit.
+        rejections_per_second: u32 = Whole(0, 1_000_000) => "200";
+        /// Maximum of the seconds that a client may ask for with `Prefer: wait`.
+        max_wait_seconds: Duration = Seconds(0.0, 3600.0) => "60";
+        /// Maximum of restores or events on one page of a list.
+        max_page_size: usize = Whole(1, 1000) => "100";
+        /// Delay between a stop signal and the closing of the listeners, in seconds. Meanwhile `/readyz` answers 503, so that
+        /// a load balancer stops sending requests.
+        shutdown_delay_seconds: Duration = Seconds(0.0, 3600.0) => "0";
+        /// Time limit for running requests to complete after that delay, in seconds.
+        shutdown_timeout_seconds: Duration = Seconds(0.0, 3600.0) => "30";
+        /// Maximum of open event streams. Further ones get 503.
+        max_streams: usize = Whole(1, 1_000_000) => "256";
+        /// Maximum age of an event stream, in seconds. A client reconnects and resumes after the last event that it received.
+        stream_max_age_seconds: Duration = Seconds(1.0, 86_400.0) => "3600";
+        /// Maximum of requests per second of one caller. 0 = no limit.
         rate_per_second: u32 = Whole(0, 1_000_000) => "0";
-        /// Requests one caller may make at once before the rate counts.
+        /// Number of requests that one caller may send at once before the rate limit applies.
         rate_burst: u32 = Whole(1, 1_000_000) => "50";
     }
 
-    /// Where restores are recorded.
+    /// The ledger: the durable journal of restores.
     Ledger {
-        /// `sqlite:PATH` for one gateway, `postgres://user@host:port/database?sslmode=verify-full` for several, or
-        /// `memory:` for trials: a ledger in memory forgets every restore at the end of the process.
+        /// Database: `sqlite:PATH` for one gateway, `postgres://user@host:port/database?sslmode=verify-full` for several
+        /// replicas, or `memory:` for trials. A ledger in memory loses all restores when the process ends.
         url: LedgerUrl = LedgerAt => "sqlite:restore-gateway.db";
-        /// Password of the user in a postgresql `url`: where it is, never the password itself. Absent = none.
+        /// Reference to the password of the user in a PostgreSQL `url`. Absent = none.
         password: Option<values::Secret> = Secret => absent;
-        /// Seconds after which another gateway on the same postgresql ledger takes over the restores of one that
-        /// is gone.
+        /// Seconds without a heartbeat after which another replica takes over the restores of a replica. PostgreSQL only.
         lease_seconds: Duration = Seconds(3.0, 300.0) => "30";
-        /// Days that a restore is kept after its end. 0 = for ever.
+        /// Days for which a restore is kept after its end. 0 = no deletion.
         retention_days: u32 = Whole(0, 36_500) => "0";
     }
 
-    /// How a restore is sent.
+    /// How the gateway sends a restore.
     Submit {
-        /// Seconds a caller waits for the cloud's answer before 202 `submitting` is given.
-        answer_seconds: Duration = Seconds(0.0, 3600.0) => "15";
-        /// Seconds from the first send of one restore within which another may begin.
-        deadline_seconds: Duration = Seconds(1.0, 3600.0) => "120";
-        /// Sends of one restore at most. A second send needs proof that the first was not applied.
-        sends: u32 = Whole(1, 3) => "3";
-        /// Seconds of a cloud's `Retry-After` that are honoured at most.
-        retry_after_cap_seconds: Duration = Seconds(0.0, 3600.0) => "30";
-        /// Seconds after the end of a restore during which an identical request without a key gets the same one.
-        duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
-        /// Seconds during which an idempotency key stands for its restore.
-        key_window_seconds: Duration = Seconds(60.0, LONGEST) => "86400";
-        /// Idempotency keys of one caller that are remembered at most. Each is remembered for 30 days after the end of
-        /// its restore, whatever the window; several replicas may exceed it by a few.
-        keys_per_caller: usize = Whole(1, 10_000_000) => "100000";
+        /// Time for which a submit waits for the cloud's answer, in seconds. After that the client gets 202 with the status
+        /// `submitting`.
+        sync_wait_seconds: Duration = Seconds(0.0, 3600.0) => "15";
+        /// Time after the first attempt of a restore within which another attempt may begin, in seconds.
+        retry_deadline_seconds: Duration = Seconds(1.0, 3600.0) => "120";
+        /// Maximum of attempts per restore. A second attempt needs proof that the first was not applied.
+        max_attempts: u32 = Whole(1, 3) => "3";
+        /// Maximum of a cloud's `Retry-After` that the gateway waits for, in seconds.
+        max_retry_after_seconds: Duration = Seconds(0.0, 3600.0) => "30";
+        /// Time after the end of a restore during which an identical request without an `Idempotency-Key` returns that restore
+        /// and starts no new one, in seconds.
+        dedup_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
+        /// Time during which a repeated `Idempotency-Key` returns its first restore, in seconds.
+        idempotency_key_ttl_seconds: Duration = Seconds(60.0, LONGEST) => "86400";
+        /// Maximum of stored idempotency keys per caller. A key is stored for 30 days after the end of its restore, whatever
+        /// its lifetime is; several replicas may exceed the maximum by a few.
+        max_keys_per_caller: usize = Whole(1, 10_000_000) => "100000";
     }
 
-    /// How a restore is followed to its end.
-    Follow {
-        /// Seconds between two reads of a running restore. 0 = the rhythm of its generation.
-        interval_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "0";
-        /// Seconds that a status read from a cloud is shared by all who ask.
-        status_cache_seconds: Duration = Seconds(0.0, 3600.0) => "2";
-        /// Seconds past the send's deadline after which absence from a cloud's list counts as proof.
-        settle_seconds: Duration = Seconds(1.0, LONGEST) => "180";
-        /// Seconds that a cloud has to show a restore it accepted.
-        grace_seconds: Duration = Seconds(0.0, LONGEST) => "120";
-        /// Seconds after which a running restore is marked overdue. It goes on being followed.
+    /// How the gateway polls the clouds until a restore has ended.
+    Polling {
+        /// Interval between two polls of a running restore, in seconds. Absent = the interval of the generation.
+        interval_seconds: Option<Duration> = Seconds(0.5, 3600.0) => absent;
+        /// Time for which a polled status is cached, in seconds.
+        status_cache_ttl_seconds: Duration = Seconds(0.0, 3600.0) => "2";
+        /// Time after the send deadline before a missing task can count as proof that a restore was not applied, in seconds.
+        absence_confirmation_seconds: Duration = Seconds(1.0, LONGEST) => "180";
+        /// Time that a cloud may take to show a restore that it accepted, in seconds.
+        visibility_grace_seconds: Duration = Seconds(0.0, LONGEST) => "120";
+        /// Time after which a running restore is marked as overdue, in seconds. The gateway continues to poll it.
         overdue_seconds: Duration = Seconds(1.0, LONGEST) => "7200";
-        /// Seconds after which an unknown outcome is marked as needing an operator.
-        unknown_seconds: Duration = Seconds(1.0, LONGEST) => "3600";
+        /// Time after which a restore with the status `unknown` is marked with `needs_operator`, in seconds.
+        operator_escalation_seconds: Duration = Seconds(1.0, LONGEST) => "3600";
     }
 
-    /// What the gateway tells about itself.
+    /// Logs, traces and metrics.
     Telemetry {
-        /// Name of the service in traces.
+        /// Service name in traces and metrics.
         service_name: String = Text => "restore-gateway";
-        /// Collector of traces and metrics over OTLP/HTTP, such as `http://127.0.0.1:4318`. Empty = none is told.
-        otlp_endpoint: Option<Uri> = OrNone(&Url) => "";
-        /// Seconds between two exports of metrics to that collector. 0 = they are only shown, at `/metrics`.
-        otlp_metrics_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "60";
-        /// Share of traces that are kept, where the caller has not decided.
+        /// URL of an OpenTelemetry collector for traces and metrics over OTLP/HTTP, such as `http://127.0.0.1:4318`. Absent =
+        /// no export.
+        otlp_endpoint: Option<Uri> = Url => absent;
+        /// Interval between two exports of metrics to that collector, in seconds. 0 = no export of metrics; `/metrics` serves
+        /// them in any case.
+        otlp_metrics_interval_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "60";
+        /// Part of the traces that is sampled where the client made no decision, from 0 to 1.
         sample_ratio: f64 = Ratio => "0.05";
-        /// Whether a caller's decision to trace is followed. A stranger's never is on a listener with callers.
-        trust_parent: bool = Flag => "true";
-        /// Seconds for one export.
+        /// Whether the gateway follows the sampling decision of a client. On a listener with callers it ignores the decision
+        /// of an unauthenticated client in any case.
+        trust_remote_sampling: bool = Flag => "true";
+        /// Time limit of one export, in seconds.
         export_timeout_seconds: Duration = Seconds(0.1, 300.0) => "5";
-        /// Spans that wait for export at most; more are dropped and counted.
-        queue: usize = Whole(1, 1_000_000) => "2048";
-        /// The least severe line that is logged.
+        /// Maximum of spans that wait for export. Further spans are dropped and counted.
+        max_queued_spans: usize = Whole(1, 1_000_000) => "2048";
+        /// Minimum severity of log lines.
         log_level: tracing::Level = Word(&["error", "warn", "info", "debug", "trace"]) => "info";
-        /// How a line is written: `json` for machines, `text` for people.
+        /// Format of log lines: `json` for machines, `text` for people.
         log_format: LogFormat = Word(&["json", "text"]) => "json";
-        /// Whether requests are logged.
+        /// Whether the gateway logs each request.
         access_log: bool = Flag => "false";
-        /// Share of requests that are logged where `access_log` is on; what ends with 5xx is logged in any case.
+        /// Part of the requests that `access_log` covers, from 0 to 1. Responses of 5xx are always logged.
         access_log_ratio: f64 = Ratio => "1.0";
     }
 
-    /// One cloud a restore can be sent to.
+    /// One cloud API that can carry out a restore.
     Upstream {
-        /// What routes call it: lower-case letters, digits and dashes, 40 at most.
+        /// Name that routes refer to: lower-case letters, digits and dashes, at most 40.
         name: String = Name => required;
-        /// Which API it speaks.
+        /// API generation that the upstream implements.
         generation: String = Generation => required;
-        /// Its address, with or without a path in front of the API's own. Absent = where the catalog of its credential's
-        /// token says, block storage too; only a credential of IAM has a catalog.
+        /// Base URL of the API, with or without a path in front of the API's own. Absent = taken from the service catalog in
+        /// the token of its credential, and so is `evs_endpoint`; only a credential of IAM has a catalog.
         endpoint: Option<Uri> = Url => absent;
-        /// Region in the catalog, where `endpoint` is absent. Absent = the only one that there is.
+        /// Region in the service catalog, where `endpoint` is absent. Absent = the only region of the catalog.
         region: Option<String> = Text => absent;
-        /// Address of the same cloud's block storage API, read to check disks. Empty = those checks do not run.
-        volumes_endpoint: Option<Uri> = OrNone(&Url) => "";
-        /// Whose token is used: `passthrough` is the caller's own, anything else the name of a credential.
+        /// Base URL of the block storage API (Elastic Volume Service, EVS) of the same cloud, which the disk checks read.
+        /// Absent = no disk checks.
+        evs_endpoint: Option<Uri> = Url => absent;
+        /// Token that the gateway sends: `passthrough` is the caller's own, anything else the name of a credential.
         credential: String = CredentialName => "passthrough";
-        /// Seconds to connect, TLS included.
-        connect_seconds: Duration = Seconds(0.1, 300.0) => "5";
-        /// Seconds for one restore call, from its first byte to the end of the answer.
-        send_seconds: Duration = Seconds(0.1, 3600.0) => "30";
-        /// Seconds for one read of a status.
-        read_seconds: Duration = Seconds(0.1, 3600.0) => "15";
-        /// Calls at once; more wait.
-        concurrency: usize = Whole(1, 100_000) => "64";
-        /// Reads of running restores per minute; sends come first and count. 0 = no limit.
-        reads_per_minute: u32 = Whole(0, 1_000_000) => "600";
-        /// Bytes of an answer that are read at most.
-        body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
-        /// Failures in a row after which calls are held back. 0 = never.
-        breaker_failures: u32 = Whole(0, 1_000_000) => "5";
-        /// Seconds that calls are held back before one is tried.
-        breaker_seconds: Duration = Seconds(0.1, 3600.0) => "10";
-        /// PEM file of certificate authorities to trust besides the system's. Empty = none.
-        ca_file: Option<PathBuf> = OrNone(&Text) => "";
-        /// PEM file of the certificate that is shown to it, those that issued it after it. Empty = none.
-        client_certificate: Option<PathBuf> = OrNone(&Text) => "";
-        /// The key of that certificate, PEM: where it is.
+        /// Time limit for a connection including TLS, in seconds.
+        connect_timeout_seconds: Duration = Seconds(0.1, 300.0) => "5";
+        /// Time limit for one restore call, from its first byte to the end of the response, in seconds.
+        send_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "30";
+        /// Time limit for one status read, in seconds.
+        read_timeout_seconds: Duration = Seconds(0.1, 3600.0) => "15";
+        /// Maximum of concurrent calls. Further calls wait.
+        max_concurrency: usize = Whole(1, 100_000) => "64";
+        /// Maximum of status reads per minute. Restore calls take precedence and count. 0 = no limit.
+        polls_per_minute: u32 = Whole(0, 1_000_000) => "600";
+        /// Maximum size of a response body, in bytes.
+        max_body_bytes: usize = Whole(1024, 64 * MEBIBYTE) => "1048576";
+        /// Circuit breaker of this upstream.
+        circuit_breaker: CircuitBreaker = Table(CircuitBreaker::KEYS) => absent;
+        /// PEM file of certificate authorities to trust in addition to the system's. Absent = none.
+        ca_file: Option<PathBuf> = Text => absent;
+        /// PEM file of the client certificate for this upstream, followed by its intermediate certificates. Absent = none.
+        client_certificate_file: Option<PathBuf> = Text => absent;
+        /// Reference to the private key of the client certificate, PEM.
         client_key: Option<values::Secret> = Secret => absent;
-        /// Whether HTTP/2 is spoken.
+        /// Whether the gateway uses HTTP/2.
         http2: bool = Flag => "false";
     }
 
-    /// One identity of the gateway's own, with which upstreams are called instead of with callers' tokens. Which keys it
-    /// has depends on its kind.
+    /// The circuit breaker of an upstream: it stops calls to an upstream that fails again and again.
+    CircuitBreaker {
+        /// Number of consecutive failures that open the circuit. 0 = no circuit breaker.
+        failure_threshold: u32 = Whole(0, 1_000_000) => "5";
+        /// Time for which the circuit stays open before one call is tried, in seconds.
+        open_seconds: Duration = Seconds(0.1, 3600.0) => "10";
+    }
+
+    /// One cloud identity of the gateway itself. It is used in place of the callers' tokens. Its type decides which keys it has.
     Credential {
-        /// What upstreams call it: lower-case letters, digits and dashes, 40 at most; not `passthrough`.
+        /// Name that upstreams refer to: lower-case letters, digits and dashes, at most 40; not `passthrough`.
         name: String = Name => required;
-        /// How it proves who it is: a user's password, an agency that such a user assumes, a token that is scoped anew, or
-        /// an access key that calls are signed with.
-        kind: CredentialKind = Word(&["iam-password", "iam-agency", "iam-token", "aksk"]) => required;
-        /// Address of IAM, without `/v3`. Of every kind but `aksk`.
-        iam: Option<Uri> = Url => absent;
-        /// PEM file of certificate authorities to trust, besides the system's, for IAM. Absent = none. Not of `aksk`.
+        /// Authentication method: the password of a user, an agency that such a user assumes, a token that the gateway exchanges
+        /// for a scoped one, or an access key that signs each call.
+        r#type: CredentialKind = Word(&["iam-password", "iam-agency", "iam-token", "aksk"]) => required;
+        /// Base URL of Identity and Access Management (IAM), without `/v3`. All types except `aksk`.
+        iam_endpoint: Option<Uri> = Url => absent;
+        /// PEM file of certificate authorities to trust for IAM in addition to the system's. Absent = none. Not for `aksk`.
         ca_file: Option<PathBuf> = Text => absent;
-        /// Name of the user. Of `iam-password` and `iam-agency`.
+        /// Name of the user. For `iam-password` and `iam-agency`.
         user: Option<String> = Text => absent;
-        /// Name of the user's domain. Of `iam-password` and `iam-agency`.
+        /// Name of the user's domain. For `iam-password` and `iam-agency`.
         domain: Option<String> = Text => absent;
-        /// The user's password: where it is, never the password itself. Of `iam-password` and `iam-agency`.
+        /// Reference to the user's password. For `iam-password` and `iam-agency`.
         password: Option<values::Secret> = Secret => absent;
-        /// Name of the agency. Of `iam-agency`.
+        /// Name of the agency. For `iam-agency`.
         agency_name: Option<String> = Text => absent;
-        /// Name of the domain that created the agency. Of `iam-agency`.
+        /// Name of the domain that created the agency. For `iam-agency`.
         agency_domain: Option<String> = Text => absent;
-        /// What the agency's name is called in the request: `agency_name`, or `xrole_name` for an IAM that wants that.
-        /// Absent = `agency_name`. Of `iam-agency`.
+        /// JSON member that carries the agency's name in the request: `agency_name`, or `xrole_name` where IAM requires it.
+        /// Absent = `agency_name`. For `iam-agency`.
         agency_member: Option<AgencyMember> = Word(&["agency_name", "xrole_name"]) => absent;
-        /// The token that is scoped to the project: where it is. Of `iam-token`.
+        /// Reference to the token that is exchanged for a project token. For `iam-token`.
         token: Option<values::Secret> = Secret => absent;
-        /// The access key: where it is. Of `aksk`.
+        /// Reference to the access key. For `aksk`.
         access_key: Option<values::Secret> = Secret => absent;
-        /// The secret key: where it is. Of `aksk`.
+        /// Reference to the secret key. For `aksk`.
         secret_key: Option<values::Secret> = Secret => absent;
-        /// The security token of a temporary access key: where it is. Of `aksk`. Absent = the key is permanent.
+        /// Reference to the security token of a temporary access key. For `aksk`. Absent = the key is permanent.
         security_token: Option<values::Secret> = Secret => absent;
-        /// Name of the project it is for, such as `eu-de`. Absent = `project_id` says it. Not of `aksk`.
+        /// Name of the project, such as `eu-de`. Absent = `project_id` selects it. Not for `aksk`.
         project: Option<String> = Text => absent;
-        /// Id of that project, which counts before its name. `aksk` must have it.
+        /// ID of the project. It takes precedence over the name. Required for `aksk`.
         project_id: Option<String> = Text => absent;
     }
 
-    /// One caller, or one kind of callers, that the gateway knows.
+    /// One client, or one group of clients, that the gateway authenticates.
     Caller {
-        /// What policies and the log call it: lower-case letters, digits and dashes, 40 at most.
+        /// Name in policies and logs: lower-case letters, digits and dashes, at most 40.
         name: String = Name => required;
-        /// How it shows who it is.
-        kind: CallerKind = Word(&["api-key", "jwt", "mtls", "iam-token", "aksk"]) => required;
-        /// On which listeners.
-        listener: Vec<Listener> = Words(LISTENERS) => "api";
-        /// api-key: `sha256:` and the hexadecimal hash of the key; `restore-gateway api-key` makes both.
-        hash: Option<String> = KeyHash => absent;
-        /// api-key: the key itself, instead of its hash: where it is. At least 32 characters. Read again when it changes.
+        /// Authentication method.
+        r#type: CallerKind = Word(&["api-key", "jwt", "mtls", "iam-token", "aksk"]) => required;
+        /// Listeners that accept the caller.
+        listeners: Vec<Listener> = Words(LISTENERS) => "api";
+        /// api-key: `sha256:` and the hexadecimal SHA-256 hash of the key. `restore-gateway generate api-key` makes both.
+        key_hash: Option<String> = KeyHash => absent;
+        /// api-key: reference to the key itself, instead of its hash. At least 32 characters. Reloaded when it changes.
         key: Option<values::Secret> = Secret => absent;
-        /// api-key: the hash of the key before, while it is still good.
-        previous_hash: Option<String> = KeyHash => absent;
-        /// jwt: the `iss` that its tokens have.
+        /// api-key: hash of the previous key, while it stays valid during a rotation.
+        previous_key_hash: Option<String> = KeyHash => absent;
+        /// jwt: required value of the claim `iss`.
         issuer: Option<String> = Text => absent;
-        /// jwt: the `aud` that its tokens have.
+        /// jwt: required value of the claim `aud`.
         audience: Option<String> = Text => absent;
-        /// jwt: address of the issuer's keys (JWKS).
-        jwks: Option<Uri> = Url => absent;
-        /// jwt: file of the issuer's keys, instead of an address. Read again when it changes.
+        /// jwt: URL of the issuer's JSON Web Key Set (JWKS).
+        jwks_url: Option<Uri> = Url => absent;
+        /// jwt: file of the issuer's JWKS, instead of a URL. Reloaded when it changes.
         jwks_file: Option<PathBuf> = Text => absent;
-        /// jwt: the algorithms that are taken. Absent = RS256 and ES256.
+        /// jwt: accepted signature algorithms. Absent = RS256 and ES256.
         algorithms: Option<Vec<String>> = Words(ALGORITHMS) => absent;
-        /// jwt: the `sub` that are taken; mtls: the subject of the certificate, such as `CN=nightly,O=Example`.
-        /// Absent = any of jwt, none of mtls.
-        subject: Option<Vec<String>> = Texts => absent;
-        /// mtls: alternative names of the certificate that are taken: `dns:`, `uri:`, `email:` or `ip:` and the name.
-        san: Option<Vec<String>> = Texts => absent;
-        /// iam-token: address of IAM, without `/v3`.
-        iam: Option<Uri> = Url => absent;
-        /// iam-token: names of the domains whose tokens are taken. Absent = `project_id` says it.
-        domain: Option<Vec<String>> = Texts => absent;
-        /// iam-token: the projects whose tokens are taken. aksk: the projects of the key.
-        project_id: Option<Vec<String>> = Ids => absent;
-        /// aksk: the access key: where it is.
+        /// jwt: accepted values of the claim `sub`; mtls: accepted certificate subjects, such as `CN=nightly,O=Example`.
+        /// Absent = any for jwt, none for mtls.
+        subjects: Option<Vec<String>> = Texts => absent;
+        /// mtls: accepted subject alternative names of the certificate: `dns:`, `uri:`, `email:` or `ip:` and the name.
+        subject_alt_names: Option<Vec<String>> = Texts => absent;
+        /// iam-token: base URL of IAM, without `/v3`.
+        iam_endpoint: Option<Uri> = Url => absent;
+        /// iam-token: names of the domains whose tokens are accepted. Absent = `project_ids` decides.
+        domains: Option<Vec<String>> = Texts => absent;
+        /// iam-token: projects whose tokens are accepted. aksk: projects of the key.
+        project_ids: Option<Vec<String>> = Ids => absent;
+        /// aksk: reference to the access key.
         access_key: Option<values::Secret> = Secret => absent;
-        /// aksk: the secret key: where it is.
+        /// aksk: reference to the secret key.
         secret_key: Option<values::Secret> = Secret => absent;
-        /// jwt, iam-token: PEM file of certificate authorities to trust, besides the system's, for the issuer or IAM.
+        /// jwt, iam-token: PEM file of certificate authorities to trust for the issuer or IAM in addition to the system's.
         ca_file: Option<PathBuf> = Text => absent;
-        /// Requests per second of one such caller. Absent = `limits.rate_per_second`.
+        /// Maximum of requests per second of this caller. Absent = `limits.rate_per_second`.
         rate_per_second: Option<u32> = Whole(1, 1_000_000) => absent;
-        /// Requests one such caller may make at once before the rate counts. Absent = `limits.rate_burst`.
+        /// Number of requests that this caller may send at once before the rate limit applies. Absent = `limits.rate_burst`.
         rate_burst: Option<u32> = Whole(1, 1_000_000) => absent;
     }
 
-    /// What some callers may do.
+    /// Permissions of some callers.
     Policy {
-        /// Names of callers.
+        /// Names of the callers.
         callers: Vec<String> = Texts => required;
-        /// What they may do: submit and call off `restore`s, `read` their own, `read-any` restore, `check`,
-        /// `preview`, and, on the admin listener, `resolve`. What touches the gateway as a whole (reload, log level, recovery,
-        /// webhooks) takes a `resolve` without any limit.
-        allow: Vec<String> = Words(ACTIONS) => required;
-        /// Through which upstreams. Absent = any.
+        /// Allowed actions: `restore` (submit and cancel restores), `read` (read own restores), `read-any` (read all restores),
+        /// `check`, `preview` and, on the admin listener, `resolve`. Actions on the whole gateway (reload, log level, recovery,
+        /// webhooks) need a `resolve` without `match` and `upstreams`.
+        actions: Vec<String> = Words(ACTIONS) => required;
+        /// Names of the upstreams that the policy covers. Absent = all.
         upstreams: Option<Vec<String>> = Texts => absent;
-        /// On what. Absent = on anything.
+        /// Restores that the policy covers. Absent = all.
         r#match: Match = Table(Match::KEYS) => absent;
     }
 
-    /// One receiver of signed messages about restores, after <https://www.standardwebhooks.com>.
+    /// One receiver of signed messages about restores, as <https://www.standardwebhooks.com> specifies.
     Webhook {
-        /// What logs and metrics call it, and what the ledger keeps its messages under: lower-case letters, digits
-        /// and dashes, 40 at most.
+        /// Name in logs, metrics and the ledger: lower-case letters, digits and dashes, at most 40.
         name: String = Name => required;
-        /// Where messages are posted to, over https. Redirects are not followed. Its path may be a credential and is shown
-        /// nowhere.
+        /// URL that receives the messages, https. The gateway does not follow redirects. The path may be a credential and is
+        /// never shown.
         url: values::HookUrl = Url => required;
-        /// The secret that messages are signed with: where it is. `whsec_` and the base64 of 24 to 64 bytes.
+        /// Reference to the signing secret: `whsec_` and the base64 of 24 to 64 bytes.
         secret: values::Secret = Secret => required;
-        /// What is told. Absent = all of it.
+        /// Occasions that cause a message. Absent = all.
         events: Option<Vec<String>> = Words(OCCASIONS) => absent;
-        /// Projects whose restores are told of. Absent = all.
-        project_id: Option<Vec<String>> = Ids => absent;
-        /// Seconds for one delivery, from the look-up of the name to the answer.
+        /// Projects whose restores cause messages. Absent = all.
+        project_ids: Option<Vec<String>> = Ids => absent;
+        /// Time limit of one delivery, from the DNS lookup to the response, in seconds.
         timeout_seconds: Duration = Seconds(1.0, 60.0) => "15";
         /// Permits receivers on private, loopback and link-local addresses, and plain http.
-        dangerous_allow_private: bool = Flag => "false";
+        allow_private_addresses: bool = Flag => "false";
     }
 
-    /// Which restores go to an upstream.
+    /// One routing rule.
     Route {
-        /// What a restore must be to take this route. Absent = any.
+        /// Restores that match the rule. Absent = all.
         r#match: Match = Table(Match::KEYS) => absent;
-        /// Dialects of the native doors that a restore may come through to take this route; `canonical` is the API itself.
-        /// Absent = any.
-        dialect: Option<Vec<String>> = WaysIn => absent;
+        /// APIs through which a restore must arrive to match: `canonical` is the gateway's own API, the others are those of
+        /// compatibility endpoints. Absent = any.
+        source_apis: Option<Vec<String>> = WaysIn => absent;
         /// Name of the upstream.
         upstream: String = Text => required;
-        /// Share of the targets that match which takes this route, 0 to 1: always the same ones. The others go on to the
-        /// next route that matches.
-        share: f64 = Ratio => "1";
-        /// Name of an upstream of another generation that a restore goes to instead when this one's cloud says that the
-        /// project may no longer use it (`BackupService.4003`, `BackupService.4008`), which starts nothing. Absent = it is
-        /// refused.
-        on_retired: Option<String> = Text => absent;
-        /// Whether the state that later evidence is compared with is read before the send.
-        baseline: bool = Flag => "true";
-        /// Whether a server may be restored disk by disk, where the upstream restores disks alone (VBS). Such a restore
-        /// is not one act: the server must be off and its disks detached, `power_on` does nothing, and some disks may be
-        /// restored while others are not. Its status tells each.
-        fan_out: bool = Flag => "false";
-        /// Whether a request must bring an `Idempotency-Key`.
+        /// Percentage of the matching targets that take this route, 0 to 100. A target always gets the same decision; the
+        /// others continue with the next rule that matches.
+        traffic_percent: f64 = Percent => "100";
+        /// Name of an upstream of another generation that carries out the restore if this upstream's cloud answers that its
+        /// generation is closed for the project (`BackupService.4003`, `BackupService.4008`). That answer proves that nothing
+        /// was started. Absent = the restore is rejected.
+        fallback_upstream: Option<String> = Text => absent;
+        /// Whether the gateway reads the state of backup and target before the send. Later evidence is compared with it.
+        baseline_read: bool = Flag => "true";
+        /// Whether the gateway restores a server as one disk restore after another, where the upstream restores only single
+        /// disks (VBS). This is not atomic: the server must be off and its disks detached, `power_on` has no effect, and some
+        /// disks may be restored while others are not. The restore shows the status of each disk.
+        per_disk_restore: bool = Flag => "false";
+        /// Whether a request must have an `Idempotency-Key`.
         idempotency_key: IdempotencyKey = Word(&["optional", "required"]) => "optional";
-        /// Seconds after which a running restore of this route is marked overdue. Absent = `follow.overdue_seconds`.
+        /// Time after which a running restore of this route is marked as overdue, in seconds. Absent =
+        /// `polling.overdue_seconds`.
         overdue_seconds: Duration = Seconds(1.0, LONGEST) => absent;
-        /// Seconds during which an idempotency key of this route stands for its restore. Absent =
-        /// `submit.key_window_seconds`.
-        key_window_seconds: Duration = Seconds(60.0, LONGEST) => absent;
-        /// Seconds after the end of a restore of this route during which an identical request without a key gets
-        /// the same one. Absent = `submit.duplicate_window_seconds`.
-        duplicate_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
+        /// Lifetime of an idempotency key of this route, in seconds. Absent = `submit.idempotency_key_ttl_seconds`.
+        idempotency_key_ttl_seconds: Duration = Seconds(60.0, LONGEST) => absent;
+        /// Deduplication window of this route, in seconds. Absent = `submit.dedup_window_seconds`.
+        dedup_window_seconds: Duration = Seconds(0.0, LONGEST) => absent;
     }
 
-    /// What backups are called by other generations than the one that made them.
-    Ids {
-        /// CSV file of pairs that are known, with the columns `from`, `from_id`, `to`, `to_id`: two generations and what
-        /// each calls one backup. Read again when it changes. Empty = none are known, and ids are found by what the
-        /// clouds tell, or not at all.
-        map_file: Option<PathBuf> = OrNone(&Text) => "";
+    /// Mapping between the IDs that different generations give to the same backup.
+    IdMapping {
+        /// CSV file of known pairs with the columns `from`, `from_id`, `to`, `to_id`: two generations and the ID of one backup
+        /// in each. Reloaded when it changes. Absent = the gateway asks the clouds, and rejects a request whose backup it
+        /// cannot identify.
+        file: Option<PathBuf> = Text => absent;
     }
 
-    /// Where programs are let in that speak a native dialect: on a listener of its own, under a Host name or behind a
-    /// prefix, for some dialects share their paths.
-    Door {
-        /// What is spoken there.
-        dialect: String = Dialect => required;
-        /// Path in front of the dialect's own, on the listener of the API, such as `/csbs`.
+    /// One compatibility endpoint: it accepts the request format of an existing cloud API on a listener of its own, under a
+    /// host name or behind a path prefix, because some of these APIs share their paths.
+    CompatEndpoint {
+        /// API that the endpoint accepts.
+        api: String = Dialect => required;
+        /// Path prefix in front of the API's own paths on the API listener, such as `/csbs`.
         prefix: Option<String> = Text => absent;
-        /// Name in the `Host` header by which programs call it, on the listener of the API: no address, and no name by which
-        /// the API is called. It counts before the prefixes of other doors.
+        /// Value of the `Host` header that selects the endpoint on the API listener: no IP address, and no name of the API
+        /// itself. It takes precedence over the prefixes of other endpoints.
         host: Option<String> = Text => absent;
         /// Address and port of a listener of its own. TLS, callers and limits are those of the API.
         listen: Option<SocketAddr> = Address => absent;
-        /// Name of the upstream, of the dialect's own generation, that knows what the gateway does not: reads are passed on to
-        /// it, and it tells which backup is meant where another generation restores. Absent = the only one of that
-        /// generation, or none where there is none; where there are several, one must be named.
+        /// Name of an upstream of the same generation that answers reads the gateway cannot answer, and that identifies backups
+        /// when another generation restores them. Absent = the only upstream of that generation, if there is one. Required if
+        /// there are several.
         upstream: Option<String> = Text => absent;
-        /// The day since which programs should speak something else, such as `2025-07-28`: told in `Deprecation` with every
-        /// answer. `no` = it is not old. Absent = as the dialect is: CSBS and VBS were closed to new projects on 2025-07-28.
-        deprecated: Option<String> = Text => absent;
-        /// The day on which this door is to be closed: told in `Sunset` with every answer. The gateway does not close it.
-        /// Absent = no day is known.
+        /// Whether responses have a `Deprecation` header where a date for it is known.
+        announce_deprecation: bool = Flag => "true";
+        /// Date in the `Deprecation` header, such as `2025-07-28`. Absent = the date on which the generation was closed to new
+        /// projects (2025-07-28 for CSBS and VBS), or no header where it is open.
+        deprecated_since: Option<String> = Text => absent;
+        /// Date in the `Sunset` header: the planned end of the endpoint. The gateway does not close it. Absent = no header.
         sunset: Option<String> = Text => absent;
-        /// Page that tells how to move: told in `Link` where the door is old or ends. Absent = none.
+        /// URL in the `Link` header: a page that explains the migration. Sent with `Deprecation` or `Sunset`. Absent = none.
         link: Option<Uri> = Url => absent;
     }
 
-    /// What a restore must be for a route or a policy: every list that is present must hold it.
+    /// Conditions of a route or a policy. Each list that is present must contain the value of the restore.
     Match {
-        /// Projects. Absent = any.
-        project_id: Option<Vec<String>> = Ids => absent;
-        /// Kinds of target. Absent = any.
-        target: Option<Vec<Target>> = Words(&["server", "volume", "resource"]) => absent;
-        /// Backups that are restored from: what was backed up by one generation stays with it. Absent = any.
-        backup_id: Option<Vec<String>> = Ids => absent;
-        /// Servers that are restored. Absent = any; present, only restores of a server match.
-        server_id: Option<Vec<String>> = Ids => absent;
-        /// Disks that are restored. Absent = any; present, only restores of a single disk match, and in a policy also those
-        /// of a server that `server_id` or `target` names, if every disk it is mapped to is listed.
-        volume_id: Option<Vec<String>> = Ids => absent;
+        /// Project IDs. Absent = any.
+        project_ids: Option<Vec<String>> = Ids => absent;
+        /// Types of target. Absent = any.
+        target_types: Option<Vec<Target>> = Words(&["server", "volume", "resource"]) => absent;
+        /// IDs of backups to restore from. A backup of one generation has another ID in another. Absent = any.
+        backup_ids: Option<Vec<String>> = Ids => absent;
+        /// IDs of servers to restore. With this key only restores of a server match. Absent = any.
+        server_ids: Option<Vec<String>> = Ids => absent;
+        /// IDs of disks to restore. With this key only restores of a single disk match. A policy with `server_ids` or
+        /// `target_types` also matches restores of a server if every mapped disk is in the list. Absent = any.
+        volume_ids: Option<Vec<String>> = Ids => absent;
     }
 }

@@ -93,7 +93,7 @@ impl Engine {
         origin: Option<&Origin>,
         plan: &Plan,
     ) -> Result<(Plan, Origin), Problem> {
-        if refused.code != Code::GenerationRetired || plan.on_retired.is_none() {
+        if refused.code != Code::GenerationRetired || plan.fallback_upstream.is_none() {
             return Err(refused);
         }
         self.0.closed.insert(closed(plan, request), Arc::new(refused.clone())).await;

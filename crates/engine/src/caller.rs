@@ -304,7 +304,7 @@ impl Engine {
         plan: &Plan,
     ) -> Option<Origin> {
         let mut origin = origin?.clone();
-        let asked = names::differ(Some(&origin), plan) || plan.on_retired.is_some();
+        let asked = names::differ(Some(&origin), plan) || plan.fallback_upstream.is_some();
         if let Some(home) = origin.upstream.as_deref().filter(|_| asked) {
             let reads = [Action::Read, Action::ReadAny];
             let goes = [Action::Restore, Action::Check].map(|action| caller.may(action, request, Some(home)));

@@ -470,7 +470,7 @@ impl Engine {
             clock_offset_ms: state.clock_offset_ms,
             request_id: state.request_id.as_deref(),
             taken: &[],
-            grace_seconds: self.rules().policy.grace.as_secs(),
+            visibility_grace_seconds: self.rules().policy.grace.as_secs(),
             no_restore_read: false,
             backup_shared: false,
             target_shared: false,

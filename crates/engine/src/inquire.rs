@@ -128,10 +128,11 @@ impl Engine {
             let refusal = |reply: &Reply| {
                 let problem = restore_generations::classify(reply).into_problem();
                 // A refused credential answers nothing at all, and neither does a closed generation.
-                let closed = problem.code == Code::GenerationRetired && plan.on_retired.is_some();
+                let closed = problem.code == Code::GenerationRetired && plan.fallback_upstream.is_some();
                 (reply.status == 401 || closed).then(|| whose(problem, &plan.upstream))
             };
-            let said = || done.iter().find_map(around::says_closed).filter(|_| plan.on_retired.is_some());
+            let said =
+                || done.iter().find_map(around::says_closed).filter(|_| plan.fallback_upstream.is_some());
             if let Some(refused) = reads.answers.iter().flatten().find_map(refusal).or_else(said) {
                 return Err(refused);
             }
@@ -299,7 +300,7 @@ impl Engine {
         let keys = json!({
             "header": "Idempotency-Key",
             "window_seconds": rules.routes.longest_key_window().as_secs(),
-            "keys_per_caller": rules.policy.keys_per_caller,
+            "max_keys_per_caller": rules.policy.max_keys_per_caller,
         });
         json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
     }

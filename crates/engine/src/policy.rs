@@ -22,7 +22,7 @@ pub struct Policy {
     /// Longest time of one send.
     pub send: Duration,
     /// Idempotency keys that one caller may have at once.
-    pub keys_per_caller: usize,
+    pub max_keys_per_caller: usize,
     /// How long ended restores are kept; `None` for ever.
     pub retention: Option<Duration>,
     /// How often it is looked for restores that another process left behind, and for what is to be

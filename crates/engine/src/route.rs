@@ -56,11 +56,11 @@ pub struct Route {
     /// When a running restore is overdue.
     pub overdue: Duration,
     /// Whether a server may be restored disk by disk, where the upstream restores disks alone.
-    pub fan_out: bool,
+    pub per_disk_restore: bool,
     /// The share of targets that it takes, 0 to 1.
     pub share: f64,
     /// Where a restore goes that the upstream refuses because it is closed to the project.
-    pub on_retired: Option<Arc<Upstream>>,
+    pub fallback_upstream: Option<Arc<Upstream>>,
 }
 
 impl Route {
@@ -80,7 +80,7 @@ impl Route {
 
     /// Whether a restore is done disk by disk: only where the route allows it and the generation has no other way.
     fn fans_out(&self, request: &RestoreRequest) -> bool {
-        self.fan_out && self.upstream.generation().restores_by_disks(request.target.kind())
+        self.per_disk_restore && self.upstream.generation().restores_by_disks(request.target.kind())
     }
 
     /// What of a request matches, in words, or what does not.
@@ -127,7 +127,7 @@ pub struct Plan {
     /// What is kept of the rule with the restore.
     pub pin: RoutePin,
     /// As in [`Route`].
-    pub on_retired: Option<Arc<Upstream>>,
+    pub fallback_upstream: Option<Arc<Upstream>>,
     /// Whether a key is needed.
     pub idempotency: Idempotency,
     /// As in [`Route`].
@@ -139,7 +139,7 @@ pub struct Plan {
 impl Plan {
     /// The way that is left where the upstream is closed to the project.
     pub(crate) fn around(&self) -> Option<Self> {
-        let upstream = Arc::clone(self.on_retired.as_ref()?);
+        let upstream = Arc::clone(self.fallback_upstream.as_ref()?);
         let pin = RoutePin {
             upstream: upstream.name().to_owned(),
             generation: upstream.generation().name().to_owned(),
@@ -148,7 +148,7 @@ impl Plan {
             at: Some(upstream.place()),
             ..self.pin.clone()
         };
-        Some(Self { upstream, pin, on_retired: None, ..self.clone() })
+        Some(Self { upstream, pin, fallback_upstream: None, ..self.clone() })
     }
 }
 
@@ -215,7 +215,7 @@ impl Routes {
                         },
                         at: Some(route.upstream.place()),
                     },
-                    on_retired: route.on_retired.clone(),
+                    fallback_upstream: route.fallback_upstream.clone(),
                     idempotency: route.idempotency,
                     key_window: route.key_window,
                     duplicate_window: route.duplicate_window,
@@ -275,7 +275,7 @@ impl Routes {
         self.upstream_of(pin).map(|upstream| Plan {
             upstream,
             pin: pin.clone(),
-            on_retired: None,
+            fallback_upstream: None,
             idempotency: Idempotency::Optional,
             key_window: Duration::ZERO,
             duplicate_window: Duration::ZERO,

@@ -231,7 +231,7 @@ impl Engine {
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
             Accept::TooManyKeys => {
-                let most = self.rules().policy.keys_per_caller;
+                let most = self.rules().policy.max_keys_per_caller;
                 let detail = format!("this caller has {most} keys; nothing was started");
                 Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
             }
@@ -308,10 +308,8 @@ impl Engine {
         let new = NewEntry {
             intent,
             events: events.clone(),
-            key_window_seconds: reaching_back(plan.key_window),
-            duplicate_window_seconds: reaching_back(
-                plan.duplicate_window.max(submission.caller.repeatable()),
-            ),
+            idempotency_key_ttl_seconds: reaching_back(plan.key_window),
+            dedup_window_seconds: reaching_back(plan.duplicate_window.max(submission.caller.repeatable())),
             may_keep_key: self.may_keep_key(submission).await?,
             clock: Some(AcceptClock(Arc::clone(&self.0.clock))),
         };
@@ -334,7 +332,7 @@ impl Engine {
     /// between: the bound is there so that keys do not fill the disk, and with several replicas a
     /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
-        let most = self.rules().policy.keys_per_caller;
+        let most = self.rules().policy.max_keys_per_caller;
         if submission.key.is_none() {
             return Ok(true);
         }

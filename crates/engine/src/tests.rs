@@ -21,7 +21,7 @@ fn engine_that_keeps(retention: Option<Duration>) -> Engine {
     let policy = Policy {
         answer: short,
         unsent: short,
-        keys_per_caller: 1,
+        max_keys_per_caller: 1,
         retention,
         patrol: short,
         interval: None,
@@ -76,8 +76,8 @@ async fn taken_in(engine: &Engine) -> Entry {
     let new = NewEntry {
         intent: server(),
         events,
-        key_window_seconds: 1,
-        duplicate_window_seconds: 1,
+        idempotency_key_ttl_seconds: 1,
+        dedup_window_seconds: 1,
         may_keep_key: true,
         clock: None,
     };
@@ -146,8 +146,8 @@ async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> R
     let new = NewEntry {
         intent,
         events,
-        key_window_seconds: 1,
-        duplicate_window_seconds: 1,
+        idempotency_key_ttl_seconds: 1,
+        dedup_window_seconds: 1,
         may_keep_key: true,
         clock: None,
     };

@@ -43,7 +43,7 @@ pub(crate) struct Ways(RwLock<Arc<Rules>>);
 impl Ways {
     pub(crate) fn new(routes: Routes, policy: Policy) -> Self {
         let lanes = routes.upstreams().map(|upstream| {
-            (upstream.name().to_owned(), Arc::new(Lane::per_minute(upstream.reads_per_minute())))
+            (upstream.name().to_owned(), Arc::new(Lane::per_minute(upstream.polls_per_minute())))
         });
         let lanes = lanes.collect();
         let no_lane = Arc::new(Lane::per_minute(0));
@@ -147,7 +147,7 @@ impl Engine {
         let routes = routes.in_place_of(&now.routes);
         let mut lanes = now.lanes.clone();
         for upstream in routes.upstreams() {
-            let reads = upstream.reads_per_minute();
+            let reads = upstream.polls_per_minute();
             if let Some(lane) = lanes.get(upstream.name()) {
                 lane.budget.allow(reads);
                 continue;

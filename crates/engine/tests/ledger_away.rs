@@ -133,9 +133,9 @@ async fn bench() -> Bench {
     let routes = Routes::new(vec![Route {
         matches: Match::default(),
         dialect: Vec::new(),
-        fan_out: false,
+        per_disk_restore: false,
         share: 1.0,
-        on_retired: None,
+        fallback_upstream: None,
         upstream,
         baseline: true,
         idempotency: Idempotency::Optional,
@@ -146,7 +146,7 @@ async fn bench() -> Bench {
     let policy = Policy {
         answer: Duration::from_secs(10),
         unsent: Duration::from_secs(60),
-        keys_per_caller: 100,
+        max_keys_per_caller: 100,
         retention: None,
         patrol: Duration::from_secs(1),
         interval: Some(Duration::from_millis(100)),

@@ -107,7 +107,7 @@ mod tests {
     use restore_generations::door;
 
     const SETTINGS: &str = "[[upstreams]]\nname = \"a\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://127.0.0.1:9\"\n\
-                            [[routes]]\nupstream = \"a\"\n[[doors]]\ndialect = \"cbr-v3\"\nprefix = \"/cbr\"\n";
+                            [[routes]]\nupstream = \"a\"\n[[compat_endpoints]]\napi = \"cbr-v3\"\nprefix = \"/cbr\"\n";
 
     /// S48: the layer that finds out who asks was taken out by mistake.
     #[tokio::test]
@@ -119,8 +119,8 @@ mod tests {
         let app = App {
             engine: engine.clone(),
             wait_cap: Duration::ZERO,
-            json_depth: 32,
-            page_size: 10,
+            max_json_depth: 32,
+            max_page_size: 10,
             origins: Vec::new(),
             usage: crate::dispatch::usage::Usage::new(engine.clock().now()),
             streams: crate::api::streams::Streams::new(

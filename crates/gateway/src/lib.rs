@@ -201,8 +201,8 @@ impl Gateway {
         if let Some(fitting) = fitting {
             tracing::warn!("{}", descriptors::lowered(settings, fitting));
         }
-        let most = fitting.unwrap_or(settings.limits.connections);
-        let cap = Connections::new(most, Share(settings.limits.peer_share));
+        let most = fitting.unwrap_or(settings.limits.max_connections);
+        let cap = Connections::new(most, Share(settings.limits.max_share_per_address));
         let ledger_fault = |error| StartError::Ledger { url: settings.ledger.url.to_string(), error };
         let ledger = restore_ledger::open(&settings.ledger.url, ledger_options(settings))
             .await
@@ -253,7 +253,7 @@ impl Gateway {
         let admin = listen(settings.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
-        let memory = Memory::new(settings.limits.memory_bytes);
+        let memory = Memory::new(settings.limits.max_memory_bytes);
         let shown = memory.clone();
         metrics.observe_memory(move || shown.resident());
         let (reload, asked) = Reload::new(settings, now);
@@ -274,9 +274,13 @@ impl Gateway {
             log_level,
             used: UsedSignatures::new(),
             usage: Usage::new(now),
-            streams: Streams::new(settings.limits.streams, settings.limits.stream_seconds, stop.clone()),
+            streams: Streams::new(
+                settings.limits.max_streams,
+                settings.limits.stream_max_age_seconds,
+                stop.clone(),
+            ),
             // Callers who keep all streams of the API open must not blind its operators.
-            admin_streams: Streams::new(ADMIN_STREAMS, settings.limits.stream_seconds, stop.clone()),
+            admin_streams: Streams::new(ADMIN_STREAMS, settings.limits.stream_max_age_seconds, stop.clone()),
             exporting: traces.is_some(),
             tls: tls.clone(),
         };
@@ -290,17 +294,17 @@ impl Gateway {
         }
         let options = server::listener::Options {
             cap: cap.clone(),
-            head_bytes: settings.limits.header_bytes,
-            body_bytes: settings.limits.body_bytes,
-            head: settings.limits.header_seconds,
-            write: settings.limits.write_seconds,
-            drain: settings.limits.drain_seconds,
+            head_bytes: settings.limits.max_header_bytes,
+            max_body_bytes: settings.limits.max_body_bytes,
+            head: settings.limits.header_timeout_seconds,
+            write: settings.limits.write_timeout_seconds,
+            drain: settings.limits.shutdown_timeout_seconds,
             metrics: metrics.connections("api"),
             reached: metrics.limits(),
             memory: memory.clone(),
             heads: lasting.places.heads(),
             leaving: Arc::clone(&stopping),
-            tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Api)),
+            tls: tls.clone().filter(|_| settings.tls.listeners.contains(&Listener::Api)),
             place: Place {
                 port: api_address.port(),
                 all: at_doors
@@ -309,7 +313,8 @@ impl Gateway {
                     .chain([api_address])
                     .map(|at| at.port())
                     .collect(),
-                tls: settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api),
+                tls: settings.tls.certificate_file.is_some()
+                    && settings.tls.listeners.contains(&Listener::Api),
             },
         };
         let admin_options = server::listener::Options {
@@ -320,7 +325,7 @@ impl Gateway {
             memory: Memory::default(),
             heads: lasting.admin_places.heads(),
             place: Place { port: admin_address.port(), ..Place::default() },
-            tls: tls.clone().filter(|_| settings.tls.listener.contains(&Listener::Admin)),
+            tls: tls.clone().filter(|_| settings.tls.listeners.contains(&Listener::Admin)),
             ..options.clone()
         };
         let mut listeners = vec![
@@ -366,8 +371,8 @@ impl Gateway {
             listeners,
             traces,
             metrics,
-            unready: settings.limits.unready_seconds,
-            drain: settings.limits.drain_seconds,
+            unready: settings.limits.shutdown_delay_seconds,
+            drain: settings.limits.shutdown_timeout_seconds,
         })
     }
 
@@ -444,8 +449,8 @@ fn collector(settings: &Settings) -> Option<telemetry::otlp::Options> {
         service_name: settings.telemetry.service_name.clone(),
         instance: uuid::Uuid::new_v4().to_string(),
         timeout: settings.telemetry.export_timeout_seconds,
-        queue: settings.telemetry.queue,
-        metrics: settings.telemetry.otlp_metrics_seconds,
+        queue: settings.telemetry.max_queued_spans,
+        metrics: settings.telemetry.otlp_metrics_interval_seconds,
     })
 }
 
@@ -454,22 +459,22 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
     let hook = |written: &config::Webhook| {
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
-        if written.dangerous_allow_private {
+        if written.allow_private_addresses {
             tracing::warn!(
                 webhook = name,
-                "dangerous_allow_private: this webhook may reach private addresses"
+                "allow_private_addresses: this webhook may reach private addresses"
             );
         }
         let receiver = Receiver {
             url: written.url.expose().clone(),
             key: compose::credentials::signing_key(written, rotation).map_err(|why| fault(&why))?,
             timeout: written.timeout_seconds,
-            allow_private: written.dangerous_allow_private,
+            allow_private: written.allow_private_addresses,
         };
         Ok(Hook {
             name: name.clone(),
             occasions: written.events.clone(),
-            projects: written.project_id.clone(),
+            projects: written.project_ids.clone(),
             carrier: Arc::new(Courier::new(receiver).map_err(|why| fault(&why))?),
             timeout: written.timeout_seconds,
             schedule: restore_webhooks::SCHEDULE.iter().copied().map(Duration::from_secs).collect(),
@@ -490,10 +495,10 @@ pub fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
 /// How many requests these limits let in.
 fn sizes(limits: &config::Limits) -> Sizes {
     Sizes {
-        work: limits.in_flight,
-        waits: limits.waits,
-        memory: limits.memory_bytes,
-        share: Share(limits.peer_share),
+        work: limits.max_in_flight,
+        waits: limits.max_waits,
+        memory: limits.max_memory_bytes,
+        share: Share(limits.max_share_per_address),
     }
 }
 
@@ -502,18 +507,23 @@ fn sizes(limits: &config::Limits) -> Sizes {
 pub fn policy(settings: &Settings) -> Policy {
     let days = settings.ledger.retention_days;
     Policy {
-        answer: settings.submit.answer_seconds,
-        unsent: settings.submit.duplicate_window_seconds,
-        keys_per_caller: settings.submit.keys_per_caller,
+        answer: settings.submit.sync_wait_seconds,
+        unsent: settings.submit.dedup_window_seconds,
+        max_keys_per_caller: settings.submit.max_keys_per_caller,
         retention: (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
         // Often enough that a silent replica's restores are found soon after its lease is over.
         patrol: settings.ledger.lease_seconds / 3,
-        interval: settings.follow.interval_seconds,
-        status_cache: settings.follow.status_cache_seconds,
-        settle: settings.follow.settle_seconds,
-        grace: settings.follow.grace_seconds,
-        unknown: settings.follow.unknown_seconds,
+        interval: settings.polling.interval_seconds,
+        status_cache: settings.polling.status_cache_ttl_seconds,
+        settle: settings.polling.absence_confirmation_seconds,
+        grace: settings.polling.visibility_grace_seconds,
+        unknown: settings.polling.operator_escalation_seconds,
         // Absence counts from the end of the longest send any upstream may take.
-        send: settings.upstreams.iter().map(|upstream| upstream.send_seconds).max().unwrap_or_default(),
+        send: settings
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.send_timeout_seconds)
+            .max()
+            .unwrap_or_default(),
     }
 }

@@ -24,7 +24,7 @@ pub const NOW: &str = "20261122T101500Z";
 /// Endpoints by name and by prefix, two of which share their paths.
 const SETTINGS: &str = r#"
 [listen]
-names = ["gateway.internal"]
+allowed_hosts = ["gateway.internal"]
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
@@ -33,17 +33,17 @@ endpoint = "https://cbr.cloud.example"
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "https://vbs.cloud.example"
-volumes_endpoint = "https://evs.cloud.example"
+evs_endpoint = "https://evs.cloud.example"
 [[routes]]
 upstream = "cbr"
-[[doors]]
-dialect = "cbr-v3"
+[[compat_endpoints]]
+api = "cbr-v3"
 host = "cbr.internal"
-[[doors]]
-dialect = "cinder-v3"
+[[compat_endpoints]]
+api = "cinder-v3"
 host = "cinder.internal"
-[[doors]]
-dialect = "vbs-v2"
+[[compat_endpoints]]
+api = "vbs-v2"
 prefix = "/vbs"
 "#;
 

@@ -328,7 +328,7 @@ pub struct Watch<'a> {
     /// Upstream names that belong to other restores.
     pub taken: &'a [String],
     /// Seconds in which a state that never changed still counts as "not begun".
-    pub grace_seconds: u64,
+    pub visibility_grace_seconds: u64,
     /// Whether the upstream is known to lack the optional read of a restore.
     pub no_restore_read: bool,
     /// Whether other restores of the same backup may have been under way since the send: what the backup's state shows

@@ -16,7 +16,7 @@ const IDS: &str = "the backup's name in the other generation is found: in the op
      proof, or as the only backup of the same resource, time and disks";
 const IDS_OF_DISKS: &str =
     "the name of each disk's backup is found: in the operator's table, or as the same id with proof";
-const BY_OPT_IN: &str = "the route says fan_out = true";
+const BY_OPT_IN: &str = "the route says per_disk_restore = true";
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq, Eq)]

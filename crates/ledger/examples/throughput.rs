@@ -129,8 +129,8 @@ fn ask(caller: usize, now: Timestamp, turn: u32) -> Outcome<NewEntry> {
             event(1, now, EventKind::Accepted),
             event(2, now, EventKind::Submitting { attempt: 1, step: 0 }),
         ],
-        key_window_seconds: 86_400,
-        duplicate_window_seconds: 900,
+        idempotency_key_ttl_seconds: 86_400,
+        dedup_window_seconds: 900,
         may_keep_key: true,
         clock: None,
     })

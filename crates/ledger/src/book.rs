@@ -15,8 +15,8 @@ pub(crate) struct Coming {
     pub(crate) intent: Arc<Intent>,
     pub(crate) events: Vec<Event>,
     pub(crate) locks: Box<[Arc<str>]>,
-    pub(crate) key_window_seconds: u64,
-    pub(crate) duplicate_window_seconds: u64,
+    pub(crate) idempotency_key_ttl_seconds: u64,
+    pub(crate) dedup_window_seconds: u64,
     pub(crate) may_keep_key: bool,
     clock: Option<AcceptClock>,
 }
@@ -27,8 +27,8 @@ impl Coming {
             locks: locks(&new.intent),
             intent: Arc::new(new.intent),
             events: new.events,
-            key_window_seconds: new.key_window_seconds,
-            duplicate_window_seconds: new.duplicate_window_seconds,
+            idempotency_key_ttl_seconds: new.idempotency_key_ttl_seconds,
+            dedup_window_seconds: new.dedup_window_seconds,
             may_keep_key: new.may_keep_key,
             clock: new.clock,
         }
@@ -292,7 +292,7 @@ impl Book {
         let id = Some(&row.intent.id);
         let last = |kept: &HashMap<_, _>, lock| kept.get(lock).is_none() || kept.get(lock) == id;
         let stands = || new.locks.iter().all(|lock| last(&self.locks, lock) && last(&self.changed, lock));
-        let recent = || within(&row.state, new.intent.created_at, new.duplicate_window_seconds);
+        let recent = || within(&row.state, new.intent.created_at, new.dedup_window_seconds);
         match row.state.status {
             status if has_effect(status) => recent() && stands(),
             status => !status.is_final(),
@@ -305,7 +305,7 @@ impl Book {
         let now = intent.created_at;
         if let Some(key) = &intent.key {
             let row = self.keys.get(&intent.caller).and_then(|keys| keys.get(key)).map(|id| &self.rows[id]);
-            if let Some(row) = row.filter(|row| within(&row.state, now, new.key_window_seconds)) {
+            if let Some(row) = row.filter(|row| within(&row.state, now, new.idempotency_key_ttl_seconds)) {
                 return Some(if intent.repeats(&row.intent) {
                     Accept::Replayed(row.entry())
                 } else {

@@ -119,7 +119,7 @@ impl<'a> Wanted<'a> {
         match &intent.key {
             Some(key) => self.keys.push((&intent.caller, key)),
             None => {
-                let window = i64::try_from(new.duplicate_window_seconds).unwrap_or(i64::MAX);
+                let window = i64::try_from(new.dedup_window_seconds).unwrap_or(i64::MAX);
                 let since = intent.created_at.plus_seconds(window.saturating_neg()).as_micros();
                 self.equals.push((&intent.caller, &intent.fingerprint, since));
             }

@@ -73,9 +73,9 @@ pub struct NewEntry {
     /// Its first events, beginning with `accepted`; written together with the row.
     pub events: Vec<Event>,
     /// How long after its end a restore answers for its idempotency key.
-    pub key_window_seconds: u64,
+    pub idempotency_key_ttl_seconds: u64,
     /// How long after its end a restore answers for an equal request without a key.
-    pub duplicate_window_seconds: u64,
+    pub dedup_window_seconds: u64,
     /// Whether the caller may have one more idempotency key. One that is known answers either way.
     pub may_keep_key: bool,
     /// The clock that dates the acceptance, `None` where the times stand as they are given.

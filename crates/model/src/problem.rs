@@ -233,7 +233,7 @@ codes! {
     InvalidRequest "invalid_request" 422 Never "the request does not follow its schema" "Each fault is listed with a JSON Pointer; the schema is served at /schemas/restore-request.";
     InvalidParameter "invalid_parameter" 400 Never "a path, query or header parameter is not usable" "The detail names the parameter and what it may be.";
     UnsupportedMediaType "unsupported_media_type" 415 Never "the body is not plain JSON" "Send Content-Type: application/json without a Content-Encoding.";
-    BodyTooLarge "body_too_large" 413 Never "the body is larger than this gateway reads" "A restore request has a few kilobytes; limits.body_bytes sets the bound.";
+    BodyTooLarge "body_too_large" 413 Never "the body is larger than this gateway reads" "A restore request has a few kilobytes; limits.max_body_bytes sets the bound.";
     NotFound "not_found" 404 Never "there is nothing at this path" "GET /openapi.json lists every path.";
     MethodNotAllowed "method_not_allowed" 405 Never "this path does not take that method" "The Allow header lists the methods.";
     RestoreNotFound "restore_not_found" 404 Never "no restore has this id" "Ids are given out by POST /api/v1/restores; a restore of somebody else is not shown.";
@@ -252,8 +252,8 @@ codes! {
     // Routing and what a generation can say.
     NoRoute "no_route" 403 Never "no route takes this request" "Add a [[routes]] entry that matches, or ask for a project and target that one does.";
     NotExpressible "not_expressible" 422 Never "the routed generation cannot express this restore" "The detail names the generations that could; route the target there.";
-    BackupUnresolved "backup_unresolved" 422 Never "it cannot be told what the routed generation calls this backup" "Nothing was sent. Write both ids into the file of ids.map_file, or route this dialect to the generation that made the backup.";
-    BackupUnread "backup_unread" 503 Later "which backup is meant cannot be told now" "Nothing was sent. A read that the proof of its name needs has failed: ask again as Retry-After says; if it stays so, write both ids into the file of ids.map_file.";
+    BackupUnresolved "backup_unresolved" 422 Never "it cannot be told what the routed generation calls this backup" "Nothing was sent. Write both ids into the file of id_mapping.file, or route this dialect to the generation that made the backup.";
+    BackupUnread "backup_unread" 503 Later "which backup is meant cannot be told now" "Nothing was sent. A read that the proof of its name needs has failed: ask again as Retry-After says; if it stays so, write both ids into the file of id_mapping.file.";
     // At most once.
     TargetBusy "target_busy" 409 Later "an unfinished restore holds this target" "Wait for the restore that is linked; two restores of one disk are never run at once.";
     KeyConflict "key_conflict" 422 Never "this Idempotency-Key was used for another restore" "Use a new key for a new intent.";
@@ -261,7 +261,7 @@ codes! {
     SignatureUsed "signature_used" 409 Never "this signature was used before" "A signed request that changes something counts once. Sign the request again; nothing was sent for this one.";
     NotCancellable "not_cancellable" 409 Never "this restore can no longer be cancelled" "Once sent, a restore cannot be stopped in any of the clouds.";
     NotResolvable "not_resolvable" 409 Never "this restore does not wait for an operator" "Reads may still settle it. To decide before needs_operator, override; a restore that was not sent or has ended cannot be resolved.";
-    TooManyKeys "too_many_keys" 429 Later "this caller has as many idempotency keys as it may" "Keys are forgotten some time after their restores have ended; submit.keys_per_caller sets how many there may be.";
+    TooManyKeys "too_many_keys" 429 Later "this caller has as many idempotency keys as it may" "Keys are forgotten some time after their restores have ended; submit.max_keys_per_caller sets how many there may be.";
     InRecovery "in_recovery" 503 Later "the ledger may be an older copy of itself, so nothing is sent" "An operator looks at the admin listener's /recovery and confirms; nothing was started.";
     Withheld "withheld" 503 Now "the gateway was held up for too long before it could send" "Nothing was sent; ask again.";
     LedgerUnavailable "ledger_unavailable" 503 Later "the ledger cannot be written, so nothing is sent" "Nothing was started unless the effect says so; see /readyz for the reason.";

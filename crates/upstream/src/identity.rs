@@ -42,16 +42,16 @@ impl ClientIdentity {
 fn read(certificates: &[u8], key: &str) -> Result<CertifiedKey, String> {
     let chain = CertificateDer::pem_slice_iter(certificates)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("client_certificate cannot be read: {error}"))?;
+        .map_err(|error| format!("client_certificate_file cannot be read: {error}"))?;
     if chain.is_empty() {
-        return Err("client_certificate holds no certificate".to_owned());
+        return Err("client_certificate_file holds no certificate".to_owned());
     }
     // What the reader says of a key may hold parts of it.
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|_| "client_key holds no key in PEM".to_owned())?;
     let provider: CryptoProvider = default_provider();
     CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|error| format!("client_certificate and client_key do not go together: {error}"))
+        .map_err(|error| format!("client_certificate_file and client_key do not go together: {error}"))
 }
 
 impl ResolvesClientCert for ClientIdentity {

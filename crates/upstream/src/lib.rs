@@ -88,9 +88,9 @@ pub struct Options {
     /// Calls under way at once; more wait, at most as long as `connect`.
     pub concurrency: usize,
     /// Largest answer that is read, in bytes.
-    pub body_bytes: usize,
+    pub max_body_bytes: usize,
     /// Failures in a row after which calls are refused for a while; 0 never.
-    pub breaker_failures: u32,
+    pub breaker_threshold: u32,
     /// How long they are refused.
     pub breaker_open: Duration,
     /// Certificates of further roots, PEM.
@@ -108,7 +108,7 @@ pub struct Options {
     /// With what it is called.
     pub credential: Credential,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
-    pub reads_per_minute: u32,
+    pub polls_per_minute: u32,
     /// What carries its connections, where that is not the machine.
     pub platform: Option<Arc<dyn Platform>>,
 }
@@ -124,8 +124,8 @@ impl Options {
             send: Duration::from_secs(30),
             read: Duration::from_secs(15),
             concurrency: 64,
-            body_bytes: 1024 * 1024,
-            breaker_failures: 5,
+            max_body_bytes: 1024 * 1024,
+            breaker_threshold: 5,
             breaker_open: Duration::from_secs(10),
             ca_file: None,
             identity: None,
@@ -134,7 +134,7 @@ impl Options {
             deadline: Duration::from_secs(120),
             retry_after_cap: Duration::from_secs(30),
             credential: Credential::PassThrough,
-            reads_per_minute: 600,
+            polls_per_minute: 600,
             platform: None,
         }
     }
@@ -205,7 +205,7 @@ impl Upstream {
             Endpoint::Catalog(_) => true,
         };
         let client = client::build(&options, tls)?;
-        let breaker = Breaker::new(options.breaker_failures, options.breaker_open);
+        let breaker = Breaker::new(options.breaker_threshold, options.breaker_open);
         let limits = RetryLimits {
             sends: options.sends,
             deadline: options.deadline,
@@ -246,8 +246,8 @@ impl Upstream {
 
     /// How many reads of running restores it may be asked for per minute; 0 is no limit.
     #[must_use]
-    pub fn reads_per_minute(&self) -> u32 {
-        self.options.reads_per_minute
+    pub fn polls_per_minute(&self) -> u32 {
+        self.options.polls_per_minute
     }
 
     /// Whether the gateway has a credential of its own for it, so that it needs nobody's token.

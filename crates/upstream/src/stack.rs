@@ -42,6 +42,6 @@ pub(crate) fn build(
         .layer(deadline::DeadlineLayer)
         // Innermost, so that every attempt carries credentials that are valid then.
         .layer(authorise::AuthoriseLayer::new(options.credential.clone(), generation))
-        .service(exchange::Exchange::new(client, options.body_bytes));
+        .service(exchange::Exchange::new(client, options.max_body_bytes));
     BoxCloneSyncService::new(stack)
 }

@@ -16,7 +16,7 @@ use restore_upstream::{FaultKind, Journal, Options, Token, Upstream, With};
 fn options(endpoint: &str) -> Options {
     Options {
         connect: Duration::from_secs(2),
-        breaker_failures: 0,
+        breaker_threshold: 0,
         retry_after_cap: Duration::from_secs(1),
         ..Options::to("test", endpoint.parse().expect("test setup"))
     }

@@ -167,8 +167,8 @@ impl World {
         let new = NewEntry {
             intent,
             events,
-            key_window_seconds: 60,
-            duplicate_window_seconds: 60,
+            idempotency_key_ttl_seconds: 60,
+            dedup_window_seconds: 60,
             may_keep_key: true,
             clock: None,
         };

@@ -246,7 +246,7 @@ api = "127.0.0.1:{port}"
 admin = "127.0.0.1:{admin}"
 [ledger]
 url = "{ledger}"
-[follow]
+[polling]
 interval_seconds = 3600
 [telemetry]
 log_level = "warn"
@@ -255,10 +255,10 @@ log_level = "warn"
 name = "bench"
 generation = "cbr-v3"
 endpoint = "http://127.0.0.1:{UPSTREAM}"
-concurrency = 256
+max_concurrency = 256
 [[routes]]
 upstream = "bench"
-baseline = false
+baseline_read = false
 "#,
         admin = port + 1,
     );

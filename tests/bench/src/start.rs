@@ -65,8 +65,8 @@ fn everything(folder: &Path, round: u32) -> String {
         format!("[[upstreams]]\nname = \"{name}\"\ngeneration = \"{generation}\"\nendpoint = \"http://127.0.0.1:{UPSTREAM}\"\n")
     });
     let dialects = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
-    let doors =
-        dialects.map(|dialect| format!("[[doors]]\ndialect = \"{dialect}\"\nprefix = \"/{dialect}\"\n"));
+    let doors = dialects
+        .map(|dialect| format!("[[compat_endpoints]]\napi = \"{dialect}\"\nprefix = \"/{dialect}\"\n"));
     format!(
         r#"
 [listen]
@@ -82,26 +82,26 @@ log_level = "warn"
 {upstreams}
 {doors}
 [[routes]]
-match = {{ target = ["volume"] }}
+match = {{ target_types = ["volume"] }}
 upstream = "vbs"
-on_retired = "cbr"
+fallback_upstream = "cbr"
 [[routes]]
-dialect = ["csbs-v1"]
+source_apis = ["csbs-v1"]
 upstream = "csbs"
 [[routes]]
 upstream = "cbr"
 [[callers]]
 name = "job"
-kind = "api-key"
-hash = "sha256:5df1f4ec0ea5ccd1d5c4a9cd8cbf9d5bfd6f0ee4f7d8bd2b3a6c0cb0b1c7f3ad"
+type = "api-key"
+key_hash = "sha256:5df1f4ec0ea5ccd1d5c4a9cd8cbf9d5bfd6f0ee4f7d8bd2b3a6c0cb0b1c7f3ad"
 [[policies]]
 callers = ["job"]
-allow = ["restore", "read", "check", "preview"]
+actions = ["restore", "read", "check", "preview"]
 [[webhooks]]
 name = "told"
 url = "http://127.0.0.1:{UPSTREAM}/hook"
 secret = {{ env = "WEBHOOK_SECRET" }}
-dangerous_allow_private = true
+allow_private_addresses = true
 "#,
         ledger = ledger.display(),
         upstreams = upstreams.concat(),

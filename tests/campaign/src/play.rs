@@ -196,13 +196,13 @@ fn settings(setup: &Setup, ledger: &str, version: u8, clouds: &str) -> String {
         let (name, hash) = (who.name(), hash(key(who)));
         let policy = match who {
             Who::Servers => {
-                "allow = [\"restore\", \"check\"]\nmatch = { target = [\"server\"] }\n\
-                 [[policies]]\ncallers = [\"servers\"]\nallow = [\"read\"]\n"
+                "actions = [\"restore\", \"check\"]\nmatch = { target_types = [\"server\"] }\n\
+                 [[policies]]\ncallers = [\"servers\"]\nactions = [\"read\"]\n"
             }
-            Who::Alice | Who::Bob => "allow = [\"restore\", \"read\", \"check\", \"preview\"]\n",
+            Who::Alice | Who::Bob => "actions = [\"restore\", \"read\", \"check\", \"preview\"]\n",
         };
         callers.push_str(&format!(
-            "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nhash = \"{hash}\"\n\
+            "[[callers]]\nname = \"{name}\"\ntype = \"api-key\"\nkey_hash = \"{hash}\"\n\
              [[policies]]\ncallers = [\"{name}\"]\n{policy}"
         ));
     }
@@ -211,8 +211,8 @@ fn settings(setup: &Setup, ledger: &str, version: u8, clouds: &str) -> String {
     let robot = r#"
 [[credentials]]
 name = "robot"
-kind = "iam-password"
-iam = "{clouds}"
+type = "iam-password"
+iam_endpoint = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { file = "password" }
@@ -223,15 +223,15 @@ project = "eu-test-1"
         .set("ledger.lease_seconds", "3")
         .set("limits.rate_per_second", "1000")
         .set("limits.rate_burst", "1000")
-        .set("submit.answer_seconds", "2")
-        .set("submit.deadline_seconds", "4")
-        .set("submit.retry_after_cap_seconds", "1")
-        .set("submit.duplicate_window_seconds", &setup.duplicate_window.to_string())
-        .set("submit.key_window_seconds", &setup.key_window.to_string())
-        .set("follow.settle_seconds", &setup.settle.to_string())
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", &setup.unknown.to_string())
-        .set("follow.overdue_seconds", &setup.overdue.to_string())
+        .set("submit.sync_wait_seconds", "2")
+        .set("submit.retry_deadline_seconds", "4")
+        .set("submit.max_retry_after_seconds", "1")
+        .set("submit.dedup_window_seconds", &setup.duplicate_window.to_string())
+        .set("submit.idempotency_key_ttl_seconds", &setup.key_window.to_string())
+        .set("polling.absence_confirmation_seconds", &setup.settle.to_string())
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", &setup.unknown.to_string())
+        .set("polling.overdue_seconds", &setup.overdue.to_string())
         .set("telemetry.log_level", "\"info\"")
         .set("telemetry.log_format", "\"json\"")
         .routes(&format!("{robot}{}", routing(setup, version, credential, [place, &other])))

@@ -110,7 +110,7 @@ fn setup(rng: &mut Rng, store: Store) -> Setup {
         settle: 1,
         unknown: *rng.choice(&[3, 4]).unwrap_or(&3),
         overdue: *rng.choice(&[2, 20]).unwrap_or(&2),
-        reads_per_minute: *rng.choice(&[0, 600]).unwrap_or(&600),
+        polls_per_minute: *rng.choice(&[0, 600]).unwrap_or(&600),
         world,
         offsets: [0, 0],
         ends: rng.u8(..) < 10,
@@ -273,7 +273,7 @@ fn key_window(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
 fn crowd(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
     *setup = Setup {
         way: if rng.bool() { Way::Classic } else { Way::TwoNames },
-        reads_per_minute: 120,
+        polls_per_minute: 120,
         ends: false,
         crowd: true,
         overdue: 60,

@@ -143,7 +143,7 @@ impl Conversation {
             clock_offset_ms: None,
             request_id: self.request_id.as_deref(),
             taken: &[],
-            grace_seconds: 120,
+            visibility_grace_seconds: 120,
             no_restore_read: self.no_restore_read,
             backup_shared: self.backup_shared,
             target_shared: self.target_shared,

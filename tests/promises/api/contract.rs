@@ -357,7 +357,8 @@ async fn two_restores(world: &World, contract: &Contract) -> Vec<String> {
 #[test]
 fn any_request_is_answered_as_the_contract_says() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let settings = Settings::default().set("limits.wait_seconds", "1").set("limits.body_bytes", "3000");
+    let settings =
+        Settings::default().set("limits.max_wait_seconds", "1").set("limits.max_body_bytes", "3000");
     let world = runtime.block_on(World::with(settings));
     let contract = runtime.block_on(Contract::served(&world));
     let restores = runtime.block_on(two_restores(&world, &contract));

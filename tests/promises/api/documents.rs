@@ -33,9 +33,12 @@ fn id(restore: &Value) -> String {
 
 #[tokio::test]
 async fn every_answer_fits_the_contract() {
-    let world =
-        World::with(Settings::default().set("limits.body_bytes", "65536").set("follow.settle_seconds", "1"))
-            .await;
+    let world = World::with(
+        Settings::default()
+            .set("limits.max_body_bytes", "65536")
+            .set("polling.absence_confirmation_seconds", "1"),
+    )
+    .await;
     let mut contract = Held::served(&world).await;
     let (restores, one, events) =
         ("/api/v1/restores", "/api/v1/restores/{id}", "/api/v1/restores/{id}/events");
@@ -216,7 +219,7 @@ async fn every_answer_fits_the_contract() {
 #[tokio::test]
 async fn a_route_that_takes_nothing_says_so_within_the_contract() {
     let routes = "[[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\n\
-                  [[routes]]\nmatch = { target = [\"volume\", \"resource\"] }\nupstream = \"vbs\"\nidempotency_key = \"required\"\n";
+                  [[routes]]\nmatch = { target_types = [\"volume\", \"resource\"] }\nupstream = \"vbs\"\nidempotency_key = \"required\"\n";
     let world = World::with(Settings::default().routes(routes)).await;
     let mut contract = Held::served(&world).await;
     let resource = json!({"project_id": ids::PROJECT, "source": {"backup_id": "b"}, "target": {"type": "resource", "resource_id": "r"}});

@@ -38,38 +38,38 @@ fn head(length: usize) -> String {
 
 #[tokio::test]
 async fn a_head_that_is_too_long_or_too_slow() {
-    let large = world("header_bytes", "8192").await;
+    let large = world("max_header_bytes", "8192").await;
     let mut raw = Raw::open(large.gateway.api()).await;
     raw.send(format!("GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000))).await;
     let status = raw.answer().await.map(|answer| answer.status);
     assert!(matches!(status, Some(431) | None), "{status:?}");
-    counted(&large, "header_bytes").await;
+    counted(&large, "max_header_bytes").await;
     large.end().await;
 
-    let slow = world("header_seconds", "0.3").await;
+    let slow = world("header_timeout_seconds", "0.3").await;
     let mut raw = Raw::open(slow.gateway.api()).await;
     raw.send("GET /api/v1/restores HT").await;
     assert!(raw.closed().await);
-    counted(&slow, "header_seconds").await;
+    counted(&slow, "header_timeout_seconds").await;
     slow.end().await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_long_too_slow_or_too_deep() {
-    let large = world("body_bytes", "1024").await;
+    let large = world("max_body_bytes", "1024").await;
     let answer = large.post("/api/v1/restores", &"x".repeat(2000).into()).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
-    counted(&large, "body_bytes").await;
+    counted(&large, "max_body_bytes").await;
     large.end().await;
 
-    let slow = world("body_seconds", "0.3").await;
+    let slow = world("body_timeout_seconds", "0.3").await;
     let mut raw = Raw::open(slow.gateway.api()).await;
     raw.send(head(100)).await;
     assert_eq!(raw.answer().await.map(|answer| answer.status), Some(408));
-    counted(&slow, "body_seconds").await;
+    counted(&slow, "body_timeout_seconds").await;
     slow.end().await;
 
-    let deep = world("json_depth", "8").await;
+    let deep = world("max_json_depth", "8").await;
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let send = |body: String| {
         let (http, url) = (deep.http.clone(), deep.url("/api/v1/restore-previews"));
@@ -79,7 +79,7 @@ async fn a_body_that_is_too_long_too_slow_or_too_deep() {
     let answer = send(nested(9)).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("invalid_json")));
     assert!(answer.text().contains("nested deeper than 8"), "{}", answer.text());
-    counted(&deep, "json_depth").await;
+    counted(&deep, "max_json_depth").await;
     deep.end().await;
 }
 
@@ -102,7 +102,8 @@ async fn more_at_once_than_there_is_room_for() {
     drop(raw);
     busy.end().await;
 
-    let settings = Settings::default().set("limits.connections", "2").set("limits.peer_share", "1");
+    let settings =
+        Settings::default().set("limits.max_connections", "2").set("limits.max_share_per_address", "1");
     let full = World::with(settings).await;
     let (mut one, mut two) = (Raw::open(full.gateway.api()).await, Raw::open(full.gateway.api()).await);
     let end = Instant::now() + Duration::from_secs(20);
@@ -112,7 +113,7 @@ async fn more_at_once_than_there_is_room_for() {
     loop {
         let ready = full.admin("/readyz").await;
         if ready.status == 503 {
-            assert!(ready.text().contains("limits.connections allows no more"), "{}", ready.text());
+            assert!(ready.text().contains("limits.max_connections allows no more"), "{}", ready.text());
             break;
         }
         assert!(Instant::now() < end, "it is never full: {}", ready.text());
@@ -141,12 +142,12 @@ async fn more_at_once_than_there_is_room_for() {
 /// What the ration is for is measured by the bench: good callers beside a crowd.
 #[tokio::test]
 async fn refusals_beyond_the_ration_wait_their_turn() {
-    let world = world("refusals_per_second", "1").await;
+    let world = world("rejections_per_second", "1").await;
     for _ in 0..4 {
         let refused = world.post("/api/v1/restores", &"x".into()).await;
         assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some("invalid_request")));
     }
-    counted(&world, "refusals_per_second").await;
+    counted(&world, "rejections_per_second").await;
     let taken = world.submit(&requests::free_disk()).await;
     assert_eq!(taken.status, 202, "{}", taken.text());
     world.end().await;
@@ -154,7 +155,7 @@ async fn refusals_beyond_the_ration_wait_their_turn() {
 
 #[tokio::test]
 async fn more_memory_than_the_process_may_hold() {
-    let world = world("memory_bytes", "1").await;
+    let world = world("max_memory_bytes", "1").await;
     let refused = world.submit(&requests::free_disk()).await;
     assert_eq!(
         (refused.status, refused.json()["code"].as_str()),
@@ -169,13 +170,13 @@ async fn more_memory_than_the_process_may_hold() {
     }
     assert_eq!(world.admin("/restores").await.status, 200);
     let ready = world.admin("/readyz").await;
-    assert!(ready.status == 503 && ready.text().contains("limits.memory_bytes is 1"), "{}", ready.text());
+    assert!(ready.status == 503 && ready.text().contains("limits.max_memory_bytes is 1"), "{}", ready.text());
     assert!(world.sent().await.is_empty());
     let resident = world.admin("/metrics").await.text();
     let resident = resident.lines().find(|line| line.starts_with("restore_gateway_memory_resident_bytes "));
     let bytes: f64 = resident.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("it is shown");
     assert!(bytes > 1e6, "{bytes}");
-    counted(&world, "memory_bytes").await;
+    counted(&world, "max_memory_bytes").await;
     world.end().await;
 }
 
@@ -193,15 +194,15 @@ async fn a_caller_that_is_too_fast_and_a_request_that_takes_too_long() {
 
     let long = World::with(
         Settings::default()
-            .set("limits.request_seconds", "0.4")
-            .set("limits.wait_seconds", "0.3")
-            .set("submit.answer_seconds", "0.3"),
+            .set("limits.request_timeout_seconds", "0.4")
+            .set("limits.max_wait_seconds", "0.3")
+            .set("submit.sync_wait_seconds", "0.3"),
     )
     .await;
     let mut raw = Raw::open(long.gateway.api()).await;
     raw.send(head(100)).await;
     let answer = raw.answer().await.expect("an answer");
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("deadline_exceeded")));
-    counted(&long, "request_seconds").await;
+    counted(&long, "request_timeout_seconds").await;
     long.end().await;
 }

@@ -123,9 +123,9 @@ fn words(told: &[Told]) -> Vec<String> {
 async fn a_restore_is_told_as_it_goes_and_to_its_end() {
     // A stream outlives what a request may take.
     let settings = Settings::default()
-        .set("limits.request_seconds", "1.5")
-        .set("limits.wait_seconds", "1")
-        .set("submit.answer_seconds", "1");
+        .set("limits.request_timeout_seconds", "1.5")
+        .set("limits.max_wait_seconds", "1")
+        .set("submit.sync_wait_seconds", "1");
     let world = World::with(settings).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = world.submit(&requests::free_disk()).await.json();
@@ -282,7 +282,7 @@ async fn what_makes_no_sense_is_refused() {
 
 #[tokio::test]
 async fn streams_have_a_bound_of_their_own_and_take_nobodys_place() {
-    let settings = Settings::default().set("limits.streams", "3").set("limits.in_flight", "1");
+    let settings = Settings::default().set("limits.max_streams", "3").set("limits.max_in_flight", "1");
     let world = World::with(settings).await;
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -305,12 +305,12 @@ async fn streams_have_a_bound_of_their_own_and_take_nobodys_place() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_time_is_over_and_when_the_gateway_stops() {
-    let world = World::with(Settings::default().set("limits.stream_seconds", "1")).await;
+    let world = World::with(Settings::default().set("limits.stream_max_age_seconds", "1")).await;
     let mut reader = Reader::open(&world, LIST, None).await;
     assert!(reader.next().await.is_none(), "it ends, and does not break off");
     world.end().await;
 
-    let mut world = World::serve(Settings::default().set("limits.drain_seconds", "20")).await;
+    let mut world = World::serve(Settings::default().set("limits.shutdown_timeout_seconds", "20")).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = id(&world.submit(&requests::free_disk()).await.json());
     let mut one = Reader::open(&world, &events_of(&restore), None).await;

@@ -184,7 +184,7 @@ fn secret_in(folder: &Path) -> String {
 /// Settings with one webhook.
 pub(crate) fn hooked(url: &str, folder: &Path, more: &str) -> Settings {
     let hook = format!(
-        "[{{ name = \"ops\", url = {url:?}, secret = {{ file = {:?} }}, dangerous_allow_private = true{more} }}]",
+        "[{{ name = \"ops\", url = {url:?}, secret = {{ file = {:?} }}, allow_private_addresses = true{more} }}]",
         secret_in(folder)
     );
     Settings::default().set("webhooks", &hook)

@@ -24,10 +24,10 @@ const CASES: [Case; 3] = [
 /// Windows that a test can wait for, in the order of those of service.
 fn hasty() -> Settings {
     Settings::default()
-        .set("follow.settle_seconds", "1")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "6")
-        .each_upstream("send_seconds = 1")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "6")
+        .each_upstream("send_timeout_seconds = 1")
 }
 
 /// A gateway that dies at a point, after a submit with a key; and the same ledger under a new one.
@@ -191,7 +191,7 @@ async fn a_crash_point_that_does_not_exist_is_refused() {
 
 #[tokio::test]
 async fn what_was_not_sent_and_has_lost_its_route_expires_all_the_same() {
-    let settings = hasty().set("submit.duplicate_window_seconds", "2");
+    let settings = hasty().set("submit.dedup_window_seconds", "2");
     let mut world = World::serve_with(settings, &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;
     let url = world.url("/api/v1/restores");
     let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json"), KEY[0]];

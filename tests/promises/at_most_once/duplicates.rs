@@ -180,7 +180,7 @@ idempotency_key = "required"
 #[tokio::test]
 async fn a_key_counts_at_a_door() {
     let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
-                  volumes_endpoint = \"{clouds}/evs\"\n\
+                  evs_endpoint = \"{clouds}/evs\"\n\
                   [[routes]]\nupstream = \"cbr\"\nidempotency_key = \"required\"\n";
     let world = World::with(Settings::default().routes(routes).and(crate::compat::basics::DOORS)).await;
     let path = format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::FREE.0);
@@ -270,7 +270,7 @@ async fn a_key_whose_restore_was_refused_says_to_take_a_new_one() {
 
 #[tokio::test]
 async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_working() {
-    let world = World::with(Settings::default().set("submit.keys_per_caller", "2")).await;
+    let world = World::with(Settings::default().set("submit.max_keys_per_caller", "2")).await;
     world.behave(json!({"extra_disks": 4})).await;
     let submit = async |number: usize, key: &str| {
         world.post_with("/api/v1/restores", &requests::extra_disk(number), &[("idempotency-key", key)]).await
@@ -299,17 +299,17 @@ name = "vbs"
 generation = "vbs-v2"
 endpoint = "{{clouds}}/vbs"
 [[routes]]
-match = {{ backup_id = ["{}"] }}
+match = {{ backup_ids = ["{}"] }}
 upstream = "vbs"
-key_window_seconds = 60
-duplicate_window_seconds = 10
+idempotency_key_ttl_seconds = 60
+dedup_window_seconds = 10
 [[routes]]
 upstream = "vbs"
 "#,
         requests::extra_disk(0)["source"]["backup_id"].as_str().unwrap_or_default()
     );
     let clock = WrongClock::default();
-    let settings = Settings::default().set("submit.duplicate_window_seconds", "100").routes(&routes);
+    let settings = Settings::default().set("submit.dedup_window_seconds", "100").routes(&routes);
     let world = World::by_clock(settings, &clock).await;
     world.behave(json!({"extra_disks": 2, "restore_seconds": 0})).await;
     // Whether it is a new restore; if so, it is let go to its end.

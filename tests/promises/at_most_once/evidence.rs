@@ -20,37 +20,38 @@ fn patient() -> Settings {
 
 /// The same, for CBR with or without the reads before a send.
 fn with_baseline(baseline: bool) -> Settings {
-    Settings::default().set("follow.settle_seconds", "30").set("follow.unknown_seconds", "60").routes(
-        &format!(
+    Settings::default()
+        .set("polling.absence_confirmation_seconds", "30")
+        .set("polling.operator_escalation_seconds", "60")
+        .routes(&format!(
             r#"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
 endpoint = "{{clouds}}"
-send_seconds = 1
+send_timeout_seconds = 1
 [[upstreams]]
 name = "csbs"
 generation = "csbs-v1"
 endpoint = "{{clouds}}"
-send_seconds = 1
+send_timeout_seconds = 1
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{{clouds}}/vbs"
-send_seconds = 1
+send_timeout_seconds = 1
 [[routes]]
-match = {{ backup_id = ["{}"] }}
+match = {{ backup_ids = ["{}"] }}
 upstream = "csbs"
 [[routes]]
-match = {{ target = ["volume"] }}
+match = {{ target_types = ["volume"] }}
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
-baseline = {baseline}
+baseline_read = {baseline}
 "#,
             ids::CSBS_ITEM
-        ),
-    )
+        ))
 }
 
 fn id(restore: &Value) -> String {
@@ -185,7 +186,7 @@ async fn f26_a_restore_that_the_cloud_refuses_to_the_console_changes_nothing_of_
 #[tokio::test]
 async fn f26_an_operation_log_of_one_restore_is_never_bound_to_another_one() {
     // Without the reads before a send only the ledger knows whose the first log is.
-    let world = World::with(with_baseline(false).set("follow.settle_seconds", "1")).await;
+    let world = World::with(with_baseline(false).set("polling.absence_confirmation_seconds", "1")).await;
     let first = world.submit(&requests::cbr_server()).await.json();
     let first = world.until_status(&id(&first), "succeeded").await;
     assert!(first["upstream"]["handle"]["id"].is_string());
@@ -226,8 +227,10 @@ async fn f30_a_gateway_whose_clock_is_ten_minutes_wrong_finds_its_restores() {
 async fn f30_a_clock_that_is_set_ends_nothing_early() {
     for seconds in [600, -600] {
         let clock = WrongClock::default();
-        let settings = patient().set("follow.overdue_seconds", "300").set("follow.unknown_seconds", "300");
-        let world = World::by_clock(settings.set("follow.settle_seconds", "200"), &clock).await;
+        let settings =
+            patient().set("polling.overdue_seconds", "300").set("polling.operator_escalation_seconds", "300");
+        let world =
+            World::by_clock(settings.set("polling.absence_confirmation_seconds", "200"), &clock).await;
         world.behave(json!({"restore_seconds": 7200, "extra_disks": 1})).await;
         let running = id(&world.submit(&requests::free_disk()).await.json());
         world.faults(stalled(false)).await;
@@ -310,7 +313,7 @@ async fn f37_after_its_backup_was_deleted_the_clouds_word_still_decides() {
 
 #[tokio::test]
 async fn f37_where_only_the_backup_could_tell_its_loss_is_unknown_and_a_persons_to_settle() {
-    let world = World::with(patient().set("follow.unknown_seconds", "2")).await;
+    let world = World::with(patient().set("polling.operator_escalation_seconds", "2")).await;
     world.behave(json!({"restore_seconds": 7200})).await;
     let running = id(&world.submit(&requests::csbs_server()).await.json());
     world.until(&running, |restore| restore["upstream"]["status"] == "waiting_restore").await;
@@ -345,7 +348,7 @@ async fn f37_a_word_that_never_comes_is_an_alarm_and_no_end() {
         (requests::cbr_server(), ids::CBR_BACKUP, json!({"restore_seconds": 864_000})),
         (requests::cbr_server(), ids::CBR_BACKUP, json!({"cbr_oplog_lag_seconds": 864_000})),
     ] {
-        let world = World::with(patient().set("follow.overdue_seconds", "2")).await;
+        let world = World::with(patient().set("polling.overdue_seconds", "2")).await;
         world.behave(behaviour).await;
         late(world, request, backup).await;
     }
@@ -358,15 +361,18 @@ async fn f48_a_task_of_a_restore_by_another_name_of_the_cloud_is_not_taken() {
     let named = |name: &str| {
         let upstream = |name: &str| {
             format!(
-                "[[upstreams]]\nname = \"{name}\"\ngeneration = \"cbr-v3\"\nendpoint = \"{{clouds}}\"\nsend_seconds = 1\n"
+                "[[upstreams]]\nname = \"{name}\"\ngeneration = \"cbr-v3\"\nendpoint = \"{{clouds}}\"\nsend_timeout_seconds = 1\n"
             )
         };
         let routes = format!(
-            "{}{}[[routes]]\nupstream = \"{name}\"\nbaseline = false\n",
+            "{}{}[[routes]]\nupstream = \"{name}\"\nbaseline_read = false\n",
             upstream("a"),
             upstream("b")
         );
-        patient().set("follow.settle_seconds", "1").set("follow.grace_seconds", "1").routes(&routes)
+        patient()
+            .set("polling.absence_confirmation_seconds", "1")
+            .set("polling.visibility_grace_seconds", "1")
+            .routes(&routes)
     };
     let world = World::with(named("a")).await;
     world.behave(json!({"restore_seconds": 1})).await;
@@ -399,14 +405,16 @@ endpoint = "{clouds}"
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-send_seconds = 1
+send_timeout_seconds = 1
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
 "#;
-    let settings = patient().set("follow.grace_seconds", "1").set("follow.unknown_seconds", "4");
+    let settings = patient()
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "4");
     let world = World::with(settings.routes(routes)).await;
     world.behave(json!({"restore_seconds": 3})).await;
     let disk = json!({
@@ -443,8 +451,9 @@ async fn f50_a_wrong_date_makes_no_old_task_ours() {
         ["Thu, 01 Jan 1970 00:00:00 GMT", "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"]
     {
         for baseline in [true, false] {
-            let settings =
-                with_baseline(baseline).set("follow.settle_seconds", "1").set("follow.grace_seconds", "1");
+            let settings = with_baseline(baseline)
+                .set("polling.absence_confirmation_seconds", "1")
+                .set("polling.visibility_grace_seconds", "1");
             let world = World::with(settings).await;
             world.behave(json!({"restore_seconds": 1})).await;
             // Somebody's restore at the console, three days ago.

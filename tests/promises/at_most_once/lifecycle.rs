@@ -39,9 +39,9 @@ fn submit_apart(world: &World, request: &Value) -> tokio::task::JoinHandle<Resul
 
 fn quick() -> Settings {
     Settings::default()
-        .set("follow.settle_seconds", "1")
-        .set("follow.unknown_seconds", "20")
-        .set("limits.drain_seconds", "20")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "20")
+        .set("limits.shutdown_timeout_seconds", "20")
 }
 
 /// A ledger that accepts the connection and says nothing keeps the gateway at its start.
@@ -124,7 +124,7 @@ async fn f35_a_stop_lets_a_send_finish_and_be_written_down() {
 
 #[tokio::test]
 async fn a_stop_answers_those_who_wait_and_does_not_wait_for_restores() {
-    let mut world = World::serve(quick().set("limits.drain_seconds", "10")).await;
+    let mut world = World::serve(quick().set("limits.shutdown_timeout_seconds", "10")).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = world.submit(&requests::free_disk()).await.json();
     let path = format!("/api/v1/restores/{}", id(&restore));
@@ -186,7 +186,7 @@ async fn f4_i6_a_kill_while_it_is_being_sent_ends_nothing_and_reads_find_it() {
 #[tokio::test]
 async fn f3_a_kill_before_anything_was_applied_ends_as_not_applied_and_is_not_sent_again() {
     // The window of absence counts from the longest send, which is 30 s unless told otherwise.
-    let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\nsend_seconds = 1\n[[routes]]\nupstream = \"cbr\"\n";
+    let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\nsend_timeout_seconds = 1\n[[routes]]\nupstream = \"cbr\"\n";
     let mut world = World::serve(quick().routes(routes)).await;
     world.faults(json!([{"match": {"method": "POST", "path": CBR}, "stall": true, "applied": false}])).await;
     let submitted = submit_apart(&world, &requests::cbr_server());
@@ -343,7 +343,7 @@ async fn a_restore_that_was_sent_cannot_be_called_off_and_says_what_it_did() {
 
 #[tokio::test]
 async fn s38_a_list_comes_in_pages_that_miss_and_repeat_nothing() {
-    let world = World::with(Settings::default().set("limits.page_size", "3")).await;
+    let world = World::with(Settings::default().set("limits.max_page_size", "3")).await;
     world.behave(json!({"extra_disks": 8})).await;
     let mut all = Vec::new();
     for n in 0..8 {

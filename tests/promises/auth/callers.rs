@@ -23,48 +23,50 @@ pub(crate) fn hash(key: &str) -> String {
 fn settings() -> Settings {
     let [nightly, old, audit, foreign, operator] = [NIGHTLY, OLD, AUDIT, FOREIGN, OPERATOR].map(hash);
     let (ours, theirs) = (ids::PROJECT, OTHER);
-    let hasty = Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "1");
-    let hasty = hasty.set("follow.grace_seconds", "1").each_upstream("send_seconds = 1");
+    let hasty = Settings::default()
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "1");
+    let hasty = hasty.set("polling.visibility_grace_seconds", "1").each_upstream("send_timeout_seconds = 1");
     hasty.and(&format!(
         r#"
 [[callers]]
 name = "nightly"
-kind = "api-key"
-hash = "{nightly}"
-previous_hash = "{old}"
+type = "api-key"
+key_hash = "{nightly}"
+previous_key_hash = "{old}"
 [[callers]]
 name = "audit"
-kind = "api-key"
-hash = "{audit}"
+type = "api-key"
+key_hash = "{audit}"
 [[callers]]
 name = "foreign"
-kind = "api-key"
-hash = "{foreign}"
+type = "api-key"
+key_hash = "{foreign}"
 [[callers]]
 name = "operator"
-kind = "api-key"
-listener = ["admin"]
-hash = "{operator}"
+type = "api-key"
+listeners = ["admin"]
+key_hash = "{operator}"
 [[policies]]
 callers = ["nightly"]
-allow = ["restore", "read", "preview", "check"]
-match = {{ project_id = ["{ours}"] }}
+actions = ["restore", "read", "preview", "check"]
+match = {{ project_ids = ["{ours}"] }}
 [[policies]]
 callers = ["audit"]
-allow = ["read-any"]
-match = {{ project_id = ["{ours}"] }}
+actions = ["read-any"]
+match = {{ project_ids = ["{ours}"] }}
 [[policies]]
 callers = ["audit"]
-allow = ["restore"]
+actions = ["restore"]
 upstreams = ["vbs"]
-match = {{ project_id = ["{ours}"] }}
+match = {{ project_ids = ["{ours}"] }}
 [[policies]]
 callers = ["foreign"]
-allow = ["restore", "read", "preview", "check"]
-match = {{ project_id = ["{theirs}"] }}
+actions = ["restore", "read", "preview", "check"]
+match = {{ project_ids = ["{theirs}"] }}
 [[policies]]
 callers = ["operator"]
-allow = ["resolve", "read-any"]
+actions = ["resolve", "read-any"]
 "#
     ))
 }
@@ -173,8 +175,8 @@ async fn s24_a_credential_in_the_query_is_refused_even_a_good_one() {
 /// One more caller, who may restore and see nothing.
 fn settings_of_a_blind_one() -> Settings {
     settings().and(&format!(
-        "[[callers]]\nname = \"blind\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"blind\"]\nallow = [\"restore\"]\n",
+        "[[callers]]\nname = \"blind\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"blind\"]\nactions = [\"restore\"]\n",
         hash("rgk_blind")
     ))
 }
@@ -259,9 +261,9 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
         .into_iter()
         .map(|(name, disks)| {
             format!(
-                "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-                 [[policies]]\ncallers = [\"{name}\"]\nallow = [\"restore\", \"preview\"]\n\
-                 match = {{ target = [\"server\", \"volume\"], volume_id = {disks} }}\n",
+                "[[callers]]\nname = \"{name}\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+                 [[policies]]\ncallers = [\"{name}\"]\nactions = [\"restore\", \"preview\"]\n\
+                 match = {{ target_types = [\"server\", \"volume\"], volume_id = {disks} }}\n",
                 hash(&format!("rgk_{name}"))
             )
         })
@@ -361,8 +363,8 @@ async fn who_may_restore_may_call_off_what_it_cannot_see() {
 #[tokio::test]
 async fn s36_keys_and_duplicates_are_each_callers_own() {
     let both = settings().and(&format!(
-        "[[callers]]\nname = \"twin\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"twin\"]\nallow = [\"restore\", \"read\"]\n",
+        "[[callers]]\nname = \"twin\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"twin\"]\nactions = [\"restore\", \"read\"]\n",
         hash("rgk_twin")
     ));
     let world = World::with(both).await;
@@ -393,8 +395,8 @@ async fn s36_keys_and_duplicates_are_each_callers_own() {
 #[tokio::test]
 async fn a_caller_has_a_rate_of_its_own_and_is_told_where_it_stands() {
     let slow = settings().set("limits.rate_per_second", "1000").set("limits.rate_burst", "1000").and(&format!(
-        "[[callers]]\nname = \"slow\"\nkind = \"api-key\"\nrate_per_second = 1\nrate_burst = 3\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"slow\"]\nallow = [\"read\"]\n",
+        "[[callers]]\nname = \"slow\"\ntype = \"api-key\"\nrate_per_second = 1\nrate_burst = 3\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"slow\"]\nactions = [\"read\"]\n",
         hash("rgk_slow")
     ));
     let world = World::with(slow).await;
@@ -427,7 +429,7 @@ async fn a_caller_has_a_rate_of_its_own_and_is_told_where_it_stands() {
 #[tokio::test]
 async fn s20_the_admin_listener_knows_its_operators_too() {
     let looker = format!(
-        "[[callers]]\nname = \"looker\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{}\"\n",
+        "[[callers]]\nname = \"looker\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{}\"\n",
         hash("rgk_looker")
     );
     let world = World::with(settings().and(&looker)).await;

@@ -17,10 +17,10 @@ pub(crate) fn of_issuer_alone(issuer: &Issuer) -> String {
         r#"
 [[callers]]
 name = "them"
-kind = "jwt"
+type = "jwt"
 issuer = "https://login.example"
 audience = "restore-gateway"
-jwks = "http://{}/keys"
+jwks_url = "http://{}/keys"
 {POLICY}"#,
         issuer.addr
     )
@@ -143,7 +143,7 @@ async fn s29_a_key_that_is_withdrawn_from_a_file_ends_without_a_restart() {
     let issuer = Issuer::start().await;
     issuer.add_key("two");
     let settings = Settings::default().and(&format!(
-        "[[callers]]\nname = \"them\"\nkind = \"jwt\"\nissuer = \"https://login.example\"\n\
+        "[[callers]]\nname = \"them\"\ntype = \"jwt\"\nissuer = \"https://login.example\"\n\
          audience = \"restore-gateway\"\njwks_file = \"keys.json\"\n{POLICY}"
     ));
     let world = World::serve_beside(settings, &[], &[("keys.json", &issuer.published())]).await;
@@ -184,10 +184,10 @@ async fn s29_an_issuer_that_hangs_stops_no_other() {
         r#"
 [[callers]]
 name = "others"
-kind = "jwt"
+type = "jwt"
 issuer = "https://hangs.example"
 audience = "restore-gateway"
-jwks = "http://{hangs}/keys"
+jwks_url = "http://{hangs}/keys"
 "#
     );
     // First in the file, so that it would be asked first.

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 /// Two endpoints with names of their own, of dialects that share a path and name backups differently, beside the API.
 const ENDPOINTS: &str = r#"
-[[doors]]
-dialect = "cbr-v3"
+[[compat_endpoints]]
+api = "cbr-v3"
 host = "cbr.internal"
-[[doors]]
-dialect = "cinder-v3"
+[[compat_endpoints]]
+api = "cinder-v3"
 host = "cinder.internal"
 "#;
 
@@ -177,8 +177,8 @@ async fn s52_a_signature_for_an_endpoints_own_host_counts() {
 /// Endpoints with listeners of their own have one host name between them, and ports that tell them apart.
 #[tokio::test]
 async fn s52_a_request_signed_for_one_listener_is_not_applied_by_another() {
-    let apart = "[[doors]]\ndialect = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"\n\
-                 [[doors]]\ndialect = \"cinder-v3\"\nlisten = \"127.0.0.1:0\"\n";
+    let apart = "[[compat_endpoints]]\napi = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"\n\
+                 [[compat_endpoints]]\napi = \"cinder-v3\"\nlisten = \"127.0.0.1:0\"\n";
     let credentials = Settings::default().robot().each_upstream("credential = \"robot\"");
     let world = World::serve_beside(credentials.and(apart).and(signer::CALLER), &[], &signer::FILES).await;
     let doors = world.process().doors.clone();

@@ -5,7 +5,7 @@ use restore_tests::issuer::Issuer;
 use restore_tests::{Answer, Settings, World, ids};
 use serde_json::json;
 
-const POLICY: &str = "[[policies]]\ncallers = [\"them\"]\nallow = [\"read\"]\n";
+const POLICY: &str = "[[policies]]\ncallers = [\"them\"]\nactions = [\"read\"]\n";
 
 async fn list(world: &World, header: (&str, &str)) -> Answer {
     world.http.send(Method::GET, &world.url("/api/v1/restores"), &[header], "").await
@@ -15,7 +15,7 @@ async fn list(world: &World, header: (&str, &str)) -> Answer {
 async fn s29_a_token_that_names_what_must_be_understood_is_refused() {
     let issuer = Issuer::start().await;
     let settings = Settings::default().and(&format!(
-        "[[callers]]\nname = \"them\"\nkind = \"jwt\"\nissuer = \"https://login.example\"\n\
+        "[[callers]]\nname = \"them\"\ntype = \"jwt\"\nissuer = \"https://login.example\"\n\
          audience = \"restore-gateway\"\njwks_file = \"keys.json\"\n{POLICY}"
     ));
     let world = World::serve_beside(settings, &[], &[("keys.json", &issuer.published())]).await;
@@ -38,8 +38,8 @@ async fn s31_an_iam_that_is_away_is_not_hidden_by_one_that_does_not_know_the_tok
             .zip(order)
             .map(|(name, iam)| {
                 format!(
-                    "[[callers]]\nname = \"{name}\"\nkind = \"iam-token\"\niam = \"{iam}\"\n\
-                     project_id = [\"{}\"]\n",
+                    "[[callers]]\nname = \"{name}\"\ntype = \"iam-token\"\niam_endpoint = \"{iam}\"\n\
+                     project_ids = [\"{}\"]\n",
                     ids::PROJECT
                 )
             })

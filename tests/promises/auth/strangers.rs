@@ -78,7 +78,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s54_tokens_that_are_made_up_keep_no_good_one_from_iam() {
-    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let world = World::with(of_iam("domains = [\"OTC00000000001000012345\"]")).await;
     let known = login(&world, ids::PROJECT).await;
     assert_eq!(list(&world, &[("x-auth-token", &known)]).await.status, 200);
     let mut new = Vec::new();
@@ -114,17 +114,17 @@ async fn s54_unknown_keys_and_an_issuer_that_hangs_take_no_place_of_others() {
 {}
 [[callers]]
 name = "keyed"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[policies]]
 callers = ["keyed"]
-allow = ["read"]
+actions = ["read"]
 "#,
         of_issuer_alone(&issuer),
         hash(KEY)
     );
     issuer.hang(true);
-    let world = World::with(Settings::default().set("limits.in_flight", "8").and(&callers)).await;
+    let world = World::with(Settings::default().set("limits.max_in_flight", "8").and(&callers)).await;
     let api = world.gateway.api();
     let claims = part(&issuer.claims());
     let (flood, answered) = flood(api, "authorization", move |number| {

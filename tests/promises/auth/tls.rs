@@ -23,23 +23,23 @@ fn settings_on(listeners: &str, more: &str) -> Settings {
     Settings::default().and(&format!(
         r#"
 [tls]
-certificate = "tls.crt"
+certificate_file = "tls.crt"
 key = {{ file = "tls.key" }}
-client_ca = "clients.crt"
-listener = ["{listeners}"]
+client_ca_file = "clients.crt"
+listeners = ["{listeners}"]
 {more}
 [[callers]]
 name = "nightly"
-kind = "mtls"
-san = ["uri:spiffe://example/nightly"]
-subject = ["CN=by subject"]
+type = "mtls"
+subject_alt_names = ["uri:spiffe://example/nightly"]
+subjects = ["CN=by subject"]
 [[callers]]
 name = "keyed"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[policies]]
 callers = ["nightly", "keyed"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 "#,
         hash(KEY)
     ))
@@ -89,7 +89,7 @@ async fn s28_a_certificate_lets_in_whom_it_names() {
     let names = Names::new();
     let revoked = names.clients.client(&holder("x", NIGHTLY, 7));
     let lists = names.clients.revoked(&[&revoked]);
-    let world = names.world(settings("client_crl = \"clients.crl\""), &[("clients.crl", &lists)]).await;
+    let world = names.world(settings("client_crl_file = \"clients.crl\""), &[("clients.crl", &lists)]).await;
 
     let by_name = names.clients.client(&holder("x", NIGHTLY, 8));
     let by_subject = names.clients.client(&holder("by subject", &[], 9));
@@ -234,8 +234,8 @@ async fn left(world: &World, client: &Http) {
     }
 }
 
-const CRL: &str = "client_crl = \"clients.crl\"";
-const EXPIRED_CRL: &str = "client_crl = \"clients.crl\"\ndangerous_allow_expired_crl = true";
+const CRL: &str = "client_crl_file = \"clients.crl\"";
+const EXPIRED_CRL: &str = "client_crl_file = \"clients.crl\"\nallow_expired_crl = true";
 
 #[tokio::test]
 async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_its_date() {
@@ -246,7 +246,7 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     let file = world.process().folder().join("clients.crl");
     let known = names.clients.client(&holder("x", NIGHTLY, 8));
     let with_certificate = async |world: &World| list(world, &names.client(Some(&known)), &[]).await;
-    let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl"].clone();
+    let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl_file"].clone();
     assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
     let standing = names.client(Some(&known));
@@ -282,7 +282,8 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     assert!(list(&world, &names.client(Some(&withdrawn)), &[]).await.is_err());
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
     let (_, log, _folder) = world.ended_by("TERM").await;
-    for line in ["client certificates of this issuer are refused", "tls.client_crl is up to date again"] {
+    for line in ["client certificates of this issuer are refused", "tls.client_crl_file is up to date again"]
+    {
         assert!(log.contains(line), "{line}: {log}");
     }
     world.end().await;
@@ -298,8 +299,8 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     assert_eq!(answer.expect("it is meant").status, 200);
     let ready = world.admin("/readyz").await.json();
     assert_eq!(
-        (&ready["dangers"][0]["key"], &ready["client_crl"]["current"]),
-        (&json!("tls.dangerous_allow_expired_crl"), &json!(false)),
+        (&ready["dangers"][0]["key"], &ready["client_crl_file"]["current"]),
+        (&json!("tls.allow_expired_crl"), &json!(false)),
         "{ready}"
     );
     let config = world.process().settings();
@@ -317,18 +318,18 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     };
     let (code, told) = run(&["check-config", "--offline"], &text).await;
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("warning[revocation-expired]: tls.dangerous_allow_expired_crl"), "{told}");
+    assert!(told.contains("warning[revocation-expired]: tls.allow_expired_crl"), "{told}");
 
     let (_, log, _folder) = world.ended_by("TERM").await;
     for line in ["a setting takes a protection away", "withdrawn client certificates may be accepted"] {
         assert!(log.contains(line), "{line}: {log}");
     }
 
-    let strict = text.replace("dangerous_allow_expired_crl = true\n", "");
+    let strict = text.replace("allow_expired_crl = true\n", "");
     for (arguments, wanted) in [(&["check-config", "--offline"] as &[_], 78), (&["serve"], 1)] {
         let (code, told) = run(arguments, &strict).await;
         assert_eq!(code, Some(wanted), "{arguments:?}: {told}");
-        for words in ["tls.client_crl clients.crl", "counted until", "tls.dangerous_allow_expired_crl"] {
+        for words in ["tls.client_crl_file clients.crl", "counted until", "tls.allow_expired_crl"] {
             assert!(told.contains(words), "{words}: {told}");
         }
     }
@@ -336,7 +337,7 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     std::fs::remove_file(config.with_file_name("clients.crl")).expect("it was there");
     let (code, told) = run(&["serve"], &text).await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("tls.client_crl clients.crl cannot be read"), "{told}");
+    assert!(told.contains("tls.client_crl_file clients.crl cannot be read"), "{told}");
     world.end().await;
 }
 
@@ -357,8 +358,8 @@ async fn until(world: &World, what: &str, wanted: impl Fn(&str) -> bool) {
 async fn s20_the_admin_listener_can_speak_tls_and_the_command_line_with_it() {
     let names = Names::new();
     let settings = settings_on("api\", \"admin", "").and(&format!(
-        "[[callers]]\nname = \"operator\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"operator\"]\nallow = [\"read-any\", \"resolve\"]\n",
+        "[[callers]]\nname = \"operator\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"operator\"]\nactions = [\"read-any\", \"resolve\"]\n",
         hash("rgk_operator")
     ));
     let world = names.world(settings, &[]).await;
@@ -368,9 +369,9 @@ async fn s20_the_admin_listener_can_speak_tls_and_the_command_line_with_it() {
     let say = |key: Option<&'static str>| {
         let mut command = tokio::process::Command::new(restore_tests::binary());
         command.args(["attention", "--admin", &admin, "--ca-file"]).arg(&ca);
-        command.env_remove("RESTORE_GATEWAY_API_KEY");
+        command.env_remove("RESTORE_CLIENT_API_KEY");
         if let Some(key) = key {
-            command.env("RESTORE_GATEWAY_API_KEY", key);
+            command.env("RESTORE_CLIENT_API_KEY", key);
         }
         async move { command.output().await.expect("it runs") }
     };

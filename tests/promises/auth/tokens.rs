@@ -12,7 +12,7 @@ pub(crate) const OTHER: &str = "1b2c3d4e5f60718293a4b5c6d7e8f90a";
 pub(crate) const POLICY: &str = r#"
 [[policies]]
 callers = ["them"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 "#;
 
 pub(crate) async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
@@ -21,12 +21,12 @@ pub(crate) async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
 
 /// Callers are known by their tokens for the cloud.
 pub(crate) fn of_iam(more: &str) -> Settings {
-    Settings::default().set("follow.interval_seconds", "1").and(&format!(
+    Settings::default().set("polling.interval_seconds", "1").and(&format!(
         r#"
 [[callers]]
 name = "them"
-kind = "iam-token"
-iam = "{{clouds}}"
+type = "iam-token"
+iam_endpoint = "{{clouds}}"
 {more}
 {POLICY}"#
     ))
@@ -60,7 +60,7 @@ async fn validations(world: &World) -> usize {
 
 #[tokio::test]
 async fn s32_a_token_of_iam_opens_its_own_project_and_no_other() {
-    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let world = World::with(of_iam("domains = [\"OTC00000000001000012345\"]")).await;
     let (ours, theirs) = (login(&world, ids::PROJECT).await, login(&world, OTHER).await);
     world.behave(json!({"restore_seconds": 20})).await;
     // The same user in both projects.
@@ -83,11 +83,11 @@ async fn s32_a_token_of_iam_opens_its_own_project_and_no_other() {
 
 #[tokio::test]
 async fn a_good_token_of_a_stranger_is_no_callers() {
-    let world = World::with(of_iam("domain = [\"OTC-somebody-else\"]")).await;
+    let world = World::with(of_iam("domains = [\"OTC-somebody-else\"]")).await;
     let token = login(&world, ids::PROJECT).await;
     assert_eq!(list(&world, &[("x-auth-token", &token)]).await.status, 401, "IAM knows it, and we do not");
     world.end().await;
-    let world = World::with(of_iam(&format!("project_id = [\"{OTHER}\"]"))).await;
+    let world = World::with(of_iam(&format!("project_ids = [\"{OTHER}\"]"))).await;
     let (ours, theirs) = (login(&world, ids::PROJECT).await, login(&world, OTHER).await);
     assert_eq!(list(&world, &[("x-auth-token", &ours)]).await.status, 401);
     assert_eq!(list(&world, &[("x-auth-token", &theirs)]).await.status, 200);
@@ -96,7 +96,7 @@ async fn a_good_token_of_a_stranger_is_no_callers() {
 
 #[tokio::test]
 async fn s31_iams_word_is_asked_once_and_taken_back_when_the_cloud_refuses() {
-    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let world = World::with(of_iam("domains = [\"OTC00000000001000012345\"]")).await;
     let token = login(&world, ids::PROJECT).await;
     let one = || async { list(&world, &[("x-auth-token", &token)]).await };
     let all = futures_util::future::join_all((0..30).map(|_| one())).await;
@@ -126,7 +126,7 @@ async fn s31_iams_word_is_asked_once_and_taken_back_when_the_cloud_refuses() {
 
 #[tokio::test]
 async fn who_makes_tokens_up_does_not_have_iam_flooded() {
-    let world = World::with(of_iam("domain = [\"OTC00000000001000012345\"]")).await;
+    let world = World::with(of_iam("domains = [\"OTC00000000001000012345\"]")).await;
     let good = login(&world, ids::PROJECT).await;
     assert_eq!(list(&world, &[("x-auth-token", &good)]).await.status, 200);
     let begun = std::time::Instant::now();
@@ -160,15 +160,15 @@ fn of_keys() -> Settings {
         r#"
 [[callers]]
 name = "sdk"
-kind = "aksk"
+type = "aksk"
 rate_per_second = 1000
 rate_burst = 2000
 access_key = { file = "ak" }
 secret_key = { file = "sk" }
-project_id = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
+project_ids = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
 [[policies]]
 callers = ["sdk"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 "#,
     )
 }
@@ -286,14 +286,14 @@ async fn a_token_is_not_used_for_what_its_caller_may_not_see() {
     let routes = format!(
         "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{{clouds}}\"\n\
          [[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{{clouds}}/vbs\"\n\
-         [[routes]]\nupstream = \"vbs\"\nmatch = {{ backup_id = [{:?}] }}\n[[routes]]\nupstream = \"cbr\"\n",
+         [[routes]]\nupstream = \"vbs\"\nmatch = {{ backup_ids = [{:?}] }}\n[[routes]]\nupstream = \"cbr\"\n",
         ids::FREE.0
     );
     let callers = format!(
-        "[[callers]]\nname = \"ann\"\nkind = \"api-key\"\nhash = \"{ann}\"\n\
-         [[callers]]\nname = \"bob\"\nkind = \"api-key\"\nhash = \"{bob}\"\n\
-         [[policies]]\ncallers = [\"ann\"]\nallow = [\"restore\", \"read\"]\nupstreams = [\"vbs\"]\n\
-         [[policies]]\ncallers = [\"bob\"]\nallow = [\"restore\", \"read\"]\nupstreams = [\"cbr\"]\n"
+        "[[callers]]\nname = \"ann\"\ntype = \"api-key\"\nkey_hash = \"{ann}\"\n\
+         [[callers]]\nname = \"bob\"\ntype = \"api-key\"\nkey_hash = \"{bob}\"\n\
+         [[policies]]\ncallers = [\"ann\"]\nactions = [\"restore\", \"read\"]\nupstreams = [\"vbs\"]\n\
+         [[policies]]\ncallers = [\"bob\"]\nactions = [\"restore\", \"read\"]\nupstreams = [\"cbr\"]\n"
     );
     let mut world = World::serve(Settings::default().routes(&routes).and(&callers)).await;
     world.behave(json!({"restore_seconds": 600})).await;

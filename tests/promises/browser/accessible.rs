@@ -59,8 +59,8 @@ async fn axe_has_nothing_against_the_console() {
 #[tokio::test]
 async fn axe_has_nothing_against_the_pages_and_the_question_who_asks() {
     let operator = format!(
-        "[[callers]]\nname = \"operator\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"operator\"]\nallow = [\"read-any\"]\n",
+        "[[callers]]\nname = \"operator\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"operator\"]\nactions = [\"read-any\"]\n",
         hash("rgk_operator-0123456789abcdef0123456789abcde")
     );
     let world = World::with(Settings::default().and(&operator)).await;

@@ -207,7 +207,7 @@ async fn the_console_comes_back_when_the_gateway_does() {
 #[tokio::test]
 async fn what_was_decided_while_the_console_was_cut_off_no_longer_waits() {
     // Streams so short that there are times without one.
-    let world = World::with(hasty().set("limits.stream_seconds", "2")).await;
+    let world = World::with(hasty().set("limits.stream_max_age_seconds", "2")).await;
     let browser = at_console(&world).await;
     let restore = id(&waiting(&world).await);
     // A list that does not show it hides nothing from a person, and cannot tell that it is over.
@@ -274,7 +274,7 @@ async fn one_that_cannot_be_read_does_not_look_like_one_that_runs() {
 /// The picture in the README: `./dev screenshot` writes it anew.
 #[tokio::test]
 async fn the_console_as_the_readme_shows_it() {
-    let world = World::with(hasty().set("follow.overdue_seconds", "5")).await;
+    let world = World::with(hasty().set("polling.overdue_seconds", "5")).await;
     world.behave(json!({"extra_disks": 6, "restore_seconds": 1})).await;
     let done = id(&world.submit(&requests::cbr_server()).await.json());
     world.until_status(&done, "succeeded").await;

@@ -78,8 +78,8 @@ async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
     let settings = Settings::default()
         .set("listen.api", mapped)
         .set("listen.admin", mapped)
-        .set("listen.names", "[\"gateway\"]")
-        .set("listen.dangerous_allow_remote", "true");
+        .set("listen.allowed_hosts", "[\"gateway\"]")
+        .set("listen.allow_unauthenticated_remote", "true");
     let world = World::with(settings).await;
     let restore = world.submit(&requests::free_disk()).await;
     assert_eq!(restore.status, 202, "{}", restore.text());
@@ -122,13 +122,15 @@ async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
     }
     assert_eq!(world.arrived().await.len(), arrived, "nothing reached the cloud");
     let ready = world.admin("/readyz").await.json();
-    assert_eq!(ready["dangers"][0]["key"], "listen.dangerous_allow_remote", "{ready}");
+    assert_eq!(ready["dangers"][0]["key"], "listen.allow_unauthenticated_remote", "{ready}");
     world.end().await;
 }
 
 #[tokio::test]
 async fn s39_words_of_strangers_are_never_html() {
-    let settings = Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "1");
+    let settings = Settings::default()
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "1");
     let world = World::with(settings).await;
     world.behave(json!({"extra_disks": 3})).await;
     let before = pages(&world).await;

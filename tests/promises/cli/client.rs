@@ -17,7 +17,7 @@ pub(crate) async fn run(command: &mut Command) -> Output {
 pub(crate) fn client(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("restore").args(arguments);
-    command.env("RESTORE_GATEWAY_URL", world.url("")).env("RESTORE_GATEWAY_TOKEN", ids::TOKEN);
+    command.env("RESTORE_CLIENT_URL", world.url("")).env("RESTORE_CLIENT_TOKEN", ids::TOKEN);
     command
 }
 
@@ -120,7 +120,7 @@ async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer(
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
     let mut gone = client(&world, &["submit", &request, "--yes"]);
-    let output = run(gone.env("RESTORE_GATEWAY_URL", "http://127.0.0.1:9")).await;
+    let output = run(gone.env("RESTORE_CLIENT_URL", "http://127.0.0.1:9")).await;
     assert_eq!(output.status.code(), Some(5), "{}", told(&output));
     assert!(told(&output).contains("nothing was sent"), "{}", told(&output));
 
@@ -142,7 +142,7 @@ async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer(
         keys
     });
     let mut silent = client(&world, &["submit", &request, "--yes"]);
-    let output = run(silent.env("RESTORE_GATEWAY_URL", &url)).await;
+    let output = run(silent.env("RESTORE_CLIENT_URL", &url)).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     assert!(told(&output).contains("it is not known whether the restore was taken in"), "{}", told(&output));
     let mut keys = server.await.expect("keys");
@@ -188,7 +188,7 @@ async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
     ] {
         let url = says(answers.to_vec().leak()).await;
         let mut submit = client(&world, &["submit", &request, "--yes", "--key", "k"]);
-        let output = run(submit.env("RESTORE_GATEWAY_URL", &url)).await;
+        let output = run(submit.env("RESTORE_CLIENT_URL", &url)).await;
         assert_eq!(output.status.code(), Some(code), "{answers:?}: {}", told(&output));
         assert_eq!(
             told(&output).contains("ask again with --key k"),
@@ -201,7 +201,7 @@ async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
     let url = says(&[PROXY]).await;
     let id = "0199a7c4-8d5e-7c21-9f0e-5b1f3a2d4c6e";
     for arguments in [&["status", id][..], &["wait", id, "--timeout", "1"]] {
-        let output = run(client(&world, arguments).env("RESTORE_GATEWAY_URL", &url)).await;
+        let output = run(client(&world, arguments).env("RESTORE_CLIENT_URL", &url)).await;
         assert_eq!(output.status.code(), Some(4), "{arguments:?}: {}", told(&output));
     }
     world.end().await;
@@ -225,8 +225,8 @@ async fn on_a_terminal(world: &World, folder: &tempfile::TempDir, typed: &str) -
     let line = format!("{} restore submit {request}", binary().display());
     let mut child = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .env("RESTORE_GATEWAY_URL", world.url(""))
-        .env("RESTORE_GATEWAY_TOKEN", ids::TOKEN)
+        .env("RESTORE_CLIENT_URL", world.url(""))
+        .env("RESTORE_CLIENT_TOKEN", ids::TOKEN)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -36,7 +36,7 @@ const CONFIRM: [&str; 6] = ["recovery", "confirm", "--by", "ada", "--reason", "c
 /// A command that asks this, wherever it asks.
 async fn asking(url: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
-    command.args(arguments).env("RESTORE_GATEWAY_URL", url).env("RESTORE_GATEWAY_ADMIN", url);
+    command.args(arguments).env("RESTORE_CLIENT_URL", url).env("RESTORE_CLIENT_ADMIN_URL", url);
     run(&mut command).await
 }
 

@@ -140,7 +140,7 @@ async fn what_others_say_does_not_command_the_terminal() {
         (answer(403, &problem), &["list"], 3),
     ] {
         let url = says(vec![answer].leak()).await;
-        let output = run(client(&world, arguments).env("RESTORE_GATEWAY_URL", &url)).await;
+        let output = run(client(&world, arguments).env("RESTORE_CLIENT_URL", &url)).await;
         assert_eq!(output.status.code(), Some(code), "{}", told(&output));
         let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!told(&output).contains(odd), "{:?}", told(&output));
@@ -154,7 +154,7 @@ async fn a_wrong_url_or_key_is_a_wrong_command_line() {
     let words =
         ["submit", "--yes", "--project", ids::PROJECT, "--backup", ids::FREE.0, "--volume", ids::FREE.1];
     for url in ["127.0.0.1:28080", "ftp://127.0.0.1:1", "/x"] {
-        let output = run(client(&world, &words).env("RESTORE_GATEWAY_URL", url)).await;
+        let output = run(client(&world, &words).env("RESTORE_CLIENT_URL", url)).await;
         assert_eq!(output.status.code(), Some(2), "{url}: {}", told(&output));
         assert!(told(&output).contains("write http://"), "{url}: {}", told(&output));
         let mut health = Command::new(binary());

@@ -14,7 +14,9 @@ fn calls() -> [(&'static str, Value); 3] {
 
 /// Short times, so that unknown outcomes settle within a test.
 fn hasty() -> Settings {
-    Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "5")
+    Settings::default()
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "5")
 }
 
 fn id(restore: &Value) -> String {
@@ -140,8 +142,10 @@ async fn a_rate_limit_without_a_wait_is_waited_out() {
         json!({"status": 413, "body": {"overLimit": {"code": 413, "message": "rate limit"}}}),
     ];
     for limit in limits {
-        let world =
-            World::with(hasty().set("submit.answer_seconds", "1").set("submit.deadline_seconds", "40")).await;
+        let world = World::with(
+            hasty().set("submit.sync_wait_seconds", "1").set("submit.retry_deadline_seconds", "40"),
+        )
+        .await;
         world
             .faults(json!([{"match": {"method": "POST", "path": calls()[2].0}, "times": 2, "answer": limit}]))
             .await;
@@ -188,7 +192,7 @@ async fn f51_compressed_answers_are_read_as_if_they_were_not() {
 
 #[tokio::test]
 async fn f51_an_answer_that_grows_beyond_its_bound_is_no_refusal() {
-    let settings = hasty().each_upstream("body_bytes = 65536");
+    let settings = hasty().each_upstream("max_body_bytes = 65536");
     let world = World::with(settings).await;
     let body = json!({"error_code": "BackupService.2010", "error_msg": " ".repeat(1024 * 1024)});
     world

@@ -74,10 +74,10 @@ async fn run(generation: &str, case: &Path) -> Result<(), String> {
     let (call, expected) = (need("call.json")?, need("answer.json")?);
     let routes = format!(
         "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{{clouds}}\"\n\
-         [[routes]]\nupstream = \"u\"\nbaseline = false\n"
+         [[routes]]\nupstream = \"u\"\nbaseline_read = false\n"
     );
     // One send: what a repetition may do is another promise.
-    let world = World::with(Settings::default().set("submit.sends", "1").routes(&routes)).await;
+    let world = World::with(Settings::default().set("submit.max_attempts", "1").routes(&routes)).await;
     let mut faults = Vec::new();
     for read in file(case, "reads.json").iter().filter_map(Value::as_array).flatten() {
         faults.push(

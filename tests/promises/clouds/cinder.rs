@@ -116,7 +116,8 @@ async fn a_lost_answer_is_found_again_by_disk_and_backup_and_nothing_is_sent_twi
 /// A disk at rest is no proof that nothing was applied: that is for a person.
 #[tokio::test]
 async fn absence_is_no_proof() {
-    let settings = settings().set("follow.unknown_seconds", "2").set("follow.interval_seconds", "1");
+    let settings =
+        settings().set("polling.operator_escalation_seconds", "2").set("polling.interval_seconds", "1");
     let world = World::with(settings).await;
     let page = json!({"status": 502, "body": "<html>bad gateway</html>"});
     world.faults(json!([{"match": {"method": "POST", "path": "*/restore"}, "answer": page}])).await;
@@ -193,7 +194,7 @@ async fn what_would_be_refused_is_not_sent() {
 /// A server is not restored disk by disk where nothing confirms that the disks are the server's.
 #[tokio::test]
 async fn a_server_is_refused_disk_by_disk_as_well() {
-    let routes = format!("{UPSTREAM}[[routes]]\nupstream = \"cinder\"\nfan_out = true\n");
+    let routes = format!("{UPSTREAM}[[routes]]\nupstream = \"cinder\"\nper_disk_restore = true\n");
     let world = World::with(Settings::default().routes(&routes)).await;
     let server = world.submit(&requests::cbr_server()).await;
     assert_eq!(

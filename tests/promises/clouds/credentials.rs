@@ -9,27 +9,31 @@ use serde_json::{Value, json};
 
 /// A CBR that is called with tokens of the gateway's own.
 fn held() -> Settings {
-    Settings::default().robot().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "20").routes(
-        r#"
+    Settings::default()
+        .robot()
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "20")
+        .routes(
+            r#"
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-send_seconds = 1
+send_timeout_seconds = 1
 credential = "robot"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-send_seconds = 1
+send_timeout_seconds = 1
 credential = "robot"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
 "#,
-    )
+        )
 }
 
 /// A gateway with that password beside it.
@@ -238,7 +242,7 @@ generation = "vbs-v2"
 credential = "robot"
 {vbs}
 [[routes]]
-match = {{ target = ["volume"] }}
+match = {{ target_types = ["volume"] }}
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
@@ -250,14 +254,14 @@ upstream = "cbr"
 const WRITTEN: [&str; 2] = ["endpoint = \"{clouds}\"", "endpoint = \"{clouds}/vbs\""];
 
 const USER: &str = r#"
-iam = "{clouds}"
+iam_endpoint = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { file = "password" }
 "#;
 
 const KEYS: &str = r#"
-kind = "aksk"
+type = "aksk"
 access_key = { file = "access" }
 secret_key = { file = "secret" }
 "#;
@@ -281,7 +285,7 @@ async fn both_restored(world: &World) -> Vec<Value> {
 #[tokio::test]
 async fn an_agency_is_assumed_whatever_its_name_is_called() {
     let agency = format!(
-        "kind = \"iam-agency\"{USER}agency_name = \"restore-agency\"\nagency_domain = \"customer-domain\""
+        "type = \"iam-agency\"{USER}agency_name = \"restore-agency\"\nagency_domain = \"customer-domain\""
     );
     for (lines, member) in
         [(agency.clone(), "agency_name"), (agency + "\nagency_member = \"xrole_name\"", "xrole_name")]
@@ -301,7 +305,7 @@ async fn an_agency_is_assumed_whatever_its_name_is_called() {
     }
     // Of an agency that there is not, IAM's refusal is told.
     let other =
-        format!("kind = \"iam-agency\"{USER}agency_name = \"other\"\nagency_domain = \"customer-domain\"");
+        format!("type = \"iam-agency\"{USER}agency_name = \"other\"\nagency_domain = \"customer-domain\"");
     let world = world(with(&other, WRITTEN), "example-only", &[]).await;
     let refused = submit(&world, &requests::free_disk()).await.json();
     assert_eq!(refused["code"], "credential_failed");
@@ -314,7 +318,7 @@ async fn an_agency_is_assumed_whatever_its_name_is_called() {
 
 #[tokio::test]
 async fn a_token_is_scoped_anew() {
-    let token = "kind = \"iam-token\"\niam = \"{clouds}\"\ntoken = { file = \"token\" }";
+    let token = "type = \"iam-token\"\niam_endpoint = \"{clouds}\"\ntoken = { file = \"token\" }";
     let world = World::serve_beside(with(token, WRITTEN), &[], &[("token", "demo-token")]).await;
     for headers in both_restored(&world).await {
         let sent = headers["x-auth-token"].as_str().expect("a token");
@@ -439,7 +443,7 @@ async fn tokens_of_ten_seconds_are_no_login_per_call() {
 
 #[tokio::test]
 async fn an_endpoint_is_found_in_the_catalog() {
-    let user = format!("kind = \"iam-password\"{USER}");
+    let user = format!("type = \"iam-password\"{USER}");
     let world = world(with(&user, ["region = \"eu-test-1\"", ""]), "example-only", &[]).await;
     let preview = world
         .http
@@ -462,7 +466,7 @@ async fn an_endpoint_is_found_in_the_catalog() {
 
 #[tokio::test]
 async fn a_region_that_the_catalog_has_not_is_told() {
-    let user = format!("kind = \"iam-password\"{USER}");
+    let user = format!("type = \"iam-password\"{USER}");
     let world = world(with(&user, ["region = \"eu-test-2\"", ""]), "example-only", &[]).await;
     let refused = submit(&world, &requests::cbr_server()).await.json();
     assert_eq!(

@@ -13,9 +13,9 @@ const CBR_RESTORE: &str = "/v3/*/backups/*/restore";
 /// Short times, so that unknown outcomes settle within a test.
 fn hasty() -> Settings {
     Settings::default()
-        .set("follow.settle_seconds", "1")
-        .set("follow.unknown_seconds", "5")
-        .each_upstream("send_seconds = 1\nconnect_seconds = 1")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "5")
+        .each_upstream("send_timeout_seconds = 1\nconnect_timeout_seconds = 1")
 }
 
 /// No reads before a send.
@@ -26,7 +26,7 @@ generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 [[routes]]
 upstream = "vbs"
-baseline = false
+baseline_read = false
 "#;
 
 fn id(restore: &Value) -> String {
@@ -156,7 +156,7 @@ async fn f18_an_error_before_the_backend_ends_as_not_applied() {
 #[tokio::test]
 async fn f19_throttling_is_waited_out_within_bounds() {
     for retry_after in ["1", "1000000000", "Sun, 06 Nov 1994 08:49:37 GMT"] {
-        let world = World::with(hasty().set("submit.retry_after_cap_seconds", "1")).await;
+        let world = World::with(hasty().set("submit.max_retry_after_seconds", "1")).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},
                 "answer": {"status": 429, "headers": {"retry-after": retry_after},
@@ -280,8 +280,12 @@ async fn f24_the_published_sample_that_is_no_json_is_neither_failed_nor_resent()
 
 #[tokio::test]
 async fn f25_a_task_that_appears_late_is_not_given_up_early() {
-    let world =
-        World::with(hasty().set("follow.settle_seconds", "20").set("follow.unknown_seconds", "60")).await;
+    let world = World::with(
+        hasty()
+            .set("polling.absence_confirmation_seconds", "20")
+            .set("polling.operator_escalation_seconds", "60"),
+    )
+    .await;
     // Over before the first read, and not in the list for 90 s of the clouds' time.
     world.behave(json!({"cbr_oplog_lag_seconds": 90, "restore_seconds": 0})).await;
     let stall = json!({"match": {"method": "POST", "path": CBR_RESTORE}, "stall": true, "applied": true});
@@ -324,14 +328,14 @@ async fn f27_what_ended_before_the_first_read_has_succeeded() {
 async fn f27_csbs_does_not_claim_success_it_has_not_seen() {
     // Back at `available` before the first read, without a marker: with the optional read of a
     // restore it is known, without it nobody can say.
-    let world = World::with(hasty().set("follow.grace_seconds", "0")).await;
+    let world = World::with(hasty().set("polling.visibility_grace_seconds", "0")).await;
     world.behave(json!({"restore_seconds": 0, "csbs_restores_read": true})).await;
     let answer = world.submit(&requests::csbs_server()).await;
     let restore = world.until_status(&id(&answer.json()), "succeeded").await;
     assert_eq!(restore["evidence"]["strength"], "strong");
     world.end().await;
 
-    let world = World::with(hasty().set("follow.grace_seconds", "0")).await;
+    let world = World::with(hasty().set("polling.visibility_grace_seconds", "0")).await;
     world.behave(json!({"restore_seconds": 0})).await;
     let answer = world.submit(&requests::csbs_server()).await;
     let restore = world.until(&id(&answer.json()), |restore| restore["needs_operator"] == true).await;
@@ -346,7 +350,7 @@ async fn f27_csbs_does_not_claim_success_it_has_not_seen() {
 #[tokio::test]
 async fn a_short_restore_is_seen_by_the_generations_own_rhythm() {
     // No interval in the settings: CSBS would be read every 10 s, and this restore lasts 2 s.
-    let world = World::with(Settings::default().set("follow.interval_seconds", "0")).await;
+    let world = World::with(Settings::default().set("polling.interval_seconds", "0")).await;
     let answer = world.submit(&requests::csbs_server()).await;
     world.until_status(&id(&answer.json()), "succeeded").await;
     world.end().await;
@@ -359,13 +363,13 @@ async fn a_throttled_restore_that_waits_holds_nobody_up() {
 name = "all"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-concurrency = 1
-connect_seconds = 1
+max_concurrency = 1
+connect_timeout_seconds = 1
 [[routes]]
 upstream = "all"
-baseline = false
+baseline_read = false
 "#;
-    let settings = Settings::default().set("submit.retry_after_cap_seconds", "3").routes(routes);
+    let settings = Settings::default().set("submit.max_retry_after_seconds", "3").routes(routes);
     let world = World::with(settings).await;
     world
         .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},

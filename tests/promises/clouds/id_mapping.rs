@@ -15,7 +15,7 @@ async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output
         .args(["ids", "resolve", "--config", &file.display().to_string(), "--dialect", "csbs-v1"])
         .args(["--project", ids::PROJECT, "--to", "cbr", "--format", "json"])
         .args(more)
-        .env_remove("RESTORE_GATEWAY_TOKEN")
+        .env_remove("RESTORE_CLIENT_TOKEN")
         .output()
         .await
         .expect("the binary runs")

@@ -9,12 +9,12 @@ use crate::compat::basics::{DOORS, follow, native};
 /// CSBS and VBS, closed to the project; CBR takes what they refuse.
 const CLOSED: &str = r#"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
-on_retired = "cbr"
+fallback_upstream = "cbr"
 [[routes]]
 upstream = "csbs"
-on_retired = "cbr"
+fallback_upstream = "cbr"
 "#;
 
 async fn closed(code: &str, settings: Settings) -> World {
@@ -86,8 +86,10 @@ async fn what_went_around_is_asked_for_again_and_done_once() {
 /// once the closure is known beforehand, and after the route leads to the fallback upstream directly.
 #[tokio::test]
 async fn f46_one_key_is_one_restore_whatever_way_it_went() {
-    let windows =
-        CLOSED.replace("on_retired", "key_window_seconds = 60\nduplicate_window_seconds = 60\non_retired");
+    let windows = CLOSED.replace(
+        "fallback_upstream",
+        "idempotency_key_ttl_seconds = 60\ndedup_window_seconds = 60\nfallback_upstream",
+    );
     let world = closed_by("BackupService.4008", Settings::default().ways(&windows)).await;
     // Known beforehand: another restore has met the closure.
     world.behave(json!({"extra_disks": 2, "restore_seconds": 2})).await;
@@ -209,7 +211,7 @@ async fn what_may_have_been_started_does_not_go_another_way() {
 
 #[tokio::test]
 async fn without_another_way_it_is_refused() {
-    let routes = CLOSED.replace("on_retired = \"cbr\"", "");
+    let routes = CLOSED.replace("fallback_upstream = \"cbr\"", "");
     let world = World::with(Settings::default().ways(&routes).and(DOORS)).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     let answer = json!({"status": 400, "body": said});
@@ -227,8 +229,8 @@ async fn without_another_way_it_is_refused() {
 #[tokio::test]
 async fn two_slow_clouds_are_waited_for_once() {
     let settings = Settings::default().ways(CLOSED).and(DOORS);
-    let settings = settings.set("submit.answer_seconds", "4").set("limits.request_seconds", "6");
-    let world = World::with(settings.set("limits.wait_seconds", "1")).await;
+    let settings = settings.set("submit.sync_wait_seconds", "4").set("limits.request_timeout_seconds", "6");
+    let world = World::with(settings.set("limits.max_wait_seconds", "1")).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     world
         .faults(json!([
@@ -250,7 +252,7 @@ async fn a_share_of_the_targets_goes_one_way() {
     let routes = r#"
 [[routes]]
 upstream = "cbr"
-share = 0.3
+traffic_percent = 30
 [[routes]]
 upstream = "vbs"
 "#;

@@ -17,17 +17,17 @@ const LOOK: Duration = Duration::from_millis(100);
 const SMALL: &str = "1b2c3d4e5f60718293a4b5c6d7e8f90a";
 
 /// One upstream that may be asked so often, and no reads before a send.
-fn asked(reads_per_minute: u32) -> Settings {
+fn asked(polls_per_minute: u32) -> Settings {
     Settings::default().routes(&format!(
         r#"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{{clouds}}/vbs"
-reads_per_minute = {reads_per_minute}
+polls_per_minute = {polls_per_minute}
 [[routes]]
 upstream = "vbs"
-baseline = false
+baseline_read = false
 "#
     ))
 }

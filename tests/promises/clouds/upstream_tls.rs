@@ -209,7 +209,7 @@ async fn an_upstream_that_wants_a_certificate_is_shown_it_and_the_rotated_one() 
     let (addr, handshakes) = front_for(&ours, server, clouds.addr(), Some(&theirs)).await;
     let routes = format!(
         "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"https://localhost:{}\"\nca_file = \"ca.pem\"\n\
-         client_certificate = \"gateway.pem\"\nclient_key = {{ file = \"gateway.key\" }}\n[[routes]]\nupstream = \"u\"\n",
+         client_certificate_file = \"gateway.pem\"\nclient_key = {{ file = \"gateway.key\" }}\n[[routes]]\nupstream = \"u\"\n",
         addr.port(),
     );
     let (certificate, key) = client(&other);

@@ -23,19 +23,22 @@ fn requests() -> [(Value, &'static str); 3] {
 
 /// One upstream of CBR that is asked nothing before a restore, and short times.
 fn hasty() -> Settings {
-    Settings::default().set("follow.settle_seconds", "1").set("follow.unknown_seconds", "5").routes(
-        "
+    Settings::default()
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.operator_escalation_seconds", "5")
+        .routes(
+            "
 [[upstreams]]
 name = \"cbr\"
 generation = \"cbr-v3\"
 endpoint = \"{clouds}\"
-send_seconds = 1
-body_bytes = 8192
+send_timeout_seconds = 1
+max_body_bytes = 8192
 [[routes]]
 upstream = \"cbr\"
-baseline = false
+baseline_read = false
 ",
-    )
+        )
 }
 
 /// A server that only counts who comes.
@@ -257,7 +260,7 @@ async fn f13_an_upstream_that_cannot_be_reached_is_a_refusal_and_never_unknown()
         ] {
             for baseline in [true, false] {
                 let routes = format!(
-                    "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{endpoint}\"\nconnect_seconds = 2\n\
+                    "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{endpoint}\"\nconnect_timeout_seconds = 2\n\
                      [[routes]]\nupstream = \"u\"\nbaseline = {baseline}\n"
                 );
                 let world = World::with(Settings::default().routes(&routes)).await;
@@ -291,10 +294,10 @@ async fn the_breaker_opens_and_readyz_shows_it() {
         listener.local_addr().expect("an address")
     };
     let routes = format!(
-        "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://{closed}\"\nbreaker_failures = 2\nbreaker_seconds = 600\n\
-         [[routes]]\nupstream = \"u\"\nbaseline = false\n"
+        "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://{closed}\"\ncircuit_breaker.failure_threshold = 2\ncircuit_breaker.open_seconds = 600\n\
+         [[routes]]\nupstream = \"u\"\nbaseline_read = false\n"
     );
-    let world = World::with(Settings::default().set("submit.sends", "1").routes(&routes)).await;
+    let world = World::with(Settings::default().set("submit.max_attempts", "1").routes(&routes)).await;
     let breaker = async || world.admin("/readyz").await.json()["upstreams"][0]["breaker"].clone();
     assert_eq!(breaker().await, "closed");
     for _ in 0..2 {

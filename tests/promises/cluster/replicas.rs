@@ -22,10 +22,10 @@ fn shared(postgres: &Postgres) -> Settings {
     Settings::default()
         .set("ledger.url", &format!("{:?}", postgres.url(&name)))
         .set("ledger.lease_seconds", "3")
-        .set("follow.settle_seconds", "1")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "30")
-        .each_upstream("send_seconds = 2")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "30")
+        .each_upstream("send_timeout_seconds = 2")
 }
 
 async fn ask(world: &World, api: SocketAddr, method: Method, path: &str, more: &[(&str, &str)]) -> Answer {
@@ -295,7 +295,7 @@ async fn f8_killed_while_the_database_is_away_it_is_unknown_until_reads_tell() {
 async fn an_answer_that_contradicts_a_persons_word_is_kept_in_the_history() {
     let postgres = Postgres::start();
     let pause = [("RESTORE_GATEWAY_CRASH_AT", "answered/STOP")];
-    let settings = shared(&postgres).set("follow.unknown_seconds", "1");
+    let settings = shared(&postgres).set("polling.operator_escalation_seconds", "1");
     let world = World::serve_with(settings, &pause).await;
     let other = world.another().await;
     let request = requests::free_disk();
@@ -403,7 +403,7 @@ async fn a_replica_that_dies_under_load_takes_nothing_with_it() {
     for replicas in [2, 4] {
         let postgres = Postgres::start();
         // CBR has a list, so that what the dead one had sent is found without a person.
-        let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\nsend_seconds = 2\n[[routes]]\nupstream = \"cbr\"\n";
+        let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\nsend_timeout_seconds = 2\n[[routes]]\nupstream = \"cbr\"\n";
         let mut world = World::serve(shared(&postgres).routes(routes)).await;
         world.behave(json!({"restore_seconds": 1, "extra_disks": DISKS})).await;
         let mut others = Vec::new();
@@ -495,11 +495,11 @@ async fn f44_a_replica_that_wakes_after_the_end_sends_no_further_disk() {
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
-send_seconds = 8
+evs_endpoint = "{clouds}/evs"
+send_timeout_seconds = 8
 [[routes]]
 upstream = "vbs"
-fan_out = true
+per_disk_restore = true
 "#;
     let postgres = Postgres::start();
     let world = World::serve(shared(&postgres).routes(VBS)).await;

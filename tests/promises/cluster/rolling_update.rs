@@ -105,10 +105,10 @@ fn settings(postgres: &Postgres) -> Settings {
     Settings::default()
         .set("ledger.url", &format!("{:?}", postgres.url("ledger")))
         .set("ledger.lease_seconds", "5")
-        .set("limits.unready_seconds", "1.5")
-        .set("limits.drain_seconds", "20")
+        .set("limits.shutdown_delay_seconds", "1.5")
+        .set("limits.shutdown_timeout_seconds", "20")
         // Those of a replica that is gone are read by whoever asks.
-        .each_upstream("reads_per_minute = 0")
+        .each_upstream("polls_per_minute = 0")
 }
 
 /// Submits one restore after the other over a connection that is kept, and looks at the last one again.
@@ -213,7 +213,7 @@ async fn f35_replicas_are_replaced_under_load_and_no_request_fails() {
 
 #[tokio::test]
 async fn f35_it_says_that_it_is_not_ready_before_it_stops_to_serve() {
-    let settings = Settings::default().set("limits.unready_seconds", "2");
+    let settings = Settings::default().set("limits.shutdown_delay_seconds", "2");
     let mut world = World::serve(settings).await;
     assert_eq!(world.submit(&requests::free_disk()).await.header("connection"), "");
     world.process().signal("TERM").await;

@@ -7,30 +7,30 @@ use serde_json::{Value, json};
 
 /// A door of each dialect, by prefix.
 pub(crate) const DOORS: &str = r#"
-[[doors]]
-dialect = "csbs-v1"
+[[compat_endpoints]]
+api = "csbs-v1"
 prefix = "/csbs"
-[[doors]]
-dialect = "cbr-v3"
+[[compat_endpoints]]
+api = "cbr-v3"
 prefix = "/cbr"
-[[doors]]
-dialect = "vbs-v2"
+[[compat_endpoints]]
+api = "vbs-v2"
 prefix = "/vbs"
-[[doors]]
-dialect = "cinder-v3"
+[[compat_endpoints]]
+api = "cinder-v3"
 prefix = "/cinder"
 "#;
 
 /// Each dialect is served by the generation that is its own.
 const OWN_ROUTES: &str = r#"
 [[routes]]
-dialect = ["csbs-v1"]
+source_apis = ["csbs-v1"]
 upstream = "csbs"
 [[routes]]
-dialect = ["vbs-v2", "cinder-v3"]
+source_apis = ["vbs-v2", "cinder-v3"]
 upstream = "vbs"
 [[routes]]
-dialect = ["cbr-v3"]
+source_apis = ["cbr-v3"]
 upstream = "cbr"
 "#;
 
@@ -248,8 +248,8 @@ async fn block_storage_is_spoken_at_two_doors() {
 /// A door with a name of its own is told apart by that, whatever prefixes other doors have and in which order they stand.
 #[tokio::test]
 async fn a_doors_own_name_counts_before_the_prefix_of_another() {
-    let by_prefix = "[[doors]]\ndialect = \"csbs-v1\"\nprefix = \"/v2\"\n";
-    let by_name = "[[doors]]\ndialect = \"vbs-v2\"\nhost = \"vbs.internal\"\n";
+    let by_prefix = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/v2\"\n";
+    let by_name = "[[compat_endpoints]]\napi = \"vbs-v2\"\nhost = \"vbs.internal\"\n";
     for doors in [[by_prefix, by_name], [by_name, by_prefix]] {
         let world = World::with(Settings::default().and(&doors.concat())).await;
         for (host, version) in [("vbs.internal", "v2"), ("127.0.0.1", "v1")] {

@@ -21,28 +21,28 @@ async fn world() -> World {
         r#"
 [[callers]]
 name = "program"
-kind = "api-key"
-hash = "{program}"
+type = "api-key"
+key_hash = "{program}"
 [[callers]]
 name = "narrow"
-kind = "api-key"
-hash = "{narrow}"
+type = "api-key"
+key_hash = "{narrow}"
 [[callers]]
 name = "foreign"
-kind = "api-key"
-hash = "{foreign}"
+type = "api-key"
+key_hash = "{foreign}"
 [[policies]]
 callers = ["program"]
-allow = ["restore", "read", "check"]
-match = {{ project_id = ["{ours}"] }}
+actions = ["restore", "read", "check"]
+match = {{ project_ids = ["{ours}"] }}
 [[policies]]
 callers = ["narrow"]
-allow = ["restore", "read"]
-match = {{ project_id = ["{ours}"], target = ["volume"], volume_id = ["{disk}"] }}
+actions = ["restore", "read"]
+match = {{ project_ids = ["{ours}"], target_types = ["volume"], volume_ids = ["{disk}"] }}
 [[policies]]
 callers = ["foreign"]
-allow = ["restore", "read", "check"]
-match = {{ project_id = ["{theirs}"] }}
+actions = ["restore", "read", "check"]
+match = {{ project_ids = ["{theirs}"] }}
 "#
     );
     let settings =

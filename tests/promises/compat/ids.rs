@@ -12,7 +12,7 @@ pub(crate) const MOVED: &str = r#"
 name = "cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[upstreams]]
 name = "csbs"
 generation = "csbs-v1"
@@ -27,7 +27,7 @@ const HOME_OF_DISKS: &str = r#"
 name = "cbr"
 generation = "cbr-v3"
 endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
@@ -127,8 +127,8 @@ async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
     {
         let key = "rgk_program-0123456789abcdef0123456789abcdef";
         let callers = format!(
-            "[[callers]]\nname = \"program\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-             [[policies]]\ncallers = [\"program\"]\nallow = [\"restore\", \"check\", \"read\"]\n{policy}\n",
+            "[[callers]]\nname = \"program\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+             [[policies]]\ncallers = [\"program\"]\nactions = [\"restore\", \"check\", \"read\"]\n{policy}\n",
             crate::auth::callers::hash(key)
         );
         let settings = settings_of(&held).and(&callers).robot();
@@ -286,7 +286,7 @@ async fn a_row_of_the_table_counts_also_in_trouble() {
     let file = folder.path().join("ids.csv");
     let row = format!("from,from_id,to,to_id\nvbs-v2,{0},cbr-v3,{0}\n", ids::FREE.0);
     std::fs::write(&file, row).expect("a file");
-    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
+    let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
     let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
     world.faults(json!([answered("GET", &at_vbs(), 503, &json!({"message": "try again"}))])).await;
     let (path, body) = native::request("vbs-v2", "volume");
@@ -305,7 +305,7 @@ async fn one_id_in_the_names_of_two_generations_is_two_backups() {
     let x = "99999999-1111-4222-8333-444455556666";
     std::fs::write(&file, format!("from,from_id,to,to_id\nvbs-v2,{x},cbr-v3,{}\n", ids::FREE.0))
         .expect("a file");
-    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
+    let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
     let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
     let body = json!({"restore": {"volume_id": ids::FREE.1}});
     let at_door = |door: &str| format!("{door}/{}/", ids::PROJECT);
@@ -426,7 +426,7 @@ async fn the_table_of_ids_counts_and_is_read_again() {
         std::fs::rename(part, &file).expect("a file in its place");
     };
     table("0f9e8d7c-6b5a-4948-8372-61504938271f");
-    let map = format!("[ids]\nmap_file = {:?}\n", file.display().to_string());
+    let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
     let world = World::with(settings().and(&map)).await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;

@@ -131,7 +131,7 @@ async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
 /// A refusal that came when the request had been answered as taken has nowhere to show but in what programs wait by.
 #[tokio::test]
 async fn a_refusal_that_comes_late_is_shown_as_a_failure() {
-    let late = Settings::default().set("submit.answer_seconds", "0.2").and(DOORS);
+    let late = Settings::default().set("submit.sync_wait_seconds", "0.2").and(DOORS);
     let world = World::with(late).await;
     let busy =
         json!({"status": 400, "body": {"error_code": "CSBS.6015", "error_msg": "it is being restored"}});
@@ -243,7 +243,7 @@ async fn after_a_restart_each_read_learns_how_a_restore_has_ended() {
 #[tokio::test]
 async fn one_list_has_no_more_than_a_few_restores_read() {
     // None is read twice while the test looks.
-    let slow = Settings::default().set("follow.interval_seconds", "60");
+    let slow = Settings::default().set("polling.interval_seconds", "60");
     let mut world = World::serve(slow.ways(MOVED).and(DOORS)).await;
     world.behave(json!({"extra_disks": 24, "restore_seconds": 600, "cbr_202": "job_id"})).await;
     for number in 0..24 {

@@ -14,10 +14,10 @@ pub(crate) const VBS: &str = r#"
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[routes]]
 upstream = "vbs"
-fan_out = true
+per_disk_restore = true
 "#;
 
 /// A server that is off, its disks detached: what VBS asks for.
@@ -163,7 +163,7 @@ async fn what_nobody_knows_of_one_disk_nobody_knows_of_the_server() {
 
 #[tokio::test]
 async fn without_the_routes_word_a_server_is_not_taken_apart() {
-    let routes = VBS.replace("fan_out = true", "");
+    let routes = VBS.replace("per_disk_restore = true", "");
     let world = World::with(Settings::default().routes(&routes).and(DOORS)).await;
     detach(&world).await;
     let answer = world.submit(&server()).await;
@@ -229,7 +229,9 @@ async fn f45_a_crash_between_two_disks_costs_neither() {
 /// F45: a person ends a restore of which one disk may have been sent: the other is never sent, by no later process.
 #[tokio::test]
 async fn f45_what_a_person_has_ended_sends_no_further_disk() {
-    let windows = Settings::default().set("follow.unknown_seconds", "1").set("follow.grace_seconds", "1");
+    let windows = Settings::default()
+        .set("polling.operator_escalation_seconds", "1")
+        .set("polling.visibility_grace_seconds", "1");
     for (said, ends, steps) in [
         ("not_applied", "not_applied", ["not_applied", "not_sent"]),
         ("applied", "failed", ["succeeded", "not_sent"]),
@@ -274,8 +276,8 @@ async fn f45_without_a_token_the_next_disk_waits_for_its_caller() {
 /// F45, F47: with nobody to bring a token a server that waits for its next disk becomes overdue, and then an operator's.
 #[tokio::test]
 async fn f47_a_disk_that_waits_for_nobody_is_an_operators_in_the_end() {
-    let windows = Settings::default().set("follow.unknown_seconds", "1");
-    let routes = VBS.replace("fan_out = true", "fan_out = true\noverdue_seconds = 1");
+    let windows = Settings::default().set("polling.operator_escalation_seconds", "1");
+    let routes = VBS.replace("per_disk_restore = true", "per_disk_restore = true\noverdue_seconds = 1");
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "recorded")];
     let mut world = World::serve_with(windows.routes(&routes), &crash).await;
     let folder = dies(&mut world).await;
@@ -300,7 +302,8 @@ async fn f47_a_disk_that_waits_for_nobody_is_an_operators_in_the_end() {
 async fn f41_an_old_copy_of_the_ledger_sends_no_disk_again() {
     let routes =
         VBS.replace("endpoint = \"{clouds}/vbs\"", "endpoint = \"{clouds}/vbs\"\ncredential = \"robot\"");
-    let settings = Settings::default().routes(&routes).set("follow.unknown_seconds", "3").robot();
+    let settings =
+        Settings::default().routes(&routes).set("polling.operator_escalation_seconds", "3").robot();
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "submitting")];
     let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
     let folder = dies(&mut world).await;
@@ -344,18 +347,18 @@ async fn s46_a_policy_for_servers_is_none_for_a_disk_that_it_does_not_list() {
     let disks = json!([ids::SYSTEM.1, ids::DATA.1]);
     let backups = json!([ids::CBR_BACKUP, ids::SYSTEM.0, ids::DATA.0]);
     let limits = [
-        (format!("server_id = [{:?}]", ids::SERVER), false),
-        (format!("backup_id = [{:?}]", ids::CBR_BACKUP), false),
-        (format!("server_id = [{:?}], volume_id = {disks}", ids::SERVER), true),
+        (format!("server_ids = [{:?}]", ids::SERVER), false),
+        (format!("backup_ids = [{:?}]", ids::CBR_BACKUP), false),
+        (format!("server_ids = [{:?}], volume_id = {disks}", ids::SERVER), true),
         (format!("backup_id = {backups}"), true),
-        ("target = [\"server\"]".to_owned(), false),
-        (format!("target = [\"server\"], volume_id = {disks}"), true),
-        ("target = [\"server\", \"volume\"]".to_owned(), true),
+        ("target_types = [\"server\"]".to_owned(), false),
+        (format!("target_types = [\"server\"], volume_id = {disks}"), true),
+        ("target_types = [\"server\", \"volume\"]".to_owned(), true),
     ];
     for (limit, allowed) in limits {
         let policy = format!(
-            "[[callers]]\nname = \"bob\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-             [[policies]]\ncallers = [\"bob\"]\nallow = [\"restore\"]\nmatch = {{ {limit} }}\n",
+            "[[callers]]\nname = \"bob\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+             [[policies]]\ncallers = [\"bob\"]\nactions = [\"restore\"]\nmatch = {{ {limit} }}\n",
             crate::auth::callers::hash(key)
         );
         let world = detached(Settings::default().and(&policy)).await;

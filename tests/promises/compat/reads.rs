@@ -65,7 +65,7 @@ endpoint = "{clouds}"
 [[routes]]
 upstream = "worker"
 "#;
-    let doors = "[[doors]]\ndialect = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"home\"\n";
+    let doors = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"home\"\n";
     let world = World::with(Settings::default().routes(routes).and(doors)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let path = format!("/csbs/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
@@ -81,7 +81,7 @@ upstream = "worker"
 /// The cloud of the door restores, and is too busy to say so: the same id in another cloud is no answer to that.
 #[tokio::test]
 async fn a_cloud_that_restores_is_not_answered_for_by_another_one() {
-    let routes = "[[routes]]\nmatch = { target = [\"server\"] }\nupstream = \"csbs\"\n[[routes]]\nupstream = \"cbr\"\n";
+    let routes = "[[routes]]\nmatch = { target_types = [\"server\"] }\nupstream = \"csbs\"\n[[routes]]\nupstream = \"cbr\"\n";
     let world = World::with(Settings::default().ways(routes).and(DOORS)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     begun(&world, "csbs-v1", "server").await;

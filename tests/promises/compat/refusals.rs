@@ -158,7 +158,7 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
 #[tokio::test]
 async fn f54_a_credential_of_the_gateways_own_that_is_refused_invents_no_disk() {
     let routes = "[[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\n\
-                  volumes_endpoint = \"{clouds}/evs\"\ncredential = \"robot\"\n[[routes]]\nupstream = \"vbs\"\n";
+                  evs_endpoint = \"{clouds}/evs\"\ncredential = \"robot\"\n[[routes]]\nupstream = \"vbs\"\n";
     let settings = Settings::default().routes(routes).robot().and(DOORS);
     let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
     world.behave(json!({"restore_seconds": 3_600})).await;

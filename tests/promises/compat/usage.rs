@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use crate::compat::basics::native;
 
 const DOORS: &str = r#"
-[[doors]]
-dialect = "csbs-v1"
+[[compat_endpoints]]
+api = "csbs-v1"
 prefix = "/csbs"
 sunset = "2027-06-30"
 link = "https://wiki.example.com/moving"
-[[doors]]
-dialect = "cbr-v3"
+[[compat_endpoints]]
+api = "cbr-v3"
 prefix = "/cbr"
 "#;
 
@@ -76,7 +76,7 @@ async fn who_still_uses_which_dialect_is_told() {
     let metrics = world.admin("/metrics").await.text();
     let line = metrics.lines().find(|line| {
         line.starts_with("restore_gateway_door_requests_total{")
-            && line.contains("dialect=\"csbs-v1\"")
+            && line.contains("api=\"csbs-v1\"")
             && line.contains("http_route=\"/v1/{project_id}/restores\"")
             && line.contains("outcome=\"answered\"")
     });

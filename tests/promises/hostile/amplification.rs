@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 const FACTOR: usize = 100;
 /// Faults that are listed for one request.
 const LISTED: usize = 100;
-/// The largest body there may be: more than the default of `limits.body_bytes`, for it may be set higher.
+/// The largest body there may be: more than the default of `limits.max_body_bytes`, for it may be set higher.
 const LARGEST: usize = 1_048_576;
 
 fn generous() -> Settings {
-    Settings::default().set("limits.body_bytes", &LARGEST.to_string())
+    Settings::default().set("limits.max_body_bytes", &LARGEST.to_string())
 }
 
 /// Bodies that ask for as much answer per byte as can be had, from very small to as large as is taken.

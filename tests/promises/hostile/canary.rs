@@ -35,12 +35,12 @@ name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 [[routes]]
-match = { backup_id = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
+match = { backup_ids = ["8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"] }
 upstream = "csbs"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
-baseline = false
+baseline_read = false
 [[routes]]
 upstream = "cbr"
 "#;
@@ -102,8 +102,8 @@ async fn s18_no_secret_of_a_request_is_found_anywhere() {
         .set("telemetry.access_log", "true")
         .set("telemetry.sample_ratio", "1.0")
         .set("telemetry.otlp_endpoint", &format!("\"http://{}\"", receiver.addr))
-        .set("follow.settle_seconds", "1")
-        .set("limits.body_seconds", "0.5")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("limits.body_timeout_seconds", "0.5")
         .routes(ROUTES);
     let mut world = World::serve(settings).await;
     let good = issued(&world).await;

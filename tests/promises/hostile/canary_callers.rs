@@ -24,14 +24,14 @@ fn settings(issuer: &Issuer, collector: &Receiver) -> Settings {
     let tables = format!(
         r#"
 [tls]
-certificate = "tls.crt"
+certificate_file = "tls.crt"
 key = {{ file = "tls.key" }}
-listener = ["admin"]
+listeners = ["admin"]
 [[webhooks]]
 name = "ops"
 url = "http://{}/hook"
 secret = {{ file = "hook" }}
-dangerous_allow_private = true
+allow_private_addresses = true
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
@@ -41,26 +41,26 @@ credential = "robot"
 upstream = "vbs"
 [[callers]]
 name = "keyed"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[callers]]
 name = "them"
-kind = "jwt"
+type = "jwt"
 issuer = "https://login.example"
 audience = "restore-gateway"
-jwks = "http://{}/keys"
+jwks_url = "http://{}/keys"
 [[callers]]
 name = "sdk"
-kind = "aksk"
+type = "aksk"
 access_key = {{ file = "ak" }}
 secret_key = {{ file = "sk" }}
-project_id = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
+project_ids = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
 [[policies]]
 callers = ["keyed", "them", "sdk"]
-allow = ["restore", "read", "preview", "check"]
+actions = ["restore", "read", "preview", "check"]
 [[policies]]
 callers = ["keyed"]
-allow = ["read-any"]
+actions = ["read-any"]
 "#,
         collector.addr,
         hash(KEY),
@@ -72,7 +72,7 @@ allow = ["read-any"]
         .set("telemetry.access_log", "true")
         .set("telemetry.sample_ratio", "1.0")
         .set("telemetry.otlp_endpoint", &format!("\"http://{}\"", collector.addr))
-        .set("follow.settle_seconds", "1")
+        .set("polling.absence_confirmation_seconds", "1")
         .routes(&tables)
 }
 

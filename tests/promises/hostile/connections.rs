@@ -36,7 +36,7 @@ async fn limit(world: &World, limit: &str) -> f64 {
 
 #[tokio::test]
 async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
-    let world = World::with(Settings::default().set("limits.connections", "64")).await;
+    let world = World::with(Settings::default().set("limits.max_connections", "64")).await;
     // Every one of them asks something, and then holds its connection.
     let mut held = Vec::new();
     for _ in 0..80 {
@@ -44,7 +44,7 @@ async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
         assert_eq!(asked(&mut raw).await, Some(200), "a new one takes the place of the oldest");
         held.push(raw);
     }
-    assert!(limit(&world, "peer_share").await >= 48.0, "what made room is counted");
+    assert!(limit(&world, "max_share_per_address").await >= 48.0, "what made room is counted");
     for raw in &mut held[..48] {
         assert!(raw.closed().await, "it was idle longest");
     }
@@ -73,7 +73,7 @@ async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
 
 #[tokio::test]
 async fn s51_a_request_that_is_under_way_is_not_cut_off_for_another() {
-    let settings = Settings::default().set("limits.connections", "4");
+    let settings = Settings::default().set("limits.max_connections", "4");
     let world = World::with(settings).await;
     world.behave(serde_json::json!({"restore_seconds": 3, "extra_disks": 16})).await;
     let taken = world.submit(&requests::extra_disk(0)).await.json();
@@ -115,7 +115,7 @@ async fn s51_file_descriptors_that_run_out_fail_no_restore_and_fill_no_log() {
     };
     let checked = limited(&["check-config", "--config", "gateway.toml"]).output().await.expect("it runs");
     let told = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(told.contains("FAILED  limits.connections") && told.contains("ulimit -n"), "{told}");
+    assert!(told.contains("FAILED  limits.max_connections") && told.contains("ulimit -n"), "{told}");
     assert_eq!(checked.status.code(), Some(1), "{told}");
 
     let serve = ["serve", "--config", "gateway.toml"];

@@ -17,22 +17,22 @@ const OTHER: &str = "rgk_other-0123456789abcdef0123456789abcdef01";
 /// One who may only ask, and one who restores; both may read.
 fn settings() -> Settings {
     let [greedy, other] = [GREEDY, OTHER].map(hash);
-    Settings::default().set("follow.interval_seconds", "1").and(&format!(
+    Settings::default().set("polling.interval_seconds", "1").and(&format!(
         r#"
 [[callers]]
 name = "greedy"
-kind = "api-key"
-hash = "{greedy}"
+type = "api-key"
+key_hash = "{greedy}"
 [[callers]]
 name = "other"
-kind = "api-key"
-hash = "{other}"
+type = "api-key"
+key_hash = "{other}"
 [[policies]]
 callers = ["greedy"]
-allow = ["check", "preview", "read"]
+actions = ["check", "preview", "read"]
 [[policies]]
 callers = ["other"]
-allow = ["restore", "read", "check"]
+actions = ["restore", "read", "check"]
 "#
     ))
 }
@@ -93,7 +93,7 @@ async fn f52_checks_of_one_caller_hold_up_no_restore_of_another() {
 
 #[tokio::test]
 async fn f52_questions_to_a_slow_cloud_leave_room_for_restores() {
-    let world = Arc::new(World::with(settings().each_upstream("reads_per_minute = 6000")).await);
+    let world = Arc::new(World::with(settings().each_upstream("polls_per_minute = 6000")).await);
     world.behave(json!({"restore_seconds": 2, "extra_disks": 40})).await;
     world.faults(json!([{"match": {"method": "GET"}, "times": 0, "delay_ms": 1000}])).await;
     let tasks = greedy(&world, 150, Duration::ZERO);
@@ -114,7 +114,7 @@ async fn f52_questions_to_a_slow_cloud_leave_room_for_restores() {
 #[tokio::test]
 async fn f53_one_caller_with_all_streams_leaves_others_theirs() {
     const STREAMS: usize = 8;
-    let world = World::with(settings().set("limits.streams", &STREAMS.to_string())).await;
+    let world = World::with(settings().set("limits.max_streams", &STREAMS.to_string())).await;
     let open = async |key: &str| {
         let head = format!(
             "GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX-Api-Key: {key}\r\n\r\n"
@@ -147,8 +147,8 @@ async fn f53_one_caller_with_all_streams_leaves_others_theirs() {
 async fn s47_a_strangers_token_reads_and_polls_no_holder() {
     let stranger = "rgk_stranger-0123456789abcdef0123456789abcde";
     let policies = format!(
-        "[[callers]]\nname = \"stranger\"\nkind = \"api-key\"\nhash = \"{}\"\n\
-         [[policies]]\ncallers = [\"stranger\"]\nallow = [\"restore\", \"read\"]\n",
+        "[[callers]]\nname = \"stranger\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
+         [[policies]]\ncallers = [\"stranger\"]\nactions = [\"restore\", \"read\"]\n",
         hash(stranger)
     );
     let mut world = World::serve(settings().and(&policies)).await;

@@ -36,14 +36,16 @@ async fn good(world: &World, number: usize) {
 }
 
 async fn world() -> World {
-    let world = World::with(Settings::default().set("limits.body_seconds", "3")).await;
+    let world = World::with(Settings::default().set("limits.body_timeout_seconds", "3")).await;
     world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
     world
 }
 
 #[tokio::test]
 async fn s17_ten_thousand_that_say_nothing_cost_little_and_hold_nobody_up() {
-    let settings = Settings::default().set("limits.header_seconds", "600").set("limits.peer_share", "1");
+    let settings = Settings::default()
+        .set("limits.header_timeout_seconds", "600")
+        .set("limits.max_share_per_address", "1");
     let world = World::with(settings).await;
     world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
     good(&world, 0).await;
@@ -152,7 +154,7 @@ async fn s17_who_asks_and_does_not_read_is_closed() {
         ("pings", frame(kind::PING, 0, 0, &[7; 8])),
         ("settings", frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
     ] {
-        let world = World::with(Settings::default().set("limits.write_seconds", "1")).await;
+        let world = World::with(Settings::default().set("limits.write_timeout_seconds", "1")).await;
         world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
         good(&world, 0).await;
         let before = world.process().peak_kib();
@@ -173,7 +175,9 @@ async fn s17_who_asks_and_does_not_read_is_closed() {
 /// Whoever answers pings and no more holds a connection no longer than one who is silent.
 #[tokio::test]
 async fn s16_s17_times_of_http_2_are_those_of_http_1() {
-    let settings = Settings::default().set("limits.header_seconds", "1").set("limits.write_seconds", "1");
+    let settings = Settings::default()
+        .set("limits.header_timeout_seconds", "1")
+        .set("limits.write_timeout_seconds", "1");
     let world = World::with(settings).await;
     let get = head("GET", "/openapi.json", &[("x-auth-token", ids::TOKEN)]);
     let whole = frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, 1, &get);
@@ -221,7 +225,8 @@ const WINDOW_UPDATE: u8 = 8;
 /// And over HTTP/1.1, where all that is left is to fill the places: those who wait for one get it.
 #[tokio::test]
 async fn s17_who_fills_all_places_gives_them_back() {
-    let settings = Settings::default().set("limits.connections", "64").set("limits.header_seconds", "1");
+    let settings =
+        Settings::default().set("limits.max_connections", "64").set("limits.header_timeout_seconds", "1");
     let world = World::with(settings).await;
     let mut silent = Vec::new();
     for _ in 0..200 {

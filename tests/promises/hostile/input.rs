@@ -205,7 +205,7 @@ async fn s14_what_is_not_one_json_value_is_refused_with_its_place() {
 
 #[tokio::test]
 async fn s14_s15_large_requests_are_refused_with_a_small_answer() {
-    let world = World::with(Settings::default().set("limits.body_bytes", "1048576")).await;
+    let world = World::with(Settings::default().set("limits.max_body_bytes", "1048576")).await;
     // As many members as fit.
     let keys: Vec<String> = (0..100_000).map(|key| format!("\"{key:x}\":1")).collect();
     let keys = format!("{{{}}}", keys.join(","));

@@ -32,30 +32,30 @@ const CEILING: u64 = 256 * 1024 * 1024;
 
 fn settings() -> Settings {
     Settings::default()
-        .set("limits.memory_bytes", &CEILING.to_string())
-        .set("limits.connections", "2048")
-        .set("limits.header_seconds", "1")
-        .set("limits.body_seconds", "1")
-        .set("limits.write_seconds", "1")
-        .set("limits.page_size", "1000")
+        .set("limits.max_memory_bytes", &CEILING.to_string())
+        .set("limits.max_connections", "2048")
+        .set("limits.header_timeout_seconds", "1")
+        .set("limits.body_timeout_seconds", "1")
+        .set("limits.write_timeout_seconds", "1")
+        .set("limits.max_page_size", "1000")
         .and(&format!(
             r#"
 [[callers]]
 name = "good"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[callers]]
 name = "greedy"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 rate_per_second = 50
 rate_burst = 100
 [[policies]]
 callers = ["good"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 [[policies]]
 callers = ["greedy"]
-allow = ["read", "read-any"]
+actions = ["read", "read-any"]
 "#,
             hash(GOOD),
             hash(GREEDY)
@@ -298,7 +298,7 @@ async fn s13_s16_s17_good_restores_arrive_once_beside_a_hostile_crowd() {
 async fn s16_s28_good_restores_arrive_once_beside_strangers_to_tls() {
     let servers = Authority::new();
     let server = servers.server(1);
-    let tls = "[tls]\ncertificate = \"tls.crt\"\nkey = { file = \"tls.key\" }\n";
+    let tls = "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\n";
     let files = [("tls.crt", server.certificate.as_str()), ("tls.key", server.key.as_str())];
     let world = World::serve_beside(settings().and(tls), &[], &files).await;
     filled(&world).await;

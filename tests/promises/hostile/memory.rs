@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::hostile::connections;
 
-/// The default of `limits.memory_bytes`, in KiB.
+/// The default of `limits.max_memory_bytes`, in KiB.
 const CEILING_KIB: u64 = 1024 * 1024;
 /// Streams that one connection may have open.
 const STREAMS: u32 = 128;
@@ -89,7 +89,7 @@ async fn s49_a_page_that_is_never_read_stays_below_the_ceiling_at_the_default_li
     settled(&world).await;
     let peak = world.process().peak_kib();
     assert!(peak < CEILING_KIB / 2, "{peak} KiB were held for pages that nobody reads");
-    assert!(reached(&world, &["in_flight", "peer_share"]).await > 0.0, "no limit is counted");
+    assert!(reached(&world, &["in_flight", "max_share_per_address"]).await > 0.0, "no limit is counted");
     // An operator gets in all the same, and so does everybody once the peer is gone.
     assert_eq!(world.admin("/livez").await.status, 200);
     drop(deaf);
@@ -139,7 +139,7 @@ async fn s49_no_answer_that_is_never_read_costs_more_than_its_place() {
         assert!(grown < GROWTH_KIB, "{listener} {path}: {grown} KiB for {CONNECTIONS} connections");
         drop(deaf);
         assert!(
-            reached(&world, &["in_flight", "peer_share"]).await > 0.0,
+            reached(&world, &["in_flight", "max_share_per_address"]).await > 0.0,
             "{listener} {path}: no limit is counted"
         );
         world.end().await;
@@ -176,11 +176,12 @@ async fn s49_heads_that_never_end_hold_no_more_than_their_part() {
     let files = [("tls.crt", certificate.certificate.as_str()), ("tls.key", certificate.key.as_str())];
     for (what, bytes) in half_heads() {
         let mut settings = Settings::default()
-            .set("limits.memory_bytes", &(CEILING_KIB * 1024).to_string())
-            .set("limits.header_seconds", "60");
+            .set("limits.max_memory_bytes", &(CEILING_KIB * 1024).to_string())
+            .set("limits.header_timeout_seconds", "60");
         if what == "a handshake" {
-            settings = settings
-                .and("[tls]\ncertificate = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlistener = [\"api\"]");
+            settings = settings.and(
+                "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlisteners = [\"api\"]",
+            );
         }
         let world = World::serve_beside(settings, &[], &files).await;
         let mut held = Vec::new();
@@ -195,7 +196,10 @@ async fn s49_heads_that_never_end_hold_no_more_than_their_part() {
         let peak = world.process().peak_kib();
         println!("{what}: {peak} KiB");
         assert!(peak < CEILING_KIB, "{what}: {peak} KiB");
-        assert!(reached(&world, &["peer_share", "memory_bytes"]).await > 0.0, "{what}: no limit is counted");
+        assert!(
+            reached(&world, &["max_share_per_address", "max_memory_bytes"]).await > 0.0,
+            "{what}: no limit is counted"
+        );
         if what != "a handshake" {
             let taken = world.submit(&requests::free_disk()).await;
             assert_eq!(taken.status, 202, "{what}: {}", taken.text());
@@ -254,7 +258,7 @@ async fn s49_a_gateway_that_is_quiet_again_is_below_its_ceiling() {
         resident
     };
     let ceiling = quiet + LEFT;
-    let settings = Settings::default().set("limits.memory_bytes", &(ceiling * 1024).to_string());
+    let settings = Settings::default().set("limits.max_memory_bytes", &(ceiling * 1024).to_string());
     let world = World::with(settings).await;
     assert_eq!(world.admin("/readyz").await.status, 200);
     let nothing = head("GET", "/nothing", &[("x-auth-token", ids::TOKEN)]);

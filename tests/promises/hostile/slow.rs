@@ -11,7 +11,9 @@ use crate::hostile::framing::{body, length};
 
 #[tokio::test]
 async fn s16_slow_senders_are_closed() {
-    let settings = Settings::default().set("limits.header_seconds", "0.5").set("limits.body_seconds", "0.5");
+    let settings = Settings::default()
+        .set("limits.header_timeout_seconds", "0.5")
+        .set("limits.body_timeout_seconds", "0.5");
     let world = World::with(settings).await;
     let api = world.gateway.api();
 
@@ -64,7 +66,8 @@ const API_CONNECTIONS: &str = "restore_gateway_connections{listener=\"api\"} ";
 
 #[tokio::test]
 async fn s16_a_reader_that_does_not_read_is_closed() {
-    let settings = Settings::default().set("limits.write_seconds", "0.5").set("limits.page_size", "1000");
+    let settings =
+        Settings::default().set("limits.write_timeout_seconds", "0.5").set("limits.max_page_size", "1000");
     let world = World::with(settings).await;
     // A list that no socket buffer holds: many refused restores of 128 disks each.
     let refusal = json!({"match": {"method": "POST"}, "times": 0, "answer": {"status": 400,

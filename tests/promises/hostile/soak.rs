@@ -34,18 +34,18 @@ const ROUTES: &str = r#"
 name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
-send_seconds = 1
-read_seconds = 1
+send_timeout_seconds = 1
+read_timeout_seconds = 1
 [[routes]]
 upstream = "vbs"
-baseline = false
+baseline_read = false
 "#;
 
 /// A gateway over a database of its own.
 async fn over(postgres: &Postgres) -> World {
     postgres.create_database("ledger");
     let url = format!("{:?}", postgres.url("ledger"));
-    let settings = Settings::default().set("submit.answer_seconds", "0.5").set("ledger.url", &url);
+    let settings = Settings::default().set("submit.sync_wait_seconds", "0.5").set("ledger.url", &url);
     let world = World::serve(settings.routes(ROUTES)).await;
     world.behave(json!({"extra_disks": DISKS + 1})).await;
     comes_back(&world).await;

@@ -114,12 +114,17 @@ async fn a_file_that_cannot_be_used_is_a_fault_at_its_key_in_every_format() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("header.csv"), "old,new\n").expect("written");
     let in_upstream = GOOD.replacen("generation", "ca_file = \"none.pem\"\ngeneration", 1);
-    let tls = "[tls]\ncertificate = \"none.pem\"\nkey = { env = \"HOME\" }\n";
+    let tls = "[tls]\ncertificate_file = \"none.pem\"\nkey = { env = \"HOME\" }\n";
     for (text, path, line, words) in [
-        (format!("[ids]\nmap_file = \"none.csv\"\n{GOOD}"), "ids.map_file", 2, "none.csv"),
-        (format!("[ids]\nmap_file = \"header.csv\"\n{GOOD}"), "ids.map_file", 2, "from,from_id,to,to_id"),
+        (format!("[id_mapping]\nfile = \"none.csv\"\n{GOOD}"), "id_mapping.file", 2, "none.csv"),
+        (
+            format!("[id_mapping]\nfile = \"header.csv\"\n{GOOD}"),
+            "id_mapping.file",
+            2,
+            "from,from_id,to,to_id",
+        ),
         (in_upstream, "upstreams[0].ca_file", 4, "none.pem"),
-        (format!("{tls}{GOOD}"), "tls.certificate", 2, "none.pem"),
+        (format!("{tls}{GOOD}"), "tls.certificate_file", 2, "none.pem"),
     ] {
         std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
         let check = async |format: &str| {
@@ -174,10 +179,10 @@ async fn no_format_calls_good_what_ends_with_78() {
 #[tokio::test]
 async fn messages_say_what_there_is_and_where() {
     let folder = tempfile::tempdir().expect("a folder");
-    let policy = "[[policies]]\ncallers = [\"x\"]\nallow = [\"restore\"]\n";
+    let policy = "[[policies]]\ncallers = [\"x\"]\nactions = [\"restore\"]\n";
     let secret = GOOD.replacen(
         "generation",
-        "client_certificate = \"c\"\nclient_key = { file = \"pw\" }\ngeneration",
+        "client_certificate_file = \"c\"\nclient_key = { file = \"pw\" }\ngeneration",
         1,
     );
     // As the process finds its working directory.
@@ -196,7 +201,7 @@ async fn messages_say_what_there_is_and_where() {
 async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = Settings::default().ways(
-        "[[routes]]\nmatch = { target = [\"server\"] }\nupstream = \"vbs\"\n[[routes]]\nupstream = \"cbr\"\n",
+        "[[routes]]\nmatch = { target_types = [\"server\"] }\nupstream = \"vbs\"\n[[routes]]\nupstream = \"cbr\"\n",
     );
     std::fs::write(folder.path().join("gateway.toml"), settings.toml("http://127.0.0.1:9")).expect("written");
     let test = ["routes", "test", "-c", "gateway.toml", "request.json"];
@@ -216,13 +221,13 @@ async fn each_route_says_why_it_takes_a_request_or_does_not() {
     let settings = Settings::default().ways(
         r#"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
 [[routes]]
-dialect = ["csbs-v1"]
+source_apis = ["csbs-v1"]
 upstream = "csbs"
 [[routes]]
-match = { project_id = ["ffffffffffffffffffffffffffffffff"] }
+match = { project_ids = ["ffffffffffffffffffffffffffffffff"] }
 upstream = "csbs"
 [[routes]]
 upstream = "cbr"

@@ -20,8 +20,8 @@ const PASSWORD: &str = "example-only";
 const HELD: &str = r#"
 [[credentials]]
 name = "robot"
-kind = "iam-password"
-iam = "{clouds}"
+type = "iam-password"
+iam_endpoint = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { file = "{folder}/password" }

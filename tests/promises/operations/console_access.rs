@@ -24,21 +24,21 @@ fn settings() -> Settings {
         r#"
 [[callers]]
 name = "operator"
-kind = "api-key"
-listener = ["admin"]
-hash = "{}"
+type = "api-key"
+listeners = ["admin"]
+key_hash = "{}"
 [[callers]]
 name = "resolver"
-kind = "api-key"
-listener = ["admin"]
-hash = "{}"
+type = "api-key"
+listeners = ["admin"]
+key_hash = "{}"
 [[policies]]
 callers = ["operator"]
-allow = ["read-any", "resolve"]
-match = {{ project_id = ["{}"] }}
+actions = ["read-any", "resolve"]
+match = {{ project_ids = ["{}"] }}
 [[policies]]
 callers = ["resolver"]
-allow = ["resolve"]
+actions = ["resolve"]
 "#,
         hash(OPERATOR),
         hash(RESOLVER),

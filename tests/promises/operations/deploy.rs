@@ -85,7 +85,7 @@ fn asks_who_calls(settings: &toml::Table) {
     let listen = settings.get("listen").and_then(toml::Value::as_table);
     let api = listen.and_then(|listen| listen.get("api")).and_then(toml::Value::as_str);
     let remote = api.is_some_and(|address| !address.starts_with("127."));
-    let switched = listen.is_some_and(|listen| listen.contains_key("dangerous_allow_remote"));
+    let switched = listen.is_some_and(|listen| listen.contains_key("allow_unauthenticated_remote"));
     assert!(!switched && (!remote || settings.contains_key("callers")), "{settings}");
 }
 
@@ -141,8 +141,10 @@ async fn s41_what_is_rendered_has_no_rights_and_lets_a_gateway_live_and_go() {
 
         // It is given the time that it asks for, and the balancer notices before the listeners close.
         let grace = pod["terminationGracePeriodSeconds"].as_f64().expect("seconds");
-        let (unready, drain) =
-            (seconds(&settings, "unready_seconds", 0.0), seconds(&settings, "drain_seconds", 30.0));
+        let (unready, drain) = (
+            seconds(&settings, "shutdown_delay_seconds", 0.0),
+            seconds(&settings, "shutdown_timeout_seconds", 30.0),
+        );
         assert!(grace > unready + drain + 5.0, "{path}: {grace} for {unready} and {drain}");
         let probe = &gateway["readinessProbe"];
         let notices =
@@ -201,7 +203,7 @@ fn with_ledger(ledger: &str, more: &str) -> String {
 async fn behind_one_service_there_is_one_ledger() {
     const FILE: &str = "[ledger]\nurl = \"sqlite:/data/ledger.db\"";
     const DATABASE: &str = "[ledger]\nurl = \"postgres://gateway@db/gateway\"";
-    let of_env = |what: &str| format!("extraEnv: [{{name: RESTORE_GATEWAY_LEDGER_URL, {what}}}]");
+    let of_env = |what: &str| format!("extraEnv: [{{name: RESTORE_GATEWAY_LEDGER__URL, {what}}}]");
     let (file, database) = (of_env("value: 'sqlite:/data/a.db'"), of_env("value: 'postgresql://g@db/g'"));
     let secret = of_env("valueFrom: {secretKeyRef: {name: s, key: url}}");
     for (ledger, more, shared) in [
@@ -288,18 +290,18 @@ async fn s41_the_image_runs_as_nobody_and_says_how_it_is() {
     let admin = format!("http://{}", world.gateway.admin());
     for more in [&[][..], &["--ready"]] {
         let mut check = Command::new(binary());
-        content(check.args(&command[1..]).args(more).env("RESTORE_GATEWAY_ADMIN", &admin)).await;
+        content(check.args(&command[1..]).args(more).env("RESTORE_CLIENT_ADMIN_URL", &admin)).await;
     }
     world.ended_by("TERM").await;
     let (well, said) =
-        run(Command::new(binary()).args(&command[1..]).env("RESTORE_GATEWAY_ADMIN", &admin)).await;
+        run(Command::new(binary()).args(&command[1..]).env("RESTORE_CLIENT_ADMIN_URL", &admin)).await;
     assert!(!well && said.contains("error"), "{said}");
     world.end().await;
 }
 
 #[tokio::test]
 async fn one_that_is_not_ready_says_so_to_a_health_check() {
-    let settings = restore_tests::Settings::default().set("limits.unready_seconds", "60");
+    let settings = restore_tests::Settings::default().set("limits.shutdown_delay_seconds", "60");
     let mut world = World::serve(settings).await;
     let admin = format!("http://{}", world.gateway.admin());
     world.process().signal("TERM").await;
@@ -410,7 +412,7 @@ async fn the_unit_for_systemd_is_sound_and_exposed_to_little() {
         .lines()
         .find_map(|line| line.strip_prefix("TimeoutStopSec="))
         .and_then(|s| s.parse::<u32>().ok());
-    assert!(stop.is_some_and(|seconds| seconds > 35), "longer than drain_seconds: {stop:?}");
+    assert!(stop.is_some_and(|seconds| seconds > 35), "longer than shutdown_timeout_seconds: {stop:?}");
 
     // Faults of the settings end the main process, whose code is the one that is not started again after.
     let of = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect("a line").to_owned();

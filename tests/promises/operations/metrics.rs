@@ -52,7 +52,7 @@ pub(crate) async fn everything(collector: &Receiver) -> BTreeMap<String, Family>
     let telemetry = |settings: Settings| {
         settings
             .set("telemetry.otlp_endpoint", &format!("\"http://{}\"", collector.addr))
-            .set("telemetry.otlp_metrics_seconds", "0.5")
+            .set("telemetry.otlp_metrics_interval_seconds", "0.5")
             .set("telemetry.service_name", "\"one-of-ours\"")
     };
     let folder = tempfile::tempdir().expect("a folder");
@@ -101,13 +101,13 @@ const KEY: &str = "rgk_nightly-0123456789abcdef0123456789abcdef";
 const CALLER: &str = r#"
 [[callers]]
 name = "nightly"
-kind = "api-key"
-hash = "{hash}"
+type = "api-key"
+key_hash = "{hash}"
 [[policies]]
 callers = ["nightly"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 "#;
-const DOOR: &str = "\n[[doors]]\ndialect = \"cbr-v3\"\nprefix = \"/cbr\"\n";
+const DOOR: &str = "\n[[compat_endpoints]]\napi = \"cbr-v3\"\nprefix = \"/cbr\"\n";
 const ROUTES: &str = r#"
 [[upstreams]]
 name = "cbr"
@@ -119,7 +119,7 @@ name = "vbs"
 generation = "vbs-v2"
 endpoint = "{clouds}/vbs"
 [[routes]]
-match = { target = ["volume"] }
+match = { target_types = ["volume"] }
 upstream = "vbs"
 [[routes]]
 upstream = "cbr"
@@ -219,8 +219,11 @@ async fn until_figure(world: &World, series: &str, wanted: impl Fn(f64) -> bool)
 
 #[tokio::test]
 async fn what_has_not_ended_is_counted_by_status_and_flag_and_the_oldest_lock_has_an_age() {
-    let settings = Settings::default().set("follow.overdue_seconds", "1").set("follow.unknown_seconds", "1");
-    let settings = settings.set("follow.settle_seconds", "600").each_upstream("send_seconds = 1");
+    let settings = Settings::default()
+        .set("polling.overdue_seconds", "1")
+        .set("polling.operator_escalation_seconds", "1");
+    let settings =
+        settings.set("polling.absence_confirmation_seconds", "600").each_upstream("send_timeout_seconds = 1");
     let world = World::serve(settings).await;
     world.behave(json!({"restore_seconds": 3600})).await;
     until_figure(&world, "restore_gateway_lock_age_seconds", |age| age == 0.0).await;

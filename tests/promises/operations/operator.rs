@@ -11,10 +11,10 @@ use tokio::process::Command;
 /// CBR and VBS; windows that a test can wait for.
 pub(crate) fn hasty() -> Settings {
     Settings::default()
-        .set("follow.settle_seconds", "1")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "2")
-        .each_upstream("send_seconds = 1")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "2")
+        .each_upstream("send_timeout_seconds = 1")
 }
 
 fn id(restore: &Value) -> String {
@@ -309,11 +309,11 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
     let caller = |name: &str, limits: &str| {
         let hash = crate::auth::callers::hash(&format!("rgk_{name}"));
         format!(
-            "[[callers]]\nname = \"{name}\"\nkind = \"api-key\"\nlistener = [\"admin\"]\nhash = \"{hash}\"\n\
-             [[policies]]\ncallers = [\"{name}\"]\nallow = [\"resolve\", \"read-any\"]\n{limits}\n"
+            "[[callers]]\nname = \"{name}\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{hash}\"\n\
+             [[policies]]\ncallers = [\"{name}\"]\nactions = [\"resolve\", \"read-any\"]\n{limits}\n"
         )
     };
-    let of_project = format!("match = {{ project_id = [\"{}\"] }}", ids::PROJECT);
+    let of_project = format!("match = {{ project_ids = [\"{}\"] }}", ids::PROJECT);
     let settings = hasty()
         .and(&caller("all", ""))
         .and(&caller("ours", &of_project))
@@ -442,10 +442,10 @@ async fn f47_an_operator_may_decide_early_and_that_is_recorded() {
 #[tokio::test]
 async fn reads_go_on_after_an_operator_was_asked() {
     let settings = Settings::default()
-        .set("follow.settle_seconds", "4")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "1")
-        .each_upstream("send_seconds = 1");
+        .set("polling.absence_confirmation_seconds", "4")
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "1")
+        .each_upstream("send_timeout_seconds = 1");
     let world = World::with(settings).await;
     let post = json!({"method": "POST", "path": "*/restore"});
     world.faults(json!([{"match": post, "stall": true, "applied": false}])).await;

@@ -19,7 +19,7 @@ fn all_to(cbr: &str) -> Settings {
 name = "{cbr}"
 generation = "cbr-v3"
 endpoint = "{{clouds}}"
-volumes_endpoint = "{{clouds}}/evs"
+evs_endpoint = "{{clouds}}/evs"
 [[routes]]
 upstream = "{cbr}"
 "#
@@ -191,7 +191,7 @@ async fn f34_a_restore_of_a_place_that_is_gone_waits_for_no_token() {
 #[tokio::test]
 async fn another_place_of_a_secret_of_the_start_is_not_taken_for_granted() {
     let hook = |file: &str| {
-        let hook = "[[webhooks]]\nname = \"told\"\nurl = \"http://127.0.0.1:9/hook\"\ndangerous_allow_private = true\n";
+        let hook = "[[webhooks]]\nname = \"told\"\nurl = \"http://127.0.0.1:9/hook\"\nallow_private_addresses = true\n";
         all_to("one").and(&format!("{hook}secret = {{ file = \"{file}\" }}\n"))
     };
     let secret = "whsec_cmVzdG9yZS1nYXRld2F5LWJlbmNoLTAwMDAwMDAw";
@@ -207,7 +207,7 @@ async fn another_place_of_a_secret_of_the_start_is_not_taken_for_granted() {
 #[tokio::test]
 async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else_changes() {
     let world = World::with(all_to("one")).await;
-    world.rewrite(all_to("two").set("limits.connections", "17").set("ledger.lease_seconds", "11"));
+    world.rewrite(all_to("two").set("limits.max_connections", "17").set("ledger.lease_seconds", "11"));
     let answer = world.reload().await;
     assert_eq!(
         (answer.status, &answer.json()["code"]),
@@ -216,7 +216,7 @@ async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else
         answer.text()
     );
     let detail = answer.json()["detail"].to_string();
-    assert!(detail.contains("limits.connections, ledger.lease_seconds"), "{detail}");
+    assert!(detail.contains("limits.max_connections, ledger.lease_seconds"), "{detail}");
     assert_eq!(answer.json()["effect"], "none");
     assert_eq!(way(&world).await, "one", "taken whole or not at all");
     // The look at the file may come first, now and then.
@@ -242,7 +242,7 @@ async fn callers_policies_and_limits_change_on_open_connections_too() {
     let hash = crate::auth::callers::hash(KEY);
     let caller = |allow: &str| {
         format!(
-            "[[callers]]\nname = \"job\"\nkind = \"api-key\"\nhash = \"{hash}\"\n[[policies]]\ncallers = [\"job\"]\nallow = [{allow}]\n"
+            "[[callers]]\nname = \"job\"\ntype = \"api-key\"\nkey_hash = \"{hash}\"\n[[policies]]\ncallers = [\"job\"]\nactions = [{allow}]\n"
         )
     };
     let world = World::with(all_to("one").and(&caller("\"read\", \"preview\""))).await;
@@ -255,7 +255,7 @@ async fn callers_policies_and_limits_change_on_open_connections_too() {
     world.rewrite(all_to("one").and(&caller("\"read\"")));
     assert_eq!(world.reload().await.status, 200);
     assert_eq!(preview().await, 403);
-    world.rewrite(all_to("one").and(&caller("\"read\", \"preview\"")).set("limits.json_depth", "8"));
+    world.rewrite(all_to("one").and(&caller("\"read\", \"preview\"")).set("limits.max_json_depth", "8"));
     assert_eq!(world.reload().await.status, 200);
     assert_eq!(preview().await, 200);
     let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));
@@ -279,7 +279,7 @@ async fn streams_end_when_the_callers_are_others() {
 
     let hash = crate::auth::callers::hash("rgk_reload_0123456789abcdef0123456789abcdef");
     let caller = format!(
-        "[[callers]]\nname = \"job\"\nkind = \"api-key\"\nhash = \"{hash}\"\n[[policies]]\ncallers = [\"job\"]\nallow = [\"read\"]\n"
+        "[[callers]]\nname = \"job\"\ntype = \"api-key\"\nkey_hash = \"{hash}\"\n[[policies]]\ncallers = [\"job\"]\nactions = [\"read\"]\n"
     );
     world.rewrite(all_to("two").and(&caller));
     assert_eq!(world.reload().await.status, 200);

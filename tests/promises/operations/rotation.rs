@@ -31,8 +31,8 @@ upstream = "cbr"
 }
 
 const PASSWORD: &str = r#"
-kind = "iam-password"
-iam = "{clouds}"
+type = "iam-password"
+iam_endpoint = "{clouds}"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { file = "password" }
@@ -40,7 +40,7 @@ project = "eu-test-1"
 "#;
 
 const KEYS: &str = r#"
-kind = "aksk"
+type = "aksk"
 access_key = { file = "access" }
 secret_key = { file = "secret" }
 project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
@@ -173,11 +173,11 @@ async fn s26_the_key_of_a_caller_is_taken_from_its_file_and_again_when_it_change
     const CALLER: &str = r#"
 [[callers]]
 name = "job"
-kind = "api-key"
+type = "api-key"
 key = { file = "api-key" }
 [[policies]]
 callers = ["job"]
-allow = ["restore", "read"]
+actions = ["restore", "read"]
 "#;
     let (first, second) = ("1".repeat(48), "2".repeat(48));
     let settings = Settings::default().and(CALLER);

@@ -17,7 +17,7 @@ fn traced(collector: SocketAddr) -> Settings {
     Settings::default()
         .set("telemetry.otlp_endpoint", &format!("\"http://{collector}\""))
         .set("telemetry.sample_ratio", "0.0")
-        .set("telemetry.trust_parent", "true")
+        .set("telemetry.trust_remote_sampling", "true")
 }
 
 fn parent(sampled: bool) -> String {
@@ -227,7 +227,7 @@ async fn f39_a_collector_that_never_answers_costs_nothing_but_its_spans() {
     });
     let settings = traced(addr)
         .set("telemetry.sample_ratio", "1.0")
-        .set("telemetry.queue", "16")
+        .set("telemetry.max_queued_spans", "16")
         .set("telemetry.export_timeout_seconds", "1");
     let mut world = World::serve(settings).await;
     for _ in 0..400 {
@@ -284,7 +284,7 @@ async fn s58_a_strangers_trace_reaches_no_span_and_no_line() {
     let receiver = Receiver::start().await;
     let key = "rgk_known-0123456789abcdef0123456789abcdef01";
     let known = format!(
-        "[[callers]]\nname = \"known\"\nkind = \"api-key\"\nhash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nallow = \
+        "[[callers]]\nname = \"known\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nallow = \
          [\"restore\", \"read\"]\n",
         crate::auth::callers::hash(key)
     );

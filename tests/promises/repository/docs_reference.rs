@@ -37,7 +37,7 @@ async fn what_configures_a_client_is_no_fault_of_a_gateway() {
     let page = printed(&["reference", "command-line"]).await;
     let names: BTreeSet<&str> =
         page.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()).collect();
-    assert!(names.contains("RESTORE_GATEWAY_URL") && names.len() >= 6, "{names:?}");
+    assert!(names.contains("RESTORE_CLIENT_URL") && names.len() >= 6, "{names:?}");
     let folder = tempfile::tempdir().expect("a folder");
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, printed(&["init", "sidecar", "-o", "-"]).await).expect("written");

@@ -79,12 +79,9 @@ impl Case {
     fn settings(&self, retired: bool) -> Settings {
         let mut routes = String::new();
         for (name, lines) in [
-            ("cbr", "generation = \"cbr-v3\"\nendpoint = \"{clouds}\"\nvolumes_endpoint = \"{clouds}/evs\""),
+            ("cbr", "generation = \"cbr-v3\"\nendpoint = \"{clouds}\"\nevs_endpoint = \"{clouds}/evs\""),
             ("csbs", "generation = \"csbs-v1\"\nendpoint = \"{clouds}\""),
-            (
-                "vbs",
-                "generation = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\nvolumes_endpoint = \"{clouds}/evs\"",
-            ),
+            ("vbs", "generation = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\nevs_endpoint = \"{clouds}/evs\""),
         ] {
             if name == self.upstream || (name == self.home() && !retired) {
                 let held = if self.signs() { "credential = \"robot\"\n" } else { "" };
@@ -97,12 +94,12 @@ impl Case {
             Stand::Host => "host = \"localhost\"",
             Stand::Listener => "listen = \"127.0.0.1:0\"",
         };
-        let doors = format!("[[doors]]\ndialect = \"{}\"\n{stand}\n", self.dialect);
+        let doors = format!("[[compat_endpoints]]\napi = \"{}\"\n{stand}\n", self.dialect);
         let mut settings = Settings::default().routes(&routes).and(&doors);
         if self.signs() {
             settings = settings.robot().and(SIGNER);
         }
-        if retired { settings.set("ids.map_file", "\"pairs.csv\"") } else { settings }
+        if retired { settings.set("id_mapping.file", "\"pairs.csv\"") } else { settings }
     }
 
     async fn world(&self, retired: bool) -> World {
@@ -162,13 +159,13 @@ impl Case {
 const SIGNER: &str = r#"
 [[callers]]
 name = "sdk"
-kind = "aksk"
+type = "aksk"
 access_key = { file = "ak" }
 secret_key = { file = "sk" }
-project_id = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
+project_ids = ["0a1b2c3d4e5f60718293a4b5c6d7e8f9"]
 [[policies]]
 callers = ["sdk"]
-allow = ["restore", "read", "check"]
+actions = ["restore", "read", "check"]
 "#;
 
 /// Restores and sees the good end.

@@ -25,27 +25,27 @@ pub(crate) fn settings(upstream: &str) -> Settings {
 [[upstreams]]
 name = "cbr"
 generation = "cbr-v3"
-send_seconds = 1
+send_timeout_seconds = 1
 endpoint = "{clouds}"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[upstreams]]
 name = "csbs"
 generation = "csbs-v1"
-send_seconds = 1
+send_timeout_seconds = 1
 endpoint = "{clouds}"
 [[upstreams]]
 name = "vbs"
 generation = "vbs-v2"
-send_seconds = 1
+send_timeout_seconds = 1
 endpoint = "{clouds}/vbs"
-volumes_endpoint = "{clouds}/evs"
+evs_endpoint = "{clouds}/evs"
 [[routes]]
 upstream = "UPSTREAM"
 "#;
     Settings::default()
-        .set("follow.settle_seconds", "1")
-        .set("follow.grace_seconds", "1")
-        .set("follow.unknown_seconds", "2")
+        .set("polling.absence_confirmation_seconds", "1")
+        .set("polling.visibility_grace_seconds", "1")
+        .set("polling.operator_escalation_seconds", "2")
         .routes(&routes.replace("UPSTREAM", upstream))
         .and(DOORS)
 }

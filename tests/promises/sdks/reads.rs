@@ -103,15 +103,15 @@ async fn restores_of_others_are_at_a_door_as_if_they_were_not() {
         r#"
 [[callers]]
 name = "one"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[callers]]
 name = "two"
-kind = "api-key"
-hash = "{}"
+type = "api-key"
+key_hash = "{}"
 [[policies]]
 callers = ["one", "two"]
-allow = ["restore", "read", "check"]
+actions = ["restore", "read", "check"]
 "#,
         hash(ONE),
         hash(TWO)
@@ -174,7 +174,7 @@ async fn reads(world: &World) -> usize {
 async fn fifty_clients_that_poll_every_second_cost_a_cloud_no_more_than_one() {
     for (dialect, target, upstream) in ELSEWHERE {
         let name = format!("{dialect} {target} by {upstream}");
-        let world = World::with(settings(upstream).set("follow.interval_seconds", "1")).await;
+        let world = World::with(settings(upstream).set("polling.interval_seconds", "1")).await;
         world.behave(json!({"restore_seconds": 60})).await;
         let (path, body) = native::request(dialect, target);
         let (read, _) = poll(dialect, &handle(&world.post(&path, &body).await));
@@ -247,7 +247,7 @@ async fn versions_are_told_in_the_one_form_that_clients_read() {
     let authority = Authority::new();
     let server = authority.server(1);
     let files = [("tls.crt", server.certificate.as_str()), ("tls.key", server.key.as_str())];
-    let tls = "[tls]\ncertificate = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlistener = [\"api\"]\n";
+    let tls = "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlisteners = [\"api\"]\n";
     let plain = World::with(Settings::default().and(DOORS)).await;
     let secure = World::serve_beside(Settings::default().and(DOORS).and(tls), &[], &files).await;
     let trusting = Http::over(authority.trusted_by(None, &[&TLS13]), false);

@@ -37,13 +37,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 pub(super) struct Way {
     /// URL of the gateway's API
-    #[arg(long, env = "RESTORE_GATEWAY_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "RESTORE_CLIENT_URL", default_value = "http://127.0.0.1:8080")]
     gateway: Uri,
     /// IAM token for the project, where the gateway has no credential of its own
-    #[arg(long, env = "RESTORE_GATEWAY_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "RESTORE_CLIENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// API key, where the gateway has callers
-    #[arg(long, env = "RESTORE_GATEWAY_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "RESTORE_CLIENT_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// PEM file of authorities to trust, besides the system's
     #[arg(long)]

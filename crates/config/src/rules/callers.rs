@@ -15,15 +15,19 @@ use crate::values::Secret;
 const LEAST_KEY: usize = 32;
 
 const SHAPES: [Shape; 5] = [
-    Shape { kind: "api-key", needed: &[&["hash", "key"]], optional: &["previous_hash"] },
+    Shape { kind: "api-key", needed: &[&["key_hash", "key"]], optional: &["previous_key_hash"] },
     Shape {
         kind: "jwt",
-        needed: &[&["issuer"], &["audience"], &["jwks", "jwks_file"]],
-        optional: &["algorithms", "subject", "ca_file"],
+        needed: &[&["issuer"], &["audience"], &["jwks_url", "jwks_file"]],
+        optional: &["algorithms", "subjects", "ca_file"],
     },
-    Shape { kind: "mtls", needed: &[&["san", "subject"]], optional: &[] },
-    Shape { kind: "iam-token", needed: &[&["iam"], &["domain", "project_id"]], optional: &["ca_file"] },
-    Shape { kind: "aksk", needed: &[&["access_key"], &["secret_key"]], optional: &["project_id"] },
+    Shape { kind: "mtls", needed: &[&["subject_alt_names", "subjects"]], optional: &[] },
+    Shape {
+        kind: "iam-token",
+        needed: &[&["iam_endpoint"], &["domains", "project_ids"]],
+        optional: &["ca_file"],
+    },
+    Shape { kind: "aksk", needed: &[&["access_key"], &["secret_key"]], optional: &["project_ids"] },
 ];
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
@@ -41,12 +45,12 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "`restore-gateway api-key` makes one".to_owned();
             report.error(&path("key"), Code::BadValue, message, Some(help));
         }
-        for key in ["hash", "previous_hash", "access_key", "key"] {
+        for key in ["key_hash", "previous_key_hash", "access_key", "key"] {
             // A secret is the same whatever file it is in.
             let own = written(caller, key);
             let shared = |other: &Value| {
                 let same = |theirs: &str| own.is_some() && written(other, theirs) == own;
-                same(key) || (key.ends_with("hash") && (same("hash") || same("previous_hash")))
+                same(key) || (key.ends_with("hash") && (same("key_hash") || same("previous_key_hash")))
             };
             if rows(tree, "callers")[..index].iter().any(shared) {
                 let help = "whoever holds it would be either: give each caller its own".to_owned();
@@ -54,9 +58,10 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             }
         }
         shape::check(caller, "caller", &SHAPES, &path, report);
-        for (key, what) in
-            [("jwks", "the keys could be exchanged on the way"), ("iam", "tokens would travel in clear")]
-        {
+        for (key, what) in [
+            ("jwks_url", "the keys could be exchanged on the way"),
+            ("iam_endpoint", "tokens would travel in clear"),
+        ] {
             if caller[key].as_str().is_some_and(is_remote_cleartext) {
                 report.error(
                     &path(key),
@@ -66,16 +71,16 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
                 );
             }
         }
-        let on_admin = caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == "admin"));
-        if caller["kind"] == "aksk" && on_admin {
+        let on_admin = caller["listeners"].as_array().is_some_and(|on| on.iter().any(|name| name == "admin"));
+        if caller["type"] == "aksk" && on_admin {
             let message = "the admin listener takes no signed requests";
             let help = "give operators another kind of caller".to_owned();
-            report.error(&path("listener"), Code::Conflict, message, Some(help));
+            report.error(&path("listeners"), Code::Conflict, message, Some(help));
         }
-        if caller["kind"] == "mtls" && tree["tls"]["client_ca"].is_null() && !report.is_faulty("tls") {
-            let help = "`tls.client_ca` names who signs client certificates".to_owned();
+        if caller["type"] == "mtls" && tree["tls"]["client_ca_file"].is_null() && !report.is_faulty("tls") {
+            let help = "`tls.client_ca_file` names who signs client certificates".to_owned();
             let message = "no client certificate is ever asked for";
-            report.error(&path("kind"), Code::MissingKey, message, Some(help));
+            report.error(&path("type"), Code::MissingKey, message, Some(help));
         }
     }
     policies(tree, &names, report);
@@ -121,7 +126,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
 /// Whether a listener knows its callers.
 pub(crate) fn knows_callers(tree: &Value, listener: &str) -> bool {
     let on = |caller: &Value| {
-        caller["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
+        caller["listeners"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
     };
     rows(tree, "callers").iter().any(on)
 }
@@ -137,8 +142,9 @@ pub(crate) struct RemoteListener {
 
 /// All of them. A compatibility endpoint asks for the same callers as the API.
 pub(crate) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
-    let doors = rows(tree, "doors").iter().enumerate();
-    let doors = doors.map(|(index, door)| ("api", format!("doors[{index}].listen"), &door["listen"]));
+    let doors = rows(tree, "compat_endpoints").iter().enumerate();
+    let doors =
+        doors.map(|(index, door)| ("api", format!("compat_endpoints[{index}].listen"), &door["listen"]));
     let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &tree["listen"][key]));
     own.into_iter().chain(doors).filter_map(|(kind, path, written)| {
         let address: SocketAddr = written.as_str()?.parse().ok()?;
@@ -147,7 +153,7 @@ pub(crate) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListe
 }
 
 fn listeners(tree: &Value, report: &mut Report<'_>) {
-    let allowed = tree["listen"]["dangerous_allow_remote"].as_bool();
+    let allowed = tree["listen"]["allow_unauthenticated_remote"].as_bool();
     let held = rows(tree, "upstreams")
         .iter()
         .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
@@ -163,19 +169,19 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
                 Code::RemoteListen,
                 format!("other machines can reach {address}, and it has no callers"),
                 Some(format!(
-                    "listen on 127.0.0.1, or say with `[[callers]]` and `listener = [\"{key}\"]` who may talk to it"
+                    "listen on 127.0.0.1, or say with `[[callers]]` and `listeners = [\"{key}\"]` who may talk to it"
                 )),
             );
         } else if !known && held {
             report.error(
-                "listen.dangerous_allow_remote",
+                "listen.allow_unauthenticated_remote",
                 Code::RemoteListen,
                 "other machines could restore with the gateway's own credentials, for nobody is asked who they are",
                 Some("add `[[callers]]`, listen on loopback alone, or let callers bring their own tokens (`passthrough`)".to_owned()),
             );
         }
-        let speaks_tls = tree["tls"]["certificate"].is_string()
-            && tree["tls"]["listener"].as_array().is_some_and(|on| on.iter().any(|name| name == key));
+        let speaks_tls = tree["tls"]["certificate_file"].is_string()
+            && tree["tls"]["listeners"].as_array().is_some_and(|on| on.iter().any(|name| name == key));
         if known && !speaks_tls {
             let help = "keys and tokens travel in clear to this address: add `[tls]`, or put what ends TLS before it";
             report.warning(&path, Code::Cleartext, "http without tls", Some(help.to_owned()));
@@ -187,10 +193,10 @@ fn tls(tree: &Value, report: &mut Report<'_>) {
     let tls = &tree["tls"];
     let there = |key: &str| !tls[key].is_null();
     let needs = [
-        ("certificate", "key"),
-        ("key", "certificate"),
-        ("client_ca", "certificate"),
-        ("client_crl", "client_ca"),
+        ("certificate_file", "key"),
+        ("key", "certificate_file"),
+        ("client_ca_file", "certificate_file"),
+        ("client_crl_file", "client_ca_file"),
     ];
     for (has, needed) in needs {
         if there(has) && !there(needed) && !report.is_faulty(&format!("tls.{needed}")) {
@@ -198,21 +204,22 @@ fn tls(tree: &Value, report: &mut Report<'_>) {
             report.error(&format!("tls.{needed}"), Code::MissingKey, message, None);
         }
     }
-    if tls["dangerous_allow_expired_crl"] == true
-        && !there("client_crl")
-        && !report.is_faulty("tls.client_crl")
+    if tls["allow_expired_crl"] == true
+        && !there("client_crl_file")
+        && !report.is_faulty("tls.client_crl_file")
     {
         let message = "there are no revocation lists that could be past their date";
-        let help = "leave it out, or name the lists with `tls.client_crl`";
-        report.error("tls.dangerous_allow_expired_crl", Code::Conflict, message, Some(help.to_owned()));
+        let help = "leave it out, or name the lists with `tls.client_crl_file`";
+        report.error("tls.allow_expired_crl", Code::Conflict, message, Some(help.to_owned()));
     }
-    if tls["client_auth"] == "required" && !there("client_ca") && !report.is_faulty("tls.client_ca") {
+    if tls["client_auth"] == "required" && !there("client_ca_file") && !report.is_faulty("tls.client_ca_file")
+    {
         let message = "client certificates are required, and nobody signs them";
         report.error(
             "tls.client_auth",
             Code::Conflict,
             message,
-            Some("`tls.client_ca` names who does".to_owned()),
+            Some("`tls.client_ca_file` names who does".to_owned()),
         );
     }
 }

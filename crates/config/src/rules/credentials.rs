@@ -12,17 +12,24 @@ use crate::report::Report;
 const SHAPES: [Shape; 4] = [
     Shape {
         kind: "iam-password",
-        needed: &[&["iam"], &["user"], &["domain"], &["password"]],
+        needed: &[&["iam_endpoint"], &["user"], &["domain"], &["password"]],
         optional: &["project", "project_id", "ca_file"],
     },
     Shape {
         kind: "iam-agency",
-        needed: &[&["iam"], &["user"], &["domain"], &["password"], &["agency_name"], &["agency_domain"]],
+        needed: &[
+            &["iam_endpoint"],
+            &["user"],
+            &["domain"],
+            &["password"],
+            &["agency_name"],
+            &["agency_domain"],
+        ],
         optional: &["agency_member", "project", "project_id", "ca_file"],
     },
     Shape {
         kind: "iam-token",
-        needed: &[&["iam"], &["token"]],
+        needed: &[&["iam_endpoint"], &["token"]],
         optional: &["project", "project_id", "ca_file"],
     },
     Shape {
@@ -43,16 +50,16 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             report.error(&path("name"), Code::DuplicateName, "this name is taken", Some(help));
         }
         shape::check(credential, "credential", &SHAPES, &path, report);
-        if credential["iam"].as_str().is_some_and(is_remote_cleartext) {
+        if credential["iam_endpoint"].as_str().is_some_and(is_remote_cleartext) {
             let help = "its secret would travel in clear: use https".to_owned();
-            report.error(&path("iam"), Code::Cleartext, "http without tls", Some(help));
+            report.error(&path("iam_endpoint"), Code::Cleartext, "http without tls", Some(help));
         }
         match (credential["project_id"].as_str(), credential["project"].as_str()) {
             (Some(id), _) if id.parse::<ProjectId>().is_err() => {
                 let help = "an id has 32 lower-case hexadecimal digits; `project` takes a name".to_owned();
                 report.error(&path("project_id"), Code::BadValue, "this is no id of a project", Some(help));
             }
-            (None, None) if credential["kind"] != "aksk" => {
+            (None, None) if credential["type"] != "aksk" => {
                 let help = "tokens are for one project: write `project` or `project_id`".to_owned();
                 report.error(&path("project"), Code::MissingKey, "it has no project", Some(help));
             }
@@ -82,7 +89,7 @@ fn endpoint(
     report: &mut Report<'_>,
 ) {
     let absent = upstream["endpoint"].is_null() && !report.is_faulty(&path("endpoint"));
-    let has_catalog = credential.is_some_and(|credential| credential["kind"] != "aksk");
+    let has_catalog = credential.is_some_and(|credential| credential["type"] != "aksk");
     if absent && !has_catalog {
         let help = "its address; only a credential of IAM finds one by itself, in the catalog of its token"
             .to_owned();
@@ -90,7 +97,7 @@ fn endpoint(
     }
     let (key, message) = if absent {
         (
-            "volumes_endpoint",
+            "evs_endpoint",
             "the catalog tells where block storage is, as it tells the `endpoint` that is left out",
         )
     } else {
@@ -101,10 +108,10 @@ fn endpoint(
         let help = if absent { "leave it out, or write the `endpoint` too".to_owned() } else { help };
         report.error(&path(key), Code::Conflict, message, Some(help));
     }
-    let written = ["client_certificate", "client_key"].map(|key| !upstream[key].is_null());
+    let written = ["client_certificate_file", "client_key"].map(|key| !upstream[key].is_null());
     if let Some(missing) = match written {
         [true, false] => Some("client_key"),
-        [false, true] => Some("client_certificate"),
+        [false, true] => Some("client_certificate_file"),
         _ => None,
     } {
         let help = "a certificate and its key are written together".to_owned();

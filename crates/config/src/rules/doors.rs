@@ -5,7 +5,7 @@ use restore_generations::door;
 use serde_json::Value;
 
 use super::rows;
-use crate::days::{self, NO};
+use crate::days;
 use crate::faults::Code;
 use crate::host::Host;
 use crate::report::Report;
@@ -14,10 +14,10 @@ use crate::report::Report;
 const OURS: [&str; 5] = ["/api", "/docs", "/openapi.json", "/problems", "/schemas"];
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
-    let doors = rows(tree, "doors");
+    let doors = rows(tree, "compat_endpoints");
     for (index, door) in doors.iter().enumerate() {
         days(door, index, report);
-        let at = |key: &str| format!("doors[{index}].{key}");
+        let at = |key: &str| format!("compat_endpoints[{index}].{key}");
         let places: Vec<&str> =
             ["prefix", "host", "listen"].into_iter().filter(|key| door[*key].is_string()).collect();
         if places.len() != 1 {
@@ -30,7 +30,12 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
                         format!("a door stands in one place, and {} are written", several.join(" and "))
                     }
                 };
-                report.error(&format!("doors[{index}]"), Code::Conflict, message, Some(help.to_owned()));
+                report.error(
+                    &format!("compat_endpoints[{index}]"),
+                    Code::Conflict,
+                    message,
+                    Some(help.to_owned()),
+                );
             }
             continue;
         }
@@ -48,19 +53,18 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
 
 /// What is told of a door's end is a day.
 fn days(door: &Value, index: usize, report: &mut Report<'_>) {
-    for key in ["deprecated", "sunset"] {
+    for key in ["deprecated_since", "sunset"] {
         let Some(text) = door[key].as_str() else { continue };
-        if days::day(text).is_none() && !(key == "deprecated" && text == NO) {
-            let or = if key == "deprecated" { ", or `no`" } else { "" };
-            let help = format!("write it as `2027-06-30`{or}");
-            let path = format!("doors[{index}].{key}");
+        if days::day(text).is_none() {
+            let help = "write it as `2027-06-30`".to_owned();
+            let path = format!("compat_endpoints[{index}].{key}");
             report.error(&path, Code::Conflict, format!("`{text}` is no day"), Some(help));
         }
     }
 }
 
 fn prefix(door: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
-    let path = format!("doors[{index}].prefix");
+    let path = format!("compat_endpoints[{index}].prefix");
     let prefix = door["prefix"].as_str().unwrap_or_default();
     let fits = prefix.strip_prefix('/').is_some_and(|rest| {
         rest.split('/').all(|segment| {
@@ -100,7 +104,7 @@ pub(super) fn host_name(path: &str, text: &str, report: &mut Report<'_>) -> Opti
 }
 
 fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
-    let path = format!("doors[{index}].host");
+    let path = format!("compat_endpoints[{index}].host");
     let door = &doors[index];
     let host = door["host"].as_str().unwrap_or_default();
     let Some(known) = host_name(&path, host, report) else { return };
@@ -111,7 +115,7 @@ fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
         report.error(&path, Code::Conflict, message, Some(help));
         return;
     }
-    let names = tree["listen"]["names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names = tree["listen"]["allowed_hosts"].as_array().into_iter().flatten().filter_map(Value::as_str);
     if names.chain(["localhost"]).any(|name| known.is(name)) {
         let message = format!("the API is called `{host}` as well: by that name all of it is this door");
         let help = "write a name of its own, or give the door `prefix` or `listen`".to_owned();
@@ -124,7 +128,7 @@ fn host(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
 }
 
 fn listen(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) {
-    let path = format!("doors[{index}].listen");
+    let path = format!("compat_endpoints[{index}].listen");
     let address = |value: &Value| value.as_str().and_then(|text| text.parse::<std::net::SocketAddr>().ok());
     let Some(own) = address(&doors[index]["listen"]).filter(|own| own.port() != 0) else { return };
     for key in ["api", "admin"] {
@@ -141,10 +145,11 @@ fn listen(tree: &Value, doors: &[Value], index: usize, report: &mut Report<'_>) 
 }
 
 fn collide(path: &str, first: usize, earlier: &Value, door: &Value, report: &mut Report<'_>) {
-    let (one, other) = (&earlier["dialect"], &door["dialect"]);
+    let (one, other) = (&earlier["api"], &door["api"]);
     let (one, other) = (one.as_str().unwrap_or_default(), other.as_str().unwrap_or_default());
-    let message =
-        format!("`doors[{first}]` ({one}) stands there already, and requests of {other} look like its own");
+    let message = format!(
+        "`compat_endpoints[{first}]` ({one}) stands there already, and requests of {other} look like its own"
+    );
     let help = "give each door its own prefix, host or listener".to_owned();
     report.error(path, Code::Conflict, message, Some(help));
 }
@@ -152,8 +157,8 @@ fn collide(path: &str, first: usize, earlier: &Value, door: &Value, report: &mut
 /// The upstream that reads are passed on to must speak what the door speaks.
 fn passes_on(tree: &Value, door: &Value, index: usize, report: &mut Report<'_>) {
     let Some(wanted) = door["upstream"].as_str() else { return };
-    let Some(dialect) = door["dialect"].as_str().and_then(door::by_name) else { return };
-    let path = format!("doors[{index}].upstream");
+    let Some(dialect) = door["api"].as_str().and_then(door::by_name) else { return };
+    let path = format!("compat_endpoints[{index}].upstream");
     let upstreams = rows(tree, "upstreams");
     match upstreams.iter().find(|upstream| upstream["name"].as_str() == Some(wanted)) {
         None => {

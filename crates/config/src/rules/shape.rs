@@ -40,7 +40,7 @@ pub(super) fn check(
     path: &dyn Fn(&str) -> String,
     report: &mut Report<'_>,
 ) {
-    let Some(shape) = shapes.iter().find(|shape| row["kind"] == shape.kind) else { return };
+    let Some(shape) = shapes.iter().find(|shape| row["type"] == shape.kind) else { return };
     let kind = shape.kind;
     for set in shape.needed {
         // A key that is there and wrong has its own fault already.

@@ -19,8 +19,11 @@ enum Copied {
 }
 
 /// The addresses that paths with a version are appended to.
-const URLS: [(&str, &[&str]); 3] =
-    [("upstreams", &["endpoint", "volumes_endpoint"]), ("credentials", &["iam"]), ("callers", &["iam"])];
+const URLS: [(&str, &[&str]); 3] = [
+    ("upstreams", &["endpoint", "evs_endpoint"]),
+    ("credentials", &["iam_endpoint"]),
+    ("callers", &["iam_endpoint"]),
+];
 
 /// Takes version and project off the addresses in the tree.
 pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {

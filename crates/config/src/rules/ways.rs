@@ -13,11 +13,11 @@ use crate::kinds::CANONICAL;
 use crate::report::Report;
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
-    if ["doors", "upstreams", "routes"].iter().any(|table| report.is_faulty(table)) {
+    if ["compat_endpoints", "upstreams", "routes"].iter().any(|table| report.is_faulty(table)) {
         return;
     }
-    for (index, row) in rows(tree, "doors").iter().enumerate() {
-        let Some(door) = row["dialect"].as_str().and_then(door::by_name) else { continue };
+    for (index, row) in rows(tree, "compat_endpoints").iter().enumerate() {
+        let Some(door) = row["api"].as_str().and_then(door::by_name) else { continue };
         if let Some(home) = home(tree, row, door, index, report) {
             unasked(tree, home, door, index, report);
         }
@@ -36,7 +36,7 @@ pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
     if let Some(name) = row["upstream"].as_str() {
         return upstreams.iter().find(|upstream| upstream["name"] == name);
     }
-    let generation = row["dialect"].as_str().and_then(door::by_name)?.generation();
+    let generation = row["api"].as_str().and_then(door::by_name)?.generation();
     let mut own = upstreams.iter().filter(|upstream| upstream["generation"] == generation);
     own.next().filter(|_| own.next().is_none())
 }
@@ -59,7 +59,7 @@ fn home<'t>(
             door.generation()
         );
         let help = format!("write `upstream = \"{first}\"`, or another of them");
-        report.error(&format!("doors[{index}]"), Code::MissingKey, message, Some(help));
+        report.error(&format!("compat_endpoints[{index}]"), Code::MissingKey, message, Some(help));
     }
     found
 }
@@ -77,11 +77,11 @@ fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &m
     if let (Some(to), Some(name)) = (elsewhere, home["name"].as_str()) {
         let message = format!(
             "`{name}` is asked with the token that a program brings, and restores by `{}` need none: without one, what is \
-             not in `ids.map_file` is refused",
+             not in `id_mapping.file` is refused",
             to["name"].as_str().unwrap_or_default()
         );
         let help = format!("give `{name}` a credential as well");
-        report.warning(&format!("doors[{index}]"), Code::Conflict, message, Some(help));
+        report.warning(&format!("compat_endpoints[{index}]"), Code::Conflict, message, Some(help));
     }
 }
 
@@ -90,8 +90,9 @@ fn speaking<'t>(tree: &'t Value, door: &dyn Door) -> impl Iterator<Item = (usize
     let words: Vec<&str> = door.targets().iter().map(|target| target.as_str()).collect();
     let dialect = door.dialect();
     rows(tree, "routes").iter().enumerate().filter(move |(_, route)| {
-        let through = route["dialect"].as_array().is_none_or(|list| list.iter().any(|one| one == dialect));
-        let share = route["share"].as_f64().is_none_or(|share| share > 0.0);
+        let through =
+            route["source_apis"].as_array().is_none_or(|list| list.iter().any(|one| one == dialect));
+        let share = route["traffic_percent"].as_f64().is_none_or(|share| share > 0.0);
         through && share && Reach::of(route).targets.iter().any(|target| words.contains(target))
     })
 }
@@ -106,7 +107,7 @@ fn generation(tree: &Value, route: &Value) -> Option<&'static dyn Generation> {
 
 /// Warns of a door that refuses whatever comes.
 fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
-    let path = format!("doors[{index}]");
+    let path = format!("compat_endpoints[{index}]");
     let dialect = door.dialect();
     let mut opt_in = false;
     let mut all = speaking(tree, door).peekable();
@@ -129,7 +130,7 @@ fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>)
                 Fate::Lossless | Fate::Lossy => true,
                 Fate::OptIn => {
                     opt_in = true;
-                    route["fan_out"] == true
+                    route["per_disk_restore"] == true
                 }
                 Fate::Impossible | Fate::Unspeakable => false,
             })
@@ -138,7 +139,7 @@ fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>)
         let message =
             format!("no route leads {dialect} to an upstream that can do what its programs ask for");
         let help = if opt_in {
-            "write `fan_out = true` on the route if servers may be restored disk by disk"
+            "write `per_disk_restore = true` on the route if servers may be restored disk by disk"
         } else {
             "lead it to an upstream of another generation"
         };
@@ -148,9 +149,10 @@ fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>)
 
 /// Warns of a route that takes nothing, or nothing without a header that programs of old dialects do not send.
 fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
-    let doors: Vec<&str> = rows(tree, "doors").iter().filter_map(|door| door["dialect"].as_str()).collect();
+    let doors: Vec<&str> =
+        rows(tree, "compat_endpoints").iter().filter_map(|door| door["api"].as_str()).collect();
     let listed: Option<Vec<&str>> =
-        route["dialect"].as_array().map(|list| list.iter().filter_map(Value::as_str).collect());
+        route["source_apis"].as_array().map(|list| list.iter().filter_map(Value::as_str).collect());
     let path = |key: &str| format!("routes[{index}].{key}");
     if let Some(listed) = &listed
         && !listed.is_empty()
@@ -158,12 +160,12 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     {
         let message = format!("no door speaks {}: no restore takes this route", listed.join(" or "));
         let help = "add a door, or take the route out".to_owned();
-        report.warning(&path("dialect"), Code::UnreachableRoute, message, Some(help));
+        report.warning(&path("source_apis"), Code::UnreachableRoute, message, Some(help));
     }
-    if route["share"].as_f64() == Some(0.0) {
+    if route["traffic_percent"].as_f64() == Some(0.0) {
         let help = "write a larger share, or take the route out".to_owned();
         report.warning(
-            &path("share"),
+            &path("traffic_percent"),
             Code::UnreachableRoute,
             "a share of 0 takes no restore at all",
             Some(help),
@@ -188,7 +190,10 @@ fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<
     let taken: Vec<TargetKind> =
         kinds.into_iter().filter(|kind| reach.targets.contains(&kind.as_str())).collect();
     let by_disks = taken.iter().any(|kind| generation.restores_by_disks(*kind));
-    if taken.is_empty() || taken.iter().any(|kind| can(*kind)) || (by_disks && route["fan_out"] == true) {
+    if taken.is_empty()
+        || taken.iter().any(|kind| can(*kind))
+        || (by_disks && route["per_disk_restore"] == true)
+    {
         return;
     }
     let words: Vec<&str> = taken.iter().map(|kind| kind.as_str()).collect();
@@ -198,12 +203,12 @@ fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<
         words.join(" and no ")
     );
     let help = if by_disks {
-        "write `fan_out = true` if servers may be restored disk by disk, or lead it to another generation"
+        "write `per_disk_restore = true` if servers may be restored disk by disk, or lead it to another generation"
     } else {
         "lead it to an upstream of another generation"
     };
     report.warning(
-        &format!("routes[{index}].match.target"),
+        &format!("routes[{index}].match.target_types"),
         Code::UnreachableRoute,
         message,
         Some(help.to_owned()),
@@ -214,16 +219,16 @@ fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<
 fn useless(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let Some(generation) = generation(tree, route) else { return };
     let name = generation.name();
-    if route["fan_out"] == true && !generation.restores_by_disks(TargetKind::Server) {
+    if route["per_disk_restore"] == true && !generation.restores_by_disks(TargetKind::Server) {
         let message = format!("{name} is never asked disk by disk for a server: this does nothing");
         let help = "take it out: it is for upstreams that restore disks alone".to_owned();
-        report.warning(&format!("routes[{index}].fan_out"), Code::Conflict, message, Some(help));
+        report.warning(&format!("routes[{index}].per_disk_restore"), Code::Conflict, message, Some(help));
     }
-    if route["on_retired"].is_string() && generation.closed_on().is_none() {
+    if route["fallback_upstream"].is_string() && generation.closed_on().is_none() {
         let message = format!("{name} is closed to no project: this does nothing");
         let closed = restore_generations::ALL.iter().filter(|other| other.closed_on().is_some());
         let closed: Vec<_> = closed.map(|other| other.name()).collect();
         let help = format!("take it out: it is for {}", closed.join(" and "));
-        report.warning(&format!("routes[{index}].on_retired"), Code::Conflict, message, Some(help));
+        report.warning(&format!("routes[{index}].fallback_upstream"), Code::Conflict, message, Some(help));
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         if webhook["url"].as_str().and_then(|url| url.parse().ok()).is_some_and(|url| HookUrl::hides(&url)) {
             report.strike_at(&path("url"));
         }
-        let allowed = webhook["dangerous_allow_private"].as_bool() != Some(false);
+        let allowed = webhook["allow_private_addresses"].as_bool() != Some(false);
         if !allowed && let Some(Ok(url)) = webhook["url"].as_str().map(str::parse) {
             receiver(&url, &path("url"), report);
         }
@@ -61,7 +61,7 @@ fn receiver(url: &Uri, path: &str, report: &mut Report<'_>) {
             "the receiver is on this machine or in a private network",
             Some(
                 "whoever writes the settings could reach what only the gateway can: name a public host, or set \
-                 `dangerous_allow_private = true`"
+                 `allow_private_addresses = true`"
                     .to_owned(),
             ),
         );

@@ -16,6 +16,7 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
                     vec![(path, least.to_string(), most.to_string())]
                 }
                 Kind::Ratio => vec![(path, "0".to_owned(), "1".to_owned())],
+                Kind::Percent => vec![(path, "0".to_owned(), "100".to_owned())],
                 _ => Vec::new(),
             }
         })
@@ -61,17 +62,19 @@ fn each_default_is_a_value_of_its_kind() {
 
 #[test]
 fn seconds_may_be_decimal_and_counts_may_not() {
-    let settings = clean(&format!("[limits]\nheader_seconds = 0.25\n{LEAST}"), &[]);
-    assert_eq!(settings.limits.header_seconds, std::time::Duration::from_millis(250));
+    let settings = clean(&format!("[limits]\nheader_timeout_seconds = 0.25\n{LEAST}"), &[]);
+    assert_eq!(settings.limits.header_timeout_seconds, std::time::Duration::from_millis(250));
     assert_eq!(
         faults(
-            &format!("[limits]\nin_flight = 1.5\nheader_seconds = \"10s\"\nbody_seconds = inf\n{LEAST}"),
+            &format!(
+                "[limits]\nmax_in_flight = 1.5\nheader_timeout_seconds = \"10s\"\nbody_timeout_seconds = inf\n{LEAST}"
+            ),
             &[]
         ),
         [
-            "2:13 wrong-type limits.in_flight: expected a whole number from 1 to 1000000, found a decimal number",
-            "3:18 wrong-type limits.header_seconds: expected seconds from 0.1 to 3600, found text",
-            "4:16 wrong-type limits.body_seconds: expected seconds from 0.1 to 3600, found a date or a number that is not finite",
+            "2:17 wrong-type limits.max_in_flight: expected a whole number from 1 to 1000000, found a decimal number",
+            "3:26 wrong-type limits.header_timeout_seconds: expected seconds from 0.1 to 3600, found text",
+            "4:24 wrong-type limits.body_timeout_seconds: expected seconds from 0.1 to 3600, found a date or a number that is not finite",
         ]
     );
 }
@@ -79,26 +82,26 @@ fn seconds_may_be_decimal_and_counts_may_not() {
 #[test]
 fn values_of_other_kinds_are_checked() {
     let wrong = [
-        ("LISTEN_API", "localhost:8080", "`localhost:8080` is not an ip address with a port"),
-        ("LEDGER_URL", "mysql://db/restores", "this is not where a ledger can be"),
-        ("LEDGER_URL", "postgres://db/restores", "the url names no user"),
-        ("LEDGER_URL", "postgres://me@db", "the url names no database"),
-        ("LEDGER_URL", "postgres://me@db/", "the url names no database"),
-        ("LEDGER_URL", "postgres://me@/restores", "the url names no host"),
-        ("LEDGER_URL", "postgres:db", "the url has no // after its scheme"),
-        ("LEDGER_URL", "sqlite:", "this is not where a ledger can be"),
-        ("LEDGER_URL", "sqlite::memory:", "this is not where a ledger can be"),
-        ("LEDGER_URL", "sqlite://ledger.db", "this is not where a ledger can be"),
-        ("TELEMETRY_LOG_LEVEL", "inf", "`inf` is not allowed here"),
-        ("TELEMETRY_SERVICE_NAME", " ", "this must not be empty"),
-        ("TELEMETRY_TRUST_PARENT", "yes", "expected true or false, found text"),
-        ("UPSTREAMS_0_NAME", "EU_DE", "`EU_DE` is not a name"),
-        ("UPSTREAMS_0_ENDPOINT", "ftp://host", "`ftp://host` is not an http or https url"),
-        ("UPSTREAMS_0_ENDPOINT", "cbr.cloud.example", "`cbr.cloud.example` is not an http or https url"),
-        ("UPSTREAMS_0_ENDPOINT", "https://host/?a=b", "the url has a query or a fragment"),
-        ("ROUTES_0_MATCH_PROJECT_ID", "", "an empty list matches nothing"),
-        ("ROUTES_0_MATCH_PROJECT_ID", "a b", "`a b` is not an id"),
-        ("ROUTES_0_MATCH_TARGET", "servr", "`servr` is not allowed here"),
+        ("LISTEN__API", "localhost:8080", "`localhost:8080` is not an ip address with a port"),
+        ("LEDGER__URL", "mysql://db/restores", "this is not where a ledger can be"),
+        ("LEDGER__URL", "postgres://db/restores", "the url names no user"),
+        ("LEDGER__URL", "postgres://me@db", "the url names no database"),
+        ("LEDGER__URL", "postgres://me@db/", "the url names no database"),
+        ("LEDGER__URL", "postgres://me@/restores", "the url names no host"),
+        ("LEDGER__URL", "postgres:db", "the url has no // after its scheme"),
+        ("LEDGER__URL", "sqlite:", "this is not where a ledger can be"),
+        ("LEDGER__URL", "sqlite::memory:", "this is not where a ledger can be"),
+        ("LEDGER__URL", "sqlite://ledger.db", "this is not where a ledger can be"),
+        ("TELEMETRY__LOG_LEVEL", "inf", "`inf` is not allowed here"),
+        ("TELEMETRY__SERVICE_NAME", " ", "this must not be empty"),
+        ("TELEMETRY__TRUST_REMOTE_SAMPLING", "yes", "expected true or false, found text"),
+        ("UPSTREAMS__0__NAME", "EU_DE", "`EU_DE` is not a name"),
+        ("UPSTREAMS__0__ENDPOINT", "ftp://host", "`ftp://host` is not an http or https url"),
+        ("UPSTREAMS__0__ENDPOINT", "cbr.cloud.example", "`cbr.cloud.example` is not an http or https url"),
+        ("UPSTREAMS__0__ENDPOINT", "https://host/?a=b", "the url has a query or a fragment"),
+        ("ROUTES__0__MATCH__PROJECT_IDS", "", "an empty list matches nothing"),
+        ("ROUTES__0__MATCH__PROJECT_IDS", "a b", "`a b` is not an id"),
+        ("ROUTES__0__MATCH__TARGET_TYPES", "servr", "`servr` is not allowed here"),
     ];
     for (name, value, message) in wrong {
         let found = faults(LEAST, &[(&format!("RESTORE_GATEWAY_{name}"), value)]);
@@ -108,32 +111,32 @@ fn values_of_other_kinds_are_checked() {
 
 #[test]
 fn values_resolve_to_types() {
-    let settings = clean(LEAST, &[("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT", "https://host:8443/prefix/")]);
+    let settings = clean(LEAST, &[("RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT", "https://host:8443/prefix/")]);
     assert_eq!(settings.upstreams[0].endpoint.as_ref().unwrap().path(), "/prefix/");
-    assert_eq!(settings.upstreams[0].volumes_endpoint, None);
-    assert_eq!(settings.follow.interval_seconds, None);
+    assert_eq!(settings.upstreams[0].evs_endpoint, None);
+    assert_eq!(settings.polling.interval_seconds, None);
     assert_eq!(settings.telemetry.otlp_endpoint, None);
     assert_eq!(settings.telemetry.log_level, tracing::Level::INFO);
     assert_eq!(settings.ledger.url.to_string(), "sqlite:restore-gateway.db");
-    assert_eq!(settings.routes[0].overdue_seconds, settings.follow.overdue_seconds);
-    assert_eq!(settings.routes[0].key_window_seconds, settings.submit.key_window_seconds);
-    assert_eq!(settings.routes[0].duplicate_window_seconds, settings.submit.duplicate_window_seconds);
+    assert_eq!(settings.routes[0].overdue_seconds, settings.polling.overdue_seconds);
+    assert_eq!(settings.routes[0].idempotency_key_ttl_seconds, settings.submit.idempotency_key_ttl_seconds);
+    assert_eq!(settings.routes[0].dedup_window_seconds, settings.submit.dedup_window_seconds);
     assert_eq!((settings.ledger.password, settings.ledger.retention_days), (None, 0));
-    assert_eq!((settings.upstreams[0].reads_per_minute, settings.submit.keys_per_caller), (600, 100_000));
+    assert_eq!((settings.upstreams[0].polls_per_minute, settings.submit.max_keys_per_caller), (600, 100_000));
     assert!(settings.webhooks.is_empty());
-    assert_eq!(settings.routes[0].r#match.target, None);
+    assert_eq!(settings.routes[0].r#match.target_types, None);
 }
 
 #[test]
 fn a_route_may_have_windows_of_its_own() {
     let settings = clean(
-        &format!("{LEAST}key_window_seconds = 60\nduplicate_window_seconds = 0\noverdue_seconds = 9\n"),
+        &format!("{LEAST}idempotency_key_ttl_seconds = 60\ndedup_window_seconds = 0\noverdue_seconds = 9\n"),
         &[],
     );
     let seconds = |time: std::time::Duration| time.as_secs();
     let route = &settings.routes[0];
     assert_eq!(
-        [route.key_window_seconds, route.duplicate_window_seconds, route.overdue_seconds].map(seconds),
+        [route.idempotency_key_ttl_seconds, route.dedup_window_seconds, route.overdue_seconds].map(seconds),
         [60, 0, 9]
     );
 }

@@ -9,7 +9,7 @@ fn shown(text: &str) -> String {
 fn each_kind_has_its_keys_and_no_other() {
     for (kind, keys) in CALLERS {
         let text = format!("{LEAST}{}", caller(kind));
-        assert_eq!(clean(&text, &[]).callers[0].kind.as_str(), kind);
+        assert_eq!(clean(&text, &[]).callers[0].r#type.as_str(), kind);
         for key in keys.lines() {
             let name = key.split(' ').next().unwrap();
             let found = shown(&text.replace(key, ""));
@@ -18,17 +18,19 @@ fn each_kind_has_its_keys_and_no_other() {
                 "{kind} {name}: {found}"
             );
         }
-        let foreign = if kind == "mtls" { "hash = \"sha256:0\"" } else { "san = [\"dns:x\"]" };
+        let foreign =
+            if kind == "mtls" { "key_hash = \"sha256:0\"" } else { "subject_alt_names = [\"dns:x\"]" };
         let found = shown(&text.replace(keys, &format!("{keys}\n{foreign}")));
         assert!(
-            found.contains("callers[0].hash") || found.contains("`san` means nothing"),
+            found.contains("callers[0].key_hash") || found.contains("`subject_alt_names` means nothing"),
             "{kind}: {found}"
         );
     }
-    let both = caller("api-key").replace("kind = \"api-key\"", "kind = \"api-key\"\nsan = [\"dns:x\"]");
+    let both = caller("api-key")
+        .replace("type = \"api-key\"", "type = \"api-key\"\nsubject_alt_names = [\"dns:x\"]");
     assert_eq!(
         shown(&format!("{LEAST}{both}")),
-        "12:7 conflict callers[0].san: `san` means nothing to a caller of kind `api-key`"
+        "12:21 conflict callers[0].subject_alt_names: `subject_alt_names` means nothing to a caller of kind `api-key`"
     );
 }
 
@@ -57,7 +59,7 @@ fn one_key_is_one_callers() {
 #[test]
 fn a_key_may_stand_in_a_file_and_is_long_enough() {
     let key = "key = { env = \"HOOK_SECRET\" }";
-    let hash = caller("api-key").lines().find(|line| line.starts_with("hash")).unwrap().to_owned();
+    let hash = caller("api-key").lines().find(|line| line.starts_with("key_hash")).unwrap().to_owned();
     let text = format!("{LEAST}{}", caller("api-key"));
     clean(&text.replace(&hash, key), &[]);
     let found = shown(&text.replace(&hash, "key = \"hunter2\""));
@@ -83,22 +85,24 @@ fn a_listener_that_others_can_reach_knows_its_callers() {
     let remote = "[listen]\napi = \"0.0.0.0:8080\"\n";
     let known = format!("{remote}{LEAST}{}", caller("api-key"));
     assert_eq!(shown(&known), "2:7 cleartext listen.api: http without tls");
-    let found = shown(&known.replace("kind =", "listener = [\"admin\"]\nkind ="));
+    let found = shown(&known.replace("type =", "listeners = [\"admin\"]\ntype ="));
     assert!(found.contains("other machines can reach 0.0.0.0:8080, and it has no callers"), "{found}");
-    let tls = "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\n";
+    let tls = "[tls]\ncertificate_file = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\n";
     clean(&format!("{known}{tls}"), &[]);
 }
 
 #[test]
 fn s53_s60_a_protection_that_is_taken_away_is_a_warning() {
-    let remote = "[listen]\napi = \"0.0.0.0:8081\"\ndangerous_allow_remote = true\n";
+    let remote = "[listen]\napi = \"0.0.0.0:8081\"\nallow_unauthenticated_remote = true\n";
     let found = shown(&format!("{remote}{LEAST}"));
     assert!(
-        found.contains("remote-listen listen.dangerous_allow_remote: other machines can reach listen.api"),
+        found.contains(
+            "remote-listen listen.allow_unauthenticated_remote: other machines can reach listen.api"
+        ),
         "{found}"
     );
     // The switch alone opens nothing.
-    clean(&format!("[listen]\ndangerous_allow_remote = true\n{LEAST}"), &[]);
+    clean(&format!("[listen]\nallow_unauthenticated_remote = true\n{LEAST}"), &[]);
     for (url, weak) in [
         ("postgres://u@db.internal/g", None),
         ("postgres://u@db.internal/g?sslmode=verify-ca", None),
@@ -125,7 +129,7 @@ fn s53_s60_a_protection_that_is_taken_away_is_a_warning() {
 #[test]
 fn what_the_gateway_holds_is_not_for_strangers() {
     let held = LEAST.replace("generation =", "credential = \"robot\"\ngeneration =");
-    let remote = "[listen]\napi = \"0.0.0.0:8080\"\ndangerous_allow_remote = true\n";
+    let remote = "[listen]\napi = \"0.0.0.0:8080\"\nallow_unauthenticated_remote = true\n";
     let found = shown(&format!("{remote}{held}{CREDENTIAL}"));
     assert!(found.contains("with the gateway's own credentials"), "{found}");
     let found = shown(&format!("{remote}{held}{CREDENTIAL}{}", caller("api-key")));
@@ -135,10 +139,10 @@ fn what_the_gateway_holds_is_not_for_strangers() {
 #[test]
 fn tls_is_whole_or_not_there() {
     for (tls, why) in [
-        ("certificate = \"tls.crt\"", "`tls.certificate` needs `tls.key`"),
-        ("key = { env = \"HOOK_SECRET\" }", "`tls.key` needs `tls.certificate`"),
-        ("client_crl = \"clients.crl\"", "`tls.client_crl` needs `tls.client_ca`"),
-        ("dangerous_allow_expired_crl = true", "there are no revocation lists that could be past their date"),
+        ("certificate_file = \"tls.crt\"", "`tls.certificate_file` needs `tls.key`"),
+        ("key = { env = \"HOOK_SECRET\" }", "`tls.key` needs `tls.certificate_file`"),
+        ("client_crl_file = \"clients.crl\"", "`tls.client_crl_file` needs `tls.client_ca_file`"),
+        ("allow_expired_crl = true", "there are no revocation lists that could be past their date"),
         ("client_auth = \"required\"", "client certificates are required, and nobody signs them"),
     ] {
         let found = shown(&format!("[tls]\n{tls}\n{LEAST}"));
@@ -147,12 +151,9 @@ fn tls_is_whole_or_not_there() {
     let mtls = caller("mtls");
     let bare = &mtls[mtls.find("[[callers]]").unwrap()..];
     assert!(shown(&format!("{LEAST}{bare}")).contains("no client certificate is ever asked for"));
-    let dated = mtls.replace("client_crl", "dangerous_allow_expired_crl = true\nclient_crl");
+    let dated = mtls.replace("client_crl_file", "allow_expired_crl = true\nclient_crl_file");
     let warning = shown(&format!("{LEAST}{dated}"));
-    assert!(
-        warning.contains("revocation-expired tls.dangerous_allow_expired_crl: client certificates"),
-        "{warning}"
-    );
+    assert!(warning.contains("revocation-expired tls.allow_expired_crl: client certificates"), "{warning}");
     let clear = caller("jwt").replace("https://login.example/keys", "http://login.example/keys");
-    assert!(shown(&format!("{LEAST}{clear}")).contains("cleartext callers[0].jwks: http without tls"));
+    assert!(shown(&format!("{LEAST}{clear}")).contains("cleartext callers[0].jwks_url: http without tls"));
 }

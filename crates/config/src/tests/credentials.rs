@@ -43,7 +43,7 @@ fn a_credential_has_one_project_and_its_own_name_and_travels_in_no_clear() {
 pub(super) const KINDS: [(&str, &str); 4] = [
     (
         "iam-password",
-        r#"iam = "https://iam.example"
+        r#"iam_endpoint = "https://iam.example"
 user = "restore-bot"
 domain = "D"
 password = { env = "IAM_PASSWORD" }
@@ -51,7 +51,7 @@ project = "eu-test-1""#,
     ),
     (
         "iam-agency",
-        r#"iam = "https://iam.example"
+        r#"iam_endpoint = "https://iam.example"
 user = "restore-bot"
 domain = "D"
 password = { env = "IAM_PASSWORD" }
@@ -61,7 +61,7 @@ project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9""#,
     ),
     (
         "iam-token",
-        r#"iam = "https://iam.example"
+        r#"iam_endpoint = "https://iam.example"
 token = { env = "IAM_PASSWORD" }
 project = "eu-test-1""#,
     ),
@@ -81,7 +81,7 @@ const OPTIONAL: [&str; 3] = [
 ];
 
 fn of_kind(kind: &str, lines: &str) -> String {
-    format!("{LEAST}\n[[credentials]]\nname = \"robot\"\nkind = \"{kind}\"\n{lines}\n")
+    format!("{LEAST}\n[[credentials]]\nname = \"robot\"\ntype = \"{kind}\"\n{lines}\n")
 }
 
 fn name_of(line: &str) -> &str {
@@ -132,7 +132,7 @@ fn an_endpoint_may_be_left_to_the_catalog_of_iam_alone() {
     let bare =
         held().replace("endpoint = \"https://cbr.eu-test-1.cloud.example\"\n", "region = \"eu-test-1\"\n");
     let robot = |(kind, lines): (&str, &str)| {
-        format!("{bare}\n[[credentials]]\nname = \"robot\"\nkind = \"{kind}\"\n{lines}\n")
+        format!("{bare}\n[[credentials]]\nname = \"robot\"\ntype = \"{kind}\"\n{lines}\n")
     };
     for kind in &KINDS[..3] {
         let settings = clean(&robot(*kind), &[]);
@@ -145,8 +145,8 @@ fn an_endpoint_may_be_left_to_the_catalog_of_iam_alone() {
     assert!(found.contains("upstreams[0].endpoint: `endpoint` is missing"), "{found}");
     let passed = bare.replace("robot", "passthrough");
     assert!(faults(&passed, &[]).join("\n").contains("upstreams[0].endpoint: `endpoint` is missing"));
-    let both = robot(KINDS[0]).replace("region =", "volumes_endpoint = \"https://evs.example\"\nregion =");
-    assert!(faults(&both, &[]).join("\n").contains("conflict upstreams[0].volumes_endpoint"));
+    let both = robot(KINDS[0]).replace("region =", "evs_endpoint = \"https://evs.example\"\nregion =");
+    assert!(faults(&both, &[]).join("\n").contains("conflict upstreams[0].evs_endpoint"));
     let written = format!("{}{CREDENTIAL}", held().replace("credential =", "region = \"eu\"\ncredential ="));
     assert!(faults(&written, &[]).join("\n").contains("conflict upstreams[0].region"));
 }
@@ -155,10 +155,10 @@ fn an_endpoint_may_be_left_to_the_catalog_of_iam_alone() {
 fn a_client_certificate_has_its_key() {
     let with = |lines: &str| LEAST.replace("generation", &format!("{lines}\ngeneration"));
     let (certificate, key) =
-        ("client_certificate = \"gateway.pem\"", "client_key = { env = \"IAM_PASSWORD\" }");
+        ("client_certificate_file = \"gateway.pem\"", "client_key = { env = \"IAM_PASSWORD\" }");
     let settings = clean(&with(&format!("{certificate}\n{key}")), &[]);
     assert_eq!(settings.upstreams[0].client_key.as_ref().unwrap().expose(), "example-only");
-    for (line, missing) in [(certificate, "client_key"), (key, "client_certificate")] {
+    for (line, missing) in [(certificate, "client_key"), (key, "client_certificate_file")] {
         let found = faults(&with(line), &[]).join("\n");
         assert!(found.contains(&format!("upstreams[0].{missing}: `{missing}` is missing")), "{found}");
     }

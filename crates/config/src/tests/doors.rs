@@ -2,7 +2,7 @@ use super::{LEAST, faults};
 
 /// What is said of these doors, without its place.
 fn doors(doors: &[&str]) -> Vec<String> {
-    let door = |lines: &&str| format!("[[doors]]\n{lines}\n");
+    let door = |lines: &&str| format!("[[compat_endpoints]]\n{lines}\n");
     let text = format!("{LEAST}{}", doors.iter().map(door).collect::<String>());
     let without_place =
         |fault: String| fault.split_once(' ').map_or(fault.clone(), |(_, rest)| rest.to_owned());
@@ -12,17 +12,11 @@ fn doors(doors: &[&str]) -> Vec<String> {
 #[test]
 fn a_door_stands_in_one_place_of_its_own() {
     let good: &[&[&str]] = &[
-        &["dialect = \"cbr-v3\"\nprefix = \"/cbr\"", "dialect = \"cinder-v3\"\nprefix = \"/cinder\""],
-        &[
-            "dialect = \"cbr-v3\"\nhost = \"cbr.internal\"",
-            "dialect = \"cinder-v3\"\nhost = \"evs.internal\"",
-        ],
-        &[
-            "dialect = \"cbr-v3\"\nlisten = \"127.0.0.1:8083\"",
-            "dialect = \"vbs-v2\"\nlisten = \"127.0.0.1:8084\"",
-        ],
+        &["api = \"cbr-v3\"\nprefix = \"/cbr\"", "api = \"cinder-v3\"\nprefix = \"/cinder\""],
+        &["api = \"cbr-v3\"\nhost = \"cbr.internal\"", "api = \"cinder-v3\"\nhost = \"evs.internal\""],
+        &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:8083\"", "api = \"vbs-v2\"\nlisten = \"127.0.0.1:8084\""],
         // Any free port is another one each time.
-        &["dialect = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"", "dialect = \"vbs-v2\"\nlisten = \"127.0.0.1:0\""],
+        &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"", "api = \"vbs-v2\"\nlisten = \"127.0.0.1:0\""],
     ];
     for rows in good {
         assert_eq!(doors(rows), Vec::<String>::new(), "{rows:?}");
@@ -31,67 +25,67 @@ fn a_door_stands_in_one_place_of_its_own() {
     let looks = "stands there already, and requests of cinder-v3 look like its own";
     let bad: &[(&[&str], &str)] = &[
         (
-            &["dialect = \"cbr-v3\"\nprefix = \"/v\"", "dialect = \"cinder-v3\"\nprefix = \"/v\""],
-            &format!("conflict doors[1].prefix: `doors[0]` (cbr-v3) {looks}"),
+            &["api = \"cbr-v3\"\nprefix = \"/v\"", "api = \"cinder-v3\"\nprefix = \"/v\""],
+            &format!("conflict compat_endpoints[1].prefix: `compat_endpoints[0]` (cbr-v3) {looks}"),
         ),
         (
-            &["dialect = \"cbr-v3\"\nprefix = \"/v\"", "dialect = \"cinder-v3\"\nprefix = \"/v/w\""],
-            &format!("conflict doors[1].prefix: `doors[0]` (cbr-v3) {looks}"),
+            &["api = \"cbr-v3\"\nprefix = \"/v\"", "api = \"cinder-v3\"\nprefix = \"/v/w\""],
+            &format!("conflict compat_endpoints[1].prefix: `compat_endpoints[0]` (cbr-v3) {looks}"),
         ),
         (
-            &[
-                "dialect = \"cbr-v3\"\nhost = \"A.internal\"",
-                "dialect = \"cinder-v3\"\nhost = \"a.internal\"",
-            ],
-            &format!("conflict doors[1].host: `doors[0]` (cbr-v3) {looks}"),
+            &["api = \"cbr-v3\"\nhost = \"A.internal\"", "api = \"cinder-v3\"\nhost = \"a.internal\""],
+            &format!("conflict compat_endpoints[1].host: `compat_endpoints[0]` (cbr-v3) {looks}"),
         ),
         (
             &[
-                "dialect = \"cbr-v3\"\nlisten = \"127.0.0.1:8083\"",
-                "dialect = \"cinder-v3\"\nlisten = \"127.0.0.1:8083\"",
+                "api = \"cbr-v3\"\nlisten = \"127.0.0.1:8083\"",
+                "api = \"cinder-v3\"\nlisten = \"127.0.0.1:8083\"",
             ],
-            &format!("conflict doors[1].listen: `doors[0]` (cbr-v3) {looks}"),
-        ),
-        (&["dialect = \"cbr-v3\""], "conflict doors[0]: a door stands in one place, and none is written"),
-        (
-            &["dialect = \"cbr-v3\"\nprefix = \"/a\"\nhost = \"b\""],
-            "conflict doors[0]: a door stands in one place, and prefix and host are written",
+            &format!("conflict compat_endpoints[1].listen: `compat_endpoints[0]` (cbr-v3) {looks}"),
         ),
         (
-            &["dialect = \"cbr-v3\"\nprefix = \"/api\""],
-            "conflict doors[0].prefix: `/api` is a path of the API",
+            &["api = \"cbr-v3\""],
+            "conflict compat_endpoints[0]: a door stands in one place, and none is written",
         ),
         (
-            &["dialect = \"cbr-v3\"\nprefix = \"/docs/x\""],
-            "conflict doors[0].prefix: `/docs` is a path of the API",
+            &["api = \"cbr-v3\"\nprefix = \"/a\"\nhost = \"b\""],
+            "conflict compat_endpoints[0]: a door stands in one place, and prefix and host are written",
         ),
         (
-            &["dialect = \"cbr-v3\"\nlisten = \"127.0.0.1:8081\""],
-            "conflict doors[0].listen: `listen.admin` has the address 127.0.0.1:8081",
+            &["api = \"cbr-v3\"\nprefix = \"/api\""],
+            "conflict compat_endpoints[0].prefix: `/api` is a path of the API",
         ),
         (
-            &["dialect = \"cbr-v3\"\nlisten = \"0.0.0.0:8083\""],
-            "remote-listen doors[0].listen: other machines can reach 0.0.0.0:8083, and it has no callers",
+            &["api = \"cbr-v3\"\nprefix = \"/docs/x\""],
+            "conflict compat_endpoints[0].prefix: `/docs` is a path of the API",
         ),
         (
-            &["dialect = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"a\""],
-            "conflict doors[0].upstream: `a` speaks cbr-v3, which programs of this door do not read",
+            &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:8081\""],
+            "conflict compat_endpoints[0].listen: `listen.admin` has the address 127.0.0.1:8081",
         ),
         (
-            &["dialect = \"cbr-v3\"\nprefix = \"/cbr\"\nupstream = \"b\""],
-            "dangling-reference doors[0].upstream: no upstream is called `b`",
+            &["api = \"cbr-v3\"\nlisten = \"0.0.0.0:8083\""],
+            "remote-listen compat_endpoints[0].listen: other machines can reach 0.0.0.0:8083, and it has no callers",
+        ),
+        (
+            &["api = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"a\""],
+            "conflict compat_endpoints[0].upstream: `a` speaks cbr-v3, which programs of this door do not read",
+        ),
+        (
+            &["api = \"cbr-v3\"\nprefix = \"/cbr\"\nupstream = \"b\""],
+            "dangling-reference compat_endpoints[0].upstream: no upstream is called `b`",
         ),
     ];
     for (rows, expected) in bad {
         assert_eq!(doors(rows), [*expected], "{rows:?}");
     }
     for prefix in ["csbs", "/", "/csbs/", "/a//b", "/a/../b", "/a b", "/{x}", ""] {
-        let said = doors(&[&format!("dialect = \"cbr-v3\"\nprefix = \"{prefix}\"")]);
+        let said = doors(&[&format!("api = \"cbr-v3\"\nprefix = \"{prefix}\"")]);
         assert_eq!(said.len(), 1, "{prefix:?}: {said:?}");
     }
     for host in ["http://a", "a:80", "a/b", "a b", "@a"] {
-        let said = doors(&[&format!("dialect = \"cbr-v3\"\nhost = \"{host}\"")]);
-        assert_eq!(said, [format!("conflict doors[0].host: `{host}` is no host name")]);
+        let said = doors(&[&format!("api = \"cbr-v3\"\nhost = \"{host}\"")]);
+        assert_eq!(said, [format!("conflict compat_endpoints[0].host: `{host}` is no host name")]);
     }
 }
 
@@ -99,26 +93,30 @@ fn a_door_stands_in_one_place_of_its_own() {
 #[test]
 fn every_dialect_can_be_written() {
     for dialect in restore_generations::door::names() {
-        assert!(doors(&[&format!("dialect = \"{dialect}\"\nprefix = \"/old\"")]).is_empty(), "{dialect}");
-        let route = format!("{LEAST}dialect = [\"{dialect}\", \"canonical\"]\n");
+        assert!(doors(&[&format!("api = \"{dialect}\"\nprefix = \"/old\"")]).is_empty(), "{dialect}");
+        let route = format!("{LEAST}source_apis = [\"{dialect}\", \"canonical\"]\n");
         assert_eq!(faults(&route, &[]), Vec::<String>::new(), "{dialect}");
     }
 }
 
 #[test]
 fn a_way_around_leads_somewhere_else() {
-    let said = faults(&format!("{LEAST}on_retired = \"b\"\n"), &[]);
+    let said = faults(&format!("{LEAST}fallback_upstream = \"b\"\n"), &[]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("no upstream is named `b`"), "{said:?}");
-    let said = faults(&format!("{LEAST}on_retired = \"a\"\n"), &[]);
+    let said = faults(&format!("{LEAST}fallback_upstream = \"a\"\n"), &[]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("it leads to the upstream that refused"), "{said:?}");
 }
 
 #[test]
 fn a_ceiling_below_the_floor_is_doubted() {
-    let of = |bytes: &str| faults(&format!("{LEAST}[limits]\nmemory_bytes = {bytes}\n"), &[]);
-    assert!(of("1000000")[0].contains("limits.memory_bytes: 1000000 bytes are less"), "{:?}", of("1000000"));
-    assert!(of("0")[0].contains("unbounded limits.memory_bytes: memory has no ceiling"), "{:?}", of("0"));
+    let of = |bytes: &str| faults(&format!("{LEAST}[limits]\nmax_memory_bytes = {bytes}\n"), &[]);
+    assert!(
+        of("1000000")[0].contains("limits.max_memory_bytes: 1000000 bytes are less"),
+        "{:?}",
+        of("1000000")
+    );
+    assert!(of("0")[0].contains("unbounded limits.max_memory_bytes: memory has no ceiling"), "{:?}", of("0"));
     assert!(of("67108864").is_empty());
 }

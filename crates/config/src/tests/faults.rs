@@ -5,7 +5,7 @@ const FIVE: &str = r#"[listen]
 api = 8080
 
 [submit]
-sends = 4
+max_attempts = 4
 
 [[upstreams]]
 name = "eu-cbr"
@@ -14,7 +14,7 @@ endpoint = "https://cbr.eu-test-1.cloud.example"
 
 [[routes]]
 upstream = "eu-cbr"
-match = { target = ["server"] }
+match = { target_types = ["server"] }
 
 [[routes]]
   upstrem = "eu-cbr"
@@ -27,7 +27,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
         faults(FIVE, &[]),
         [
             "2:7 wrong-type listen.api: expected an ip address with a port, found a whole number",
-            "5:9 bad-value submit.sends: 4 is out of bounds",
+            "5:16 bad-value submit.max_attempts: 4 is out of bounds",
             "9:14 unknown-generation upstreams[0].generation: unknown generation `cbr-v2`",
             "17:3 unknown-key routes[1].upstrem: unknown key `upstrem`",
             "18:14 dangling-reference routes[1].upstream: no upstream is named `eu-cbs`",
@@ -41,7 +41,7 @@ fn all_faults_are_reported_at_once_with_their_places() {
             "",
             "from 1 to 3",
             "did you mean `cbr-v3`? allowed: csbs-v1, cbr-v3, vbs-v2",
-            "did you mean `upstream`? allowed here: match, dialect, upstream, share, on_retired, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds",
+            "did you mean `upstream`? allowed here: match, source_apis, upstream, traffic_percent, fallback_upstream, baseline_read, per_disk_restore, idempotency_key, overdue_seconds, idempotency_key_ttl_seconds, dedup_window_seconds",
             "did you mean `eu-cbr`?",
         ]
     );
@@ -66,7 +66,7 @@ error[unknown-key]: routes[1].upstrem: unknown key `upstrem`
 10 |   upstrem = \"a\"
    |   ^^^^^^^
    |
-   = help: did you mean `upstream`? allowed here: match, dialect, upstream, share, on_retired, baseline, fan_out, idempotency_key, overdue_seconds, key_window_seconds, duplicate_window_seconds
+   = help: did you mean `upstream`? allowed here: match, source_apis, upstream, traffic_percent, fallback_upstream, baseline_read, per_disk_restore, idempotency_key, overdue_seconds, idempotency_key_ttl_seconds, dedup_window_seconds
 
 ";
     assert_eq!(shown, expected.to_owned() + "2 errors\n");
@@ -77,7 +77,8 @@ error[unknown-key]: routes[1].upstrem: unknown key `upstrem`
 #[test]
 fn programs_and_builds_see_the_same() {
     let faults =
-        read(&LEAST.replace("\"a\"\n\n", "\"a\""), &[("RESTORE_GATEWAY_LIMITS_PAGE_SIZE", "0")]).unwrap_err();
+        read(&LEAST.replace("\"a\"\n\n", "\"a\""), &[("RESTORE_GATEWAY_LIMITS__MAX_PAGE_SIZE", "0")])
+            .unwrap_err();
     assert_eq!(
         faults.render_json(),
         serde_json::json!({
@@ -87,10 +88,10 @@ fn programs_and_builds_see_the_same() {
             "faults": [{
                 "severity": "error",
                 "code": "bad-value",
-                "path": "limits.page_size",
+                "path": "limits.max_page_size",
                 "line": null,
                 "column": null,
-                "variable": "RESTORE_GATEWAY_LIMITS_PAGE_SIZE",
+                "variable": "RESTORE_GATEWAY_LIMITS__MAX_PAGE_SIZE",
                 "message": "0 is out of bounds",
                 "help": "from 1 to 1000",
             }],
@@ -98,8 +99,8 @@ fn programs_and_builds_see_the_same() {
     );
     assert_eq!(
         faults.render_github(),
-        "::error title=bad-value::limits.page_size: 0 is out of bounds (in the variable \
-         RESTORE_GATEWAY_LIMITS_PAGE_SIZE)%0Afrom 1 to 1000\n"
+        "::error title=bad-value::limits.max_page_size: 0 is out of bounds (in the variable \
+         RESTORE_GATEWAY_LIMITS__MAX_PAGE_SIZE)%0Afrom 1 to 1000\n"
     );
     assert_eq!(
         read("a,b = 100%", &[]).unwrap_err().render_github(),
@@ -152,9 +153,36 @@ fn a_key_in_the_wrong_table_is_shown_home() {
     let help = |text: &str| {
         read(&(text.to_owned() + LEAST), &[]).unwrap_err().iter().next().unwrap().help.clone().unwrap()
     };
-    assert!(help("page_size = 5\n").starts_with("did you mean `limits.page_size`? allowed here: listen,"));
-    assert!(help("[limits]\nbaseline = true\n").starts_with("did you mean `routes[].baseline`? "));
-    assert!(help("[limits]\ncolour = 1\n").starts_with("allowed here: connections,"));
+    assert!(
+        help("max_page_size = 5\n").starts_with("did you mean `limits.max_page_size`? allowed here: listen,")
+    );
+    assert!(help("[limits]\nbaseline_read = true\n").starts_with("did you mean `routes[].baseline_read`? "));
+    assert!(help("[limits]\ncolour = 1\n").starts_with("allowed here: max_connections,"));
+}
+
+#[test]
+fn renamed_key_answers_with_new_name() {
+    let help = |text: &str| {
+        read(&(text.to_owned() + LEAST), &[]).unwrap_err().iter().next().unwrap().help.clone().unwrap()
+    };
+    assert_eq!(help("[limits]\nconnections = 5\n"), "it was renamed to `limits.max_connections`");
+    assert_eq!(help("[follow]\nsettle_seconds = 5\n"), "it was renamed to `polling`");
+    let text = format!("{LEAST}fan_out = true\nmatch = {{ target = [\"server\"] }}\n");
+    let faults = read(&text, &[]).unwrap_err();
+    let helps: Vec<_> = faults.iter().map(|fault| fault.help.clone().unwrap()).collect();
+    assert_eq!(
+        helps,
+        ["it was renamed to `routes[].per_disk_restore`", "it was renamed to `routes[].match.target_types`"]
+    );
+    for (old, new) in [
+        ("LIMITS_CONNECTIONS", "LIMITS__MAX_CONNECTIONS"),
+        ("LISTEN_API", "LISTEN__API"),
+        ("UPSTREAMS_2_BREAKER_SECONDS", "UPSTREAMS__2__CIRCUIT_BREAKER__OPEN_SECONDS"),
+    ] {
+        let faults = read(LEAST, &[(&format!("RESTORE_GATEWAY_{old}"), "1")]).unwrap_err();
+        let help = faults.iter().next().unwrap().help.clone();
+        assert_eq!(help, Some(format!("it was renamed to `RESTORE_GATEWAY_{new}`")));
+    }
 }
 
 #[test]

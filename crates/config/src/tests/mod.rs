@@ -43,8 +43,8 @@ secret = { env = "HOOK_SECRET" }
 const CREDENTIAL: &str = r#"
 [[credentials]]
 name = "robot"
-kind = "iam-password"
-iam = "https://iam.eu-test-1.cloud.example"
+type = "iam-password"
+iam_endpoint = "https://iam.eu-test-1.cloud.example"
 user = "restore-bot"
 domain = "OTC00000000001000012345"
 password = { env = "IAM_PASSWORD" }
@@ -53,13 +53,13 @@ project = "eu-test-1"
 
 /// A caller of each kind, with what else it needs.
 const CALLERS: [(&str, &str); 5] = [
-    ("api-key", "hash = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
+    ("api-key", "key_hash = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
     (
         "jwt",
-        "issuer = \"https://login.example\"\naudience = \"gateway\"\njwks = \"https://login.example/keys\"",
+        "issuer = \"https://login.example\"\naudience = \"gateway\"\njwks_url = \"https://login.example/keys\"",
     ),
-    ("mtls", "san = [\"dns:nightly.example\"]"),
-    ("iam-token", "iam = \"https://iam.cloud.example\"\ndomain = [\"OTC00000000001000012345\"]"),
+    ("mtls", "subject_alt_names = [\"dns:nightly.example\"]"),
+    ("iam-token", "iam_endpoint = \"https://iam.cloud.example\"\ndomains = [\"OTC00000000001000012345\"]"),
     ("aksk", "access_key = { env = \"AK\" }\nsecret_key = { env = \"SK\" }"),
 ];
 
@@ -68,13 +68,13 @@ fn caller(kind: &str) -> String {
     let (_, keys) = CALLERS.iter().find(|(name, _)| *name == kind).unwrap();
     let tls = match kind {
         "mtls" => {
-            "[tls]\ncertificate = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\nclient_ca = \"ca.crt\"\nclient_crl = \"ca.crl\"\n"
+            "[tls]\ncertificate_file = \"tls.crt\"\nkey = { env = \"HOOK_SECRET\" }\nclient_ca_file = \"ca.crt\"\nclient_crl_file = \"ca.crl\"\n"
         }
         _ => "",
     };
     format!(
-        "{tls}[[callers]]\nname = \"job\"\nkind = \"{kind}\"\n{keys}\n\
-         [[policies]]\ncallers = [\"job\"]\nallow = [\"restore\"]\n"
+        "{tls}[[callers]]\nname = \"job\"\ntype = \"{kind}\"\n{keys}\n\
+         [[policies]]\ncallers = [\"job\"]\nactions = [\"restore\"]\n"
     )
 }
 

@@ -12,9 +12,9 @@ fn an_address_others_can_reach_must_be_meant() {
         ["10:7 remote-listen listen.api: other machines can reach 0.0.0.0:8080, and it has no callers",]
     );
     assert_eq!(
-        with(&format!("{open}dangerous_allow_remote = true\n")),
+        with(&format!("{open}allow_unauthenticated_remote = true\n")),
         [
-            "12:26 remote-listen listen.dangerous_allow_remote: other machines can reach listen.api, and nobody is \
+            "12:32 remote-listen listen.allow_unauthenticated_remote: other machines can reach listen.api, and nobody is \
              asked who they are"
         ]
     );
@@ -33,10 +33,10 @@ fn one_port_is_for_one_listener() {
 #[test]
 fn an_answer_fits_into_its_request() {
     assert_eq!(
-        with("[limits]\nrequest_seconds = 15\n[submit]\nanswer_seconds = 20\n"),
+        with("[limits]\nrequest_timeout_seconds = 15\n[submit]\nsync_wait_seconds = 20\n"),
         [
-            "10:19 conflict limits.request_seconds: 15 is not more than `limits.wait_seconds`, which is 60",
-            "12:18 conflict submit.answer_seconds: 20 is not less than `limits.request_seconds`, which is 15",
+            "10:27 conflict limits.request_timeout_seconds: 15 is not more than `limits.max_wait_seconds`, which is 60",
+            "12:21 conflict submit.sync_wait_seconds: 20 is not less than `limits.request_timeout_seconds`, which is 15",
         ]
     );
 }
@@ -44,11 +44,11 @@ fn an_answer_fits_into_its_request() {
 #[test]
 fn s53_a_name_that_no_request_can_have_is_refused() {
     for name in ["gateway:8080", "https://gateway", "a name", "::1", "", "*.internal"] {
-        let said = faults(&format!("[listen]\nnames = [\"{name}\"]\n{LEAST}"), &[]);
-        assert!(said.len() == 1 && said[0].contains("listen.names"), "{name}: {said:?}");
+        let said = faults(&format!("[listen]\nallowed_hosts = [\"{name}\"]\n{LEAST}"), &[]);
+        assert!(said.len() == 1 && said[0].contains("listen.allowed_hosts"), "{name}: {said:?}");
     }
     for name in ["gateway", "gateway.internal.", "192.0.2.1", "[2001:db8::1]"] {
-        clean(&format!("[listen]\nnames = [\"{name}\"]\n{LEAST}"), &[]);
+        clean(&format!("[listen]\nallowed_hosts = [\"{name}\"]\n{LEAST}"), &[]);
     }
 }
 
@@ -91,22 +91,22 @@ fn routes(matches: &[&str]) -> Vec<String> {
 #[test]
 fn a_route_behind_a_wider_one_is_unreachable() {
     let shadowed: &[&[&str]] = &[
-        &["", "target = [\"server\"]"],
-        &["project_id = [\"p\", \"q\"]", "project_id = [\"q\"]"],
-        &["target = [\"server\"]", "server_id = [\"s\"]"],
-        &["project_id = [\"p\"]", "volume_id = [\"v\"], project_id = [\"p\"]"],
-        &["target = [\"server\", \"volume\", \"resource\"]", ""],
+        &["", "target_types = [\"server\"]"],
+        &["project_ids = [\"p\", \"q\"]", "project_ids = [\"q\"]"],
+        &["target_types = [\"server\"]", "server_ids = [\"s\"]"],
+        &["project_ids = [\"p\"]", "volume_ids = [\"v\"], project_ids = [\"p\"]"],
+        &["target_types = [\"server\", \"volume\", \"resource\"]", ""],
     ];
     for rules in shadowed {
         let expected = "10:1 unreachable-route routes[1]: `routes[0]` matches all that this route matches, and comes first";
         assert_eq!(routes(rules), [expected], "{rules:?}");
     }
     let reachable: &[&[&str]] = &[
-        &["target = [\"server\"]", ""],
-        &["project_id = [\"p\"]", "project_id = [\"p\", \"q\"]"],
-        &["server_id = [\"s\"]", "target = [\"server\"]"],
-        &["project_id = [\"p\"]", "server_id = [\"s\"]"],
-        &["target = [\"volume\"]", "server_id = [\"s\"]"],
+        &["target_types = [\"server\"]", ""],
+        &["project_ids = [\"p\"]", "project_ids = [\"p\", \"q\"]"],
+        &["server_ids = [\"s\"]", "target_types = [\"server\"]"],
+        &["project_ids = [\"p\"]", "server_ids = [\"s\"]"],
+        &["target_types = [\"volume\"]", "server_ids = [\"s\"]"],
     ];
     for rules in reachable {
         assert!(routes(rules).is_empty(), "{rules:?}");
@@ -115,13 +115,15 @@ fn a_route_behind_a_wider_one_is_unreachable() {
 
 #[test]
 fn a_faulty_match_is_not_taken_for_a_wide_one() {
-    let found = routes(&["projekt_id = [\"p\"]", "target = [\"server\"]"]);
+    let found = routes(&["projekt_id = [\"p\"]", "target_types = [\"server\"]"]);
     assert_eq!(found, ["9:11 unknown-key routes[0].match.projekt_id: unknown key `projekt_id`"]);
 }
 
 #[test]
 fn a_route_that_contradicts_itself_is_unreachable() {
-    for rule in ["server_id = [\"s\"], volume_id = [\"v\"]", "target = [\"volume\"], server_id = [\"s\"]"] {
+    for rule in
+        ["server_ids = [\"s\"], volume_ids = [\"v\"]", "target_types = [\"volume\"], server_ids = [\"s\"]"]
+    {
         assert_eq!(routes(&[rule]), ["7:1 unreachable-route routes[0]: no restore can match this route"]);
     }
 }
@@ -134,16 +136,16 @@ fn the_least_has_no_fault() {
 
 #[test]
 fn a_door_is_old_since_a_day_and_ends_on_one() {
-    let door = "[[doors]]\ndialect = \"csbs-v1\"\nprefix = \"/csbs\"\n";
-    let faulty = format!("{door}deprecated = \"yes\"\nsunset = \"30.06.2027\"\n");
+    let door = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\n";
+    let faulty = format!("{door}deprecated_since = \"yes\"\nsunset = \"30.06.2027\"\n");
     assert_eq!(
         with(&faulty),
         [
-            "12:14 conflict doors[0].deprecated: `yes` is no day",
-            "13:10 conflict doors[0].sunset: `30.06.2027` is no day",
+            "12:20 conflict compat_endpoints[0].deprecated_since: `yes` is no day",
+            "13:10 conflict compat_endpoints[0].sunset: `30.06.2027` is no day",
         ]
     );
-    assert!(with(&format!("{door}deprecated = \"no\"\nsunset = \"2027-06-30\"\n")).is_empty());
+    assert!(with(&format!("{door}announce_deprecation = false\nsunset = \"2027-06-30\"\n")).is_empty());
 }
 
 #[test]
@@ -152,8 +154,8 @@ fn an_address_is_copied_with_version_and_project() {
         let own = "https://cbr.eu-test-1.cloud.example";
         match key {
             "endpoint" => faults(&LEAST.replace(own, url), &[]),
-            "volumes_endpoint" => {
-                let line = format!("endpoint = \"{own}\"\nvolumes_endpoint = \"{url}\"");
+            "evs_endpoint" => {
+                let line = format!("endpoint = \"{own}\"\nevs_endpoint = \"{url}\"");
                 faults(&LEAST.replace(&format!("endpoint = \"{own}\""), &line), &[])
             }
             _ => {
@@ -163,7 +165,7 @@ fn an_address_is_copied_with_version_and_project() {
             }
         }
     };
-    for key in ["endpoint", "volumes_endpoint", "iam"] {
+    for key in ["endpoint", "evs_endpoint", "iam"] {
         for end in ["/v3", "/v3/{project}", "/v2/$(tenant_id)s", "/v2/%(tenant_id)s", "/v3/${project_id}"] {
             let found = at(key, &format!("https://x.cloud.example{end}"));
             assert_eq!(found.len(), 1, "{key} {end}: {found:?}");
@@ -197,10 +199,10 @@ fn f43_a_restore_is_kept_for_as_long_as_a_window_means_it() {
         faults(&format!("[ledger]\nretention_days = {days}\n[submit]\n{submit}\n{LEAST}{route}\n"), &[])
     };
     for (submit, route) in [
-        ("duplicate_window_seconds = 90000", ""),
-        ("key_window_seconds = 90000", ""),
-        ("", "duplicate_window_seconds = 90000"),
-        ("", "key_window_seconds = 90000"),
+        ("dedup_window_seconds = 90000", ""),
+        ("idempotency_key_ttl_seconds = 90000", ""),
+        ("", "dedup_window_seconds = 90000"),
+        ("", "idempotency_key_ttl_seconds = 90000"),
     ] {
         let found = at(1, submit, route);
         assert_eq!(found.len(), 1, "{submit} {route}: {found:?}");
@@ -215,14 +217,15 @@ fn f43_a_restore_is_kept_for_as_long_as_a_window_means_it() {
 fn f47_an_operator_asked_before_absence_is_proof_is_a_warning() {
     let with = |generation: &str, follow: &str, send: f64| {
         let upstream = LEAST.replace("cbr-v3", generation);
-        let upstream = upstream.replace("\n\n[[routes]]", &format!("\nsend_seconds = {send}\n\n[[routes]]"));
-        faults(&format!("[follow]\n{follow}\n{upstream}"), &[])
+        let upstream =
+            upstream.replace("\n\n[[routes]]", &format!("\nsend_timeout_seconds = {send}\n\n[[routes]]"));
+        faults(&format!("[polling]\n{follow}\n{upstream}"), &[])
     };
     for (follow, send) in [
-        ("unknown_seconds = 100", 30.0),
-        ("unknown_seconds = 60\nsettle_seconds = 30", 30.0),
-        ("unknown_seconds = 60\nsettle_seconds = 1", 90.0),
-        ("settle_seconds = 3600", 30.0),
+        ("operator_escalation_seconds = 100", 30.0),
+        ("operator_escalation_seconds = 60\nabsence_confirmation_seconds = 30", 30.0),
+        ("operator_escalation_seconds = 60\nabsence_confirmation_seconds = 1", 90.0),
+        ("absence_confirmation_seconds = 3600", 30.0),
     ] {
         let found = with("cbr-v3", follow, send);
         assert_eq!(found.len(), 1, "{follow}: {found:?}");
@@ -230,6 +233,9 @@ fn f47_an_operator_asked_before_absence_is_proof_is_a_warning() {
         // No list, no proof: nothing is lost there.
         assert_eq!(with("vbs-v2", follow, send), Vec::<String>::new(), "{follow}");
     }
-    assert_eq!(with("cbr-v3", "unknown_seconds = 61\nsettle_seconds = 30", 30.0), Vec::<String>::new());
+    assert_eq!(
+        with("cbr-v3", "operator_escalation_seconds = 61\nabsence_confirmation_seconds = 30", 30.0),
+        Vec::<String>::new()
+    );
     assert_eq!(with("cbr-v3", "", 30.0), Vec::<String>::new(), "the defaults fit");
 }

@@ -38,7 +38,7 @@ fn a_secret_comes_from_a_variable_or_a_file() {
         assert_eq!(settings.to_json()["ledger"]["password"], "<redacted>");
     }
     // The key has a twin as all have: a reference too.
-    let twin = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "env:PGPASSWORD"), ("PGPASSWORD", "hunter2")];
+    let twin = [("RESTORE_GATEWAY_LEDGER__PASSWORD", "env:PGPASSWORD"), ("PGPASSWORD", "hunter2")];
     assert_eq!(clean(LEAST, &twin).ledger.password.unwrap().expose(), "hunter2");
 }
 
@@ -83,8 +83,8 @@ fn a_secret_that_is_not_there_is_a_fault() {
 
 #[test]
 fn what_is_no_reference_may_be_the_secret_and_is_not_shown() {
-    let twin = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "hunter2")];
-    let twin_of_file = [("RESTORE_GATEWAY_LEDGER_PASSWORD", "hunter2:x")];
+    let twin = [("RESTORE_GATEWAY_LEDGER__PASSWORD", "hunter2")];
+    let twin_of_file = [("RESTORE_GATEWAY_LEDGER__PASSWORD", "hunter2:x")];
     for faults in [
         read(&with("\"hunter2\""), &[]),
         read(&with("{ env = \"\", file = \"hunter2\" }"), &[]),
@@ -137,7 +137,7 @@ fn s59_a_file_that_everybody_can_write_is_a_warning() {
     }
     let keys = file(folder.path(), b"{}", 0o664);
     let caller = super::caller("jwt")
-        .replace("jwks = \"https://login.example/keys\"", &format!("jwks_file = {keys:?}"));
+        .replace("jwks_url = \"https://login.example/keys\"", &format!("jwks_file = {keys:?}"));
     clean(&format!("{LEAST}{caller}"), &[]);
     set_mode(std::path::Path::new(&keys), 0o666);
     let found = faults(&format!("{LEAST}{caller}"), &[]).join("\n");
@@ -145,8 +145,8 @@ fn s59_a_file_that_everybody_can_write_is_a_warning() {
     let pairs = folder.path().join("pairs.csv");
     std::fs::write(&pairs, "from,from_id,to,to_id\n").unwrap();
     set_mode(&pairs, 0o666);
-    let found = faults(&format!("[ids]\nmap_file = {pairs:?}\n{LEAST}"), &[]).join("\n");
-    assert!(found.contains("file-exposed ids.map_file"), "{found}");
+    let found = faults(&format!("[id_mapping]\nfile = {pairs:?}\n{LEAST}"), &[]).join("\n");
+    assert!(found.contains("file-exposed id_mapping.file"), "{found}");
     // The settings themselves.
     for (mode, warns) in [(0o644, false), (0o666, true)] {
         let source = Source { mode: Some(mode), ..Source::new("gateway.toml", LEAST) };

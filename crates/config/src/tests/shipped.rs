@@ -101,22 +101,22 @@ fn the_schema_is_current() {
 #[test]
 fn explain_tells_what_the_list_knows() {
     let page = "\
-submit.sends
+submit.max_attempts
 
-Sends of one restore at most. A second send needs proof that the first was not applied.
+Maximum of attempts per restore. A second attempt needs proof that the first was not applied.
 
 value:    a whole number from 1 to 3
 default:  3
-variable: RESTORE_GATEWAY_SUBMIT_SENDS
+variable: RESTORE_GATEWAY_SUBMIT__MAX_ATTEMPTS
 change:   taken while the gateway runs
 ";
-    assert_eq!(explain("submit.sends").as_deref(), Some(page));
-    assert_eq!(explain("RESTORE_GATEWAY_SUBMIT_SENDS").as_deref(), Some(page));
+    assert_eq!(explain("submit.max_attempts").as_deref(), Some(page));
+    assert_eq!(explain("RESTORE_GATEWAY_SUBMIT__MAX_ATTEMPTS").as_deref(), Some(page));
     assert!(explain("ledger.url").unwrap().ends_with("change:   needs a restart\n"));
     let indexed = explain("upstreams[2].endpoint");
-    assert!(indexed.as_ref().unwrap().contains("RESTORE_GATEWAY_UPSTREAMS_0_ENDPOINT"));
+    assert!(indexed.as_ref().unwrap().contains("RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT"));
     assert_eq!(explain("upstreams.endpoint"), indexed);
     assert!(explain("routes").unwrap().contains("\n  upstream: Name of the upstream.\n"));
-    assert_eq!(explain("submit.sendss"), None);
-    assert_eq!(nearest_key("submit.sendss").as_deref(), Some("submit.sends"));
+    assert_eq!(explain("submit.max_attemptss"), None);
+    assert_eq!(nearest_key("submit.max_attemptss").as_deref(), Some("submit.max_attempts"));
 }

@@ -17,7 +17,7 @@ fn vbs() -> String {
 }
 
 fn door(dialect: &str) -> String {
-    format!("[[doors]]\ndialect = \"{dialect}\"\nprefix = \"/{dialect}\"\n")
+    format!("[[compat_endpoints]]\napi = \"{dialect}\"\nprefix = \"/{dialect}\"\n")
 }
 
 fn route(upstream: &str, more: &str) -> String {
@@ -44,13 +44,13 @@ fn the_upstream_that_a_door_asks_is_used() {
 fn a_door_that_could_ask_two_upstreams_says_which() {
     let two = [cbr(), vbs(), upstream("old", "vbs-v2"), door("vbs-v2"), route("vbs", ""), route("old", "")];
     let two: Vec<String> = two.into_iter().filter(|part| !part.contains("upstream = \"old\"")).collect();
-    let routes = "[[routes]]\nupstream = \"old\"\nmatch = { target = [\"volume\"] }\n".to_owned();
-    let cbr_too = "[[routes]]\nupstream = \"cbr\"\nmatch = { target = [\"server\"] }\n".to_owned();
+    let routes = "[[routes]]\nupstream = \"old\"\nmatch = { target_types = [\"volume\"] }\n".to_owned();
+    let cbr_too = "[[routes]]\nupstream = \"cbr\"\nmatch = { target_types = [\"server\"] }\n".to_owned();
     let all = [vec![routes, cbr_too], two].concat();
     assert_eq!(
         said(&all),
         [
-            "missing-key doors[0]: `vbs` and `old` speak vbs-v2, and it is not said which of them this door asks"
+            "missing-key compat_endpoints[0]: `vbs` and `old` speak vbs-v2, and it is not said which of them this door asks"
         ]
     );
     let named: Vec<String> =
@@ -61,13 +61,15 @@ fn a_door_that_could_ask_two_upstreams_says_which() {
 #[test]
 fn a_door_that_no_route_serves_is_doubted() {
     let none = |dialect: &str, words: &str| {
-        format!("useless-door doors[0]: no route takes a restore that comes through it ({dialect}, {words})")
+        format!(
+            "useless-door compat_endpoints[0]: no route takes a restore that comes through it ({dialect}, {words})"
+        )
     };
-    let parts = [cbr(), door("csbs-v1"), route("cbr", "dialect = [\"canonical\"]")];
+    let parts = [cbr(), door("csbs-v1"), route("cbr", "source_apis = [\"canonical\"]")];
     assert_eq!(said(&parts), [none("csbs-v1", "server")]);
-    let parts = [cbr(), door("csbs-v1"), route("cbr", "match = { target = [\"volume\"] }")];
+    let parts = [cbr(), door("csbs-v1"), route("cbr", "match = { target_types = [\"volume\"] }")];
     assert_eq!(said(&parts), [none("csbs-v1", "server")]);
-    let parts = [cbr(), door("vbs-v2"), route("cbr", "match = { server_id = [\"s\"] }")];
+    let parts = [cbr(), door("vbs-v2"), route("cbr", "match = { server_ids = [\"s\"] }")];
     assert_eq!(said(&parts), [none("vbs-v2", "volume")]);
 }
 
@@ -75,26 +77,29 @@ fn a_door_that_no_route_serves_is_doubted() {
 fn a_door_to_what_cannot_do_its_restores_is_doubted() {
     let cannot = "no route leads csbs-v1 to an upstream that can do what its programs ask for";
     let parts = [vbs(), door("csbs-v1"), route("vbs", "")];
-    assert_eq!(said(&parts), [format!("useless-door doors[0]: {cannot}")]);
-    let parts = [vbs(), door("csbs-v1"), route("vbs", "fan_out = true")];
+    assert_eq!(said(&parts), [format!("useless-door compat_endpoints[0]: {cannot}")]);
+    let parts = [vbs(), door("csbs-v1"), route("vbs", "per_disk_restore = true")];
     assert_eq!(said(&parts), Vec::<String>::new());
     // One route that can is enough.
-    let parts = [cbr(), vbs(), door("csbs-v1"), route("vbs", "share = 0.5"), route("cbr", "")];
+    let parts = [cbr(), vbs(), door("csbs-v1"), route("vbs", "traffic_percent = 50"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
     let parts = [upstream("csbs", "csbs-v1"), door("vbs-v2"), route("csbs", "")];
     let cannot = cannot.replace("csbs-v1", "vbs-v2");
-    assert_eq!(said(&parts), [format!("useless-door doors[0]: {cannot}")]);
+    assert_eq!(said(&parts), [format!("useless-door compat_endpoints[0]: {cannot}")]);
 }
 
 #[test]
 fn a_route_that_takes_nothing_is_doubted() {
-    let parts = [cbr(), route("cbr", "dialect = [\"vbs-v2\"]")];
+    let parts = [cbr(), route("cbr", "source_apis = [\"vbs-v2\"]")];
     assert_eq!(
         said(&parts),
-        ["unreachable-route routes[0].dialect: no door speaks vbs-v2: no restore takes this route"]
+        ["unreachable-route routes[0].source_apis: no door speaks vbs-v2: no restore takes this route"]
     );
-    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "share = 0.0"), route("vbs", "")];
-    assert_eq!(said(&parts), ["unreachable-route routes[0].share: a share of 0 takes no restore at all"]);
+    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "traffic_percent = 0"), route("vbs", "")];
+    assert_eq!(
+        said(&parts),
+        ["unreachable-route routes[0].traffic_percent: a share of 0 takes no restore at all"]
+    );
 }
 
 #[test]
@@ -107,7 +112,7 @@ fn keys_that_programs_of_doors_do_not_send_are_doubted() {
             "conflict routes[0].idempotency_key: programs of cbr-v3 send no Idempotency-Key: this route refuses them"
         ]
     );
-    let canonical = format!("{required}\ndialect = [\"canonical\"]");
+    let canonical = format!("{required}\nsource_apis = [\"canonical\"]");
     let parts = [cbr(), door("cbr-v3"), route("cbr", &canonical), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
     assert_eq!(said(&[cbr(), route("cbr", required)]), Vec::<String>::new());
@@ -115,15 +120,15 @@ fn keys_that_programs_of_doors_do_not_send_are_doubted() {
 
 #[test]
 fn what_means_nothing_to_a_generation_is_doubted() {
-    let parts = [cbr(), vbs(), route("cbr", "fan_out = true\non_retired = \"vbs\"")];
+    let parts = [cbr(), vbs(), route("cbr", "per_disk_restore = true\nfallback_upstream = \"vbs\"")];
     assert_eq!(
         said(&parts),
         [
-            "conflict routes[0].fan_out: cbr-v3 is never asked disk by disk for a server: this does nothing",
-            "conflict routes[0].on_retired: cbr-v3 is closed to no project: this does nothing",
+            "conflict routes[0].per_disk_restore: cbr-v3 is never asked disk by disk for a server: this does nothing",
+            "conflict routes[0].fallback_upstream: cbr-v3 is closed to no project: this does nothing",
         ]
     );
-    let parts = [cbr(), vbs(), route("vbs", "fan_out = true\non_retired = \"cbr\"")];
+    let parts = [cbr(), vbs(), route("vbs", "per_disk_restore = true\nfallback_upstream = \"cbr\"")];
     assert_eq!(said(&parts), Vec::<String>::new());
 }
 
@@ -136,7 +141,8 @@ fn who_tells_which_backup_is_meant_can_be_asked() {
     let faults = said(&parts(vbs()));
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].starts_with("conflict doors[0]: `vbs` is asked with the token that a program brings"),
+        faults[0]
+            .starts_with("conflict compat_endpoints[0]: `vbs` is asked with the token that a program brings"),
         "{faults:?}"
     );
     assert_eq!(said(&parts(held(vbs()))), Vec::<String>::new());
@@ -145,27 +151,34 @@ fn who_tells_which_backup_is_meant_can_be_asked() {
 #[test]
 fn a_door_does_not_take_the_names_of_the_api() {
     let at = |host: &str| {
-        let door = format!("[[doors]]\ndialect = \"cbr-v3\"\nhost = \"{host}\"\n");
-        said(&["[listen]\nnames = [\"Gateway\"]\n".to_owned(), cbr(), door, route("cbr", "")])
+        let door = format!("[[compat_endpoints]]\napi = \"cbr-v3\"\nhost = \"{host}\"\n");
+        said(&["[listen]\nallowed_hosts = [\"Gateway\"]\n".to_owned(), cbr(), door, route("cbr", "")])
     };
     for address in ["127.0.0.1", "[::1]", "10.0.0.1"] {
         let message = "is an address, by which the API is called: all of it would be this door";
-        assert_eq!(at(address), [format!("conflict doors[0].host: `{address}` {message}")]);
+        assert_eq!(at(address), [format!("conflict compat_endpoints[0].host: `{address}` {message}")]);
     }
     for name in ["localhost", "gateway"] {
         let message = "as well: by that name all of it is this door";
-        assert_eq!(at(name), [format!("conflict doors[0].host: the API is called `{name}` {message}")]);
+        assert_eq!(
+            at(name),
+            [format!("conflict compat_endpoints[0].host: the API is called `{name}` {message}")]
+        );
     }
     assert_eq!(at("cbr.internal"), Vec::<String>::new());
 }
 
 #[test]
 fn a_route_that_refuses_whatever_it_takes_is_told() {
-    let server = "match = { target = [\"server\"] }";
+    let server = "match = { target_types = [\"server\"] }";
     let rest = route("cbr", "");
-    let told = "unreachable-route routes[0].match.target: vbs-v2 restores no server: whatever takes this route is refused";
+    let told = "unreachable-route routes[0].match.target_types: vbs-v2 restores no server: whatever takes this route is refused";
     assert_eq!(said(&[cbr(), vbs(), route("vbs", server), rest.clone()]), [told]);
-    for good in ["match = { target = [\"server\", \"volume\"] }", &format!("fan_out = true\n{server}"), ""] {
+    for good in [
+        "match = { target_types = [\"server\", \"volume\"] }",
+        &format!("per_disk_restore = true\n{server}"),
+        "",
+    ] {
         let found = said(&[cbr(), vbs(), rest.clone(), route("vbs", good)]);
         assert!(!found.iter().any(|line| line.contains("is refused")), "{good}: {found:?}");
     }

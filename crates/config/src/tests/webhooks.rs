@@ -17,8 +17,8 @@ fn a_webhook_has_its_defaults() {
     let settings = clean(&format!("{LEAST}{HOOK}"), &[]);
     let [hook] = &*settings.webhooks else { panic!("{:?}", settings.webhooks) };
     assert_eq!((hook.name.as_str(), hook.secret.expose()), ("ops", HOOK_SECRET));
-    assert_eq!((&hook.events, &hook.project_id), (&None, &None));
-    assert_eq!((hook.timeout_seconds.as_secs(), hook.dangerous_allow_private), (15, false));
+    assert_eq!((&hook.events, &hook.project_ids), (&None, &None));
+    assert_eq!((hook.timeout_seconds.as_secs(), hook.allow_private_addresses), (15, false));
     assert_eq!(settings.to_json()["webhooks"][0]["secret"], "<redacted>");
 }
 
@@ -44,10 +44,10 @@ fn a_private_receiver_must_be_meant() {
     assert!(receiver("https://8.8.8.8/").is_empty());
     for url in ["http://127.0.0.1:9000/", "https://10.0.0.1/", "http://hooks.internal/"] {
         let hook =
-            HOOK.replace("https://hooks.example.com/restores", url) + "dangerous_allow_private = true\n";
+            HOOK.replace("https://hooks.example.com/restores", url) + "allow_private_addresses = true\n";
         let found = faults(&format!("{LEAST}{hook}"), &[]);
         let [warning] = &found[..] else { panic!("{found:?}") };
-        assert!(warning.contains("private-receiver webhooks[0].dangerous_allow_private"), "{warning}");
+        assert!(warning.contains("private-receiver webhooks[0].allow_private_addresses"), "{warning}");
     }
 }
 
@@ -58,7 +58,7 @@ fn a_secret_that_signs_has_its_form_and_is_not_shown() {
         ("whsec_c2hvcnQ=", "has not 24 to 64 bytes"),
         ("correct horse battery staple", "is not base64 after `whsec_`"),
     ] {
-        let variables = [("OTHER", secret), ("RESTORE_GATEWAY_WEBHOOKS_0_SECRET", "env:OTHER")];
+        let variables = [("OTHER", secret), ("RESTORE_GATEWAY_WEBHOOKS__0__SECRET", "env:OTHER")];
         let faults = super::read(&text, &variables).unwrap_err();
         let shown = format!("{faults:?}{}{}", faults.render_human(false), faults.render_json());
         assert!(shown.contains(&format!("the secret {why}")) && !shown.contains(secret), "{shown}");
@@ -73,7 +73,7 @@ fn hooks_are_told_apart_and_told_what_there_is() {
     );
     let events = with("[[webhooks]]", "[[webhooks]]\nevents = [\"done\"]");
     assert_eq!(events, ["11:10 bad-value webhooks[0].events: `done` is not allowed here"]);
-    let hook = HOOK.to_owned() + "events = [\"succeeded\", \"needs_operator\"]\nproject_id = [\"p\"]\n";
+    let hook = HOOK.to_owned() + "events = [\"succeeded\", \"needs_operator\"]\nproject_ids = [\"p\"]\n";
     let settings = clean(&format!("{LEAST}{hook}"), &[]);
     assert_eq!(settings.webhooks[0].events, Some(vec!["succeeded".to_owned(), "needs_operator".to_owned()]));
 }

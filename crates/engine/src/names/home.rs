@@ -9,7 +9,7 @@ use restore_upstream::{Fault, FaultKind};
 /// Seconds after which a fault that passes may have passed.
 const PASSES: u32 = 5;
 /// What a person can always do.
-const BY_TABLE: &str = "or write both ids into the file of ids.map_file";
+const BY_TABLE: &str = "or write both ids into the file of id_mapping.file";
 
 /// What came of asking the caller's own generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +74,16 @@ impl Heard {
             Self::NoUpstream => (Follows::ByRequest, "no upstream of it is configured"),
             Self::Closed => (Follows::ByRequest, "it is closed to this project"),
             Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
-            Self::SeveralUpstreams => (Follows::Never, "name the one to ask in doors[].upstream"),
+            Self::SeveralUpstreams => (Follows::Never, "name the one to ask in compat_endpoints[].upstream"),
             Self::TakenOut => (Follows::Never, "ask again: the settings have changed"),
             Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
             Self::NoToken => {
                 (Follows::Never, "send a token that it takes, give that upstream a credential of its own")
             }
             Self::NoWay => (Follows::Never, "write its endpoint into the settings"),
-            Self::OutOfScope => (Follows::Never, "name an upstream for this project in doors[].upstream"),
+            Self::OutOfScope => {
+                (Follows::Never, "name an upstream for this project in compat_endpoints[].upstream")
+            }
             Self::Unauthorized => (Follows::Never, "bring a token that it takes"),
             Self::Forbidden => (Follows::Never, "ask for the permission to read backups there"),
             Self::Refused => (Follows::Never, "see its words"),
@@ -245,7 +247,7 @@ mod tests {
                     let code = if follows == Later { Code::BackupUnread } else { Code::BackupUnresolved };
                     assert_eq!(problem.code, code, "{heard:?}");
                     assert!(problem.detail.contains("nothing was sent: "), "{problem}");
-                    assert!(problem.detail.contains("ids.map_file"), "{problem}");
+                    assert!(problem.detail.contains("id_mapping.file"), "{problem}");
                 }
             }
         }

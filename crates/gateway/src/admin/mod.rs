@@ -196,7 +196,7 @@ impl Admin {
         well_formed::check(request, &self.same_site)?;
         if self.callers.is_empty() && !self.is_trusted(request) {
             let detail = "operators are known by callers, and this listener has none: ask from the machine of the \
-                          gateway, or add [[callers]] with listener = [\"admin\"]; nothing was done";
+                          gateway, or add [[callers]] with listeners = [\"admin\"]; nothing was done";
             return Err(Failure::from(Problem::new(Code::Unauthenticated, detail)).closing());
         }
         if self.callers.is_empty() || is_open(request.uri().path()) {
@@ -344,7 +344,7 @@ impl Admin {
             .collect();
         // Told, and no reason: no replica has another list, and callers without a certificate are served.
         let overdue = self.tls.as_ref().and_then(|tls| tls.overdue_list());
-        let client_crl = json!({ "current": overdue.is_none(), "why": overdue });
+        let client_crl_file = json!({ "current": overdue.is_none(), "why": overdue });
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer::json(
             status,
@@ -356,7 +356,7 @@ impl Admin {
                 "connections": { "open": open, "most": most },
                 "settings": self.reload.view(),
                 "dangers": self.dangers,
-                "client_crl": client_crl,
+                "client_crl_file": client_crl_file,
             }),
         )
     }

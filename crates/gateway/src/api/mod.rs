@@ -30,9 +30,9 @@ pub(crate) struct App {
     /// Longest wait that a caller may ask for.
     pub(crate) wait_cap: Duration,
     /// How deeply JSON may nest.
-    pub(crate) json_depth: usize,
+    pub(crate) max_json_depth: usize,
     /// Largest page of a list.
-    pub(crate) page_size: usize,
+    pub(crate) max_page_size: usize,
     /// Where a restore of each dialect comes from.
     pub(crate) origins: Vec<Origin>,
     /// Who asks at native doors.
@@ -126,10 +126,10 @@ impl Asked {
     }
 
     fn json(&self, app: &App) -> Result<serde_json::Value, Failure> {
-        json::read_within(&self.body, app.json_depth).map_err(|fault| {
+        json::read_within(&self.body, app.max_json_depth).map_err(|fault| {
             let problem = Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent"));
             let failure = Failure::from(problem);
-            if fault.too_deep { failure.at_limit("json_depth") } else { failure }
+            if fault.too_deep { failure.at_limit("max_json_depth") } else { failure }
         })
     }
 

@@ -47,8 +47,8 @@ pub(super) fn wait(headers: &HeaderMap, cap: Duration) -> Option<Duration> {
 }
 
 /// The filters of a list. An unknown one is refused: a list that silently ignores a filter lies.
-pub(super) fn list(query: Option<&str>, page_size: usize) -> Result<Query, Problem> {
-    let mut wanted = Query { limit: page_size, ..Query::default() };
+pub(super) fn list(query: Option<&str>, max_page_size: usize) -> Result<Query, Problem> {
+    let mut wanted = Query { limit: max_page_size, ..Query::default() };
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*name {
             "project_id" => {
@@ -79,7 +79,7 @@ pub(super) fn list(query: Option<&str>, page_size: usize) -> Result<Query, Probl
                 if limit == 0 {
                     return Err(refuse("query limit is at least 1"));
                 }
-                wanted.limit = limit.min(page_size);
+                wanted.limit = limit.min(max_page_size);
             }
             _ => return Err(refuse("query parameters are project_id, status, target, limit and cursor")),
         }

@@ -132,7 +132,7 @@ impl Known {
 
 /// `GET /api/v1/restores`.
 pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let query = preferences::list(asked.query.as_deref(), app.page_size)?;
+    let query = preferences::list(asked.query.as_deref(), app.max_page_size)?;
     let restore_engine::Page { entries, next } = app.engine.list(query, &asked.caller).await?;
     let restores: Vec<Restore<'_>> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
     Ok(answer::json(StatusCode::OK, &Page { restores, next }))

@@ -121,7 +121,7 @@ impl Streams {
         let name = caller.name().map_or_else(token, str::to_owned);
         let seat = self.pool.take(&name).ok_or_else(|| {
             let detail =
-                "as many streams of events are open as limits.streams allows, and no caller has many more";
+                "as many streams of events are open as limits.max_streams allows, and no caller has many more";
             Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("streams")
         })?;
         let end = Instant::now() + self.lifetime;
@@ -230,7 +230,7 @@ impl One {
 /// `GET /api/v1/restores` as a stream: what happens from now on, or after the last event the reader has seen, to
 /// the restores that the filters let through as they stand when it is told. Nothing is read from a cloud for it.
 pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let query = preferences::list(asked.query.as_deref(), app.page_size)?;
+    let query = preferences::list(asked.query.as_deref(), app.max_page_size)?;
     let paged = |(name, _): (_, _)| name == "cursor" || name == "limit";
     if form_urlencoded::parse(asked.query.as_deref().unwrap_or_default().as_bytes()).any(paged) {
         let detail = "a stream has no pages: query parameters are project_id, status and target";

@@ -54,7 +54,7 @@ impl SameSite {
             return Err(Problem::new(Code::MalformedRequest, "Origin may stand in a request once"));
         }
         if self.hosts != Hosts::Any && !destination.host().is_some_and(|host| self.names(host)) {
-            let detail = "the Host header does not name this gateway; nothing was sent. listen.names lists \
+            let detail = "the Host header does not name this gateway; nothing was sent. listen.allowed_hosts lists \
                           further names of a listener without callers";
             return Err(Problem::new(Code::ForeignOrigin, detail));
         }

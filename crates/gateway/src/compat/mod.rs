@@ -66,10 +66,10 @@ impl Call {
     }
 
     fn json(&self, app: &App) -> Result<Value, Failure> {
-        strict::read_within(&self.body, app.json_depth).map_err(|fault| {
+        strict::read_within(&self.body, app.max_json_depth).map_err(|fault| {
             let failure =
                 Failure::from(Problem::new(Code::InvalidJson, format!("{fault}; nothing was sent")));
-            if fault.too_deep { failure.at_limit("json_depth") } else { failure }
+            if fault.too_deep { failure.at_limit("max_json_depth") } else { failure }
         })
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn callers(
     let hosts = hosts(settings);
     let mut unfits = Unfits::default();
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
-    let here = |(_, caller): &(usize, &config::Caller)| caller.listener.contains(&listener);
+    let here = |(_, caller): &(usize, &config::Caller)| caller.listeners.contains(&listener);
     for (index, written) in settings.callers.iter().enumerate().filter(here) {
         let added = grants(settings, &written.name)
             .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
@@ -43,15 +43,15 @@ pub(crate) fn callers(
     unfits.or(callers)
 }
 
-/// The hosts that a signed request may be for. Without `listen.names` nobody knows how callers call the gateway, behind a proxy
+/// The hosts that a signed request may be for. Without `listen.allowed_hosts` nobody knows how callers call the gateway, behind a proxy
 /// say; with them, the gateway still has the names and addresses of its doors besides.
 fn hosts(settings: &Settings) -> Option<Hosts> {
-    let mut names: Vec<String> = settings.listen.names.clone().unwrap_or_default();
+    let mut names: Vec<String> = settings.listen.allowed_hosts.clone().unwrap_or_default();
     if names.is_empty() {
         return None;
     }
-    names.extend(settings.doors.iter().filter_map(|door| door.host.clone()));
-    let doors = settings.doors.iter().filter_map(|door| door.listen);
+    names.extend(settings.compat_endpoints.iter().filter_map(|door| door.host.clone()));
+    let doors = settings.compat_endpoints.iter().filter_map(|door| door.listen);
     let addresses =
         std::iter::once(settings.listen.api).chain(doors).map(|address| address.ip().to_canonical());
     Some(Hosts { names, addresses: addresses.collect() })
@@ -67,20 +67,20 @@ fn add(
     let row = Row { name: written.name.as_str().into(), grants };
     let list = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
     let needed = |name: &str| format!("{name} is missing");
-    match written.kind {
+    match written.r#type {
         CallerKind::ApiKey => {
-            let cell = match (&written.hash, &written.key) {
+            let cell = match (&written.key_hash, &written.key) {
                 (Some(hash), _) => SecretCell::new(api_key::read_hash(hash)?),
                 (None, Some(key)) => key_cell(&written.name, key, rotation),
                 (None, None) => return Err(needed("hash")),
             };
             callers.keys.add(cell, row.clone());
-            if let Some(previous) = &written.previous_hash {
+            if let Some(previous) = &written.previous_key_hash {
                 callers.keys.add(SecretCell::new(api_key::read_hash(previous)?), row);
             }
         }
         CallerKind::Jwt => {
-            let source = match (&written.jwks, &written.jwks_file) {
+            let source = match (&written.jwks_url, &written.jwks_file) {
                 (Some(address), _) => {
                     Source::Address(Box::new(KeySource::new(address.clone(), written.ca_file.clone())?))
                 }
@@ -92,7 +92,7 @@ fn add(
                 issuer: written.issuer.clone().ok_or_else(|| needed("issuer"))?,
                 audience: written.audience.clone().ok_or_else(|| needed("audience"))?,
                 algorithms: named.unwrap_or_else(|| ALGORITHMS.map(str::to_owned).to_vec()),
-                subjects: list(&written.subject),
+                subjects: list(&written.subjects),
                 source,
             };
             let issuer = Arc::new(Issuer::new(options, row)?);
@@ -100,12 +100,20 @@ fn add(
             rotation.watch(watched, written.jwks_file.clone(), Arc::clone(&issuer), |issuer| issuer.renew());
             callers.issuers.push(issuer);
         }
-        CallerKind::Mtls => callers.certificates.add(list(&written.subject), list(&written.san), row),
+        CallerKind::Mtls => {
+            callers.certificates.add(list(&written.subjects), list(&written.subject_alt_names), row)
+        }
         CallerKind::IamToken => {
-            let iam = written.iam.as_ref().ok_or_else(|| needed("iam"))?;
+            let iam = written.iam_endpoint.as_ref().ok_or_else(|| needed("iam"))?;
             let judge = TokenJudge::new(iam, written.ca_file.clone())?;
-            let domains = list(&written.domain);
-            callers.iam.push(IamTokens::new(judge, domains, projects(written)?, row, Arc::clone(clock)));
+            let domains = list(&written.domains);
+            callers.iam.push(IamTokens::new(
+                judge,
+                domains,
+                projects(written)?,
+                row,
+                Arc::clone(clock),
+            ));
         }
         CallerKind::Aksk => {
             let access_key = written.access_key.as_ref().ok_or_else(|| needed("access_key"))?;
@@ -131,7 +139,7 @@ fn key_cell(caller: &str, key: &Secret, rotation: &mut Rotation) -> SecretCell<[
 }
 
 fn projects(written: &config::Caller) -> Result<Vec<ProjectId>, String> {
-    let ids = written.project_id.iter().flatten();
+    let ids = written.project_ids.iter().flatten();
     ids.map(|id| id.parse().map_err(|_| format!("project_id: {id} is no id of a project"))).collect()
 }
 
@@ -141,7 +149,7 @@ fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
     own.map(|policy| {
         let mut matches = crate::compose::upstreams::matches(&policy.r#match)?;
         Ok(Grant {
-            allow: policy.allow.iter().filter_map(|word| Action::parse(word)).collect(),
+            allow: policy.actions.iter().filter_map(|word| Action::parse(word)).collect(),
             upstreams: policy.upstreams.clone().unwrap_or_default(),
             // For a route they are targets; for a policy they are what is overwritten, be it by way of a server.
             disks: std::mem::take(&mut matches.volume_id),
@@ -173,20 +181,21 @@ pub(crate) fn tls(
     rotation: &mut Rotation,
 ) -> Result<Option<Arc<Tls>>, Unfits> {
     let written = &settings.tls;
-    let (Some(certificate), Some(key)) = (&written.certificate, &written.key) else { return Ok(None) };
+    let (Some(certificate), Some(key)) = (&written.certificate_file, &written.key) else { return Ok(None) };
     let secret = key.clone();
     let options = tls::Options {
         certificate: certificate.clone(),
         key: Arc::new(move || secret.reread()),
-        client_ca: written.client_ca.clone(),
-        client_crl: written.client_crl.clone(),
-        allow_expired_crl: written.dangerous_allow_expired_crl,
+        client_ca_file: written.client_ca_file.clone(),
+        client_crl_file: written.client_crl_file.clone(),
+        allow_expired_crl: written.allow_expired_crl,
         client_required: written.client_auth == ClientAuth::Required,
         clock: Arc::clone(clock),
     };
     let tls = Arc::new(Tls::new(options).map_err(Unfit::alone("tls"))?);
     let key = key.file().map(Path::to_owned);
-    let files = [Some(certificate.clone()), key, written.client_ca.clone(), written.client_crl.clone()];
+    let files =
+        [Some(certificate.clone()), key, written.client_ca_file.clone(), written.client_crl_file.clone()];
     rotation.watch("tls", files.into_iter().flatten(), Arc::clone(&tls), |tls| tls.renew());
     Ok(Some(tls))
 }

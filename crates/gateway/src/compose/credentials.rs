@@ -36,7 +36,7 @@ pub(crate) fn held(
         if let Some(same) = same.and_then(|(_, held)| held.get(&name)) {
             return Ok((name, same.clone()));
         }
-        let made = match written.kind {
+        let made = match written.r#type {
             CredentialKind::Aksk => {
                 keys(written, Arc::clone(clock), rotation).map(|keys| Credential::Keys(Arc::new(keys)))
             }
@@ -63,7 +63,7 @@ fn iam(written: &config::Credential, catalog: bool, rotation: &mut Rotation) -> 
             password: watched(written, "password", there(&written.password, "password")?, rotation),
         })
     };
-    let login = match written.kind {
+    let login = match written.r#type {
         CredentialKind::IamPassword => IamLogin::Password(user(rotation)?),
         CredentialKind::IamAgency => IamLogin::Agency {
             user: user(rotation)?,
@@ -83,7 +83,7 @@ fn iam(written: &config::Credential, catalog: bool, rotation: &mut Rotation) -> 
     };
     Ok(IamOptions {
         name: written.name.clone(),
-        endpoint: there(&written.iam, "iam")?.clone(),
+        endpoint: there(&written.iam_endpoint, "iam")?.clone(),
         login,
         project,
         catalog,
@@ -146,7 +146,8 @@ pub(crate) fn client_identity(
     written: &config::Upstream,
     rotation: &mut Rotation,
 ) -> Result<Option<ClientIdentity>, String> {
-    let (Some(path), Some(key)) = (written.client_certificate.clone(), written.client_key.clone()) else {
+    let (Some(path), Some(key)) = (written.client_certificate_file.clone(), written.client_key.clone())
+    else {
         return Ok(None);
     };
     let read = {
@@ -154,12 +155,12 @@ pub(crate) fn client_identity(
         move || {
             let shown = path.display();
             std::fs::read(&path)
-                .map_err(|error| format!("client_certificate {shown} cannot be read: {error}"))
+                .map_err(|error| format!("client_certificate_file {shown} cannot be read: {error}"))
         }
     };
     let identity = ClientIdentity::from_pem(&read()?, key.expose())?;
     let files: Vec<_> = std::iter::once(path).chain(key.file().map(Path::to_owned)).collect();
-    let name = format!("upstreams.{}.client_certificate", written.name);
+    let name = format!("upstreams.{}.client_certificate_file", written.name);
     rotation.watch(name, files, identity.clone(), move |into| {
         into.replace(&read()?, key.reread()?.expose_secret())
     });

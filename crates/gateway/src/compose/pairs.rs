@@ -26,10 +26,10 @@ struct Row {
 /// The pairs of the settings, kept as their file is.
 pub(crate) fn of(settings: &Settings, rotation: &mut Rotation) -> Result<Arc<Pairs>, String> {
     let pairs = Arc::new(Pairs::default());
-    let Some(file) = settings.ids.map_file.clone() else { return Ok(pairs) };
+    let Some(file) = settings.id_mapping.file.clone() else { return Ok(pairs) };
     renew(&pairs, &file)?;
     let watched: PathBuf = file.clone();
-    rotation.watch("ids.map_file", Some(watched), Arc::clone(&pairs), move |pairs| renew(pairs, &file));
+    rotation.watch("id_mapping.file", Some(watched), Arc::clone(&pairs), move |pairs| renew(pairs, &file));
     Ok(pairs)
 }
 
@@ -40,7 +40,7 @@ fn renew(pairs: &Pairs, file: &Path) -> Result<(), String> {
 }
 
 fn read(file: &Path) -> Result<Vec<Pair>, String> {
-    let fault = |why: &dyn std::fmt::Display| format!("ids.map_file {}: {why}", file.display());
+    let fault = |why: &dyn std::fmt::Display| format!("id_mapping.file {}: {why}", file.display());
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(|error| fault(&error))?;
     let header = reader.headers().map_err(|error| fault(&error))?;

@@ -177,7 +177,7 @@ impl Loader {
         self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
         self.places.replace(&serving);
         self.lasting.places.resize(crate::sizes(&settings.limits));
-        self.lasting.connections.set_share(Share(settings.limits.peer_share));
+        self.lasting.connections.set_share(Share(settings.limits.max_share_per_address));
         self.serving.make_way_for(&serving);
         self.lasting.log_level.is_usually(settings.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));

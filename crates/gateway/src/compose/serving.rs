@@ -122,13 +122,13 @@ impl Lasting {
         for danger in &dangers {
             tracing::warn!(key = danger.key, why = danger.why, "a setting takes a protection away");
         }
-        let names = settings.listen.names.iter().flatten().map(|name| name.to_ascii_lowercase());
+        let names = settings.listen.allowed_hosts.iter().flatten().map(|name| name.to_ascii_lowercase());
         let same_site = SameSite { hosts: Hosts::Any, names: names.collect() };
         let app = Arc::new(api::App {
             engine: self.engine.clone(),
-            wait_cap: settings.limits.wait_seconds,
-            json_depth: settings.limits.json_depth,
-            page_size: settings.limits.page_size,
+            wait_cap: settings.limits.max_wait_seconds,
+            max_json_depth: settings.limits.max_json_depth,
+            max_page_size: settings.limits.max_page_size,
             origins: door::ALL.iter().map(|door| endpoints::origin(settings, *door)).collect(),
             usage: self.usage.clone(),
             streams: of_the_api,
@@ -149,7 +149,7 @@ impl Lasting {
                 trace: trace::TraceLayer::new(
                     self.metrics.requests(),
                     settings.telemetry.sample_ratio,
-                    settings.telemetry.trust_parent,
+                    settings.telemetry.trust_remote_sampling,
                     !callers.is_empty(),
                     self.exporting,
                     settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),

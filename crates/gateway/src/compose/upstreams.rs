@@ -77,23 +77,23 @@ fn upstream(
     let options = restore_upstream::Options {
         name: written.name.clone(),
         endpoint: match &written.endpoint {
-            Some(endpoint) => Endpoint::At(endpoint.clone(), written.volumes_endpoint.clone()),
+            Some(endpoint) => Endpoint::At(endpoint.clone(), written.evs_endpoint.clone()),
             None => Endpoint::Catalog(written.region.clone()),
         },
-        connect: written.connect_seconds,
-        send: written.send_seconds,
-        read: written.read_seconds,
-        concurrency: written.concurrency,
-        body_bytes: written.body_bytes,
-        breaker_failures: written.breaker_failures,
-        breaker_open: written.breaker_seconds,
+        connect: written.connect_timeout_seconds,
+        send: written.send_timeout_seconds,
+        read: written.read_timeout_seconds,
+        concurrency: written.max_concurrency,
+        max_body_bytes: written.max_body_bytes,
+        breaker_threshold: written.circuit_breaker.failure_threshold,
+        breaker_open: written.circuit_breaker.open_seconds,
         ca_file: written.ca_file.clone(),
         identity: credentials::client_identity(written, rotation)?,
         http2: written.http2,
-        sends: settings.submit.sends,
-        deadline: settings.submit.deadline_seconds,
-        retry_after_cap: settings.submit.retry_after_cap_seconds,
-        reads_per_minute: written.reads_per_minute,
+        sends: settings.submit.max_attempts,
+        deadline: settings.submit.retry_deadline_seconds,
+        retry_after_cap: settings.submit.max_retry_after_seconds,
+        polls_per_minute: written.polls_per_minute,
         credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
         platform: platform.cloned(),
     };
@@ -112,25 +112,25 @@ fn route(
         }
         found => Ok(found.map(Arc::clone)),
     };
-    let retired = written.on_retired.as_deref().map(named).transpose()?;
+    let retired = written.fallback_upstream.as_deref().map(named).transpose()?;
     let (Some(upstream), None | Some(Some(_))) = (named(&written.upstream)?, &retired) else {
         return Ok(None);
     };
     Ok(Some(Route {
         matches: matches(&written.r#match)?,
-        dialect: written.dialect.clone().unwrap_or_default(),
+        dialect: written.source_apis.clone().unwrap_or_default(),
         upstream,
-        baseline: written.baseline,
+        baseline: written.baseline_read,
         idempotency: match written.idempotency_key {
             IdempotencyKey::Optional => Idempotency::Optional,
             IdempotencyKey::Required => Idempotency::Required,
         },
-        key_window: written.key_window_seconds,
-        duplicate_window: written.duplicate_window_seconds,
+        key_window: written.idempotency_key_ttl_seconds,
+        duplicate_window: written.dedup_window_seconds,
         overdue: written.overdue_seconds,
-        fan_out: written.fan_out,
-        share: written.share,
-        on_retired: retired.flatten(),
+        per_disk_restore: written.per_disk_restore,
+        share: written.traffic_percent / 100.0,
+        fallback_upstream: retired.flatten(),
     }))
 }
 
@@ -143,7 +143,7 @@ fn unchanged(
 ) -> Option<Arc<Upstream>> {
     let of_sends = |settings: &Settings| {
         let submit = &settings.submit;
-        (submit.sends, submit.deadline_seconds, submit.retry_after_cap_seconds)
+        (submit.max_attempts, submit.retry_deadline_seconds, submit.max_retry_after_seconds)
     };
     let same_credential = match (held.get(&written.credential), built.held.get(&written.credential)) {
         (Some(now), Some(then)) => now.is_same(then),
@@ -161,9 +161,9 @@ pub(crate) fn matches(written: &config::Match) -> Result<Match, String> {
         list.into_iter().flatten().map(|id| id.parse().map_err(|error: T::Err| error.to_string())).collect()
     }
     Ok(Match {
-        project_id: ids(written.project_id.as_ref())?,
+        project_id: ids(written.project_ids.as_ref())?,
         target: written
-            .target
+            .target_types
             .iter()
             .flatten()
             .map(|target| match target {
@@ -172,8 +172,8 @@ pub(crate) fn matches(written: &config::Match) -> Result<Match, String> {
                 Target::Resource => TargetKind::Resource,
             })
             .collect(),
-        backup_id: ids(written.backup_id.as_ref())?,
-        server_id: ids(written.server_id.as_ref())?,
-        volume_id: ids(written.volume_id.as_ref())?,
+        backup_id: ids(written.backup_ids.as_ref())?,
+        server_id: ids(written.server_ids.as_ref())?,
+        volume_id: ids(written.volume_ids.as_ref())?,
     })
 }

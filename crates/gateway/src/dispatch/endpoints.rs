@@ -244,11 +244,11 @@ pub(crate) struct Opened {
 pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
     let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
     // Doors with a listener of their own speak as that of the API does.
-    let tls = settings.tls.certificate.is_some() && settings.tls.listener.contains(&Listener::Api);
+    let tls = settings.tls.certificate_file.is_some() && settings.tls.listeners.contains(&Listener::Api);
     let scheme = if tls { "https" } else { "http" };
-    for written in &settings.doors {
-        let door = door::by_name(&written.dialect)
-            .ok_or_else(|| format!("there is no dialect {}", written.dialect))?;
+    for written in &settings.compat_endpoints {
+        let door =
+            door::by_name(&written.api).ok_or_else(|| format!("there is no dialect {}", written.api))?;
         let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
         let notice = notice::headers(door, written);
         let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme, notice.clone()));
@@ -260,7 +260,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
                 opened.beside_the_api.others.push(open(Stand::Host(host.to_ascii_lowercase())));
             }
             (None, None, Some(address)) => opened.apart.push((open(Stand::Listener), address)),
-            (None, None, None) => return Err(format!("the door {} stands nowhere", written.dialect)),
+            (None, None, None) => return Err(format!("the door {} stands nowhere", written.api)),
         }
     }
     Ok(opened)
@@ -268,7 +268,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
 
 /// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
 pub fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
-    let written = settings.doors.iter().find(|written| written.dialect == door.dialect());
+    let written = settings.compat_endpoints.iter().find(|written| written.api == door.dialect());
     let upstream = written.and_then(|written| written.upstream.clone());
     Origin {
         dialect: door.dialect().to_owned(),

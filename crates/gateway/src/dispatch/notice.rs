@@ -2,14 +2,14 @@
 //! (RFC 8594), and where it is written how to move.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use restore_config::{self as config, NO, day};
+use restore_config::{self as config, day};
 use restore_generations::Door;
 
 /// The headers that every answer of a door carries.
-pub(crate) fn headers(door: &dyn Door, written: &config::Door) -> HeaderMap {
+pub(crate) fn headers(door: &dyn Door, written: &config::CompatEndpoint) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let since = written.deprecated.as_deref().or_else(|| door.closed_on());
-    let since = since.filter(|since| *since != NO).and_then(day);
+    let since = written.deprecated_since.as_deref().or_else(|| door.closed_on());
+    let since = since.filter(|_| written.announce_deprecation).and_then(day);
     let sunset = written.sunset.as_deref().and_then(day);
     let mut put = |name: HeaderName, text: String| {
         // Made of dates and a checked URL, so that none is refused.
@@ -40,23 +40,28 @@ mod tests {
 
     use super::*;
 
-    fn told(
-        dialect: &str,
-        deprecated: Option<&str>,
-        sunset: Option<&str>,
-        link: Option<&str>,
-    ) -> Vec<String> {
-        let written = config::Door {
-            dialect: dialect.to_owned(),
+    fn endpoint(api: &str) -> config::CompatEndpoint {
+        config::CompatEndpoint {
+            api: api.to_owned(),
             prefix: Some("/x".to_owned()),
             host: None,
             listen: None,
             upstream: None,
-            deprecated: deprecated.map(str::to_owned),
+            announce_deprecation: true,
+            deprecated_since: None,
+            sunset: None,
+            link: None,
+        }
+    }
+
+    fn told(api: &str, since: Option<&str>, sunset: Option<&str>, link: Option<&str>) -> Vec<String> {
+        let written = config::CompatEndpoint {
+            deprecated_since: since.map(str::to_owned),
             sunset: sunset.map(str::to_owned),
             link: link.map(|link| link.parse().unwrap()),
+            ..endpoint(api)
         };
-        let headers = headers(door::by_name(dialect).unwrap(), &written);
+        let headers = headers(door::by_name(api).unwrap(), &written);
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 
@@ -67,7 +72,12 @@ mod tests {
         for dialect in ["cbr-v3", "cinder-v3"] {
             assert!(told(dialect, None, None, Some("https://example.com/")).is_empty(), "{dialect}");
         }
-        assert!(told("csbs-v1", Some(NO), None, None).is_empty());
+    }
+
+    #[test]
+    fn announcement_off_sends_no_deprecation() {
+        let written = config::CompatEndpoint { announce_deprecation: false, ..endpoint("csbs-v1") };
+        assert!(headers(door::by_name("csbs-v1").unwrap(), &written).is_empty());
     }
 
     #[test]

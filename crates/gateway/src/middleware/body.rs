@@ -63,7 +63,7 @@ fn plain_json(headers: &HeaderMap) -> Result<(), Failure> {
 async fn read(body: Incoming, limits: BodyLayer) -> Result<Bytes, Failure> {
     let too_large = || {
         let detail = format!("the body has more than {} bytes", limits.bytes);
-        Failure::from(Problem::new(Code::BodyTooLarge, detail)).closing().at_limit("body_bytes")
+        Failure::from(Problem::new(Code::BodyTooLarge, detail)).closing().at_limit("max_body_bytes")
     };
     if body.size_hint().lower() > limits.bytes as u64 {
         return Err(too_large());
@@ -77,7 +77,9 @@ async fn read(body: Incoming, limits: BodyLayer) -> Result<Bytes, Failure> {
         }
         Err(_) => {
             let detail = format!("the body did not arrive within {} s", limits.time.as_secs_f32());
-            Err(Failure::from(Problem::new(Code::RequestTimeout, detail)).closing().at_limit("body_seconds"))
+            Err(Failure::from(Problem::new(Code::RequestTimeout, detail))
+                .closing()
+                .at_limit("body_timeout_seconds"))
         }
     }
 }

@@ -27,7 +27,7 @@ impl<B: Send + 'static> Middleware<B> for DeadlineLayer {
                 let detail = format!("no answer within {} s", limit.as_secs_f32());
                 let effect = if submits { Effect::Possible } else { Effect::None };
                 let problem = Problem::new(Code::DeadlineExceeded, detail).effect(effect).after(5);
-                Err(Failure::from(problem).at_limit("request_seconds"))
+                Err(Failure::from(problem).at_limit("request_timeout_seconds"))
             })
         })
     }

@@ -65,7 +65,7 @@ impl Ration {
         }
         tokio::time::sleep(wait).await;
         // What it reached before is what it is about.
-        Err(if refused.limit.is_some() { refused } else { refused.at_limit("refusals_per_second") })
+        Err(if refused.limit.is_some() { refused } else { refused.at_limit("rejections_per_second") })
     }
 }
 

@@ -106,7 +106,7 @@ impl Places {
             Err(_) => {
                 let detail = "answers that nobody has read yet hold as much memory as they may: read them, or ask for less";
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
-                return Err(failure.at_limit("memory_bytes"));
+                return Err(failure.at_limit("max_memory_bytes"));
             }
         }
         Ok(answer)
@@ -217,7 +217,7 @@ impl<B: Send + 'static> Middleware<B> for ShedLayer {
         if self.memory.is_over() {
             let detail = "the gateway holds as much memory as it may; nothing was started";
             let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(5)).closing();
-            return Box::pin(std::future::ready(Err(failure.at_limit("memory_bytes"))));
+            return Box::pin(std::future::ready(Err(failure.at_limit("max_memory_bytes"))));
         }
         let peer = peer(request.extensions());
         let place = match self.places.enter(peer) {

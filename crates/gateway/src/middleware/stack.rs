@@ -61,11 +61,11 @@ where
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
-        .map_future(ration::per_second(limits.refusals_per_second))
+        .map_future(ration::per_second(limits.rejections_per_second))
         // First of all: what two readers could read differently is read by nobody.
         .layer(of(well_formed::WellFormedLayer(same_site)))
         // Everything below ends in this time.
-        .layer(of(deadline::DeadlineLayer(limits.request_seconds)))
+        .layer(of(deadline::DeadlineLayer(limits.request_timeout_seconds)))
         // Who asks; the credentials end here. Whoever waits until somebody else says who it is holds no place.
         .layer(of(caller::CallerLayer::new(&callers)))
         // Turned away before a body is read.
@@ -75,7 +75,7 @@ where
         // A caller that is too fast, like one that is not known, does not get its body read.
         .layer(of(rate.clone()))
         // From here on a request is in memory, and small.
-        .layer(of(body::BodyLayer { bytes: limits.body_bytes, time: limits.body_seconds }))
+        .layer(of(body::BodyLayer { bytes: limits.max_body_bytes, time: limits.body_timeout_seconds }))
         // Who asks, where only the whole request says it.
         .layer(of(signature::SignatureLayer::new(&callers, used)))
         .layer(of(share))

@@ -33,7 +33,7 @@ pub(crate) struct TraceLayer(Arc<Settings>);
 struct Settings {
     requests: Requests,
     sample_below: u64,
-    trust_parent: bool,
+    trust_remote_sampling: bool,
     has_callers: bool,
     exporting: bool,
     /// Requests whose trace id is below it are logged; `None` logs none.
@@ -45,13 +45,20 @@ impl TraceLayer {
     pub(crate) fn new(
         requests: Requests,
         sample_ratio: f64,
-        trust_parent: bool,
+        trust_remote_sampling: bool,
         has_callers: bool,
         exporting: bool,
         access_log: Option<f64>,
     ) -> Self {
         let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
-        Self(Arc::new(Settings { requests, sample_below, trust_parent, has_callers, exporting, log_below }))
+        Self(Arc::new(Settings {
+            requests,
+            sample_below,
+            trust_remote_sampling,
+            has_callers,
+            exporting,
+            log_below,
+        }))
     }
 
     /// The part that follows once it is known who asks.
@@ -164,7 +171,7 @@ impl Settings {
             let sampled = self.exporting && self.samples(trace_id);
             return (TraceContext { trace_id, span_id, sampled, state: None }, false);
         };
-        let wanted = if self.trust_parent { parent.sampled } else { self.samples(parent.trace_id) };
+        let wanted = if self.trust_remote_sampling { parent.sampled } else { self.samples(parent.trace_id) };
         let sampled = self.exporting && wanted;
         // What is handed on without a span of ours may say something else of sampling only under
         // another parent (W3C trace context, 3.4).

@@ -31,7 +31,7 @@ pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::resul
     let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
     framing.map_err(|why| {
         let failure = malformed(why);
-        if why == TOO_MANY_HEADERS { failure.at_limit("header_bytes") } else { failure }
+        if why == TOO_MANY_HEADERS { failure.at_limit("max_header_bytes") } else { failure }
     })?;
     let destination = request.extensions().get::<Destination>().ok_or_else(undecided)?;
     destination.verdict().map_err(malformed)?;

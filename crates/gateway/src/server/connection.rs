@@ -163,7 +163,9 @@ impl Shared {
     /// When the connection is to be closed if nothing happens until then, and the key of `limits` that says so.
     fn deadline(&self, terms: Terms) -> Option<(Instant, Option<&'static str>)> {
         let head = self.head();
-        let Some(frames) = &head.frames else { return Some((head.deadline?, Some("header_seconds"))) };
+        let Some(frames) = &head.frames else {
+            return Some((head.deadline?, Some("header_timeout_seconds")));
+        };
         let write = if head.has_pauses { terms.write.max(2 * HEARTBEAT) } else { terms.write };
         frames.deadline(Patience { head: terms.head, write })
     }
@@ -191,7 +193,7 @@ impl Shared {
         head.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         // hyper has no more room for it, answers 431 and ends the connection.
         if head.bytes.len() >= terms.head_bytes && !head.bytes.windows(4).any(|end| end == b"\r\n\r\n") {
-            let _ = self.limit.set("header_bytes");
+            let _ = self.limit.set("max_header_bytes");
         }
         if head.bytes.starts_with(PREFACE) {
             let now = Instant::now();
@@ -332,7 +334,7 @@ impl<S> Guarded<S> {
         let patience = self.terms.write;
         let timer = self.writing.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(timer.as_mut().poll(context));
-        let _ = self.shared.limit.set("write_seconds");
+        let _ = self.shared.limit.set("write_timeout_seconds");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -419,7 +421,7 @@ mod tests {
         let (mut guarded, shared) = slow_reader();
         let written = guarded.write_all(&[0; 4096]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(shared.limit(), Some("write_seconds"));
+        assert_eq!(shared.limit(), Some("write_timeout_seconds"));
         // What was flushed was taken: the next part has a time of its own.
         let (mut guarded, shared) = slow_reader();
         for _ in 0..40 {

@@ -122,7 +122,7 @@ impl Connections {
             if !open.evict(peer) {
                 return Admission::Refused;
             }
-            limit = Some("peer_share");
+            limit = Some("max_share_per_address");
         } else if open.count >= self.0.most {
             if !open.evict_any() {
                 return Admission::Full;
@@ -158,7 +158,7 @@ impl Connections {
         let open = self.open();
         let is_full = open.count >= self.0.most && open.by.values().all(|own| own.idle.is_empty());
         is_full.then(|| {
-            format!("connections: {} are open, all with requests under way, and limits.connections allows no more", open.count)
+            format!("connections: {} are open, all with requests under way, and limits.max_connections allows no more", open.count)
         })
     }
 }
@@ -282,7 +282,7 @@ mod tests {
         // The first asks and is answered: now the second has been idle longer.
         drop(seats[0].request());
         let (third, limit) = seated(&connections, 1);
-        assert_eq!(limit, Some("peer_share"));
+        assert_eq!(limit, Some("max_share_per_address"));
         assert!(is_taken(&seats[1]) && !is_taken(&seats[0]) && !is_taken(&third));
         let busy = [seats[0].request(), third.request()];
         assert!(matches!(connections.admit(peer(1)), Admission::Refused), "none of its own is idle");
@@ -309,7 +309,7 @@ mod tests {
         assert!([&modest, &last, &newcomer].into_iter().filter(|seat| is_taken(seat)).count() == 1);
         busy.extend([&modest, &last, &newcomer, &other].map(Seat::request));
         assert!(matches!(connections.admit(peer(6)), Admission::Full));
-        assert!(connections.reason().is_some_and(|why| why.contains("limits.connections")));
+        assert!(connections.reason().is_some_and(|why| why.contains("limits.max_connections")));
         busy.pop();
         assert!(is_taken(&other) || connections.reason().is_none());
         assert!(matches!(connections.admit(peer(6)), Admission::Seated(..)), "one is idle again");

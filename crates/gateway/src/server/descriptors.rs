@@ -33,18 +33,18 @@ pub fn raise() -> Option<usize> {
 
 /// What is kept for everything but connections of the API and its doors.
 fn others(settings: &Settings) -> usize {
-    let upstreams: usize = settings.upstreams.iter().map(|upstream| upstream.concurrency).sum();
+    let upstreams: usize = settings.upstreams.iter().map(|upstream| upstream.max_concurrency).sum();
     let ledger = if matches!(settings.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
     OWN + ledger + crate::ADMIN_CONNECTIONS + upstreams + settings.webhooks.len() + settings.credentials.len()
 }
 
-/// So many connections of the API and its doors fit, where that is fewer than `limits.connections`.
+/// So many connections of the API and its doors fit, where that is fewer than `limits.max_connections`.
 ///
 /// # Errors
 /// Why so few fit that the gateway is of no use.
 pub fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize>, String> {
     let Some(limit) = limit else { return Ok(None) };
-    let (wanted, others) = (settings.limits.connections, others(settings));
+    let (wanted, others) = (settings.limits.max_connections, others(settings));
     let room = limit.saturating_sub(others);
     if room >= wanted {
         return Ok(None);
@@ -62,9 +62,9 @@ pub fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize
 /// What is said of a cap that was lowered.
 pub fn lowered(settings: &Settings, fitting: usize) -> String {
     format!(
-        "this process may not open as many files as limits.connections = {} takes: {fitting} connections fit; raise the \
-         limit (ulimit -n, LimitNOFILE=) to {}, or lower limits.connections",
-        settings.limits.connections,
-        settings.limits.connections + others(settings)
+        "this process may not open as many files as limits.max_connections = {} takes: {fitting} connections fit; raise the \
+         limit (ulimit -n, LimitNOFILE=) to {}, or lower limits.max_connections",
+        settings.limits.max_connections,
+        settings.limits.max_connections + others(settings)
     )
 }

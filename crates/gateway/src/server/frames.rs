@@ -124,13 +124,13 @@ impl Multiplexed {
     /// When it is to be closed if nothing happens until then, and the key of `limits` that says so.
     pub(crate) fn deadline(&self, patience: Patience) -> Option<(Instant, Option<&'static str>)> {
         let asks_nothing = match (self.last, self.streams.is_empty()) {
-            (0, _) => Some((self.idle + patience.head, Some("header_seconds"))),
+            (0, _) => Some((self.idle + patience.head, Some("header_timeout_seconds"))),
             (_, true) => Some((self.idle + IDLE, None)),
             (_, false) => None,
         };
-        let half = self.half.map(|half| (half + patience.head, Some("header_seconds")));
+        let half = self.half.map(|half| (half + patience.head, Some("header_timeout_seconds")));
         let unread = self.streams.iter().filter_map(|(_, sent)| *sent).min();
-        let unread = unread.map(|sent| (sent + patience.write, Some("write_seconds")));
+        let unread = unread.map(|sent| (sent + patience.write, Some("write_timeout_seconds")));
         let all = [asks_nothing, half, unread].into_iter().flatten();
         // Requests that are worked on have a time of their own.
         all.min_by_key(|(deadline, _)| *deadline)
@@ -204,7 +204,7 @@ mod tests {
             connection.received(&frame(6, 0, 0, 8), begun + nth * SECOND);
             connection.sent(&frame(6, 1, 0, 8), false, begun + nth * SECOND);
         }
-        assert_eq!(left(&connection, begun), Some((10, "header_seconds")));
+        assert_eq!(left(&connection, begun), Some((10, "header_timeout_seconds")));
         connection.received(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 20), begun + 5 * SECOND);
         assert_eq!(left(&connection, begun), None, "it is worked on");
         connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 20), false, begun + 90 * SECOND);
@@ -220,9 +220,9 @@ mod tests {
         for (nth, byte) in (2..).zip(&head) {
             connection.received(&[*byte], begun + nth * SECOND);
         }
-        assert_eq!(left(&connection, begun), Some((12, "header_seconds")));
+        assert_eq!(left(&connection, begun), Some((12, "header_timeout_seconds")));
         connection.received(&frame(CONTINUATION, 0, 3, 20), begun + 40 * SECOND);
-        assert_eq!(left(&connection, begun), Some((12, "header_seconds")));
+        assert_eq!(left(&connection, begun), Some((12, "header_timeout_seconds")));
         connection.received(&frame(CONTINUATION, END_HEADERS, 3, 0), begun + 41 * SECOND);
         assert_eq!(left(&connection, begun), None);
         // One that begins where another ends has a time of its own.
@@ -232,7 +232,7 @@ mod tests {
         connection.received(&head[4..], begun + 51 * SECOND);
         connection.received(&frame(CONTINUATION, END_HEADERS, 3, 0), begun + 52 * SECOND);
         connection.received(&two, begun + 55 * SECOND);
-        assert_eq!(left(&connection, begun), Some((65, "header_seconds")));
+        assert_eq!(left(&connection, begun), Some((65, "header_timeout_seconds")));
     }
 
     #[test]
@@ -244,14 +244,22 @@ mod tests {
         assert_eq!(left(&connection, begun), None, "half a piece of a body");
         connection.received(&[0; 17], begun + SECOND);
         connection.sent(&frame(HEADERS, END_HEADERS, 1, 20), false, begun + 2 * SECOND);
-        assert_eq!(left(&connection, begun), Some((32, "write_seconds")));
+        assert_eq!(left(&connection, begun), Some((32, "write_timeout_seconds")));
         connection.sent(&frame(DATA, 0, 1, 20), false, begun + 20 * SECOND);
-        assert_eq!(left(&connection, begun), Some((32, "write_seconds")), "a little of it prolongs nothing");
+        assert_eq!(
+            left(&connection, begun),
+            Some((32, "write_timeout_seconds")),
+            "a little of it prolongs nothing"
+        );
         connection.sent(&frame(DATA, 0, 1, 20), true, begun + 20 * SECOND);
-        assert_eq!(left(&connection, begun), Some((50, "write_seconds")), "but it may be one that pauses");
+        assert_eq!(
+            left(&connection, begun),
+            Some((50, "write_timeout_seconds")),
+            "but it may be one that pauses"
+        );
         connection.received(&frame(HEADERS, END_HEADERS | END_STREAM, 3, 20), begun + 30 * SECOND);
         connection.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 3, 20), false, begun + 30 * SECOND);
-        assert_eq!(left(&connection, begun), Some((50, "write_seconds")), "of the slowest of them");
+        assert_eq!(left(&connection, begun), Some((50, "write_timeout_seconds")), "of the slowest of them");
         connection.received(&frame(RST_STREAM, 0, 1, 4), begun + 31 * SECOND);
         assert_eq!(left(&connection, begun), Some((151, "")));
     }

@@ -46,7 +46,7 @@ impl HeadMemory {
         if more == 0 {
             return Ok(());
         }
-        let more = self.pool.take_many(self.peer, more).map_err(|full| full.limit("memory_bytes"))?;
+        let more = self.pool.take_many(self.peer, more).map_err(|full| full.limit("max_memory_bytes"))?;
         match &mut self.held {
             Some(held) => held.join(more),
             none => *none = Some(more),
@@ -80,10 +80,10 @@ mod tests {
         }
         assert_eq!(pool.free(), 40 * 1024);
         assert_eq!(grown.grow_to(1024), Ok(()), "the next one on the same connection");
-        assert_eq!(head(1).grow_to(8 * 1024), Err("peer_share"));
+        assert_eq!(head(1).grow_to(8 * 1024), Err("max_share_per_address"));
         let mut other = head(2);
         assert_eq!(other.grow_to(8 * 1024), Ok(()));
-        assert_eq!(head(3).grow_to(8 * 1024), Err("memory_bytes"));
+        assert_eq!(head(3).grow_to(8 * 1024), Err("max_memory_bytes"));
         drop((small, grown, other));
         assert_eq!(pool.free(), 64 * 1024);
     }

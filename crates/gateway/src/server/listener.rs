@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) cap: connections::Connections,
     pub(crate) head_bytes: usize,
     /// Largest body, in bytes: no more of it is taken before somebody reads it.
-    pub(crate) body_bytes: usize,
+    pub(crate) max_body_bytes: usize,
     pub(crate) head: Duration,
     pub(crate) write: Duration,
     pub(crate) drain: Duration,
@@ -194,7 +194,7 @@ async fn seat(peer: Neighbour, options: &Options) -> Option<Seat> {
                 return Some(seat);
             }
             Admission::Refused => {
-                options.reached.count("peer_share");
+                options.reached.count("max_share_per_address");
                 return None;
             }
             Admission::Full => {
@@ -351,7 +351,7 @@ async fn shake_hands(
     let accepted = tokio::time::timeout(patience, accepting.into_fallible()).await;
     let Ok(accepted) = accepted else {
         let error = io::Error::new(io::ErrorKind::TimedOut, "the handshake takes too long");
-        return Err(Failed { error, limit: Some("header_seconds") });
+        return Err(Failed { error, limit: Some("header_timeout_seconds") });
     };
     let mut socket = accepted.map_err(|(error, socket)| Failed { error, limit: socket.limit })?;
     socket.get_mut().0.memory = None;
@@ -457,14 +457,14 @@ async fn talk<I, S, B>(
 /// While the process holds more memory than it may, so few are accepted that they can still be told to wait.
 async fn accept(listener: &TcpListener, options: &Options) -> io::Result<(TcpStream, SocketAddr)> {
     if options.memory.is_over() {
-        options.reached.count("memory_bytes");
+        options.reached.count("max_memory_bytes");
         tokio::time::sleep(LOOK).await;
     }
     listener.accept().await
 }
 
 fn protocol(options: &Options) -> auto::Builder<TokioExecutor> {
-    let window = u32::try_from(options.body_bytes).unwrap_or(u32::MAX / 4).clamp(65_535, u32::MAX / 4);
+    let window = u32::try_from(options.max_body_bytes).unwrap_or(u32::MAX / 4).clamp(65_535, u32::MAX / 4);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -1,5 +1,5 @@
 //! The memory ceiling: how much of the machine's memory the process holds is looked at a few times a
-//! second, and above `limits.memory_bytes` the API takes nothing in and connections are
+//! second, and above `limits.max_memory_bytes` the API takes nothing in and connections are
 //! accepted slowly, until it is less again. A restore that was taken in goes on, and the admin listener serves whoever
 //! operates; a kernel that kills the process for its memory would not ask.
 //!
@@ -54,7 +54,7 @@ impl Memory {
     pub(crate) fn reason(&self) -> Option<String> {
         let (resident, ceiling) = (self.resident(), self.0.ceiling);
         self.is_over()
-            .then(|| format!("memory: {resident} bytes are held, and limits.memory_bytes is {ceiling}"))
+            .then(|| format!("memory: {resident} bytes are held, and limits.max_memory_bytes is {ceiling}"))
     }
 
     /// Looks until it is stopped.

@@ -35,9 +35,9 @@ pub(crate) struct Options {
     /// Gives its private key, in PEM.
     pub(crate) key: Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>,
     /// Who signs client certificates; none are asked for without.
-    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) client_ca_file: Option<PathBuf>,
     /// Which of them have been withdrawn.
-    pub(crate) client_crl: Option<PathBuf>,
+    pub(crate) client_crl_file: Option<PathBuf>,
     /// Whether such a list counts beyond its date.
     pub(crate) allow_expired_crl: bool,
     /// Whether who brings none gets no connection.
@@ -141,17 +141,17 @@ impl Tls {
             (false, Some(why)) if self.options.allow_expired_crl => {
                 tracing::warn!(
                     why,
-                    "tls.client_crl is out of date: withdrawn client certificates may be accepted"
+                    "tls.client_crl_file is out of date: withdrawn client certificates may be accepted"
                 );
             }
             (false, Some(why)) => {
                 self.trust.send_replace(());
                 tracing::warn!(
                     why,
-                    "tls.client_crl is out of date: client certificates of this issuer are refused"
+                    "tls.client_crl_file is out of date: client certificates of this issuer are refused"
                 );
             }
-            (true, None) => tracing::info!("tls.client_crl is up to date again"),
+            (true, None) => tracing::info!("tls.client_crl_file is up to date again"),
             _ => {}
         }
     }
@@ -165,31 +165,31 @@ fn overdue(lists: &[Dated], now: Timestamp) -> Option<String> {
 fn make(options: &Options) -> Result<Made, String> {
     let mut lists = Vec::new();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates(&options.certificate, "tls.certificate")?;
+    let chain = certificates(&options.certificate, "tls.certificate_file")?;
     let key = (options.key)().map_err(|why| format!("tls.key: {why}"))?;
     let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
         .map_err(|_| "tls.key holds no private key in PEM".to_owned())?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = match &options.client_ca {
+    let builder = match &options.client_ca_file {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates(authorities, "tls.client_ca")? {
+            for authority in certificates(authorities, "tls.client_ca_file")? {
                 roots
                     .add(authority)
-                    .map_err(|error| format!("tls.client_ca {}: {error}", authorities.display()))?;
+                    .map_err(|error| format!("tls.client_ca_file {}: {error}", authorities.display()))?;
             }
             let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            if let Some(path) = &options.client_crl {
+            if let Some(path) = &options.client_crl_file {
                 let found = revocations(path)?;
                 lists = found.iter().map(|list| dated(list)).collect::<Result<_, _>>()?;
                 if !options.allow_expired_crl {
                     if let Some(why) = overdue(&lists, options.clock.now()) {
                         return Err(format!(
-                            "tls.client_crl {}: {why}: ask its issuer for a newer one, or set \
-                             tls.dangerous_allow_expired_crl",
+                            "tls.client_crl_file {}: {why}: ask its issuer for a newer one, or set \
+                             tls.allow_expired_crl",
                             path.display()
                         ));
                     }
@@ -201,14 +201,14 @@ fn make(options: &Options) -> Result<Made, String> {
                 verifier = verifier.allow_unauthenticated();
             }
             builder.with_client_cert_verifier(
-                verifier.build().map_err(|error| format!("tls.client_ca: {error}"))?,
+                verifier.build().map_err(|error| format!("tls.client_ca_file: {error}"))?,
             )
         }
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| format!("tls.certificate and tls.key do not belong together: {error}"))?;
-    if options.client_ca.is_some() {
+        .map_err(|error| format!("tls.certificate_file and tls.key do not belong together: {error}"))?;
+    if options.client_ca_file.is_some() {
         // A session that is resumed is not checked again: who was withdrawn meanwhile would get in.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -230,23 +230,27 @@ fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
     let shown = path.display();
     let found = CertificateRevocationListDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("tls.client_crl {shown} cannot be read: {error}"))?;
+        .map_err(|error| format!("tls.client_crl_file {shown} cannot be read: {error}"))?;
     // An empty list of lists would silently check nothing.
-    if found.is_empty() { Err(format!("tls.client_crl {shown} holds no revocation list")) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("tls.client_crl_file {shown} holds no revocation list"))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Issuer and date of a list. One without a date would count for ever.
 fn dated(list: &[u8]) -> Result<Dated, String> {
     let (_, list) = CertificateRevocationList::from_der(list)
-        .map_err(|_| "tls.client_crl: a revocation list cannot be read".to_owned())?;
+        .map_err(|_| "tls.client_crl_file: a revocation list cannot be read".to_owned())?;
     let issuer = list.issuer().to_string();
     match list.next_update() {
         Some(until) => {
             let until = Timestamp::from_micros(until.timestamp().saturating_mul(1_000_000));
             Ok(Dated { issuer, until })
         }
-        None => {
-            Err(format!("tls.client_crl: the revocation list of {issuer} does not say until when it counts"))
-        }
+        None => Err(format!(
+            "tls.client_crl_file: the revocation list of {issuer} does not say until when it counts"
+        )),
     }
 }

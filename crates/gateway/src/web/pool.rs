@@ -64,7 +64,7 @@ impl Full {
     pub(crate) const fn limit(self, all: &'static str) -> &'static str {
         match self {
             Self::All => all,
-            Self::Share => "peer_share",
+            Self::Share => "max_share_per_address",
         }
     }
 }

@@ -87,7 +87,7 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
             let reason = "the backup item names a failed restore, in words it already had before this one";
             Found::Lost(reason.to_owned())
         }
-        "available" if watch.age_seconds() < watch.grace_seconds => Found::Nothing,
+        "available" if watch.age_seconds() < watch.visibility_grace_seconds => Found::Nothing,
         "available" => {
             let moved = baseline.is_some_and(|before| before.updated_at != marker.updated_at);
             let what = if moved { "changed without a failure marker" } else { "did not change at all" };

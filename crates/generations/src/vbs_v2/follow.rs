@@ -84,7 +84,7 @@ fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     let confirmed = lenient::truth(watch.notes, &["confirmed"]).unwrap_or(false);
     // A wrong path is no job that is gone; a released client had just that bug.
     if errors::not_there(reply) {
-        if !confirmed && watch.age_seconds() < watch.grace_seconds {
+        if !confirmed && watch.age_seconds() < watch.visibility_grace_seconds {
             return Reading::new(Found::Nothing, JOB, Strength::Weak);
         }
         let reason =

@@ -124,7 +124,7 @@ fn a_call_for_messages_asks_for_the_version_that_has_them() {
         clock_offset_ms: None,
         request_id: followed.request_id,
         taken: &[],
-        grace_seconds: 120,
+        visibility_grace_seconds: 120,
         no_restore_read: false,
         backup_shared: false,
         target_shared: false,

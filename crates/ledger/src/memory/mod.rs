@@ -70,7 +70,7 @@ impl MemoryLedger {
         let new = Coming::of(new);
         let kept = &mut *self.kept();
         let (keys, equals) = kept.windows;
-        kept.windows = (keys.max(new.key_window_seconds), equals.max(new.duplicate_window_seconds));
+        kept.windows = (keys.max(new.idempotency_key_ttl_seconds), equals.max(new.dedup_window_seconds));
         let now = new.intent.created_at;
         kept.forget_beyond(self.capacity, now);
         if kept.book.finished() >= self.capacity.saturating_mul(WITHIN_WINDOWS).max(1)

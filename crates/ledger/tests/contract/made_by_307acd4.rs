@@ -209,8 +209,8 @@ fn again(entry: &Entry, key: Option<&str>, now: Timestamp) -> NewEntry {
     NewEntry {
         intent,
         events: vec![crate::support::event(1, now, EventKind::Accepted)],
-        key_window_seconds: KEY_WINDOW.unsigned_abs(),
-        duplicate_window_seconds: KEY_WINDOW.unsigned_abs(),
+        idempotency_key_ttl_seconds: KEY_WINDOW.unsigned_abs(),
+        dedup_window_seconds: KEY_WINDOW.unsigned_abs(),
         may_keep_key: true,
         clock: None,
     }

@@ -95,8 +95,8 @@ pub(crate) fn ask(caller: &str, key: Option<&str>, request: RestoreRequest, seco
             span_id: "0".repeat(16),
         },
         events: vec![event(1, now, EventKind::Accepted)],
-        key_window_seconds: KEY_WINDOW.unsigned_abs(),
-        duplicate_window_seconds: DUPLICATE_WINDOW.unsigned_abs(),
+        idempotency_key_ttl_seconds: KEY_WINDOW.unsigned_abs(),
+        dedup_window_seconds: DUPLICATE_WINDOW.unsigned_abs(),
         may_keep_key: true,
         clock: None,
     }

@@ -15,13 +15,13 @@ use crate::stack::{Inbound, Outbound};
 #[derive(Clone)]
 pub(crate) struct Exchange {
     client: Client,
-    body_bytes: usize,
+    max_body_bytes: usize,
 }
 
 impl Exchange {
-    /// Reads answers of at most `body_bytes`.
-    pub(crate) const fn new(client: Client, body_bytes: usize) -> Self {
-        Self { client, body_bytes }
+    /// Reads answers of at most `max_body_bytes`.
+    pub(crate) const fn new(client: Client, max_body_bytes: usize) -> Self {
+        Self { client, max_body_bytes }
     }
 }
 
@@ -36,7 +36,7 @@ impl Service<Outbound> for Exchange {
 
     fn call(&mut self, request: Outbound) -> Self::Future {
         let answer = self.client.request(request);
-        let limit = self.body_bytes;
+        let limit = self.max_body_bytes;
         Box::pin(async move {
             let answer = answer.await.map_err(|error| Fault::from_client(&error))?;
             read_whole(answer, limit).await.map_err(|(head, why)| {

@@ -23,7 +23,7 @@ before that of the settings, and one that is kept in a Secret is believed. */}}
 {{- define "restore-gateway.shared" -}}
 {{- $shared := regexMatch "(?m)^[^#\\n]*\\burl\\s*=\\s*[\"']postgres(ql)?://" .Values.settings }}
 {{- range .Values.extraEnv }}
-{{- if eq .name "RESTORE_GATEWAY_LEDGER_URL" }}
+{{- if eq .name "RESTORE_GATEWAY_LEDGER__URL" }}
 {{- $shared = or (hasKey . "valueFrom") (regexMatch "^postgres(ql)?://" (.value | default "")) }}
 {{- end }}
 {{- end }}

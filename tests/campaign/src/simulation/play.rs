@@ -581,16 +581,16 @@ impl Stage<'_> {
         let credential = if setup.held { "signer" } else { "passthrough" };
         let mut text = format!(
             "[ledger]\nurl = \"memory:\"\nlease_seconds = {LEASE}\n\
-             [submit]\nanswer_seconds = 2\ndeadline_seconds = 4\nretry_after_cap_seconds = 1\n\
-             duplicate_window_seconds = {}\nkey_window_seconds = {}\n\
-             [follow]\nsettle_seconds = {}\ngrace_seconds = 1\nunknown_seconds = {}\noverdue_seconds = {}\n\
-             status_cache_seconds = 1\n",
+             [submit]\nsync_wait_seconds = 2\nretry_deadline_seconds = 4\nmax_retry_after_seconds = 1\n\
+             dedup_window_seconds = {}\nidempotency_key_ttl_seconds = {}\n\
+             [polling]\nabsence_confirmation_seconds = {}\nvisibility_grace_seconds = 1\noperator_escalation_seconds = {}\noverdue_seconds = {}\n\
+             status_cache_ttl_seconds = 1\n",
             setup.duplicate_window, setup.key_window, setup.settle, setup.unknown, setup.overdue,
         );
         if setup.held {
             let _ = write!(
                 text,
-                "[[credentials]]\nname = \"signer\"\nkind = \"aksk\"\naccess_key = {{ env = \"AK\" }}\n\
+                "[[credentials]]\nname = \"signer\"\ntype = \"aksk\"\naccess_key = {{ env = \"AK\" }}\n\
                  secret_key = {{ env = \"SK\" }}\nproject_id = \"{}\"\n",
                 ids::PROJECT
             );

@@ -16,9 +16,9 @@ pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&s
         let _ = write!(
             text,
             "[[upstreams]]\nname = \"{name}{suffix}\"\ngeneration = \"{generation}\"\n\
-             endpoint = \"{endpoint}\"\ncredential = \"{credential}\"\nconnect_seconds = 1\nsend_seconds = 1\n\
-             read_seconds = 2\nbreaker_failures = 0\nreads_per_minute = {}\n",
-            setup.reads_per_minute
+             endpoint = \"{endpoint}\"\ncredential = \"{credential}\"\nconnect_timeout_seconds = 1\nsend_timeout_seconds = 1\n\
+             read_timeout_seconds = 2\ncircuit_breaker.failure_threshold = 0\npolls_per_minute = {}\n",
+            setup.polls_per_minute
         );
     };
     upstream("cbr", "cbr-v3", place);
@@ -40,17 +40,17 @@ pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&s
             "[[routes]]\n{matches}upstream = \"{upstream}{suffix}\"\nbaseline = {baseline}\n{more}\n"
         );
     };
-    let csbs = format!("backup_id = [\"{}\"]", ids::CSBS_ITEM);
-    let disks = "target = [\"volume\"]".to_owned();
-    let around = format!("on_retired = \"cbr{suffix}\"");
+    let csbs = format!("backup_ids = [\"{}\"]", ids::CSBS_ITEM);
+    let disks = "target_types = [\"volume\"]".to_owned();
+    let around = format!("fallback_upstream = \"cbr{suffix}\"");
     match (setup.way, version) {
         (Way::Apart, 2) => {
             route(disks, "cbr", "");
-            route(String::new(), "vbs", "fan_out = true");
+            route(String::new(), "vbs", "per_disk_restore = true");
         }
         (Way::Apart, _) => {
-            route(format!("backup_id = [{odd}]"), "cbr", "");
-            route(String::new(), "vbs", "fan_out = true");
+            route(format!("backup_ids = [{odd}]"), "cbr", "");
+            route(String::new(), "vbs", "per_disk_restore = true");
         }
         (Way::Around, 2) => route(String::new(), "cbr", ""),
         (Way::Around, _) => {
@@ -61,7 +61,7 @@ pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&s
         (Way::TwoNames, version) => {
             let (one, two) = if version == 2 { ("cbr2", "cbr") } else { ("cbr", "cbr2") };
             route(csbs, "csbs", "");
-            route(format!("backup_id = [{odd}]"), one, "");
+            route(format!("backup_ids = [{odd}]"), one, "");
             route(disks, two, "");
             route(String::new(), "cbr", "");
         }
@@ -71,7 +71,7 @@ pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&s
         }
         (Way::Classic, _) => {
             route(csbs, "csbs", "");
-            route(format!("backup_id = [{odd}]"), "cbr", "");
+            route(format!("backup_ids = [{odd}]"), "cbr", "");
             route(disks, "vbs", "");
             route(String::new(), "cbr", "");
         }

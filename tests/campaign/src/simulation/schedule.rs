@@ -57,7 +57,7 @@ pub struct Setup {
     /// In seconds.
     pub overdue: u64,
     /// Requests to each upstream per minute; 0 is no limit.
-    pub reads_per_minute: u32,
+    pub polls_per_minute: u32,
     /// What the clouds are like.
     pub world: Value,
     /// How far the wall clocks of the processes are from the true time, in milliseconds.
@@ -234,7 +234,7 @@ fn crowd(rng: &mut Rng, setup: &Setup) -> Schedule {
     let setup = Setup {
         place: Place::Alone(100_000),
         way: if rng.bool() { Way::Classic } else { Way::TwoNames },
-        reads_per_minute: *rng.choice(&[120, 240]).unwrap_or(&120),
+        polls_per_minute: *rng.choice(&[120, 240]).unwrap_or(&120),
         offsets: [0, 0],
         ends: false,
         world: json!({"restore_seconds": 3}),
@@ -290,7 +290,7 @@ fn setup(rng: &mut Rng) -> Setup {
         settle,
         unknown: settle + *rng.choice(&[2, 6, 20]).unwrap_or(&6),
         overdue: *rng.choice(&[6, 20, 60]).unwrap_or(&20),
-        reads_per_minute: *rng.choice(&[0, 600, 600, 120]).unwrap_or(&600),
+        polls_per_minute: *rng.choice(&[0, 600, 600, 120]).unwrap_or(&600),
         world,
         offsets: [0, 1].map(|_| if rng.u8(..) < 200 { rng.i64(-300..300) } else { rng.i64(-90_000..90_000) }),
         ends: rng.u8(..) < 12,

@@ -236,8 +236,8 @@ impl Store {
             let new = NewEntry {
                 intent: Intent::clone(&record.entry.intent),
                 events: record.events.clone(),
-                key_window_seconds: 0,
-                duplicate_window_seconds: 0,
+                idempotency_key_ttl_seconds: 0,
+                dedup_window_seconds: 0,
                 may_keep_key: true,
                 clock: None,
             };
