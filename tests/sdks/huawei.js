@@ -1,6 +1,6 @@
 // @huaweicloud/huaweicloud-sdk-core, signed with an access key: a server or a disk by CBR v3, a disk by VBS v2, a
 // server by CSBS v1. npm has the core of this SDK and packages for some services, none for these three; its users bring the
-// paths. Arguments, lines and exit codes are those of steps.py, with --dialect besides.
+// paths. Arguments, lines and exit codes are those of steps.py, with --source-api besides.
 
 'use strict';
 
@@ -14,7 +14,7 @@ const text = { type: 'string' };
 const { values: args, positionals: [action] } = parseArgs({
   allowPositionals: true,
   options: {
-    'base-url': text, dialect: { type: 'string', default: 'cbr-v3' }, project: text, backup: text, checkpoint: text,
+    'base-url': text, 'source-api': { type: 'string', default: 'cbr-v3' }, project: text, backup: text, checkpoint: text,
     server: text, mapping: { type: 'string', multiple: true, default: [] }, volume: text,
     every: { type: 'string', default: '0.2' }, patience: { type: 'string', default: '60' },
   },
@@ -135,14 +135,14 @@ const csbs = {
 };
 
 async function main() {
-  const api = { 'cbr-v3': cbr, 'vbs-v2': vbs, 'csbs-v1': csbs }[args.dialect];
+  const api = { 'cbr-v3': cbr, 'vbs-v2': vbs, 'csbs-v1': csbs }[args['source-api']];
   try {
     if (action === 'refused') {
-      await dialect.submit();
+      await api.submit();
       say('accepted', {});
       return 1;
     }
-    const well = await dialect.restore();
+    const well = await api.restore();
     say('end', { status: well ? 'well' : 'not well' });
     return well ? 0 : 1;
   } catch (error) {

@@ -33,8 +33,8 @@ pub struct Process {
     pub api: SocketAddr,
     /// Where the admin pages listen.
     pub admin: SocketAddr,
-    /// The native doors that have a listener of their own: the dialect of each, and where it listens.
-    pub doors: Vec<(String, SocketAddr)>,
+    /// The compatibility endpoints that have a listener of their own: the source API of each, and where it listens.
+    pub endpoints: Vec<(String, SocketAddr)>,
     log: tokio::task::JoinHandle<String>,
     folder: tempfile::TempDir,
 }
@@ -126,7 +126,7 @@ impl Process {
         };
         let address = |name: &str| up[name].as_str().and_then(|a| a.parse().ok()).expect(name);
         let (api, admin) = (address("api"), address("admin"));
-        let doors = before.lines().filter_map(opened).collect();
+        let endpoints = before.lines().filter_map(opened).collect();
         let log = tokio::spawn(async move {
             let mut log = before;
             while let Ok(Some(line)) = lines.next_line().await {
@@ -135,7 +135,7 @@ impl Process {
             }
             log
         });
-        Ok(Self { child, api, admin, doors, log, folder })
+        Ok(Self { child, api, admin, endpoints, log, folder })
     }
 
     /// What the kernel tells of it: a file below `/proc/<pid>`.
@@ -223,10 +223,10 @@ impl Process {
     }
 }
 
-/// The door that a line of the log tells of.
+/// The compatibility endpoint that a line of the log tells of.
 fn opened(line: &str) -> Option<(String, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let told = line.to_string().contains("a native door is open");
+    let told = line.to_string().contains("a compatibility endpoint is open");
     let address = line["address"].as_str().filter(|_| told)?.parse().ok()?;
-    Some((line["dialect"].as_str()?.to_owned(), address))
+    Some((line["source_api"].as_str()?.to_owned(), address))
 }

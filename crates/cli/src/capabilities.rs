@@ -1,9 +1,9 @@
-//! `capabilities`: what comes of each native dialect at each generation, without settings: they say it of themselves.
+//! `capabilities`: what comes of each source API at each generation, without settings: they say it of themselves.
 
 use std::process::ExitCode;
 
-use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
+use restore_generations::source_api;
 use serde_json::{Value, json};
 
 use super::print_text;
@@ -31,11 +31,11 @@ pub(super) fn run(options: &Options) -> ExitCode {
 }
 
 fn every_pair() -> Value {
-    let pairs = door::ALL.iter().flat_map(|door| {
+    let pairs = source_api::ALL.iter().flat_map(|endpoint| {
         restore_generations::ALL.iter().map(|generation| {
-            let cells = matrix::cells(*door, *generation);
+            let cells = matrix::cells(*endpoint, *generation);
             json!({
-                "dialect": door.dialect(),
+                "source_api": endpoint.source_api(),
                 "generation": generation.name(),
                 "targets": cells.iter().map(restore_engine::cell).collect::<Vec<_>>(),
             })
@@ -46,13 +46,13 @@ fn every_pair() -> Value {
 
 fn text() -> String {
     let mut text = format!("{:<10} {:<9} {:<9} {}\n", "DIALECT", "TO", "TARGET", "VERDICT");
-    for door in door::ALL {
+    for endpoint in source_api::ALL {
         for generation in restore_generations::ALL {
-            let cells = matrix::cells(*door, *generation);
+            let cells = matrix::cells(*endpoint, *generation);
             for cell in cells.iter().filter(|cell| cell.verdict != Fate::Unspeakable) {
                 let (target, verdict) = (cell.target.as_str(), cell.verdict.as_str().replace('_', " "));
-                let (dialect, to) = (door.dialect(), generation.name());
-                text.push_str(&format!("{dialect:<10} {to:<9} {target:<9} {verdict}\n"));
+                let (source_api, to) = (endpoint.source_api(), generation.name());
+                text.push_str(&format!("{source_api:<10} {to:<9} {target:<9} {verdict}\n"));
                 let conditions = cell.conditions.iter().map(|condition| format!("  if {condition}\n"));
                 let lost = cell.lost.iter().map(|loss| format!("  lost {loss}\n"));
                 text.extend(conditions.chain(lost));

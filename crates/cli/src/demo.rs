@@ -50,7 +50,7 @@ mod world {
 }
 
 /// One gateway, three upstreams: the backup made by CSBS goes to CSBS, disks go to VBS, the rest to
-/// CBR; and what comes through the door of CSBS goes to CBR as well.
+/// CBR; and what comes through the compatibility endpoint of CSBS goes to CBR as well.
 fn settings_text(options: &Options, clouds: &str) -> String {
     format!(
         r#"
@@ -248,12 +248,12 @@ fn lines_to_try(api: &str, clouds: &str, requests: &[(&str, Value); 3]) {
             "volumes": requests[1].1["target"]["volumes"],
         }},
     }});
-    let door = format!("{api}/csbs/v1/{}", world::PROJECT);
+    let endpoint = format!("{api}/csbs/v1/{}", world::PROJECT);
     println!(
         "# an old program that speaks CSBS, served by CBR: its own request, its own answer, its own polling"
     );
-    println!("curl -s {door}/restores {token} {json} -d '{native}'");
-    println!("curl -s {door}/checkpoint_items/{} {token}\n", world::CSBS_ITEM);
+    println!("curl -s {endpoint}/restores {token} {json} -d '{native}'");
+    println!("curl -s {endpoint}/checkpoint_items/{} {token}\n", world::CSBS_ITEM);
     println!("# all restores, and what the clouds really did");
     println!("curl -s {api}/api/v1/restores");
     println!("curl -s {clouds}/_sim/restores");

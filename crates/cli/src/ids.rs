@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use http::HeaderValue;
 use restore_engine::{Asked, Sought};
-use restore_generations::door;
+use restore_generations::source_api;
 use restore_model::{Code, Id, Problem, ProjectId, TargetKind};
 use restore_upstream::Token;
 use serde_json::{Value, json};
@@ -28,10 +28,10 @@ pub(super) enum Ids {
 pub(super) struct Resolve {
     #[command(flatten)]
     file: SettingsFile,
-    /// The dialect that the restore is asked for in
+    /// The source API that the restore is asked for in
     #[arg(long)]
-    dialect: String,
-    /// What is restored. Without it, what the dialect restores first
+    source_api: String,
+    /// What is restored. Without it, what the source API restores first
     #[arg(long, value_enum)]
     kind: Option<Kind>,
     /// The cloud project
@@ -40,12 +40,12 @@ pub(super) struct Resolve {
     /// The upstream of the settings that would carry the restore out
     #[arg(long)]
     to: String,
-    /// The backup, as programs of the dialect call it
+    /// The backup, as programs of the source API call it
     id: Id,
     /// The backup of a disk that is a part of it, as they call it; as often as there are disks
     #[arg(long = "disk")]
     disks: Vec<Id>,
-    /// The server or disk that it is restored onto: where the dialect's own generation has nothing to tell any more, an id
+    /// The server or disk that it is restored onto: where the source API's own generation has nothing to tell any more, an id
     /// alone is a proof for a restore of what the backup is of, and for no other
     #[arg(long)]
     target: Option<Id>,
@@ -75,8 +75,12 @@ enum Format {
 
 pub(super) async fn run(command: Ids) -> ExitCode {
     let Ids::Resolve(options) = command;
-    let Some(door) = door::by_name(&options.dialect) else {
-        eprintln!("error: no dialect {}; there are {}", options.dialect, door::names().join(", "));
+    let Some(endpoint) = source_api::by_name(&options.source_api) else {
+        eprintln!(
+            "error: no source API {}; there are {}",
+            options.source_api,
+            source_api::names().join(", ")
+        );
         return ExitCode::from(2);
     };
     let settings = match options.file.load() {
@@ -94,14 +98,14 @@ pub(super) async fn run(command: Ids) -> ExitCode {
     let kind = match options.kind {
         Some(Kind::Server) => TargetKind::Server,
         Some(Kind::Volume) => TargetKind::Volume,
-        None => door.targets().first().copied().unwrap_or(TargetKind::Server),
+        None => endpoint.targets().first().copied().unwrap_or(TargetKind::Server),
     };
     let Resolve { project, id, disks, target, .. } = options;
     let asked = Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
     let sought = engine
-        .seek_names(&asked, &restore_gateway::endpoints::origin(&settings, door), &options.to, token)
+        .seek_names(&asked, &restore_gateway::endpoints::origin(&settings, endpoint), &options.to, token)
         .await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
     let shown = match options.format {
@@ -112,7 +116,7 @@ pub(super) async fn run(command: Ids) -> ExitCode {
         Ok(_) => shown,
         Err(problem) => {
             eprintln!("error: {}", problem.detail);
-            ExitCode::from(if problem.code == Code::BackupUnresolved { 3 } else { 1 })
+            ExitCode::from(if problem.code == Code::BackupIdUnmapped { 3 } else { 1 })
         }
     }
 }

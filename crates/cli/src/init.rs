@@ -28,7 +28,7 @@ enum Story {
     Sidecar,
     /// For several programs, each with a key of its own
     Service,
-    /// For programs of CSBS and VBS that keep their dialect, while CBR does the work
+    /// For programs of CSBS and VBS that keep their source API, while CBR does the work
     Migration,
 }
 
@@ -56,7 +56,7 @@ policies  = [{ callers = ["first-program"], actions = ["restore", "read", "check
 "#;
 
 const MIGRATION: &str = r#"# Programs of CSBS ask http://127.0.0.1:8080/csbs, those of VBS …/vbs; CBR does the work, the old clouds tell what they know.
-doors     = [{ api = "csbs-v1", prefix = "/csbs" }, { api = "vbs-v2", prefix = "/vbs" }]
+compatibility endpoints     = [{ api = "csbs-v1", prefix = "/csbs" }, { api = "vbs-v2", prefix = "/vbs" }]
 routes    = [{ upstream = "cbr" }]                       # or a share of the targets first: `explain routes.traffic_percent`
 upstreams = [
   { name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", evs_endpoint = "https://evs.{region}.{domain}" },

@@ -70,7 +70,7 @@ enum Command {
     CheckConfig(check_config::Options),
     /// Show what a request would send; nothing is sent
     Preview(preview::Options),
-    /// Show what comes of each native dialect at each generation
+    /// Show what comes of each source API at each generation
     Capabilities(capabilities::Options),
     /// Ask a running gateway: submit, check, preview, status, wait, list, cancel, resolve, export
     #[command(subcommand)]
@@ -85,7 +85,7 @@ enum Command {
     Attention(operate::Attention),
     /// Whether a running gateway lives, or is ready: for health checks of containers
     Health(operate::Health),
-    /// Show who still asks in which native dialect, for what, since when
+    /// Show who still asks in which source API, for what, since when
     Usage(operate::Usage),
     /// End a restore that waits for a person, on your word
     Resolve(operate::Resolve),

@@ -166,7 +166,7 @@ pub(super) async fn health(options: Health) -> ExitCode {
 }
 
 pub(super) async fn usage(options: Usage) -> ExitCode {
-    let known = |answer: &Value| answer["dialects"].is_array();
+    let known = |answer: &Value| answer["source_apis"].is_array();
     say(&options.at, Question::get("/usage", known)).await
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use http::Uri;
 use restore_engine::{Caller, Engine};
-use restore_generations::{Door, door};
+use restore_generations::{SourceApi, source_api};
 use restore_model::{Problem, json, schema};
 use serde_json::Value;
 
@@ -19,13 +19,13 @@ use restore_gateway::{StartError, endpoints, native_body, preview_body};
 pub(super) struct Options {
     #[command(flatten)]
     file: SettingsFile,
-    /// A restore request, canonical or of the dialect; - is standard input
+    /// A restore request, canonical or of the source API; - is standard input
     request: PathBuf,
-    /// The native dialect that it is in: shows what it becomes
+    /// The source API that it is in: shows what it becomes
     #[arg(long, requires = "path")]
-    dialect: Option<String>,
-    /// The dialect's own path that it would be posted to, without a door's prefix
-    #[arg(long, requires = "dialect")]
+    source_api: Option<String>,
+    /// The source API's own path that it would be posted to, without a compatibility endpoint's prefix
+    #[arg(long, requires = "source_api")]
     path: Option<Uri>,
 }
 
@@ -48,15 +48,15 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(engine) => engine,
         Err(code) => return code,
     };
-    let door = match options.dialect.as_deref().map(|name| (name, door::by_name(name))) {
+    let endpoint = match options.source_api.as_deref().map(|name| (name, source_api::by_name(name))) {
         Some((name, None)) => {
-            eprintln!("error: no dialect {name}; there are {}", door::names().join(", "));
+            eprintln!("error: no source API {name}; there are {}", source_api::names().join(", "));
             return ExitCode::from(2);
         }
-        Some((_, Some(door))) => Some((door, options.path.unwrap_or_default())),
+        Some((_, Some(endpoint))) => Some((endpoint, options.path.unwrap_or_default())),
         None => None,
     };
-    match shown(&settings, &engine, door, &text).await {
+    match shown(&settings, &engine, endpoint, &text).await {
         Ok(body) => print_text(&serde_json::to_string_pretty(&body).unwrap_or_default()),
         Err(problem) => {
             let body = restore_gateway::problem_body(&problem, "", None);
@@ -70,18 +70,18 @@ pub(super) async fn run(options: Options) -> ExitCode {
 async fn shown(
     settings: &Settings,
     engine: &Engine,
-    door: Option<(&'static dyn Door, Uri)>,
+    endpoint: Option<(&'static dyn SourceApi, Uri)>,
     text: &[u8],
 ) -> Result<Value, Problem> {
     let value = json::read(text)
         .map_err(|fault| Problem::new(restore_model::Code::InvalidJson, fault.to_string()))?;
     let caller = Caller::anyone(None);
-    let Some((door, path)) = door else {
+    let Some((endpoint, path)) = endpoint else {
         let request = schema::parse_restore(value)?;
         return Ok(preview_body(&engine.preview(&request, None, &caller).await?));
     };
-    let request = endpoints::read(door, &path, value)?;
-    let origin = endpoints::origin(settings, door);
+    let request = endpoints::read(endpoint, &path, value)?;
+    let origin = endpoints::origin(settings, endpoint);
     let preview = engine.preview(&request, Some(&origin), &caller).await?;
     Ok(native_body(&preview, &origin, &request))
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use restore_generations::codes::{self, Hint, Under};
-use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
+use restore_generations::source_api;
 use restore_model::{Code, Retry, TargetKind};
 
 use super::{Arguments, print_text};
@@ -58,7 +58,7 @@ const PAGES: &[Page] = &[
     Page {
         name: "capabilities",
         title: "Capabilities",
-        about: "What each generation can restore, and what comes of a request in each native dialect there. A running \
+        about: "What each generation can restore, and what comes of a request in each source API there. A running \
                 gateway tells the same of its own upstreams at `/api/v1/capabilities`; `restore-gateway capabilities` \
                 prints the second part.",
         body: capabilities,
@@ -172,17 +172,17 @@ fn capabilities() -> String {
             );
         }
     }
-    page.push_str("\n## Of a request in a native dialect\n\n");
-    page.push_str("| dialect | generation | target | verdict | if | lost |\n|---|---|---|---|---|---|\n");
-    for door in door::ALL {
+    page.push_str("\n## Of a request in a source API\n\n");
+    page.push_str("| source API | generation | target | verdict | if | lost |\n|---|---|---|---|---|---|\n");
+    for endpoint in source_api::ALL {
         for generation in restore_generations::ALL {
-            let cells = matrix::cells(*door, *generation);
+            let cells = matrix::cells(*endpoint, *generation);
             for cell in cells.iter().filter(|cell| cell.verdict != Fate::Unspeakable) {
                 let conditions: Vec<_> = cell.conditions.iter().map(|&item| item.to_owned()).collect();
                 let _ = writeln!(
                     page,
                     "| {} | {} | {} | {} | {} | {} |",
-                    door.dialect(),
+                    endpoint.source_api(),
                     generation.name(),
                     cell.target.as_str(),
                     cell.verdict.as_str().replace('_', " "),

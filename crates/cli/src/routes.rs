@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use restore_engine::{Caller, Engine};
-use restore_generations::door;
+use restore_generations::source_api;
 use restore_model::{Code, Problem, RestoreRequest, json as strict, schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,9 +29,9 @@ pub(super) enum Routes {
         file: SettingsFile,
         /// A canonical restore request; - is standard input
         request: PathBuf,
-        /// As if it had come through a native door of this dialect
+        /// As if it had come through a compatibility endpoint of this source API
         #[arg(long)]
-        dialect: Option<String>,
+        source_api: Option<String>,
     },
     /// Run tests of the routes: requests, and what must become of each
     #[command(
@@ -41,7 +41,7 @@ pub(super) enum Routes {
     Verify {
         #[command(flatten)]
         file: SettingsFile,
-        /// Files of tests, JSON: {"tests": [{"name", "request", "dialect"?, "path"?, "expect" | "refused"}]}
+        /// Files of tests, JSON: {"tests": [{"name", "request", "source_api"?, "path"?, "expect" | "refused"}]}
         #[arg(required = true)]
         tests: Vec<PathBuf>,
     },
@@ -58,7 +58,9 @@ pub(super) async fn run(command: Routes) -> ExitCode {
         Err(code) => return code,
     };
     match command {
-        Routes::Test { request, dialect, .. } => test(&settings, &engine, &request, dialect.as_deref()).await,
+        Routes::Test { request, source_api, .. } => {
+            test(&settings, &engine, &request, source_api.as_deref()).await
+        }
         Routes::Verify { tests, .. } => verify(&settings, &engine, &tests).await,
     }
 }
@@ -68,12 +70,12 @@ fn wrong(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option<&str>) -> ExitCode {
-    let origin = match dialect.map(|name| (name, door::by_name(name))) {
+async fn test(settings: &Settings, engine: &Engine, file: &Path, source_api: Option<&str>) -> ExitCode {
+    let origin = match source_api.map(|name| (name, source_api::by_name(name))) {
         Some((unknown, None)) => {
-            return wrong(&format!("no dialect {unknown}; there are {}", door::names().join(", ")));
+            return wrong(&format!("no source API {unknown}; there are {}", source_api::names().join(", ")));
         }
-        Some((_, Some(door))) => Some(endpoints::origin(settings, door)),
+        Some((_, Some(endpoint))) => Some(endpoints::origin(settings, endpoint)),
         None => None,
     };
     let text = match preview::read(file) {
@@ -95,7 +97,7 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, dialect: Option
     let refused = engine.preview(&request, origin.as_ref(), &Caller::anyone(None)).await.err();
     let mut taken = false;
     let mut lines = Vec::new();
-    for (index, (upstream, said)) in engine.routes().consider(&request, dialect).enumerate() {
+    for (index, (upstream, said)) in engine.routes().consider(&request, source_api).enumerate() {
         let line = match (said, taken) {
             (Ok(why), false) => {
                 taken = true;
@@ -131,9 +133,9 @@ struct Tests {
 #[serde(deny_unknown_fields)]
 struct Test {
     name: String,
-    /// Canonical, or of `dialect` where there is a `path`.
+    /// Canonical, or of `source_api` where there is a `path`.
     request: Value,
-    dialect: Option<String>,
+    source_api: Option<String>,
     path: Option<String>,
     /// Any part of what `preview` prints.
     expect: Option<Value>,
@@ -208,21 +210,23 @@ async fn outcome(settings: &Settings, engine: &Engine, test: &Test) -> Result<Ve
 /// What `preview` shows of the request.
 async fn became(settings: &Settings, engine: &Engine, test: &Test) -> Result<Result<Value, Problem>, String> {
     let caller = Caller::anyone(None);
-    let door = match &test.dialect {
-        None if test.path.is_some() => return Err("a `path` is of a `dialect`".to_owned()),
+    let endpoint = match &test.source_api {
+        None if test.path.is_some() => return Err("a `path` is of a `source_api`".to_owned()),
         None => None,
         Some(name) => {
-            let none = || format!("no dialect {name}; there are {}", door::names().join(", "));
-            Some(door::by_name(name).ok_or_else(none)?)
+            let none = || format!("no source API {name}; there are {}", source_api::names().join(", "));
+            Some(source_api::by_name(name).ok_or_else(none)?)
         }
     };
     let request = test.request.clone();
-    let (request, origin) = match (door, &test.path) {
-        (Some(door), Some(path)) => {
+    let (request, origin) = match (endpoint, &test.path) {
+        (Some(endpoint), Some(path)) => {
             let path = path.parse().map_err(|_| format!("`{path}` is no path"))?;
-            (endpoints::read(door, &path, request), Some(endpoints::origin(settings, door)))
+            (endpoints::read(endpoint, &path, request), Some(endpoints::origin(settings, endpoint)))
         }
-        (door, _) => (schema::parse_restore(request), door.map(|door| endpoints::origin(settings, door))),
+        (endpoint, _) => {
+            (schema::parse_restore(request), endpoint.map(|endpoint| endpoints::origin(settings, endpoint)))
+        }
     };
     let request = match request {
         Ok(request) => request,

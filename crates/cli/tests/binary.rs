@@ -216,31 +216,31 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
     let request = folder.path().join("request.json");
     std::fs::write(&request, r#"{"restore": {"volume_id": "v1"}}"#).unwrap();
     let (config, request) = (config.display().to_string(), request.display().to_string());
-    let preview = |dialect: &str, path: &str| {
-        let dialect = ["--dialect", dialect, "--path", path];
-        run(&[&["preview", "--config", &config][..], &dialect, &[&request]].concat())
+    let preview = |source_api: &str, path: &str| {
+        let source_api = ["--source-api", source_api, "--path", path];
+        run(&[&["preview", "--config", &config][..], &source_api, &[&request]].concat())
     };
     let project = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
     let shown = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
 
-    // By the table, to the generation that the route for this dialect leads to.
+    // By the table, to the generation that the route for this source API leads to.
     let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b1/restore"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let body = shown(&output);
     assert_eq!(body["request"]["url"], format!("https://cbr.example/v3/{project}/backups/c1/restore"));
-    assert_eq!(body["native"]["names"], "table");
-    assert_eq!(body["native"]["asks_for"]["source"]["backup_id"], "b1");
+    assert_eq!(body["compat"]["backup_ids"], "mapped");
+    assert_eq!(body["compat"]["canonical_request"]["source"]["backup_id"], "b1");
     assert!(body["route"]["reason"].as_str().unwrap().contains("through vbs-v2"), "{body}");
 
     let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b2/restore"));
-    assert_eq!(shown(&output)["native"]["names"], "need_reads");
+    assert_eq!(shown(&output)["compat"]["backup_ids"], "lookup_required");
     let url = format!("https://cbr.example/v3/{project}/backups/read-before-sending/restore");
     assert_eq!(shown(&output)["request"]["url"], url, "an id that will not be sent is not shown");
     assert_eq!(shown(&output)["reads"][0]["reason"], "what the backup is of, as its own generation tells");
 
-    // Another dialect of the same generation takes another route, and keeps its names.
+    // Another source API of the same generation takes another route, and keeps its names.
     let output = preview("cinder-v3", &format!("/v3/{project}/backups/b1/restore"));
-    assert_eq!(shown(&output)["native"]["names"], "own", "{}", text(&output.stderr));
+    assert_eq!(shown(&output)["compat"]["backup_ids"], "unchanged", "{}", text(&output.stderr));
     assert_eq!(shown(&output)["route"]["upstream"], "vbs");
 
     let output = preview("vbs-v2", &format!("/v2/{project}/jobs/b1"));

@@ -59,8 +59,8 @@ pub enum Code {
     UnusedUpstream,
     /// A caller that no policy allows anything.
     UselessCaller,
-    /// A door all restores of which are refused.
-    UselessDoor,
+    /// A compatibility endpoint all restores of which are refused.
+    UselessEndpoint,
     /// Revocation lists of client certificates count beyond their date.
     RevocationExpired,
     /// A limit that a hostile caller needs is switched off.
@@ -93,7 +93,7 @@ impl Code {
             Self::UnreachableRoute => "unreachable-route",
             Self::UnusedUpstream => "unused-upstream",
             Self::UselessCaller => "useless-caller",
-            Self::UselessDoor => "useless-door",
+            Self::UselessEndpoint => "useless-endpoint",
             Self::RevocationExpired => "revocation-expired",
             Self::Unbounded => "unbounded",
             Self::Cleartext => "cleartext",

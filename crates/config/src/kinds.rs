@@ -1,7 +1,7 @@
 //! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
 
 use http::Uri;
-use restore_generations::door;
+use restore_generations::source_api;
 use restore_ledger::{InvalidLedgerUrl, LedgerUrl};
 use serde_json::{Value, json};
 
@@ -42,9 +42,9 @@ pub(super) enum Kind {
     CredentialName,
     /// One of the generations that are built in.
     Generation,
-    /// One of the dialects that are built in.
-    Dialect,
-    /// A list of ways in: the API, or the dialects that are built in.
+    /// One of the source APIs that are built in.
+    SourceApi,
+    /// A list of ways in: the API, or the source APIs that are built in.
     WaysIn,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -62,7 +62,7 @@ pub(super) enum Kind {
 
 use Kind::*;
 
-/// The API itself, among dialects.
+/// The API itself, among source APIs.
 pub(super) const CANONICAL: &str = "canonical";
 
 /// What is wrong with a value.
@@ -176,7 +176,7 @@ impl Kind {
             },
             Generation => one_of(text, generations, "generation"),
             Word(words) => one_of(text, words, "word"),
-            Dialect => one_of(text, &door::names(), "word"),
+            SourceApi => one_of(text, &source_api::names(), "word"),
             _ if text.trim().is_empty() => {
                 Err(bad("this must not be empty".to_owned(), "write a value or leave out the key"))
             }
@@ -239,7 +239,7 @@ impl Kind {
             Generation => "the name of a generation".to_owned(),
             Word(words) => format!("one of {}", words.join(", ")),
             Words(words) => format!("a list of {}", words.join(", ")),
-            Dialect => format!("one of {}", door::names().join(", ")),
+            SourceApi => format!("one of {}", source_api::names().join(", ")),
             WaysIn => format!("a list of {}", ways_in().join(", ")),
             KeyHash => "`sha256:` and 64 hexadecimal digits".to_owned(),
             Ids => "a list of ids".to_owned(),
@@ -279,7 +279,7 @@ impl Kind {
             CredentialName => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Word(words) => json!({"enum": words}),
             Words(words) => json!({"type": "array", "minItems": 1, "items": {"enum": words}}),
-            Dialect => json!({"enum": door::names()}),
+            SourceApi => json!({"enum": source_api::names()}),
             WaysIn => json!({"type": "array", "minItems": 1, "items": {"enum": ways_in()}}),
             Ids => {
                 json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}})
@@ -291,9 +291,9 @@ impl Kind {
     }
 }
 
-/// What a request can come through: the API, or a dialect.
+/// What a request can come through: the API, or a source API.
 fn ways_in() -> Vec<&'static str> {
-    std::iter::once(CANONICAL).chain(door::names()).collect()
+    std::iter::once(CANONICAL).chain(source_api::names()).collect()
 }
 
 fn is_name(text: &str) -> bool {

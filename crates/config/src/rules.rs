@@ -16,8 +16,8 @@ use super::report::Report;
 pub(super) use callers::{knows_callers, remote_listeners};
 
 mod callers;
+mod compat_endpoints;
 mod credentials;
-mod doors;
 mod shape;
 mod urls;
 mod ways;
@@ -38,7 +38,7 @@ pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_
     reachable(tree, report);
     callers::check(tree, report);
     credentials::check(tree, report);
-    doors::check(tree, report);
+    compat_endpoints::check(tree, report);
     ways::check(tree, report);
     webhooks::check(tree, report);
     for (table, key) in ROUTE_DEFAULTS {
@@ -84,7 +84,7 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
     }
     let names = listen["allowed_hosts"].as_array().filter(|_| !report.is_faulty("listen.allowed_hosts"));
     for name in names.into_iter().flatten().filter_map(Value::as_str) {
-        doors::host_name("listen.allowed_hosts", name, report);
+        compat_endpoints::host_name("listen.allowed_hosts", name, report);
     }
 }
 
@@ -268,10 +268,12 @@ fn references(tree: &Value, report: &mut Report<'_>) {
             report.error(path, Code::DanglingReference, format!("no upstream is named `{name}`"), Some(help));
         }
     }
-    // Also the one that a door asks without a word, as the only one of its generation.
+    // Also the one that a compatibility endpoint asks without a word, as the only one of its generation.
     let read_by_doors: Vec<&str> = rows(tree, "compat_endpoints")
         .iter()
-        .filter_map(|door| door["upstream"].as_str().or_else(|| ways::asked(tree, door)?["name"].as_str()))
+        .filter_map(|endpoint| {
+            endpoint["upstream"].as_str().or_else(|| ways::asked(tree, endpoint)?["name"].as_str())
+        })
         .collect();
     for (index, name) in names.iter().enumerate() {
         let used = wanted.iter().any(|(_, wanted)| wanted == name)

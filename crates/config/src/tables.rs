@@ -448,7 +448,7 @@ tables! {
     /// host name or behind a path prefix, because some of these APIs share their paths.
     CompatEndpoint {
         /// API that the endpoint accepts.
-        api: String = Dialect => required;
+        api: String = SourceApi => required;
         /// Path prefix in front of the API's own paths on the API listener, such as `/csbs`.
         prefix: Option<String> = Text => absent;
         /// Value of the `Host` header that selects the endpoint on the API listener: no IP address, and no name of the API

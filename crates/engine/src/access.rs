@@ -14,7 +14,7 @@ const CREDENTIAL_REST: u32 = 60;
 #[derive(Clone)]
 pub(crate) enum Access {
     /// The upstream's own credential; and the caller's token, for another upstream that takes such: the home of a native
-    /// door, which is asked what the backup is.
+    /// compatibility endpoint, which is asked what the backup is.
     Held(Option<Token>),
     /// A caller's token.
     Token(Token),
@@ -50,7 +50,7 @@ impl Access {
 /// What an upstream's refusal is to the caller. Where it was a credential of the gateway's own, the caller has none to
 /// mend, and its 401 would have clients log in anew and send the restore again.
 pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
-    if problem.code != Code::Unauthorized || !upstream.holds_credential() {
+    if problem.code != Code::UpstreamUnauthorized || !upstream.holds_credential() {
         return problem;
     }
     let name = upstream.name();

@@ -41,7 +41,7 @@ impl Engine {
         Some(around.pin)
     }
 
-    /// Where the names of a restore's backups come from: its native door, or the route that it was accepted for where it
+    /// Where the names of a restore's backups come from: its compatibility endpoint, or the route that it was accepted for where it
     /// takes another one now.
     pub(crate) fn origin_of<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Origin>> {
         let intent = &entry.intent;
@@ -116,7 +116,7 @@ pub(crate) fn closed(plan: &Plan, request: &RestoreRequest) -> (String, String) 
 /// The origin of what came through the canonical API: its backups have the names of the route's generation.
 fn at_home(route: &RoutePin) -> Origin {
     Origin {
-        dialect: CANONICAL.to_owned(),
+        source_api: CANONICAL.to_owned(),
         generation: route.generation.clone(),
         upstream: Some(route.upstream.clone()),
         closed: false,

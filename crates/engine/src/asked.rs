@@ -1,5 +1,5 @@
-//! What native doors show of restores that nobody follows: those that a process has forgotten the token of are read with
-//! the token of whoever asks, by whatever read of the dialect; and who asks with a token that reads nothing is told so.
+//! What compatibility endpoints show of restores that nobody follows: those that a process has forgotten the token of are read with
+//! the token of whoever asks, by whatever read of the source API; and who asks with a token that reads nothing is told so.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl Engine {
                 "upstream {name} refuses this token, so how restore {} stands cannot be read; nothing was changed",
                 intent.id
             );
-            return Err(Problem::new(Code::Unauthorized, detail));
+            return Err(Problem::new(Code::UpstreamUnauthorized, detail));
         }
         Ok(())
     }

@@ -376,7 +376,7 @@ impl Budget {
 /// The refusal of a question whose turn does not come.
 pub(crate) fn asked_enough(upstream: &str, after: u32) -> Problem {
     let detail = format!("upstream {upstream} was asked often enough for now; nothing was asked");
-    Problem::new(Code::Throttled, detail).after(after)
+    Problem::new(Code::UpstreamThrottled, detail).after(after)
 }
 
 #[cfg(test)]

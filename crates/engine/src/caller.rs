@@ -392,7 +392,7 @@ impl<'a> On<'a> {
 
 fn denied(action: Action) -> Problem {
     let verb = if action == Action::ReadAny { Action::Read } else { action }.as_str();
-    Problem::new(Code::NotAllowed, format!("no policy allows this caller to {verb} this; nothing was sent"))
+    Problem::new(Code::Forbidden, format!("no policy allows this caller to {verb} this; nothing was sent"))
 }
 
 #[cfg(test)]

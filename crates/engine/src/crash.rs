@@ -23,7 +23,7 @@ pub const POINTS: [&str; 7] = [
     // The answer is written down, and nobody has been told.
     "recorded",
     // A read has told something, and nobody has written it down.
-    "observed",
+    "progress",
 ];
 
 static PLAN: OnceLock<Plan> = OnceLock::new();

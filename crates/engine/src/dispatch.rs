@@ -68,7 +68,7 @@ impl Engine {
                 // to this process, and then nobody else goes on with it.
                 tracing::info!(restore.id = %id, "a restore has moved on without its task");
                 let detail = "another process went on with the restore; this one sent nothing";
-                self.settle_up(id, Problem::new(Code::Withheld, detail)).await
+                self.settle_up(id, Problem::new(Code::SendWindowMissed, detail)).await
             }
             Ok(Err(error)) => {
                 tracing::warn!(restore.id = %id, error = %error, "a restore could not be carried on");
@@ -140,7 +140,7 @@ impl Engine {
             EventKind::Rejected { problem: Box::new(why.clone()) }
         } else if entry.state.status == Status::Submitting {
             let reason = "the gateway failed while the request may have been on the wire".to_owned();
-            EventKind::Unsure { reason, problem: None }
+            EventKind::OutcomeUnclear { reason, problem: None }
         } else {
             return Ok(Some(entry));
         };
@@ -299,9 +299,10 @@ impl Engine {
                 let evidence = Evidence::new("no_answer", Strength::Strong, now).detail(fault.kind.as_str());
                 return vec![match fault.proof {
                     Some(_) => (EventKind::Rejected { problem }, evidence),
-                    None => {
-                        (EventKind::Unsure { reason: fault.to_string(), problem: Some(problem) }, evidence)
-                    }
+                    None => (
+                        EventKind::OutcomeUnclear { reason: fault.to_string(), problem: Some(problem) },
+                        evidence,
+                    ),
                 }];
             }
         };
@@ -309,10 +310,10 @@ impl Engine {
             Evidence::new("answer", Strength::Strong, now).detail(format!("HTTP status {}", reply.status));
         let mut anomaly = None;
         let kind = match plan.upstream.generation().decode(request, &reply) {
-            Outcome::Started { handle, status, anomaly: odd } => {
+            Outcome::Started { task, status, anomaly: odd } => {
                 anomaly = odd;
                 EventKind::Started {
-                    handle,
+                    task,
                     upstream_status: status,
                     progress: None,
                     request_id: reply.request_id.clone(),
@@ -326,7 +327,7 @@ impl Engine {
                 EventKind::Rejected { problem: Box::new(problem) }
             }
             Outcome::Unsure { reason, problem } => {
-                EventKind::Unsure { reason, problem: Some(Box::new(problem)) }
+                EventKind::OutcomeUnclear { reason, problem: Some(Box::new(problem)) }
             }
         };
         let mut kinds = vec![(kind, evidence.clone())];
@@ -343,7 +344,7 @@ impl Engine {
     async fn write_for_sure(&self, sent: Entry, kinds: Kinds) -> Result<Entry, LedgerError> {
         let id = sent.intent.id;
         let (attempts, step, route) = (sent.state.attempts, sent.state.step, sent.state.rerouted.is_some());
-        let tells = !matches!(kinds.first(), Some((EventKind::Unsure { .. }, _)));
+        let tells = !matches!(kinds.first(), Some((EventKind::OutcomeUnclear { .. }, _)));
         let mut entry = sent;
         let mut kinds = kinds;
         let mut wait = Duration::from_millis(100);
@@ -402,13 +403,13 @@ impl Engine {
             if !contradicts {
                 break;
             }
-            let handle = match answer {
-                EventKind::Started { handle: Some(handle), .. } => format!(", {} {}", handle.kind, handle.id),
+            let task = match answer {
+                EventKind::Started { task: Some(task), .. } => format!(", {} {}", task.kind, task.id),
                 _ => String::new(),
             };
             let said = evidence.detail.as_deref().unwrap_or(answer.as_str());
             let what = format!(
-                "after {} the answer to its send came and says it began: {said}{handle}",
+                "after {} the answer to its send came and says it began: {said}{task}",
                 status.as_str()
             );
             tracing::error!(restore.id = %id, what, "a restore that was ended has taken place after all");
@@ -480,8 +481,8 @@ fn nameless(kinds: &mut Kinds, task: &str, holder: RestoreId) {
     let what = format!("the upstream named task {task}, which belongs to restore {holder}");
     let mut evidence = None;
     for (kind, on) in kinds.iter_mut() {
-        if let EventKind::Started { handle, .. } | EventKind::Observed { handle, .. } = kind {
-            *handle = None;
+        if let EventKind::Started { task, .. } | EventKind::Progress { task, .. } = kind {
+            *task = None;
             evidence = Some(on.clone());
         }
     }

@@ -215,7 +215,7 @@ impl Engine {
             let reason =
                 "the ledger may have been an older copy of itself, made before this disk was sent".to_owned();
             let evidence = Evidence::new("recovery", Strength::Weak, self.now());
-            let unsure = EventKind::Unsure { reason, problem: None };
+            let unsure = EventKind::OutcomeUnclear { reason, problem: None };
             let entry = self.write(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
             return Ok(Round::Again(self.interval(&entry)));
         }
@@ -277,7 +277,7 @@ impl Engine {
     }
 
     /// A restore as it stands, read anew where nobody follows it and a token is at hand. That a read
-    /// fails is no fault: the restore then says `stale_since`.
+    /// fails is no fault: the restore then says `last_poll_failed_since`.
     pub(crate) async fn refresh(
         &self,
         entry: Entry,
@@ -315,7 +315,7 @@ impl Engine {
             // A token that was refused says nothing of the next caller's.
             self.0.fresh.invalidate(&id).await;
         }
-        if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
+        if !entry.state.status.is_final() && entry.state.last_poll_failed_since.is_none() {
             self.follow(&entry, Some(access));
         }
         Ok(entry)
@@ -371,10 +371,10 @@ impl Engine {
                 *credential = false;
             }
             self.0.refused.note(entry, &access, &reading).await;
-            crash::point("observed");
+            crash::point("progress");
             match self.settle(entry, &reading).await {
                 Err(LedgerError::TaskTaken { .. }) if taken.len() < MAX_TAKEN => {
-                    taken.extend(reading.handle.map(|handle| handle.id));
+                    taken.extend(reading.task.map(|task| task.id));
                 }
                 Err(LedgerError::TaskTaken { .. }) => {
                     let reason = "too many tasks of other restores fit this one";
@@ -441,7 +441,7 @@ impl Engine {
             let says = match reading.found {
                 Found::Succeeded | Found::Failed(_) => true,
                 // That one runs which is known to have begun is no news.
-                Found::Running => !entry.state.seen_moving || reading.handle.is_some(),
+                Found::Running => !entry.state.seen_moving || reading.task.is_some(),
                 _ => false,
             };
             let own = reading.strength == Strength::Strong;
@@ -462,7 +462,7 @@ impl Engine {
         let sent_at = state.submitted_at.unwrap_or(entry.intent.created_at);
         Watch {
             request,
-            handle: state.handle.as_ref(),
+            task: state.task.as_ref(),
             notes: &state.notes,
             accepted: state.seen_moving,
             sent_at,
@@ -491,7 +491,7 @@ impl Engine {
         self.each_of(query, |other| {
             let state = &other.state;
             let ended = matches!(state.status, Status::Succeeded | Status::Failed);
-            let is_unknown = state.handle.is_none() && state.steps.iter().all(|step| step.handle.is_none());
+            let is_unknown = state.task.is_none() && state.steps.iter().all(|step| step.task.is_none());
             let apart = other.intent.created_at.micros_since(entry.intent.created_at).abs();
             shared |= other.intent.id != entry.intent.id && ended && is_unknown && apart <= day;
         })

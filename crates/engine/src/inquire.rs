@@ -2,8 +2,8 @@
 //! upstream express.
 
 use restore_generations::{
-    Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, door, errors,
-    matrix,
+    Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, errors, matrix,
+    source_api,
 };
 use restore_model::{Code, Effect, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::{TraceContext, With};
@@ -65,7 +65,7 @@ pub struct Preview {
 }
 
 impl Engine {
-    /// Asks whether a restore may be done; `origin` is the native door that the question came through.
+    /// Asks whether a restore may be done; `origin` is the compatibility endpoint that the question came through.
     ///
     /// # Errors
     /// When the caller may not ask, no route takes it, its generation cannot express it, or there is no token to ask with.
@@ -165,7 +165,7 @@ impl Engine {
     /// Shows what a restore would send. Nothing is sent, not even a read, and it fails exactly where
     /// the real call would fail before its first byte.
     ///
-    /// Through the native door of another generation (`origin`), backups have the names of the operator's table. Where it
+    /// Through the compatibility endpoint of another generation (`origin`), backups have the names of the operator's table. Where it
     /// has none, only reads could tell, and a placeholder stands for the name: the one that they came with is not sent.
     ///
     /// # Errors
@@ -205,19 +205,19 @@ impl Engine {
             hash.update(encoded.call.body.as_deref().unwrap_or_default());
             calls.push((url, encoded));
         }
-        // What its own dialect says and the call does not is lost on the way there, too.
+        // What its own source API says and the call does not is lost on the way there, too.
         let mut lost = match strange {
-            Some(_) => plan.upstream.generation().encode(asked, &known)?.losses,
+            Some(_) => plan.upstream.generation().encode(asked, &known)?.dropped_fields,
             None => Vec::new(),
         };
         let further = calls.split_off(calls.len().min(1));
         let Some((url, mut encoded)) = calls.pop() else {
-            return Err(Problem::new(Code::NotExpressible, "there is no disk to restore"));
+            return Err(Problem::new(Code::UnsupportedByGeneration, "there is no disk to restore"));
         };
-        lost.retain(|loss| !encoded.losses.contains(loss));
-        encoded.losses.extend(lost);
+        lost.retain(|loss| !encoded.dropped_fields.contains(loss));
+        encoded.dropped_fields.extend(lost);
         if !plan.pin.steps.is_empty() {
-            encoded.losses.extend(matrix::DISK_BY_DISK);
+            encoded.dropped_fields.extend(matrix::DISK_BY_DISK);
         }
         Ok(Preview {
             upstream: plan.pin.upstream,
@@ -246,7 +246,7 @@ impl Engine {
         }
     }
 
-    /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
+    /// What each configured upstream can express, and what comes of each source API at those that routes lead it to.
     #[must_use]
     pub fn capabilities(&self) -> Value {
         let rules = self.rules();
@@ -278,15 +278,15 @@ impl Engine {
                 })
             })
             .collect();
-        let dialects: Vec<Value> = door::ALL
+        let source_apis: Vec<Value> = source_api::ALL
             .iter()
-            .map(|door| {
-                let routed = rules.routes.of_dialect(door.dialect());
+            .map(|endpoint| {
+                let routed = rules.routes.of_dialect(endpoint.source_api());
                 let upstreams: Vec<Value> = routed
                     .iter()
                     .map(|upstream| {
                         let generation = upstream.generation();
-                        let cells = matrix::cells(*door, generation);
+                        let cells = matrix::cells(*endpoint, generation);
                         json!({
                             "name": upstream.name(),
                             "generation": generation.name(),
@@ -294,7 +294,7 @@ impl Engine {
                         })
                     })
                     .collect();
-                json!({ "dialect": door.dialect(), "names": door.generation(), "upstreams": upstreams })
+                json!({ "source_api": endpoint.source_api(), "backup_ids_of": endpoint.generation(), "upstreams": upstreams })
             })
             .collect();
         let keys = json!({
@@ -302,7 +302,7 @@ impl Engine {
             "window_seconds": rules.routes.longest_key_window().as_secs(),
             "max_keys_per_caller": rules.policy.max_keys_per_caller,
         });
-        json!({ "upstreams": upstreams, "dialects": dialects, "idempotency": keys })
+        json!({ "upstreams": upstreams, "source_apis": source_apis, "idempotency": keys })
     }
 }
 
@@ -336,7 +336,7 @@ fn unanswered(answer: &Answer, plan: &Plan) -> Option<Problem> {
     }
 }
 
-/// One cell of dialect and generation.
+/// One cell of source API and generation.
 #[must_use]
 pub fn cell(cell: &matrix::Cell) -> Value {
     json!({

@@ -14,8 +14,8 @@
 //! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
 //! | `replay` | ask a generation's questions to their end |
 //! | `recover`, `anew` | take up what an earlier or another process left, and keep the ledger small |
-//! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
-//! | `asked` | what native doors show of restores that nobody follows |
+//! | `pass_on`, `passed` | what only the cloud knows, for compatibility endpoints, asked once for all who want the same |
+//! | `asked` | what compatibility endpoints show of restores that nobody follows |
 //! | `operate` | what only a person decides |
 //! | `jumps` | how far the wall clock was set forward, so that no window ends early |
 //! | [`crash`] | where tests have the process killed |

@@ -190,7 +190,7 @@ impl Engine {
         let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
         let mut unrecorded = Vec::new();
         for restore in listed.ok_or_else(endless)?? {
-            let holder = self.0.ledger.task_holder(project, &restore.handle.id).await;
+            let holder = self.0.ledger.task_holder(project, &restore.task.id).await;
             if holder.map_err(unavailable)?.is_none() {
                 unrecorded.push(restore);
             }

@@ -1,4 +1,4 @@
-//! What native doors ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that has,
+//! What compatibility endpoints ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that has,
 //! and the restore that a backup or a disk is in just now.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Engine {
         self.0.passed.once(upstream, call, caller, about, ask).await
     }
 
-    /// Asks when it is this read's turn: a program of the old dialects gives up on the first 429.
+    /// Asks when it is this read's turn: a program of the old source APIs gives up on the first 429.
     pub(crate) async fn ask_in_turn(
         &self,
         upstream: &Arc<Upstream>,
@@ -83,16 +83,16 @@ impl Engine {
     }
 
     /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
-    /// dialect are carried out by. Disks outlive the generation of backups that a program speaks to.
+    /// source API are carried out by. Disks outlive the generation of backups that a program speaks to.
     #[must_use]
-    pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
+    pub fn upstream_of_disks(&self, own: Option<&str>, source_api: &str, call: &Call) -> Option<String> {
         let own = own.and_then(|own| self.rules().routes.upstream(own));
-        let mut all = own.into_iter().chain(self.rules().routes.of_dialect(dialect));
+        let mut all = own.into_iter().chain(self.rules().routes.of_dialect(source_api));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
     }
 
-    /// A backup as another generation than the door's tells of it: one that the door's restores may be carried out by.
-    /// It keeps the id that it was asked for by, which is the one that the door's programs know.
+    /// A backup as another generation than the compatibility endpoint's tells of it: one that the compatibility endpoint's restores may be carried out by.
+    /// It keeps the id that it was asked for by, which is the one that the compatibility endpoint's programs know.
     ///
     /// # Errors
     /// Why none of them told, unless all that were asked know no such backup.
@@ -106,7 +106,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
         let mut fault = None;
-        for upstream in self.rules().routes.of_dialect(&origin.dialect) {
+        for upstream in self.rules().routes.of_dialect(&origin.source_api) {
             let generation = upstream.generation();
             if generation.name() == origin.generation {
                 continue;

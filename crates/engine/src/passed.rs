@@ -1,4 +1,4 @@
-//! What clouds have answered a moment ago to reads that were passed on. Programs of the old dialects ask once a second and
+//! What clouds have answered a moment ago to reads that were passed on. Programs of the old source APIs ask once a second and
 //! oftener, many of them for the same: a cloud is asked once.
 
 use std::sync::Arc;

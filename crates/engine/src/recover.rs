@@ -108,7 +108,7 @@ impl Engine {
         let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
         let unsure = |reason: &str, found: &str| {
             let reason = reason.to_owned();
-            let mut kinds = vec![(EventKind::Unsure { reason, problem: None }, evidence(found))];
+            let mut kinds = vec![(EventKind::OutcomeUnclear { reason, problem: None }, evidence(found))];
             if access.is_none() {
                 kinds.push((EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")));
             }
@@ -127,11 +127,11 @@ impl Engine {
             )
         } else if self.rules().routes.pinned(&entry).is_none() {
             // No token would help; said once.
-            let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
+            let said = entry.state.last_poll_failed_since.is_some() && !entry.state.awaiting_credential;
             let stale = EventKind::Stale { awaiting_credential: false };
             let reason = no_longer_named(entry.state.route(&entry.intent));
             if said { Vec::new() } else { vec![(stale, evidence(&reason))] }
-        } else if entry.state.stale_since.is_none() && access.is_none() {
+        } else if entry.state.last_poll_failed_since.is_none() && access.is_none() {
             vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
         } else {
             Vec::new()

@@ -41,8 +41,8 @@ pub enum Idempotency {
 pub struct Route {
     /// What it asks.
     pub matches: Match,
-    /// Through a native door of one of these dialects, [`CANONICAL`] being the API itself; none is through any.
-    pub dialect: Vec<String>,
+    /// Through a compatibility endpoint of one of these source APIs, [`CANONICAL`] being the API itself; none is through any.
+    pub source_api: Vec<String>,
     /// Who does it.
     pub upstream: Arc<Upstream>,
     /// Whether reads come before the send, to compare later ones with.
@@ -84,8 +84,8 @@ impl Route {
     }
 
     /// What of a request matches, in words, or what does not.
-    fn takes(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<String, String> {
-        let through = dialect.unwrap_or(CANONICAL);
+    fn takes(&self, request: &RestoreRequest, source_api: Option<&str>) -> Result<String, String> {
+        let through = source_api.unwrap_or(CANONICAL);
         if !self.is_through(through) {
             return Err(format!("it does not take what comes through {through}"));
         }
@@ -93,7 +93,7 @@ impl Route {
         if !self.takes_share(request) {
             return Err(format!("this target is not in its share of {}", self.share));
         }
-        if !self.dialect.is_empty() {
+        if !self.source_api.is_empty() {
             why = format!("{why}, through {through}");
         }
         if self.share < 1.0 {
@@ -103,8 +103,8 @@ impl Route {
     }
 
     /// Whether it takes what comes through this.
-    fn is_through(&self, dialect: &str) -> bool {
-        self.dialect.is_empty() || self.dialect.iter().any(|listed| listed == dialect)
+    fn is_through(&self, source_api: &str) -> bool {
+        self.source_api.is_empty() || self.source_api.iter().any(|listed| listed == source_api)
     }
 }
 
@@ -189,18 +189,18 @@ impl Routes {
     pub fn consider<'a>(
         &'a self,
         request: &'a RestoreRequest,
-        dialect: Option<&'a str>,
+        source_api: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a str, Result<String, String>)> + 'a {
-        self.rules.iter().map(move |rule| (rule.upstream.name(), rule.takes(request, dialect)))
+        self.rules.iter().map(move |rule| (rule.upstream.name(), rule.takes(request, source_api)))
     }
 
-    /// The way of a request, which came through a native door of this dialect or none.
+    /// The way of a request, which came through a compatibility endpoint of this source API or none.
     ///
     /// # Errors
     /// [`Code::NoRoute`] when no rule matches.
-    pub fn plan(&self, request: &RestoreRequest, dialect: Option<&str>) -> Result<Plan, Problem> {
+    pub fn plan(&self, request: &RestoreRequest, source_api: Option<&str>) -> Result<Plan, Problem> {
         for (index, route) in self.rules.iter().enumerate() {
-            if let Ok(why) = route.takes(request, dialect) {
+            if let Ok(why) = route.takes(request, source_api) {
                 return Ok(Plan {
                     upstream: Arc::clone(&route.upstream),
                     pin: RoutePin {
@@ -304,10 +304,10 @@ impl Routes {
         self.upstreams.iter().cloned()
     }
 
-    /// The upstreams that rules lead to for what comes through a door of this dialect, each once, in their order.
-    pub(crate) fn of_dialect(&self, dialect: &str) -> Vec<Arc<Upstream>> {
+    /// The upstreams that rules lead to for what comes through a compatibility endpoint of this source API, each once, in their order.
+    pub(crate) fn of_dialect(&self, source_api: &str) -> Vec<Arc<Upstream>> {
         let mut found: Vec<Arc<Upstream>> = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.is_through(dialect)) {
+        for rule in self.rules.iter().filter(|rule| rule.is_through(source_api)) {
             if !found.iter().any(|known| known.name() == rule.upstream.name()) {
                 found.push(Arc::clone(&rule.upstream));
             }

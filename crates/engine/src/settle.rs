@@ -66,7 +66,7 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
             }
             settled.told.push((
                 EventKind::Started {
-                    handle: reading.handle.clone(),
+                    task: reading.task.clone(),
                     upstream_status: reading.status.clone(),
                     progress: reading.progress,
                     request_id: None,
@@ -88,8 +88,8 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
             if state.status == Status::Unknown && state.may_be_absent(terms.now) {
                 let enough = terms.unknown_for >= terms.settle;
                 // Counted up to what is needed; afterwards only time is waited for.
-                if state.absent_reads < MIN_ABSENT_READS || state.stale_since.is_some() {
-                    settled.told.push((EventKind::Absent, evidence.clone()));
+                if state.absent_reads < MIN_ABSENT_READS || state.last_poll_failed_since.is_some() {
+                    settled.told.push((EventKind::NotFound, evidence.clone()));
                 }
                 let reads = state.absent_reads + u32::try_from(settled.told.len()).unwrap_or(0);
                 if enough && reads >= MIN_ABSENT_READS {
@@ -103,14 +103,14 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
         Found::Nothing => push_if_news(state, reading, &evidence, &mut settled.told),
         Found::Lost(reason) => {
             if state.status == Status::Running {
-                let unsure = EventKind::Unsure { reason: reason.clone(), problem: None };
+                let unsure = EventKind::OutcomeUnclear { reason: reason.clone(), problem: None };
                 settled.told.push((unsure, evidence.clone()));
             } else {
                 push_if_news(state, reading, &evidence, &mut settled.told);
             }
         }
         Found::Unreadable { reason, credential } => {
-            if state.stale_since.is_none() || state.awaiting_credential != *credential {
+            if state.last_poll_failed_since.is_none() || state.awaiting_credential != *credential {
                 let stale = EventKind::Stale { awaiting_credential: *credential };
                 settled.told.push((stale, evidence.clone().detail(reason.clone())));
             }
@@ -141,7 +141,7 @@ pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled 
             settled.passed.push((EventKind::NeedsOperator { reason }, clock(&detail)));
         }
         // A restore that has just become unknown must not be called overdue any more.
-        if settled.told.iter().any(|(kind, _)| matches!(kind, EventKind::Unsure { .. })) {
+        if settled.told.iter().any(|(kind, _)| matches!(kind, EventKind::OutcomeUnclear { .. })) {
             settled.passed.clear();
         }
     }
@@ -169,8 +169,8 @@ const fn is_final(kind: &EventKind) -> bool {
 }
 
 fn observed(reading: &Reading) -> EventKind {
-    EventKind::Observed {
-        handle: reading.handle.clone(),
+    EventKind::Progress {
+        task: reading.task.clone(),
         upstream_status: reading.status.clone(),
         progress: reading.progress,
         notes: reading.notes.clone(),
@@ -179,11 +179,11 @@ fn observed(reading: &Reading) -> EventKind {
 
 /// A reading that tells nothing new is not written down: a history is for people.
 fn push_if_news(state: &State, reading: &Reading, evidence: &Evidence, told: &mut Kinds) {
-    let news = (reading.handle.is_some() && reading.handle != state.handle)
+    let news = (reading.task.is_some() && reading.task != state.task)
         || (reading.status.is_some() && reading.status != state.upstream_status)
         || (reading.progress.is_some() && reading.progress != state.progress)
         || reading.notes.is_some()
-        || state.stale_since.is_some();
+        || state.last_poll_failed_since.is_some();
     if news {
         told.push((observed(reading), evidence.clone()));
     }
@@ -213,9 +213,9 @@ mod tests {
     fn unknown(absent: usize) -> State {
         let mut kinds = vec![
             EventKind::Submitting { attempt: 1, step: 0 },
-            EventKind::Unsure { reason: "no answer".to_owned(), problem: None },
+            EventKind::OutcomeUnclear { reason: "no answer".to_owned(), problem: None },
         ];
-        kinds.extend(vec![EventKind::Absent; absent]);
+        kinds.extend(vec![EventKind::NotFound; absent]);
         state(&kinds)
     }
 
@@ -225,7 +225,7 @@ mod tests {
 
     fn started() -> EventKind {
         EventKind::Started {
-            handle: None,
+            task: None,
             upstream_status: Some("running".to_owned()),
             progress: None,
             request_id: None,
@@ -279,7 +279,7 @@ mod tests {
             Found::Unreadable { reason: "503".to_owned(), credential: false },
             Found::Unreadable { reason: "401".to_owned(), credential: true },
         ];
-        let lost = EventKind::Unsure { reason: "gone".to_owned(), problem: None };
+        let lost = EventKind::OutcomeUnclear { reason: "gone".to_owned(), problem: None };
         let moving = state(&[EventKind::Submitting { attempt: 1, step: 0 }, started(), lost]);
         let mut states: Vec<State> = (0..=4).map(unknown).collect();
         states.extend([running(), moving]);
@@ -318,7 +318,7 @@ mod tests {
         let lost = state(&[
             EventKind::Submitting { attempt: 1, step: 0 },
             started(),
-            EventKind::Unsure { reason: "gone".to_owned(), problem: None },
+            EventKind::OutcomeUnclear { reason: "gone".to_owned(), problem: None },
         ]);
         let settled = settle(&lost, &reading(Found::Absent, "available"), terms(100_000));
         assert!(!words(&settled.told).contains(&"not_applied"));
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn a_vanished_task_is_unknown_and_not_failed() {
         let settled = settle(&running(), &reading(Found::Lost("gone".to_owned()), "running"), terms(0));
-        assert_eq!(words(&settled.told), ["unsure"]);
+        assert_eq!(words(&settled.told), ["outcome_unclear"]);
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
         let mut odd = reading(Found::Running, "SOMETHING_NEW");
         odd.anomaly = Some("a new word".to_owned());
         let first = settle(&running(), &odd, terms(0));
-        assert_eq!(words(&first.told), ["observed", "anomaly"]);
+        assert_eq!(words(&first.told), ["progress", "anomaly"]);
         let mut after = running();
         after.upstream_status = Some("SOMETHING_NEW".to_owned());
         assert!(settle(&after, &odd, terms(0)).told.is_empty());
@@ -363,11 +363,11 @@ mod tests {
         let first = settle(&running(), &refused, terms(0));
         assert_eq!(words(&first.told), ["stale"]);
         let mut stale = running();
-        stale.stale_since = Some(Timestamp::from_micros(1));
+        stale.last_poll_failed_since = Some(Timestamp::from_micros(1));
         stale.awaiting_credential = true;
         assert_eq!(settle(&stale, &refused, terms(0)), Settled::default());
         // And a good read clears it.
-        assert_eq!(words(&settle(&stale, &reading(Found::Running, "running"), terms(0)).told), ["observed"]);
+        assert_eq!(words(&settle(&stale, &reading(Found::Running, "running"), terms(0)).told), ["progress"]);
     }
 
     #[test]
@@ -375,9 +375,9 @@ mod tests {
         let found = settle(&unknown(2), &reading(Found::Running, "running"), terms(100_000));
         assert_eq!((words(&found.told), found.passed.len()), (vec!["started"], 0));
         let done = settle(&unknown(0), &reading(Found::Succeeded, "success"), terms(0));
-        assert_eq!(words(&done.told), ["observed", "succeeded"]);
+        assert_eq!(words(&done.told), ["progress", "succeeded"]);
         let problem = Problem::new(Code::RestoreFailed, "failed");
         let failed = settle(&unknown(0), &reading(Found::Failed(problem), "failed"), terms(0));
-        assert_eq!(words(&failed.told), ["observed", "failed"]);
+        assert_eq!(words(&failed.told), ["progress", "failed"]);
     }
 }

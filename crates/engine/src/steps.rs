@@ -115,7 +115,7 @@ pub(crate) fn requests(route: &RoutePin, request: &RestoreRequest) -> Vec<Restor
 /// A check that failed, as the refusal that the send would meet.
 fn obstacle(check: &Check) -> Problem {
     let code = check.upstream_code.as_deref().and_then(|code| codes::find(code, 400));
-    let class = code.map_or(check.code.unwrap_or(Code::TargetState), |row| row.class);
+    let class = code.map_or(check.code.unwrap_or(Code::TargetNotReady), |row| row.class);
     let said = check.upstream_code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
     let detail = check.detail.as_deref().unwrap_or(check.name);
     Problem::new(class, format!("{said}{detail}; nothing was sent"))

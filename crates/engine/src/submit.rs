@@ -31,7 +31,7 @@ pub struct Submission {
     pub caller: Caller,
     /// The `Idempotency-Key`.
     pub key: Option<String>,
-    /// The native door it came through; none for the canonical API.
+    /// The compatibility endpoint it came through; none for the canonical API.
     pub origin: Option<Origin>,
     /// The trace of the request.
     pub trace: Option<TraceContext>,
@@ -87,7 +87,9 @@ impl Engine {
         let Submission { request, caller, origin, .. } = &submission;
         let plan = self.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
-            return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
+            return Err(
+                Problem::new(Code::IdempotencyKeyRequired, "this route needs an Idempotency-Key").into()
+            );
         }
         submission.origin = self.home_for(caller, request, origin.as_ref(), &plan);
         let until = Instant::now() + self.rules().policy.answer;
@@ -108,7 +110,7 @@ impl Engine {
 
         if self.recovery().is_some() {
             let detail = "the ledger may be an older copy of itself; nothing was sent";
-            return Err(Problem::new(Code::InRecovery, detail).after(60).into());
+            return Err(Problem::new(Code::RecoveryMode, detail).after(60).into());
         }
         if self.0.stop.is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
@@ -227,13 +229,13 @@ impl Engine {
             Accept::Replayed(entry) => Ok((entry, true)),
             Accept::KeyConflict(_) => {
                 let detail = "this Idempotency-Key was used for a restore with other content";
-                Err(Problem::new(Code::KeyConflict, detail).into())
+                Err(Problem::new(Code::IdempotencyKeyConflict, detail).into())
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
             Accept::TooManyKeys => {
                 let most = self.rules().policy.max_keys_per_caller;
                 let detail = format!("this caller has {most} keys; nothing was started");
-                Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
+                Err(Problem::new(Code::TooManyIdempotencyKeys, detail).after(60).into())
             }
         }
     }
@@ -260,7 +262,7 @@ impl Engine {
 
     /// The way of a request that its generation can express.
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
+        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.source_api))?;
         let generation = plan.upstream.generation();
         if plan.pin.steps.is_empty() && !generation.restores(request.target.kind()) {
             generation.encode(request, &Known::default())?;

@@ -153,7 +153,7 @@ async fn began(engine: &Engine, disk: &str, began: i64, ended: Option<i64>) -> R
     };
     let Ok(Accept::New(entry)) = engine.enter(new).await else { panic!("it is taken in") };
     if let Some(ended) = ended {
-        let problem = Box::new(Problem::new(Code::BadRequest, "no"));
+        let problem = Box::new(Problem::new(Code::UpstreamBadRequest, "no"));
         let kinds = vec![(EventKind::Rejected { problem }, evidence(ended))];
         let events = number(entry.state.seq, ago(ended), Cause::Upstream, &"0".repeat(32), kinds);
         engine.0.ledger.append(id, entry.state.seq, events).await.unwrap();

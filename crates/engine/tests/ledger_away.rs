@@ -132,7 +132,7 @@ async fn bench() -> Bench {
     let upstream = Arc::new(Upstream::new(options, generation).expect("an upstream"));
     let routes = Routes::new(vec![Route {
         matches: Match::default(),
-        dialect: Vec::new(),
+        source_api: Vec::new(),
         per_disk_restore: false,
         share: 1.0,
         fallback_upstream: None,

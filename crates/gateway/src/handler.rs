@@ -39,7 +39,7 @@ impl Service<Request<Bytes>> for Dispatch {
             Ok(Ask::Route { action, method, asked }) => {
                 Box::pin(async move { api::perform(&app, action, &method, asked).await })
             }
-            Ok(Ask::Door { at, call }) => {
+            Ok(Ask::SourceApi { at, call }) => {
                 app.usage.count(&at, call.caller(), app.engine.clock().now());
                 Box::pin(async move { Box::pin(compat::answer(&app, &at, call)).await })
             }
@@ -51,7 +51,7 @@ impl Service<Request<Bytes>> for Dispatch {
 /// What a request asks for. The request itself ends here: what is not in this is held no longer.
 enum Ask {
     Route { action: Action, method: Method, asked: Asked },
-    Door { at: AtDoor, call: Call },
+    SourceApi { at: AtDoor, call: Call },
 }
 
 impl Ask {
@@ -59,9 +59,9 @@ impl Ask {
         let (mut head, body) = request.into_parts();
         let (action, parameter) = match head.extensions.remove::<Found>() {
             Some(Found::Route { action, parameter, .. }) => (action, parameter),
-            Some(Found::Door(at)) => {
+            Some(Found::SourceApi(at)) => {
                 let call = Call::new(asker(&mut head.extensions)?, head, body);
-                return Ok(Self::Door { at, call });
+                return Ok(Self::SourceApi { at, call });
             }
             Some(Found::OtherMethod { allow, .. }) => {
                 let problem = Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}"));
@@ -104,7 +104,7 @@ mod tests {
     use std::time::Duration;
 
     use restore_config::{self as config, Environment, Source};
-    use restore_generations::door;
+    use restore_generations::source_api;
 
     const SETTINGS: &str = "[[upstreams]]\nname = \"a\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://127.0.0.1:9\"\n\
                             [[routes]]\nupstream = \"a\"\n[[compat_endpoints]]\napi = \"cbr-v3\"\nprefix = \"/cbr\"\n";
@@ -153,9 +153,9 @@ mod tests {
                 parameter: Some("01a22a24-1df3-7cc5-9a1c-000000000000".to_owned()),
             })
             .collect();
-        let door = door::by_name("cbr-v3").unwrap();
+        let endpoint = source_api::by_name("cbr-v3").unwrap();
         let path = "/v3/0a1b2c3d4e5f60718293a4b5c6d7e8f9/backups/b/restore".parse().unwrap();
-        founds.push(Found::Door(crate::dispatch::endpoints::at(door, &Method::POST, &path)));
+        founds.push(Found::SourceApi(crate::dispatch::endpoints::at(endpoint, &Method::POST, &path)));
         for found in founds {
             let mut request = Request::post("/").body(Bytes::from(body.to_string())).unwrap();
             request.headers_mut().insert("content-type", "application/json".parse().unwrap());

@@ -156,7 +156,7 @@ impl Default for Start {
 pub struct Gateway {
     api: SocketAddr,
     admin: SocketAddr,
-    doors: Vec<(&'static str, SocketAddr)>,
+    endpoints: Vec<(&'static str, SocketAddr)>,
     engine: Engine,
     reload: Reload,
     stopping: Arc<AtomicBool>,
@@ -187,8 +187,8 @@ impl Gateway {
         let collector = collector(settings);
         let metrics = Metrics::new(collector.as_ref()).map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
-        let losses = Arc::new(Losses::default());
-        let traces = collector.map(|options| telemetry::traces::provider(&options, &losses));
+        let dropped_fields = Arc::new(Losses::default());
+        let traces = collector.map(|options| telemetry::traces::provider(&options, &dropped_fields));
         let traces = traces.transpose().map_err(StartError::Setup)?;
         let log_level = telemetry::logs::install(
             telemetry::logs::Options {
@@ -241,7 +241,7 @@ impl Gateway {
         metrics.observe_webhooks(tallies);
         let unfinished = engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
-        metrics.observe_losses(losses);
+        metrics.observe_losses(dropped_fields);
         let (current, counts) = (rotation.counts(), rotation.counts());
         metrics.observe_rotation(move || current.is_current(), move || [counts.taken(), counts.refused()]);
 
@@ -288,9 +288,9 @@ impl Gateway {
         let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
         let places = compose::reload::Places::of(&serving);
         let mut at_doors = Vec::new();
-        for (door, place) in serving.apart.iter().zip(&places.apart) {
-            let listener = listen(door.address).await?;
-            at_doors.push((door.dialect, address(&listener), listener, place.clone()));
+        for (endpoint, place) in serving.apart.iter().zip(&places.apart) {
+            let listener = listen(endpoint.address).await?;
+            at_doors.push((endpoint.source_api, address(&listener), listener, place.clone()));
         }
         let options = server::listener::Options {
             cap: cap.clone(),
@@ -345,13 +345,13 @@ impl Gateway {
                 Loader { again, settings, built, serving, places, lasting, rotations, loads, stop, trusted };
             listeners.push(tokio::spawn(loader.run(asked)));
         }
-        let mut doors = Vec::new();
-        for (dialect, address, listener, way_in) in at_doors {
-            tracing::info!(dialect, address = %address, "a native door is open");
+        let mut endpoints = Vec::new();
+        for (source_api, address, listener, way_in) in at_doors {
+            tracing::info!(source_api, address = %address, "a compatibility endpoint is open");
             let mut options = options.clone();
             options.place.port = address.port();
             listeners.push(tokio::spawn(server::listener::serve(listener, way_in, options, stop.clone())));
-            doors.push((dialect, address));
+            endpoints.push((source_api, address));
         }
         tracing::info!(
             api = %api_address,
@@ -363,7 +363,7 @@ impl Gateway {
         Ok(Self {
             api: api_address,
             admin: admin_address,
-            doors,
+            endpoints,
             engine,
             reload,
             stopping,
@@ -388,10 +388,10 @@ impl Gateway {
         self.admin
     }
 
-    /// The native doors that have a listener of their own: the dialect of each, and where it listens.
+    /// The compatibility endpoints that have a listener of their own: the source API of each, and where it listens.
     #[must_use]
-    pub fn doors(&self) -> &[(&'static str, SocketAddr)] {
-        &self.doors
+    pub fn endpoints(&self) -> &[(&'static str, SocketAddr)] {
+        &self.endpoints
     }
 
     /// Loads the settings again, if they can be.

@@ -102,8 +102,8 @@ impl Readers {
             &["cbr-v3", "vbs-v2"],
         );
         let (settings, _) = loaded.unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
-        let doors = endpoints::open(&settings).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
-        let mut names: Vec<String> = doors.hosts().collect();
+        let endpoints = endpoints::open(&settings).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
+        let mut names: Vec<String> = endpoints.hosts().collect();
         names.push("gateway.internal".to_owned());
         let address = settings.listen.api;
         let mut keys = AccessKeys::of(Some(Hosts { names: names.clone(), addresses: vec![address.ip()] }));
@@ -114,7 +114,7 @@ impl Readers {
         let row = Row { name: "sdk".into(), grants: Vec::new().into() };
         keys.add(key, Vec::new(), row, clock);
         Self {
-            router: Router::new(doors),
+            router: Router::new(endpoints),
             same_site: SameSite { hosts: same_site::Hosts::Named, names },
             keys,
             place: Place { port: address.port(), all: [address.port(), 9001].into(), tls: false },
@@ -171,19 +171,19 @@ fn asked(found: &Found, uri: &Uri) -> Option<String> {
             let id = parameter.as_deref().map(str::parse::<RestoreId>).transpose().ok()?;
             Some(format!("{action:?} {template} {id:?} {pairs:?}"))
         }
-        Found::Door(at) if at.is_wrong_method() || !at.names_project() => None,
-        Found::Door(at) => {
-            let (dialect, named) = (at.door.door.dialect(), at.named().ok()?);
+        Found::SourceApi(at) if at.is_wrong_method() || !at.names_project() => None,
+        Found::SourceApi(at) => {
+            let (source_api, named) = (at.endpoint.endpoint.source_api(), at.named().ok()?);
             if at.act().is_some() {
                 return Some(format!(
-                    "{dialect} {} {} {:?} {pairs:?}",
+                    "{source_api} {} {} {:?} {pairs:?}",
                     at.template(),
                     named.project,
                     named.id
                 ));
             }
-            cloud::plain(at.door.door, &at.path, query, &named.project).ok()?;
-            Some(format!("{dialect} passes on {} {pairs:?}", at.path))
+            cloud::plain(at.endpoint.endpoint, &at.path, query, &named.project).ok()?;
+            Some(format!("{source_api} passes on {} {pairs:?}", at.path))
         }
         Found::OtherMethod { .. } | Found::Nothing => None,
     }

@@ -1,4 +1,4 @@
-//! A backup in words that all generations share: what is read at one of them, and told at the door of another.
+//! A backup in words that all generations share: what is read at one of them, and told at the compatibility endpoint of another.
 
 use restore_model::{TargetKind, Timestamp};
 use serde_json::Value;

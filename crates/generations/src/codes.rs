@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn one_code_with_two_meanings_is_told_apart_by_status() {
-        assert_eq!(find("CSBS.9009", 403).unwrap().class, Code::Forbidden);
-        assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::BadRequest);
+        assert_eq!(find("CSBS.9009", 403).unwrap().class, Code::UpstreamForbidden);
+        assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::UpstreamBadRequest);
     }
 
     /// What is sent another way must not have been started: a balancer's 5xx is no word of the service.
@@ -146,6 +146,6 @@ mod tests {
     #[test]
     fn the_dedicated_gateway_prefix_is_an_alias() {
         assert_eq!(find("APIG.0308", 429), find("APIGW.0308", 429));
-        assert_eq!(find("APIG.0308", 429).unwrap().class, Code::Throttled);
+        assert_eq!(find("APIG.0308", 429).unwrap().class, Code::UpstreamThrottled);
     }
 }

@@ -32,7 +32,7 @@ const FAULTS: [&str; 15] = [
     "buildInProgress",
     "computeFault",
     "conflictingRequest",
-    "forbidden",
+    "upstream_forbidden",
     "gone",
     "itemNotFound",
     "notAcceptable",
@@ -40,7 +40,7 @@ const FAULTS: [&str; 15] = [
     "overLimit",
     "requestEntityTooLarge",
     "serviceUnavailable",
-    "unauthorized",
+    "upstream_unauthorized",
 ];
 /// The fault of a limit: of a rate, or of a quota.
 const OVER_LIMIT: &str = "overLimit";
@@ -174,7 +174,7 @@ pub(crate) fn under_success(reply: &Reply) -> Option<Verdict> {
 
 /// A refusal with a code that is not catalogued, for which something else is the proof.
 pub(crate) fn uncatalogued(reply: &Reply) -> Verdict {
-    verdict(said(reply), Code::BadRequest, Hint::No)
+    verdict(said(reply), Code::UpstreamBadRequest, Hint::No)
 }
 
 /// Class and hint of what the cloud says, where code or fault tell by themselves.
@@ -183,7 +183,11 @@ fn class(said: &Said) -> Option<(Code, Hint)> {
     if said.of_the_cloud && said.fault.as_deref() == Some(OVER_LIMIT) && matches!(status, 413 | 429) {
         // A wait of 0 beside a 413 is of a quota: no wait helps.
         let quota = status == 413 && said.wait.as_deref().is_some_and(|wait| wait.trim() == "0");
-        return Some(if quota { (Code::BadRequest, Hint::No) } else { (Code::Throttled, Hint::Later) });
+        return Some(if quota {
+            (Code::UpstreamBadRequest, Hint::No)
+        } else {
+            (Code::UpstreamThrottled, Hint::Later)
+        });
     }
     if status == 404 && lacks_a_service(said) {
         return Some((Code::UpstreamUnavailable, Hint::Later));
@@ -214,7 +218,7 @@ fn unproven(said: Said) -> Verdict {
         "the answer (HTTP status {status}) does not prove that the cloud refused the restore: {}",
         words(&said.error)
     );
-    let problem = Problem::new(Code::BadUpstream, detail).upstream(said.error);
+    let problem = Problem::new(Code::UpstreamInvalidResponse, detail).upstream(said.error);
     Verdict::Ambiguous(problem.effect(Effect::Possible).retry(Retry::Never))
 }
 
@@ -230,16 +234,16 @@ fn words(error: &UpstreamError) -> String {
 /// The class of a status without a catalogued code.
 const fn by_status(status: u16) -> (Code, Hint) {
     match status {
-        401 => (Code::Unauthorized, Hint::Auth),
-        403 => (Code::Forbidden, Hint::No),
+        401 => (Code::UpstreamUnauthorized, Hint::Auth),
+        403 => (Code::UpstreamForbidden, Hint::No),
         404 => (Code::UpstreamNotFound, Hint::No),
         408 => (Code::UpstreamUnavailable, Hint::Ambiguous),
-        409 => (Code::ConflictBusy, Hint::Later),
-        429 => (Code::Throttled, Hint::Later),
-        400..=499 => (Code::BadRequest, Hint::No),
+        409 => (Code::UpstreamBusy, Hint::Later),
+        429 => (Code::UpstreamThrottled, Hint::Later),
+        400..=499 => (Code::UpstreamBadRequest, Hint::No),
         503 => (Code::UpstreamUnavailable, Hint::Ambiguous),
         // A redirect is no acceptance, and no proof that there was none.
-        200..=399 => (Code::BadUpstream, Hint::Ambiguous),
+        200..=399 => (Code::UpstreamInvalidResponse, Hint::Ambiguous),
         _ => (Code::UpstreamError, Hint::Ambiguous),
     }
 }
@@ -264,7 +268,7 @@ pub(crate) fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
     let said = said(reply);
     let (class, _) = class(&said).unwrap_or_else(|| by_status(reply.status));
     // Some API gateways refuse a signature with 403 and the code of a 401.
-    (class == Code::Unauthorized).then(|| signature::read(said.error.message.as_deref()?)).flatten()
+    (class == Code::UpstreamUnauthorized).then(|| signature::read(said.error.message.as_deref()?)).flatten()
 }
 
 /// The shapes in the order that tells them apart.
@@ -478,8 +482,8 @@ mod tests {
             Verdict::Ambiguous(problem) => panic!("{code} is ambiguous: {problem}"),
         };
         assert_eq!(refused(500, "CSBS.6019"), Code::TargetIncompatible);
-        assert_eq!(refused(500, "BackupService.7009"), Code::ConflictBusy);
-        assert_eq!(refused(500, "BackupService.9998"), Code::Unauthorized);
+        assert_eq!(refused(500, "BackupService.7009"), Code::UpstreamBusy);
+        assert_eq!(refused(500, "BackupService.9998"), Code::UpstreamUnauthorized);
         assert_eq!(refused(400, "CSBS.6000"), Code::TargetNotFound);
         assert_eq!(refused(400, "BackupService.4008"), Code::GenerationRetired);
     }
@@ -542,10 +546,13 @@ mod tests {
         // A code of the table counts by itself, and one that is no refusal is none under any status.
         assert_eq!(
             refused(499, r#"{"error_code":"BackupService.2010","error_msg":"m"}"#),
-            Some(Code::ConflictBusy)
+            Some(Code::UpstreamBusy)
         );
         assert_eq!(refused(400, r#"{"error_code":"CSBS.9999","error_msg":"m"}"#), None);
-        assert_eq!(refused(494, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), Some(Code::BadRequest));
+        assert_eq!(
+            refused(494, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#),
+            Some(Code::UpstreamBadRequest)
+        );
         assert_eq!(refused(504, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), None);
         // The table knows it under other statuses, and says different things of it.
         assert_eq!(refused(429, r#"{"error_code":"APIGW.0201","error_msg":"Backend timeout"}"#), None);
@@ -604,14 +611,14 @@ mod tests {
             let Verdict::Refused(problem) = of_restore(&reply) else { panic!("{wait}") };
             (problem.code, problem.retry, problem.retry_after)
         };
-        let throttled = |after| (Code::Throttled, Retry::Later, after);
+        let throttled = |after| (Code::UpstreamThrottled, Retry::Later, after);
         for status in [413, 429] {
             assert_eq!(verdict(status, "", None), throttled(None));
             assert_eq!(verdict(status, r#","retryAfter":"30""#, None), throttled(Some(30)));
             assert_eq!(verdict(status, r#","retryAfter":30"#, None), throttled(Some(30)));
             assert_eq!(verdict(status, "", Some("7")), throttled(Some(7)));
         }
-        let quota = (Code::BadRequest, Retry::Never, None);
+        let quota = (Code::UpstreamBadRequest, Retry::Never, None);
         assert_eq!(verdict(413, r#","retryAfter":"0""#, None), quota);
         assert_eq!(verdict(413, r#","retryAfter":0"#, None), quota);
         assert_eq!(verdict(413, "", Some("0")), quota);

@@ -12,7 +12,7 @@
 //! | `follow.rs` | reads after the send → [`Reading`] |
 //! | `backup.rs` | reads of a backup ⇄ [`Backup`], which all generations share |
 //! | `check.rs` | reads that answer "may this restore be done?" |
-//! | `door.rs` | its native API as clients know it, both ways ([`door`]) |
+//! | `source_api.rs` | its native API as clients know it, both ways ([`source_api`]) |
 //! | `schemas/` | JSON Schemas of its bodies |
 //!
 //! Reads are asked for by *replaying*: a function is given all answers so far and either asks for
@@ -25,7 +25,7 @@
 use std::collections::BTreeMap;
 
 use restore_model::{
-    Code, Evidence, Handle, Id, Problem, ProjectId, RestoreRequest, Strength, TargetKind, Timestamp,
+    Code, Evidence, Id, Problem, ProjectId, RestoreRequest, Strength, TargetKind, TaskRef, Timestamp,
 };
 use serde_json::Value;
 
@@ -33,11 +33,11 @@ pub mod backup;
 pub mod call;
 mod checks;
 pub mod codes;
-pub mod door;
 pub mod errors;
 mod lenient;
 pub mod matrix;
 pub mod schemas;
+pub mod source_api;
 mod volumes;
 
 mod cbr_v3;
@@ -48,9 +48,9 @@ mod vbs_v2;
 pub use backup::{Backup, DiskBackup};
 pub use call::{Answer, Call, Host, Method, Reply, Unread};
 pub use checks::{Check, CheckResult};
-pub use door::Door;
 pub use errors::{SignatureRefusal, Verdict, classify};
 pub use schemas::Schema;
+pub use source_api::SourceApi;
 
 /// Every generation, in the order in which the gateway learnt it. A further one is one folder and one line here.
 pub static ALL: &[&dyn Generation] =
@@ -179,7 +179,7 @@ pub trait Generation: Send + Sync + 'static {
         _answers: &[Answer],
     ) -> Step<Result<Vec<Listed>, Problem>> {
         let detail = format!("{} has no list of restores", self.name());
-        Step::Done(Err(Problem::new(Code::NotExpressible, detail)))
+        Step::Done(Err(Problem::new(Code::UnsupportedByGeneration, detail)))
     }
 }
 
@@ -187,7 +187,7 @@ pub trait Generation: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Listed {
     /// The upstream's name for it.
-    pub handle: Handle,
+    pub task: TaskRef,
     /// What was restored, where the list says so.
     pub backup_id: Option<String>,
     /// What was overwritten, where the list says so.
@@ -269,7 +269,7 @@ pub struct Encoded {
     /// Values that were filled in: member, value, reason.
     pub defaults: Vec<(&'static str, Value, &'static str)>,
     /// What of the request the call does not carry: member, reason.
-    pub losses: Vec<(&'static str, &'static str)>,
+    pub dropped_fields: Vec<(&'static str, &'static str)>,
 }
 
 /// What an answer to a restore call means.
@@ -278,7 +278,7 @@ pub enum Outcome {
     /// Accepted.
     Started {
         /// The upstream's name for the restore, if it gave one.
-        handle: Option<Handle>,
+        task: Option<TaskRef>,
         /// The upstream's word.
         status: Option<String>,
         /// Something odd that is worth keeping.
@@ -312,7 +312,7 @@ pub struct Watch<'a> {
     /// What was asked.
     pub request: &'a RestoreRequest,
     /// The upstream's name for it, once known.
-    pub handle: Option<&'a Handle>,
+    pub task: Option<&'a TaskRef>,
     /// What [`Generation::prepare`] and earlier readings wanted remembered.
     pub notes: &'a Value,
     /// Whether the upstream's acceptance was proven.
@@ -383,7 +383,7 @@ pub struct Reading {
     /// How the restore stands.
     pub found: Found,
     /// The upstream's name for it, where this round found it.
-    pub handle: Option<Handle>,
+    pub task: Option<TaskRef>,
     /// The upstream's own word.
     pub status: Option<String>,
     /// Percent.
@@ -406,7 +406,7 @@ impl Reading {
     pub fn new(found: Found, evidence: &'static str, strength: Strength) -> Self {
         Self {
             found,
-            handle: None,
+            task: None,
             status: None,
             progress: None,
             notes: None,
@@ -429,11 +429,11 @@ impl Reading {
     pub fn refused(reply: &Reply, evidence: &'static str) -> Self {
         let problem = classify(reply).into_problem();
         match problem.code {
-            Code::Forbidden if errors::refusal(reply).is_some() => {
+            Code::UpstreamForbidden if errors::refusal(reply).is_some() => {
                 let reason = format!("not permitted to read how it stands: {}", problem.detail);
                 Self::new(Found::Lost(reason), evidence, Strength::Weak)
             }
-            code => Self::unreadable(problem.detail, code == Code::Unauthorized, evidence),
+            code => Self::unreadable(problem.detail, code == Code::UpstreamUnauthorized, evidence),
         }
     }
 
@@ -520,7 +520,7 @@ fn not_expressible(own: &dyn Generation, target: TargetKind, why: &str) -> Probl
     let others =
         if others.is_empty() { "no generation can".to_owned() } else { others.join(", ") + " could" };
     Problem::new(
-        Code::NotExpressible,
+        Code::UnsupportedByGeneration,
         format!("{} cannot restore a {}: {why}; {others}", own.name(), target.as_str()),
     )
 }

@@ -1,9 +1,9 @@
-//! What comes of a restore that is asked for in one dialect and carried out by one generation. Nothing here is a table:
-//! each cell follows from what the dialect has words for, what the generation can do and whether both call backups alike.
+//! What comes of a restore that is asked for in one source API and carried out by one generation. Nothing here is a table:
+//! each cell follows from what the source API has words for, what the generation can do and whether both call backups alike.
 
 use restore_model::TargetKind;
 
-use crate::door::Door;
+use crate::source_api::SourceApi;
 use crate::{Expressible, Generation};
 
 /// What a server loses that is restored disk by disk: member, reason.
@@ -42,7 +42,7 @@ pub enum Fate {
     OptIn,
     /// The generation cannot do it.
     Impossible,
-    /// The dialect has no word for such a target.
+    /// The source API has no word for such a target.
     Unspeakable,
 }
 
@@ -53,25 +53,25 @@ impl Fate {
         match self {
             Self::Lossless => "lossless",
             Self::Lossy => "lossy",
-            Self::OptIn => "by_opt_in",
+            Self::OptIn => "opt_in",
             Self::Impossible => "impossible",
-            Self::Unspeakable => "no_word",
+            Self::Unspeakable => "unsupported_target",
         }
     }
 }
 
-/// The cells of a dialect and a generation, one for each kind of target.
+/// The cells of a source API and a generation, one for each kind of target.
 #[must_use]
-pub fn cells(door: &dyn Door, generation: &dyn Generation) -> Vec<Cell> {
-    TargetKind::ALL.into_iter().map(|target| cell(door, generation, target)).collect()
+pub fn cells(source_api: &dyn SourceApi, generation: &dyn Generation) -> Vec<Cell> {
+    TargetKind::ALL.into_iter().map(|target| cell(source_api, generation, target)).collect()
 }
 
-fn cell(door: &dyn Door, generation: &dyn Generation, target: TargetKind) -> Cell {
+fn cell(source_api: &dyn SourceApi, generation: &dyn Generation, target: TargetKind) -> Cell {
     let none = |verdict| Cell { target, verdict, conditions: Vec::new(), lost: Vec::new() };
-    if !door.targets().contains(&target) {
+    if !source_api.targets().contains(&target) {
         return none(Fate::Unspeakable);
     }
-    let strangers = door.generation() != generation.name();
+    let strangers = source_api.generation() != generation.name();
     let able = generation.capability(target);
     let whole = generation.restores(target);
     let disks = generation.capability(TargetKind::Volume);
@@ -82,9 +82,9 @@ fn cell(door: &dyn Door, generation: &dyn Generation, target: TargetKind) -> Cel
         (false, false) => return none(Fate::Impossible),
     };
     conditions.extend(able.conditions);
-    // What a dialect never says is not lost.
+    // What a source API never says is not lost.
     let said = |loss: &&&str| {
-        loss.split(':').next().is_some_and(|member| !member.starts_with("source.") || door.says(member))
+        loss.split(':').next().is_some_and(|member| !member.starts_with("source.") || source_api.says(member))
     };
     let mut lost: Vec<String> = able.lost.iter().filter(said).map(|loss| (*loss).to_owned()).collect();
     if !whole {
@@ -101,15 +101,15 @@ fn cell(door: &dyn Door, generation: &dyn Generation, target: TargetKind) -> Cel
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ALL, by_name, door};
+    use crate::{ALL, by_name, source_api};
 
-    fn of(dialect: &str, generation: &str, target: TargetKind) -> Cell {
-        cell(door::by_name(dialect).unwrap(), by_name(generation).unwrap(), target)
+    fn of(source_api: &str, generation: &str, target: TargetKind) -> Cell {
+        cell(source_api::by_name(source_api).unwrap(), by_name(generation).unwrap(), target)
     }
 
     #[test]
     fn what_a_dialect_says_and_a_generation_cannot_carry_is_told() {
-        let lost = |dialect| of(dialect, "cbr-v3", TargetKind::Server).lost;
+        let lost = |source_api| of(source_api, "cbr-v3", TargetKind::Server).lost;
         assert_eq!(lost("csbs-v1"), ["source.checkpoint_id: the call has no place for it"]);
         assert!(lost("cbr-v3").is_empty(), "CBR's own programs never name a protection run");
         assert_eq!(of("csbs-v1", "csbs-v1", TargetKind::Server).verdict, Fate::Lossless);
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn a_server_goes_to_a_service_of_disks_by_opt_in_alone() {
-        for dialect in ["csbs-v1", "cbr-v3"] {
-            let cell = of(dialect, "vbs-v2", TargetKind::Server);
-            assert_eq!(cell.verdict, Fate::OptIn, "{dialect}");
+        for source_api in ["csbs-v1", "cbr-v3"] {
+            let cell = of(source_api, "vbs-v2", TargetKind::Server);
+            assert_eq!(cell.verdict, Fate::OptIn, "{source_api}");
             assert_eq!(cell.conditions[..2], [BY_OPT_IN, IDS_OF_DISKS]);
             assert!(cell.lost.iter().any(|loss| loss.starts_with("target.power_on:")), "{:?}", cell.lost);
         }
@@ -127,27 +127,33 @@ mod tests {
 
     #[test]
     fn where_backups_are_called_alike_no_name_has_to_be_found() {
-        for door in door::ALL {
+        for source_api in source_api::ALL {
             for generation in ALL {
-                for cell in cells(*door, *generation) {
+                for cell in cells(*source_api, *generation) {
                     let finds =
                         cell.conditions.iter().any(|condition| [IDS, IDS_OF_DISKS].contains(condition));
                     let works = !matches!(cell.verdict, Fate::Impossible | Fate::Unspeakable);
-                    let strangers = door.generation() != generation.name();
-                    assert_eq!(finds, works && strangers, "{} {}", door.dialect(), generation.name());
+                    let strangers = source_api.generation() != generation.name();
+                    assert_eq!(
+                        finds,
+                        works && strangers,
+                        "{} {}",
+                        source_api.source_api(),
+                        generation.name()
+                    );
                     assert!(works || cell.lost.is_empty());
                 }
             }
         }
     }
 
-    /// What a dialect is said to have words for is what its own schema takes.
+    /// What a source API is said to have words for is what its own schema takes.
     #[test]
     fn every_dialect_can_say_what_its_own_generation_does_for_it() {
-        for door in door::ALL {
-            let own = by_name(door.generation()).unwrap();
-            for target in door.targets() {
-                assert!(own.restores(*target), "{}", door.dialect());
+        for source_api in source_api::ALL {
+            let own = by_name(source_api.generation()).unwrap();
+            for target in source_api.targets() {
+                assert!(own.restores(*target), "{}", source_api.source_api());
             }
         }
     }

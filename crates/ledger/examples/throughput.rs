@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use restore_ledger::{Accept, Ledger, LedgerUrl, NewEntry, OpenOptions};
 use restore_model::{
-    Clock, Event, EventKind, Evidence, Handle, Intent, Mapping, RestoreId, RestoreRequest, RoutePin, Source,
-    Strength, SystemClock, Target, Timestamp,
+    Clock, Event, EventKind, Evidence, Intent, Mapping, RestoreId, RestoreRequest, RoutePin, Source,
+    Strength, SystemClock, Target, TaskRef, Timestamp,
 };
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -71,9 +71,9 @@ async fn drive(ledger: Arc<dyn Ledger>, caller: usize, deadline: Instant) -> Out
         let Accept::New(entry) = ledger.accept(ask(caller, now, done)?).await? else {
             return Err("a restore was not new".into());
         };
-        let handle = Some(Handle { kind: "job".to_owned(), id: format!("{caller}-{done}") });
+        let task = Some(TaskRef { kind: "job".to_owned(), id: format!("{caller}-{done}") });
         let started = EventKind::Started {
-            handle,
+            task,
             upstream_status: None,
             progress: None,
             request_id: None,

@@ -170,7 +170,7 @@ impl Book {
             }
             tally.overdue += u64::from(state.overdue);
             tally.needs_operator += u64::from(state.needs_operator);
-            tally.stale += u64::from(state.stale_since.is_some());
+            tally.stale += u64::from(state.last_poll_failed_since.is_some());
             tally.awaiting_credential += u64::from(state.awaiting_credential);
             let oldest = row.intent.created_at;
             tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));
@@ -512,8 +512,9 @@ fn remove_if<T>(
 /// The tasks of the upstream that events name, as [`task_name`] spells them.
 pub(crate) fn tasks(events: &[Event]) -> impl Iterator<Item = String> + '_ {
     events.iter().filter_map(|event| match &event.kind {
-        EventKind::Started { handle: Some(handle), .. }
-        | EventKind::Observed { handle: Some(handle), .. } => Some(task_name(&handle.id)),
+        EventKind::Started { task: Some(task), .. } | EventKind::Progress { task: Some(task), .. } => {
+            Some(task_name(&task.id))
+        }
         _ => None,
     })
 }

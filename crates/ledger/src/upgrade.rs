@@ -38,11 +38,23 @@ pub(crate) trait Rows {
     ) -> Result<(), LedgerError>;
 }
 
+/// Gives JSON members, events and problem codes the names that the API has now.
+///
+/// # Errors
+/// When the store fails. The transaction must then not be committed.
+pub(crate) async fn to_standard_names<R: Rows>(rows: &mut R) -> Result<(), LedgerError> {
+    rows.run(R::REWRITABLE).await?;
+    rows.run(include_str!("../migrations/names.sql")).await?;
+    rows.run(R::APPENDED_ONLY).await
+}
+
 /// Makes each row stand for itself.
 ///
 /// # Errors
 /// When an unfinished restore consists of several rows, or the store fails. The transaction must then not be committed.
 pub(crate) async fn to_one_row(rows: &mut impl Rows) -> Result<(), LedgerError> {
+    // The program reads histories here, and knows the present names only.
+    to_standard_names(rows).await?;
     const OPEN: &str = "select id, id from restores where finished_at is null and id > $1";
     const PAGE: &str = "select id, intent from restores where id > $1 order by id limit 500";
     const READ: &str = "select id, intent from restores where id = $1";

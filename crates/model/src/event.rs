@@ -92,7 +92,7 @@ pub enum Strength {
 
 /// What the upstream calls the restore once it has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Handle {
+pub struct TaskRef {
     /// A stable word: `operation_log`, `job` or `restore`.
     pub kind: String,
     /// The upstream's id of it.
@@ -182,7 +182,7 @@ pub enum EventKind {
     Started {
         /// The upstream's name for the restore, when it gave one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        handle: Option<Handle>,
+        task: Option<TaskRef>,
         /// The upstream's own word.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         upstream_status: Option<String>,
@@ -197,7 +197,7 @@ pub enum EventKind {
         clock_offset_ms: Option<i64>,
     },
     /// Bytes may have reached the upstream, and there is no proof either way.
-    Unsure {
+    OutcomeUnclear {
         /// Why, in a sentence.
         reason: String,
         /// What the upstream said, where it said anything.
@@ -205,10 +205,10 @@ pub enum EventKind {
         problem: Option<Box<Problem>>,
     },
     /// A read told something new without ending the restore.
-    Observed {
+    Progress {
         /// The upstream's name for the restore, when it became known now.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        handle: Option<Handle>,
+        task: Option<TaskRef>,
         /// The upstream's own word.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         upstream_status: Option<String>,
@@ -220,7 +220,7 @@ pub enum EventKind {
         notes: Option<Value>,
     },
     /// A read of an authoritative list did not find the restore.
-    Absent,
+    NotFound,
     /// The restore could not be read with the credentials at hand.
     Stale {
         /// Whether the next authorised caller's token would help.
@@ -319,9 +319,9 @@ impl EventKind {
             Self::Submitting { .. } => "submitting",
             Self::NotSent { .. } => "not_sent",
             Self::Started { .. } => "started",
-            Self::Unsure { .. } => "unsure",
-            Self::Observed { .. } => "observed",
-            Self::Absent => "absent",
+            Self::OutcomeUnclear { .. } => "outcome_unclear",
+            Self::Progress { .. } => "progress",
+            Self::NotFound => "not_found",
             Self::Stale { .. } => "stale",
             Self::Overdue => "overdue",
             Self::Halted => "halted",

@@ -25,7 +25,7 @@ pub mod schema;
 pub mod state;
 
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use event::{Cause, Event, EventKind, Evidence, Handle, Proof, ResolvedAs, StepOutcome, Strength};
+pub use event::{Cause, Event, EventKind, Evidence, Proof, ResolvedAs, StepOutcome, Strength, TaskRef};
 pub use id::{Id, InvalidId, ProjectId, RestoreId};
 pub use problem::{Code, Effect, Fault, Problem, Retry, UpstreamError};
 pub use request::{Mapping, RestoreRequest, Source, Target, TargetKind};

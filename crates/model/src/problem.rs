@@ -151,24 +151,24 @@ impl Code {
     pub const fn is_obstacle(self) -> bool {
         matches!(
             self,
-            Self::NotExpressible
-                | Self::BackupUnresolved
+            Self::UnsupportedByGeneration
+                | Self::BackupIdUnmapped
                 | Self::BackupNotFound
-                | Self::BackupState
+                | Self::BackupNotReady
                 | Self::TargetNotFound
-                | Self::TargetState
+                | Self::TargetNotReady
                 | Self::TargetTooSmall
                 | Self::TargetIncompatible
                 | Self::TargetBusy
                 | Self::MappingInvalid
                 | Self::MappingIncomplete
-                | Self::ConflictBusy
-                | Self::Unsupported
+                | Self::UpstreamBusy
+                | Self::UpstreamUnsupported
                 | Self::GenerationRetired
                 | Self::GenerationConflict
                 | Self::VaultNotFound
-                | Self::VaultState
-                | Self::Migration
+                | Self::VaultNotReady
+                | Self::UpstreamMigrating
         )
     }
 }
@@ -227,80 +227,80 @@ macro_rules! codes {
 }
 
 codes! {
-    // The request, before anything else is looked at.
-    MalformedRequest "malformed_request" 400 Never "the HTTP request is malformed" "Send each header once, without underscores in its name, and a body framed in one way.";
-    InvalidJson "invalid_json" 400 Never "the body is not one JSON value" "Mend the body at the line and column named; duplicate members are refused.";
-    InvalidRequest "invalid_request" 422 Never "the request does not follow its schema" "Each fault is listed with a JSON Pointer; the schema is served at /schemas/restore-request.";
-    InvalidParameter "invalid_parameter" 400 Never "a path, query or header parameter is not usable" "The detail names the parameter and what it may be.";
-    UnsupportedMediaType "unsupported_media_type" 415 Never "the body is not plain JSON" "Send Content-Type: application/json without a Content-Encoding.";
-    BodyTooLarge "body_too_large" 413 Never "the body is larger than this gateway reads" "A restore request has a few kilobytes; limits.max_body_bytes sets the bound.";
-    NotFound "not_found" 404 Never "there is nothing at this path" "GET /openapi.json lists every path.";
-    MethodNotAllowed "method_not_allowed" 405 Never "this path does not take that method" "The Allow header lists the methods.";
-    RestoreNotFound "restore_not_found" 404 Never "no restore has this id" "Ids are given out by POST /api/v1/restores; a restore of somebody else is not shown.";
-    RequestTimeout "request_timeout" 408 Now "the request did not arrive in time" "Send head and body without pauses; nothing was started.";
-    DeadlineExceeded "deadline_exceeded" 503 Later "the gateway did not finish in its own time" "Nothing is resent by itself. List the restores of the target before asking again.";
-    // Who asks, and how often.
-    CredentialMissing "credential_missing" 401 Never "no X-Auth-Token came with the request" "This upstream takes the caller's own token: send it in X-Auth-Token.";
-    Unauthenticated "unauthenticated" 401 Never "this listener does not know who asks" "Send the credential that the gateway's operator gave you. Nothing was started.";
-    IdentityUnavailable "identity_unavailable" 503 Later "who asks cannot be found out now" "IAM or the issuer of the token cannot be asked; wait as long as Retry-After says. Nothing was started.";
-    NotAllowed "not_allowed" 403 Never "this caller may not do that" "A [[policies]] entry of the gateway allows a caller what it may do, and on what. Nothing was started.";
-    ForeignOrigin "foreign_origin" 403 Never "this request was made by another site, or through another name" "Call the admin listener by the name of its machine, and not from a page of another site. Nothing was changed.";
-    RateLimited "rate_limited" 429 Later "this caller sends faster than it may" "Wait as long as Retry-After says.";
-    Overloaded "overloaded" 503 Later "the gateway has more work than it takes on" "Wait as long as Retry-After says; nothing was started.";
-    ShuttingDown "shutting_down" 503 Later "the gateway is stopping" "Ask another replica, or wait until it is back; nothing was started.";
-    SettingsRefused "settings_refused" 422 Never "the settings cannot be taken" "Mend what the detail names and load them again; those in effect stay, and no restore is touched.";
-    // Routing and what a generation can say.
-    NoRoute "no_route" 403 Never "no route takes this request" "Add a [[routes]] entry that matches, or ask for a project and target that one does.";
-    NotExpressible "not_expressible" 422 Never "the routed generation cannot express this restore" "The detail names the generations that could; route the target there.";
-    BackupUnresolved "backup_unresolved" 422 Never "it cannot be told what the routed generation calls this backup" "Nothing was sent. Write both ids into the file of id_mapping.file, or route this dialect to the generation that made the backup.";
-    BackupUnread "backup_unread" 503 Later "which backup is meant cannot be told now" "Nothing was sent. A read that the proof of its name needs has failed: ask again as Retry-After says; if it stays so, write both ids into the file of id_mapping.file.";
+    // The request, before anything else is checked.
+    MalformedRequest "malformed_request" 400 Never "The HTTP request is malformed" "Send each header once and without underscores in its name. Send one of Content-Length or Transfer-Encoding.";
+    InvalidJson "invalid_json" 400 Never "The body is not one JSON value" "Fix the body at the line and column in the detail. Duplicate members are rejected.";
+    InvalidRequest "invalid_request" 422 Never "The request does not match its schema" "The member `errors` lists each error with a JSON Pointer. GET /schemas/restore-request returns the schema.";
+    InvalidParameter "invalid_parameter" 400 Never "A path, query or header parameter is invalid" "The detail names the parameter and its allowed values.";
+    UnsupportedMediaType "unsupported_media_type" 415 Never "The body is not plain JSON" "Send Content-Type: application/json without Content-Encoding.";
+    BodyTooLarge "body_too_large" 413 Never "The body exceeds the size limit" "A restore request has a few kilobytes. limits.max_body_bytes sets the limit.";
+    NotFound "not_found" 404 Never "No resource at this path" "GET /openapi.json lists all paths.";
+    MethodNotAllowed "method_not_allowed" 405 Never "The path does not support this method" "The Allow header lists the supported methods.";
+    RestoreNotFound "restore_not_found" 404 Never "No restore has this ID" "POST /api/v1/restores returns IDs. Restores of other callers are not shown.";
+    RequestTimeout "request_timeout" 408 Now "The request did not arrive in time" "Nothing was started. Send header and body without pauses.";
+    DeadlineExceeded "deadline_exceeded" 503 Later "The request exceeded its time limit" "A restore may have been accepted. List the restores of the target before you send the request again.";
+    // Callers and their limits.
+    CredentialMissing "credential_missing" 401 Never "The request has no X-Auth-Token" "This upstream uses the caller's own token. Send it in X-Auth-Token.";
+    Unauthenticated "unauthenticated" 401 Never "The caller is not authenticated" "Nothing was started. Send the credential that the gateway's operator gave you.";
+    IdentityUnavailable "identity_unavailable" 503 Later "The identity provider is unavailable" "Nothing was started. Retry after Retry-After. The gateway could not reach IAM or the issuer of the token.";
+    Forbidden "forbidden" 403 Never "The caller is not allowed to do this" "Nothing was started. A [[policies]] entry of the gateway must allow this caller the action on this target.";
+    CrossSiteRequest "cross_site_request" 403 Never "The request came from another site or used an unknown host name" "Nothing was changed. Call the listener by the name of its machine, or add the name to listen.allowed_hosts.";
+    RateLimited "rate_limited" 429 Later "The caller exceeded its rate limit" "Retry after Retry-After.";
+    Overloaded "overloaded" 503 Later "The gateway is at its capacity limit" "Nothing was started. Retry after Retry-After.";
+    ShuttingDown "shutting_down" 503 Later "The gateway is shutting down" "Nothing was started. Use another replica, or retry later.";
+    InvalidConfiguration "invalid_configuration" 422 Never "The new configuration is invalid" "Fix the listed errors and reload. The previous configuration stays active and no restore is affected.";
+    // Routing, and what a generation supports.
+    NoRoute "no_route" 403 Never "No route matches the request" "Add a [[routes]] entry that matches, or request a project and target that a route covers.";
+    UnsupportedByGeneration "unsupported_by_generation" 422 Never "The API generation of the route does not support this restore" "The detail names the generations that do. Route the target to one of them.";
+    BackupIdUnmapped "backup_id_unmapped" 422 Never "No verified ID mapping for this backup" "Nothing was sent. Add both IDs to the file of id_mapping.file, or route these requests to the generation that made the backup.";
+    BackupLookupFailed "backup_lookup_failed" 503 Later "The backup lookup failed temporarily" "Nothing was sent. Retry after Retry-After. If the error persists, add both IDs to the file of id_mapping.file.";
     // At most once.
-    TargetBusy "target_busy" 409 Later "an unfinished restore holds this target" "Wait for the restore that is linked; two restores of one disk are never run at once.";
-    KeyConflict "key_conflict" 422 Never "this Idempotency-Key was used for another restore" "Use a new key for a new intent.";
-    KeyRequired "key_required" 400 Never "this route needs an Idempotency-Key" "Send one key per intent, the same one with every repetition.";
-    SignatureUsed "signature_used" 409 Never "this signature was used before" "A signed request that changes something counts once. Sign the request again; nothing was sent for this one.";
-    NotCancellable "not_cancellable" 409 Never "this restore can no longer be cancelled" "Once sent, a restore cannot be stopped in any of the clouds.";
-    NotResolvable "not_resolvable" 409 Never "this restore does not wait for an operator" "Reads may still settle it. To decide before needs_operator, override; a restore that was not sent or has ended cannot be resolved.";
-    TooManyKeys "too_many_keys" 429 Later "this caller has as many idempotency keys as it may" "Keys are forgotten some time after their restores have ended; submit.max_keys_per_caller sets how many there may be.";
-    InRecovery "in_recovery" 503 Later "the ledger may be an older copy of itself, so nothing is sent" "An operator looks at the admin listener's /recovery and confirms; nothing was started.";
-    Withheld "withheld" 503 Now "the gateway was held up for too long before it could send" "Nothing was sent; ask again.";
-    LedgerUnavailable "ledger_unavailable" 503 Later "the ledger cannot be written, so nothing is sent" "Nothing was started unless the effect says so; see /readyz for the reason.";
-    Expired "expired" 409 Now "the restore was not sent in its time" "Nothing was sent; ask again.";
-    // The road to the cloud.
-    UpstreamTls "upstream_tls" 502 Never "the upstream's TLS certificate or handshake was refused" "Nothing was sent. Check the endpoint's name, its certificate and ca_file.";
-    UpstreamUnreachable "upstream_unreachable" 503 Later "no connection to the upstream" "Nothing was sent. Check name, route and firewall of the endpoint.";
-    BadUpstream "bad_upstream" 502 Never "the upstream answered with something that is no answer" "Redirects are never followed; check the endpoint.";
-    RouteMisconfigured "route_misconfigured" 502 Never "the upstream does not know this API" "The endpoint, its version prefix or its region is wrong in the settings.";
-    Throttled "throttled" 429 Later "the upstream throttles" "Wait; the gateway already waited as long as its own limits allow.";
-    CredentialFailed "credential_failed" 503 Later "the gateway cannot log in to the cloud" "Nothing was sent. Check the user, the password and the project of the credential, and that IAM can be reached.";
-    OutOfScope "out_of_scope" 403 Never "the gateway's credential is for another project" "Nothing was sent. Route this project to an upstream whose credential is for it.";
-    Unauthorized "unauthorized" 401 Never "the upstream refused the credentials" "Get a new token for this project. Nothing was started.";
-    Forbidden "forbidden" 403 Never "the upstream does not allow this user to do that" "Ask for the permission that the upstream names. Nothing was started.";
-    UpstreamUnavailable "upstream_unavailable" 503 Later "the upstream says it is unavailable" "Look at the restore itself: its status says what is known.";
-    UpstreamError "upstream_error" 502 Later "the upstream failed inside" "Look at the restore itself: its status says what is known.";
-    // What the clouds say of backups and targets.
-    BadRequest "bad_request" 422 Never "the upstream finds the request wrong" "The upstream's own words are in the detail.";
-    BackupNotFound "backup_not_found" 404 Never "the backup does not exist there" "Check source.backup_id and which generation made that backup.";
-    BackupState "backup_state" 409 Later "the backup's state does not allow a restore" "Wait until the backup is available.";
-    TargetNotFound "target_not_found" 404 Never "the target does not exist there" "Check the ids in target.";
-    TargetState "target_state" 409 Later "the target's state does not allow a restore" "A disk must usually be detached, a server must not be terminated; see the upstream's words.";
-    TargetTooSmall "target_too_small" 422 Never "the target disk is smaller than the backup" "Choose a disk at least as large.";
-    TargetIncompatible "target_incompatible" 422 Never "backup and target do not fit together" "Type, architecture, operating system or zone differ; see the upstream's words.";
-    MappingInvalid "mapping_invalid" 422 Never "a disk backup is mapped onto a disk that cannot take it" "Check target.volumes against the backup's own list of disks.";
-    MappingIncomplete "mapping_incomplete" 422 Never "not every disk of the backup is mapped" "Map every disk backup of the server backup.";
-    ConflictBusy "conflict_busy" 409 Later "backup or target is busy with something else" "Wait until the other task has ended.";
-    Unsupported "unsupported" 422 Never "this resource cannot be restored there" "See the upstream's words.";
-    GenerationRetired "generation_retired" 409 Never "this project may no longer use that generation" "Route the project to a generation that is open to it. Nothing was started.";
-    GenerationConflict "generation_conflict" 409 Never "the resource still belongs to the older service" "Route the target to the generation that protects it.";
-    VaultNotFound "vault_not_found" 404 Never "the backup's vault does not exist" "Check the backup in the console.";
-    VaultState "vault_state" 409 Later "the backup's vault does not allow a restore" "The vault must be available or locked.";
-    Migration "migration" 409 Later "the tenant is being migrated between generations" "Wait for the migration to end.";
-    UpstreamNotFound "upstream_not_found" 404 Later "the upstream does not know that task" "Task lists lag; the gateway keeps looking.";
-    // How restores end badly.
-    RestoreFailed "restore_failed" 502 Never "the restore was started and failed" "The disks may be overwritten in part. See the upstream's words, then restore again as a new intent.";
-    OutcomeUnknown "outcome_unknown" 502 Never "nobody can say whether the restore took place" "Do not send it again. Look at the target, then resolve the restore as an operator.";
-    ClockSkew "clock_skew" 502 Never "the gateway's clock and the upstream's differ too much" "Set the clock of this machine.";
-    Internal "internal" 500 Never "the gateway has a fault" "Report it with the request id. If a restore was named, its own status is the truth.";
+    TargetBusy "target_busy" 409 Later "Another restore of this target has not ended" "Wait for the linked restore. The gateway never runs two restores of one disk at the same time.";
+    IdempotencyKeyConflict "idempotency_key_conflict" 422 Never "The Idempotency-Key belongs to another restore" "Use a new key for a new restore.";
+    IdempotencyKeyRequired "idempotency_key_required" 400 Never "This route requires an Idempotency-Key" "Send one key per restore, and the same key with every repetition.";
+    SignatureReplayed "signature_replayed" 409 Never "The signature was used before" "Nothing was sent for this request. A signature is valid for one change. Sign the request again.";
+    NotCancellable "not_cancellable" 409 Never "The restore can no longer be cancelled" "None of the clouds can stop a restore after it was sent.";
+    NotResolvable "not_resolvable" 409 Never "The restore cannot be resolved by an operator" "Only a restore with `needs_operator: true` can be resolved. To decide earlier, set `override`. A restore that was not sent or has ended cannot be resolved.";
+    TooManyIdempotencyKeys "too_many_idempotency_keys" 429 Later "The caller has too many idempotency keys" "The gateway deletes keys some time after their restores have ended. submit.max_keys_per_caller sets the limit.";
+    RecoveryMode "recovery_mode" 503 Later "The gateway is in recovery mode and sends nothing" "Nothing was started. The ledger may come from an older backup. An operator must check /recovery on the admin listener and confirm.";
+    SendWindowMissed "send_window_missed" 503 Now "The gateway missed the time window for sending" "Nothing was sent. Retry now.";
+    LedgerUnavailable "ledger_unavailable" 503 Later "The ledger is unavailable" "Nothing was started unless `effect` says otherwise. /readyz shows the reason.";
+    Expired "expired" 409 Now "The restore expired before it was sent" "Nothing was sent. Send the request again.";
+    // The connection to the upstream.
+    UpstreamTls "upstream_tls" 502 Never "The TLS handshake with the upstream failed" "Nothing was sent. Check the endpoint's name, its certificate and `ca_file`.";
+    UpstreamUnreachable "upstream_unreachable" 503 Later "The upstream is unreachable" "Nothing was sent. Check DNS, network route and firewall of the endpoint.";
+    UpstreamInvalidResponse "upstream_invalid_response" 502 Never "The upstream sent an invalid response" "Check the endpoint. The gateway does not follow redirects.";
+    UpstreamMisconfigured "upstream_misconfigured" 502 Never "The upstream does not serve this API" "Check endpoint, version prefix and region of the upstream in the configuration.";
+    UpstreamThrottled "upstream_throttled" 429 Later "The upstream throttles requests" "Wait. The gateway has already waited as long as its own limits allow.";
+    CredentialFailed "credential_failed" 503 Later "The gateway could not authenticate to the cloud" "Nothing was sent. Check user, password and project of the credential, and the connection to IAM.";
+    CredentialOutOfScope "credential_out_of_scope" 403 Never "The gateway's credential is for another project" "Nothing was sent. Route this project to an upstream with a credential for it.";
+    UpstreamUnauthorized "upstream_unauthorized" 401 Never "The upstream rejected the credentials" "Nothing was started. Get a new token for this project.";
+    UpstreamForbidden "upstream_forbidden" 403 Never "The upstream does not allow this user to do this" "Nothing was started. Ask for the permission that the upstream names.";
+    UpstreamUnavailable "upstream_unavailable" 503 Later "The upstream is unavailable" "Check the restore itself. Its status shows what is known.";
+    UpstreamError "upstream_error" 502 Later "The upstream failed with an internal error" "Check the restore itself. Its status shows what is known.";
+    // What the upstream says of backups and targets.
+    UpstreamBadRequest "upstream_bad_request" 422 Never "The upstream rejected the request as invalid" "The detail contains the upstream's own message.";
+    BackupNotFound "backup_not_found" 404 Never "The upstream has no such backup" "Check source.backup_id, and which generation made the backup.";
+    BackupNotReady "backup_not_ready" 409 Later "The state of the backup does not allow a restore" "Wait until the backup is available.";
+    TargetNotFound "target_not_found" 404 Never "The upstream has no such target" "Check the IDs in target.";
+    TargetNotReady "target_not_ready" 409 Later "The state of the target does not allow a restore" "A disk must usually be detached; a server must not be terminated. The detail contains the upstream's own message.";
+    TargetTooSmall "target_too_small" 422 Never "The target disk is smaller than the backup" "Choose a disk at least as large as the backup.";
+    TargetIncompatible "target_incompatible" 422 Never "Backup and target are incompatible" "Type, architecture, operating system or zone differ. The detail contains the upstream's own message.";
+    MappingInvalid "mapping_invalid" 422 Never "A disk backup is mapped to a disk that cannot receive it" "Compare target.volumes with the list of disks in the backup.";
+    MappingIncomplete "mapping_incomplete" 422 Never "Some disks of the backup are not mapped" "Map every disk backup of the server backup.";
+    UpstreamBusy "upstream_busy" 409 Later "Another task in the cloud uses the backup or the target" "Wait until the other task has ended.";
+    UpstreamUnsupported "upstream_unsupported" 422 Never "The upstream cannot restore this resource" "The detail contains the upstream's own message.";
+    GenerationRetired "generation_retired" 409 Never "The API generation is closed for this project" "Nothing was started. Route the project to a generation that is open to it.";
+    GenerationConflict "generation_conflict" 409 Never "The resource still belongs to the older backup service" "Route the target to the generation that protects it.";
+    VaultNotFound "vault_not_found" 404 Never "The vault of the backup does not exist" "Check the backup in the cloud console.";
+    VaultNotReady "vault_not_ready" 409 Later "The state of the vault does not allow a restore" "The vault must be available or locked.";
+    UpstreamMigrating "upstream_migrating" 409 Later "The cloud is migrating the tenant between generations" "Wait until the migration has ended.";
+    UpstreamNotFound "upstream_not_found" 404 Later "The upstream does not know the task" "Task lists can lag. The gateway continues to poll.";
+    // How a restore ends badly.
+    RestoreFailed "restore_failed" 502 Never "The restore started and failed" "The disks may be partly overwritten. Read the upstream's message, then start a new restore.";
+    OutcomeUnknown "outcome_unknown" 502 Never "The outcome of the restore is unknown" "Do not send it again. Inspect the target, then resolve the restore as an operator.";
+    ClockSkew "clock_skew" 502 Never "The clocks of gateway and upstream differ too much" "Set the clock of the gateway's machine.";
+    Internal "internal" 500 Never "Internal error of the gateway" "Report it with the request ID. If the response names a restore, its own status is correct.";
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Evidence, Handle};
+use crate::event::{Evidence, TaskRef};
 use crate::id::{ProjectId, RestoreId};
 use crate::problem::Problem;
 use crate::request::{Mapping, RestoreRequest, Source, Target};
@@ -26,7 +26,7 @@ pub struct Intent {
     /// The caller's `Idempotency-Key`, where one came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
-    /// The native door it came through; none for the canonical API.
+    /// The compatibility endpoint it came through; none for the canonical API.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub origin: Option<Origin>,
     /// The route as it was when the restore was accepted; a reload does not change it.
@@ -49,7 +49,7 @@ impl Intent {
         self.request.locks()
     }
 
-    /// The generation whose names the request has for backups: that of the door it came through, else that of the route.
+    /// The generation whose names the request has for backups: that of the compatibility endpoint it came through, else that of the route.
     #[must_use]
     pub fn names(&self) -> &str {
         self.origin.as_ref().map_or(&self.route.generation, |origin| &origin.generation)
@@ -63,7 +63,7 @@ impl Intent {
     }
 
     /// Whether this asks for the same as another. One id is two backups in the names of two generations, and one in the
-    /// same names, whatever door it came through. What the canonical API has accepted is the same by its words,
+    /// same names, whatever compatibility endpoint it came through. What the canonical API has accepted is the same by its words,
     /// whatever generation the routes sent it to at the time.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {
@@ -73,27 +73,27 @@ impl Intent {
     }
 
     fn is_canonical(&self) -> bool {
-        self.origin.as_ref().is_none_or(|origin| origin.dialect == CANONICAL)
+        self.origin.as_ref().is_none_or(|origin| origin.source_api == CANONICAL)
     }
 }
 
-/// The word for what came through no native door.
+/// The word for what came through no compatibility endpoint.
 pub const CANONICAL: &str = "canonical";
 
-/// The native door that a restore came through.
+/// The compatibility endpoint that a restore came through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The dialect of the door, such as `csbs-v1`.
-    pub dialect: String,
+    /// The source API of the compatibility endpoint, such as `csbs-v1`.
+    pub source_api: String,
     /// The generation whose names the request has for backups.
     pub generation: String,
-    /// The upstream of that generation that the door passes reads on to, where it has one.
+    /// The upstream of that generation that the compatibility endpoint passes reads on to, where it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<String>,
     /// Whether whoever asked may not know what that upstream has: it is not asked for them then.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub closed: bool,
-    /// What the canonical request has no place for and the door's answers repeat.
+    /// What the canonical request has no place for and the compatibility endpoint's answers repeat.
     #[serde(skip_serializing_if = "Value::is_null", default)]
     pub echo: Value,
 }
@@ -140,9 +140,9 @@ pub struct Restore<'a> {
     pub source: &'a Source,
     /// What is overwritten.
     pub target: &'a Target,
-    /// The dialect of the native door it came through.
+    /// The source API of the compatibility endpoint it came through.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dialect: Option<&'a str>,
+    pub source_api: Option<&'a str>,
     /// The upstream that it was accepted for, which refused it because its generation is closed to the project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerouted: Option<ReroutedView<'a>>,
@@ -159,7 +159,7 @@ pub struct Restore<'a> {
     pub attempts: u32,
     /// Since when it could not be refreshed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale_since: Option<Timestamp>,
+    pub last_poll_failed_since: Option<Timestamp>,
     /// Whether the next authorised caller's token would let it be refreshed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub awaiting_credential: bool,
@@ -194,7 +194,7 @@ pub struct UpstreamView<'a> {
     /// Generation it speaks.
     pub generation: &'a str,
     /// Its name for the restore.
-    pub handle: Option<&'a Handle>,
+    pub task: Option<&'a TaskRef>,
     /// Its own word for the status.
     pub status: Option<&'a str>,
     /// Its request id of the submit.
@@ -215,7 +215,7 @@ impl<'a> Restore<'a> {
             project_id: &intent.request.project_id,
             source: &intent.request.source,
             target: &intent.request.target,
-            dialect: intent.origin.as_ref().map(|origin| &*origin.dialect),
+            source_api: intent.origin.as_ref().map(|origin| &*origin.source_api),
             rerouted: state.rerouted.as_ref().map(|rerouted| ReroutedView {
                 from: &intent.route.upstream,
                 generation: &intent.route.generation,
@@ -226,14 +226,14 @@ impl<'a> Restore<'a> {
             upstream: UpstreamView {
                 name: &route.upstream,
                 generation: &route.generation,
-                handle: state.handle.as_ref(),
+                task: state.task.as_ref(),
                 status: state.upstream_status.as_deref(),
                 request_id: state.request_id.as_deref(),
             },
             evidence: &state.evidence,
             error: state.error.as_ref(),
             attempts: state.attempts,
-            stale_since: state.stale_since,
+            last_poll_failed_since: state.last_poll_failed_since,
             awaiting_credential: state.awaiting_credential,
             created_at: intent.created_at,
             submitted_at: state.submitted_at,

@@ -36,7 +36,7 @@ schemas![
     "restore-events",
     "restore-check",
     "restore-preview",
-    "native-preview-request",
+    "compat-preview-request",
     "capabilities",
     "problem",
 ];
@@ -81,7 +81,7 @@ pub fn parse_restore(value: Value) -> Result<RestoreRequest, Problem> {
     if faults.is_empty() { Ok(request) } else { Err(invalid(faults)) }
 }
 
-/// Makes a type out of a JSON value that follows a schema; the native doors read their bodies so.
+/// Makes a type out of a JSON value that follows a schema; the compatibility endpoints read their bodies so.
 ///
 /// # Errors
 /// As [`parse_restore`].

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Cause, Event, EventKind, Evidence, Handle, Proof, ResolvedAs, StepOutcome};
+use crate::event::{Cause, Event, EventKind, Evidence, Proof, ResolvedAs, StepOutcome, TaskRef};
 use crate::id::Id;
 use crate::problem::{Code, Effect, Problem, Retry};
 use crate::request::{Mapping, RestoreRequest, Source, Target};
@@ -175,7 +175,7 @@ pub struct Step {
     pub attempts: u32,
     /// The upstream's name for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub handle: Option<Handle>,
+    pub task: Option<TaskRef>,
     /// Why it ended badly or is unknown.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<Problem>,
@@ -194,7 +194,7 @@ impl Step {
             volume_id: mapping.volume_id.clone(),
             status: StepStatus::Waiting,
             attempts: 0,
-            handle: None,
+            task: None,
             error: None,
             submitted_at: None,
             finished_at: None,
@@ -246,7 +246,7 @@ pub struct State {
     pub needs_operator: bool,
     /// Since when what is shown could not be refreshed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale_since: Option<Timestamp>,
+    pub last_poll_failed_since: Option<Timestamp>,
     /// Whether the next authorised caller's token would let it be refreshed.
     pub awaiting_credential: bool,
     /// Percent, where the upstream gives it.
@@ -259,7 +259,7 @@ pub struct State {
     pub last_proof: Option<Proof>,
     /// The upstream's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub handle: Option<Handle>,
+    pub task: Option<TaskRef>,
     /// The upstream's own word, as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<String>,
@@ -382,12 +382,12 @@ impl State {
             status: Status::Accepted,
             overdue: false,
             needs_operator: false,
-            stale_since: None,
+            last_poll_failed_since: None,
             awaiting_credential: false,
             progress: None,
             attempts: 0,
             last_proof: None,
-            handle: None,
+            task: None,
             upstream_status: None,
             request_id: None,
             clock_offset_ms: None,
@@ -494,15 +494,15 @@ impl State {
                 return Err(illegal("after its last step a restore ends"));
             }
 
-            (S::Submitting, E::Started { .. } | E::Unsure { .. } | E::Failed { .. })
+            (S::Submitting, E::Started { .. } | E::OutcomeUnclear { .. } | E::Failed { .. })
                 if self.last_proof.is_some()
-                    && !(matches!(event.kind, E::Unsure { .. }) && doubts(event)) =>
+                    && !(matches!(event.kind, E::OutcomeUnclear { .. }) && doubts(event)) =>
             {
                 return Err(illegal("the last attempt is proven not to have been applied"));
             }
             (
                 S::Submitting | S::Unknown,
-                E::Started { handle, upstream_status, progress, request_id, clock_offset_ms },
+                E::Started { task, upstream_status, progress, request_id, clock_offset_ms },
             ) => {
                 self.move_to(S::Running, event);
                 self.answered_at = self.answered_at.or(Some(event.at));
@@ -511,16 +511,19 @@ impl State {
                 self.absent_reads = 0;
                 self.seen_moving = true;
                 self.refreshed();
-                self.handle = handle.clone().or(self.handle);
+                self.task = task.clone().or(self.task);
                 self.upstream_status = upstream_status.clone().or(self.upstream_status);
                 self.progress = progress.or(self.progress);
                 self.request_id = request_id.clone().or(self.request_id);
                 self.clock_offset_ms = clock_offset_ms.or(self.clock_offset_ms);
             }
-            (S::Accepted | S::Checking, E::Unsure { .. }) if !doubts(event) => {
+            (S::Accepted | S::Checking, E::OutcomeUnclear { .. }) if !doubts(event) => {
                 return Err(illegal("what was not sent is not unknown"));
             }
-            (S::Accepted | S::Checking | S::Submitting | S::Running, E::Unsure { reason, problem }) => {
+            (
+                S::Accepted | S::Checking | S::Submitting | S::Running,
+                E::OutcomeUnclear { reason, problem },
+            ) => {
                 self.move_to(S::Unknown, event);
                 self.answered_at = self.answered_at.or(Some(event.at));
                 self.overdue = false;
@@ -530,26 +533,26 @@ impl State {
                 });
             }
 
-            (S::Running | S::Unknown, E::Observed { handle, upstream_status, progress, notes }) => {
+            (S::Running | S::Unknown, E::Progress { task, upstream_status, progress, notes }) => {
                 self.refreshed();
                 if self.status == S::Running {
                     // Reads can tell again.
                     self.needs_operator = false;
                 }
                 self.evidence = event.evidence.clone();
-                self.handle = handle.clone().or(self.handle);
+                self.task = task.clone().or(self.task);
                 self.upstream_status = upstream_status.clone().or(self.upstream_status);
                 self.progress = progress.or(self.progress);
                 if let Some(notes) = notes {
                     self.notes = notes.clone();
                 }
             }
-            (S::Unknown, E::Absent) => {
+            (S::Unknown, E::NotFound) => {
                 self.refreshed();
                 self.absent_reads += 1;
             }
             (_, E::Stale { awaiting_credential }) if self.status != S::Submitting || self.is_unsent() => {
-                self.stale_since = self.stale_since.or(Some(event.at));
+                self.last_poll_failed_since = self.last_poll_failed_since.or(Some(event.at));
                 self.awaiting_credential = *awaiting_credential;
             }
             (S::Running, E::Overdue) => self.overdue = true,
@@ -620,9 +623,9 @@ impl State {
                 | E::Submitting { .. }
                 | E::NotSent { .. }
                 | E::Started { .. }
-                | E::Unsure { .. }
-                | E::Observed { .. }
-                | E::Absent
+                | E::OutcomeUnclear { .. }
+                | E::Progress { .. }
+                | E::NotFound
                 | E::Stale { .. }
                 | E::Overdue
                 | E::Halted
@@ -753,7 +756,7 @@ impl State {
     fn forget_send(&mut self) {
         self.attempts = 0;
         self.last_proof = None;
-        self.handle = None;
+        self.task = None;
         self.upstream_status = None;
         self.request_id = None;
         self.sent_as = None;
@@ -883,14 +886,14 @@ impl State {
             _ => S::Waiting,
         };
         let ends = self.status.is_final();
-        let (attempts, handle, submitted_at) = (self.attempts, &self.handle, self.submitted_at);
+        let (attempts, task, submitted_at) = (self.attempts, &self.task, self.submitted_at);
         let error = self.error.as_ref().filter(|_| status == S::Unknown);
         if let Some(step) =
             self.steps.get_mut(usize::from(self.step)).filter(|step| step.finished_at.is_none())
         {
             step.status = status;
             step.attempts = attempts;
-            step.handle.clone_from(handle);
+            step.task.clone_from(task);
             step.error = error.cloned();
             step.submitted_at = submitted_at.filter(|_| attempts > 0);
         }
@@ -932,7 +935,7 @@ impl State {
     }
 
     const fn refreshed(&mut self) {
-        self.stale_since = None;
+        self.last_poll_failed_since = None;
         self.awaiting_credential = false;
     }
 

@@ -103,7 +103,7 @@ impl Answer {
     }
 }
 
-/// A business refusal, before the dialect gives it a shape.
+/// A business refusal, before the source API gives it a shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,

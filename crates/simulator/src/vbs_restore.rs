@@ -1,4 +1,4 @@
-//! VBS v2 and native Cinder: the restore of one disk, in the two dialects of the host.
+//! VBS v2 and native Cinder: the restore of one disk, in the two source APIs of the host.
 //!
 //! The same judgement; `cloudbackups` answers 200 with a job and refuses in the nested form, the native paths answer
 //! 202 with the pair and refuse with Cinder's faults.

@@ -47,7 +47,7 @@ impl FaultKind {
         match self {
             Self::NoEndpoint => "no_endpoint",
             Self::NoCredential => "no_credential",
-            Self::OutOfScope => "out_of_scope",
+            Self::OutOfScope => "credential_out_of_scope",
             Self::Overloaded => "overloaded",
             Self::Breaker => "breaker_open",
             Self::Connect => "connect",
@@ -57,7 +57,7 @@ impl FaultKind {
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::TooLarge => "too_large",
-            Self::Withheld => "withheld",
+            Self::Withheld => "send_window_missed",
             Self::NotJournalled => "not_journalled",
         }
     }
@@ -148,11 +148,11 @@ impl Fault {
         }
         let code = match self.kind {
             FaultKind::NoCredential => Code::CredentialMissing,
-            FaultKind::OutOfScope => Code::OutOfScope,
+            FaultKind::OutOfScope => Code::CredentialOutOfScope,
             FaultKind::Tls => Code::UpstreamTls,
-            FaultKind::Withheld => Code::Withheld,
+            FaultKind::Withheld => Code::SendWindowMissed,
             FaultKind::Overloaded | FaultKind::Breaker => Code::UpstreamUnavailable,
-            FaultKind::NoEndpoint => Code::RouteMisconfigured,
+            FaultKind::NoEndpoint => Code::UpstreamMisconfigured,
             _ if self.proof.is_some() => Code::UpstreamUnreachable,
             _ => Code::OutcomeUnknown,
         };

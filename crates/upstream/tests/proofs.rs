@@ -223,7 +223,7 @@ async fn a_closed_gate_keeps_every_byte_back_and_is_proof() {
         With { token: token(), journal: Some(Arc::clone(&notes) as Arc<dyn Journal>), ..With::default() };
     let fault = upstream.send(&restore_call(&upstream), with).await.unwrap_err();
     assert_eq!((fault.kind, fault.proof), (FaultKind::Withheld, Some(Proof::NeverWritten)), "{fault}");
-    assert_eq!(fault.to_problem().code, restore_model::Code::Withheld);
+    assert_eq!(fault.to_problem().code, restore_model::Code::SendWindowMissed);
     assert!(notes.proofs.lock().unwrap().is_empty(), "it is not tried again");
     assert_eq!(String::from_utf8_lossy(&heard.join().unwrap()), "", "the peer heard nothing");
 }

@@ -71,7 +71,7 @@ const IN_HAND: Duration = Duration::from_secs(1);
 pub const fn occasion(event: &EventKind, status: Status) -> Option<&'static str> {
     Some(match event {
         EventKind::Started { .. } => "running",
-        EventKind::Unsure { .. } => "unknown",
+        EventKind::OutcomeUnclear { .. } => "unknown",
         // The end of the restore, which an operator's word on one of its steps is.
         EventKind::Resolved { .. } => status.as_str(),
         EventKind::Accepted

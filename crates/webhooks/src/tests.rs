@@ -200,7 +200,7 @@ impl World {
 
 fn started() -> EventKind {
     EventKind::Started {
-        handle: None,
+        task: None,
         upstream_status: None,
         progress: None,
         request_id: None,
@@ -214,7 +214,7 @@ fn every_occasion_is_an_event() {
     let events = [
         EventKind::Accepted,
         started(),
-        EventKind::Unsure { reason: String::new(), problem: None },
+        EventKind::OutcomeUnclear { reason: String::new(), problem: None },
         EventKind::NeedsOperator { reason: String::new() },
         EventKind::Overdue,
         EventKind::Succeeded,
@@ -238,7 +238,7 @@ fn every_occasion_is_an_event() {
     for status in [Status::Succeeded, Status::Failed, Status::NotApplied] {
         assert_eq!(occasion(&resolved, status), Some(status.as_str()));
     }
-    for quiet in [EventKind::Checking, EventKind::Absent, EventKind::Submitting { attempt: 1, step: 0 }] {
+    for quiet in [EventKind::Checking, EventKind::NotFound, EventKind::Submitting { attempt: 1, step: 0 }] {
         assert_eq!(occasion(&quiet, Status::Unknown), None);
     }
 }

@@ -64,9 +64,10 @@ fn everything(folder: &Path, round: u32) -> String {
     let upstreams = generations.map(|(name, generation)| {
         format!("[[upstreams]]\nname = \"{name}\"\ngeneration = \"{generation}\"\nendpoint = \"http://127.0.0.1:{UPSTREAM}\"\n")
     });
-    let dialects = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
-    let doors = dialects
-        .map(|dialect| format!("[[compat_endpoints]]\napi = \"{dialect}\"\nprefix = \"/{dialect}\"\n"));
+    let source_apis = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
+    let endpoints = source_apis.map(|source_api| {
+        format!("[[compat_endpoints]]\napi = \"{source_api}\"\nprefix = \"/{source_api}\"\n")
+    });
     format!(
         r#"
 [listen]
@@ -80,7 +81,7 @@ sample_ratio = 1.0
 access_log = true
 log_level = "warn"
 {upstreams}
-{doors}
+{endpoints}
 [[routes]]
 match = {{ target_types = ["volume"] }}
 upstream = "vbs"
@@ -105,6 +106,6 @@ allow_private_addresses = true
 "#,
         ledger = ledger.display(),
         upstreams = upstreams.concat(),
-        doors = doors.concat(),
+        endpoints = endpoints.concat(),
     )
 }

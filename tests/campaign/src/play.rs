@@ -746,7 +746,7 @@ fn outcome(body: &Value) -> Outcome {
     }
     let code: Option<Code> = serde_json::from_value(body["code"].clone()).ok();
     // A busy target and a used key name the restore of another request.
-    let of_another = matches!(code, Some(Code::TargetBusy | Code::KeyConflict));
+    let of_another = matches!(code, Some(Code::TargetBusy | Code::IdempotencyKeyConflict));
     match (id(&body["restore"]).filter(|_| !of_another), code) {
         (Some(id), _) => Outcome::Taken(id),
         (None, Some(code)) => Outcome::Refused(code.as_str()),

@@ -204,7 +204,7 @@ fn late_replica(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
         4 => "accepted",
         5 => "submitting",
         6 => "answered",
-        _ => "observed",
+        _ => "progress",
     };
     let time = if setup.way == Way::Apart { rng.u8(1..3) } else { 1 };
     let crash = Some(format!("{point}:{time}/STOP"));

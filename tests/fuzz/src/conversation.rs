@@ -12,7 +12,7 @@ pub(crate) fn hold(told: &Conversation) {
         let outcome = generation.decode(&told.request, reply);
         wording::outcome(reply.status, &outcome);
         assert_eq!(outcome, generation.decode(&told.request, reply), "one answer, two meanings");
-        if let Outcome::Started { handle: None, anomaly: None, .. } = &outcome {
+        if let Outcome::Started { task: None, anomaly: None, .. } = &outcome {
             // Only CBR is documented to accept without a word; all others name what they began.
             let silent = reply.body.iter().all(u8::is_ascii_whitespace);
             let named = generation.name() == "csbs-v1";

@@ -43,4 +43,17 @@ macro_rules! targets {
     };
 }
 
-targets![canonical, errors, settings, path, csbs, cbr, vbs, mask, headers, signing, doors, requests];
+targets![
+    canonical,
+    errors,
+    settings,
+    path,
+    csbs,
+    cbr,
+    vbs,
+    mask,
+    headers,
+    signing,
+    compat_endpoints,
+    requests
+];

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use restore_generations::{Answer, Generation, Known, Prepare, Reply, Step, Unread, Watch, by_name};
-use restore_model::{Handle, RestoreRequest, Timestamp, schema};
+use restore_model::{RestoreRequest, TaskRef, Timestamp, schema};
 use serde_json::{Value, json};
 
 pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -71,7 +71,7 @@ pub(crate) struct Conversation {
     pub(crate) generation: &'static dyn Generation,
     pub(crate) request: RestoreRequest,
     pub(crate) answers: Vec<Answer>,
-    handle: Option<Handle>,
+    task: Option<TaskRef>,
     notes: Value,
     request_id: Option<String>,
     accepted: bool,
@@ -92,7 +92,7 @@ impl Conversation {
             generation: by_name(name).unwrap_or_else(|| panic!("no generation {name}")),
             request: request(kind),
             answers: parts[1..].iter().take(MAX_ANSWERS).map(|part| answer(part)).collect(),
-            handle: None,
+            task: None,
             notes: serde_json::from_str(notes).unwrap_or_default(),
             request_id: None,
             accepted: false,
@@ -105,9 +105,9 @@ impl Conversation {
             match word.split_once('=') {
                 Some(("age", age)) => told.age = age.parse::<i32>().unwrap_or(10).into(),
                 Some(("request", id)) => told.request_id = Some(id.to_owned()),
-                Some(("handle", handle)) => {
-                    let (kind, id) = handle.split_once(':').unwrap_or(("", handle));
-                    told.handle = Some(Handle { kind: kind.to_owned(), id: id.to_owned() });
+                Some(("task", task)) => {
+                    let (kind, id) = task.split_once(':').unwrap_or(("", task));
+                    told.task = Some(TaskRef { kind: kind.to_owned(), id: id.to_owned() });
                 }
                 _ => match word {
                     "server" | "volume" | "resource" => kind = word,
@@ -135,7 +135,7 @@ impl Conversation {
     pub(crate) fn watch(&self) -> Watch<'_> {
         Watch {
             request: &self.request,
-            handle: self.handle.as_ref(),
+            task: self.task.as_ref(),
             notes: &self.notes,
             accepted: self.accepted,
             sent_at: SENT,

@@ -76,10 +76,10 @@ pub(crate) fn may_refuse_a_restore(status: u16, code: Option<&str>) -> bool {
 pub(crate) fn outcome(status: u16, outcome: &Outcome) {
     let success = (200..300).contains(&status);
     match outcome {
-        Outcome::Started { handle, status: word, anomaly } => {
+        Outcome::Started { task, status: word, anomaly } => {
             assert!(success, "{status} started a restore");
-            if let Some(handle) = handle {
-                assert!(handle.id.parse::<Id>().is_ok(), "{handle:?}");
+            if let Some(task) = task {
+                assert!(task.id.parse::<Id>().is_ok(), "{task:?}");
             }
             word.iter().for_each(|word| said(word));
             anomaly.iter().for_each(|anomaly| clean(anomaly));
@@ -111,8 +111,8 @@ pub(crate) fn reading(reading: &Reading) {
         Found::Lost(why) | Found::Unreadable { reason: why, .. } => clean(why),
         Found::Running | Found::Succeeded | Found::Absent | Found::Nothing => {}
     }
-    if let Some(handle) = &reading.handle {
-        assert!(handle.id.parse::<Id>().is_ok(), "{handle:?}");
+    if let Some(task) = &reading.task {
+        assert!(task.id.parse::<Id>().is_ok(), "{task:?}");
     }
     reading.status.iter().for_each(|status| said(status));
     reading.anomaly.iter().for_each(|anomaly| clean(anomaly));

@@ -186,10 +186,10 @@ fn body(schema: &Value) -> impl Strategy<Value = Vec<u8>> + use<> {
     ]
 }
 
-/// What a program of a native dialect asks for, and what is nearly that.
+/// What a program of a source API asks for, and what is nearly that.
 fn native_bodies() -> BoxedStrategy<Vec<u8>> {
     let good = json!({
-        "dialect": "vbs-v2", "method": "POST",
+        "source_api": "vbs-v2", "method": "POST",
         "path": format!("/v2/{}/cloudbackups/{}/restore", ids::PROJECT, ids::FREE.0),
         "body": {"restore": {"volume_id": ids::FREE.1}},
     });
@@ -246,7 +246,7 @@ fn cases(
     (method, template): (String, String),
     restores: &[String],
 ) -> BoxedStrategy<Case> {
-    let template_of_natives = template == "/api/v1/native-previews";
+    let template_of_natives = template == "/api/v1/compat-previews";
     let operation = contract.operation(&method, &template);
     let shared = &contract.document["paths"][&template]["parameters"];
     let mut case = Just(Case {

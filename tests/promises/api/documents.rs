@@ -146,15 +146,20 @@ async fn every_answer_fits_the_contract() {
     // Refusals of the gateway's own.
     let json_token = [("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
     let native = json!({
-        "dialect": "vbs-v2", "method": "POST",
+        "source_api": "vbs-v2", "method": "POST",
         "path": format!("/v2/{}/cloudbackups/{}/restore", ids::PROJECT, ids::FREE.0),
         "body": {"restore": {"volume_id": ids::FREE.1}},
     });
-    let shown = world.post("/api/v1/native-previews", &native).await;
-    contract.hold("POST", "/api/v1/native-previews", &shown);
-    assert_eq!(shown.json()["native"]["asks_for"]["source"]["backup_id"], ids::FREE.0, "{}", shown.text());
+    let shown = world.post("/api/v1/compat-previews", &native).await;
+    contract.hold("POST", "/api/v1/compat-previews", &shown);
+    assert_eq!(
+        shown.json()["compat"]["canonical_request"]["source"]["backup_id"],
+        ids::FREE.0,
+        "{}",
+        shown.text()
+    );
     for (member, wrong) in [
-        ("dialect", json!("karbor")),
+        ("source_api", json!("karbor")),
         ("method", json!("GET")),
         ("path", json!("/v2")),
         ("path", json!("no path \u{7f}")),
@@ -162,12 +167,12 @@ async fn every_answer_fits_the_contract() {
     ] {
         let mut other = native.clone();
         other[member] = wrong;
-        let refused = world.post("/api/v1/native-previews", &other).await;
+        let refused = world.post("/api/v1/compat-previews", &other).await;
         assert!((400..=422).contains(&refused.status), "{other}: {}", refused.text());
-        contract.hold("POST", "/api/v1/native-previews", &refused);
+        contract.hold("POST", "/api/v1/compat-previews", &refused);
     }
 
-    for path in [restores, checks, previews, "/api/v1/native-previews"] {
+    for path in [restores, checks, previews, "/api/v1/compat-previews"] {
         for body in ["", "{", "{}", "[1]", &"x".repeat(70_000)] {
             contract.hold("POST", path, &send(Method::POST, path, &json_token, body.to_owned()).await);
         }
@@ -225,15 +230,15 @@ async fn a_route_that_takes_nothing_says_so_within_the_contract() {
     let resource = json!({"project_id": ids::PROJECT, "source": {"backup_id": "b"}, "target": {"type": "resource", "resource_id": "r"}});
     for (request, code) in [
         (requests::cbr_server(), "no_route"),
-        (resource, "not_expressible"),
-        (requests::free_disk(), "key_required"),
+        (resource, "unsupported_by_generation"),
+        (requests::free_disk(), "idempotency_key_required"),
     ] {
         for path in ["/api/v1/restores", "/api/v1/restore-checks", "/api/v1/restore-previews"] {
             let answer = world.post(path, &request).await;
             contract.hold("POST", path, &answer);
             if path == "/api/v1/restores" {
                 assert_eq!(answer.json()["code"], code);
-            } else if code != "key_required" {
+            } else if code != "idempotency_key_required" {
                 assert!(answer.status >= 400, "a preview fails where the call would: {}", answer.text());
             }
         }

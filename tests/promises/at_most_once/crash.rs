@@ -159,7 +159,7 @@ async fn f5_killed_after_the_answer_was_recorded_it_goes_on() {
             "{before}"
         );
         let done = world.until_status(&id(&before), "succeeded").await;
-        assert!(done["stale_since"].is_null(), "{done}");
+        assert!(done["last_poll_failed_since"].is_null(), "{done}");
         assert_eq!((world.sent().await.len(), world.applied().await.len()), (1, 1), "{}", case.name);
         world.end().await;
     }

@@ -32,7 +32,7 @@ async fn f33_one_key_is_one_restore_whatever_the_white_space() {
 
     // Other content under the same key.
     let other = world.post_with("/api/v1/restores", &requests::cbr_server(), &key).await;
-    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("key_conflict")));
+    assert_eq!((other.status, other.json()["code"].as_str()), (422, Some("idempotency_key_conflict")));
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
 }
@@ -76,7 +76,7 @@ async fn many_equal_requests_at_once_are_one_restore() {
     world.end().await;
 }
 
-/// Ids in capitals, or without their dashes: the same restore while it runs and after its end, at a door and at the API.
+/// Ids in capitals, or without their dashes: the same restore while it runs and after its end, at a compatibility endpoint and at the API.
 #[tokio::test]
 async fn another_spelling_of_an_id_is_the_same_request() {
     let world = World::with(Settings::default().and(crate::compat::basics::DOORS)).await;
@@ -140,13 +140,13 @@ async fn a_restore_that_was_refused_may_be_asked_for_again() {
         .await;
     let refused = world.submit(&requests::cbr_server()).await;
     let problem = refused.json();
-    assert_eq!((refused.status, problem["code"].as_str()), (409, Some("conflict_busy")), "{problem}");
+    assert_eq!((refused.status, problem["code"].as_str()), (409, Some("upstream_busy")), "{problem}");
     assert_eq!((problem["effect"].as_str(), problem["retry"].as_str()), (Some("none"), Some("later")));
     assert_eq!(problem["upstream"]["code"], "BackupService.2010");
     let kept = world.get(problem["restore"].as_str().unwrap()).await.json();
     assert_eq!(
         (kept["status"].as_str(), kept["error"]["code"].as_str()),
-        (Some("rejected"), Some("conflict_busy"))
+        (Some("rejected"), Some("upstream_busy"))
     );
 
     let again = world.submit(&requests::cbr_server()).await;
@@ -168,7 +168,7 @@ idempotency_key = "required"
 "#;
     let world = World::with(Settings::default().routes(routes)).await;
     let without = world.submit(&requests::cbr_server()).await;
-    assert_eq!((without.status, without.json()["code"].as_str()), (400, Some("key_required")));
+    assert_eq!((without.status, without.json()["code"].as_str()), (400, Some("idempotency_key_required")));
     let with =
         world.post_with("/api/v1/restores", &requests::cbr_server(), &[("idempotency-key", "k")]).await;
     assert_eq!(with.status, 202);
@@ -176,7 +176,7 @@ idempotency_key = "required"
     world.end().await;
 }
 
-/// A program at a door that sends a key gets what a key promises, also where a route demands one.
+/// A program at a compatibility endpoint that sends a key gets what a key promises, also where a route demands one.
 #[tokio::test]
 async fn a_key_counts_at_a_door() {
     let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
@@ -187,7 +187,7 @@ async fn a_key_counts_at_a_door() {
     let body = |volume: &str| json!({"restore": {"volume_id": volume}});
     let without = world.post(&path, &body(ids::FREE.1)).await;
     assert_eq!(without.status, 400, "{}", without.text());
-    assert!(without.text().contains("key_required"), "{}", without.text());
+    assert!(without.text().contains("idempotency_key_required"), "{}", without.text());
     let key = [("idempotency-key", "\"one\"")];
     let first = world.post_with(&path, &body(ids::FREE.1), &key).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (202, ""), "{}", first.text());
@@ -195,7 +195,7 @@ async fn a_key_counts_at_a_door() {
     assert_eq!((again.status, again.header("idempotency-replayed")), (202, "true"), "{}", again.text());
     assert_eq!(again.json()["job_id"], first.json()["job_id"]);
     let other = world.post_with(&path, &body(ids::SYSTEM.1), &key).await;
-    assert!(other.text().contains("key_conflict"), "{}", other.text());
+    assert!(other.text().contains("idempotency_key_conflict"), "{}", other.text());
     let faulty = world.post_with(&path, &body(ids::FREE.1), &[("idempotency-key", "a key")]).await;
     assert_eq!(faulty.status, 400, "{}", faulty.text());
     assert_eq!(world.sent().await.len(), 1);
@@ -278,13 +278,13 @@ async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_workin
     let first = submit(0, "k0").await;
     assert_eq!((first.status, submit(1, "k1").await.status), (202, 202));
     let refused = submit(2, "k2").await;
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("too_many_keys")));
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("too_many_idempotency_keys")));
     assert_eq!(refused.json()["effect"], "none");
     assert!(!refused.header("retry-after").is_empty());
     // A key that is known is answered as ever, and without one nothing is counted.
     let again = submit(0, "k0").await;
     assert_eq!((&again.json()["id"], again.header("idempotency-replayed")), (&first.json()["id"], "true"));
-    assert_eq!(submit(3, "k0").await.json()["code"], "key_conflict");
+    assert_eq!(submit(3, "k0").await.json()["code"], "idempotency_key_conflict");
     assert_eq!(world.submit(&requests::extra_disk(3)).await.status, 202);
     assert_eq!(world.sent().await.len(), 3);
     world.end().await;

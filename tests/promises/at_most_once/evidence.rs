@@ -104,7 +104,7 @@ async fn until_read_again(world: &World, path: &str, times: usize) {
 
 /// That the log is the one of `task`, that nobody can be sure of it, and that the history says so.
 async fn attached_and_unsure(world: &World, restore: &Value, task: &Value) {
-    assert_eq!(&restore["upstream"]["handle"]["id"], task, "{restore}");
+    assert_eq!(&restore["upstream"]["task"]["id"], task, "{restore}");
     assert_eq!(restore["evidence"]["strength"], "ambiguous", "{restore}");
     let warned = told(world, &id(restore), "anomaly").await;
     assert_eq!(warned.len(), 1, "{warned:?}");
@@ -160,7 +160,7 @@ async fn f26_a_restore_from_the_console_while_ours_runs_makes_it_ambiguous_unles
         if own_id {
             attached_and_unsure(&world, &ended, &applied[0]["task_id"]).await;
         } else {
-            assert_eq!(ended["upstream"]["handle"]["id"], applied[0]["task_id"], "{ended}");
+            assert_eq!(ended["upstream"]["task"]["id"], applied[0]["task_id"], "{ended}");
             assert_eq!(ended["evidence"]["strength"], "strong", "{ended}");
         }
         assert_eq!(ours(&world).await, 1);
@@ -173,7 +173,7 @@ async fn f26_a_restore_that_the_cloud_refuses_to_the_console_changes_nothing_of_
     let world = World::with(patient()).await;
     world.behave(json!({"restore_seconds": 60})).await;
     let running = world.submit(&requests::cbr_server()).await.json();
-    world.until(&id(&running), |restore| restore["upstream"]["handle"].is_object()).await;
+    world.until(&id(&running), |restore| restore["upstream"]["task"].is_object()).await;
     let refused = console(&world).await;
     assert_eq!((refused.status, &refused.json()["error_code"]), (400, &json!("BackupService.2010")));
     world.advance(61).await;
@@ -189,14 +189,14 @@ async fn f26_an_operation_log_of_one_restore_is_never_bound_to_another_one() {
     let world = World::with(with_baseline(false).set("polling.absence_confirmation_seconds", "1")).await;
     let first = world.submit(&requests::cbr_server()).await.json();
     let first = world.until_status(&id(&first), "succeeded").await;
-    assert!(first["upstream"]["handle"]["id"].is_string());
+    assert!(first["upstream"]["task"]["id"].is_string());
 
     world.faults(stalled(false)).await;
     let second =
         world.post_with("/api/v1/restores", &requests::cbr_server(), &[("idempotency-key", "k")]).await;
     assert_eq!(second.json()["status"], "unknown", "{}", second.text());
     let second = world.until_status(&id(&second.json()), "not_applied").await;
-    assert!(second["upstream"]["handle"].is_null(), "{second}");
+    assert!(second["upstream"]["task"].is_null(), "{second}");
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
 }
@@ -213,7 +213,7 @@ async fn f30_a_gateway_whose_clock_is_ten_minutes_wrong_finds_its_restores() {
         assert_eq!(unknown["status"], "unknown", "{case}: {unknown}");
         let ended = world.until_status(&id(&unknown), "succeeded").await;
         let applied = world.applied().await;
-        assert_eq!(ended["upstream"]["handle"]["id"], applied[0]["task_id"], "{case}: {ended}");
+        assert_eq!(ended["upstream"]["task"]["id"], applied[0]["task_id"], "{case}: {ended}");
         // What the answers before the send told of the clouds' clock makes it sure.
         if baseline {
             assert_eq!(ended["evidence"]["strength"], "strong", "{case}: {ended}");
@@ -273,7 +273,7 @@ async fn f30_a_signature_that_is_refused_while_the_clocks_differ_is_put_down_to_
              "Incorrect IAM authentication information: verify aksk signature fail"}}}])
     };
     for (seconds, status, code) in
-        [(600, 502, "clock_skew"), (-600, 502, "clock_skew"), (0, 401, "unauthorized")]
+        [(600, 502, "clock_skew"), (-600, 502, "clock_skew"), (0, 401, "upstream_unauthorized")]
     {
         for (baseline, fault) in
             [(true, refused("GET", OPERATION_LOGS)), (false, refused("POST", CBR_RESTORE))]
@@ -301,7 +301,7 @@ async fn f37_after_its_backup_was_deleted_the_clouds_word_still_decides() {
             let world = World::with(patient()).await;
             world.behave(json!({"next_restore": {"status": word, "duration_seconds": 600}})).await;
             let running = id(&world.submit(&request).await.json());
-            world.until(&running, |restore| restore["upstream"]["handle"].is_object()).await;
+            world.until(&running, |restore| restore["upstream"]["task"].is_object()).await;
             world.behave(json!({"deleted_backups": [backup]})).await;
             world.advance(601).await;
             let ended = world.until_status(&running, expected).await;
@@ -469,7 +469,7 @@ async fn f50_a_wrong_date_makes_no_old_task_ours() {
             until_read_again(&world, "/operation-logs", 3).await;
             let restore = world.get(&format!("/api/v1/restores/{id}")).await.json();
             assert_ne!(restore["status"], "succeeded", "{date}: {restore}");
-            assert!(restore["upstream"]["handle"].is_null(), "{date}: {restore}");
+            assert!(restore["upstream"]["task"].is_null(), "{date}: {restore}");
             world.end().await;
         }
     }

@@ -51,7 +51,7 @@ async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
             let ended = world.until(id, |restore| restore["finished_at"].is_string()).await;
             succeeded += usize::from(ended["status"] == "succeeded");
         }
-        let Some(next) = page["next"].as_str() else { break };
+        let Some(next) = page["next_cursor"].as_str() else { break };
         path = format!("/api/v1/restores?limit=100&cursor={next}");
     }
     assert_eq!(succeeded, world.applied().await.len(), "what took place is what was applied");

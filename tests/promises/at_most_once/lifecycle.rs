@@ -88,7 +88,7 @@ async fn f35_a_stop_lets_a_send_finish_and_be_written_down() {
     let api = world.gateway.api();
 
     world.process().signal("TERM").await;
-    // Nothing new is taken: the door closes, and open connections with it.
+    // Nothing new is taken: the compatibility endpoint closes, and open connections with it.
     let end = Instant::now() + DEADLINE;
     while tokio::net::TcpStream::connect(api).await.is_ok() {
         assert!(Instant::now() < end, "connections are still accepted");
@@ -166,7 +166,10 @@ async fn f4_i6_a_kill_while_it_is_being_sent_ends_nothing_and_reads_find_it() {
         (Some("unknown"), &Value::Null),
         "{restore}"
     );
-    assert_eq!((&restore["awaiting_credential"], restore["stale_since"].is_string()), (&json!(true), true));
+    assert_eq!(
+        (&restore["awaiting_credential"], restore["last_poll_failed_since"].is_string()),
+        (&json!(true), true)
+    );
     // The target is still held, and the same request is the same restore.
     let again = world.submit(&requests::cbr_server()).await;
     assert_eq!((again.header("idempotency-replayed"), &again.json()["id"]), ("true", &restore["id"]));
@@ -175,7 +178,7 @@ async fn f4_i6_a_kill_while_it_is_being_sent_ends_nothing_and_reads_find_it() {
     assert_eq!((other.status, other.json()["code"].as_str()), (409, Some("target_busy")));
 
     let restore = world.until_status(&id(&restore), "succeeded").await;
-    assert_eq!(restore["upstream"]["handle"]["kind"], "operation_log", "{restore}");
+    assert_eq!(restore["upstream"]["task"]["kind"], "operation_log", "{restore}");
     let history = world.history(&id(&restore)).await;
     assert_eq!(history.iter().filter(|word| *word == "submitting").count(), 1, "{history:?}");
     assert_eq!(world.sent().await.len(), 1);
@@ -215,9 +218,9 @@ async fn a_running_restore_outlives_the_process_and_goes_on_with_the_next_token(
             (stored["status"].as_str(), &stored["awaiting_credential"]),
             (Some("running"), &json!(true))
         );
-        assert!(stored["stale_since"].is_string());
+        assert!(stored["last_poll_failed_since"].is_string());
         let done = world.until_status(&id(&restore), "succeeded").await;
-        assert!(done["stale_since"].is_null(), "{done}");
+        assert!(done["last_poll_failed_since"].is_null(), "{done}");
         assert_eq!(world.applied().await.len(), 1);
         // And what is final stays so over a further start.
         let (_, _, folder) = world.ended_by("KILL").await;
@@ -361,7 +364,7 @@ async fn s38_a_list_comes_in_pages_that_miss_and_repeat_nothing() {
             let restores = page["restores"].as_array().expect("restores");
             assert!(restores.len() <= 3, "{}", restores.len());
             seen.extend(restores.iter().map(id));
-            let Some(next) = page["next"].as_str() else { break };
+            let Some(next) = page["next_cursor"].as_str() else { break };
             assert!(seen.len() <= all.len(), "it never ends");
             cursor = format!("&cursor={next}");
         }

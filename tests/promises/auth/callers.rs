@@ -189,7 +189,7 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
     let denied = submit(&world, NIGHTLY, &theirs).await;
     assert_eq!(denied.status, 403, "{}", denied.text());
     let body = denied.json();
-    assert_eq!((&body["code"], &body["effect"]), (&json!("not_allowed"), &json!("none")));
+    assert_eq!((&body["code"], &body["effect"]), (&json!("forbidden"), &json!("none")));
     // Not even what would become of it is told: no route, no upstream.
     assert!(!denied.text().contains("cbr"), "{}", denied.text());
     for (key, path, request) in [
@@ -203,14 +203,14 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
         (AUDIT, "/api/v1/restore-previews", &ours),
     ] {
         let answer = ask(&world, key, Method::POST, path, request).await;
-        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("not_allowed")), "{path} {key}");
+        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("forbidden")), "{path} {key}");
     }
     assert!(world.arrived().await.is_empty(), "no cloud was asked");
     // Who may see nothing is told that, and not that there is nothing.
     let blind = settings_of_a_blind_one();
     let other = World::with(blind).await;
     let list = ask(&other, "rgk_blind", Method::GET, "/api/v1/restores", &Value::Null).await;
-    assert_eq!((list.status, &list.json()["code"]), (403, &json!("not_allowed")), "{}", list.text());
+    assert_eq!((list.status, &list.json()["code"]), (403, &json!("forbidden")), "{}", list.text());
     let stream = [("x-api-key", "rgk_blind"), ("accept", "text/event-stream")];
     let stream = ask_with(&other, &stream, Method::GET, "/api/v1/restores", &Value::Null).await;
     assert_eq!(stream.status, 403);
@@ -271,7 +271,7 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
     let world = World::with(Settings::default().and(&callers)).await;
     for path in ["/api/v1/restore-previews", "/api/v1/restores"] {
         let denied = ask(&world, "rgk_some", Method::POST, path, &request).await;
-        assert_eq!((denied.status, &denied.json()["code"]), (403, &json!("not_allowed")), "{path}");
+        assert_eq!((denied.status, &denied.json()["code"]), (403, &json!("forbidden")), "{path}");
         let allowed = ask(&world, "rgk_all", Method::POST, path, &request).await;
         assert!(matches!(allowed.status, 200 | 202), "{path}: {}", allowed.text());
     }

@@ -6,7 +6,7 @@ use restore_tests::signer::{self, SignedRequest};
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
 
-/// Two endpoints with names of their own, of dialects that share a path and name backups differently, beside the API.
+/// Two endpoints with names of their own, of source APIs that share a path and name backups differently, beside the API.
 const ENDPOINTS: &str = r#"
 [[compat_endpoints]]
 api = "cbr-v3"
@@ -16,7 +16,7 @@ api = "cinder-v3"
 host = "cinder.internal"
 "#;
 
-/// The one path, and a body that both dialects take.
+/// The one path, and a body that both source APIs take.
 fn shared() -> (String, String) {
     let path = format!("/v3/{}/backups/{}/restore", ids::PROJECT, ids::FREE.0);
     (path, json!({"restore": {"volume_id": ids::FREE.1}}).to_string())
@@ -181,8 +181,8 @@ async fn s52_a_request_signed_for_one_listener_is_not_applied_by_another() {
                  [[compat_endpoints]]\napi = \"cinder-v3\"\nlisten = \"127.0.0.1:0\"\n";
     let credentials = Settings::default().robot().each_upstream("credential = \"robot\"");
     let world = World::serve_beside(credentials.and(apart).and(signer::CALLER), &[], &signer::FILES).await;
-    let doors = world.process().doors.clone();
-    let [(_, cbr), (_, cinder)] = doors.as_slice() else { panic!("two endpoints: {doors:?}") };
+    let endpoints = world.process().endpoints.clone();
+    let [(_, cbr), (_, cinder)] = endpoints.as_slice() else { panic!("two endpoints: {endpoints:?}") };
     let (path, body) = shared();
     for (signed_for, sent_to) in [(cbr, cinder), (cinder, cbr), (&world.gateway.api(), cbr)] {
         let host = format!("gateway:{}", signed_for.port());

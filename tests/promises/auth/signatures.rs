@@ -125,12 +125,12 @@ async fn s50_another_spelling_of_a_signature_is_the_same_signature() {
 async fn s50_a_signature_at_an_endpoint_counts_once_however_it_is_spelt() {
     let world = world(settings().and(crate::compat::basics::DOORS)).await;
     let api = world.gateway.api();
-    for dialect in ["cbr-v3", "vbs-v2", "cinder-v3"] {
-        let (path, body) = native::request(dialect, "disk");
+    for source_api in ["cbr-v3", "vbs-v2", "cinder-v3"] {
+        let (path, body) = native::request(source_api, "disk");
         refused_once(&world).await;
         let request = SignedRequest::new(Method::POST, HOST, &path, &[JSON], &body.to_string());
         let first = request.send(api).await;
-        assert!((400..500).contains(&first.status), "{dialect}: {} {}", first.status, first.text());
+        assert!((400..500).contains(&first.status), "{source_api}: {} {}", first.status, first.text());
         world.faults(json!([])).await;
         let sent = world.sent().await.len();
         for other in spellings(&request) {
@@ -138,12 +138,12 @@ async fn s50_a_signature_at_an_endpoint_counts_once_however_it_is_spelt() {
             let what = other.header("authorization");
             assert!(
                 (400..500).contains(&answer.status),
-                "{dialect} {what}: {} {}",
+                "{source_api} {what}: {} {}",
                 answer.status,
                 answer.text()
             );
         }
-        assert_eq!(world.sent().await.len(), sent, "{dialect}");
+        assert_eq!(world.sent().await.len(), sent, "{source_api}");
     }
     assert!(world.applied().await.is_empty());
     world.end().await;
@@ -158,7 +158,11 @@ async fn assert_used_up(world: &World, request: &SignedRequest, refused: (u16, &
         let code = answer.json()["code"].clone();
         let what = other.header("authorization");
         if code != "unauthenticated" {
-            assert_eq!((answer.status, &code), (409, &json!("signature_used")), "{what} after {refused:?}");
+            assert_eq!(
+                (answer.status, &code),
+                (409, &json!("signature_replayed")),
+                "{what} after {refused:?}"
+            );
             assert_eq!(answer.json()["effect"], "none", "after {refused:?}: {}", answer.text());
         }
     }
@@ -227,7 +231,7 @@ async fn s50_a_signed_request_that_came_too_fast_is_not_done_later() {
         loop {
             let answer = request.send(api).await;
             assert!(matches!(answer.status, 409 | 429), "{} {}", answer.status, answer.text());
-            if answer.json()["code"] == "signature_used" {
+            if answer.json()["code"] == "signature_replayed" {
                 break;
             }
             assert!(tokio::time::Instant::now() < end, "{}", answer.text());

@@ -65,7 +65,7 @@ async fn s32_a_token_of_iam_opens_its_own_project_and_no_other() {
     world.behave(json!({"restore_seconds": 20})).await;
     // The same user in both projects.
     let crossed = submit_as(&world, &theirs, &requests::free_disk()).await;
-    assert_eq!((crossed.status, &crossed.json()["code"]), (403, &json!("not_allowed")), "{}", crossed.text());
+    assert_eq!((crossed.status, &crossed.json()["code"]), (403, &json!("forbidden")), "{}", crossed.text());
     assert!(world.sent().await.is_empty());
     let good = submit_as(&world, &ours, &requests::free_disk()).await;
     assert_eq!(good.status, 202, "{}", good.text());
@@ -111,7 +111,7 @@ async fn s31_iams_word_is_asked_once_and_taken_back_when_the_cloud_refuses() {
     let refused = submit_as(&world, &token, &requests::free_disk()).await;
     assert_eq!(
         (refused.status, &refused.json()["code"]),
-        (401, &json!("unauthorized")),
+        (401, &json!("upstream_unauthorized")),
         "{}",
         refused.text()
     );

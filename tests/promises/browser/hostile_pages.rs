@@ -64,7 +64,11 @@ async fn a_page_reaches_loopback_by_no_name_of_its_own() {
         vec![("origin", "null")],
     ] {
         let answer = send(foreign.clone()).await;
-        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("foreign_origin")), "{foreign:?}");
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (403, &json!("cross_site_request")),
+            "{foreign:?}"
+        );
     }
     assert!(world.arrived().await.is_empty());
     assert_eq!(send(vec![]).await.status, 202);
@@ -111,13 +115,13 @@ async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
             all.extend(headers);
             let answer = world.http.send(method.clone(), url, &all, (*body).to_owned()).await;
             let found = (answer.status, answer.json()["code"].clone());
-            assert_eq!(found, (403, json!("foreign_origin")), "{url} {headers:?}");
+            assert_eq!(found, (403, json!("cross_site_request")), "{url} {headers:?}");
         }
         // Its own names, and any address: probes call that of a pod.
         for host in ["gateway:8080", "localhost", "10.1.2.3:8081", "[fd00::7]:8081"] {
             let all = [("content-type", "application/json"), ("x-auth-token", ids::TOKEN), ("host", host)];
             let answer = world.http.send(method.clone(), url, &all, (*body).to_owned()).await;
-            assert!(!answer.text().contains("foreign_origin"), "{url} {host}");
+            assert!(!answer.text().contains("cross_site_request"), "{url} {host}");
         }
     }
     assert_eq!(world.arrived().await.len(), arrived, "nothing reached the cloud");

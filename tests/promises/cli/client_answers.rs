@@ -121,7 +121,7 @@ async fn any_page_with_200_is_not_an_answer() {
             assert_eq!(output.status.code(), Some(4), "{arguments:?} {body}: {}", told(&output));
         }
     }
-    let url = always(json_answer(200, &json!({"restores": [], "next": "abc"}))).await;
+    let url = always(json_answer(200, &json!({"restores": [], "next_cursor": "abc"}))).await;
     let output = asking(&url, &["restore", "list"]).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     assert!(told(&output).contains("go in a circle"), "{}", told(&output));

@@ -88,20 +88,23 @@ async fn f49_an_intermediary_after_the_cloud_leaves_it_unknown() {
 #[tokio::test]
 async fn f49_a_refusal_in_the_clouds_own_words_is_one() {
     let answers = [
-        (json!({"status": 400, "body": {"error_code": "X.4711", "error_msg": "m"}}), "bad_request"),
+        (json!({"status": 400, "body": {"error_code": "X.4711", "error_msg": "m"}}), "upstream_bad_request"),
         (
             json!({"status": 404, "body": {"itemNotFound": {"code": 404, "message": "m"}}}),
             "upstream_not_found",
         ),
-        (json!({"status": 403, "body": {"error_code": "IAM.0003", "error_msg": "m"}}), "forbidden"),
-        (json!({"status": 494, "body": {"error_code": "APIGW.0201", "error_msg": "m"}}), "bad_request"),
+        (json!({"status": 403, "body": {"error_code": "IAM.0003", "error_msg": "m"}}), "upstream_forbidden"),
+        (
+            json!({"status": 494, "body": {"error_code": "APIGW.0201", "error_msg": "m"}}),
+            "upstream_bad_request",
+        ),
         (
             json!({"status": 500, "body": {"error_code": "CSBS.6019", "error_msg": "m"}}),
             "target_incompatible",
         ),
         (
             json!({"status": 413, "body": {"overLimit": {"code": 413, "message": "quota", "retryAfter": "0"}}}),
-            "bad_request",
+            "upstream_bad_request",
         ),
     ];
     for (answer, code) in answers {
@@ -122,7 +125,7 @@ async fn f49_a_refusal_in_the_clouds_own_words_is_one() {
     let problem = world.submit(&requests::free_disk()).await.json();
     let told =
         (problem["code"].as_str(), problem["effect"].as_str(), problem["upstream"]["message"].as_str());
-    assert_eq!(told, (Some("bad_request"), Some("none"), Some("not now")), "{problem}");
+    assert_eq!(told, (Some("upstream_bad_request"), Some("none"), Some("not now")), "{problem}");
     world.end().await;
 }
 
@@ -138,7 +141,7 @@ async fn a_list_of_texts_keeps_its_words() {
 #[tokio::test]
 async fn a_rate_limit_without_a_wait_is_waited_out() {
     let limits = [
-        json!({"status": 429, "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}),
+        json!({"status": 429, "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}),
         json!({"status": 413, "body": {"overLimit": {"code": 413, "message": "rate limit"}}}),
     ];
     for limit in limits {
@@ -172,7 +175,7 @@ async fn f51_compressed_answers_are_read_as_if_they_were_not() {
             let answer = world.submit(&request).await;
             let restore = answer.json();
             assert_eq!((answer.status, &restore["status"]), (202, &json!("running")), "{coding}: {restore}");
-            assert!(restore["upstream"]["handle"].is_object(), "{coding} {path}: {restore}");
+            assert!(restore["upstream"]["task"].is_object(), "{coding} {path}: {restore}");
             let restore = world.until_status(&id(&restore), "succeeded").await;
             assert_eq!((world.sent().await.len(), world.applied().await.len()), (1, 1), "{restore}");
             let asked = world.arrived().await;
@@ -237,7 +240,7 @@ async fn the_words_of_a_failed_log_are_kept_in_either_form() {
         let world = World::with(hasty()).await;
         world.behave(json!({"cbr_202": "job_id"})).await;
         let restore = world.submit(&requests::cbr_server()).await.json();
-        let log = json!({"operation_log": {"id": restore["upstream"]["handle"]["id"], "operation_type": "restore",
+        let log = json!({"operation_log": {"id": restore["upstream"]["task"]["id"], "operation_type": "restore",
             "status": "failed", "error_info": error_info, "project_id": ids::PROJECT}});
         world
             .faults(json!([{"match": {"method": "GET", "path": "/v3/*/operation-logs/*"}, "times": 0,

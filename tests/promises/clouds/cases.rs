@@ -51,10 +51,10 @@ async fn concluded(world: &World, status: u16, body: &Value) -> Value {
     match (status, body["status"].as_str()) {
         (202, Some("running")) => {
             let anomaly = world.history(id).await.contains(&"anomaly".to_owned());
-            json!({"outcome": "started", "handle": body["upstream"]["handle"],
+            json!({"outcome": "started", "task": body["upstream"]["task"],
                 "status": body["upstream"]["status"], "anomaly": anomaly})
         }
-        (202, Some("unknown")) => about("unsure", &body["error"]),
+        (202, Some("unknown")) => about("outcome_unclear", &body["error"]),
         (200, Some("failed")) => about("failed", &body["error"]),
         _ if body["code"].is_string() => about("refused", body),
         _ => json!({"outcome": format!("{status} {body}")}),

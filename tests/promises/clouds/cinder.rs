@@ -172,15 +172,15 @@ async fn what_would_be_refused_is_not_sent() {
     let server = world.submit(&requests::cbr_server()).await;
     assert_eq!(
         (server.status, &server.json()["code"]),
-        (422, &json!("not_expressible")),
+        (422, &json!("unsupported_by_generation")),
         "{}",
         server.text()
     );
     assert!(server.text().contains("one disk per call"), "{}", server.text());
     for (change, code) in [
         (json!({"volumes": {ids::FREE.1: {"size_gb": 1}}}), "target_too_small"),
-        (json!({"volumes": {ids::FREE.1: {"status": "error_restoring"}}}), "target_state"),
-        (json!({"volumes": {}, "backup_status": "error"}), "backup_state"),
+        (json!({"volumes": {ids::FREE.1: {"status": "error_restoring"}}}), "target_not_ready"),
+        (json!({"volumes": {}, "backup_status": "error"}), "backup_not_ready"),
         (json!({"backup_status": "available", "deleted_backups": [ids::FREE.0]}), "backup_not_found"),
     ] {
         world.behave(change).await;
@@ -199,7 +199,7 @@ async fn a_server_is_refused_disk_by_disk_as_well() {
     let server = world.submit(&requests::cbr_server()).await;
     assert_eq!(
         (server.status, &server.json()["code"]),
-        (422, &json!("not_expressible")),
+        (422, &json!("unsupported_by_generation")),
         "{}",
         server.text()
     );

@@ -138,10 +138,10 @@ async fn f21_a_401_on_reads_ends_nothing_and_passes_by_itself() {
         .faults(json!([{"match": {"method": "GET"}, "times": 8,
             "answer": {"status": 401, "body": {"error_code": "APIGW.0301"}}}]))
         .await;
-    let stale = until(&world, &id(&restore), |restore| restore["stale_since"].is_string()).await;
+    let stale = until(&world, &id(&restore), |restore| restore["last_poll_failed_since"].is_string()).await;
     assert_eq!((&stale["status"], stale["awaiting_credential"].as_bool()), (&json!("running"), None));
     let done = until(&world, &id(&restore), |restore| restore["finished_at"].is_string()).await;
-    assert_eq!((&done["status"], &done["stale_since"]), (&json!("succeeded"), &Value::Null));
+    assert_eq!((&done["status"], &done["last_poll_failed_since"]), (&json!("succeeded"), &Value::Null));
     world.end().await;
 }
 
@@ -186,7 +186,7 @@ async fn s3_a_credential_opens_its_own_project_alone() {
     let refused = submit(&world, &elsewhere).await;
     assert_eq!(
         (refused.status, &refused.json()["code"]),
-        (403, &json!("out_of_scope")),
+        (403, &json!("credential_out_of_scope")),
         "{}",
         refused.text()
     );
@@ -196,7 +196,7 @@ async fn s3_a_credential_opens_its_own_project_alone() {
     let refused = submit(&world, &elsewhere).await;
     assert_eq!(
         (refused.status, &refused.json()["code"]),
-        (403, &json!("out_of_scope")),
+        (403, &json!("credential_out_of_scope")),
         "{}",
         refused.text()
     );
@@ -351,7 +351,7 @@ async fn calls_are_signed_with_an_access_key() {
     assert!(preview.contains("authorization") && !preview.contains("RGTEST"), "{preview}");
     let mut elsewhere = requests::cbr_server();
     elsewhere["project_id"] = json!("1b2c3d4e5f60718293a4b5c6d7e8f90a");
-    assert_eq!(submit(&world, &elsewhere).await.json()["code"], "out_of_scope");
+    assert_eq!(submit(&world, &elsewhere).await.json()["code"], "credential_out_of_scope");
     world.end().await;
 }
 
@@ -471,7 +471,7 @@ async fn a_region_that_the_catalog_has_not_is_told() {
     let refused = submit(&world, &requests::cbr_server()).await.json();
     assert_eq!(
         (&refused["code"], &refused["effect"]),
-        (&json!("route_misconfigured"), &json!("none")),
+        (&json!("upstream_misconfigured"), &json!("none")),
         "{refused}"
     );
     let why = "no public endpoint of cbr in region eu-test-2";

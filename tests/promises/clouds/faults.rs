@@ -50,7 +50,7 @@ async fn f14_an_upstream_that_never_answers_leaves_it_unknown_until_reads_tell()
     assert_eq!(restore["status"], "unknown", "{restore}");
     assert_eq!(restore["error"]["effect"], "possible");
     let restore = world.until_status(&id(&restore), "succeeded").await;
-    assert_eq!(restore["upstream"]["handle"]["kind"], "operation_log");
+    assert_eq!(restore["upstream"]["task"]["kind"], "operation_log");
     assert_eq!(world.sent().await.len(), 1, "sent once");
     assert_eq!(world.applied().await.len(), 1);
     world.end().await;
@@ -160,7 +160,7 @@ async fn f19_throttling_is_waited_out_within_bounds() {
         world
             .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},
                 "answer": {"status": 429, "headers": {"retry-after": retry_after},
-                           "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+                           "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}]))
             .await;
         let answer = world.submit(&requests::cbr_server()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
@@ -186,13 +186,13 @@ async fn f19_throttling_that_does_not_end_is_a_refusal() {
     world
         .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE}, "times": 0,
             "answer": {"status": 429, "headers": {"retry-after": "0"},
-                       "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+                       "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}]))
         .await;
     let answer = world.submit(&requests::cbr_server()).await;
     let problem = answer.json();
     assert_eq!(
         (answer.status, problem["code"].as_str(), problem["effect"].as_str()),
-        (429, Some("throttled"), Some("none"))
+        (429, Some("upstream_throttled"), Some("none"))
     );
     assert_eq!(world.sent().await.len(), 3, "three sends at most");
     assert!(world.applied().await.is_empty());
@@ -213,7 +213,11 @@ async fn f20_a_token_that_is_refused_costs_one_call_however_many_bring_it() {
     let refused = futures_util::future::join_all(refused).await;
     for answer in &refused {
         let problem = answer.json();
-        assert_eq!((answer.status, problem["code"].as_str()), (401, Some("unauthorized")), "{problem}");
+        assert_eq!(
+            (answer.status, problem["code"].as_str()),
+            (401, Some("upstream_unauthorized")),
+            "{problem}"
+        );
         assert_eq!((problem["effect"].as_str(), problem["retry"].as_str()), (Some("none"), Some("never")));
     }
     let restore = refused[0].json()["restore"].as_str().map(str::to_owned).expect("a link");
@@ -374,7 +378,7 @@ baseline_read = false
     world
         .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},
             "answer": {"status": 429, "headers": {"retry-after": "3"},
-                       "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+                       "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}]))
         .await;
     let (server, disk) = (requests::cbr_server(), requests::free_disk());
     let (throttled, other) = tokio::join!(world.submit(&server), async {
@@ -423,7 +427,7 @@ async fn f29_a_task_that_vanishes_is_unknown_and_not_failed() {
         world.behave(json!({"restore_seconds": 7200, "tasks_vanish_after_seconds": 3600})).await;
         let answer = world.submit(&request).await;
         let id = id(&answer.json());
-        world.until(&id, |restore| restore["upstream"]["handle"].is_object()).await;
+        world.until(&id, |restore| restore["upstream"]["task"].is_object()).await;
         // Seen at least once, then gone.
         world
             .until(&id, |restore| {

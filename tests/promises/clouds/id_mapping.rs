@@ -12,7 +12,7 @@ use crate::compat::ids::{MOVED, settings, settings_of};
 async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output {
     std::fs::write(file, settings().toml(&world.clouds.url())).expect("a file");
     Command::new(restore_tests::binary())
-        .args(["ids", "resolve", "--config", &file.display().to_string(), "--dialect", "csbs-v1"])
+        .args(["ids", "resolve", "--config", &file.display().to_string(), "--source-api", "csbs-v1"])
         .args(["--project", ids::PROJECT, "--to", "cbr", "--format", "json"])
         .args(more)
         .env_remove("RESTORE_CLIENT_TOKEN")
@@ -42,7 +42,7 @@ async fn what_an_id_would_be_is_shown_beforehand() {
     let unknown = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d70";
     let output = resolve(&world, &file, &[&token[..], &[unknown]].concat()).await;
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said(&output)["problem"]["code"], "backup_unresolved");
+    assert_eq!(said(&output)["problem"]["code"], "backup_id_unmapped");
 
     // Without a token nobody can be asked.
     let output = resolve(&world, &file, &[ids::CSBS_ITEM]).await;

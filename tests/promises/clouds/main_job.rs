@@ -25,7 +25,7 @@ async fn a_server_through_cbr_v3() {
     let world = World::new().await;
     let restore = restore_to_the_end(&world, &requests::cbr_server()).await;
     assert_eq!(restore["upstream"]["generation"], "cbr-v3");
-    assert_eq!(restore["upstream"]["handle"]["kind"], "operation_log");
+    assert_eq!(restore["upstream"]["task"]["kind"], "operation_log");
     assert_eq!(restore["evidence"]["strength"], "strong");
 
     let sent = world.sent().await;
@@ -72,7 +72,7 @@ async fn a_disk_through_vbs_v2() {
     let world = World::new().await;
     let restore = restore_to_the_end(&world, &requests::free_disk()).await;
     assert_eq!(restore["upstream"]["generation"], "vbs-v2");
-    assert_eq!(restore["upstream"]["handle"]["kind"], "job");
+    assert_eq!(restore["upstream"]["task"]["kind"], "job");
 
     let sent = world.sent().await;
     assert_eq!(sent.len(), 1);

@@ -39,21 +39,21 @@ async fn closed_by(code: &str, settings: Settings) -> World {
 #[tokio::test]
 async fn what_a_closed_generation_refuses_goes_to_the_one_that_is_left() {
     for code in ["BackupService.4008", "BackupService.4003"] {
-        for (dialect, target) in [("csbs-v1", "server"), ("vbs-v2", "volume")] {
+        for (source_api, target) in [("csbs-v1", "server"), ("vbs-v2", "volume")] {
             let world = closed(code, Settings::default()).await;
-            let (path, body) = native::request(dialect, target);
+            let (path, body) = native::request(source_api, target);
             let answer = world.post(&path, &body).await;
-            follow(&world, dialect, &path, &answer).await;
+            follow(&world, source_api, &path, &answer).await;
             let applied = world.applied().await;
-            assert_eq!(applied.len(), 1, "{dialect}");
-            assert_eq!(applied[0]["generation"], "cbr-v3", "{dialect}");
+            assert_eq!(applied.len(), 1, "{source_api}");
+            assert_eq!(applied[0]["generation"], "cbr-v3", "{source_api}");
             // One request is one restore, which says where it would have gone.
             let list = world.get("/api/v1/restores").await.json();
             let restores = list["restores"].as_array().cloned().unwrap_or_default();
             assert_eq!(restores.len(), 1, "{list}");
             let done = &restores[0];
             assert_eq!((&done["status"], &done["upstream"]["name"]), (&json!("succeeded"), &json!("cbr")));
-            assert_eq!(done["rerouted"]["generation"], dialect);
+            assert_eq!(done["rerouted"]["generation"], source_api);
             assert_eq!(done["rerouted"]["error"]["code"], "generation_retired");
             let id = done["id"].as_str().unwrap_or_default();
             assert_eq!(world.history(id).await.iter().filter(|event| *event == "rerouted").count(), 1);
@@ -164,8 +164,8 @@ async fn questions_are_answered_for_the_way_that_a_restore_would_take() {
         let after = preview().await;
         assert_eq!(after["route"]["upstream"], "cbr", "{after}");
         let (path, body) = native::request("csbs-v1", "server");
-        let native = json!({"dialect": "csbs-v1", "method": "POST", "path": path.trim_start_matches("/csbs"), "body": body});
-        let shown = world.post("/api/v1/native-previews", &native).await.json();
+        let native = json!({"source_api": "csbs-v1", "method": "POST", "path": path.trim_start_matches("/csbs"), "body": body});
+        let shown = world.post("/api/v1/compat-previews", &native).await.json();
         assert_eq!(shown["route"]["upstream"], "cbr", "{shown}");
         let done = world.submit(&request).await;
         assert_eq!(done.status, 202, "{}", done.text());

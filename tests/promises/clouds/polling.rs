@@ -152,7 +152,7 @@ async fn f40_an_upstream_that_asks_for_time_is_not_read_within_it() {
         world
             .faults(json!([{"match": {"method": "GET"}, "answer": {"status": status,
                 "headers": {"retry-after": wait.to_string()},
-                "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+                "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}]))
             .await;
         let is_throttled = |request: &&Value| request["status"] == status;
         until(&world, |arrived| arrived.iter().any(|request| is_throttled(&request))).await;
@@ -170,7 +170,9 @@ async fn f40_an_upstream_that_asks_for_time_is_not_read_within_it() {
         assert!(passed >= f64::from(wait), "asked again after {passed} s of {wait}");
         // It is no fault of the restore's.
         let end = Instant::now() + DEADLINE;
-        while world.get(&format!("/api/v1/restores/{running}")).await.json()["stale_since"].is_string() {
+        while world.get(&format!("/api/v1/restores/{running}")).await.json()["last_poll_failed_since"]
+            .is_string()
+        {
             assert!(Instant::now() < end, "it stays stale");
             tokio::time::sleep(LOOK).await;
         }

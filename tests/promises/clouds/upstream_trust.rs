@@ -98,8 +98,9 @@ async fn s7_redirects_are_not_followed_and_take_no_token_along() {
             .await;
         let answer = world.submit(&requests::free_disk()).await;
         if answer.status == 202 {
-            let restore =
-                world.until(&id(&answer.json()), |restore| restore["stale_since"].is_string()).await;
+            let restore = world
+                .until(&id(&answer.json()), |restore| restore["last_poll_failed_since"].is_string())
+                .await;
             assert_eq!(restore["status"], "running", "{restore}");
         } else {
             assert_eq!(answer.json()["effect"], "none", "{}", answer.text());
@@ -185,7 +186,11 @@ async fn a_refused_token_ends_the_restore_before_it_began() {
             .send(Method::POST, &world.url("/api/v1/restores"), &headers, request.to_string())
             .await;
         let problem = answer.json();
-        assert_eq!((answer.status, problem["code"].as_str()), (401, Some("unauthorized")), "{problem}");
+        assert_eq!(
+            (answer.status, problem["code"].as_str()),
+            (401, Some("upstream_unauthorized")),
+            "{problem}"
+        );
         assert_eq!(problem["effect"], "none");
         assert!(world.sent().await.len() <= 1, "not sent again with the same token");
         assert!(world.applied().await.is_empty());
@@ -200,7 +205,7 @@ async fn a_refused_token_ends_the_restore_before_it_began() {
             "body": {"error_code": "APIGW.0301", "error_msg": "Incorrect IAM authentication information"}}}]))
         .await;
     let answer = world.submit(&requests::cbr_server()).await;
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthorized")));
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("upstream_unauthorized")));
     assert_eq!(world.sent().await.len(), 1);
     // The target is free: a good token does it.
     assert_eq!(world.submit(&requests::cbr_server()).await.status, 202);
@@ -220,7 +225,7 @@ async fn f21_a_token_that_expires_changes_no_outcome_and_the_next_one_goes_on() 
         let expired = json!({"match": {"method": "GET"}, "times": 0, "answer": {"status": 401,
             "body": {"error_code": "APIGW.0301", "error_msg": "token expired"}}});
         world.faults(json!([expired])).await;
-        let stale = world.until(&id, |restore| restore["stale_since"].is_string()).await;
+        let stale = world.until(&id, |restore| restore["last_poll_failed_since"].is_string()).await;
         assert_eq!(
             (stale["status"].as_str(), &stale["awaiting_credential"]),
             (Some("running"), &json!(true))
@@ -238,7 +243,7 @@ async fn f21_a_token_that_expires_changes_no_outcome_and_the_next_one_goes_on() 
         assert_eq!(world.arrived().await.len(), before, "nobody's token reads nothing");
         // The next caller's token does.
         let done = world.until_status(&id, "succeeded").await;
-        assert!(done["stale_since"].is_null() && done["awaiting_credential"] != true, "{done}");
+        assert!(done["last_poll_failed_since"].is_null() && done["awaiting_credential"] != true, "{done}");
         let history = world.history(&id).await;
         assert_eq!(history.iter().filter(|word| *word == "stale").count(), 1, "{history:?}");
         assert_eq!(world.applied().await.len(), 1);
@@ -280,7 +285,7 @@ async fn f13_an_upstream_that_cannot_be_reached_is_a_refusal_and_never_unknown()
                 let restore = world.get(problem["restore"].as_str().expect("a link")).await.json();
                 assert_eq!(restore["status"], "rejected", "{what}");
                 let history = world.history(&id(&restore)).await;
-                assert!(!history.contains(&"unsure".to_owned()), "{history:?}");
+                assert!(!history.contains(&"outcome_unclear".to_owned()), "{history:?}");
                 world.end().await;
             }
         }

@@ -180,7 +180,12 @@ async fn f12_a_replica_that_was_held_up_past_its_lease_sends_nothing() {
         };
         let (answer, id) = tokio::join!(held_up, watched);
         // It knows that it sent nothing, and that settles what the other one could not know.
-        assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("withheld")), "{}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (503, &json!("send_window_missed")),
+            "{}",
+            answer.text()
+        );
         let ended = glance(&world, other.api, &id).await;
         assert_eq!((&ended["status"], &ended["error"]["effect"]), (&json!("rejected"), &json!("none")));
         assert!(world.sent().await.is_empty() && world.applied().await.is_empty());
@@ -475,7 +480,7 @@ async fn a_replica_that_dies_under_load_takes_nothing_with_it() {
             let restores = page["restores"].as_array().expect("a list");
             ended += restores.iter().filter(|restore| restore["status"] == "succeeded").count();
             assert!(restores.iter().all(|restore| restore["finished_at"].is_string()), "{page}");
-            let Some(next) = page["next"].as_str() else { break };
+            let Some(next) = page["next_cursor"].as_str() else { break };
             path = format!("/api/v1/restores?limit=100&cursor={next}");
         }
         assert_eq!(world.applied().await.len(), ended);

@@ -1,11 +1,11 @@
-//! Native doors: programs that speak one dialect keep it.
+//! Compatibility endpoints: programs that speak one source API keep it.
 
 use std::time::{Duration, Instant};
 
 use restore_tests::{Answer, Settings, World, ids};
 use serde_json::{Value, json};
 
-/// A door of each dialect, by prefix.
+/// A compatibility endpoint of each source API, by prefix.
 pub(crate) const DOORS: &str = r#"
 [[compat_endpoints]]
 api = "csbs-v1"
@@ -21,7 +21,7 @@ api = "cinder-v3"
 prefix = "/cinder"
 "#;
 
-/// Each dialect is served by the generation that is its own.
+/// Each source API is served by the generation that is its own.
 const OWN_ROUTES: &str = r#"
 [[routes]]
 source_apis = ["csbs-v1"]
@@ -34,13 +34,13 @@ source_apis = ["cbr-v3"]
 upstream = "cbr"
 "#;
 
-/// What a program of each dialect asks for: path behind the door, body.
+/// What a program of each source API asks for: path behind the compatibility endpoint, body.
 pub(crate) mod native {
     use super::*;
 
-    /// What a program asks for; what its dialect has no word for is said in the nearest way that it has.
-    pub(crate) fn request(dialect: &str, target: &str) -> (String, Value) {
-        match (dialect, target) {
+    /// What a program asks for; what its source API has no word for is said in the nearest way that it has.
+    pub(crate) fn request(source_api: &str, target: &str) -> (String, Value) {
+        match (source_api, target) {
             ("csbs-v1", "server") => csbs_server(),
             ("csbs-v1", _) => {
                 let (path, mut body) = csbs_server();
@@ -50,7 +50,7 @@ pub(crate) mod native {
             ("cbr-v3", "server") => cbr_server(),
             ("cbr-v3", _) => disk("cbr", "v3/{project}/backups/{backup}"),
             (_, target) => {
-                let (path, mut body) = match dialect {
+                let (path, mut body) = match source_api {
                     "vbs-v2" => disk("vbs", "v2/{project}/cloudbackups/{backup}"),
                     _ => disk("cinder", "v3/{project}/backups/{backup}"),
                 };
@@ -85,8 +85,8 @@ pub(crate) mod native {
         (format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::CBR_BACKUP), body)
     }
 
-    pub(crate) fn disk(door: &str, call: &str) -> (String, Value) {
-        let path = format!("/{door}/{}/restore", call.replace("{backup}", ids::FREE.0));
+    pub(crate) fn disk(endpoint: &str, call: &str) -> (String, Value) {
+        let path = format!("/{endpoint}/{}/restore", call.replace("{backup}", ids::FREE.0));
         (path.replace("{project}", ids::PROJECT), json!({"restore": {"volume_id": ids::FREE.1}}))
     }
 }
@@ -109,12 +109,12 @@ async fn until(world: &World, path: &str, wanted: impl Fn(&Value) -> bool) -> Va
 }
 
 /// Checks the answer to a restore that was taken, and follows it to its good end with the reads that programs of its
-/// dialect make.
-pub(crate) async fn follow(world: &World, dialect: &str, path: &str, answer: &Answer) {
+/// source API make.
+pub(crate) async fn follow(world: &World, source_api: &str, path: &str, answer: &Answer) {
     let project = ids::PROJECT;
-    let said = || format!("{dialect}: {} {}", answer.status, answer.text());
+    let said = || format!("{source_api}: {} {}", answer.status, answer.text());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match dialect {
+    match source_api {
         "csbs-v1" => {
             assert_eq!(answer.status, 200, "{}", said());
             let restore = &answer.json()["restore"];
@@ -220,13 +220,13 @@ async fn vbs_is_spoken_to_programs_that_speak_vbs() {
 
 #[tokio::test]
 async fn block_storage_is_spoken_at_two_doors() {
-    for (door, call) in [
+    for (endpoint, call) in [
         ("vbs", "v2/{project}/backups/{backup}"),
         ("vbs", "v3/{project}/backups/{backup}"),
         ("cinder", "v3/{project}/backups/{backup}"),
     ] {
         let world = world(OWN_ROUTES).await;
-        let (path, mut body) = native::disk(door, call);
+        let (path, mut body) = native::disk(endpoint, call);
         body["restore"]["name"] = Value::Null;
         let answer = world.post(&path, &body).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
@@ -236,22 +236,22 @@ async fn block_storage_is_spoken_at_two_doors() {
         );
         let backup = path.strip_suffix("/restore").unwrap_or_default();
         until(&world, backup, |body| body["backup"]["status"] == "available").await;
-        if door == "cinder" {
+        if endpoint == "cinder" {
             let disk = format!("/cinder/v3/{}/volumes/{}", ids::PROJECT, ids::FREE.1);
             until(&world, &disk, |body| body["volume"]["status"] == "available").await;
         }
-        assert_eq!(world.applied().await.len(), 1, "{door} {call}");
+        assert_eq!(world.applied().await.len(), 1, "{endpoint} {call}");
         world.end().await;
     }
 }
 
-/// A door with a name of its own is told apart by that, whatever prefixes other doors have and in which order they stand.
+/// A compatibility endpoint with a name of its own is told apart by that, whatever prefixes other compatibility endpoints have and in which order they stand.
 #[tokio::test]
 async fn a_doors_own_name_counts_before_the_prefix_of_another() {
     let by_prefix = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/v2\"\n";
     let by_name = "[[compat_endpoints]]\napi = \"vbs-v2\"\nhost = \"vbs.internal\"\n";
-    for doors in [[by_prefix, by_name], [by_name, by_prefix]] {
-        let world = World::with(Settings::default().and(&doors.concat())).await;
+    for endpoints in [[by_prefix, by_name], [by_name, by_prefix]] {
+        let world = World::with(Settings::default().and(&endpoints.concat())).await;
         for (host, version) in [("vbs.internal", "v2"), ("127.0.0.1", "v1")] {
             let mut raw = restore_tests::raw::Raw::open(world.gateway.api()).await;
             raw.send(format!("GET /v2 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;

@@ -1,4 +1,4 @@
-//! Who may do what at a native door: the callers and policies of the API hold there, and refusals are in the dialect's own form.
+//! Who may do what at a compatibility endpoint: the callers and policies of the API hold there, and refusals are in the source API's own form.
 
 use http::Method;
 use restore_tests::{Answer, Settings, World, ids};
@@ -67,15 +67,15 @@ async fn asked(world: &World) -> usize {
 #[tokio::test]
 async fn who_is_not_known_is_refused_in_every_dialect_before_a_cloud_is_asked() {
     let world = world().await;
-    for (dialect, target) in
+    for (source_api, target) in
         [("csbs-v1", "server"), ("cbr-v3", "server"), ("vbs-v2", "volume"), ("cinder-v3", "volume")]
     {
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = ask(&world, None, Method::POST, &path, &body).await;
-        assert_eq!(answer.status, 401, "{dialect}: {}", answer.text());
+        assert_eq!(answer.status, 401, "{source_api}: {}", answer.text());
         let said = answer.json();
-        let nested = if dialect == "cinder-v3" { &said["unauthorized"] } else { &said["error"] };
-        assert!(nested["message"].is_string(), "{dialect}: {said}");
+        let nested = if source_api == "cinder-v3" { &said["upstream_unauthorized"] } else { &said["error"] };
+        assert!(nested["message"].is_string(), "{source_api}: {said}");
         assert_eq!(answer.header("content-type"), "application/json");
     }
     // Versions are nobody's secret.
@@ -163,7 +163,7 @@ async fn no_segment_leads_out_of_the_project_that_policies_are_asked_about() {
         );
         raw.send(head).await;
         let answer = raw.answer().await.expect("an answer");
-        // No path of the dialect, or no path at all.
+        // No path of the source API, or no path at all.
         assert!([400, 404].contains(&answer.status), "{path}: {}", answer.status);
     }
     for request in world.arrived().await {

@@ -102,7 +102,7 @@ async fn how_an_id_was_found_stands_in_the_history() {
     world.end().await;
 }
 
-/// CSBS refuses a protection run that is not the item's; so does its door, whoever restores.
+/// CSBS refuses a protection run that is not the item's; so does its compatibility endpoint, whoever restores.
 #[tokio::test]
 async fn a_checkpoint_that_is_not_the_items_is_refused_as_csbs_does() {
     let world = World::with(settings()).await;
@@ -143,7 +143,7 @@ async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
         assert_eq!((answer.status, read), (if may { 200 } else { 400 }, may), "{policy}: {}", answer.text());
         assert_eq!(world.sent().await.len(), usize::from(may), "{policy}");
         if !may {
-            for word in ["backup_unresolved", "may not know what upstream csbs has", "nothing was sent"] {
+            for word in ["backup_id_unmapped", "may not know what upstream csbs has", "nothing was sent"] {
                 assert!(answer.text().contains(word), "{word} in {}", answer.text());
             }
             assert!(!answer.text().contains(ids::SERVER), "{}", answer.text());
@@ -201,7 +201,7 @@ async fn where_home_is_silent_a_namesake_without_the_disks_is_refused() {
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
-    for word in ["backup_unresolved", "is no part of it", "nothing was sent"] {
+    for word in ["backup_id_unmapped", "is no part of it", "nothing was sent"] {
         assert!(answer.text().contains(word), "{word} in {}", answer.text());
     }
     assert!(world.sent().await.is_empty());
@@ -217,17 +217,17 @@ async fn trouble_at_home_does_not_make_a_namesake_the_backup() {
     let cut_off = json!({"match": {"method": "GET", "path": at_vbs()}, "times": 0, "reset": "before"});
     let answered = |status: u16, body: &Value| answered("GET", &at_vbs(), status, body);
     let said = json!({"message": "try again"});
-    // What VBS answers, and how the door refuses.
+    // What VBS answers, and how the compatibility endpoint refuses.
     let rows: [(&str, Option<Value>, u16, &str); 9] = [
-        ("200", None, 400, "backup_unresolved"),
-        ("401", Some(answered(401, &said)), 401, "unauthorized"),
-        ("403", Some(answered(403, &said)), 403, "forbidden"),
-        ("404, of nobody", Some(answered(404, &json!([]))), 503, "backup_unread"),
-        ("429", Some(answered(429, &said)), 503, "backup_unread"),
-        ("500", Some(answered(500, &said)), 503, "backup_unread"),
-        ("503", Some(answered(503, &said)), 503, "backup_unread"),
-        ("200, not to be read", Some(answered(200, &json!({"backup": "?"}))), 503, "backup_unread"),
-        ("nothing", Some(cut_off), 503, "backup_unread"),
+        ("200", None, 400, "backup_id_unmapped"),
+        ("401", Some(answered(401, &said)), 401, "upstream_unauthorized"),
+        ("403", Some(answered(403, &said)), 403, "upstream_forbidden"),
+        ("404, of nobody", Some(answered(404, &json!([]))), 503, "backup_lookup_failed"),
+        ("429", Some(answered(429, &said)), 503, "backup_lookup_failed"),
+        ("500", Some(answered(500, &said)), 503, "backup_lookup_failed"),
+        ("503", Some(answered(503, &said)), 503, "backup_lookup_failed"),
+        ("200, not to be read", Some(answered(200, &json!({"backup": "?"}))), 503, "backup_lookup_failed"),
+        ("nothing", Some(cut_off), 503, "backup_lookup_failed"),
     ];
     for (name, trouble, status, code) in rows {
         let world = World::with(settings_of(HOME_OF_DISKS)).await;
@@ -296,7 +296,7 @@ async fn a_row_of_the_table_counts_also_in_trouble() {
     world.end().await;
 }
 
-/// VBS X is CBR Y by the table, and CBR X is another backup: asked for in the names of CBR, at its door or at the API, it is
+/// VBS X is CBR Y by the table, and CBR X is another backup: asked for in the names of CBR, at its compatibility endpoint or at the API, it is
 /// not "done already".
 #[tokio::test]
 async fn one_id_in_the_names_of_two_generations_is_two_backups() {
@@ -308,11 +308,11 @@ async fn one_id_in_the_names_of_two_generations_is_two_backups() {
     let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
     let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
     let body = json!({"restore": {"volume_id": ids::FREE.1}});
-    let at_door = |door: &str| format!("{door}/{}/", ids::PROJECT);
+    let at_door = |endpoint: &str| format!("{endpoint}/{}/", ids::PROJECT);
     let vbs = format!("{}cloudbackups/{x}/restore", at_door("/vbs/v2"));
     let first = world.post(&vbs, &body).await;
     assert_eq!(first.status, 200, "{}", first.text());
-    // The same names at another door of VBS: the same backup, and the same restore.
+    // The same names at another compatibility endpoint of VBS: the same backup, and the same restore.
     let again = world.post(&format!("{}backups/{x}/restore", at_door("/cinder/v3")), &body).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (202, "true"), "{}", again.text());
     let end = world.get("/api/v1/restores").await.json()["restores"][0]["id"].clone();
@@ -336,7 +336,7 @@ async fn one_id_in_the_names_of_two_generations_is_two_backups() {
     world.end().await;
 }
 
-/// The door and the API call a backup alike where the names are those of one generation: what came through the one and
+/// The compatibility endpoint and the API call a backup alike where the names are those of one generation: what came through the one and
 /// comes again through the other is the same restore.
 #[tokio::test]
 async fn what_came_through_a_door_and_comes_again_at_the_api_is_the_same_restore() {
@@ -408,7 +408,7 @@ async fn half_a_list_makes_no_backup_the_only_one() {
         let (path, body) = native::request("csbs-v1", "server");
         let answer = world.post(&path, &body).await;
         assert_eq!(answer.status, 503, "{}", answer.text());
-        assert!(answer.text().contains("backup_unread"), "{}", answer.text());
+        assert!(answer.text().contains("backup_lookup_failed"), "{}", answer.text());
         assert!(world.sent().await.is_empty());
         world.end().await;
     }

@@ -1,4 +1,4 @@
-//! Lists, questions and paths of native doors: each restore once and in its own door, a question that could not be asked
+//! Lists, questions and paths of compatibility endpoints: each restore once and in its own compatibility endpoint, a question that could not be asked
 //! is not answered, and what is nowhere is nowhere.
 
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ async fn logs(world: &World, query: &str) -> (u64, Vec<Value>) {
     (body["count"].as_u64().expect("a count"), body["operation_logs"].as_array().cloned().expect("a list"))
 }
 
-/// Begins a restore at a door and waits for its good end; its id.
-async fn done(world: &World, dialect: &str, target: &str) -> String {
-    let (path, body) = native::request(dialect, target);
+/// Begins a restore at a compatibility endpoint and waits for its good end; its id.
+async fn done(world: &World, source_api: &str, target: &str) -> String {
+    let (path, body) = native::request(source_api, target);
     let answer = world.post(&path, &body).await;
-    assert!(matches!(answer.status, 200 | 202), "{dialect}: {}", answer.text());
+    assert!(matches!(answer.status, 200 | 202), "{source_api}: {}", answer.text());
     let list = world.get("/api/v1/restores").await.json();
     let id = list["restores"][0]["id"].as_str().expect("an id").to_owned();
     world.until_status(&id, "succeeded").await;
@@ -70,7 +70,7 @@ async fn a_filter_finds_each_restore_once_whoever_can_judge_it() {
     }
 }
 
-/// Ids of another generation are no ids at this door.
+/// Ids of another generation are no ids at this compatibility endpoint.
 #[tokio::test]
 async fn a_restore_is_listed_where_its_names_are_known() {
     let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS)).await;

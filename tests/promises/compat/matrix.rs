@@ -1,4 +1,4 @@
-//! Any dialect to any generation: each cell works, or is refused with the reason in the dialect's own form, and nothing is
+//! Any source API to any generation: each cell works, or is refused with the reason in the source API's own form, and nothing is
 //! sent then (cloud APIs 6.3). What works is followed to its end by the reads that its programs make.
 
 use restore_tests::{Settings, World, ids};
@@ -8,28 +8,28 @@ use crate::compat::basics::{DOORS, follow, native};
 
 /// One cell.
 struct Cell {
-    dialect: &'static str,
+    source_api: &'static str,
     target: &'static str,
     upstream: &'static str,
     /// Status and code of a refusal; none where it works.
     refused: Option<(u16, &'static str)>,
 }
 
-const fn works(dialect: &'static str, target: &'static str, upstream: &'static str) -> Cell {
-    Cell { dialect, target, upstream, refused: None }
+const fn works(source_api: &'static str, target: &'static str, upstream: &'static str) -> Cell {
+    Cell { source_api, target, upstream, refused: None }
 }
 
 const fn refused(
-    dialect: &'static str,
+    source_api: &'static str,
     target: &'static str,
     upstream: &'static str,
     why: (u16, &'static str),
 ) -> Cell {
-    Cell { dialect, target, upstream, refused: Some(why) }
+    Cell { source_api, target, upstream, refused: Some(why) }
 }
 
-const CANNOT: (u16, &str) = (400, "Gateway.not_expressible");
-/// The dialect has no word for such a target.
+const CANNOT: (u16, &str) = (400, "Gateway.unsupported_by_generation");
+/// The source API has no word for such a target.
 const NO_WORD: (u16, &str) = (400, "Gateway.invalid_request");
 
 const CELLS: &[Cell] = &[
@@ -67,7 +67,7 @@ const CELLS: &[Cell] = &[
     works("cinder-v3", "volume", "cinder"),
 ];
 
-/// Everything goes to one upstream; the others are known to the doors alone.
+/// Everything goes to one upstream; the others are known to the compatibility endpoints alone.
 fn settings(upstream: &str) -> Settings {
     let routes = r#"
 [[routes]]
@@ -114,10 +114,10 @@ fn expected(cell: &Cell) -> (String, Value) {
 }
 
 async fn play(cell: &Cell) {
-    let Cell { dialect, target, upstream, refused } = cell;
-    let name = format!("{dialect} {target} to {upstream}");
+    let Cell { source_api, target, upstream, refused } = cell;
+    let name = format!("{source_api} {target} to {upstream}");
     let world = World::with(settings(upstream)).await;
-    let (path, body) = native::request(dialect, target);
+    let (path, body) = native::request(source_api, target);
     let answer = world.post(&path, &body).await;
     match refused {
         Some((status, code)) => {
@@ -127,7 +127,7 @@ async fn play(cell: &Cell) {
             assert!(world.applied().await.is_empty(), "{name}");
         }
         None => {
-            follow(&world, dialect, &path, &answer).await;
+            follow(&world, source_api, &path, &answer).await;
             let sent = world.sent().await;
             assert_eq!(sent.len(), 1, "{name}");
             let (to, what) = expected(cell);
@@ -154,10 +154,10 @@ async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
         let world = World::with(settings(upstream)).await;
         let capabilities = world.get("/api/v1/capabilities").await;
         assert_eq!(capabilities.status, 200, "{}", capabilities.text());
-        for dialect in capabilities.json()["dialects"].as_array().expect("a list") {
-            for target in dialect["upstreams"][0]["targets"].as_array().expect("a list") {
+        for source_api in capabilities.json()["source_apis"].as_array().expect("a list") {
+            for target in source_api["upstreams"][0]["targets"].as_array().expect("a list") {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let name = (text(&dialect["dialect"]), text(&target["target"]), upstream.to_owned());
+                let name = (text(&source_api["source_api"]), text(&target["target"]), upstream.to_owned());
                 said.insert(name, text(&target["verdict"]));
             }
         }
@@ -165,18 +165,18 @@ async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
     }
     assert_eq!(said.len(), 4 * 4 * 3);
     for cell in CELLS {
-        let name = (cell.dialect.to_owned(), cell.target.to_owned(), cell.upstream.to_owned());
+        let name = (cell.source_api.to_owned(), cell.target.to_owned(), cell.upstream.to_owned());
         let verdict = said.get(&name).map(String::as_str).unwrap_or_default();
         let kept = match cell.refused {
             None => ["lossless", "lossy"].contains(&verdict),
             // No route of these settings opts in.
-            Some(CANNOT) => ["impossible", "by_opt_in"].contains(&verdict),
-            Some(_) => verdict == "no_word",
+            Some(CANNOT) => ["impossible", "opt_in"].contains(&verdict),
+            Some(_) => verdict == "unsupported_target",
         };
         assert!(kept, "{name:?}: {verdict}");
     }
     // What disk by disk does is held elsewhere, for these two.
-    let by_opt_in: Vec<_> = said.iter().filter(|(_, verdict)| *verdict == "by_opt_in").collect();
+    let by_opt_in: Vec<_> = said.iter().filter(|(_, verdict)| *verdict == "opt_in").collect();
     let server = |(name, _): &(&(String, String, String), _)| name.1 == "server" && name.2 == "vbs";
     assert!(by_opt_in.len() == 2 && by_opt_in.iter().all(server), "{by_opt_in:?}");
 }

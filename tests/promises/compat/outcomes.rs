@@ -1,5 +1,5 @@
-//! What native doors tell of restores that went wrong, or that nobody reads: a program that waits by any read of its
-//! dialect comes to the end of it, and to no other end than the true one.
+//! What compatibility endpoints tell of restores that went wrong, or that nobody reads: a program that waits by any read of its
+//! source API comes to the end of it, and to no other end than the true one.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::auth::tokens::login;
 use crate::compat::basics::{DOORS, native};
 use crate::operations::operator::hasty;
 
-/// CBR does everything; the clouds of the doors are asked for the rest.
+/// CBR does everything; the clouds of the compatibility endpoints are asked for the rest.
 const MOVED: &str = "[[routes]]\nupstream = \"cbr\"\n";
 
 async fn read_as(world: &World, token: &str, path: &str) -> Answer {
@@ -48,12 +48,12 @@ fn mark(told: &Value) -> (String, String) {
     (text(&told["status"]), text(&told["extend_info"]["fail_op"]))
 }
 
-/// The door's own cloud did not say what it has done with the request, and in truth has done nothing.
+/// The compatibility endpoint's own cloud did not say what it has done with the request, and in truth has done nothing.
 #[tokio::test]
 async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
     let item = |path: &str| path.replace("{item}", ids::CSBS_ITEM);
     let free = |path: &str| path.replace("{free}", ids::FREE.0).replace("{disk}", ids::FREE.1);
-    for (dialect, target, reads, id, during, after) in [
+    for (source_api, target, reads, id, during, after) in [
         (
             "csbs-v1",
             "server",
@@ -91,9 +91,9 @@ async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
                 {"match": {"method": "POST", "path": "*/restore"}, "answer": unclear},
             ]))
             .await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
-        assert!(matches!(answer.status, 200 | 202), "{dialect}: {} {}", answer.status, answer.text());
+        assert!(matches!(answer.status, 200 | 202), "{source_api}: {} {}", answer.status, answer.text());
         let list = world.get("/api/v1/restores").await.json();
         let restore = list["restores"][0]["id"].as_str().expect("an id").to_owned();
         let shown = |(status, fail): (&str, &str)| (status.to_owned(), fail.to_owned());
@@ -118,12 +118,12 @@ async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
 
         // The next one ends well, and no mark of the earlier one stays.
         let answer = world.post(&path, &body).await;
-        assert!(matches!(answer.status, 200 | 202), "{dialect}: {} {}", answer.status, answer.text());
+        assert!(matches!(answer.status, 200 | 202), "{source_api}: {} {}", answer.status, answer.text());
         world.advance(5).await;
         for read in &reads {
             until(&world, ids::TOKEN, read, |answer| mark(&told(answer, id)) == before).await;
         }
-        assert_eq!(world.applied().await.len(), 1, "{dialect}");
+        assert_eq!(world.applied().await.len(), 1, "{source_api}");
         world.end().await;
     }
 }
@@ -223,12 +223,12 @@ async fn after_a_restart_each_read_learns_how_a_restore_has_ended() {
             "available",
         ),
     ];
-    for (dialect, target, read, said, end) in cases {
+    for (source_api, target, read, said, end) in cases {
         let mut world = World::serve(Settings::default().ways(MOVED).and(DOORS)).await;
         world.behave(json!({"restore_seconds": 600})).await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
-        assert!(matches!(answer.status, 200 | 202), "{dialect}: {}", answer.text());
+        assert!(matches!(answer.status, 200 | 202), "{source_api}: {}", answer.text());
         let during = said(&until(&world, ids::TOKEN, read, |answer| answer.status == 200).await);
         assert_ne!(during, end, "{read}");
         let (_, _, folder) = world.ended_by("KILL").await;
@@ -251,7 +251,7 @@ async fn one_list_has_no_more_than_a_few_restores_read() {
         let answer = world.submit(&disk).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         let id = answer.json()["id"].as_str().expect("an id").to_owned();
-        world.until(&id, |restore| restore["upstream"]["handle"]["id"].is_string()).await;
+        world.until(&id, |restore| restore["upstream"]["task"]["id"].is_string()).await;
     }
     let (_, _, folder) = world.ended_by("KILL").await;
     let before = world.arrived().await.len();
@@ -279,7 +279,7 @@ async fn one_list_has_no_more_than_a_few_restores_read() {
 async fn a_token_that_ended_is_told_to_the_program_that_reads_with_it() {
     let item = format!("/csbs/v1/{{project}}/checkpoint_items/{}", ids::CSBS_ITEM);
     let disk = format!("/cinder/v3/{{project}}/volumes/{}", ids::FREE.1);
-    for (dialect, target, reads) in [
+    for (source_api, target, reads) in [
         ("csbs-v1", "server", vec!["/csbs/v1/{project}/restores/{id}", &item, "/csbs/v1/{project}/restores"]),
         (
             "cbr-v3",
@@ -291,12 +291,12 @@ async fn a_token_that_ended_is_told_to_the_program_that_reads_with_it() {
         let world = World::with(Settings::default().ways(MOVED).and(DOORS)).await;
         world.behave(json!({"restore_seconds": 600})).await;
         let token = login(&world, ids::PROJECT).await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let headers = [("x-auth-token", token.as_str()), ("content-type", "application/json")];
         let url = world.url(&path);
         let post = || world.http.send(Method::POST, &url, &headers, body.to_string());
         let answer = post().await;
-        assert!(matches!(answer.status, 200 | 202), "{dialect}: {}", answer.text());
+        assert!(matches!(answer.status, 200 | 202), "{source_api}: {}", answer.text());
         let list = world.get("/api/v1/restores").await.json();
         let id = list["restores"][0]["id"].as_str().expect("an id").to_owned();
         world.until_status(&id, "running").await;
@@ -309,19 +309,23 @@ async fn a_token_that_ended_is_told_to_the_program_that_reads_with_it() {
             let answer = until(&world, &token, &read, |answer| answer.status != 200).await;
             assert_eq!(answer.status, 401, "{read}: {}", answer.text());
             let code = &answer.json()["error"]["code"];
-            assert!(code.is_string() || answer.json()["unauthorized"].is_object(), "{}", answer.text());
+            assert!(
+                code.is_string() || answer.json()["upstream_unauthorized"].is_object(),
+                "{}",
+                answer.text()
+            );
         }
         // What may have been sent is never sent again for it.
         let again = post().await;
-        assert!(matches!(again.status, 200 | 202), "{dialect}: {} {}", again.status, again.text());
-        assert_eq!(world.sent().await.len(), 1, "{dialect}");
+        assert!(matches!(again.status, 200 | 202), "{source_api}: {} {}", again.status, again.text());
+        assert_eq!(world.sent().await.len(), 1, "{source_api}");
         // A token that is good reads on.
         for read in &reads {
             let read = read.replace("{id}", &id);
             let answer = read_as(&world, ids::TOKEN, &read).await;
             assert_eq!(answer.status, 200, "{read}: {}", answer.text());
         }
-        let shown = world.until(&id, |restore| restore["stale_since"].is_null()).await;
+        let shown = world.until(&id, |restore| restore["last_poll_failed_since"].is_null()).await;
         assert_eq!(shown["status"], "running");
         world.end().await;
     }

@@ -43,11 +43,11 @@ fn statuses(restore: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn every_disk_is_restored_once_and_then_the_server_is() {
-    for dialect in ["csbs-v1", "cbr-v3"] {
+    for source_api in ["csbs-v1", "cbr-v3"] {
         let world = detached(Settings::default()).await;
-        let (path, body) = native::request(dialect, "server");
+        let (path, body) = native::request(source_api, "server");
         let answer = world.post(&path, &body).await;
-        crate::compat::basics::follow(&world, dialect, &path, &answer).await;
+        crate::compat::basics::follow(&world, source_api, &path, &answer).await;
 
         let sent = world.sent().await;
         let calls: Vec<_> = sent.iter().map(|call| (call["path"].clone(), call["body"].clone())).collect();
@@ -55,8 +55,8 @@ async fn every_disk_is_restored_once_and_then_the_server_is() {
             let path = format!("/vbs/v2/{}/cloudbackups/{backup}/restore", ids::PROJECT);
             (json!(path), json!({"restore": {"volume_id": volume}}))
         };
-        assert_eq!(calls, [call(ids::SYSTEM), call(ids::DATA)], "{dialect}");
-        assert_eq!(world.applied().await.len(), 2, "{dialect}");
+        assert_eq!(calls, [call(ids::SYSTEM), call(ids::DATA)], "{source_api}");
+        assert_eq!(world.applied().await.len(), 2, "{source_api}");
         world.end().await;
     }
 }
@@ -167,7 +167,7 @@ async fn without_the_routes_word_a_server_is_not_taken_apart() {
     let world = World::with(Settings::default().routes(&routes).and(DOORS)).await;
     detach(&world).await;
     let answer = world.submit(&server()).await;
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (422, Some("not_expressible")));
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (422, Some("unsupported_by_generation")));
     world.end().await;
 }
 

@@ -1,4 +1,4 @@
-//! What native doors tell while another cloud than theirs carries a restore out: never that it has ended well while it
+//! What compatibility endpoints tell while another cloud than theirs carries a restore out: never that it has ended well while it
 //! has not, in no read that a program could wait by.
 
 use restore_tests::{Settings, World, ids, raw};
@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, native};
 
-/// CBR does everything; the clouds of the doors are asked for the rest.
+/// CBR does everything; the clouds of the compatibility endpoints are asked for the rest.
 const MOVED: &str = "[[routes]]\nupstream = \"cbr\"\n";
 
 async fn moved() -> World {
     World::with(Settings::default().ways(MOVED).and(DOORS)).await
 }
 
-async fn begun(world: &World, dialect: &str, target: &str) {
-    let (path, body) = native::request(dialect, target);
+async fn begun(world: &World, source_api: &str, target: &str) {
+    let (path, body) = native::request(source_api, target);
     let answer = world.post(&path, &body).await;
     assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
 }
@@ -65,8 +65,8 @@ endpoint = "{clouds}"
 [[routes]]
 upstream = "worker"
 "#;
-    let doors = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"home\"\n";
-    let world = World::with(Settings::default().routes(routes).and(doors)).await;
+    let endpoints = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"home\"\n";
+    let world = World::with(Settings::default().routes(routes).and(endpoints)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let path = format!("/csbs/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
     let idle = world.get(&path).await.json();
@@ -78,7 +78,7 @@ upstream = "worker"
     world.end().await;
 }
 
-/// The cloud of the door restores, and is too busy to say so: the same id in another cloud is no answer to that.
+/// The cloud of the compatibility endpoint restores, and is too busy to say so: the same id in another cloud is no answer to that.
 #[tokio::test]
 async fn a_cloud_that_restores_is_not_answered_for_by_another_one() {
     let routes = "[[routes]]\nmatch = { target_types = [\"server\"] }\nupstream = \"csbs\"\n[[routes]]\nupstream = \"cbr\"\n";
@@ -178,7 +178,7 @@ async fn a_backup_is_being_restored_however_many_others_are() {
 /// The gateway's own come first, and none of either is left out, whatever the size of a page.
 #[tokio::test]
 async fn pages_of_operation_logs_leave_nothing_out() {
-    // Done by a cloud that the door's own one knows nothing of.
+    // Done by a cloud that the compatibility endpoint's own one knows nothing of.
     let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"vbs\"\n").and(DOORS)).await;
     world.behave(json!({"extra_disks": 4})).await;
     let log = |id: &str| json!({"id": id, "operation_type": "restore", "status": "success", "created_at": "2026-11-20T00:00:00.000000"});

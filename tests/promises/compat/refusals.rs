@@ -1,5 +1,5 @@
 //! Native reads while the cloud refuses, or answers nothing that can be read: the program gets that refusal in its
-//! dialect, and never an empty list, an item that nobody told, or a "no" to a question that was not asked.
+//! source API, and never an empty list, an item that nobody told, or a "no" to a question that was not asked.
 
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ const MOVED: &str = "[[routes]]\nupstream = \"cbr\"\n";
 /// An id of nothing.
 const NOTHING: &str = "99999999-0000-4000-8000-000000000000";
 
-/// Native reads of all dialects: path behind the gateway.
+/// Native reads of all source APIs: path behind the gateway.
 fn reads() -> Vec<String> {
     [
         "/csbs/v1/{project}/checkpoint_items".to_owned(),
@@ -75,8 +75,8 @@ async fn f54_a_read_that_the_cloud_refuses_is_refused_in_the_dialect() {
             world.behave(json!({"restore_seconds": 3_600})).await;
             if moved {
                 // Restores by another cloud show in what is read.
-                for (dialect, target) in [("csbs-v1", "server"), ("cinder-v3", "volume")] {
-                    let (path, body) = native::request(dialect, target);
+                for (source_api, target) in [("csbs-v1", "server"), ("cinder-v3", "volume")] {
+                    let (path, body) = native::request(source_api, target);
                     let answer = world.post(&path, &body).await;
                     assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
                 }
@@ -178,13 +178,14 @@ async fn f54_a_credential_of_the_gateways_own_that_is_refused_invents_no_disk() 
 async fn f54_a_native_preview_shows_what_the_canonical_one_does() {
     let world = World::with(Settings::default().ways(MOVED).and(DOORS)).await;
     let (path, body) = native::request("csbs-v1", "server");
-    let native = json!({"dialect": "csbs-v1", "method": "POST",
+    let native = json!({"source_api": "csbs-v1", "method": "POST",
         "path": path.strip_prefix("/csbs").expect("a prefix"), "body": body});
-    let shown = world.post("/api/v1/native-previews", &native).await.json();
-    let canonical = world.post("/api/v1/restore-previews", &shown["native"]["asks_for"]).await.json();
-    assert!(!canonical["losses"].as_array().expect("a list").is_empty(), "{canonical}");
-    assert_eq!(shown["losses"], canonical["losses"]);
-    assert_eq!(shown["native"]["names"], "need_reads");
+    let shown = world.post("/api/v1/compat-previews", &native).await.json();
+    let canonical =
+        world.post("/api/v1/restore-previews", &shown["compat"]["canonical_request"]).await.json();
+    assert!(!canonical["dropped_fields"].as_array().expect("a list").is_empty(), "{canonical}");
+    assert_eq!(shown["dropped_fields"], canonical["dropped_fields"]);
+    assert_eq!(shown["compat"]["backup_ids"], "lookup_required");
     for id in [ids::CSBS_ITEM, ids::SYSTEM.0, ids::DATA.0] {
         assert!(!shown["request"].to_string().contains(id), "{id} will not be sent: {shown}");
     }

@@ -1,4 +1,4 @@
-//! Moving programs off old dialects: what an old door tells them, and who still uses it.
+//! Moving programs off old source APIs: what an old compatibility endpoint tells them, and who still uses it.
 
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
@@ -54,13 +54,13 @@ async fn who_still_uses_which_dialect_is_told() {
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
     crate::compat::basics::follow(&world, "csbs-v1", &path, &answer).await;
-    // What came through no door is not among them.
+    // What came through no compatibility endpoint is not among them.
     world.submit(&restore_tests::requests::free_disk()).await;
 
     let usage = world.admin("/usage").await.json();
-    let users = |dialect: &str| -> Vec<Value> {
-        let all = usage["dialects"].as_array().cloned().unwrap_or_default();
-        let own = all.iter().find(|row| row["dialect"] == dialect).cloned().unwrap_or_default();
+    let users = |source_api: &str| -> Vec<Value> {
+        let all = usage["source_apis"].as_array().cloned().unwrap_or_default();
+        let own = all.iter().find(|row| row["source_api"] == source_api).cloned().unwrap_or_default();
         own["users"].as_array().cloned().unwrap_or_default()
     };
     let csbs = users("csbs-v1");

@@ -25,7 +25,7 @@ fn told(output: &Output) -> String {
 
 #[tokio::test]
 async fn a_first_file_has_ten_lines_at_most_and_is_good() {
-    for story in ["sidecar", "service", "migration"] {
+    for story in ["sidecar", "service", "upstream_migrating"] {
         let folder = tempfile::tempdir().expect("a folder");
         let output = run(folder.path(), &["init", story, "--region", "eu-nl"]).await;
         assert!(output.status.success(), "{}", told(&output));
@@ -206,7 +206,11 @@ async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
     std::fs::write(folder.path().join("gateway.toml"), settings.toml("http://127.0.0.1:9")).expect("written");
     let test = ["routes", "test", "-c", "gateway.toml", "request.json"];
     for (request, code, words) in [
-        (requests::cbr_server(), 3, "routes[0] to vbs takes it: target, and refuses it: not_expressible "),
+        (
+            requests::cbr_server(),
+            3,
+            "routes[0] to vbs takes it: target, and refuses it: unsupported_by_generation ",
+        ),
         (requests::free_disk(), 0, "routes[1] to cbr takes it: everything\n"),
     ] {
         std::fs::write(folder.path().join("request.json"), request.to_string()).expect("written");
@@ -251,7 +255,7 @@ upstream = "cbr"
             "routes[4] to cbr would take it, and comes later",
         ]
     );
-    let output = run(folder.path(), &[&test[..], &["--dialect", "csbs-v1"]].concat()).await;
+    let output = run(folder.path(), &[&test[..], &["--source-api", "csbs-v1"]].concat()).await;
     assert!(
         told(&output).contains("routes[1] to csbs takes it: everything, through csbs-v1"),
         "{}",

@@ -176,7 +176,7 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     assert_eq!(recovery["recovery"], true, "{recovery}");
     // The very request that the lost part of the ledger would have answered.
     let refused = world.submit(&requests::cbr_server()).await;
-    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("in_recovery")));
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("recovery_mode")));
     assert_eq!(refused.json()["effect"], "none");
     assert_eq!(world.applied().await.len(), 2, "nothing was sent");
     // What is known can be looked at.
@@ -210,12 +210,12 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     let again = world.submit(&requests::cbr_server()).await;
     assert_eq!(again.status, 202, "{}", again.text());
     // What the ledger knows is not listed.
-    world.until(&id(&again.json()), |restore| restore["upstream"]["handle"].is_object()).await;
+    world.until(&id(&again.json()), |restore| restore["upstream"]["task"].is_object()).await;
     let admin = format!("http://{}", world.gateway.admin());
     let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin", &admin];
     let here = world.process().folder().to_owned();
     let (_, out, _) = command(&here, &[&survey[..], &rest[..]].concat()).await;
-    assert_eq!(out.matches("\"handle\"").count(), 1, "{out}");
+    assert_eq!(out.matches("\"task\"").count(), 1, "{out}");
     let (_, _, folder) = world.ended_by("TERM").await;
     world.again_in(folder).await;
     assert_eq!(world.admin("/recovery").await.json()["recovery"], false);
@@ -334,7 +334,7 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
     ] {
         for limited in ["rgk_ours", "rgk_some"] {
             let answer = ask(limited, Method::POST, path, body).await;
-            assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("not_allowed")), "{path}");
+            assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("forbidden")), "{path}");
         }
         assert_eq!(ask("rgk_all", Method::POST, path, body).await.status, good, "{path}");
     }

@@ -155,7 +155,7 @@ async fn f34_another_place_of_the_same_name_is_never_asked_about_a_restore() {
     world.toml = toml.replace("http://127.0.0.1", "http://localhost");
     world.again_in(folder).await;
     world.advance(601).await;
-    world.until(&id, |restore| restore["stale_since"].is_string()).await;
+    world.until(&id, |restore| restore["last_poll_failed_since"].is_string()).await;
     assert_eq!(asked(&world).await, before, "nobody was asked");
     assert_eq!(world.get(&format!("/api/v1/restores/{id}")).await.json()["status"], "running");
     let (_, _, folder) = world.ended_by("TERM").await;
@@ -181,7 +181,7 @@ async fn f34_a_restore_of_a_place_that_is_gone_waits_for_no_token() {
     world.again_in(folder).await;
     let overdue = world.until(&id, |restore| restore["overdue"] == true).await;
     assert_ne!(overdue["awaiting_credential"], true, "{overdue}");
-    assert!(overdue["stale_since"].is_string(), "{overdue}");
+    assert!(overdue["last_poll_failed_since"].is_string(), "{overdue}");
     let events = world.get(&format!("/api/v1/restores/{id}/events")).await.text();
     assert!(!events.contains("no token to read it with"), "{events}");
     world.end().await;
@@ -211,7 +211,7 @@ async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else
     let answer = world.reload().await;
     assert_eq!(
         (answer.status, &answer.json()["code"]),
-        (422, &json!("settings_refused")),
+        (422, &json!("invalid_configuration")),
         "{}",
         answer.text()
     );

@@ -51,7 +51,7 @@ async fn a_restore_is_one_trace_from_the_callers_span_to_each_attempt() {
     let world = World::serve(traced(receiver.addr)).await;
     world
         .faults(json!([{"match": {"method": "POST", "path": "/v3/*/backups/*/restore"}, "answer": {"status": 429,
-            "headers": {"retry-after": "0"}, "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}]))
+            "headers": {"retry-after": "0"}, "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}]))
         .await;
     let lines = [("traceparent", parent(true)), ("tracestate", "vendor=value".to_owned())];
     let lines = lines.each_ref().map(|(name, value)| (*name, value.as_str()));

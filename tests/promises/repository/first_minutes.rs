@@ -116,7 +116,7 @@ async fn the_readmes_own_request_does_what_the_readme_shows() {
         "/upstream/name",
         "/upstream/generation",
         "/upstream/status",
-        "/upstream/handle/kind",
+        "/upstream/task/kind",
         "/evidence/kind",
         "/evidence/strength",
         "/error",

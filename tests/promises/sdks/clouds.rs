@@ -1,4 +1,4 @@
-//! SDKs of other people, as released, restore and see the end. Here they speak to the clouds themselves: what a door in
+//! SDKs of other people, as released, restore and see the end. Here they speak to the clouds themselves: what a compatibility endpoint in
 //! front of them has to keep up, and what of it is the SDK's own doing.
 
 use restore_simulator::Simulator;
@@ -119,17 +119,17 @@ async fn huaweicloudsdkcbr_restores_a_server_and_a_disk() {
 #[tokio::test]
 async fn the_node_sdk_restores_by_every_generation() {
     let ends = [("cbr-v3", "log", "success"), ("vbs-v2", "job", "SUCCESS"), ("csbs-v1", "item", "available")];
-    for (dialect, followed, end) in ends {
+    for (source_api, followed, end) in ends {
         let clouds = clouds().await;
-        let program = sdk("huawei.js", &clouds.url()).key().with("dialect", dialect);
-        let (program, target) = match dialect {
+        let program = sdk("huawei.js", &clouds.url()).key().with("source_api", source_api);
+        let (program, target) = match source_api {
             "cbr-v3" => (program.server(ids::CBR_BACKUP), ids::SERVER),
             "vbs-v2" => (program.disk(ids::FREE.0), ids::FREE.1),
             _ => (program.server(ids::CSBS_ITEM), ids::SERVER),
         };
         let ran = program.restore().await.well();
         assert_eq!(ran.step(followed)["status"], end);
-        assert_applied(&truth(clouds).await, dialect, target);
+        assert_applied(&truth(clouds).await, source_api, target);
     }
 }
 
@@ -187,8 +187,8 @@ async fn a_refusal_is_shown_by_every_sdk() {
         (server("huawei_cbr.py").key(), "ClientRequestException"),
         (disk("cinder.py", &vbs).token(), "NotFound"),
         (server("huawei.js").key(), "ClientRequestException"),
-        (disk("huawei.js", &url).key().with("dialect", "vbs-v2"), "ClientRequestException"),
-        (server("huawei.js").key().with("dialect", "csbs-v1"), "ClientRequestException"),
+        (disk("huawei.js", &url).key().with("source_api", "vbs-v2"), "ClientRequestException"),
+        (server("huawei.js").key().with("source_api", "csbs-v1"), "ClientRequestException"),
     ];
     for (program, class) in cases {
         let ran = program.refused().await.well();

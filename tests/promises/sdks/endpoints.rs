@@ -1,4 +1,4 @@
-//! SDKs of other people at native doors: each restores through the door of its dialect, whose restores are carried out
+//! SDKs of other people at compatibility endpoints: each restores through the compatibility endpoint of its source API, whose restores are carried out
 //! by another generation, and sees the end. Judged by what the clouds have really applied.
 
 use futures_util::future::join_all;
@@ -6,11 +6,11 @@ use restore_tests::sdks::{KEY, NO_BACKUP, Ran, Sdk, sdk};
 use restore_tests::{Settings, World, ids};
 use serde_json::{Value, json};
 
-/// One program at one door.
+/// One program at one compatibility endpoint.
 #[derive(Clone, Copy)]
 struct Case {
     program: &'static str,
-    dialect: &'static str,
+    source_api: &'static str,
     target: &'static str,
     /// Who carries it out.
     upstream: &'static str,
@@ -20,7 +20,7 @@ struct Case {
     end: (&'static str, &'static str, &'static str),
 }
 
-/// Where the door stands.
+/// Where the compatibility endpoint stands.
 #[derive(Clone, Copy)]
 enum Stand {
     Prefix,
@@ -30,11 +30,11 @@ enum Stand {
 
 const fn case(
     program: &'static str,
-    (dialect, target, upstream): (&'static str, &'static str, &'static str),
+    (source_api, target, upstream): (&'static str, &'static str, &'static str),
     stand: Stand,
     end: (&'static str, &'static str, &'static str),
 ) -> Case {
-    Case { program, dialect, target, upstream, stand, end }
+    Case { program, source_api, target, upstream, stand, end }
 }
 
 const CSBS_SERVER: (&str, &str, &str) = ("csbs-v1", "server", "cbr");
@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
 
 impl Case {
     fn name(&self) -> String {
-        format!("{} {} {} by {}", self.program, self.dialect, self.target, self.upstream)
+        format!("{} {} {} by {}", self.program, self.source_api, self.target, self.upstream)
     }
 
     /// Whether it signs with an access key, which the gateway checks; the clouds then get a token of the gateway's own.
@@ -67,9 +67,9 @@ impl Case {
         self.program.starts_with("huawei")
     }
 
-    /// The generation that its door's programs used to talk to.
+    /// The generation that its compatibility endpoint's programs used to talk to.
     fn home(&self) -> &'static str {
-        match self.dialect {
+        match self.source_api {
             "csbs-v1" => "csbs",
             "cbr-v3" => "cbr",
             _ => "vbs",
@@ -94,8 +94,8 @@ impl Case {
             Stand::Host => "host = \"localhost\"",
             Stand::Listener => "listen = \"127.0.0.1:0\"",
         };
-        let doors = format!("[[compat_endpoints]]\napi = \"{}\"\n{stand}\n", self.dialect);
-        let mut settings = Settings::default().routes(&routes).and(&doors);
+        let endpoints = format!("[[compat_endpoints]]\napi = \"{}\"\n{stand}\n", self.source_api);
+        let mut settings = Settings::default().routes(&routes).and(&endpoints);
         if self.signs() {
             settings = settings.robot().and(SIGNER);
         }
@@ -112,23 +112,25 @@ impl Case {
         World::serve_beside(settings, &[], &files).await
     }
 
-    /// The program, pointed at the door; `backup` is what it asks for, its own generation's name where there is none.
+    /// The program, pointed at the compatibility endpoint; `backup` is what it asks for, its own generation's name where there is none.
     fn at(&self, world: &World, backup: Option<&str>) -> Sdk {
         let base = match self.stand {
             Stand::Prefix => world.url("/native"),
             Stand::Host => format!("http://localhost:{}", world.gateway.api().port()),
             Stand::Listener => {
-                let doors = &world.process().doors;
-                let [(dialect, address)] = doors.as_slice() else { panic!("one door: {doors:?}") };
-                assert_eq!(dialect, self.dialect);
+                let endpoints = &world.process().endpoints;
+                let [(source_api, address)] = endpoints.as_slice() else {
+                    panic!("one compatibility endpoint: {endpoints:?}")
+                };
+                assert_eq!(source_api, self.source_api);
                 format!("http://{address}")
             }
         };
         let program = sdk(self.program, &base);
         let program =
-            if self.program == "huawei.js" { program.with("dialect", self.dialect) } else { program };
+            if self.program == "huawei.js" { program.with("source_api", self.source_api) } else { program };
         let program = if self.signs() { program.key() } else { program.token() };
-        let own = match (self.dialect, self.target) {
+        let own = match (self.source_api, self.target) {
             (_, "disk") => ids::FREE.0,
             ("csbs-v1", _) => ids::CSBS_ITEM,
             _ => ids::CBR_BACKUP,

@@ -1,4 +1,4 @@
-//! What released clients do with the answers to a restore, at every door and with another generation behind it: they
+//! What released clients do with the answers to a restore, at every compatibility endpoint and with another generation behind it: they
 //! send it again on 401, 429, 502 and 504, leave out what is not true, add what nobody asked for, and take one success
 //! code for the only one.
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, follow, native};
 
-/// Door, target, and who carries it out: another generation than the door's.
+/// Compatibility endpoint, target, and who carries it out: another generation than the compatibility endpoint's.
 pub(crate) const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("csbs-v1", "server", "cbr"),
     ("cbr-v3", "server", "csbs"),
@@ -19,7 +19,7 @@ pub(crate) const ELSEWHERE: [(&str, &str, &str); 5] = [
     ("cinder-v3", "volume", "cbr"),
 ];
 
-/// All doors and all clouds; everything goes to one upstream, which is not waited for longer than a second.
+/// All compatibility endpoints and all clouds; everything goes to one upstream, which is not waited for longer than a second.
 pub(crate) fn settings(upstream: &str) -> Settings {
     let routes = r#"
 [[upstreams]]
@@ -58,10 +58,10 @@ pub(crate) fn handle(answer: &Answer) -> String {
     found.unwrap_or_else(|| panic!("{} {}", answer.status, answer.text())).to_owned()
 }
 
-/// The read that tells how a restore of this dialect stands, and where in it.
-pub(crate) fn poll(dialect: &str, handle: &str) -> (String, &'static str) {
+/// The read that tells how a restore of this source API stands, and where in it.
+pub(crate) fn poll(source_api: &str, handle: &str) -> (String, &'static str) {
     let project = ids::PROJECT;
-    match dialect {
+    match source_api {
         "csbs-v1" => (format!("/csbs/v1/{project}/restores/{handle}"), "/restore/status"),
         "cbr-v3" => (format!("/cbr/v3/{project}/operation-logs/{handle}"), "/operation_log/status"),
         "vbs-v2" => (format!("/vbs/v1/{project}/jobs/{handle}"), "/status"),
@@ -69,9 +69,9 @@ pub(crate) fn poll(dialect: &str, handle: &str) -> (String, &'static str) {
     }
 }
 
-/// The words of a dialect for a restore that runs, and for one that failed.
-pub(crate) fn words(dialect: &str) -> (&'static str, &'static str) {
-    match dialect {
+/// The words of a source API for a restore that runs, and for one that failed.
+pub(crate) fn words(source_api: &str) -> (&'static str, &'static str) {
+    match source_api {
         "csbs-v1" => ("in_progress", "fail"),
         "cbr-v3" => ("running", "failed"),
         "vbs-v2" => ("RUNNING", "FAIL"),
@@ -80,43 +80,43 @@ pub(crate) fn words(dialect: &str) -> (&'static str, &'static str) {
 }
 
 /// How it stands.
-pub(crate) async fn status(world: &World, dialect: &str, handle: &str) -> String {
-    let (path, at) = poll(dialect, handle);
+pub(crate) async fn status(world: &World, source_api: &str, handle: &str) -> String {
+    let (path, at) = poll(source_api, handle);
     let answer = world.get(&path).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json().pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn is_taken(dialect: &str) -> u16 {
-    if matches!(dialect, "csbs-v1" | "vbs-v2") { 200 } else { 202 }
+fn is_taken(source_api: &str) -> u16 {
+    if matches!(source_api, "csbs-v1" | "vbs-v2") { 200 } else { 202 }
 }
 
 #[tokio::test]
 async fn a_504_of_the_cloud_is_no_error_at_any_door_and_a_repetition_is_the_same_restore() {
-    for (dialect, target, upstream) in ELSEWHERE {
-        let name = format!("{dialect} {target} by {upstream}");
+    for (source_api, target, upstream) in ELSEWHERE {
+        let name = format!("{source_api} {target} by {upstream}");
         let world = World::with(settings(upstream)).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": "*/restore*"}, "applied": true,
                 "answer": {"status": 504, "body_raw": "<html>504 Gateway Time-out</html>"}}]))
             .await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let first = world.post(&path, &body).await;
-        assert_eq!(first.status, is_taken(dialect), "{name}: {}", first.text());
+        assert_eq!(first.status, is_taken(source_api), "{name}: {}", first.text());
         tokio::time::sleep(Duration::from_millis(500)).await;
         let again = world.post(&path, &body).await;
         assert_eq!(again.status, first.status, "{name}: {}", again.text());
         assert_eq!(handle(&again), handle(&first), "{name}");
         assert_eq!(world.sent().await.len(), 1, "{name}");
         // Until it is known how it ended it runs.
-        let now = status(&world, dialect, &handle(&first)).await;
+        let now = status(&world, source_api, &handle(&first)).await;
         assert!(
-            now == words(dialect).0 || matches!(&*now, "success" | "SUCCESS" | "available"),
+            now == words(source_api).0 || matches!(&*now, "success" | "SUCCESS" | "available"),
             "{name}: {now}"
         );
         // CBR's own list tells the end; what CSBS and VBS show without a handle is not proof enough.
         if upstream == "cbr" {
-            follow(&world, dialect, &path, &first).await;
+            follow(&world, source_api, &path, &first).await;
         }
         assert_eq!((world.sent().await.len(), world.applied().await.len()), (1, 1), "{name}");
         world.end().await;
@@ -124,24 +124,24 @@ async fn a_504_of_the_cloud_is_no_error_at_any_door_and_a_repetition_is_the_same
 }
 
 /// Polls the handle of an answer until the good end.
-async fn until_done(world: &World, dialect: &str, answer: &Answer) {
+async fn until_done(world: &World, source_api: &str, answer: &Answer) {
     let id = handle(answer);
     for _ in 0..200 {
-        let now = status(world, dialect, &id).await;
+        let now = status(world, source_api, &id).await;
         if matches!(&*now, "success" | "SUCCESS" | "available") {
             return;
         }
-        assert_ne!(now, words(dialect).1, "{dialect}");
+        assert_ne!(now, words(source_api).1, "{source_api}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("{dialect}: no end in time");
+    panic!("{source_api}: no end in time");
 }
 
 #[tokio::test]
 async fn who_sends_again_after_a_429_or_a_401_restores_once() {
-    for (dialect, target, upstream) in ELSEWHERE {
+    for (source_api, target, upstream) in ELSEWHERE {
         for (refused, seen) in [(429, &[200, 202, 503][..]), (401, &[200, 202, 403][..])] {
-            let name = format!("{dialect} {target} by {upstream} after {refused}");
+            let name = format!("{source_api} {target} by {upstream} after {refused}");
             let world = World::with(settings(upstream)).await;
             let code = if refused == 429 { "APIGW.0308" } else { "APIGW.0301" };
             let answer = json!({"status": refused, "headers": {"retry-after": "1"},
@@ -149,20 +149,20 @@ async fn who_sends_again_after_a_429_or_a_401_restores_once() {
             world
                 .faults(json!([{"match": {"method": "POST", "path": "*/restore*"}, "answer": answer}]))
                 .await;
-            let (path, body) = native::request(dialect, target);
+            let (path, body) = native::request(source_api, target);
             let first = world.post(&path, &body).await;
             assert!(seen.contains(&first.status), "{name}: {} {}", first.status, first.text());
             tokio::time::sleep(Duration::from_millis(500)).await;
             let mut again = world.post(&path, &body).await;
             for _ in 0..40 {
-                if again.status == is_taken(dialect) {
+                if again.status == is_taken(source_api) {
                     break;
                 }
                 assert_eq!(again.status, 503, "{name}: {}", again.text());
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 again = world.post(&path, &body).await;
             }
-            until_done(&world, dialect, &again).await;
+            until_done(&world, source_api, &again).await;
             assert_eq!(world.applied().await.len(), 1, "{name}");
             world.end().await;
         }
@@ -171,19 +171,19 @@ async fn who_sends_again_after_a_429_or_a_401_restores_once() {
 
 #[tokio::test]
 async fn a_401_is_told_while_nothing_was_sent() {
-    for (dialect, target, upstream) in ELSEWHERE {
+    for (source_api, target, upstream) in ELSEWHERE {
         let world = World::with(settings(upstream)).await;
         let refused = json!({"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "expired"}});
         world.faults(json!([{"match": {"method": "GET"}, "times": 0, "answer": refused}])).await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
-        assert_eq!(answer.status, 401, "{dialect} by {upstream}: {}", answer.text());
-        assert!(world.sent().await.is_empty(), "{dialect} by {upstream}");
+        assert_eq!(answer.status, 401, "{source_api} by {upstream}: {}", answer.text());
+        assert!(world.sent().await.is_empty(), "{source_api} by {upstream}");
         // With a token that is good again, as clients do at once.
         world.faults(json!([])).await;
         let answer = world.post(&path, &body).await;
-        until_done(&world, dialect, &answer).await;
-        assert_eq!(world.applied().await.len(), 1, "{dialect} by {upstream}");
+        until_done(&world, source_api, &answer).await;
+        assert_eq!(world.applied().await.len(), 1, "{source_api} by {upstream}");
         world.end().await;
     }
 }
@@ -191,7 +191,7 @@ async fn a_401_is_told_while_nothing_was_sent() {
 #[tokio::test]
 async fn no_answer_to_a_restore_makes_a_client_send_it_again() {
     let answers = [400, 403, 404, 405, 406, 409, 413, 429, 500, 501, 502, 503, 504, 599];
-    for (dialect, target, upstream) in ELSEWHERE {
+    for (source_api, target, upstream) in ELSEWHERE {
         let mut faults: Vec<Value> = answers
             .iter()
             .map(|status| json!({"status": status, "body": {"error_code": "X.1", "error_msg": "no"}}))
@@ -203,13 +203,13 @@ async fn no_answer_to_a_restore_makes_a_client_send_it_again() {
         faults.push(json!({"reset": "mid_head"}));
         faults.push(json!({"delay_ms": 2500}));
         let play = async |fault: &Value| {
-            let name = format!("{dialect} {target} by {upstream}: {fault}");
+            let name = format!("{source_api} {target} by {upstream}: {fault}");
             let world = World::with(settings(upstream)).await;
             let mut fault = fault.clone();
             fault["match"] = json!({"method": "POST", "path": "*/restore*"});
             fault["times"] = json!(0);
             world.faults(json!([fault])).await;
-            let (path, body) = native::request(dialect, target);
+            let (path, body) = native::request(source_api, target);
             let answer = world.post(&path, &body).await;
             assert!(!matches!(answer.status, 401 | 422 | 429 | 500 | 502 | 504), "{name}: {}", answer.status);
             assert!(answer.status < 504, "{name}: {}", answer.status);
@@ -292,20 +292,20 @@ async fn the_forms_in_which_clients_write_a_restore_are_one() {
         ("vbs", "v3/{project}/backups/{backup}", &disk, 202),
         ("cinder", "v3/{project}/backups/{backup}", &named, 202),
     ];
-    for (index, (door, call, body, success)) in forms.into_iter().enumerate() {
+    for (index, (endpoint, call, body, success)) in forms.into_iter().enumerate() {
         let world = World::with(settings("cbr")).await;
-        let (path, _) = native::disk(door, call);
+        let (path, _) = native::disk(endpoint, call);
         let kind = types[index % types.len()];
         let headers =
             [("x-auth-token", ids::TOKEN), ("content-type", kind), ("openstack-api-version", "volume 3.60")];
         let answer = world.http.send(Method::POST, &world.url(&path), &headers, body.to_string()).await;
-        assert_eq!(answer.status, success, "{door} {call}: {}", answer.text());
+        assert_eq!(answer.status, success, "{endpoint} {call}: {}", answer.text());
         // A read with a type of nothing, as the SDKs of one vendor send it.
-        let backup = format!("/{door}/v3/{}/backups/{}", ids::PROJECT, ids::FREE.0);
+        let backup = format!("/{endpoint}/v3/{}/backups/{}", ids::PROJECT, ids::FREE.0);
         let read = world.http.send(Method::GET, &world.url(&backup), &headers, "").await;
         assert_eq!(read.json()["backup"]["status"], "restoring", "{}", read.text());
         let sent = world.sent().await;
-        assert_eq!((sent.len(), &sent[0]["body"]), (1, &disk), "{door} {call}");
+        assert_eq!((sent.len(), &sent[0]["body"]), (1, &disk), "{endpoint} {call}");
         world.end().await;
     }
 }

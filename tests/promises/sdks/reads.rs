@@ -1,4 +1,4 @@
-//! What released clients read at a door: how a restore stands while nobody knows, how it failed, what is nobody's
+//! What released clients read at a compatibility endpoint: how a restore stands while nobody knows, how it failed, what is nobody's
 //! business, how often a cloud is asked for it, and where links and versions lead.
 
 use std::time::{Duration, Instant};
@@ -28,42 +28,42 @@ async fn until(world: &World, path: &str, at: &str, wanted: &str) -> Value {
 
 #[tokio::test]
 async fn what_nobody_knows_the_end_of_runs_on_in_every_dialect() {
-    for (dialect, target, upstream) in ELSEWHERE {
-        let name = format!("{dialect} {target} by {upstream}");
+    for (source_api, target, upstream) in ELSEWHERE {
+        let name = format!("{source_api} {target} by {upstream}");
         let world = World::with(settings(upstream)).await;
         world.behave(json!({"cbr_oplogs_hidden": true, "restore_seconds": 0})).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": "*/restore*"}, "reset": "after_apply"}]))
             .await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
         let id = handle(&answer);
         let all = world.get("/api/v1/restores").await.json();
         let own = all["restores"][0]["id"].as_str().unwrap_or_else(|| panic!("{name}: {all}")).to_owned();
         world.until(&own, |restore| restore["needs_operator"] == true).await;
-        assert_eq!(status(&world, dialect, &id).await, words(dialect).0, "{name}");
+        assert_eq!(status(&world, source_api, &id).await, words(source_api).0, "{name}");
         // A person looks, and says so.
         let decided = json!({"as": "not_applied", "by": "ada", "reason": "seen in the console"});
         let decided = world.decide(&format!("/restores/{own}/resolution"), &decided).await;
         assert!(decided.status < 300, "{name}: {}", decided.text());
         // Whoever waits was told that it would be restored, by the state of the disk as well.
-        assert_eq!(status(&world, dialect, &id).await, words(dialect).1, "{name}");
+        assert_eq!(status(&world, source_api, &id).await, words(source_api).1, "{name}");
         world.end().await;
     }
 }
 
 #[tokio::test]
 async fn a_restore_that_fails_elsewhere_says_why_where_its_dialect_has_a_place() {
-    for (dialect, target, upstream) in ELSEWHERE {
-        let name = format!("{dialect} {target} by {upstream}");
+    for (source_api, target, upstream) in ELSEWHERE {
+        let name = format!("{source_api} {target} by {upstream}");
         let world = World::with(settings(upstream)).await;
         world.behave(json!({"next_restore": {"status": "failed"}})).await;
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
-        let (read, at) = poll(dialect, &handle(&answer));
-        let end = until(&world, &read, at, words(dialect).1).await;
+        let (read, at) = poll(source_api, &handle(&answer));
+        let end = until(&world, &read, at, words(source_api).1).await;
         let item = format!("/csbs/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
-        match dialect {
+        match source_api {
             "csbs-v1" => {
                 let resource = format!("OS::Nova::Server#{}", ids::SERVER);
                 assert_eq!(end["restore"]["resources_status"], json!({ &*resource: "fail" }), "{name}");
@@ -116,7 +116,7 @@ actions = ["restore", "read", "check"]
         hash(ONE),
         hash(TWO)
     );
-    for (dialect, target, upstream) in ELSEWHERE {
+    for (source_api, target, upstream) in ELSEWHERE {
         let world = World::with(settings(upstream).and(&callers)).await;
         let ask = async |key: &str, method: Method, path: &str, body: &Value| {
             let headers =
@@ -124,12 +124,12 @@ actions = ["restore", "read", "check"]
             let body = if body.is_null() { String::new() } else { body.to_string() };
             world.http.send(method, &world.url(path), &headers, body).await
         };
-        let (path, body) = native::request(dialect, target);
+        let (path, body) = native::request(source_api, target);
         let taken = ask(ONE, Method::POST, &path, &body).await;
         let id = handle(&taken);
-        let (read, _) = poll(dialect, &id);
-        assert_eq!(ask(ONE, Method::GET, &read, &Value::Null).await.status, 200, "{dialect}");
-        if dialect == "cinder-v3" {
+        let (read, _) = poll(source_api, &id);
+        assert_eq!(ask(ONE, Method::GET, &read, &Value::Null).await.status, 200, "{source_api}");
+        if source_api == "cinder-v3" {
             // Everybody sees the cloud's own disk; nobody else the gateway's word of it.
             let disk = ask(TWO, Method::GET, &read, &Value::Null).await.json();
             assert!(disk["volume"]["metadata"].is_object() && disk["volume"]["size"].is_number(), "{disk}");
@@ -143,14 +143,14 @@ actions = ["restore", "read", "check"]
             (answer.status, body.to_string().replace(id, "ID"))
         };
         let never = "01990000-0000-7000-8000-000000000000";
-        let (nothing, _) = poll(dialect, never);
+        let (nothing, _) = poll(source_api, never);
         let unknown = shape(ask(TWO, Method::GET, &nothing, &Value::Null).await, never);
-        assert_eq!(unknown.0, 404, "{dialect}: {}", unknown.1);
-        assert_eq!(shape(ask(TWO, Method::GET, &read, &Value::Null).await, &id), unknown, "{dialect}");
+        assert_eq!(unknown.0, 404, "{source_api}: {}", unknown.1);
+        assert_eq!(shape(ask(TWO, Method::GET, &read, &Value::Null).await, &id), unknown, "{source_api}");
         // By way of another project.
         let elsewhere = read.replace(ids::PROJECT, OTHER);
         let other = ask(ONE, Method::GET, &elsewhere, &Value::Null).await;
-        assert!(matches!(other.status, 401 | 403 | 404), "{dialect}: {} {}", other.status, other.text());
+        assert!(matches!(other.status, 401 | 403 | 404), "{source_api}: {} {}", other.status, other.text());
         assert!(
             !other.text().contains(ids::FREE.1) && !other.text().contains(ids::SERVER),
             "{}",
@@ -159,7 +159,7 @@ actions = ["restore", "read", "check"]
         // Lists show none of it.
         for list in ["/csbs/v1/P/restores", "/cbr/v3/P/operation-logs"] {
             let list = list.replace('P', ids::PROJECT);
-            assert!(!ask(TWO, Method::GET, &list, &Value::Null).await.text().contains(&id), "{dialect}");
+            assert!(!ask(TWO, Method::GET, &list, &Value::Null).await.text().contains(&id), "{source_api}");
         }
         world.end().await;
     }
@@ -172,12 +172,12 @@ async fn reads(world: &World) -> usize {
 
 #[tokio::test]
 async fn fifty_clients_that_poll_every_second_cost_a_cloud_no_more_than_one() {
-    for (dialect, target, upstream) in ELSEWHERE {
-        let name = format!("{dialect} {target} by {upstream}");
+    for (source_api, target, upstream) in ELSEWHERE {
+        let name = format!("{source_api} {target} by {upstream}");
         let world = World::with(settings(upstream).set("polling.interval_seconds", "1")).await;
         world.behave(json!({"restore_seconds": 60})).await;
-        let (path, body) = native::request(dialect, target);
-        let (read, _) = poll(dialect, &handle(&world.post(&path, &body).await));
+        let (path, body) = native::request(source_api, target);
+        let (read, _) = poll(source_api, &handle(&world.post(&path, &body).await));
         let before = reads(&world).await;
         let begun = Instant::now();
         for _ in 0..4 {
@@ -235,8 +235,8 @@ async fn links_of_what_is_passed_on_lead_to_the_door() {
         let answer = world.get(&list.replace('P', ids::PROJECT)).await;
         let text = answer.text();
         assert_eq!(answer.status, 200, "{list}: {text}");
-        let door = list.split('/').nth(1).unwrap_or_default();
-        assert!(text.contains(&world.url(&format!("/{door}/v"))), "{list}: {text}");
+        let endpoint = list.split('/').nth(1).unwrap_or_default();
+        assert!(text.contains(&world.url(&format!("/{endpoint}/v"))), "{list}: {text}");
         assert!(!text.contains(&inside) && !text.contains(ids::TOKEN), "{list}: {text}");
     }
     world.end().await;
@@ -261,13 +261,13 @@ async fn versions_are_told_in_the_one_form_that_clients_read() {
         (&plain.http, plain.url("")),
         (&trusting, format!("https://localhost:{}", secure.gateway.api().port())),
     ] {
-        for (door, paths, version) in places {
+        for (endpoint, paths, version) in places {
             for path in paths {
-                let url = format!("{base}/{door}{path}");
+                let url = format!("{base}/{endpoint}{path}");
                 let answer = http.send(Method::GET, &url, &[], "").await;
                 assert_eq!(answer.status, 300, "{url}: {}", answer.text());
                 let link = &answer.json()["versions"][0]["links"][0];
-                let href = format!("{base}/{door}/{version}/");
+                let href = format!("{base}/{endpoint}/{version}/");
                 assert_eq!((&link["rel"], &link["href"]), (&json!("self"), &json!(href)), "{url}");
             }
         }

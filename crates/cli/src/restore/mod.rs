@@ -266,7 +266,7 @@ impl Page {
     fn of(mut answer: Value) -> Option<Self> {
         let Value::Array(restores) = answer["restores"].take() else { return None };
         let restores = restores.into_iter().map(answers::Restore::any).collect::<Option<_>>()?;
-        Some(Self { restores, next: answer["next"].as_str().map(str::to_owned) })
+        Some(Self { restores, next: answer["next_cursor"].as_str().map(str::to_owned) })
     }
 }
 

@@ -147,8 +147,8 @@ fn lines(restore: &Restore) -> Vec<String> {
     if let (Some(from), Some(to)) = (time(restore, "/created_at"), time(restore, "/finished_at")) {
         lines.push(format!("took      {}", span(to.micros_since(from) / 1_000_000)));
     }
-    if !text(restore, "/stale_since").is_empty() {
-        lines.push(format!("stale     since {}", text(restore, "/stale_since")));
+    if !text(restore, "/last_poll_failed_since").is_empty() {
+        lines.push(format!("stale     since {}", text(restore, "/last_poll_failed_since")));
     }
     // Before anybody is asked to decide: a read may settle it.
     if restore["awaiting_credential"] == true {
@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn f47_a_token_is_asked_for_before_a_decision() {
-        let lines = shown(&json!({"awaiting_credential": true, "stale_since": "2026-11-22T10:00:00Z"}));
+        let lines =
+            shown(&json!({"awaiting_credential": true, "last_poll_failed_since": "2026-11-22T10:00:00Z"}));
         let at = |begin: &str| lines.iter().position(|line| line.starts_with(begin)).expect(begin);
         assert!(at("stale     since 2026-11-22T10:00:00Z") < at("the gateway has no token"), "{lines:?}");
         assert!(at("the gateway has no token") < at("a person must look"), "{lines:?}");

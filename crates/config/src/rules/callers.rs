@@ -142,11 +142,11 @@ pub(crate) struct RemoteListener {
 
 /// All of them. A compatibility endpoint asks for the same callers as the API.
 pub(crate) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
-    let doors = rows(tree, "compat_endpoints").iter().enumerate();
-    let doors =
-        doors.map(|(index, door)| ("api", format!("compat_endpoints[{index}].listen"), &door["listen"]));
+    let endpoints = rows(tree, "compat_endpoints").iter().enumerate();
+    let endpoints = endpoints
+        .map(|(index, endpoint)| ("api", format!("compat_endpoints[{index}].listen"), &endpoint["listen"]));
     let own = ["api", "admin"].map(|key| (key, format!("listen.{key}"), &tree["listen"][key]));
-    own.into_iter().chain(doors).filter_map(|(kind, path, written)| {
+    own.into_iter().chain(endpoints).filter_map(|(kind, path, written)| {
         let address: SocketAddr = written.as_str()?.parse().ok()?;
         (!address.ip().is_loopback()).then_some(RemoteListener { kind, path, address })
     })

@@ -1,9 +1,9 @@
-//! Doors, routes and upstreams together: what stands in the settings and takes nothing, refuses everything, or leaves it open
+//! Compatibility endpoints, routes and upstreams together: what stands in the settings and takes nothing, refuses everything, or leaves it open
 //! which backup is meant. Only what is certain is said.
 
-use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
-use restore_generations::{Door, Generation, by_name};
+use restore_generations::source_api;
+use restore_generations::{Generation, SourceApi, by_name};
 use restore_model::TargetKind;
 use serde_json::Value;
 
@@ -17,11 +17,11 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         return;
     }
     for (index, row) in rows(tree, "compat_endpoints").iter().enumerate() {
-        let Some(door) = row["api"].as_str().and_then(door::by_name) else { continue };
-        if let Some(home) = home(tree, row, door, index, report) {
-            unasked(tree, home, door, index, report);
+        let Some(endpoint) = row["api"].as_str().and_then(source_api::by_name) else { continue };
+        if let Some(home) = home(tree, row, endpoint, index, report) {
+            unasked(tree, home, endpoint, index, report);
         }
-        carried(tree, door, index, report);
+        carried(tree, endpoint, index, report);
     }
     for (index, route) in rows(tree, "routes").iter().enumerate() {
         takes(tree, route, index, report);
@@ -30,13 +30,13 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// The upstream that a door asks, as the gateway finds it: the one that is written, or the only one of its generation.
+/// The upstream that a compatibility endpoint asks, as the gateway finds it: the one that is written, or the only one of its generation.
 pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
     let upstreams = rows(tree, "upstreams");
     if let Some(name) = row["upstream"].as_str() {
         return upstreams.iter().find(|upstream| upstream["name"] == name);
     }
-    let generation = row["api"].as_str().and_then(door::by_name)?.generation();
+    let generation = row["api"].as_str().and_then(source_api::by_name)?.generation();
     let mut own = upstreams.iter().filter(|upstream| upstream["generation"] == generation);
     own.next().filter(|_| own.next().is_none())
 }
@@ -45,18 +45,19 @@ pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
 fn home<'t>(
     tree: &'t Value,
     row: &Value,
-    door: &dyn Door,
+    endpoint: &dyn SourceApi,
     index: usize,
     report: &mut Report<'_>,
 ) -> Option<&'t Value> {
     let found = asked(tree, row);
-    let own = rows(tree, "upstreams").iter().filter(|upstream| upstream["generation"] == door.generation());
+    let own =
+        rows(tree, "upstreams").iter().filter(|upstream| upstream["generation"] == endpoint.generation());
     let names: Vec<&str> = own.filter_map(|upstream| upstream["name"].as_str()).collect();
     if let (None, [first, _, ..]) = (found, names.as_slice()) {
         let message = format!(
-            "{} speak {}, and it is not said which of them this door asks",
+            "{} speak {}, and it is not said which of them this compatibility endpoint asks",
             names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
-            door.generation()
+            endpoint.generation()
         );
         let help = format!("write `upstream = \"{first}\"`, or another of them");
         report.error(&format!("compat_endpoints[{index}]"), Code::MissingKey, message, Some(help));
@@ -66,12 +67,12 @@ fn home<'t>(
 
 /// Warns where restores go to another generation with a credential of the gateway's own, and the one that tells which backup
 /// is meant takes the program's token alone: who brings none is refused.
-fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
+fn unasked(tree: &Value, home: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Report<'_>) {
     let passes = |upstream: &Value| upstream["credential"].as_str().is_none_or(|kind| kind == "passthrough");
     if !passes(home) {
         return;
     }
-    let elsewhere = speaking(tree, door)
+    let elsewhere = speaking(tree, endpoint)
         .filter_map(|(_, route)| upstream(tree, route))
         .find(|to| to["generation"] != home["generation"] && !passes(to));
     if let (Some(to), Some(name)) = (elsewhere, home["name"].as_str()) {
@@ -85,13 +86,13 @@ fn unasked(tree: &Value, home: &Value, door: &dyn Door, index: usize, report: &m
     }
 }
 
-/// The routes that take something of what a door's programs can say, with their places.
-fn speaking<'t>(tree: &'t Value, door: &dyn Door) -> impl Iterator<Item = (usize, &'t Value)> {
-    let words: Vec<&str> = door.targets().iter().map(|target| target.as_str()).collect();
-    let dialect = door.dialect();
+/// The routes that take something of what a compatibility endpoint's programs can say, with their places.
+fn speaking<'t>(tree: &'t Value, endpoint: &dyn SourceApi) -> impl Iterator<Item = (usize, &'t Value)> {
+    let words: Vec<&str> = endpoint.targets().iter().map(|target| target.as_str()).collect();
+    let source_api = endpoint.source_api();
     rows(tree, "routes").iter().enumerate().filter(move |(_, route)| {
         let through =
-            route["source_apis"].as_array().is_none_or(|list| list.iter().any(|one| one == dialect));
+            route["source_apis"].as_array().is_none_or(|list| list.iter().any(|one| one == source_api));
         let share = route["traffic_percent"].as_f64().is_none_or(|share| share > 0.0);
         through && share && Reach::of(route).targets.iter().any(|target| words.contains(target))
     })
@@ -105,25 +106,25 @@ fn generation(tree: &Value, route: &Value) -> Option<&'static dyn Generation> {
     by_name(upstream(tree, route)?["generation"].as_str()?)
 }
 
-/// Warns of a door that refuses whatever comes.
-fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>) {
+/// Warns of a compatibility endpoint that refuses whatever comes.
+fn carried(tree: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Report<'_>) {
     let path = format!("compat_endpoints[{index}]");
-    let dialect = door.dialect();
+    let source_api = endpoint.source_api();
     let mut opt_in = false;
-    let mut all = speaking(tree, door).peekable();
+    let mut all = speaking(tree, endpoint).peekable();
     if all.peek().is_none() {
-        let words: Vec<&str> = door.targets().iter().map(|target| target.as_str()).collect();
+        let words: Vec<&str> = endpoint.targets().iter().map(|target| target.as_str()).collect();
         let message =
-            format!("no route takes a restore that comes through it ({dialect}, {})", words.join(", "));
-        let help = "add a route, or the dialect to that of one".to_owned();
-        report.warning(&path, Code::UselessDoor, message, Some(help));
+            format!("no route takes a restore that comes through it ({source_api}, {})", words.join(", "));
+        let help = "add a route, or the source API to that of one".to_owned();
+        report.warning(&path, Code::UselessEndpoint, message, Some(help));
         return;
     }
     let carries = |(_, route): (usize, &Value)| {
         // Which generation an upstream speaks that is not there is not known.
         let Some(generation) = generation(tree, route) else { return true };
         let reach = Reach::of(route);
-        matrix::cells(door, generation)
+        matrix::cells(endpoint, generation)
             .iter()
             .filter(|cell| reach.targets.contains(&cell.target.as_str()))
             .any(|cell| match cell.verdict {
@@ -137,29 +138,30 @@ fn carried(tree: &Value, door: &dyn Door, index: usize, report: &mut Report<'_>)
     };
     if !all.any(carries) {
         let message =
-            format!("no route leads {dialect} to an upstream that can do what its programs ask for");
+            format!("no route leads {source_api} to an upstream that can do what its programs ask for");
         let help = if opt_in {
             "write `per_disk_restore = true` on the route if servers may be restored disk by disk"
         } else {
             "lead it to an upstream of another generation"
         };
-        report.warning(&path, Code::UselessDoor, message, Some(help.to_owned()));
+        report.warning(&path, Code::UselessEndpoint, message, Some(help.to_owned()));
     }
 }
 
-/// Warns of a route that takes nothing, or nothing without a header that programs of old dialects do not send.
+/// Warns of a route that takes nothing, or nothing without a header that programs of old source APIs do not send.
 fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
-    let doors: Vec<&str> =
-        rows(tree, "compat_endpoints").iter().filter_map(|door| door["api"].as_str()).collect();
+    let endpoints: Vec<&str> =
+        rows(tree, "compat_endpoints").iter().filter_map(|endpoint| endpoint["api"].as_str()).collect();
     let listed: Option<Vec<&str>> =
         route["source_apis"].as_array().map(|list| list.iter().filter_map(Value::as_str).collect());
     let path = |key: &str| format!("routes[{index}].{key}");
     if let Some(listed) = &listed
         && !listed.is_empty()
-        && !listed.iter().any(|one| *one == CANONICAL || doors.contains(one))
+        && !listed.iter().any(|one| *one == CANONICAL || endpoints.contains(one))
     {
-        let message = format!("no door speaks {}: no restore takes this route", listed.join(" or "));
-        let help = "add a door, or take the route out".to_owned();
+        let message =
+            format!("no compatibility endpoint speaks {}: no restore takes this route", listed.join(" or "));
+        let help = "add a compatibility endpoint, or take the route out".to_owned();
         report.warning(&path("source_apis"), Code::UnreachableRoute, message, Some(help));
     }
     if route["traffic_percent"].as_f64() == Some(0.0) {
@@ -171,12 +173,14 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
             Some(help),
         );
     }
-    let through = |door: &&&str| listed.as_ref().is_none_or(|listed| listed.contains(*door));
+    let through = |endpoint: &&&str| listed.as_ref().is_none_or(|listed| listed.contains(*endpoint));
     if route["idempotency_key"] == "required"
-        && let Some(door) = doors.iter().find(through)
+        && let Some(endpoint) = endpoints.iter().find(through)
     {
-        let message = format!("programs of {door} send no Idempotency-Key: this route refuses them");
-        let help = format!("write `dialect = [\"{CANONICAL}\"]` here, and a route without it for the doors");
+        let message = format!("programs of {endpoint} send no Idempotency-Key: this route refuses them");
+        let help = format!(
+            "write `source API = [\"{CANONICAL}\"]` here, and a route without it for the compatibility endpoints"
+        );
         report.warning(&path("idempotency_key"), Code::Conflict, message, Some(help));
     }
 }

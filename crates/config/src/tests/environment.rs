@@ -34,7 +34,7 @@ fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
         (Kind::Words(words), _) => return ((*words).join(","), (*words).into()),
         (Kind::WaysIn, _) => {
             let all: Vec<_> =
-                std::iter::once("canonical").chain(restore_generations::door::names()).collect();
+                std::iter::once("canonical").chain(restore_generations::source_api::names()).collect();
             return (all.join(","), all.into());
         }
         (Kind::Ids, _) => return ("one, two".to_owned(), vec!["one", "two"].into()),

@@ -2,8 +2,8 @@
 
 mod bounds;
 mod callers;
+mod compat_endpoints;
 mod credentials;
-mod doors;
 mod environment;
 mod faults;
 mod rules;

@@ -136,8 +136,8 @@ fn the_least_has_no_fault() {
 
 #[test]
 fn a_door_is_old_since_a_day_and_ends_on_one() {
-    let door = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\n";
-    let faulty = format!("{door}deprecated_since = \"yes\"\nsunset = \"30.06.2027\"\n");
+    let endpoint = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\n";
+    let faulty = format!("{endpoint}deprecated_since = \"yes\"\nsunset = \"30.06.2027\"\n");
     assert_eq!(
         with(&faulty),
         [
@@ -145,7 +145,7 @@ fn a_door_is_old_since_a_day_and_ends_on_one() {
             "13:10 conflict compat_endpoints[0].sunset: `30.06.2027` is no day",
         ]
     );
-    assert!(with(&format!("{door}announce_deprecation = false\nsunset = \"2027-06-30\"\n")).is_empty());
+    assert!(with(&format!("{endpoint}announce_deprecation = false\nsunset = \"2027-06-30\"\n")).is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Doors, routes and upstreams together: what would take nothing, refuse everything, or leave open which backup is meant.
+//! Compatibility endpoints, routes and upstreams together: what would take nothing, refuse everything, or leave open which backup is meant.
 
 use super::faults;
 
@@ -16,8 +16,8 @@ fn vbs() -> String {
     upstream("vbs", "vbs-v2")
 }
 
-fn door(dialect: &str) -> String {
-    format!("[[compat_endpoints]]\napi = \"{dialect}\"\nprefix = \"/{dialect}\"\n")
+fn endpoint(source_api: &str) -> String {
+    format!("[[compat_endpoints]]\napi = \"{source_api}\"\nprefix = \"/{source_api}\"\n")
 }
 
 fn route(upstream: &str, more: &str) -> String {
@@ -33,16 +33,17 @@ fn said(parts: &[String]) -> Vec<String> {
 
 #[test]
 fn the_upstream_that_a_door_asks_is_used() {
-    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "")];
+    let parts = [cbr(), vbs(), endpoint("vbs-v2"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
-    // No door asks it.
-    let parts = [cbr(), vbs(), door("csbs-v1"), route("cbr", "")];
+    // No compatibility endpoint asks it.
+    let parts = [cbr(), vbs(), endpoint("csbs-v1"), route("cbr", "")];
     assert_eq!(said(&parts), ["unused-upstream upstreams[1]: no route leads here"]);
 }
 
 #[test]
 fn a_door_that_could_ask_two_upstreams_says_which() {
-    let two = [cbr(), vbs(), upstream("old", "vbs-v2"), door("vbs-v2"), route("vbs", ""), route("old", "")];
+    let two =
+        [cbr(), vbs(), upstream("old", "vbs-v2"), endpoint("vbs-v2"), route("vbs", ""), route("old", "")];
     let two: Vec<String> = two.into_iter().filter(|part| !part.contains("upstream = \"old\"")).collect();
     let routes = "[[routes]]\nupstream = \"old\"\nmatch = { target_types = [\"volume\"] }\n".to_owned();
     let cbr_too = "[[routes]]\nupstream = \"cbr\"\nmatch = { target_types = [\"server\"] }\n".to_owned();
@@ -50,7 +51,7 @@ fn a_door_that_could_ask_two_upstreams_says_which() {
     assert_eq!(
         said(&all),
         [
-            "missing-key compat_endpoints[0]: `vbs` and `old` speak vbs-v2, and it is not said which of them this door asks"
+            "missing-key compat_endpoints[0]: `vbs` and `old` speak vbs-v2, and it is not said which of them this compatibility endpoint asks"
         ]
     );
     let named: Vec<String> =
@@ -60,32 +61,32 @@ fn a_door_that_could_ask_two_upstreams_says_which() {
 
 #[test]
 fn a_door_that_no_route_serves_is_doubted() {
-    let none = |dialect: &str, words: &str| {
+    let none = |source_api: &str, words: &str| {
         format!(
-            "useless-door compat_endpoints[0]: no route takes a restore that comes through it ({dialect}, {words})"
+            "useless-endpoint compat_endpoints[0]: no route takes a restore that comes through it ({source_api}, {words})"
         )
     };
-    let parts = [cbr(), door("csbs-v1"), route("cbr", "source_apis = [\"canonical\"]")];
+    let parts = [cbr(), endpoint("csbs-v1"), route("cbr", "source_apis = [\"canonical\"]")];
     assert_eq!(said(&parts), [none("csbs-v1", "server")]);
-    let parts = [cbr(), door("csbs-v1"), route("cbr", "match = { target_types = [\"volume\"] }")];
+    let parts = [cbr(), endpoint("csbs-v1"), route("cbr", "match = { target_types = [\"volume\"] }")];
     assert_eq!(said(&parts), [none("csbs-v1", "server")]);
-    let parts = [cbr(), door("vbs-v2"), route("cbr", "match = { server_ids = [\"s\"] }")];
+    let parts = [cbr(), endpoint("vbs-v2"), route("cbr", "match = { server_ids = [\"s\"] }")];
     assert_eq!(said(&parts), [none("vbs-v2", "volume")]);
 }
 
 #[test]
 fn a_door_to_what_cannot_do_its_restores_is_doubted() {
     let cannot = "no route leads csbs-v1 to an upstream that can do what its programs ask for";
-    let parts = [vbs(), door("csbs-v1"), route("vbs", "")];
-    assert_eq!(said(&parts), [format!("useless-door compat_endpoints[0]: {cannot}")]);
-    let parts = [vbs(), door("csbs-v1"), route("vbs", "per_disk_restore = true")];
+    let parts = [vbs(), endpoint("csbs-v1"), route("vbs", "")];
+    assert_eq!(said(&parts), [format!("useless-endpoint compat_endpoints[0]: {cannot}")]);
+    let parts = [vbs(), endpoint("csbs-v1"), route("vbs", "per_disk_restore = true")];
     assert_eq!(said(&parts), Vec::<String>::new());
     // One route that can is enough.
-    let parts = [cbr(), vbs(), door("csbs-v1"), route("vbs", "traffic_percent = 50"), route("cbr", "")];
+    let parts = [cbr(), vbs(), endpoint("csbs-v1"), route("vbs", "traffic_percent = 50"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
-    let parts = [upstream("csbs", "csbs-v1"), door("vbs-v2"), route("csbs", "")];
+    let parts = [upstream("csbs", "csbs-v1"), endpoint("vbs-v2"), route("csbs", "")];
     let cannot = cannot.replace("csbs-v1", "vbs-v2");
-    assert_eq!(said(&parts), [format!("useless-door compat_endpoints[0]: {cannot}")]);
+    assert_eq!(said(&parts), [format!("useless-endpoint compat_endpoints[0]: {cannot}")]);
 }
 
 #[test]
@@ -93,9 +94,11 @@ fn a_route_that_takes_nothing_is_doubted() {
     let parts = [cbr(), route("cbr", "source_apis = [\"vbs-v2\"]")];
     assert_eq!(
         said(&parts),
-        ["unreachable-route routes[0].source_apis: no door speaks vbs-v2: no restore takes this route"]
+        [
+            "unreachable-route routes[0].source_apis: no compatibility endpoint speaks vbs-v2: no restore takes this route"
+        ]
     );
-    let parts = [cbr(), vbs(), door("vbs-v2"), route("cbr", "traffic_percent = 0"), route("vbs", "")];
+    let parts = [cbr(), vbs(), endpoint("vbs-v2"), route("cbr", "traffic_percent = 0"), route("vbs", "")];
     assert_eq!(
         said(&parts),
         ["unreachable-route routes[0].traffic_percent: a share of 0 takes no restore at all"]
@@ -105,7 +108,7 @@ fn a_route_that_takes_nothing_is_doubted() {
 #[test]
 fn keys_that_programs_of_doors_do_not_send_are_doubted() {
     let required = "idempotency_key = \"required\"";
-    let parts = [cbr(), door("cbr-v3"), route("cbr", required)];
+    let parts = [cbr(), endpoint("cbr-v3"), route("cbr", required)];
     assert_eq!(
         said(&parts),
         [
@@ -113,7 +116,7 @@ fn keys_that_programs_of_doors_do_not_send_are_doubted() {
         ]
     );
     let canonical = format!("{required}\nsource_apis = [\"canonical\"]");
-    let parts = [cbr(), door("cbr-v3"), route("cbr", &canonical), route("cbr", "")];
+    let parts = [cbr(), endpoint("cbr-v3"), route("cbr", &canonical), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
     assert_eq!(said(&[cbr(), route("cbr", required)]), Vec::<String>::new());
 }
@@ -136,8 +139,9 @@ fn what_means_nothing_to_a_generation_is_doubted() {
 #[test]
 fn who_tells_which_backup_is_meant_can_be_asked() {
     let held = |upstream: String| format!("{upstream}credential = \"robot\"\n");
-    let parts =
-        |home: String| [held(cbr()), home, door("vbs-v2"), route("cbr", ""), super::CREDENTIAL.to_owned()];
+    let parts = |home: String| {
+        [held(cbr()), home, endpoint("vbs-v2"), route("cbr", ""), super::CREDENTIAL.to_owned()]
+    };
     let faults = said(&parts(vbs()));
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
@@ -151,15 +155,16 @@ fn who_tells_which_backup_is_meant_can_be_asked() {
 #[test]
 fn a_door_does_not_take_the_names_of_the_api() {
     let at = |host: &str| {
-        let door = format!("[[compat_endpoints]]\napi = \"cbr-v3\"\nhost = \"{host}\"\n");
-        said(&["[listen]\nallowed_hosts = [\"Gateway\"]\n".to_owned(), cbr(), door, route("cbr", "")])
+        let endpoint = format!("[[compat_endpoints]]\napi = \"cbr-v3\"\nhost = \"{host}\"\n");
+        said(&["[listen]\nallowed_hosts = [\"Gateway\"]\n".to_owned(), cbr(), endpoint, route("cbr", "")])
     };
     for address in ["127.0.0.1", "[::1]", "10.0.0.1"] {
-        let message = "is an address, by which the API is called: all of it would be this door";
+        let message =
+            "is an address, by which the API is called: all of it would be this compatibility endpoint";
         assert_eq!(at(address), [format!("conflict compat_endpoints[0].host: `{address}` {message}")]);
     }
     for name in ["localhost", "gateway"] {
-        let message = "as well: by that name all of it is this door";
+        let message = "as well: by that name all of it is this compatibility endpoint";
         assert_eq!(
             at(name),
             [format!("conflict compat_endpoints[0].host: the API is called `{name}` {message}")]

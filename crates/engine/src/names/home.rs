@@ -108,14 +108,14 @@ impl Heard {
         let is_404 = reply.status == 404;
         match problem.code {
             Code::GenerationRetired => Self::Closed,
-            Code::RouteMisconfigured if is_404 => Self::NoSuchApi,
+            Code::UpstreamMisconfigured if is_404 => Self::NoSuchApi,
             Code::BackupNotFound if reply.status < 500 => Self::NoSuchBackup,
             // A bare 404 may be anybody's on the way there.
             Code::UpstreamNotFound if is_404 && has_words(reply) => Self::NoSuchBackup,
             _ if is_404 => Self::Unreadable,
-            Code::Unauthorized | Code::CredentialFailed => Self::Unauthorized,
-            Code::Throttled => Self::Throttled,
-            Code::Forbidden if problem.retry != Retry::Later => Self::Forbidden,
+            Code::UpstreamUnauthorized | Code::CredentialFailed => Self::Unauthorized,
+            Code::UpstreamThrottled => Self::Throttled,
+            Code::UpstreamForbidden if problem.retry != Retry::Later => Self::Forbidden,
             _ if problem.retry == Retry::Later => Self::Failed,
             _ => Self::Refused,
         }
@@ -158,17 +158,17 @@ impl Home {
             return Self::Silent(what);
         }
         let detail = format!("{what}; nothing was sent: {advice}, {BY_TABLE}");
-        // What was said is in the detail alone: a door would tell it as the answer to the restore.
+        // What was said is in the detail alone: a compatibility endpoint would tell it as the answer to the restore.
         let refusal = match (follows, heard, problem) {
             (Follows::Later, _, problem) => {
                 let said = problem.and_then(|problem| problem.retry_after);
-                Problem::new(Code::BackupUnread, detail).after(said.unwrap_or(PASSES))
+                Problem::new(Code::BackupLookupFailed, detail).after(said.unwrap_or(PASSES))
             }
             // Who asks can mend these, and programs know them by their own words.
             (_, Heard::Unauthorized | Heard::Forbidden | Heard::OutOfScope, Some(problem)) => {
                 Problem { detail, upstream: None, ..problem.effect(Effect::None) }
             }
-            _ => Problem::new(Code::BackupUnresolved, detail),
+            _ => Problem::new(Code::BackupIdUnmapped, detail),
         };
         Self::Unread(what, Box::new(refusal))
     }
@@ -244,7 +244,8 @@ mod tests {
                     let Home::Unread(_, problem) = home else { panic!("{heard:?}: {home:?}") };
                     assert_eq!(problem.effect, Effect::None, "{heard:?}");
                     assert_eq!(problem.retry_after.is_some(), follows == Later, "{heard:?}");
-                    let code = if follows == Later { Code::BackupUnread } else { Code::BackupUnresolved };
+                    let code =
+                        if follows == Later { Code::BackupLookupFailed } else { Code::BackupIdUnmapped };
                     assert_eq!(problem.code, code, "{heard:?}");
                     assert!(problem.detail.contains("nothing was sent: "), "{problem}");
                     assert!(problem.detail.contains("id_mapping.file"), "{problem}");

@@ -1,4 +1,4 @@
-//! What a backup is called by the generation that carries a restore out, where the request came through the door of
+//! What a backup is called by the generation that carries a restore out, where the request came through the compatibility endpoint of
 //! another one. Whether ids survive a move between generations is documented nowhere, and a wrong one overwrites disks,
 //! so names are found on proof or not at all (cloud APIs 6.4). In this order:
 //!
@@ -103,7 +103,7 @@ impl Engine {
         };
         if upstream.generation().name() == origin.generation {
             let detail =
-                format!("{} and {} have the same names for backups", origin.dialect, upstream.name());
+                format!("{} and {} have the same names for backups", origin.source_api, upstream.name());
             let steps = vec![Step { way: "home", found: true, detail }];
             let names = Names { backup_id: asked.backup_id.clone(), disks: asked.disks.clone() };
             return Ok(Sought { steps, names: Ok(names) });
@@ -391,7 +391,7 @@ impl Search<'_> {
             asked.backup_id,
             upstream.name()
         );
-        Problem::new(Code::BackupUnread, detail).after(after.unwrap_or(LATER))
+        Problem::new(Code::BackupLookupFailed, detail).after(after.unwrap_or(LATER))
     }
 
     fn unresolved(&self, steps: &[Step]) -> Problem {
@@ -404,7 +404,7 @@ impl Search<'_> {
             origin.generation,
             told(steps)
         );
-        Problem::new(Code::BackupUnresolved, detail)
+        Problem::new(Code::BackupIdUnmapped, detail)
     }
 }
 

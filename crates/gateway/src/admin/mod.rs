@@ -71,7 +71,7 @@ pub(crate) struct Admin {
     pub(crate) dangers: Vec<Danger>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) memory: Memory,
-    /// Of the API and its doors.
+    /// Of the API and its compatibility endpoints.
     pub(crate) connections: Connections,
     pub(crate) usage: Usage,
     pub(crate) reload: Reload,

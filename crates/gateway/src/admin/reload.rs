@@ -64,7 +64,10 @@ impl Reload {
     /// [`Code::SettingsRefused`] with all that is wrong; those in effect stay.
     pub(crate) async fn ask(&self) -> Result<Loaded, Problem> {
         let refused = |why: &str| {
-            Problem::new(Code::SettingsRefused, format!("{why}\nThe settings in effect stay as they are."))
+            Problem::new(
+                Code::InvalidConfiguration,
+                format!("{why}\nThe settings in effect stay as they are."),
+            )
         };
         let (answer, answered) = oneshot::channel();
         let gone = || refused("these settings come from no file that could be read again");

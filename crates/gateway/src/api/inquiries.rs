@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::StatusCode;
 use restore_engine::Preview;
-use restore_generations::{Backup, Check, door};
+use restore_generations::{Backup, Check, source_api};
 use restore_model::schema::{self, Validator};
 use restore_model::{Code, Fault, Origin, Problem, RestoreRequest};
 use serde::Deserialize;
@@ -63,47 +63,51 @@ pub(super) async fn preview(app: &App, asked: &Asked) -> Result<Answer, Failure>
 }
 
 static NATIVE: LazyLock<Validator> = LazyLock::new(|| {
-    let text = schema::text("native-preview-request").unwrap_or_default();
+    let text = schema::text("compat-preview-request").unwrap_or_default();
     // The text is part of the binary and every test run compiles it.
-    schema::compile(text).unwrap_or_else(|error| panic!("native-preview-request does not compile: {error}"))
+    schema::compile(text).unwrap_or_else(|error| panic!("compat-preview-request does not compile: {error}"))
 });
 
-/// A restore as a program of a native dialect asks for it.
+/// A restore as a program of a source API asks for it.
 #[derive(Deserialize)]
 struct Native {
-    dialect: String,
+    source_api: String,
     path: String,
     body: Value,
 }
 
 /// `POST /api/v1/native-previews`.
 pub(super) async fn native_preview(app: &App, asked: &Asked) -> Result<Answer, Failure> {
-    let Native { dialect, path, body } = schema::parse(&NATIVE, asked.json(app)?)?;
+    let Native { source_api, path, body } = schema::parse(&NATIVE, asked.json(app)?)?;
     let refused = |pointer: &str, why: String| {
         let problem = Problem::new(Code::InvalidRequest, "1 fault(s) in the request; nothing was sent");
         Failure::from(problem.faults(vec![Fault::at(pointer, why)]))
     };
-    let Some(door) = door::by_name(&dialect) else {
-        return Err(refused("/dialect", format!("the dialects are {}", door::names().join(", "))));
+    let Some(endpoint) = source_api::by_name(&source_api) else {
+        return Err(refused(
+            "/source_api",
+            format!("the source APIs are {}", source_api::names().join(", ")),
+        ));
     };
     let Ok(path) = path.parse() else { return Err(refused("/path", "this is no path".to_owned())) };
-    let Some(origin) = app.origins.iter().find(|origin| origin.dialect == dialect) else {
-        return Err(Problem::new(Code::Internal, "the dialect has no origin").into());
+    let Some(origin) = app.origins.iter().find(|origin| origin.source_api == source_api) else {
+        return Err(Problem::new(Code::Internal, "the source API has no origin").into());
     };
-    let request = endpoints::read(door, &path, body)?;
+    let request = endpoints::read(endpoint, &path, body)?;
     let preview = app.engine.preview(&request, Some(origin), &asked.caller).await?;
     Ok(answer::json(StatusCode::OK, &native_body(&preview, origin, &request)))
 }
 
 /// What a preview of a native request shows; the command line prints the same.
 pub fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest) -> Value {
-    let names = match (preview.generation == origin.generation, preview.unknown_names) {
-        (true, _) => "own",
-        (false, 0) => "table",
-        (false, _) => "need_reads",
+    let backup_ids = match (preview.generation == origin.generation, preview.unknown_names) {
+        (true, _) => "unchanged",
+        (false, 0) => "mapped",
+        (false, _) => "lookup_required",
     };
     let mut body = preview_body(preview);
-    body["native"] = json!({ "dialect": origin.dialect, "asks_for": request, "names": names });
+    body["compat"] =
+        json!({ "source_api": origin.source_api, "canonical_request": request, "backup_ids": backup_ids });
     body
 }
 
@@ -116,9 +120,9 @@ pub fn preview_body(preview: &Preview) -> Value {
         .iter()
         .map(|(member, value, reason)| json!({ "member": member, "value": value, "reason": reason }))
         .collect();
-    let losses: Vec<Value> = preview
+    let dropped_fields: Vec<Value> = preview
         .encoded
-        .losses
+        .dropped_fields
         .iter()
         .map(|(member, reason)| json!({ "member": member, "reason": reason }))
         .collect();
@@ -147,7 +151,7 @@ pub fn preview_body(preview: &Preview) -> Value {
             "body": call.body_json(),
         },
         "defaults": defaults,
-        "losses": losses,
+        "dropped_fields": dropped_fields,
         "reads": reads,
         "digest": preview.digest,
     });

@@ -33,9 +33,9 @@ pub(crate) struct App {
     pub(crate) max_json_depth: usize,
     /// Largest page of a list.
     pub(crate) max_page_size: usize,
-    /// Where a restore of each dialect comes from.
+    /// Where a restore of each source API comes from.
     pub(crate) origins: Vec<Origin>,
-    /// Who asks at native doors.
+    /// Who asks at compatibility endpoints.
     pub(crate) usage: Usage,
     /// The streams of events that are open.
     pub(crate) streams: streams::Streams,

@@ -135,14 +135,14 @@ pub(super) async fn list(app: &App, asked: &Asked) -> Result<Answer, Failure> {
     let query = preferences::list(asked.query.as_deref(), app.max_page_size)?;
     let restore_engine::Page { entries, next } = app.engine.list(query, &asked.caller).await?;
     let restores: Vec<Restore<'_>> = entries.iter().map(|e| Restore::view(&e.intent, &e.state)).collect();
-    Ok(answer::json(StatusCode::OK, &Page { restores, next }))
+    Ok(answer::json(StatusCode::OK, &Page { restores, next_cursor: next }))
 }
 
 /// A page of a list.
 #[derive(Serialize)]
 struct Page<'a> {
     restores: Vec<Restore<'a>>,
-    next: Option<RestoreId>,
+    next_cursor: Option<RestoreId>,
 }
 
 /// `GET /api/v1/restores/{id}/events`.

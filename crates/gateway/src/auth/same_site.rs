@@ -56,14 +56,14 @@ impl SameSite {
         if self.hosts != Hosts::Any && !destination.host().is_some_and(|host| self.names(host)) {
             let detail = "the Host header does not name this gateway; nothing was sent. listen.allowed_hosts lists \
                           further names of a listener without callers";
-            return Err(Problem::new(Code::ForeignOrigin, detail));
+            return Err(Problem::new(Code::CrossSiteRequest, detail));
         }
         let Some(origin) = origin else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
         if destination::is_origin_of(origin, destination.authority()) {
             return Ok(());
         }
-        Err(Problem::new(Code::ForeignOrigin, "the Origin header names another site; nothing was sent"))
+        Err(Problem::new(Code::CrossSiteRequest, "the Origin header names another site; nothing was sent"))
     }
 
     fn names(&self, host: &Host) -> bool {

@@ -76,9 +76,9 @@ pub(crate) struct AccessKeys {
 
 /// The hosts that a signature may be for: what was signed for another host is not for this gateway.
 pub(crate) struct Hosts {
-    /// Of the gateway and of its doors, in lower case.
+    /// Of the gateway and of its compatibility endpoints, in lower case.
     pub(crate) names: Vec<String>,
-    /// The addresses that the API and its doors listen on.
+    /// The addresses that the API and its compatibility endpoints listen on.
     pub(crate) addresses: Vec<IpAddr>,
 }
 

@@ -85,12 +85,12 @@ impl UsedSignatures {
             Some(Outcome::Restore(id)) => Some(*id),
             Some(Outcome::Refused) => {
                 let detail = "this signature was used before, for a request that was refused; nothing was sent; sign the request again";
-                return Err(Problem::new(Code::SignatureUsed, detail));
+                return Err(Problem::new(Code::SignatureReplayed, detail));
             }
             Some(Outcome::Open) => {
                 let detail = "this signature was used before, and the answer to that request is not known yet; nothing was sent \
                               for this one; look at the restores of the target before the request is signed again";
-                return Err(Problem::new(Code::SignatureUsed, detail).effect(Effect::Possible));
+                return Err(Problem::new(Code::SignatureReplayed, detail).effect(Effect::Possible));
             }
             None => {
                 if share.ends.len() >= self.most {
@@ -156,19 +156,22 @@ mod tests {
         assert_eq!(first.restore(), None);
         // While it is under way, and when its caller has hung up.
         let again = used.begin("key", [1; 32]);
-        assert_eq!(code(&again), Some(Code::SignatureUsed));
+        assert_eq!(code(&again), Some(Code::SignatureReplayed));
         assert_eq!(again.err().unwrap().effect, Effect::Possible);
         first.became(id);
         first.refused();
         assert_eq!(used.begin("key", [1; 32]).unwrap().restore(), Some(id));
         used.begin("key", [2; 32]).unwrap().refused();
         let again = used.begin("key", [2; 32]);
-        assert_eq!((code(&again), again.err().unwrap().effect), (Some(Code::SignatureUsed), Effect::None));
+        assert_eq!(
+            (code(&again), again.err().unwrap().effect),
+            (Some(Code::SignatureReplayed), Effect::None)
+        );
         // The same bytes of another key are another signature.
         assert!(used.begin("other", [2; 32]).is_ok());
         tokio::time::advance(LIFE - Duration::from_secs(1)).await;
         assert_eq!(used.begin("key", [1; 32]).unwrap().restore(), Some(id));
-        assert_eq!(code(&used.begin("key", [2; 32])), Some(Code::SignatureUsed));
+        assert_eq!(code(&used.begin("key", [2; 32])), Some(Code::SignatureReplayed));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(used.begin("key", [3; 32]).unwrap().restore(), None);
         assert_eq!(
@@ -191,7 +194,7 @@ mod tests {
             assert_eq!(full.err().unwrap().retry_after, Some(u32::try_from(LIFE.as_secs()).unwrap() - 2));
         }
         for number in 0..3 {
-            assert_eq!(code(&used.begin("key", [number; 32])), Some(Code::SignatureUsed));
+            assert_eq!(code(&used.begin("key", [number; 32])), Some(Code::SignatureReplayed));
         }
         assert!(used.begin("other", [0; 32]).is_ok());
         tokio::time::advance(LIFE).await;

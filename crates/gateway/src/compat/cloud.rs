@@ -1,8 +1,8 @@
-//! What a door passes on: reads that the gateway has no answer to, and the answers of the cloud on their way back.
+//! What a compatibility endpoint passes on: reads that the gateway has no answer to, and the answers of the cloud on their way back.
 
 use http::{HeaderValue, Method, StatusCode};
-use restore_generations::door::{self, Native, Refusal};
-use restore_generations::{self as generations, Door, Reply};
+use restore_generations::source_api::{self, Native, Refusal};
+use restore_generations::{self as generations, Reply, SourceApi};
 use restore_ledger::Entry;
 use restore_model::{Code, Problem, ProjectId};
 use serde_json::{Value, json};
@@ -19,13 +19,13 @@ const LONGEST_PATH: usize = 4_096;
 /// Passes a read on.
 pub(super) async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure> {
     if (call.method != Method::GET && call.method != Method::HEAD) || !at.names_project() {
-        return Err(door::not_here().into());
+        return Err(source_api::not_here().into());
     }
     let reply = ask_cloud(app, at, call, None, None).await?;
     Ok(passed_on(at, call, &reply))
 }
 
-/// Asks the cloud that the door's programs used to talk to. `about` is the restore that shows in the answer.
+/// Asks the cloud that the compatibility endpoint's programs used to talk to. `about` is the restore that shows in the answer.
 pub(super) async fn ask_cloud(
     app: &App,
     at: &AtDoor,
@@ -34,7 +34,7 @@ pub(super) async fn ask_cloud(
     body: Option<&Value>,
 ) -> Result<Reply, Failure> {
     let project = at.named()?.project;
-    plain(at.door.door, &at.path, &call.query, &project)?;
+    plain(at.endpoint.endpoint, &at.path, &call.query, &project)?;
     let path = if call.query.is_empty() { at.path.clone() } else { format!("{}?{}", at.path, call.query) };
     if path.len() > LONGEST_PATH {
         return Err(Problem::new(Code::InvalidParameter, "the path is longer than is passed on").into());
@@ -47,14 +47,16 @@ pub(super) async fn ask_cloud(
         None => generations::Call::read(template, path),
         Some(body) => generations::Call::post(template, path, body),
     };
-    let door = at.door.door;
-    let cloud = cloud.on(door.service(&at.path));
-    let own = at.door.upstream.clone();
+    let endpoint = at.endpoint.endpoint;
+    let cloud = cloud.on(endpoint.service(&at.path));
+    let own = at.endpoint.upstream.clone();
     let upstream = match cloud.host {
         generations::Host::Backup => own,
-        generations::Host::Volumes => app.engine.upstream_of_disks(own.as_deref(), door.dialect(), &cloud),
+        generations::Host::Volumes => {
+            app.engine.upstream_of_disks(own.as_deref(), endpoint.source_api(), &cloud)
+        }
     };
-    let Some(upstream) = upstream else { return Err(door::not_here().into()) };
+    let Some(upstream) = upstream else { return Err(source_api::not_here().into()) };
     let reply = app.engine.pass_on(&upstream, &project, &cloud, about, &call.caller, call.trace.clone());
     Ok(Box::pin(reply).await?)
 }
@@ -62,8 +64,13 @@ pub(super) async fn ask_cloud(
 /// What is passed on is of the project that the caller was asked about, whoever reads the path behind the gateway: it
 /// names the project where the generation has it, with versions alone before it, no segment leads out of it, and no
 /// query names another one.
-pub(crate) fn plain(door: &dyn Door, path: &str, query: &str, project: &ProjectId) -> Result<(), Problem> {
-    let before = door.project_segment();
+pub(crate) fn plain(
+    endpoint: &dyn SourceApi,
+    path: &str,
+    query: &str,
+    project: &ProjectId,
+) -> Result<(), Problem> {
+    let before = endpoint.project_segment();
     let odd = |code, what: &str| Err(Problem::new(code, format!("{what}; nothing was asked")));
     let mut segments = path.split('/').skip(1);
     let is_version = |segment: &str| {
@@ -76,7 +83,7 @@ pub(crate) fn plain(door: &dyn Door, path: &str, query: &str, project: &ProjectI
         return odd(Code::NotFound, "the path does not begin with a version and the project");
     }
     if path.split('/').count() < before + 3 {
-        return Err(door::not_here());
+        return Err(source_api::not_here());
     }
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~:@=,+".contains(&byte);
     if segments.any(|segment| matches!(segment, "" | "." | "..") || !segment.bytes().all(letter)) {
@@ -96,8 +103,8 @@ pub(crate) fn plain(door: &dyn Door, path: &str, query: &str, project: &ProjectI
     Ok(())
 }
 
-/// An answer of the cloud, with the links of its inside turned into the door's. A refusal keeps its words and gets the
-/// form that every client shows besides; what is no JSON, and the 500 that one client breaks on, is told as the door
+/// An answer of the cloud, with the links of its inside turned into the compatibility endpoint's. A refusal keeps its words and gets the
+/// form that every client shows besides; what is no JSON, and the 500 that one client breaks on, is told as the compatibility endpoint
 /// tells a refusal.
 pub(super) fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
     match (reply.status, reply.json()) {
@@ -118,7 +125,7 @@ pub(super) fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
         (status, _) => {
             let problem = generations::classify(reply).into_problem();
             let told = Refusal { request_id: reply.request_id.as_deref(), ..Refusal::before(&problem) };
-            let Native { body, .. } = at.door.door.refuse(&told);
+            let Native { body, .. } = at.endpoint.endpoint.refuse(&told);
             after(answer::native(Native { status: refusal(status), body }), reply)
         }
     }

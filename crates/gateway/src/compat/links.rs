@@ -1,10 +1,10 @@
 //! Links in answers that are passed on. Clouds put addresses of their inside into them, so each is turned into one of
-//! the door's own, or is left out where it leads elsewhere.
+//! the compatibility endpoint's own, or is left out where it leads elsewhere.
 
 use restore_model::ProjectId;
 use serde_json::Value;
 
-/// Turns every `links` and `…_links` of an answer into links of the door at `base`. A link keeps its path and query
+/// Turns every `links` and `…_links` of an answer into links of the compatibility endpoint at `base`. A link keeps its path and query
 /// from the API's version on, if it is one of this project; every other is left out.
 pub(crate) fn rewrite(value: &mut Value, base: &str, project: &ProjectId) {
     match value {

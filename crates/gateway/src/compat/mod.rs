@@ -1,4 +1,4 @@
-//! What a door does: reads a native request, asks the engine, answers in the dialect. What it tells is in `reads`, what
+//! What a compatibility endpoint does: reads a native request, asks the engine, answers in the source API. What it tells is in `reads`, what
 //! it passes on in `cloud`.
 
 pub(crate) mod cloud;
@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use restore_engine::{Caller, Submission};
-use restore_generations::door::{Act, Question, Told, Verdict};
+use restore_generations::source_api::{Act, Question, Told, Verdict};
 use restore_generations::{Check, CheckResult};
 use restore_ledger::Entry;
 use restore_model::{Code, Origin, Problem, RestoreRequest, Retry, json as strict};
@@ -30,7 +30,7 @@ use crate::web::destination::Destination;
 /// Questions of one request that a cloud is asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
 
-/// A request at a door, out of the way in.
+/// A request at a compatibility endpoint, out of the way in.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -74,13 +74,13 @@ impl Call {
     }
 }
 
-/// Answers a request at a door.
+/// Answers a request at a compatibility endpoint.
 pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     if at.is_wrong_method() {
         return Err(Problem::new(Code::MethodNotAllowed, "this path does not take that method").into());
     }
     match at.act() {
-        Some(Act::Versions) => Ok(answer::native(at.door.door.versions(&base(at, &call)))),
+        Some(Act::Versions) => Ok(answer::native(at.endpoint.endpoint.versions(&base(at, &call)))),
         Some(Act::Restore) => restore(app, at, call).await,
         Some(Act::Ask) => Box::pin(ask(app, at, call)).await,
         Some(Act::Restored) => reads::restored(app, at, call).await,
@@ -93,13 +93,13 @@ pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<An
     }
 }
 
-/// Where the door is, as its client calls it.
+/// Where the compatibility endpoint is, as its client calls it.
 pub(crate) fn base(at: &AtDoor, call: &Call) -> String {
-    let prefix = match &at.door.stand {
+    let prefix = match &at.endpoint.stand {
         Stand::Prefix(prefix) => prefix,
         Stand::Host(_) | Stand::Listener => "",
     };
-    format!("{}://{}{prefix}", at.door.scheme, call.authority)
+    format!("{}://{}{prefix}", at.endpoint.scheme, call.authority)
 }
 
 pub(crate) fn told(entry: &Entry) -> Told<'_> {
@@ -107,11 +107,11 @@ pub(crate) fn told(entry: &Entry) -> Told<'_> {
 }
 
 pub(crate) fn origin(at: &AtDoor, echo: Value) -> Origin {
-    let door = at.door.door;
+    let endpoint = at.endpoint.endpoint;
     Origin {
-        dialect: door.dialect().to_owned(),
-        generation: door.generation().to_owned(),
-        upstream: at.door.upstream.clone(),
+        source_api: endpoint.source_api().to_owned(),
+        generation: endpoint.generation().to_owned(),
+        upstream: at.endpoint.upstream.clone(),
         closed: false,
         echo,
     }
@@ -119,8 +119,8 @@ pub(crate) fn origin(at: &AtDoor, echo: Value) -> Origin {
 
 /// The restore call. Whatever may have reached a cloud is answered as taken: an error would be sent again.
 async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
-    let door = at.door.door;
-    let wanted = door.restore(at.form(), &at.named()?, call.json(app)?)?;
+    let endpoint = at.endpoint.endpoint;
+    let wanted = endpoint.restore(at.form(), &at.named()?, call.json(app)?)?;
     let mut submission = Submission::new(wanted.request, call.caller);
     submission.origin = Some(origin(at, wanted.echo));
     submission.trace = call.trace;
@@ -132,7 +132,7 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
         return Err(failure);
     }
     let entry = submitted.entry;
-    let mut answer = answer::native(door.taken(at.form(), told(&entry)));
+    let mut answer = answer::native(endpoint.taken(at.form(), told(&entry)));
     if submitted.replayed {
         answer.headers_mut().insert(answer::REPLAYED, HeaderValue::from_static("true"));
     }
@@ -142,7 +142,7 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
 /// A question that changes nothing, sent as a POST.
 async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let body = call.json(app)?;
-    let requests = match at.door.door.ask(&at.named()?, &body)? {
+    let requests = match at.endpoint.endpoint.ask(&at.named()?, &body)? {
         Question::PassOn => {
             let reply = cloud::ask_cloud(app, at, &call, None, Some(&body)).await?;
             return Ok(cloud::passed_on(at, &call, &reply));
@@ -165,7 +165,7 @@ async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let obstacles: Vec<Obstacle> = stream::iter(asks).buffered(ASKED_AT_ONCE).try_collect().await?;
     let verdict = |(request, place): (_, usize)| Verdict { request, obstacle: obstacles[place].clone() };
     let verdicts: Vec<Verdict<'_>> = requests.iter().zip(place_of).map(verdict).collect();
-    Ok(answer::native(at.door.door.answer(&verdicts)))
+    Ok(answer::native(at.endpoint.endpoint.answer(&verdicts)))
 }
 
 /// What stands against a restore: a code and words. None where nothing does.

@@ -1,10 +1,10 @@
-//! What a door tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
-//! door's programs used to talk to, with what a restore does to them shown in it where that cloud does not. Where it is
+//! What a compatibility endpoint tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
+//! compatibility endpoint's programs used to talk to, with what a restore does to them shown in it where that cloud does not. Where it is
 //! silent, others are asked. What nobody follows is read first, with the token of who asks.
 
 use std::collections::{BTreeSet, HashMap};
 
-use restore_generations::door::{self, Told};
+use restore_generations::source_api::{self, Told};
 use restore_generations::{self as generations, Backup, DiskBackup, Reply, errors};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Id, Mapping, Problem, RestoreId, Status};
@@ -16,10 +16,10 @@ use crate::api::App;
 use crate::dispatch::endpoints::AtDoor;
 use crate::web::answer::{self, Answer, Failure};
 
-/// Restores on one page of a native list at most; the dialects' own pages are of this size.
+/// Restores on one page of a native list at most; the source APIs' own pages are of this size.
 const PAGE: usize = 1_000;
 
-/// One restore by the handle that a door gave out; what is no restore of the gateway's may be one of the cloud's.
+/// One restore by the handle that a compatibility endpoint gave out; what is no restore of the gateway's may be one of the cloud's.
 pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let id = named.id.as_ref().and_then(|id| id.as_str().parse::<RestoreId>().ok());
@@ -28,7 +28,7 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     match Box::pin(read).await {
         Ok(entry) if entry.intent.request.project_id == named.project && is_told(at, &entry) => {
             app.engine.readable_by(&entry, &call.caller)?;
-            Ok(answer::native(at.door.door.restored(told(&entry))))
+            Ok(answer::native(at.endpoint.endpoint.restored(told(&entry))))
         }
         Ok(_) => pass_on(app, at, &call).await,
         Err(problem) if problem.code == Code::RestoreNotFound => {
@@ -42,13 +42,13 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     }
 }
 
-/// Whether the dialect has words for a restore: one of another kind of target would be told as what it is not, and one
-/// in the names of another generation under ids that are none here. Whose names a request has its door says; those of
+/// Whether the source API has words for a restore: one of another kind of target would be told as what it is not, and one
+/// in the names of another generation under ids that are none here. Whose names a request has its compatibility endpoint says; those of
 /// the API have the names of the upstream's generation.
 fn is_told(at: &AtDoor, entry: &Entry) -> bool {
     let intent = &entry.intent;
-    let door = at.door.door;
-    door.targets().contains(&intent.request.target.kind()) && intent.names() == door.generation()
+    let endpoint = at.endpoint.endpoint;
+    endpoint.targets().contains(&intent.request.target.kind()) && intent.names() == endpoint.generation()
 }
 
 pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
@@ -59,33 +59,33 @@ pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<
     let listed = page.entries.into_iter().filter(is_listed).collect();
     let listed = app.engine.refresh_shown(listed, &call.caller, call.trace.as_ref()).await?;
     let told: Vec<Told<'_>> = listed.iter().map(told).collect();
-    let home = at.door.upstream.as_deref();
-    let others = match at.door.door.others(&call.query, &told, home)? {
+    let home = at.endpoint.upstream.as_deref();
+    let others = match at.endpoint.endpoint.others(&call.query, &told, home)? {
         None => None,
         Some(query) => {
             let asked = Call { query, ..call.clone() };
             let reply = ask_cloud(app, at, &asked, None, None).await?;
             // A list without the cloud's part would say that there is nothing there.
             match reply.json().filter(|_| reply.status == 200) {
-                Some(others) if at.door.door.is_list(&others) => Some(others),
+                Some(others) if at.endpoint.endpoint.is_list(&others) => Some(others),
                 _ => return Ok(passed_on(at, &call, &Reply { status: unlisted(reply.status), ..reply })),
             }
         }
     };
-    Ok(answer::native(at.door.door.restored_list(&call.query, &told, home, others)?))
+    Ok(answer::native(at.endpoint.endpoint.restored_list(&call.query, &told, home, others)?))
 }
 
-/// A backup: the word of the cloud that the door's programs used to talk to, else that of the one that carries out
+/// A backup: the word of the cloud that the compatibility endpoint's programs used to talk to, else that of the one that carries out
 /// their restores. A restore by another generation is shown in it. Where none of them tells what the backup is, that
 /// is the answer: the ledger knows of a backup no more than its id, and tells that only where no cloud stands behind
-/// the door.
+/// the compatibility endpoint.
 pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
-    let Some(id) = &named.id else { return Err(door::not_here().into()) };
-    let door = at.door.door;
+    let Some(id) = &named.id else { return Err(source_api::not_here().into()) };
+    let endpoint = at.endpoint.endpoint;
     let running = app.engine.restore_of_backup(&named.project, id, &call.caller).await?;
     let running = refreshed(app, &call, running, |entry| !shows_by_itself(at, entry)).await?;
-    let home = match &at.door.upstream {
+    let home = match &at.endpoint.upstream {
         Some(_) => match ask_cloud(app, at, &call, running.as_ref(), None).await {
             Ok(reply) => Some(Ok(reply)),
             // It may be gone for good; others may know the backup.
@@ -106,23 +106,27 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
             let (about, trace) = (running.as_ref(), call.trace.clone());
             let found = app.engine.backup_elsewhere(&origin, &named.project, id, about, &call.caller, trace);
             let found = Box::pin(found).await?;
-            // Without a cloud of its own the door has but the ledger's word of a restore, for those who wait for its end.
+            // Without a cloud of its own the compatibility endpoint has but the ledger's word of a restore, for those who wait for its end.
             let known = || elsewhere(running.as_ref(), at).filter(|_| home.is_none()).map(as_backup);
             match (found.or_else(known), home) {
                 (Some(backup), _) => {
                     let reply = Reply { status: 200, ..Reply::default() };
-                    (door.backup(at.form(), &named, &backup), reply)
+                    (endpoint.backup(at.form(), &named, &backup), reply)
                 }
                 (None, Some(Ok(refusal))) => return Ok(passed_on(at, &call, &refusal)),
                 (None, Some(Err(failure))) => return Err(failure),
                 (None, None) => {
-                    return Err(Problem::new(Code::BackupNotFound, "no cloud behind this door has it").into());
+                    return Err(Problem::new(
+                        Code::BackupNotFound,
+                        "no cloud behind this compatibility endpoint has it",
+                    )
+                    .into());
                 }
             }
         }
     };
     if let Some(entry) = running.filter(|entry| is_shown(at, entry, &body)) {
-        door.restoring(at.form(), &mut body, told(&entry));
+        endpoint.restoring(at.form(), &mut body, told(&entry));
     }
     Ok(with_links(at, &call, &reply, body))
 }
@@ -141,15 +145,19 @@ const fn unlisted(status: u16) -> u16 {
 fn is_silent_for_good(reply: &Reply) -> bool {
     let refusal = generations::classify(reply).refusal();
     errors::not_there(reply)
-        || matches!(refusal, Some(Code::BackupNotFound | Code::GenerationRetired | Code::RouteMisconfigured))
+        || matches!(
+            refusal,
+            Some(Code::BackupNotFound | Code::GenerationRetired | Code::UpstreamMisconfigured)
+        )
 }
 
-/// The restore of a backup, if another upstream than the door's carries it out: that one shows it by itself.
+/// The restore of a backup, if another upstream than the compatibility endpoint's carries it out: that one shows it by itself.
 fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtDoor) -> Option<&'a Entry> {
-    running.filter(|entry| at.door.upstream.as_deref() != Some(&*entry.state.route(&entry.intent).upstream))
+    running
+        .filter(|entry| at.endpoint.upstream.as_deref() != Some(&*entry.state.route(&entry.intent).upstream))
 }
 
-/// Whether the door's own cloud is known to do, or to have done well, what shows in a backup.
+/// Whether the compatibility endpoint's own cloud is known to do, or to have done well, what shows in a backup.
 fn shows_by_itself(at: &AtDoor, entry: &Entry) -> bool {
     elsewhere(Some(entry), at).is_none() && matches!(entry.state.status, Status::Running | Status::Succeeded)
 }
@@ -170,21 +178,21 @@ async fn refreshed(
     }
 }
 
-/// Whether a restore has to be shown in its backup, which stands in `body` as its cloud has it. The door's own cloud
+/// Whether a restore has to be shown in its backup, which stands in `body` as its cloud has it. The compatibility endpoint's own cloud
 /// shows by itself what it is known to do and has done well. Of a restore that it may not even have got it shows
 /// nothing, and of one that it never got it shows no failure: to programs both would be success.
 fn is_shown(at: &AtDoor, entry: &Entry, body: &Value) -> bool {
     let is_ours_to_tell = elsewhere(Some(entry), at).is_some() || !entry.state.status.is_final();
-    !shows_by_itself(at, entry) && (is_ours_to_tell || at.door.door.is_plain(body))
+    !shows_by_itself(at, entry) && (is_ours_to_tell || at.endpoint.endpoint.is_plain(body))
 }
 
 /// Backups as the cloud lists them, each with what a restore does to it that the cloud does not show.
 pub(super) async fn backup_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
-    let (list, one) = at.door.door.backups();
+    let (list, one) = at.endpoint.endpoint.backups();
     let of = |entry: &Entry| vec![entry.intent.request.source.backup_id.folded()];
     let show = |backup: &mut Value, entry: &Entry| {
         if is_shown(at, entry, backup) {
-            at.door.door.restoring(at.form(), backup, told(entry));
+            at.endpoint.endpoint.restoring(at.form(), backup, told(entry));
         }
     };
     let is_read = |entry: &Entry| !shows_by_itself(at, entry);
@@ -198,7 +206,7 @@ pub(super) async fn disk_list(app: &App, at: &AtDoor, call: Call) -> Result<Answ
         let mapped = target.mappings().iter().map(|mapping| mapping.volume_id.folded());
         mapped.chain([target.id().folded()]).collect()
     };
-    let show = |disk: &mut Value, entry: &Entry| at.door.door.overwriting(disk, told(entry));
+    let show = |disk: &mut Value, entry: &Entry| at.endpoint.endpoint.overwriting(disk, told(entry));
     shown_in_list(app, at, &call, ("volumes", "volume"), of, |_| true, show).await
 }
 
@@ -280,19 +288,19 @@ fn as_backup(entry: &Entry) -> Backup {
 /// ledger knows.
 pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
-    let Some(id) = &named.id else { return Err(door::not_here().into()) };
+    let Some(id) = &named.id else { return Err(source_api::not_here().into()) };
     let entry = app.engine.restore_of_disk(&named.project, id, &call.caller).await?;
     let entry = refreshed(app, &call, entry, |_| true).await?;
     let reply = match (ask_cloud(app, at, &call, entry.as_ref(), None).await, &entry) {
         (Ok(reply), _) => reply,
         (Err(failure), Some(entry)) if failure.problem.code == Code::NotFound => {
-            return Ok(answer::native(at.door.door.disk(&named, told(entry))));
+            return Ok(answer::native(at.endpoint.endpoint.disk(&named, told(entry))));
         }
         (Err(failure), _) => return Err(failure),
     };
     match (reply.json().filter(|_| reply.status == 200), entry) {
         (Some(mut body), Some(entry)) => {
-            at.door.door.overwriting(&mut body, told(&entry));
+            at.endpoint.endpoint.overwriting(&mut body, told(&entry));
             Ok(with_links(at, &call, &reply, body))
         }
         _ => Ok(passed_on(at, &call, &reply)),

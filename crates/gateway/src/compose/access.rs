@@ -44,16 +44,16 @@ pub(crate) fn callers(
 }
 
 /// The hosts that a signed request may be for. Without `listen.allowed_hosts` nobody knows how callers call the gateway, behind a proxy
-/// say; with them, the gateway still has the names and addresses of its doors besides.
+/// say; with them, the gateway still has the names and addresses of its compatibility endpoints besides.
 fn hosts(settings: &Settings) -> Option<Hosts> {
     let mut names: Vec<String> = settings.listen.allowed_hosts.clone().unwrap_or_default();
     if names.is_empty() {
         return None;
     }
-    names.extend(settings.compat_endpoints.iter().filter_map(|door| door.host.clone()));
-    let doors = settings.compat_endpoints.iter().filter_map(|door| door.listen);
+    names.extend(settings.compat_endpoints.iter().filter_map(|endpoint| endpoint.host.clone()));
+    let endpoints = settings.compat_endpoints.iter().filter_map(|endpoint| endpoint.listen);
     let addresses =
-        std::iter::once(settings.listen.api).chain(doors).map(|address| address.ip().to_canonical());
+        std::iter::once(settings.listen.api).chain(endpoints).map(|address| address.ip().to_canonical());
     Some(Hosts { names, addresses: addresses.collect() })
 }
 
@@ -107,13 +107,7 @@ fn add(
             let iam = written.iam_endpoint.as_ref().ok_or_else(|| needed("iam"))?;
             let judge = TokenJudge::new(iam, written.ca_file.clone())?;
             let domains = list(&written.domains);
-            callers.iam.push(IamTokens::new(
-                judge,
-                domains,
-                projects(written)?,
-                row,
-                Arc::clone(clock),
-            ));
+            callers.iam.push(IamTokens::new(judge, domains, projects(written)?, row, Arc::clone(clock)));
         }
         CallerKind::Aksk => {
             let access_key = written.access_key.as_ref().ok_or_else(|| needed("access_key"))?;

@@ -44,15 +44,15 @@ impl Places {
     pub(crate) fn of(serving: &Serving) -> Self {
         Self {
             api: Current::new(serving.api.clone()),
-            apart: serving.apart.iter().map(|door| Current::new(door.way_in.clone())).collect(),
+            apart: serving.apart.iter().map(|endpoint| Current::new(endpoint.way_in.clone())).collect(),
             admin: Current::new(serving.admin.clone()),
         }
     }
 
     fn replace(&self, serving: &Serving) {
         self.api.replace(serving.api.clone());
-        for (place, door) in self.apart.iter().zip(&serving.apart) {
-            place.replace(door.way_in.clone());
+        for (place, endpoint) in self.apart.iter().zip(&serving.apart) {
+            place.replace(endpoint.way_in.clone());
         }
         self.admin.replace(serving.admin.clone());
     }

@@ -1,4 +1,4 @@
-//! What is served under one version of the settings: the ways in of the API and the doors, and the admin pages. Made
+//! What is served under one version of the settings: the ways in of the API and the compatibility endpoints, and the admin pages. Made
 //! anew when the settings are loaded anew, and put in the place of what was there; what must outlive that (the engine,
 //! what was counted, what is remembered of signed requests) is in [`Lasting`].
 
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use restore_engine::Engine;
-use restore_generations::door;
+use restore_generations::source_api;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, service_fn};
 
@@ -46,7 +46,7 @@ pub(crate) struct Lasting {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
-    /// Of the API and its doors, as are the places.
+    /// Of the API and its compatibility endpoints, as are the places.
     pub(crate) connections: Connections,
     pub(crate) places: Places,
     pub(crate) admin_places: Places,
@@ -66,7 +66,7 @@ pub(crate) struct Lasting {
 /// What is served.
 pub(crate) struct Serving {
     pub(crate) api: WayIn,
-    /// Doors with a listener of their own, in the order of the settings.
+    /// Compatibility endpoints with a listener of their own, in the order of the settings.
     pub(crate) apart: Vec<Apart>,
     pub(crate) admin: Pages,
     /// Those of the API, for a next version that has the same.
@@ -85,9 +85,9 @@ impl Serving {
     }
 }
 
-/// A door with a listener of its own.
+/// A compatibility endpoint with a listener of its own.
 pub(crate) struct Apart {
-    pub(crate) dialect: &'static str,
+    pub(crate) source_api: &'static str,
     pub(crate) address: SocketAddr,
     pub(crate) way_in: WayIn,
 }
@@ -129,12 +129,12 @@ impl Lasting {
             wait_cap: settings.limits.max_wait_seconds,
             max_json_depth: settings.limits.max_json_depth,
             max_page_size: settings.limits.max_page_size,
-            origins: door::ALL.iter().map(|door| endpoints::origin(settings, *door)).collect(),
+            origins: source_api::ALL.iter().map(|endpoint| endpoints::origin(settings, *endpoint)).collect(),
             usage: self.usage.clone(),
             streams: of_the_api,
         });
         let rate = access::rates(settings);
-        let way_in = |doors: Doors, address: SocketAddr| {
+        let way_in = |endpoints: Doors, address: SocketAddr| {
             let parts = stack::Parts {
                 // Callers prove who they are, and a page cannot.
                 same_site: SameSite {
@@ -143,9 +143,9 @@ impl Lasting {
                     } else {
                         Hosts::Any
                     },
-                    names: same_site.names.iter().cloned().chain(doors.hosts()).collect(),
+                    names: same_site.names.iter().cloned().chain(endpoints.hosts()).collect(),
                 },
-                route: route::RouteLayer::new(dispatch::Router::new(doors)),
+                route: route::RouteLayer::new(dispatch::Router::new(endpoints)),
                 trace: trace::TraceLayer::new(
                     self.metrics.requests(),
                     settings.telemetry.sample_ratio,
@@ -163,11 +163,11 @@ impl Lasting {
             };
             stack::build(&settings.limits, parts, Dispatch(Arc::clone(&app)))
         };
-        let doors = endpoints::open(settings)?;
-        let api = way_in(doors.beside_the_api, settings.listen.api);
-        let apart = doors.apart.into_iter().map(|(door, address)| {
-            let dialect = door.door.dialect();
-            Apart { dialect, address, way_in: way_in(Doors::only(door), address) }
+        let endpoints = endpoints::open(settings)?;
+        let api = way_in(endpoints.beside_the_api, settings.listen.api);
+        let apart = endpoints.apart.into_iter().map(|(endpoint, address)| {
+            let source_api = endpoint.endpoint.source_api();
+            Apart { source_api, address, way_in: way_in(Doors::only(endpoint), address) }
         });
         let apart = apart.collect();
         let pages = Arc::new(Admin {

@@ -118,7 +118,7 @@ fn route(
     };
     Ok(Some(Route {
         matches: matches(&written.r#match)?,
-        dialect: written.source_apis.clone().unwrap_or_default(),
+        source_api: written.source_apis.clone().unwrap_or_default(),
         upstream,
         baseline: written.baseline_read,
         idempotency: match written.idempotency_key {

@@ -20,7 +20,7 @@ export const STATES = {
 export function state(restore) {
   const known = STATES[restore.status] ?? { label: String(restore.status), tone: "quiet", final: false };
   if (restore.needs_operator) return { ...known, tone: "bad" };
-  if ((restore.overdue || restore.stale_since) && !known.final) return { ...known, tone: "warn" };
+  if ((restore.overdue || restore.last_poll_failed_since) && !known.final) return { ...known, tone: "warn" };
   return known;
 }
 
@@ -76,7 +76,7 @@ export function told(event) {
   const list = (...parts) => parts.filter(Boolean).join(" · ");
   const percent = Number.isInteger(event.progress) ? `${event.progress} %` : "";
   const word = event.upstream_status && `the cloud says ${event.upstream_status}`;
-  const handle = event.handle && `${spaced(event.handle.kind)} ${event.handle.id}`;
+  const handle = event.task && `${spaced(event.task.kind)} ${event.task.id}`;
   const call = event.request_id && `request ${event.request_id}`;
   switch (event.event) {
     case "accepted": return ["Accepted and written down", "", "quiet"];
@@ -85,8 +85,8 @@ export function told(event) {
     case "submitting": return [event.step ? `Sending disk ${event.step + 1}, attempt ${event.attempt}` : `Sending, attempt ${event.attempt}`, "", "busy"];
     case "not_sent": return ["Proven not to have been applied", spaced(event.proof), "warn"];
     case "started": return ["The cloud has accepted it", list(word, percent, handle, call), "busy"];
-    case "unsure": return ["It is not known whether it began", event.reason, "warn"];
-    case "observed": return ["Seen in the cloud", list(percent, word, handle), "busy"];
+    case "outcome_unclear": return ["It is not known whether it began", event.reason, "warn"];
+    case "progress": return ["Seen in the cloud", list(percent, word, handle), "busy"];
     case "absent": return ["Not in the cloud's own list", "", "warn"];
     case "stale": return ["It could not be read", event.awaiting_credential ? "the next caller's token would help" : "", "warn"];
     case "overdue": return ["It takes longer than it should", "", "warn"];

@@ -85,7 +85,7 @@ async function list(more) {
     page.restores.forEach((restore) => learn(restore));
     const ids = page.restores.map((restore) => restore.id);
     shown = more ? [...shown, ...ids.filter((id) => !shown.includes(id))] : ids;
-    older = page.next;
+    older = page.next_cursor;
     $("list-fault").textContent = "";
   } catch (error) {
     if (mine !== lists) return;
@@ -108,7 +108,7 @@ function row(restore) {
   const { upstream } = restore;
   const going = !state(restore).final;
   const mark = restore.needs_operator ? "needs a person" : restore.overdue && going ? "overdue" : null;
-  const unread = going && restore.stale_since && make("span", { class: "aside" }, " ", ago(restore.stale_since, "not read for ", ""));
+  const unread = going && restore.last_poll_failed_since && make("span", { class: "aside" }, " ", ago(restore.last_poll_failed_since, "not read for ", ""));
   const [kind, id] = targetOf(restore);
   const cells = [
     [badge(restore), mark && make("span", { class: "aside" }, ` ${mark}`), unread, progress(restore)],
@@ -227,12 +227,12 @@ function drawOne() {
     ["Project", [make("code", {}, restore.project_id)]],
     ["Upstream", [`${upstream.name}, ${upstream.generation}`]],
     ["The cloud says", upstream.status && [make("q", {}, upstream.status)]],
-    ["Its name for it", upstream.handle && [`${spaced(upstream.handle.kind)} `, make("code", {}, upstream.handle.id)]],
+    ["Its name for it", upstream.task && [`${spaced(upstream.task.kind)} `, make("code", {}, upstream.task.id)]],
     ["Its request id", upstream.request_id && [make("code", {}, upstream.request_id)]],
     ["Rests on", [evidence(restore.evidence), ", seen ", ago(restore.evidence.observed_at), restore.evidence.detail ? make("q", {}, restore.evidence.detail) : ""]],
     ["Sent", [restore.attempts === 1 ? "once" : restore.attempts === 0 ? "never" : `${restore.attempts} times, each but the first on proof`]],
-    ["Came through", restore.dialect && [`a door for ${restore.dialect}`]],
-    ["Not read", restore.stale_since && [ago(restore.stale_since, "for ", ""), restore.awaiting_credential ? " – needs a caller's token" : ""]],
+    ["Came through", restore.source_api && [`a compatibility endpoint for ${restore.source_api}`]],
+    ["Not read", restore.last_poll_failed_since && [ago(restore.last_poll_failed_since, "for ", ""), restore.awaiting_credential ? " – needs a caller's token" : ""]],
     ["Rerouted", restore.rerouted && [`from ${restore.rerouted.from}, ${restore.rerouted.generation}: `, make("q", {}, restore.rerouted.error.detail)]],
     ["Disks", restore.steps && [make("ol", {}, ...restore.steps.map((step) => make("li", {}, make("code", {}, step.volume_id), ` ${spaced(step.status)}`, step.error ? make("q", {}, step.error.detail) : "")))]],
     ["Accepted", [moment(restore.created_at)]],

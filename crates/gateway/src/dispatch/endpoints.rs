@@ -1,14 +1,14 @@
-//! Native doors: where a dialect of the clouds is spoken to programs that know nothing else. Which places a dialect has
-//! and how it says things is in `restore_generations::door`; here is where a door stands (a listener of its own, a Host name or a
-//! prefix, never the path alone, for two dialects share paths), and `serve` is what it does.
+//! Compatibility endpoints: where a source API of the clouds is spoken to programs that know nothing else. Which places a source API has
+//! and how it says things is in `restore_generations::compatibility endpoint`; here is where a compatibility endpoint stands (a listener of its own, a Host name or a
+//! prefix, never the path alone, for two source APIs share paths), and `serve` is what it does.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
-use restore_generations::Door;
-use restore_generations::door::{self, Act, Form, Place, Refusal};
+use restore_generations::SourceApi;
+use restore_generations::source_api::{self, Act, Form, Place, Refusal};
 use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 
 use super::notice;
@@ -16,20 +16,20 @@ use crate::web::answer::{self, Answer, Failure};
 use crate::web::destination::Destination;
 use restore_config::{Listener, Settings};
 
-/// Where a door stands.
+/// Where a compatibility endpoint stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stand {
     /// On a listener of its own.
     Listener,
     /// On the listener of the API, under this Host name, in lower case.
     Host(String),
-    /// On the listener of the API, in front of the dialect's own paths; without a slash at its end.
+    /// On the listener of the API, in front of the source API's own paths; without a slash at its end.
     Prefix(String),
 }
 
-/// A door that is open.
+/// A compatibility endpoint that is open.
 pub(crate) struct OpenDoor {
-    pub(crate) door: &'static dyn Door,
+    pub(crate) endpoint: &'static dyn SourceApi,
     pub(crate) stand: Stand,
     /// The upstream of its generation that reads are passed on to.
     pub(crate) upstream: Option<String>,
@@ -42,34 +42,37 @@ pub(crate) struct OpenDoor {
 
 impl fmt::Debug for OpenDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenDoor").field("dialect", &self.door.dialect()).field("stand", &self.stand).finish()
+        f.debug_struct("OpenDoor")
+            .field("source_api", &self.endpoint.source_api())
+            .field("stand", &self.stand)
+            .finish()
     }
 }
 
 impl OpenDoor {
     pub(crate) fn new(
-        door: &'static dyn Door,
+        endpoint: &'static dyn SourceApi,
         stand: Stand,
         upstream: Option<String>,
         scheme: &'static str,
         notice: HeaderMap,
     ) -> Self {
         let mut places = matchit::Router::new();
-        let all = door.places();
+        let all = endpoint.places();
         for (index, place) in all.iter().enumerate() {
             if all[..index].iter().any(|earlier| earlier.template == place.template) {
                 continue;
             }
             let here = all.iter().filter(|other| other.template == place.template).collect();
-            // Two templates that clash are a fault of the dialect's table, which every test run builds.
+            // Two templates that clash are a fault of the source API's table, which every test run builds.
             if let Err(error) = places.insert(place.template, here) {
-                panic!("{}: {}: {error}", door.dialect(), place.template);
+                panic!("{}: {}: {error}", endpoint.source_api(), place.template);
             }
         }
-        Self { door, stand, upstream, scheme, notice, places }
+        Self { endpoint, stand, upstream, scheme, notice, places }
     }
 
-    /// The dialect's own path of a path at this door.
+    /// The source API's own path of a path at this compatibility endpoint.
     fn own_path<'a>(&self, path: &'a str) -> Option<&'a str> {
         let Stand::Prefix(prefix) = &self.stand else { return Some(path) };
         match path.strip_prefix(prefix.as_str())? {
@@ -81,7 +84,7 @@ impl OpenDoor {
     fn find(self: &Arc<Self>, method: &Method, path: &str) -> AtDoor {
         let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
         let mut at = AtDoor {
-            door: Arc::clone(self),
+            endpoint: Arc::clone(self),
             place: None,
             wrong_method: false,
             project: None,
@@ -90,7 +93,7 @@ impl OpenDoor {
         };
         let Ok(found) = self.places.at(path) else {
             // What is passed on must name its project where the generation has it.
-            at.project = self.door.project_in(path).map(str::to_owned);
+            at.project = self.endpoint.project_in(path).map(str::to_owned);
             return at;
         };
         at.place = found.value.iter().find(|place| place.method == asked).copied();
@@ -101,16 +104,16 @@ impl OpenDoor {
     }
 }
 
-/// A request at a door.
+/// A request at a compatibility endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct AtDoor {
-    pub(crate) door: Arc<OpenDoor>,
-    /// What is there; none where the dialect has no place of its own.
+    pub(crate) endpoint: Arc<OpenDoor>,
+    /// What is there; none where the source API has no place of its own.
     pub(crate) place: Option<&'static Place>,
     wrong_method: bool,
     project: Option<String>,
     id: Option<String>,
-    /// The dialect's own path.
+    /// The source API's own path.
     pub(crate) path: String,
 }
 
@@ -124,7 +127,7 @@ impl AtDoor {
         self.place.map_or(Form::Own, |place| place.form)
     }
 
-    /// The path with its placeholders; empty where the dialect has no such place.
+    /// The path with its placeholders; empty where the source API has no such place.
     pub(crate) fn template(&self) -> &'static str {
         self.place.map_or("", |place| place.template)
     }
@@ -134,7 +137,7 @@ impl AtDoor {
         self.act() == Some(Act::Restore)
     }
 
-    /// Whether it may change something; what a door passes on only reads.
+    /// Whether it may change something; what a compatibility endpoint passes on only reads.
     pub(crate) fn changes(&self) -> bool {
         match self.act() {
             Some(Act::Restore) => true,
@@ -162,14 +165,14 @@ impl AtDoor {
         self.wrong_method
     }
 
-    /// Whether the path could be one of the dialect's: those name their project.
+    /// Whether the path could be one of the source API's: those name their project.
     pub(crate) fn names_project(&self) -> bool {
         self.place.is_some()
             || self.project.as_deref().is_some_and(|project| project.parse::<ProjectId>().is_ok())
     }
 
     /// What the path names.
-    pub(crate) fn named(&self) -> Result<door::Named, Problem> {
+    pub(crate) fn named(&self) -> Result<source_api::Named, Problem> {
         let project = self.project.as_deref().unwrap_or_default();
         let project: ProjectId = project.parse().map_err(|error| {
             Problem::new(Code::InvalidParameter, format!("the project in the path: {error}"))
@@ -180,59 +183,59 @@ impl AtDoor {
                 Problem::new(Code::InvalidParameter, format!("the id in the path: {error}"))
             })?),
         };
-        Ok(door::Named { project, id })
+        Ok(source_api::Named { project, id })
     }
 }
 
-/// The doors of one listener.
+/// The compatibility endpoints of one listener.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doors {
-    /// The only one, on a listener that is a door's own.
+    /// The only one, on a listener that is a compatibility endpoint's own.
     own: Option<Arc<OpenDoor>>,
     others: Vec<Arc<OpenDoor>>,
 }
 
 impl Doors {
-    /// A listener that belongs to one door.
-    pub(crate) fn only(door: Arc<OpenDoor>) -> Self {
-        Self { own: Some(door), others: Vec::new() }
+    /// A listener that belongs to one compatibility endpoint.
+    pub(crate) fn only(endpoint: Arc<OpenDoor>) -> Self {
+        Self { own: Some(endpoint), others: Vec::new() }
     }
 
-    /// The names that doors are called by, in lower case.
+    /// The names that compatibility endpoints are called by, in lower case.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = String> + '_ {
-        self.others.iter().filter_map(|door| match &door.stand {
+        self.others.iter().filter_map(|endpoint| match &endpoint.stand {
             Stand::Host(name) => Some(name.clone()),
             Stand::Listener | Stand::Prefix(_) => None,
         })
     }
 
-    /// The door of a request; none where it is for the API.
+    /// The compatibility endpoint of a request; none where it is for the API.
     pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Option<AtDoor> {
         if let Some(own) = &self.own {
             return Some(own.find(method, path));
         }
-        // A name of its own tells a door from everything else; a prefix may be a path of that door's.
-        let is_host = |door: &&Arc<OpenDoor>| matches!(door.stand, Stand::Host(_));
+        // A name of its own tells a compatibility endpoint from everything else; a prefix may be a path of that compatibility endpoint's.
+        let is_host = |endpoint: &&Arc<OpenDoor>| matches!(endpoint.stand, Stand::Host(_));
         let hosts = self.others.iter().filter(is_host);
-        hosts.chain(self.others.iter().filter(|door| !is_host(door))).find_map(|door| {
-            if let Stand::Host(name) = &door.stand
+        hosts.chain(self.others.iter().filter(|endpoint| !is_host(endpoint))).find_map(|endpoint| {
+            if let Stand::Host(name) = &endpoint.stand
                 && !destination.host().is_some_and(|host| host.is(name))
             {
                 return None;
             }
-            Some(door.find(method, door.own_path(path)?))
+            Some(endpoint.find(method, endpoint.own_path(path)?))
         })
     }
 }
 
-/// The answer that a failure becomes at a native door.
+/// The answer that a failure becomes at a compatibility endpoint.
 pub(crate) fn native_failure(failure: Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
     let refusal =
         Refusal { problem: &failure.problem, restores: at.restores(), sent: failure.sent, request_id };
-    answer::finish(answer::native(at.door.door.refuse(&refusal)), failure)
+    answer::finish(answer::native(at.endpoint.endpoint.refuse(&refusal)), failure)
 }
 
-/// The doors of the settings.
+/// The compatibility endpoints of the settings.
 pub(crate) struct Opened {
     /// Those on the listener of the API.
     pub(crate) beside_the_api: Doors,
@@ -240,18 +243,18 @@ pub(crate) struct Opened {
     pub(crate) apart: Vec<(Arc<OpenDoor>, SocketAddr)>,
 }
 
-/// Opens the doors that the settings ask for.
+/// Opens the compatibility endpoints that the settings ask for.
 pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
     let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
-    // Doors with a listener of their own speak as that of the API does.
+    // Compatibility endpoints with a listener of their own speak as that of the API does.
     let tls = settings.tls.certificate_file.is_some() && settings.tls.listeners.contains(&Listener::Api);
     let scheme = if tls { "https" } else { "http" };
     for written in &settings.compat_endpoints {
-        let door =
-            door::by_name(&written.api).ok_or_else(|| format!("there is no dialect {}", written.api))?;
-        let upstream = written.upstream.clone().or_else(|| the_only_one(settings, door.generation()));
-        let notice = notice::headers(door, written);
-        let open = |stand| Arc::new(OpenDoor::new(door, stand, upstream.clone(), scheme, notice.clone()));
+        let endpoint = source_api::by_name(&written.api)
+            .ok_or_else(|| format!("there is no source API {}", written.api))?;
+        let upstream = written.upstream.clone().or_else(|| the_only_one(settings, endpoint.generation()));
+        let notice = notice::headers(endpoint, written);
+        let open = |stand| Arc::new(OpenDoor::new(endpoint, stand, upstream.clone(), scheme, notice.clone()));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
@@ -260,40 +263,47 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
                 opened.beside_the_api.others.push(open(Stand::Host(host.to_ascii_lowercase())));
             }
             (None, None, Some(address)) => opened.apart.push((open(Stand::Listener), address)),
-            (None, None, None) => return Err(format!("the door {} stands nowhere", written.api)),
+            (None, None, None) => {
+                return Err(format!("the compatibility endpoint {} stands nowhere", written.api));
+            }
         }
     }
     Ok(opened)
 }
 
-/// Where a restore of this dialect comes from: its door, or else the upstream that its door would ask.
-pub fn origin(settings: &Settings, door: &'static dyn Door) -> Origin {
-    let written = settings.compat_endpoints.iter().find(|written| written.api == door.dialect());
+/// Where a restore of this source API comes from: its compatibility endpoint, or else the upstream that its compatibility endpoint would ask.
+pub fn origin(settings: &Settings, endpoint: &'static dyn SourceApi) -> Origin {
+    let written = settings.compat_endpoints.iter().find(|written| written.api == endpoint.source_api());
     let upstream = written.and_then(|written| written.upstream.clone());
     Origin {
-        dialect: door.dialect().to_owned(),
-        generation: door.generation().to_owned(),
-        upstream: upstream.or_else(|| the_only_one(settings, door.generation())),
+        source_api: endpoint.source_api().to_owned(),
+        generation: endpoint.generation().to_owned(),
+        upstream: upstream.or_else(|| the_only_one(settings, endpoint.generation())),
         closed: false,
         echo: serde_json::Value::Null,
     }
 }
 
-/// What a native request to restore asks for, whether or not a door is open.
-pub fn read(door: &'static dyn Door, path: &Uri, body: serde_json::Value) -> Result<RestoreRequest, Problem> {
-    let open = OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new());
+/// What a native request to restore asks for, whether or not a compatibility endpoint is open.
+pub fn read(
+    endpoint: &'static dyn SourceApi,
+    path: &Uri,
+    body: serde_json::Value,
+) -> Result<RestoreRequest, Problem> {
+    let open = OpenDoor::new(endpoint, Stand::Listener, None, "http", HeaderMap::new());
     let at = Arc::new(open).find(&Method::POST, path.path());
     if !at.restores() {
-        let detail = format!("a POST of {} to this path is no restore", door.dialect());
+        let detail = format!("a POST of {} to this path is no restore", endpoint.source_api());
         return Err(Problem::new(Code::InvalidParameter, detail));
     }
-    Ok(door.restore(at.form(), &at.named()?, body)?.request)
+    Ok(endpoint.restore(at.form(), &at.named()?, body)?.request)
 }
 
-/// A request at a door that stands nowhere.
+/// A request at a compatibility endpoint that stands nowhere.
 #[cfg(test)]
-pub(crate) fn at(door: &'static dyn Door, method: &Method, path: &Uri) -> AtDoor {
-    Arc::new(OpenDoor::new(door, Stand::Listener, None, "http", HeaderMap::new())).find(method, path.path())
+pub(crate) fn at(endpoint: &'static dyn SourceApi, method: &Method, path: &Uri) -> AtDoor {
+    Arc::new(OpenDoor::new(endpoint, Stand::Listener, None, "http", HeaderMap::new()))
+        .find(method, path.path())
 }
 
 /// The upstream of a generation, where there is no doubt which.

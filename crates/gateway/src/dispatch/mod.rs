@@ -1,5 +1,5 @@
 //! The table of routes: the one place that knows the paths of the API. A test holds it against `openapi.json`; metrics
-//! and spans use its templates, never a path as it came. What is for a native door is known by that ([`crate::dispatch::endpoints`]).
+//! and spans use its templates, never a path as it came. What is for a compatibility endpoint is known by that ([`crate::dispatch::endpoints`]).
 
 pub mod endpoints;
 mod notice;
@@ -39,7 +39,7 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("GET", "/api/v1/restores/{id}/events", Action::Events),
     ("POST", "/api/v1/restore-checks", Action::Check),
     ("POST", "/api/v1/restore-previews", Action::Preview),
-    ("POST", "/api/v1/native-previews", Action::NativePreview),
+    ("POST", "/api/v1/compat-previews", Action::NativePreview),
     ("GET", "/api/v1/capabilities", Action::Capabilities),
     ("GET", "/openapi.json", Action::OpenApi),
     ("GET", "/docs", Action::Docs),
@@ -54,8 +54,8 @@ pub(crate) enum Found {
     Route { template: &'static str, action: Action, parameter: Option<String> },
     /// A path whose routes take other methods.
     OtherMethod { template: &'static str, allow: &'static str },
-    /// A native door.
-    Door(AtDoor),
+    /// A compatibility endpoint.
+    SourceApi(AtDoor),
     /// No such path.
     Nothing,
 }
@@ -67,7 +67,7 @@ impl Found {
             Self::Route { action, .. } => {
                 matches!(action, Action::OpenApi | Action::Docs | Action::Schema | Action::ProblemPage)
             }
-            Self::Door(at) => at.is_public(),
+            Self::SourceApi(at) => at.is_public(),
             Self::OtherMethod { .. } | Self::Nothing => false,
         }
     }
@@ -76,7 +76,7 @@ impl Found {
     pub(crate) fn submits(&self) -> bool {
         match self {
             Self::Route { action, .. } => *action == Action::Submit,
-            Self::Door(at) => at.restores(),
+            Self::SourceApi(at) => at.restores(),
             Self::OtherMethod { .. } | Self::Nothing => false,
         }
     }
@@ -98,7 +98,7 @@ impl Found {
                 | Action::Schema
                 | Action::ProblemPage => false,
             },
-            Self::Door(at) => at.changes(),
+            Self::SourceApi(at) => at.changes(),
             Self::OtherMethod { .. } | Self::Nothing => false,
         }
     }
@@ -107,15 +107,15 @@ impl Found {
     pub(crate) fn template(&self) -> &'static str {
         match self {
             Self::Route { template, .. } | Self::OtherMethod { template, .. } => template,
-            Self::Door(at) => at.template(),
+            Self::SourceApi(at) => at.template(),
             Self::Nothing => "",
         }
     }
 
-    /// The native door it is at.
+    /// The compatibility endpoint it is at.
     pub(crate) fn at_door(&self) -> Option<&AtDoor> {
         match self {
-            Self::Door(at) => Some(at),
+            Self::SourceApi(at) => Some(at),
             Self::Route { .. } | Self::OtherMethod { .. } | Self::Nothing => None,
         }
     }
@@ -125,7 +125,7 @@ impl Found {
 #[derive(Clone)]
 pub(crate) struct Router {
     paths: Arc<matchit::Router<Path>>,
-    doors: Doors,
+    endpoints: Doors,
 }
 
 struct Path {
@@ -135,8 +135,8 @@ struct Path {
 }
 
 impl Router {
-    /// The table as a router, with the doors of its listener.
-    pub(crate) fn new(doors: Doors) -> Self {
+    /// The table as a router, with the compatibility endpoints of its listener.
+    pub(crate) fn new(endpoints: Doors) -> Self {
         let mut router = matchit::Router::new();
         for (index, (_, template, _)) in ROUTES.iter().enumerate() {
             if ROUTES[..index].iter().any(|(_, earlier, _)| earlier == template) {
@@ -155,13 +155,13 @@ impl Router {
                 panic!("route {template}: {error}");
             }
         }
-        Self { paths: Arc::new(router), doors }
+        Self { paths: Arc::new(router), endpoints }
     }
 
     /// What a request is for.
     pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Found {
-        match self.doors.find(method, path, destination) {
-            Some(at) => Found::Door(at),
+        match self.endpoints.find(method, path, destination) {
+            Some(at) => Found::SourceApi(at),
             None => self.find_path(method, path),
         }
     }

@@ -1,14 +1,14 @@
-//! What an old door tells its programs with every answer: since when it is old (RFC 9745), when it ends where that is known
+//! What an old compatibility endpoint tells its programs with every answer: since when it is old (RFC 9745), when it ends where that is known
 //! (RFC 8594), and where it is written how to move.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use restore_config::{self as config, day};
-use restore_generations::Door;
+use restore_generations::SourceApi;
 
-/// The headers that every answer of a door carries.
-pub(crate) fn headers(door: &dyn Door, written: &config::CompatEndpoint) -> HeaderMap {
+/// The headers that every answer of a compatibility endpoint carries.
+pub(crate) fn headers(endpoint: &dyn SourceApi, written: &config::CompatEndpoint) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let since = written.deprecated_since.as_deref().or_else(|| door.closed_on());
+    let since = written.deprecated_since.as_deref().or_else(|| endpoint.closed_on());
     let since = since.filter(|_| written.announce_deprecation).and_then(day);
     let sunset = written.sunset.as_deref().and_then(day);
     let mut put = |name: HeaderName, text: String| {
@@ -36,7 +36,7 @@ pub(crate) fn headers(door: &dyn Door, written: &config::CompatEndpoint) -> Head
 
 #[cfg(test)]
 mod tests {
-    use restore_generations::door;
+    use restore_generations::source_api;
 
     use super::*;
 
@@ -61,7 +61,7 @@ mod tests {
             link: link.map(|link| link.parse().unwrap()),
             ..endpoint(api)
         };
-        let headers = headers(door::by_name(api).unwrap(), &written);
+        let headers = headers(source_api::by_name(api).unwrap(), &written);
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 
@@ -69,15 +69,15 @@ mod tests {
     fn what_is_old_says_since_when() {
         assert_eq!(told("csbs-v1", None, None, None), ["deprecation: @1753660800"]);
         assert_eq!(told("vbs-v2", None, None, None), ["deprecation: @1753660800"]);
-        for dialect in ["cbr-v3", "cinder-v3"] {
-            assert!(told(dialect, None, None, Some("https://example.com/")).is_empty(), "{dialect}");
+        for source_api in ["cbr-v3", "cinder-v3"] {
+            assert!(told(source_api, None, None, Some("https://example.com/")).is_empty(), "{source_api}");
         }
     }
 
     #[test]
     fn announcement_off_sends_no_deprecation() {
         let written = config::CompatEndpoint { announce_deprecation: false, ..endpoint("csbs-v1") };
-        assert!(headers(door::by_name("csbs-v1").unwrap(), &written).is_empty());
+        assert!(headers(source_api::by_name("csbs-v1").unwrap(), &written).is_empty());
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Who still uses which dialect: restores as the ledger has them, whoever took them in, and requests of any kind as this
+//! Who still uses which source API: restores as the ledger has them, whoever took them in, and requests of any kind as this
 //! process has seen them since its start. Both are bounded, and say so when something was left out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use restore_engine::{Caller, Engine, Page};
-use restore_generations::door;
+use restore_generations::source_api;
 use restore_ledger::{Entry, Query};
 use restore_model::{Problem, Timestamp};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const LOOKED_THROUGH: usize = 20_000;
 /// Restores looked at in one go.
 const PAGE: usize = 500;
 
-/// Who uses a dialect: the name of a known caller, else the project of the path.
+/// Who uses a source API: the name of a known caller, else the project of the path.
 type Who = (&'static str, String);
 
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ struct Seen {
     last: Timestamp,
 }
 
-/// Requests at the doors of this process.
+/// Requests at the compatibility endpoints of this process.
 #[derive(Clone)]
 pub(crate) struct Usage {
     since: Timestamp,
@@ -52,7 +52,7 @@ impl Usage {
         // Without a project in its path it is of nobody, and is refused.
         let Ok(named) = at.named() else { return };
         let who = caller.name().map_or_else(|| named.project.to_string(), str::to_owned);
-        self.note((at.door.door.dialect(), who), now);
+        self.note((at.endpoint.endpoint.source_api(), who), now);
     }
 
     fn note(&self, mut key: Who, now: Timestamp) {
@@ -75,7 +75,7 @@ impl Usage {
             looked += entries.len();
             for entry in &entries {
                 if let Some(origin) = &entry.intent.origin {
-                    let key = (origin.dialect.clone(), entry.intent.caller.clone());
+                    let key = (origin.source_api.clone(), entry.intent.caller.clone());
                     rows.entry(key).or_default().add(entry);
                 }
             }
@@ -86,21 +86,21 @@ impl Usage {
         }
         // Requests are counted by caller, and of no restore that could be shown or not.
         let counted = caller.sees_everybody();
-        for ((dialect, who), seen) in
+        for ((source_api, who), seen) in
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|_| counted)
         {
-            rows.entry(((*dialect).to_owned(), who.clone())).or_default().seen = Some(*seen);
+            rows.entry(((*source_api).to_owned(), who.clone())).or_default().seen = Some(*seen);
         }
-        let dialects: Vec<Value> = door::ALL
+        let source_apis: Vec<Value> = source_api::ALL
             .iter()
-            .map(|door| {
-                let own = rows.iter().filter(|((dialect, _), _)| dialect == door.dialect());
+            .map(|endpoint| {
+                let own = rows.iter().filter(|((source_api, _), _)| source_api == endpoint.source_api());
                 let users: Vec<Value> = own.map(|((_, who), row)| row.show(who)).collect();
-                json!({ "dialect": door.dialect(), "old": door.closed_on().is_some(), "users": users })
+                json!({ "source_api": endpoint.source_api(), "old": endpoint.closed_on().is_some(), "users": users })
             })
             .collect();
         Ok(json!({
-            "dialects": dialects,
+            "source_apis": source_apis,
             "requests_since": counted.then_some(self.since),
             "restores_looked_through": looked,
             "restores_cut": before.is_some(),
@@ -108,7 +108,7 @@ impl Usage {
     }
 }
 
-/// What one user of a dialect does with it.
+/// What one user of a source API does with it.
 #[derive(Default)]
 struct Row {
     restores: u64,

@@ -72,7 +72,7 @@ impl<B: Send + 'static> Middleware<B> for CallerLayer {
             };
             let answer = inner.call(Request::from_parts(head, body)).await;
             if let (Err(failure), Some(token)) = (&answer, &token)
-                && failure.problem.code == Code::Unauthorized
+                && failure.problem.code == Code::UpstreamUnauthorized
             {
                 callers.doubt(token);
             }

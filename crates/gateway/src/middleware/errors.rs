@@ -1,4 +1,4 @@
-//! Errors to HTTP: every failure from below becomes an answer here and nowhere else, in the words of the native door
+//! Errors to HTTP: every failure from below becomes an answer here and nowhere else, in the words of the compatibility endpoint
 //! where the request came through one. Above this layer nothing fails any more.
 
 use std::convert::Infallible;
@@ -62,7 +62,7 @@ where
         // No more of it than is shown: the rest need not be held while somebody waits.
         let instance: String = request.uri().path().chars().take(256).collect();
         let peer = shed::peer(request.extensions());
-        let door = request.extensions().get::<Found>().and_then(Found::at_door).cloned();
+        let endpoint = request.extensions().get::<Found>().and_then(Found::at_door).cloned();
         let id = request.headers().get("x-request-id").cloned();
         let call = self.inner.call(request);
         let ErrorsLayer { reached, places } = self.layer.clone();
@@ -74,7 +74,7 @@ where
                     if let Some(limit) = failure.limit {
                         reached.count(limit);
                     }
-                    if let Some(at) = door {
+                    if let Some(at) = endpoint {
                         let id = id.as_ref().and_then(|id| id.to_str().ok());
                         return Ok(endpoints::native_failure(failure, &at, id));
                     }

@@ -101,7 +101,7 @@ mod tests {
             assert!(is_rationed(&failure(code)), "{code:?}");
         }
         let at_once =
-            [Code::RestoreNotFound, Code::NotAllowed, Code::TargetBusy, Code::RateLimited, Code::Overloaded];
+            [Code::RestoreNotFound, Code::Forbidden, Code::TargetBusy, Code::RateLimited, Code::Overloaded];
         for code in at_once {
             assert!(!is_rationed(&failure(code)), "{code:?}");
         }

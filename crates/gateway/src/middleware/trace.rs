@@ -101,7 +101,7 @@ where
         let settings = Arc::clone(&self.settings);
         let found = request.extensions().get::<Found>();
         let template = found.map_or("", Found::template);
-        let door = found.and_then(Found::at_door).map(|at| at.door.door.dialect());
+        let endpoint = found.and_then(Found::at_door).map(|at| at.endpoint.endpoint.source_api());
         let method = method(request.method());
 
         // On a listener with callers nobody knows yet whose parent it is.
@@ -130,8 +130,8 @@ where
             drop(active);
             if let Ok(answer) = &answer {
                 let status = answer.status().as_u16();
-                if let Some(dialect) = door {
-                    settings.requests.at_door(dialect, template, status);
+                if let Some(source_api) = endpoint {
+                    settings.requests.at_door(source_api, template, status);
                 }
                 conclude(&Span::current(), status);
                 settings.requests.record(method, template, status, begun.elapsed());

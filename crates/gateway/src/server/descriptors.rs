@@ -31,14 +31,14 @@ pub fn raise() -> Option<usize> {
     None
 }
 
-/// What is kept for everything but connections of the API and its doors.
+/// What is kept for everything but connections of the API and its compatibility endpoints.
 fn others(settings: &Settings) -> usize {
     let upstreams: usize = settings.upstreams.iter().map(|upstream| upstream.max_concurrency).sum();
     let ledger = if matches!(settings.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
     OWN + ledger + crate::ADMIN_CONNECTIONS + upstreams + settings.webhooks.len() + settings.credentials.len()
 }
 
-/// So many connections of the API and its doors fit, where that is fewer than `limits.max_connections`.
+/// So many connections of the API and its compatibility endpoints fit, where that is fewer than `limits.max_connections`.
 ///
 /// # Errors
 /// Why so few fit that the gateway is of no use.

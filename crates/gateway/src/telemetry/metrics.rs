@@ -95,7 +95,7 @@ impl Metrics {
         let at_doors = self
             .meter
             .u64_counter("restore_gateway.door.requests")
-            .with_description("requests at native doors, by dialect, place and outcome")
+            .with_description("requests at compatibility endpoints, by source API, place and outcome")
             .build();
         let active = self
             .meter
@@ -277,16 +277,18 @@ impl Metrics {
     }
 
     /// Shows what became of spans.
-    pub(crate) fn observe_losses(&self, losses: Arc<Losses>) {
+    pub(crate) fn observe_losses(&self, dropped_fields: Arc<Losses>) {
         self.meter
             .u64_observable_counter("restore_gateway.telemetry.spans")
             .with_description(
                 "spans by what became of them: exported, dropped (queue full), failed (collector)",
             )
             .with_callback(move |counter| {
-                for (outcome, count) in
-                    [("exported", &losses.exported), ("dropped", &losses.dropped), ("failed", &losses.failed)]
-                {
+                for (outcome, count) in [
+                    ("exported", &dropped_fields.exported),
+                    ("dropped", &dropped_fields.dropped),
+                    ("failed", &dropped_fields.failed),
+                ] {
                     counter.observe(count.load(Ordering::Relaxed), &[KeyValue::new("outcome", outcome)]);
                 }
             })
@@ -324,8 +326,8 @@ impl Requests {
         ActiveRequest(self.active.clone(), label)
     }
 
-    /// One request at a native door has been answered. What has no place of its own was passed on, or was nothing.
-    pub(crate) fn at_door(&self, dialect: &'static str, template: &'static str, status: u16) {
+    /// One request at a compatibility endpoint has been answered. What has no place of its own was passed on, or was nothing.
+    pub(crate) fn at_door(&self, source_api: &'static str, template: &'static str, status: u16) {
         let route = if template.is_empty() { "(passed on)" } else { template };
         let outcome = match status {
             ..400 => "answered",
@@ -335,7 +337,7 @@ impl Requests {
         self.at_doors.add(
             1,
             &[
-                KeyValue::new("dialect", dialect),
+                KeyValue::new("source_api", source_api),
                 KeyValue::new("http.route", route),
                 KeyValue::new("outcome", outcome),
             ],

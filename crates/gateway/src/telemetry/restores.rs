@@ -90,7 +90,7 @@ impl Witness for Restores {
             };
         }
         match event.kind {
-            EventKind::Unsure { .. }
+            EventKind::OutcomeUnclear { .. }
             | EventKind::NeedsOperator { .. }
             | EventKind::Overdue
             | EventKind::Anomaly { .. }
@@ -104,8 +104,8 @@ impl Witness for Restores {
                 detail = event.evidence.detail,
                 "restore awaits a credential: read it with a token of its project",
             ),
-            EventKind::Observed { .. }
-            | EventKind::Absent
+            EventKind::Progress { .. }
+            | EventKind::NotFound
             | EventKind::Checking
             | EventKind::Checked { .. } => {
                 line!(debug);

@@ -39,7 +39,7 @@ pub(crate) struct Losses {
 ///
 /// # Errors
 /// When the endpoint needs TLS and there are no roots of trust.
-pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTracerProvider, String> {
+pub(crate) fn provider(options: &Options, dropped_fields: &Arc<Losses>) -> Result<SdkTracerProvider, String> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(options.client()?)
@@ -48,7 +48,7 @@ pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTra
         .with_timeout(options.timeout)
         .build()
         .map_err(|error| error.to_string())?;
-    let counted = Counted { inner: exporter, losses: Arc::clone(losses) };
+    let counted = Counted { inner: exporter, dropped_fields: Arc::clone(dropped_fields) };
     let batches = BatchSpanProcessor::builder(counted)
         .with_batch_config(
             BatchConfigBuilder::default()
@@ -62,7 +62,11 @@ pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTra
     Ok(SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(options.resource())
-        .with_span_processor(Gate { inner: batches, losses: Arc::clone(losses), most: options.queue })
+        .with_span_processor(Gate {
+            inner: batches,
+            dropped_fields: Arc::clone(dropped_fields),
+            most: options.queue,
+        })
         .build())
 }
 
@@ -70,7 +74,7 @@ pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTra
 #[derive(Debug)]
 struct Gate {
     inner: BatchSpanProcessor,
-    losses: Arc<Losses>,
+    dropped_fields: Arc<Losses>,
     most: usize,
 }
 
@@ -80,9 +84,9 @@ impl SpanProcessor for Gate {
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.losses.waiting.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.losses.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.losses.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.dropped_fields.waiting.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.dropped_fields.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.dropped_fields.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         self.inner.on_end(span);
@@ -105,15 +109,16 @@ impl SpanProcessor for Gate {
 #[derive(Debug)]
 struct Counted {
     inner: SpanExporter,
-    losses: Arc<Losses>,
+    dropped_fields: Arc<Losses>,
 }
 
 impl ExportSpans for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
-        self.losses.waiting.fetch_sub(count, Ordering::Relaxed);
+        self.dropped_fields.waiting.fetch_sub(count, Ordering::Relaxed);
         let result = self.inner.export(batch).await;
-        let counter = if result.is_ok() { &self.losses.exported } else { &self.losses.failed };
+        let counter =
+            if result.is_ok() { &self.dropped_fields.exported } else { &self.dropped_fields.failed };
         counter.fetch_add(count as u64, Ordering::Relaxed);
         result
     }

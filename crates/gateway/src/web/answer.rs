@@ -10,7 +10,7 @@ use futures_util::stream::{Stream, StreamExt};
 use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use restore_generations::door::Native;
+use restore_generations::source_api::Native;
 use restore_model::{Code, Problem, RestoreId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -267,7 +267,7 @@ pub(crate) fn failure(failure: Failure, instance: &str) -> Answer {
     finish(answer, failure)
 }
 
-/// An answer in a native dialect.
+/// An answer in a source API.
 pub(crate) fn native(native: Native) -> Answer {
     let status = StatusCode::from_u16(native.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     match native.body {

@@ -3,7 +3,7 @@
 //! body, a 202 with nothing readable is still an acceptance when it is empty; when it is not JSON,
 //! or tells an error, somebody else than CBR may have answered, and nobody can say.
 
-use restore_model::{Code, Effect, Handle, Id, Problem, UpstreamError};
+use restore_model::{Code, Effect, Id, Problem, TaskRef, UpstreamError};
 
 use super::wire::OPERATION_LOG;
 use crate::call::Reply;
@@ -20,27 +20,27 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     let Some(body) = reply.json().filter(serde_json::Value::is_object) else {
         return unsure("a body that is no JSON object", error);
     };
-    let handle = ["job_id", "operation_log_id", "id", "task_id"]
+    let task = ["job_id", "operation_log_id", "id", "task_id"]
         .iter()
         .filter_map(|name| lenient::text(&body, &[name]))
         .find(|id| id.parse::<Id>().is_ok())
-        .map(|id| Handle { kind: OPERATION_LOG.to_owned(), id });
-    if handle.is_none() && error.code.is_some() {
+        .map(|id| TaskRef { kind: OPERATION_LOG.to_owned(), id });
+    if task.is_none() && error.code.is_some() {
         return unsure("an error in the body", error);
     }
-    let anomaly = handle.is_none().then(|| format!("status {} with a body that names no task", reply.status));
-    started(handle, anomaly)
+    let anomaly = task.is_none().then(|| format!("status {} with a body that names no task", reply.status));
+    started(task, anomaly)
 }
 
 fn unsure(what: &str, error: UpstreamError) -> Outcome {
     let status = error.status.unwrap_or_default();
     let said = error.message.clone().unwrap_or_default();
-    let problem = Problem::new(Code::BadUpstream, format!("status {status} with {what}: {said}"))
+    let problem = Problem::new(Code::UpstreamInvalidResponse, format!("status {status} with {what}: {said}"))
         .effect(Effect::Possible)
         .upstream(error);
     Outcome::Unsure { reason: problem.detail.clone(), problem }
 }
 
-const fn started(handle: Option<Handle>, anomaly: Option<String>) -> Outcome {
-    Outcome::Started { handle, status: None, anomaly }
+const fn started(task: Option<TaskRef>, anomaly: Option<String>) -> Outcome {
+    Outcome::Started { task, status: None, anomaly }
 }

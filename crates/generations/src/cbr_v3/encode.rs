@@ -22,9 +22,9 @@ pub(super) fn encode(request: &RestoreRequest) -> Encoded {
         restore_path(&request.project_id, &request.source.backup_id),
         &RestoreBody { restore },
     );
-    let mut losses = Vec::new();
+    let mut dropped_fields = Vec::new();
     if request.source.checkpoint_id.is_some() {
-        losses.push(("source.checkpoint_id", "a CBR restore names the backup alone"));
+        dropped_fields.push(("source.checkpoint_id", "a CBR restore names the backup alone"));
     }
-    Encoded { call: call.restoring(), defaults: Vec::new(), losses }
+    Encoded { call: call.restoring(), defaults: Vec::new(), dropped_fields }
 }

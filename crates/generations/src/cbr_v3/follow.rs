@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use restore_model::{Code, Effect, Handle, Id, Problem, Strength, Timestamp, UpstreamError};
+use restore_model::{Code, Effect, Id, Problem, Strength, TaskRef, Timestamp, UpstreamError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let mut answers = answers.iter();
 
     // The log by its id.
-    if let Some(id) = watch.handle.and_then(|handle| handle.id.parse::<Id>().ok()) {
+    if let Some(id) = watch.task.and_then(|task| task.id.parse::<Id>().ok()) {
         let Some(answer) = answers.next() else { return Step::Ask(get_log(project, &id)) };
         match by_id(watch, answer) {
             ControlFlow::Break(reading) => return Step::Done(reading),
@@ -166,7 +166,7 @@ fn is_behind(watch: &Watch<'_>, reply: &Reply, from: Timestamp) -> bool {
 /// What a log tells, and that it is this restore's from now on. How sure that is stays with it.
 fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
     let mut reading = told(log, "operation_log_match", strength);
-    reading.handle = Some(Handle { kind: OPERATION_LOG.to_owned(), id: log.id.clone() });
+    reading.task = Some(TaskRef { kind: OPERATION_LOG.to_owned(), id: log.id.clone() });
     // It was seen: should it be gone at the next look, it has vanished.
     let mut notes = lenient::with(watch.notes, "confirmed", Value::Bool(true));
     if strength != binding(watch) {
@@ -372,7 +372,7 @@ fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
         Ok(reply) if reply.status == 200 => reply,
         Ok(reply) if errors::not_there(reply) => {
             let reason = "no operation log appeared and the backup is gone".to_owned();
-            return Reading::new(Found::Lost(reason), "backup_state", Strength::Derived);
+            return Reading::new(Found::Lost(reason), "backup_not_ready", Strength::Derived);
         }
         Ok(reply) => return Reading::refused(reply, LOG),
         Err(unread) => return Reading::unanswered(unread, LOG),
@@ -390,7 +390,7 @@ fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
         Some(_) => Found::Nothing,
         None => return Reading::unreadable("the backup's status is unreadable", false, LOG),
     };
-    let mut reading = Reading::new(found, "backup_state", Strength::Derived);
+    let mut reading = Reading::new(found, "backup_not_ready", Strength::Derived);
     reading.status = lenient::text(&body, &["backup", "status"]);
     reading
 }

@@ -12,10 +12,10 @@ use crate::{
 mod backup;
 mod check;
 mod decode;
-pub(crate) mod door;
 mod encode;
 mod follow;
 mod prepare;
+pub(crate) mod source_api;
 mod survey;
 mod wire;
 

@@ -35,7 +35,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
         let page = match answer {
             Ok(reply) if reply.status == 200 => Page::read(reply),
             Ok(reply) => match classify(reply) {
-                Verdict::Refused(problem) if problem.code == Code::Unauthorized => {
+                Verdict::Refused(problem) if problem.code == Code::UpstreamUnauthorized => {
                     return Step::Done(Err(problem));
                 }
                 _ => None,

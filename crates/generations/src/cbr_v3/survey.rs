@@ -1,7 +1,7 @@
 //! Every restore since a moment, whoever asked for it: the list that an operator holds against a
 //! ledger which may be an older copy of itself (cloud APIs 2.3).
 
-use restore_model::{Code, Handle, Problem, ProjectId, Timestamp};
+use restore_model::{Code, Problem, ProjectId, TaskRef, Timestamp};
 
 use super::wire::{OPERATION_LOG, Page, list_logs};
 use crate::call::Answer;
@@ -26,12 +26,12 @@ pub(super) fn survey(
             Err(unread) => return refused(Problem::new(Code::UpstreamUnavailable, unread.explain().0)),
         };
         let Some(page) = page else {
-            return refused(Problem::new(Code::BadUpstream, "the list of logs is unreadable"));
+            return refused(Problem::new(Code::UpstreamInvalidResponse, "the list of logs is unreadable"));
         };
         read += page.length;
         let more = page.more(read);
         listed.extend(page.logs.into_iter().filter(super::wire::Log::is_restore).map(|log| Listed {
-            handle: Handle { kind: OPERATION_LOG.to_owned(), id: log.id },
+            task: TaskRef { kind: OPERATION_LOG.to_owned(), id: log.id },
             backup_id: log.backup_id,
             target_id: log.target_id,
             status: log.status,

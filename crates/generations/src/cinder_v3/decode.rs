@@ -19,11 +19,12 @@ pub(super) fn decode(request: &RestoreRequest, reply: &Reply) -> Outcome {
         && names("backup_id", request.source.backup_id.as_str())
         && names("volume_id", request.target.id().as_str())
     {
-        return Outcome::Started { handle: None, status: Some("restoring-backup".to_owned()), anomaly: None };
+        return Outcome::Started { task: None, status: Some("restoring-backup".to_owned()), anomaly: None };
     }
     let detail =
         "the upstream answered with a success status that does not name the restore that was asked for";
-    let problem =
-        Problem::new(Code::BadUpstream, detail).effect(Effect::Possible).upstream(errors::read(reply));
+    let problem = Problem::new(Code::UpstreamInvalidResponse, detail)
+        .effect(Effect::Possible)
+        .upstream(errors::read(reply));
     Outcome::Unsure { reason: problem.detail.clone(), problem }
 }

@@ -19,7 +19,7 @@ use crate::call::Answer;
 use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others};
 
 const VOLUME: &str = "volume_state";
-const BACKUP: &str = "backup_state";
+const BACKUP: &str = "backup_not_ready";
 const MESSAGE: &str = "message";
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {

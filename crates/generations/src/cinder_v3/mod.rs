@@ -1,6 +1,6 @@
 //! Cinder v3 (`cinder-v3`): OpenStack's own block storage, one disk per call. There is no job: how a restore ends is told
 //! by the disk, and why one failed by the messages of its request id (cloud APIs 2.4). Its native API as programs know
-//! it is the door of the same name, which VBS serves as well.
+//! it is the compatibility endpoint of the same name, which VBS serves as well.
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 

@@ -25,7 +25,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
     };
     let backup = match backup {
         Ok(backup) if backup.status == "available" => backup,
-        Ok(backup) => return refuse(Code::BackupState, "backup", &backup.status),
+        Ok(backup) => return refuse(Code::BackupNotReady, "backup", &backup.status),
         Err(problem) => return Step::Done(Err(problem)),
     };
 
@@ -36,7 +36,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
     };
     let volume = match volume {
         Ok(volume) if volume.status == "available" => volume,
-        Ok(volume) => return refuse(Code::TargetState, "disk", &volume.status),
+        Ok(volume) => return refuse(Code::TargetNotReady, "disk", &volume.status),
         Err(problem) => return Step::Done(Err(problem)),
     };
     let needed = backup.size_gb.map(|size| size as f64);

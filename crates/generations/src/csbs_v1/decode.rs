@@ -2,7 +2,7 @@
 //! reference 1.3). One published sample is no JSON at all (T1): then the restore may well have been
 //! accepted, and its id is saved from the text if it stands there.
 
-use restore_model::{Code, Effect, Handle, Id, Problem, UpstreamError};
+use restore_model::{Code, Effect, Id, Problem, TaskRef, UpstreamError};
 use serde_json::Value;
 
 use super::wire::RESTORE;
@@ -34,9 +34,9 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     let Some(restore) = lenient::at(&body, &["restore"]).filter(|restore| restore.is_object()) else {
         return unreadable(reply);
     };
-    let handle = lenient::text(restore, &["id"])
+    let task = lenient::text(restore, &["id"])
         .filter(|id| id.parse::<Id>().is_ok())
-        .map(|id| Handle { kind: RESTORE.to_owned(), id });
+        .map(|id| TaskRef { kind: RESTORE.to_owned(), id });
     let status = lenient::text(restore, &["status"]);
     let mut anomaly = None;
     match status.as_deref().map(word) {
@@ -47,10 +47,10 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
             let word = status.as_deref().unwrap_or_default();
             anomaly = Some(format!("the upstream says {word:?}, a word this version does not know"));
         }
-        None if handle.is_none() => return unreadable(reply),
+        None if task.is_none() => return unreadable(reply),
         None => anomaly = Some("the answer has no status".to_owned()),
     }
-    Outcome::Started { handle, status, anomaly }
+    Outcome::Started { task, status, anomaly }
 }
 
 /// The failure that a restore object tells, with its reasons per resource.
@@ -88,7 +88,7 @@ fn unreadable(reply: &Reply) -> Outcome {
         error.message = Some(format!("restore id {id} stands in an answer that is no JSON"));
     }
     let problem = Problem::new(
-        Code::BadUpstream,
+        Code::UpstreamInvalidResponse,
         format!("status {} with a body that cannot be read; the restore may have begun", reply.status),
     )
     .effect(Effect::Possible)

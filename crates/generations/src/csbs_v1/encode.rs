@@ -42,5 +42,5 @@ pub(super) fn encode(own: &CsbsV1, request: &RestoreRequest, known: &Known) -> R
             },
         },
     );
-    Ok(Encoded { call: call.restoring(), defaults, losses: Vec::new() })
+    Ok(Encoded { call: call.restoring(), defaults, dropped_fields: Vec::new() })
 }

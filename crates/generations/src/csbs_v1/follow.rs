@@ -24,7 +24,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     // The restore's own word decides where the upstream gives it; it is asked when the item alone
     // would decide or is at a loss, not at every round.
     let undecided = matches!(reading.found, Found::Succeeded | Found::Nothing | Found::Lost(_));
-    let restore = watch.handle.filter(|handle| handle.kind == RESTORE).and_then(|h| h.id.parse::<Id>().ok());
+    let restore = watch.task.filter(|task| task.kind == RESTORE).and_then(|h| h.id.parse::<Id>().ok());
     if let (true, false, Some(id)) = (undecided, watch.no_restore_read, restore) {
         let Some(answer) = answers.get(1) else { return Step::Ask(get_restore(project, &id)) };
         match answer {

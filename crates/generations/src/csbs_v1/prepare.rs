@@ -53,14 +53,14 @@ fn item_allows(ask: &Prepare<'_>, item: &serde_json::Value) -> Result<Prepared, 
     if status != "available" {
         let detail = format!("the backup's status is {status:?}; nothing was sent");
         let code = if status == "restoring" || status == "waiting_restore" {
-            Code::ConflictBusy
+            Code::UpstreamBusy
         } else {
-            Code::BackupState
+            Code::BackupNotReady
         };
         return Err(Problem::new(code, detail));
     }
     if lenient::word(item, &["extend_info", "supported_restore_mode"]).as_deref() == Some("na") {
-        return Err(Problem::new(Code::Unsupported, "the backup's supported_restore_mode is \"na\""));
+        return Err(Problem::new(Code::UpstreamUnsupported, "the backup's supported_restore_mode is \"na\""));
     }
     Ok(Prepared { notes: json!({"baseline": Marker::read(item)}), facts })
 }

@@ -1,4 +1,4 @@
-//! The door `cinder-v3`: OpenStack's block storage as VBS serves it (cloud APIs 1.5, 3.3). Its restore has no
+//! The compatibility endpoint `cinder-v3`: OpenStack's block storage as VBS serves it (cloud APIs 1.5, 3.3). Its restore has no
 //! handle: clients look at the backup and at the disk until both have settled.
 
 use std::sync::LazyLock;
@@ -7,20 +7,20 @@ use restore_model::schema::{self, Validator};
 use restore_model::{Problem, TargetKind};
 use serde_json::{Value, json};
 
-use super::door::{Body, OWN, of_disk};
-use crate::door::{
-    Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, compiled, naive, version_list,
+use super::source_api::{Body, OWN, of_disk};
+use crate::source_api::{
+    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, compiled, naive, version_list,
 };
 use crate::{Backup, Host};
 
 static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("cinder-restore-request", include_str!("schemas/cinder-restore-request.json")));
 
-/// The dialect.
+/// The source API.
 pub(crate) struct CinderDoor;
 
-impl Door for CinderDoor {
-    fn dialect(&self) -> &'static str {
+impl SourceApi for CinderDoor {
+    fn source_api(&self) -> &'static str {
         "cinder-v3"
     }
 
@@ -67,7 +67,7 @@ impl Door for CinderDoor {
     }
 
     fn restored(&self, _told: Told<'_>) -> Native {
-        self.refuse(&Refusal::before(&crate::door::not_here()))
+        self.refuse(&Refusal::before(&crate::source_api::not_here()))
     }
 
     fn backup(&self, _form: Form, named: &Named, backup: &Backup) -> Value {
@@ -118,8 +118,8 @@ impl Door for CinderDoor {
         let status = refusal.status(OWN);
         let kind = match status {
             400 | 422 => "badRequest",
-            401 => "unauthorized",
-            403 => "forbidden",
+            401 => "upstream_unauthorized",
+            403 => "upstream_forbidden",
             404 => "itemNotFound",
             405 => "badMethod",
             409 => "conflictingRequest",

@@ -1,7 +1,7 @@
 //! The answer to the restore call: 200 with `job_id`, or an error in the same documented slot,
 //! under 200 too (cloud APIs 1.5, T5).
 
-use restore_model::{Code, Effect, Handle, Id, Problem};
+use restore_model::{Code, Effect, Id, Problem, TaskRef};
 
 use super::wire::JOB;
 use crate::call::Reply;
@@ -23,8 +23,8 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     if let Some(job) = job {
         // An error beside a job: the job will tell, and to call it refused could be a lie.
         let anomaly = error.code.map(|code| format!("the answer names a job and error {code} as well"));
-        let handle = Some(Handle { kind: JOB.to_owned(), id: job });
-        return Outcome::Started { handle, status: Some("INIT".to_owned()), anomaly };
+        let task = Some(TaskRef { kind: JOB.to_owned(), id: job });
+        return Outcome::Started { task, status: Some("INIT".to_owned()), anomaly };
     }
     if let Some(code) = error.code.as_deref().filter(|_| body.is_some()) {
         // A code decides for itself, and one of the service's own is the service's word. Any other
@@ -39,7 +39,7 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
 }
 
 fn unsure(what: &str, error: restore_model::UpstreamError) -> Outcome {
-    let problem = Problem::new(Code::BadUpstream, format!("the upstream answered with {what}"))
+    let problem = Problem::new(Code::UpstreamInvalidResponse, format!("the upstream answered with {what}"))
         .effect(Effect::Possible)
         .upstream(error);
     Outcome::Unsure { reason: problem.detail.clone(), problem }

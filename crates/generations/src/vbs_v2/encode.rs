@@ -16,9 +16,9 @@ pub(super) fn encode(own: &VbsV2, request: &RestoreRequest) -> Result<Encoded, P
         restore_path(&request.project_id, &request.source.backup_id),
         &RestoreBody { restore: Restore { volume_id } },
     );
-    let mut losses = Vec::new();
+    let mut dropped_fields = Vec::new();
     if request.source.checkpoint_id.is_some() {
-        losses.push(("source.checkpoint_id", "a VBS restore names the backup alone"));
+        dropped_fields.push(("source.checkpoint_id", "a VBS restore names the backup alone"));
     }
-    Ok(Encoded { call: call.restoring(), defaults: Vec::new(), losses })
+    Ok(Encoded { call: call.restoring(), defaults: Vec::new(), dropped_fields })
 }

@@ -10,13 +10,13 @@ use crate::call::{Answer, Reply};
 use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others, volumes};
 
 const JOB: &str = "job";
-const BACKUP: &str = "backup_state";
+const BACKUP: &str = "backup_not_ready";
 /// What a disk says while a backup is written onto it.
 const RESTORED: [&str; 2] = ["restoring_backup", "restoring"];
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let project = &watch.request.project_id;
-    if let Some(job) = watch.handle.and_then(|handle| handle.id.parse::<Id>().ok()) {
+    if let Some(job) = watch.task.and_then(|task| task.id.parse::<Id>().ok()) {
         let Some(answer) = answers.first() else { return Step::Ask(get_job(project, &job)) };
         return Step::Done(match answer {
             Ok(reply) => by_job(watch, reply),

@@ -12,10 +12,10 @@ mod backup;
 mod check;
 pub(crate) mod cinder;
 mod decode;
-pub(crate) mod door;
 mod encode;
 mod follow;
 mod prepare;
+pub(crate) mod source_api;
 mod wire;
 
 /// The generation.

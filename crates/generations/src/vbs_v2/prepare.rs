@@ -24,7 +24,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
                     Ok(Prepared { notes: json!({"baseline": "available"}), ..Prepared::default() })
                 }
                 Some(status) => Err(Problem::new(
-                    Code::BackupState,
+                    Code::BackupNotReady,
                     format!("the backup's status is {status:?}; nothing was sent"),
                 )),
                 None => Err(unread("its answer has no status")),
@@ -39,7 +39,10 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
             Verdict::Refused(problem)
                 if matches!(
                     problem.code,
-                    Code::Unauthorized | Code::BackupNotFound | Code::GenerationRetired | Code::Throttled
+                    Code::UpstreamUnauthorized
+                        | Code::BackupNotFound
+                        | Code::GenerationRetired
+                        | Code::UpstreamThrottled
                 ) =>
             {
                 Err(problem)

@@ -59,12 +59,12 @@ fn run(generation: &dyn Generation, case: &Path) -> Result<(), String> {
     };
     same_call(&need("call.json")?, &encoded.call)?;
     let answer = match generation.decode(&request, &reply(&need("reply.json")?)) {
-        Outcome::Started { handle, status, anomaly } => {
-            json!({"outcome": "started", "handle": handle, "status": status, "anomaly": anomaly.is_some()})
+        Outcome::Started { task, status, anomaly } => {
+            json!({"outcome": "started", "task": task, "status": status, "anomaly": anomaly.is_some()})
         }
         Outcome::Failed(problem) => about("failed", &problem),
         Outcome::Refused(problem) => about("refused", &problem),
-        Outcome::Unsure { problem, .. } => about("unsure", &problem),
+        Outcome::Unsure { problem, .. } => about("outcome_unclear", &problem),
     };
     like(&expected, &answer, "answer")
 }

@@ -20,7 +20,7 @@ fn followed() -> Followed {
 }
 
 fn bound() -> Followed {
-    followed().handle("operation_log", LOG)
+    followed().task("operation_log", LOG)
 }
 
 /// A restore log that fits, begun so many seconds after the send.
@@ -59,7 +59,7 @@ fn by_list(followed: &Followed, logs: &[Value]) -> Reading {
 }
 
 fn id(reading: &Reading) -> Option<&str> {
-    reading.handle.as_ref().map(|handle| handle.id.as_str())
+    reading.task.as_ref().map(|task| task.id.as_str())
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn f48_a_log_that_an_unbound_restore_of_the_target_may_have_made_proves_nothing(
     beside.target_shared = true;
     assert_eq!(by_list(&alone, &logs).found, Found::Succeeded);
     let reading = by_list(&beside, &logs);
-    assert_eq!((reading.found, reading.handle), (Found::Nothing, None));
+    assert_eq!((reading.found, reading.task), (Found::Nothing, None));
     // One that is told apart from all that were there before the send is its own.
     let known = beside.notes(json!({"known": ["b"]}));
     assert_eq!(by_list(&known, &logs).found, Found::Succeeded);

@@ -90,7 +90,7 @@ fn a_failure_is_told_with_the_message_of_its_request() {
     // a service that died leaves none, a role may not read them, an old Cinder has none; stopped from outside is `error`
     for (word, messages) in [
         ("error_restoring", ok(json!({"messages": []}))),
-        ("error_restoring", fault(403, "forbidden", "Policy doesn't allow it.")),
+        ("error_restoring", fault(403, "upstream_forbidden", "Policy doesn't allow it.")),
         ("error", fault(406, "computeFault", "Version 3.3 is not supported.")),
     ] {
         let upstream =
@@ -116,7 +116,7 @@ fn a_call_for_messages_asks_for_the_version_that_has_them() {
     let followed = taken(false, true);
     let watch = restore_generations::Watch {
         request: &followed.request,
-        handle: None,
+        task: None,
         notes: &followed.notes,
         accepted: true,
         sent_at: crate::support::after(0),
@@ -297,10 +297,10 @@ fn before_the_send_backup_and_disk_are_available() {
 
     let code = |of_backup: &Answer, of_disk: &Answer| before(of_backup, of_disk).unwrap_err().0;
     for word in ["restoring", "error", "creating"] {
-        assert_eq!(code(&backup(word), &usable), Code::BackupState, "{word}");
+        assert_eq!(code(&backup(word), &usable), Code::BackupNotReady, "{word}");
     }
     for word in ["in-use", "restoring-backup", "error_restoring"] {
-        assert_eq!(code(&backup("available"), &volume(word, None)), Code::TargetState, "{word}");
+        assert_eq!(code(&backup("available"), &volume(word, None)), Code::TargetNotReady, "{word}");
     }
     let mut small = wire("cinder.volume.response");
     small["volume"]["size"] = json!(99);
@@ -318,7 +318,7 @@ fn before_the_send_backup_and_disk_are_available() {
         assert_eq!(code(&unread, &usable), Code::UpstreamUnavailable);
         assert_eq!(code(&backup("available"), &unread), Code::UpstreamUnavailable);
     }
-    assert_eq!(code(&backup("available"), &fault(403, "forbidden", "no")), Code::Forbidden);
+    assert_eq!(code(&backup("available"), &fault(403, "upstream_forbidden", "no")), Code::UpstreamForbidden);
 }
 
 fn outcome(status: u16, body: &str) -> Outcome {
@@ -329,7 +329,7 @@ fn outcome(status: u16, body: &str) -> Outcome {
 #[test]
 fn only_the_pair_that_was_asked_for_is_an_acceptance() {
     let pair = wire("cinder.restore.response");
-    assert!(matches!(outcome(202, &pair.to_string()), Outcome::Started { handle: None, .. }));
+    assert!(matches!(outcome(202, &pair.to_string()), Outcome::Started { task: None, .. }));
     let mut elsewhere = pair.clone();
     elsewhere["restore"]["volume_id"] = json!(SYSTEM_DISK);
     for (status, body) in [
@@ -356,11 +356,11 @@ fn a_refusal_is_cinders_own_word() {
     assert_eq!(refused(404, "itemNotFound", "Backup x could not be found.").1, Retry::Never);
     assert_eq!(
         refused(400, "badRequest", "Invalid backup: Backup status must be available").0,
-        Code::BadRequest
+        Code::UpstreamBadRequest
     );
     assert_eq!(
-        refused(403, "forbidden", "Policy doesn't allow backup:restore to be performed.").0,
-        Code::Forbidden
+        refused(403, "upstream_forbidden", "Policy doesn't allow backup:restore to be performed.").0,
+        Code::UpstreamForbidden
     );
     let quota = r#"{"overLimit": {"code": 413, "message": "Maximum number of volumes", "retryAfter": "0"}}"#;
     assert!(matches!(outcome(413, quota), Outcome::Refused(problem) if problem.retry == Retry::Never));

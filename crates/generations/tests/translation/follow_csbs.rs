@@ -27,7 +27,7 @@ fn item(status: &str, minute: u32, reason: Option<&str>) -> Answer {
 /// A restore whose baseline is an item read before it.
 fn after_baseline(baseline: &Answer) -> Followed {
     let (prepared, _) = prepare(CSBS, &server(ITEM), |_| baseline.clone());
-    let mut followed = Followed::new(server(ITEM)).notes(prepared.unwrap().notes).handle("restore", RESTORE);
+    let mut followed = Followed::new(server(ITEM)).notes(prepared.unwrap().notes).task("restore", RESTORE);
     followed.no_restore_read = true;
     followed
 }
@@ -190,7 +190,7 @@ fn the_probe_is_made_where_the_item_does_not_say_and_only_then() {
     let (_, asked) = probe(&fresh(), &item("restoring", 16, None), &ok(json!({})));
     assert_eq!(asked, [format!("checkpoint_items/{ITEM}")]);
     // a handle of another kind is no restore's id
-    let other = fresh().handle("job", RESTORE);
+    let other = fresh().task("job", RESTORE);
     let (_, asked) = probe(&other, &item("available", 16, None), &ok(json!({})));
     assert_eq!(asked.len(), 1);
     let (_, asked) = probe(&fresh(), &item("available", 16, None), &ok(json!({})));

@@ -10,7 +10,7 @@ const VBS: &str = "vbs-v2";
 const JOB: &str = "4010a7c9528b1f3e01528cc0d9e24f7b";
 
 fn with_job() -> Followed {
-    Followed::new(disk()).notes(json!({"baseline": "available"})).handle("job", JOB)
+    Followed::new(disk()).notes(json!({"baseline": "available"})).task("job", JOB)
 }
 
 fn by_job(read: &Answer) -> Reading {

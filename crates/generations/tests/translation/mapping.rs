@@ -33,7 +33,7 @@ const PLACES: &[Place] = &[
         read: |word| {
             let log = json!({"operation_log": {"id": LOG, "operation_type": "restore", "status": word}});
             let followed = Followed::new(server(SERVER_BACKUP)).notes(json!({"known": []}));
-            followed.handle("operation_log", LOG).round("cbr-v3", |_| ok(log.clone())).0
+            followed.task("operation_log", LOG).round("cbr-v3", |_| ok(log.clone())).0
         },
     },
     Place {
@@ -84,7 +84,7 @@ const PLACES: &[Place] = &[
             ANYTHING,
         ],
         read: |word| {
-            let followed = Followed::new(server(ITEM)).handle("restore", RESTORE);
+            let followed = Followed::new(server(ITEM)).task("restore", RESTORE);
             let said = json!({"restore": {"id": RESTORE, "status": word}});
             let answer = |path: &str| match path.split('/').next() {
                 Some("checkpoint_items") => of_item("available"),
@@ -100,7 +100,7 @@ const PLACES: &[Place] = &[
         read: |word| {
             let mut job = wire("vbs.job.response");
             job["status"] = json!(word);
-            Followed::new(disk()).handle("job", JOB).round("vbs-v2", |_| ok(job.clone())).0
+            Followed::new(disk()).task("job", JOB).round("vbs-v2", |_| ok(job.clone())).0
         },
     },
     Place {
@@ -177,7 +177,7 @@ fn of_item(word: &str) -> Answer {
 }
 
 fn item(notes: &Value, age: i64, word: &str) -> Reading {
-    let mut followed = Followed::new(server(ITEM)).notes(notes.clone()).age(age).handle("restore", RESTORE);
+    let mut followed = Followed::new(server(ITEM)).notes(notes.clone()).age(age).task("restore", RESTORE);
     followed.no_restore_read = true;
     let answer =
         |path: &str| if path.starts_with("checkpoint_items/") { of_item(word) } else { nobody(path) };
@@ -223,7 +223,7 @@ fn outcome(reading: &Reading) -> String {
         Found::Absent => "stays; the third such read, late enough, makes it `not_applied`".to_owned(),
         Found::Nothing => "stays; looked at again".to_owned(),
         Found::Lost(why) => format!("`unknown`: {}", why.trim_matches('"')),
-        Found::Unreadable { .. } => "stays, `stale_since`".to_owned(),
+        Found::Unreadable { .. } => "stays, `last_poll_failed_since`".to_owned(),
     };
     format!("{what}{odd}")
 }

@@ -41,14 +41,14 @@ fn csbs_remembers_the_item_and_its_checkpoint() {
 #[test]
 fn csbs_refuses_what_the_item_forbids() {
     let status = |word: &'static str| code("csbs-v1", &item(|item| item["status"] = json!(word)));
-    assert_eq!(status("restoring"), Some(Code::ConflictBusy));
-    assert_eq!(status("waiting_restore"), Some(Code::ConflictBusy));
-    assert_eq!(status("error"), Some(Code::BackupState));
+    assert_eq!(status("restoring"), Some(Code::UpstreamBusy));
+    assert_eq!(status("waiting_restore"), Some(Code::UpstreamBusy));
+    assert_eq!(status("error"), Some(Code::BackupNotReady));
     assert_eq!(status("Available"), None);
     let na = item(|item| item["extend_info"]["supported_restore_mode"] = json!("na"));
-    assert_eq!(code("csbs-v1", &na), Some(Code::Unsupported));
+    assert_eq!(code("csbs-v1", &na), Some(Code::UpstreamUnsupported));
     assert_eq!(code("csbs-v1", &error(404, "CSBS.3001")), Some(Code::BackupNotFound));
-    assert_eq!(code("csbs-v1", &error(401, "APIGW.0301")), Some(Code::Unauthorized));
+    assert_eq!(code("csbs-v1", &error(401, "APIGW.0301")), Some(Code::UpstreamUnauthorized));
     assert_eq!(code("csbs-v1", &answer(503, "")), Some(Code::UpstreamUnavailable));
     assert_eq!(code("csbs-v1", &silence()), Some(Code::UpstreamUnavailable));
     assert_eq!(code("csbs-v1", &ok(json!({}))), Some(Code::UpstreamUnavailable));
@@ -106,8 +106,8 @@ fn cbr_believes_a_server_that_cuts_pages_shorter() {
 
 #[test]
 fn cbr_goes_on_without_a_list_unless_the_token_is_refused() {
-    assert_eq!(code("cbr-v3", &error(401, "APIGW.0301")), Some(Code::Unauthorized));
-    assert_eq!(code("cbr-v3", &error(500, "BackupService.9998")), Some(Code::Unauthorized));
+    assert_eq!(code("cbr-v3", &error(401, "APIGW.0301")), Some(Code::UpstreamUnauthorized));
+    assert_eq!(code("cbr-v3", &error(500, "BackupService.9998")), Some(Code::UpstreamUnauthorized));
     for read in [
         error(403, "APIGW.0302"),
         answer(500, ""),
@@ -132,8 +132,8 @@ fn vbs_wants_the_backup_available() {
     };
     let (prepared, _) = prepare("vbs-v2", &disk(), |_| backup("available"));
     assert_eq!(prepared.unwrap().notes, json!({"baseline": "available"}));
-    assert_eq!(code("vbs-v2", &backup("restoring")), Some(Code::BackupState));
-    assert_eq!(code("vbs-v2", &error(401, "APIGW.0301")), Some(Code::Unauthorized));
+    assert_eq!(code("vbs-v2", &backup("restoring")), Some(Code::BackupNotReady));
+    assert_eq!(code("vbs-v2", &error(401, "APIGW.0301")), Some(Code::UpstreamUnauthorized));
     assert_eq!(code("vbs-v2", &error(400, "BackupService.4003")), Some(Code::GenerationRetired));
     assert_eq!(code("vbs-v2", &silence()), Some(Code::UpstreamUnavailable));
     for gone in

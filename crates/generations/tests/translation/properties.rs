@@ -166,7 +166,7 @@ proptest! {
                 source.entry("checkpoint_id").or_insert(json!("read"));
             } else {
                 // the one documented loss
-                prop_assert_eq!(source.remove("checkpoint_id").is_some(), !encoded.losses.is_empty());
+                prop_assert_eq!(source.remove("checkpoint_id").is_some(), !encoded.dropped_fields.is_empty());
             }
             prop_assert_eq!(read_natively(name, &encoded.call), expected);
             prop_assert!(encoded.call.restores);
@@ -194,9 +194,9 @@ proptest! {
             let outcome = generation(name).decode(&request, &reply);
             let success = (200..300).contains(&reply.status);
             match outcome {
-                Outcome::Started { handle, .. } => {
+                Outcome::Started { task, .. } => {
                     prop_assert!(success, "{} {}", name, reply.status);
-                    prop_assert!(handle.is_none_or(|handle| handle.id.parse::<Id>().is_ok()));
+                    prop_assert!(task.is_none_or(|task| task.id.parse::<Id>().is_ok()));
                 }
                 Outcome::Failed(_) => prop_assert!(success),
                 Outcome::Refused(problem) => prop_assert_eq!(problem.effect, restore_model::Effect::None),
@@ -225,7 +225,7 @@ proptest! {
         notes in body(),
         accepted in any::<bool>(),
         age in -100_i64..1_000,
-        handle in prop::option::of("[a-z]{1,8}"),
+        task in prop::option::of("[a-z]{1,8}"),
     ) {
         let known = Known::default();
         for name in restore_generations::names() {
@@ -236,8 +236,8 @@ proptest! {
             };
             let mut followed = Followed::new(request.clone()).notes(notes.clone()).age(age);
             followed.accepted = accepted;
-            if let Some(id) = &handle {
-                followed = followed.handle("restore", id);
+            if let Some(id) = &task {
+                followed = followed.task("restore", id);
             }
             followed.round(name, upstream);
             let ask = Prepare { request: &request, known: &known, baseline: true, server: None, now: after(0) };

@@ -35,7 +35,7 @@ fn native_requests() {
                 "template": call.template,
                 "body": call.body_json(),
                 "defaults": encoded.defaults,
-                "losses": encoded.losses,
+                "dropped_fields": encoded.dropped_fields,
             }),
         );
     }

@@ -2,7 +2,7 @@
 //! closure from call to answer.
 
 use restore_generations::{Answer, Call, Generation, Known, Prepare, Prepared, Reading, Reply, Step, Watch};
-use restore_model::{Handle, Problem, RestoreRequest, Timestamp};
+use restore_model::{Problem, RestoreRequest, TaskRef, Timestamp};
 use serde_json::{Value, json};
 
 pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -139,7 +139,7 @@ pub(crate) fn check(
 #[derive(Clone, Debug)]
 pub(crate) struct Followed {
     pub(crate) request: RestoreRequest,
-    pub(crate) handle: Option<Handle>,
+    pub(crate) task: Option<TaskRef>,
     pub(crate) notes: Value,
     pub(crate) accepted: bool,
     pub(crate) age: i64,
@@ -158,7 +158,7 @@ impl Followed {
     pub(crate) fn new(request: RestoreRequest) -> Self {
         Self {
             request,
-            handle: None,
+            task: None,
             notes: Value::Null,
             accepted: true,
             age: 10,
@@ -171,8 +171,8 @@ impl Followed {
         }
     }
 
-    pub(crate) fn handle(mut self, kind: &str, id: &str) -> Self {
-        self.handle = Some(Handle { kind: kind.to_owned(), id: id.to_owned() });
+    pub(crate) fn task(mut self, kind: &str, id: &str) -> Self {
+        self.task = Some(TaskRef { kind: kind.to_owned(), id: id.to_owned() });
         self
     }
 
@@ -201,7 +201,7 @@ impl Followed {
     pub(crate) fn round(&self, name: &str, upstream: impl Fn(&str) -> Answer) -> (Reading, Vec<String>) {
         let watch = Watch {
             request: &self.request,
-            handle: self.handle.as_ref(),
+            task: self.task.as_ref(),
             notes: &self.notes,
             accepted: self.accepted,
             sent_at: after(0),
@@ -227,7 +227,7 @@ impl Followed {
 
     /// The same restore as it stands after a reading.
     pub(crate) fn then(mut self, reading: &Reading) -> Self {
-        self.handle = reading.handle.clone().or(self.handle);
+        self.task = reading.task.clone().or(self.task);
         self.notes = reading.notes.clone().unwrap_or(self.notes);
         self.no_restore_read |= reading.no_restore_read;
         self

@@ -12,7 +12,7 @@ const UNFINISHED: &str = "select status, count(*),
     count(*) filter (where (state::json ->> 'overdue')::boolean),
     count(*) filter (where (state::json ->> 'needs_operator')::boolean),
     count(*) filter (where (state::json ->> 'awaiting_credential')::boolean),
-    count(*) filter (where (state::json ->> 'stale_since') is not null),
+    count(*) filter (where (state::json ->> 'last_poll_failed_since') is not null),
     min(created_at)
     from restores where finished_at is null group by status";
 

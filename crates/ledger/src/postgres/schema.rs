@@ -13,21 +13,23 @@ use sqlx::{Connection, Executor, Transaction};
 use super::unavailable;
 use crate::LedgerError;
 use crate::open::{Found, may_work_with};
-use crate::upgrade::{Rows, to_one_row};
+use crate::upgrade::{Rows, to_one_row, to_standard_names};
 
 /// A step, and the oldest version of the schema whose programs may go on working after it.
 pub(super) type Migration = (&'static str, i64);
 
 /// Every migration in order; the first one leads to version 1.
 pub(super) const MIGRATIONS: &[Migration] =
-    &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1), (TO_ONE_ROW, 2)];
+    &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1), (TO_ONE_ROW, 2), (NAMES, 3)];
 
 /// The version this program knows.
-const KNOWN: i64 = 2;
-const _: () = assert!(MIGRATIONS.len() == 2, "KNOWN is their number");
+const KNOWN: i64 = 3;
+const _: () = assert!(MIGRATIONS.len() == 3, "KNOWN is their number");
 
 /// After this one each restore is one row.
 const TO_ONE_ROW: &str = include_str!("../../migrations/postgres/0002_one_row.sql");
+/// After this one the JSON has the present names.
+const NAMES: &str = include_str!("../../migrations/postgres/0003_names.sql");
 
 /// `tx_offset` is added to the numbers of transactions; see [`keep_order`].
 const META: &str = "create table if not exists meta (name text primary key, value bigint not null);
@@ -64,6 +66,9 @@ pub(super) async fn enter(
     for (migration, oldest_reader) in todo {
         if *migration == TO_ONE_ROW {
             to_one_row(&mut *step).await?;
+        }
+        if *migration == NAMES {
+            to_standard_names(&mut *step).await?;
         }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         nobody_is_left_behind(&mut step, *oldest_reader).await?;
@@ -250,10 +255,12 @@ mod tests {
         let server = Server::start();
         server.create_database("ledger");
         let mut connection = PgConnection::connect(&server.url("ledger")).await.unwrap();
-        let (first, harmless, radical) = (MIGRATIONS[0], ("create table more ()", 1), ("drop table more", 3));
+        let (first, harmless) = (MIGRATIONS[0], ("create table more ()", 1));
+        // One more than this program knows.
+        let radical = ("drop table more", KNOWN + 1);
         enter(&mut connection, &[first], "old", LEASE).await.unwrap();
         enter(&mut connection, &[first, harmless], "newer", LEASE).await.unwrap();
-        let newest = [first, harmless, radical];
+        let newest = [first, harmless, ("create table other ()", 1), radical];
         let refused = enter(&mut connection, &newest, "newest", LEASE).await.unwrap_err().to_string();
         assert!(refused.contains("a gateway is running that knows only version 1"), "{refused}");
         // Nothing of it was done, and the older ones go on.
@@ -268,7 +275,7 @@ mod tests {
             enter_again(&mut connection, "old", LEASE).await,
         ] {
             let why = refused.unwrap_err().to_string();
-            assert!(why.contains("version 3") && why.contains("newer program"), "{why}");
+            assert!(why.contains("version 4") && why.contains("newer program"), "{why}");
         }
     }
 }

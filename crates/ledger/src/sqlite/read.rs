@@ -23,7 +23,7 @@ const UNFINISHED: &str = "select r.status, count(*),
     count(*) filter (where r.state ->> 'overdue'),
     count(*) filter (where r.state ->> 'needs_operator'),
     count(*) filter (where r.state ->> 'awaiting_credential'),
-    count(*) filter (where r.state ->> 'stale_since' is not null),
+    count(*) filter (where r.state ->> 'last_poll_failed_since' is not null),
     min(r.created_at)
     from locks l join restores r on r.id = l.restore_id group by r.status";
 

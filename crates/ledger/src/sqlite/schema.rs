@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor};
 use super::unavailable;
 use crate::LedgerError;
 use crate::open::may_work_with;
-use crate::upgrade::{Rows, to_one_row};
+use crate::upgrade::{Rows, to_one_row, to_standard_names};
 
 /// Every migration in order, the first one leads to version 1; and the oldest version of the schema
 /// whose programs may go on working with the file after it.
@@ -18,13 +18,16 @@ const MIGRATIONS: &[(&str, i64)] = &[
     (include_str!("../../migrations/0002_feed_and_outbox.sql"), 2),
     (include_str!("../../migrations/0003_fewer_rows.sql"), 3),
     (include_str!("../../migrations/0004_one_row.sql"), 4),
+    (include_str!("../../migrations/0005_names.sql"), 5),
 ];
 
 /// The version this program knows.
-const KNOWN: i64 = 4;
-const _: () = assert!(MIGRATIONS.len() == 4, "KNOWN is their number");
+const KNOWN: i64 = 5;
+const _: () = assert!(MIGRATIONS.len() == 5, "KNOWN is their number");
 /// The version that this migration leads to keeps each restore as one row.
 const ONE_ROW: i64 = 4;
+/// The version that this migration leads to has the present names in its JSON.
+const NAMES: i64 = 5;
 
 /// `writable` is touched to prove that the file can be written; `room` is there only while
 /// [`super::store`] proves that there is room. `ledger` tells this file and its copies from all
@@ -61,6 +64,9 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
         };
         if version + 1 == ONE_ROW {
             to_one_row(&mut *step).await?;
+        }
+        if version + 1 == NAMES {
+            to_standard_names(&mut *step).await?;
         }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         sqlx::query(

@@ -54,7 +54,7 @@ async fn a_key_is_one_restore(ledger: Arc<dyn Ledger>) {
     assert_eq!(other, Accept::KeyConflict(first.intent.id));
 }
 
-/// What the routes make of a request is not its content; the names that a door has for backups are.
+/// What the routes make of a request is not its content; the names that a compatibility endpoint has for backups are.
 async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: Arc<dyn Ledger>) {
     let first = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
     let mut moved = ask("ann", Some("k"), volume("v1"), 1);
@@ -64,7 +64,7 @@ async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: A
     let mut at_a_door = moved;
     at_a_door.intent.id = ask("ann", None, volume("v1"), 2).intent.id;
     at_a_door.intent.origin = Some(Origin {
-        dialect: "vbs-v2".to_owned(),
+        source_api: "vbs-v2".to_owned(),
         generation: "vbs-v2".to_owned(),
         upstream: None,
         closed: false,
@@ -87,7 +87,7 @@ async fn f46_a_repetition_without_a_key_is_one_when_the_routes_change(ledger: Ar
     // In the names of another generation the same words are another backup.
     let mut at_a_door = moved(4);
     at_a_door.intent.origin = Some(Origin {
-        dialect: "vbs-v2".to_owned(),
+        source_api: "vbs-v2".to_owned(),
         generation: "vbs-v2".to_owned(),
         upstream: None,
         closed: false,

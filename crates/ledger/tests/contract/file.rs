@@ -31,7 +31,7 @@ async fn write_as_version_1(connection: &mut SqliteConnection, new: &restore_led
         .bind(&intent.caller)
         .bind(intent.request.project_id.to_string())
         .bind(&intent.route.upstream)
-        .bind(state.handle.as_ref().map(|handle| handle.id.clone()))
+        .bind(state.task.as_ref().map(|task| task.id.clone()))
         .bind(state.status.as_str())
         .bind(&intent.fingerprint)
         .bind(intent.created_at.as_micros())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use restore_ledger::{Ledger, LedgerError};
-use restore_model::{EventKind, Handle, Proof, State};
+use restore_model::{EventKind, Proof, State, TaskRef};
 use serde_json::json;
 
 use crate::support::{
@@ -23,14 +23,14 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (1..4_u32).prop_map(|attempt| EventKind::Submitting { attempt, step: 0 }),
         Just(EventKind::NotSent { proof: Proof::Throttled }),
         Just(started("h")),
-        Just(EventKind::Unsure { reason: "reset".into(), problem: Some(problem()) }),
-        Just(EventKind::Observed {
-            handle: Some(Handle { kind: "job".into(), id: "j\u{1f5dd}".into() }),
+        Just(EventKind::OutcomeUnclear { reason: "reset".into(), problem: Some(problem()) }),
+        Just(EventKind::Progress {
+            task: Some(TaskRef { kind: "job".into(), id: "j\u{1f5dd}".into() }),
             upstream_status: Some("x".into()),
             progress: Some(50),
             notes: Some(json!(null)),
         }),
-        Just(EventKind::Absent),
+        Just(EventKind::NotFound),
         Just(EventKind::Stale { awaiting_credential: true }),
         Just(EventKind::Overdue),
         Just(EventKind::NeedsOperator { reason: "lost".into() }),

@@ -248,7 +248,7 @@ async fn a_ledger_of_307acd4_opens_with_every_restore() {
             let events = ledger.events(old.id).await.unwrap();
             assert_eq!(events.len(), old.events.len());
             for (event, written) in events.iter().zip(&old.events) {
-                let same = serde_json::from_value::<Event>(written.clone()).unwrap();
+                let same = serde_json::from_str::<Event>(&in_present_names(written)).unwrap();
                 if had_no_disk(old) && same.kind == EventKind::NotApplied {
                     let EventKind::Resolved { outcome, by, early: true, .. } = &event.kind else {
                         panic!("{event:?}")
@@ -430,4 +430,12 @@ async fn f45_an_open_disk_of_an_ended_restore_of_307acd4_is_refused() {
         assert!(refusal.contains("2 unfinished"), "{refusal}");
         assert_eq!(place.all().await, before);
     }
+}
+
+/// An event of that commit with the names that the migration gives it.
+fn in_present_names(written: &Value) -> String {
+    let renames = include_str!("../../migrations/names.sql")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('\'')?.split_once("')")?.0.split_once("', '"));
+    renames.fold(written.to_string(), |text, (old, new)| text.replace(old, new))
 }

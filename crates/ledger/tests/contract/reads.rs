@@ -96,12 +96,12 @@ async fn the_unfinished_are_counted_and_nothing_else_is(ledger: Arc<dyn Ledger>)
     let running = take(&*ledger, ask("bob", None, volume("v3"), 2)).await;
     let waits = take(&*ledger, ask("bob", None, volume("v4"), 3)).await;
     succeed(&*ledger, &ended, 4).await;
-    let begun = |handle| vec![EventKind::Submitting { attempt: 1, step: 0 }, started(handle)];
+    let begun = |task| vec![EventKind::Submitting { attempt: 1, step: 0 }, started(task)];
     let running = push(&*ledger, &running, 5, begun("h3")).await;
     push(&*ledger, &running, 6, vec![EventKind::Overdue, EventKind::Stale { awaiting_credential: false }])
         .await;
     // Words of a stranger that look like a flag are none.
-    let unsure = EventKind::Unsure { reason: r#"","overdue":true,"x":""#.into(), problem: None };
+    let unsure = EventKind::OutcomeUnclear { reason: r#"","overdue":true,"x":""#.into(), problem: None };
     let waits = push(&*ledger, &waits, 7, vec![EventKind::Submitting { attempt: 1, step: 0 }, unsure]).await;
     let flagged = vec![
         EventKind::NeedsOperator { reason: "overdue\":true".into() },
@@ -142,8 +142,8 @@ async fn f48_a_task_belongs_to_one_restore(ledger: Arc<dyn Ledger>) {
     push(&*ledger, &third, 3, begun(DASHED)).await;
 
     // It stays bound, also under another name and when the restore is over.
-    let EventKind::Started { handle, .. } = started("h2") else { unreachable!() };
-    let renamed = EventKind::Observed { handle, upstream_status: None, progress: None, notes: None };
+    let EventKind::Started { task, .. } = started("h2") else { unreachable!() };
+    let renamed = EventKind::Progress { task, upstream_status: None, progress: None, notes: None };
     push(&*ledger, &entry, 4, vec![renamed, EventKind::Succeeded]).await;
     for task in [DASHED, FOLDED, "h2"] {
         assert_eq!(holder(task).await.unwrap(), Some(one.intent.id), "{task}");

@@ -9,8 +9,8 @@ use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
 use restore_ledger::{Accept, Entry, Ledger, LedgerUrl, NewEntry, OpenOptions, Position, Query, Told, open};
 use restore_model::{
-    Cause, Code, Event, EventKind, Evidence, Handle, Intent, Mapping, Problem, RestoreId, RestoreRequest,
-    RoutePin, Source, Status, Strength, Target, Timestamp,
+    Cause, Code, Event, EventKind, Evidence, Intent, Mapping, Problem, RestoreId, RestoreRequest, RoutePin,
+    Source, Status, Strength, Target, TaskRef, Timestamp,
 };
 use restore_test_postgres::Postgres;
 use tempfile::TempDir;
@@ -55,9 +55,9 @@ pub(crate) fn event(seq: u32, at: Timestamp, kind: EventKind) -> Event {
     }
 }
 
-pub(crate) fn started(handle: &str) -> EventKind {
+pub(crate) fn started(task: &str) -> EventKind {
     EventKind::Started {
-        handle: Some(Handle { kind: "job".into(), id: handle.into() }),
+        task: Some(TaskRef { kind: "job".into(), id: task.into() }),
         upstream_status: Some("RUNNING".into()),
         progress: Some(7),
         request_id: None,

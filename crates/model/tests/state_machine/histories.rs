@@ -96,21 +96,21 @@ fn judge(told: &[Event], before: &State, event: &Event, after: &State) -> Result
     }
     // Only a send has an outcome, or what a restart or a person says may have been one.
     let doubted = told.iter().any(|event| {
-        event.kind.as_str() == "unsure" && matches!(event.cause, Cause::Restart | Cause::Operator)
+        event.kind.as_str() == "outcome_unclear" && matches!(event.cause, Cause::Restart | Cause::Operator)
     });
     if matches!(after.status, Status::Running | Status::Unknown | Status::Succeeded | Status::Failed) {
         prop_assert!(unproven || doubted || after.steps_done() > 0);
     }
     // Rule 8: not applied needs a person, or three absent reads and a target never seen moving.
     if after.status == Status::NotApplied && before.status != Status::NotApplied {
-        let proven = count("absent") >= 3 && count("started") == 0 && before.status == Status::Unknown;
+        let proven = count("not_found") >= 3 && count("started") == 0 && before.status == Status::Unknown;
         let resolved = event.kind.as_str() == "resolved" && before.needs_operator;
         prop_assert!(resolved || proven);
     }
     // Marks stand only where they mean something.
     prop_assert!(!after.overdue || after.status == Status::Running);
     prop_assert!(!after.needs_operator || matches!(after.status, Status::Running | Status::Unknown));
-    prop_assert!(!after.awaiting_credential || after.stale_since.is_some());
+    prop_assert!(!after.awaiting_credential || after.last_poll_failed_since.is_some());
     prop_assert_eq!(after.finished_at.is_some(), after.status.is_final());
     prop_assert_eq!(after.submitted_at.is_some(), after.attempts > 0 || after.step > 0);
     // I12: numbered without gaps.
@@ -167,8 +167,8 @@ proptest! {
 
 #[test]
 fn an_observation_that_forgets_survives_being_stored() {
-    let forget = EventKind::Observed {
-        handle: None,
+    let forget = EventKind::Progress {
+        task: None,
         upstream_status: None,
         progress: None,
         notes: Some(serde_json::Value::Null),

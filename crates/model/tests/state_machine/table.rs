@@ -1,8 +1,8 @@
 //! Every pair of state and event.
 
 use restore_model::{
-    Cause, Code, Event, EventKind, Evidence, Handle, Mapping, Problem, Proof, ResolvedAs, RoutePin, State,
-    Status, StepOutcome, Strength, Timestamp,
+    Cause, Code, Event, EventKind, Evidence, Mapping, Problem, Proof, ResolvedAs, RoutePin, State, Status,
+    StepOutcome, Strength, TaskRef, Timestamp,
 };
 
 /// The events, in the order of the table's columns.
@@ -13,9 +13,9 @@ pub(crate) const COLUMNS: [&str; 23] = [
     "submitting",
     "not_sent",
     "started",
-    "unsure",
-    "observed",
-    "absent",
+    "outcome_unclear",
+    "progress",
+    "not_found",
     "stale",
     "overdue",
     "needs_operator",
@@ -182,14 +182,16 @@ fn path(row: &str) -> Vec<&'static str> {
         "running" => and(&sent, &["started"]),
         "running, overdue" => and(&sent, &["started", "overdue"]),
         "running, operator" => and(&sent, &["started", "stale", "needs_operator"]),
-        "unknown" => and(&sent, &["unsure"]),
-        "unknown, 2 absent" => and(&sent, &["unsure", "absent", "absent"]),
-        "unknown, 3 absent" => and(&sent, &["unsure", "absent", "absent", "absent"]),
-        "unknown, once ran" => and(&sent, &["started", "unsure", "absent", "absent", "absent"]),
-        "unknown, operator" => and(&sent, &["unsure", "needs_operator"]),
+        "unknown" => and(&sent, &["outcome_unclear"]),
+        "unknown, 2 absent" => and(&sent, &["outcome_unclear", "not_found", "not_found"]),
+        "unknown, 3 absent" => and(&sent, &["outcome_unclear", "not_found", "not_found", "not_found"]),
+        "unknown, once ran" => {
+            and(&sent, &["started", "outcome_unclear", "not_found", "not_found", "not_found"])
+        }
+        "unknown, operator" => and(&sent, &["outcome_unclear", "needs_operator"]),
         "steps: submitting" => sent.to_vec(),
         "steps: running" => and(&sent, &["started"]),
-        "steps: unknown" => and(&sent, &["unsure"]),
+        "steps: unknown" => and(&sent, &["outcome_unclear"]),
         "steps: between" => and(&sent, &["started", "step_ended"]),
         "steps: halted" => and(&sent, &["started", "halted", "step_ended"]),
         "steps: 2 submitting" => and(&sent, &second[..3]),
@@ -200,7 +202,9 @@ fn path(row: &str) -> Vec<&'static str> {
         "succeeded" => and(&sent, &["started", "succeeded"]),
         "failed" => and(&sent, &["failed"]),
         "rejected" => vec!["accepted", "rejected"],
-        "not applied" => and(&sent, &["unsure", "absent", "absent", "absent", "not_applied"]),
+        "not applied" => {
+            and(&sent, &["outcome_unclear", "not_found", "not_found", "not_found", "not_applied"])
+        }
         "cancelled" => vec!["accepted", "cancelled"],
         "expired" => vec!["accepted", "expired"],
         other => panic!("no way leads to {other:?}"),
@@ -243,17 +247,17 @@ pub(crate) fn kind(column: &str, attempt: u32) -> EventKind {
         "submitting" => EventKind::Submitting { attempt, step: 0 },
         "not_sent" => EventKind::NotSent { proof: Proof::NotConnected },
         "started" => EventKind::Started {
-            handle: Some(Handle { kind: "job".into(), id: "h".into() }),
+            task: Some(TaskRef { kind: "job".into(), id: "h".into() }),
             upstream_status: Some("RUNNING".into()),
             progress: Some(3),
             request_id: Some("q".into()),
             clock_offset_ms: None,
         },
-        "unsure" => EventKind::Unsure { reason: "reset".into(), problem: None },
-        "observed" => {
-            EventKind::Observed { handle: None, upstream_status: None, progress: Some(9), notes: None }
+        "outcome_unclear" => EventKind::OutcomeUnclear { reason: "reset".into(), problem: None },
+        "progress" => {
+            EventKind::Progress { task: None, upstream_status: None, progress: Some(9), notes: None }
         }
-        "absent" => EventKind::Absent,
+        "not_found" => EventKind::NotFound,
         "stale" => EventKind::Stale { awaiting_credential: true },
         "overdue" => EventKind::Overdue,
         "halted" => EventKind::Halted,
@@ -369,7 +373,7 @@ fn a_cause_changes_three_things_only() {
                 // Rule 8: without proof only a person may end it, once reads have been given up.
                 Cause::Operator if column == "resolved" && before.needs_operator => 's',
                 // What a ledger calls unsent may have been sent after that copy of it was made.
-                Cause::Restart | Cause::Operator if column == "unsure" && before.is_unsent() => 'U',
+                Cause::Restart | Cause::Operator if column == "outcome_unclear" && before.is_unsent() => 'U',
                 _ => from_upstream,
             };
             let after = before.clone().apply(&event(

@@ -148,11 +148,13 @@ fn repeatable(
             _ => None,
         },
         Ok(answer) => match refusal {
-            Some((Code::Throttled, Some(wait))) => Some((Proof::Throttled, wait.min(limits.retry_after_cap))),
-            Some((Code::Throttled, None)) => {
+            Some((Code::UpstreamThrottled, Some(wait))) => {
+                Some((Proof::Throttled, wait.min(limits.retry_after_cap)))
+            }
+            Some((Code::UpstreamThrottled, None)) => {
                 Some((Proof::Throttled, pause(purpose.attempt, limits.deadline)))
             }
-            Some((Code::Unauthorized, _)) => unauthorized(answer, purpose, limits),
+            Some((Code::UpstreamUnauthorized, _)) => unauthorized(answer, purpose, limits),
             _ => None,
         },
     }

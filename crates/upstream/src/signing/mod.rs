@@ -1,5 +1,5 @@
-//! Requests signed with an access key (AK/SK), `SDK-HMAC-SHA256`, in both dialects that are about: dialect A, the
-//! official one, which this gateway signs its own calls with, and dialect B, which one SDK emits (cloud APIs
+//! Requests signed with an access key (AK/SK), `SDK-HMAC-SHA256`, in both source APIs that are about: source API A, the
+//! official one, which this gateway signs its own calls with, and source API B, which one SDK emits (cloud APIs
 //! 5.4 and 5.5). [`sign`] makes a signature, [`Signed`] checks somebody else's.
 //!
 //! Both build on [`canonical_request`], which is total: it takes any bytes and never panics.
@@ -27,7 +27,7 @@ pub const WINDOW_SECONDS: i64 = 15 * 60;
 
 /// How the string to sign and its key are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum SourceApi {
     /// `Access=`: the secret key itself.
     A,
     /// `Credential=`: a key derived for a day, a region and a service.
@@ -59,7 +59,7 @@ pub fn read_sdk_date(text: &str) -> Option<Timestamp> {
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().into())
 }
 
-/// The value of `Authorization` for a request in dialect A. `signed` are the names of the headers that are signed,
+/// The value of `Authorization` for a request in source API A. `signed` are the names of the headers that are signed,
 /// in lower case; `X-Sdk-Date` and `Host` must be among them and in `headers`. `body` is what is sent, byte for byte.
 ///
 /// `None` when a signed header is absent or there is no date.
@@ -78,7 +78,7 @@ pub fn sign(
     let headers_to_sign = names.iter().copied().map(pick).collect::<Option<Vec<_>>>()?;
     let date = headers.get(X_SDK_DATE)?.to_str().ok()?;
     let request = canonical_request(method, target, &headers_to_sign, &payload_hash(body));
-    let signature = mac(&Dialect::A, secret_key, date, &request).finalize().into_bytes();
+    let signature = mac(&SourceApi::A, secret_key, date, &request).finalize().into_bytes();
     let names = names.join(";");
     let signature = hex::encode(signature);
     Some(format!("{ALGORITHM} Access={access_key}, SignedHeaders={names}, Signature={signature}"))
@@ -90,11 +90,11 @@ fn payload_hash(body: &[u8]) -> String {
 }
 
 /// The signature of a canonical request, before it is taken out or compared.
-fn mac(dialect: &Dialect, secret_key: &str, date: &str, canonical: &[u8]) -> Hmac<Sha256> {
+fn mac(source_api: &SourceApi, secret_key: &str, date: &str, canonical: &[u8]) -> Hmac<Sha256> {
     let hash = hex::encode(Sha256::digest(canonical));
-    match dialect {
-        Dialect::A => keyed(secret_key.as_bytes(), &[ALGORITHM, "\n", date, "\n", &hash]),
-        Dialect::B { day, region, service } => {
+    match source_api {
+        SourceApi::A => keyed(secret_key.as_bytes(), &[ALGORITHM, "\n", date, "\n", &hash]),
+        SourceApi::B { day, region, service } => {
             let scope = format!("{day}/{region}/{service}/sdk_request");
             let mut key = secrecy::zeroize::Zeroizing::new(format!("SDK{secret_key}").into_bytes());
             for part in [day, region, service, "sdk_request"] {

@@ -5,7 +5,7 @@ use restore_model::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dialect, SignatureError, Signed, canonical_request, mac, payload_hash, read_sdk_date, sdk_date, sign,
+    SignatureError, Signed, SourceApi, canonical_request, mac, payload_hash, read_sdk_date, sdk_date, sign,
 };
 
 const KEYS: (&str, &str) = ("RGTESTACCESSKEY00001", "rgTestSecretKey/000000000000000000000001");
@@ -211,11 +211,11 @@ fn the_vector_of_dialect_b() {
         hex::encode(Sha256::digest(&text)),
         "b14dd8fc7bced75d99b68fc5a567156db44ad19851cf799ab7d6ab1f719c7e82"
     );
-    let dialect = Dialect::B { day: "20261122".into(), region: String::new(), service: String::new() };
-    let signature = mac(&dialect, KEYS.1, "20261122T101500Z", &text);
+    let source_api = SourceApi::B { day: "20261122".into(), region: String::new(), service: String::new() };
+    let signature = mac(&source_api, KEYS.1, "20261122T101500Z", &text);
     assert!(B1.ends_with(&hex::encode(hmac::Mac::finalize(signature).into_bytes())));
     let presented = Signed::parse(&b1()).unwrap().unwrap();
-    assert_eq!((presented.access_key(), presented.dialect()), (KEYS.0, &dialect));
+    assert_eq!((presented.access_key(), presented.source_api()), (KEYS.0, &source_api));
     let now = read_sdk_date("20261122T101500Z").unwrap();
     assert_eq!(
         presented.verify(KEYS.1, (&Method::GET, B1_TARGET), &b1(), b"", now),
@@ -242,7 +242,7 @@ fn verify(headers: &HeaderMap, target: &str, body: &str, now: Timestamp) -> Resu
 fn what_was_signed_is_believed_and_nothing_else() {
     let (good, now) = v2();
     assert_eq!(verify(&good, V2, BODY, now), Ok(()));
-    assert_eq!(Signed::parse(&good).unwrap().unwrap().dialect(), &Dialect::A);
+    assert_eq!(Signed::parse(&good).unwrap().unwrap().source_api(), &SourceApi::A);
     assert_eq!(verify(&good, V2, &BODY.replace("true", "false"), now), Err(SignatureError::Mismatch));
     assert_eq!(verify(&good, &V2.replace("0f9e", "0f9f"), BODY, now), Err(SignatureError::Mismatch));
     assert_eq!(verify(&good, &format!("{V2}?a=1"), BODY, now), Err(SignatureError::Mismatch));

@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, header};
 use restore_model::Timestamp;
 
 use super::{
-    ALGORITHM, Dialect, WINDOW_SECONDS, X_SDK_DATE, canonical_request, mac, payload_hash, read_sdk_date,
+    ALGORITHM, SourceApi, WINDOW_SECONDS, X_SDK_DATE, canonical_request, mac, payload_hash, read_sdk_date,
 };
 
 /// In it a signer may name the hash of the body itself.
@@ -37,7 +37,7 @@ use SignatureError::{Clock, Incomplete, Malformed, Mismatch};
 #[derive(Clone)]
 pub struct Signed {
     access_key: String,
-    dialect: Dialect,
+    source_api: SourceApi,
     names: Vec<String>,
     signature: [u8; 32],
 }
@@ -71,13 +71,13 @@ impl Signed {
         let [credential, names, signature] = parts[..] else {
             return Err(Malformed("it has not three parts"));
         };
-        let (access_key, dialect) = credential_of(credential)?;
+        let (access_key, source_api) = credential_of(credential)?;
         let names = names_of(names.strip_prefix("SignedHeaders=").ok_or(Malformed("no SignedHeaders"))?)?;
         let hexadecimal = signature.strip_prefix("Signature=").ok_or(Malformed("no Signature"))?;
         let mut signature = [0; 32];
         hex::decode_to_slice(hexadecimal, &mut signature)
             .map_err(|_| Malformed("the Signature has not 64 hexadecimal digits"))?;
-        Ok(Some(Self { access_key, dialect, names, signature }))
+        Ok(Some(Self { access_key, source_api, names, signature }))
     }
 
     /// Whose key it is said to be.
@@ -92,10 +92,10 @@ impl Signed {
         &self.signature
     }
 
-    /// In which dialect it is written.
+    /// In which source API it is written.
     #[must_use]
-    pub const fn dialect(&self) -> &Dialect {
-        &self.dialect
+    pub const fn source_api(&self) -> &SourceApi {
+        &self.source_api
     }
 
     /// The names of the headers that are signed, in lower case and in order. What another header says, `X-Project-Id`
@@ -137,7 +137,7 @@ impl Signed {
         }
         let date = only(headers, X_SDK_DATE)?.to_str().unwrap_or_default().trim();
         let at = read_sdk_date(date).ok_or(Malformed("X-Sdk-Date is not YYYYMMDDTHHMMSSZ"))?;
-        if let Dialect::B { day, .. } = &self.dialect
+        if let SourceApi::B { day, .. } = &self.source_api
             && !date.starts_with(day.as_str())
         {
             return Err(Malformed("the day of the Credential is not that of X-Sdk-Date"));
@@ -152,7 +152,7 @@ impl Signed {
             return Err(Incomplete("X-Sdk-Content-Sha256 is not the hash of the body"));
         }
         let canonical = canonical_request(method.as_str(), target, &signed, &hash);
-        mac(&self.dialect, secret_key, date, &canonical)
+        mac(&self.source_api, secret_key, date, &canonical)
             .verify_slice(&self.signature)
             .map_err(|_| Mismatch)?;
         Ok(at.plus_seconds(WINDOW_SECONDS))
@@ -169,13 +169,13 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h http::HeaderValue,
     Ok(value)
 }
 
-fn credential_of(text: &str) -> Result<(String, Dialect), SignatureError> {
+fn credential_of(text: &str) -> Result<(String, SourceApi), SignatureError> {
     let key = |key: &str| {
         let legal = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if legal { Ok(key.to_owned()) } else { Err(Malformed("the access key is not legible")) }
     };
     if let Some(access_key) = text.strip_prefix("Access=") {
-        return Ok((key(access_key)?, Dialect::A));
+        return Ok((key(access_key)?, SourceApi::A));
     }
     let scoped = text.strip_prefix("Credential=").ok_or(Malformed("neither Access nor Credential"))?;
     let parts: Vec<&str> = scoped.rsplitn(5, '/').collect();
@@ -185,8 +185,9 @@ fn credential_of(text: &str) -> Result<(String, Dialect), SignatureError> {
     if day.len() != 8 || !day.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Malformed("the scope has no day"));
     }
-    let dialect = Dialect::B { day: day.to_owned(), region: region.to_owned(), service: service.to_owned() };
-    Ok((key(access_key)?, dialect))
+    let source_api =
+        SourceApi::B { day: day.to_owned(), region: region.to_owned(), service: service.to_owned() };
+    Ok((key(access_key)?, source_api))
 }
 
 fn names_of(text: &str) -> Result<Vec<String>, SignatureError> {

@@ -221,14 +221,14 @@ fn truthful(row: &Row, own: &[&Applied], played: &Played) -> Result<(), String> 
 /// Whether the task that a restore goes by is its own.
 fn bound_to_own(row: &Row, own: &[&Applied], played: &Played) -> Result<(), String> {
     let state = &row.entry.state;
-    let of_steps = state.steps.iter().filter_map(|step| step.handle.as_ref());
-    for handle in of_steps.chain(state.handle.as_ref()) {
-        let task = played.applied.iter().find(|one| one.task == handle.id);
+    let of_steps = state.steps.iter().filter_map(|step| step.task.as_ref());
+    for bound in of_steps.chain(state.task.as_ref()) {
+        let task = played.applied.iter().find(|one| one.task == bound.id);
         match task {
             Some(task) if task.by_console && cannot_be_told_apart(row, played) => {}
             Some(task) if !own.iter().any(|one| one.task == task.task) => {
                 let whose = if task.by_console { "somebody's at the console" } else { "another restore's" };
-                return Err(format!("F48: {} goes by task {}, which is {whose}", shown(row), handle.id));
+                return Err(format!("F48: {} goes by task {}, which is {whose}", shown(row), bound.id));
             }
             _ => {}
         }
@@ -329,7 +329,7 @@ fn one_key_one_restore(played: &Played) -> Result<(), String> {
             }
         }
         for answer in answers {
-            let Outcome::Refused(code @ ("target_busy" | "key_conflict" | "generation_retired")) =
+            let Outcome::Refused(code @ ("target_busy" | "idempotency_key_conflict" | "generation_retired")) =
                 answer.outcome
             else {
                 continue;

@@ -748,7 +748,7 @@ impl Stage<'_> {
                             short(row.intent.id),
                             state.overdue,
                             state.needs_operator,
-                            state.stale_since.is_some()
+                            state.last_poll_failed_since.is_some()
                         )
                     })
                     .collect();

@@ -510,7 +510,7 @@ fn fault_of_sends(rng: &mut Rng) -> Value {
         8 => json!({"reset": "mid_body"}),
         9 => json!({"reset": "mid_head"}),
         10 => json!({"applied": false, "answer": {"status": 429, "headers": {"retry-after": "1"},
-            "body": {"error_code": "APIGW.0308", "error_msg": "throttled"}}}),
+            "body": {"error_code": "APIGW.0308", "error_msg": "upstream_throttled"}}}),
         11 => json!({"applied": rng.bool(), "stall": true}),
         12 => json!({"delay_ms": rng.u32(50..1_800)}),
         13 => json!({"coding": *rng.choice(&["gzip", "deflate", "raw_deflate", "br"]).unwrap_or(&"gzip")}),

@@ -387,12 +387,12 @@ pub fn short(id: RestoreId) -> String {
 
 fn told(event: &Event) -> String {
     let detail = match &event.kind {
-        EventKind::Unsure { reason, .. } | EventKind::NeedsOperator { reason } => reason.clone(),
+        EventKind::OutcomeUnclear { reason, .. } | EventKind::NeedsOperator { reason } => reason.clone(),
         EventKind::Rejected { problem } | EventKind::Failed { problem } => {
             format!("{} {}", problem.code.as_str(), problem.detail)
         }
         EventKind::Anomaly { what } => what.clone(),
-        EventKind::Started { handle: Some(handle), .. } => handle.id.clone(),
+        EventKind::Started { task: Some(task), .. } => task.id.clone(),
         EventKind::Resolved { outcome, .. } => format!("{outcome:?}"),
         EventKind::StepEnded { step, outcome, .. } => format!("step {step}: {outcome:?}"),
         EventKind::Rerouted { to, .. } => to.upstream.clone(),

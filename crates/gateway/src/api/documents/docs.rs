@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use restore_generations::door;
 use restore_generations::matrix::{self, Fate};
+use restore_generations::source_api;
 use restore_model::{Code, schema};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn beside(contract: &Value) -> String {
         let _ = write!(links, "<a class=\"call\" href=\"/docs#{id}\"><b>{method}</b> {short}</a>");
     }
     links.push_str(
-        "<a href=\"/docs#dialects\">Native dialects</a><a href=\"/docs#schemas\">Schemas</a>\
+        "<a href=\"/docs#source APIs\">Native source APIs</a><a href=\"/docs#schemas\">Schemas</a>\
          <a href=\"/docs#problems\">Problems</a><a href=\"/openapi.json\">OpenAPI</a>",
     );
     links
@@ -67,7 +67,7 @@ fn body(contract: &Value) -> String {
     for (path, shared, method, operation) in operations(contract) {
         call(&mut body, contract, path, shared, method, operation);
     }
-    dialects(&mut body);
+    source_apis(&mut body);
     body.push_str("<h2 id=\"schemas\">Schemas</h2><ul>");
     for (name, _) in schema::ALL {
         let _ = write!(body, "<li><a href=\"/schemas/{name}\">{name}</a></li>");
@@ -170,22 +170,22 @@ fn line(path: &str, verb: &str, parameters: &[&Value], body: Option<&Value>) -> 
     line
 }
 
-/// What comes of each dialect at each generation, out of what these say of themselves.
-fn dialects(body: &mut String) {
+/// What comes of each source API at each generation, out of what these say of themselves.
+fn source_apis(body: &mut String) {
     body.push_str(
-        "<h2 id=\"dialects\">Native dialects</h2><p>What comes of a restore that a program asks for in its own dialect, by the generation \
-         that carries it out. Where a dialect has no word for a kind of target, there is no row.</p><table><tr><th>dialect</th>\
+        "<h2 id=\"source_apis\">Native source APIs</h2><p>What comes of a restore that a program asks for in its own source API, by the generation \
+         that carries it out. Where a source API has no word for a kind of target, there is no row.</p><table><tr><th>source API</th>\
          <th>generation</th><th>target</th><th>verdict</th><th>if</th><th>lost</th></tr>",
     );
     let list = |items: &mut dyn Iterator<Item = &str>| items.map(escape).collect::<Vec<_>>().join("<br>");
-    for door in door::ALL {
+    for endpoint in source_api::ALL {
         for generation in restore_generations::ALL {
-            let cells = matrix::cells(*door, *generation);
+            let cells = matrix::cells(*endpoint, *generation);
             for cell in cells.iter().filter(|cell| cell.verdict != Fate::Unspeakable) {
                 let _ = write!(
                     body,
                     "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                    door.dialect(),
+                    endpoint.source_api(),
                     generation.name(),
                     cell.target.as_str(),
                     cell.verdict.as_str().replace('_', " "),

@@ -1,7 +1,7 @@
-//! Doors: a native API as the programs that speak it know it, both ways. What they ask becomes the canonical request,
+//! Compatibility endpoints: a native API as the programs that speak it know it, both ways. What they ask becomes the canonical request,
 //! and what became of a restore is told in their words, whichever generation carried it out.
 //!
-//! A dialect is a file `door.rs` in the folder of its generation, and one line in [`ALL`]. It is as pure as the
+//! A source API is a file `source_api.rs` in the folder of its generation, and one line in [`ALL`]. It is as pure as the
 //! rest of the crate: paths and bodies in, paths and bodies out. Which restore, which upstream and which caller is for
 //! others to find out.
 
@@ -14,24 +14,24 @@ use serde_json::{Value, json};
 
 use crate::{Backup, Generation, Host, lenient};
 
-/// Every dialect, oldest first.
-pub static ALL: &[&dyn Door] = &[
-    &crate::csbs_v1::door::CsbsDoor,
-    &crate::vbs_v2::door::VbsDoor,
+/// Every source API, oldest first.
+pub static ALL: &[&dyn SourceApi] = &[
+    &crate::csbs_v1::source_api::CsbsDoor,
+    &crate::vbs_v2::source_api::VbsDoor,
     &crate::vbs_v2::cinder::CinderDoor,
-    &crate::cbr_v3::door::CbrDoor,
+    &crate::cbr_v3::source_api::CbrDoor,
 ];
 
-/// The dialect of this name, as settings and ledger spell it.
+/// The source API of this name, as settings and ledger spell it.
 #[must_use]
-pub fn by_name(name: &str) -> Option<&'static dyn Door> {
-    ALL.iter().copied().find(|door| door.dialect() == name)
+pub fn by_name(name: &str) -> Option<&'static dyn SourceApi> {
+    ALL.iter().copied().find(|source_api| source_api.source_api() == name)
 }
 
-/// The names of all dialects.
+/// The names of all source APIs.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    ALL.iter().map(|door| door.dialect()).collect()
+    ALL.iter().map(|source_api| source_api.source_api()).collect()
 }
 
 /// What a place of a native API is for.
@@ -41,7 +41,7 @@ pub enum Act {
     Restore,
     /// Asks whether something may be done, without doing it.
     Ask,
-    /// One restore, by the handle that this door gave out.
+    /// One restore, by the handle that this compatibility endpoint gave out.
     Restored,
     /// The restores of a project.
     RestoredList,
@@ -68,21 +68,21 @@ pub struct Place {
     pub template: &'static str,
     /// What it is for.
     pub act: Act,
-    /// Which of several forms of the same act this is, for the door's own use.
+    /// Which of several forms of the same act this is, for the compatibility endpoint's own use.
     pub form: Form,
 }
 
-/// The forms in which dialects have the same act.
+/// The forms in which source APIs have the same act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The dialect's own.
+    /// The source API's own.
     Own,
     /// That of OpenStack's block storage, which VBS serves as well.
     Cinder,
 }
 
 impl Place {
-    /// A place in the dialect's own form.
+    /// A place in the source API's own form.
     pub(crate) const fn new(method: &'static str, template: &'static str, act: Act) -> Self {
         Self { method, template, act, form: Form::Own }
     }
@@ -105,7 +105,7 @@ pub struct Named {
 /// What a native request to restore asks for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The canonical request, in the dialect's own names of backups.
+    /// The canonical request, in the source API's own names of backups.
     pub request: RestoreRequest,
     /// What the canonical request has no place for and answers repeat; null when there is nothing.
     pub echo: Value,
@@ -138,7 +138,7 @@ pub struct Told<'a> {
     pub state: &'a State,
 }
 
-/// An answer in a native dialect.
+/// An answer in a source API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Native {
     /// HTTP status.
@@ -155,7 +155,7 @@ impl Native {
     }
 }
 
-/// How a restore stands, in as many words as the old dialects have.
+/// How a restore stands, in as many words as the old source APIs have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Not sent yet.
@@ -184,9 +184,9 @@ impl Stage {
 }
 
 /// One native API, as its clients know it.
-pub trait Door: Send + Sync + 'static {
+pub trait SourceApi: Send + Sync + 'static {
     /// Its name in settings, ledger and answers.
-    fn dialect(&self) -> &'static str;
+    fn source_api(&self) -> &'static str;
 
     /// The generation whose names its clients have for backups, and whose upstream knows what the gateway does not.
     fn generation(&self) -> &'static str;
@@ -197,7 +197,7 @@ pub trait Door: Send + Sync + 'static {
     /// The kinds of target that it has words for.
     fn targets(&self) -> &'static [TargetKind];
 
-    /// Whether its restore call says this member of the canonical request, of those that not every dialect has.
+    /// Whether its restore call says this member of the canonical request, of those that not every source API has.
     fn says(&self, _member: &str) -> bool {
         false
     }
@@ -232,7 +232,7 @@ pub trait Door: Send + Sync + 'static {
     /// One restore.
     fn restored(&self, told: Told<'_>) -> Native;
 
-    /// What of its own list the door's upstream, `home`, is asked for to fill a page: its query. None where a page shows
+    /// What of its own list the compatibility endpoint's upstream, `home`, is asked for to fill a page: its query. None where a page shows
     /// the restores of the gateway alone.
     ///
     /// # Errors
@@ -246,12 +246,12 @@ pub trait Door: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether an answer to what [`Door::others`] asks is such a list.
+    /// Whether an answer to what [`Compatibility endpoint::others`] asks is such a list.
     fn is_list(&self, _others: &Value) -> bool {
         true
     }
 
-    /// A page of restores: those of the gateway, newest first, then those of [`Door::others`].
+    /// A page of restores: those of the gateway, newest first, then those of [`Compatibility endpoint::others`].
     ///
     /// # Errors
     /// When a filter cannot be understood.
@@ -268,7 +268,7 @@ pub trait Door: Send + Sync + 'static {
     /// A native question.
     ///
     /// # Errors
-    /// As [`Door::restore`].
+    /// As [`Compatibility endpoint::restore`].
     fn ask(&self, _named: &Named, _body: &Value) -> Result<Question, Problem> {
         Err(not_here())
     }
@@ -304,20 +304,20 @@ pub trait Door: Send + Sync + 'static {
         self.refuse(&Refusal::before(&not_here()))
     }
 
-    /// Which versions of this API there are; `base` is where the door is.
+    /// Which versions of this API there are; `base` is where the compatibility endpoint is.
     fn versions(&self, base: &str) -> Native;
 
-    /// A refusal in the dialect's own form.
+    /// A refusal in the source API's own form.
     fn refuse(&self, refusal: &Refusal<'_>) -> Native;
 }
 
-/// What is at none of a door's places.
+/// What is at none of a compatibility endpoint's places.
 #[must_use]
 pub fn not_here() -> Problem {
-    Problem::new(Code::NotFound, "this door has nothing at this path")
+    Problem::new(Code::NotFound, "this compatibility endpoint has nothing at this path")
 }
 
-/// A refusal on its way to a client that knows one dialect.
+/// A refusal on its way to a client that knows one source API.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     /// Why.
@@ -339,7 +339,7 @@ impl<'a> Refusal<'a> {
 
     /// The status. Released clients send a request to restore again on 401, 429, 502 and 504, and one of them
     /// breaks on any 500, so a refusal of one has none of these; but 401 tells a client whose token has
-    /// run out to get a new one, which is as it should be while nothing was sent. What the dialect's own generation refused
+    /// run out to get a new one, which is as it should be while nothing was sent. What the source API's own generation refused
     /// keeps the status that it was refused with.
     #[must_use]
     pub fn status(&self, own: &[&str]) -> u16 {
@@ -356,7 +356,7 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    /// The code: the dialect's own where its own generation said it (`own` are the beginnings of such codes), else
+    /// The code: the source API's own where its own generation said it (`own` are the beginnings of such codes), else
     /// one that belongs to no service.
     #[must_use]
     pub fn code(&self, own: &[&str]) -> String {
@@ -366,14 +366,14 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    /// What the dialect's own generation said, if it was that.
+    /// What the source API's own generation said, if it was that.
     fn said(&self, own: &[&str]) -> Option<&UpstreamError> {
         self.problem.upstream.as_ref().filter(|upstream| {
             upstream.code.as_deref().is_some_and(|code| own.iter().any(|own| code.starts_with(own)))
         })
     }
 
-    /// What to tell a person: the words of the dialect's own generation as they are, else the gateway's, with the
+    /// What to tell a person: the words of the source API's own generation as they are, else the gateway's, with the
     /// place of each fault.
     #[must_use]
     pub fn message(&self, own: &[&str]) -> String {
@@ -405,7 +405,7 @@ pub(crate) fn both_forms(refusal: &Refusal<'_>, own: &[&str]) -> Value {
     body
 }
 
-/// Code and words of a restore that ended badly, for the members that a dialect has for them.
+/// Code and words of a restore that ended badly, for the members that a source API has for them.
 #[must_use]
 pub(crate) fn why(state: &State, own: &[&str]) -> (String, String) {
     let fallback;

@@ -1,4 +1,4 @@
-//! The door `vbs-v2`: what VBS serves on its host, the restore calls of block storage among them (cloud APIs 1.5,
+//! The compatibility endpoint `vbs-v2`: what VBS serves on its host, the restore calls of block storage among them (cloud APIs 1.5,
 //! 2.2, 3.3). The job that a restore gets is the gateway's own, and under `/v1` and `/v2` alike: released clients ask at
 //! either.
 
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cinder;
-use crate::door::{
-    Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, both_forms, compiled, one,
+use crate::source_api::{
+    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, both_forms, compiled, one,
     version_list, why, zulu,
 };
 use crate::{Backup, Generation};
@@ -22,7 +22,7 @@ pub(super) const OWN: &[&str] = &["VolumeBackup.", "common.", "BackupService.40"
 static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("vbs-restore-request", include_str!("schemas/vbs-restore-request.json")));
 
-/// The dialect.
+/// The source API.
 pub(crate) struct VbsDoor;
 
 /// A request to restore one disk, in each form that it has here.
@@ -36,8 +36,8 @@ pub(super) struct Restore {
     pub(super) volume_id: Id,
 }
 
-impl Door for VbsDoor {
-    fn dialect(&self) -> &'static str {
+impl SourceApi for VbsDoor {
+    fn source_api(&self) -> &'static str {
         "vbs-v2"
     }
 

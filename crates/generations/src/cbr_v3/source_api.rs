@@ -1,4 +1,4 @@
-//! The door `cbr-v3` (cloud APIs 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
+//! The compatibility endpoint `cbr-v3` (cloud APIs 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
 //! of the operation log that tells the end: so the clients that wait get a handle, and those that do not read the body
 //! lose nothing.
 
@@ -10,9 +10,9 @@ use restore_model::{Code, Id, Mapping, Problem, RestoreRequest, Source, Target, 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::door::{
-    Act, Door, Form, Named, Native, Place, Refusal, Stage, Told, Wanted, both_forms, compiled, naive, one,
-    version_list, why,
+use crate::source_api::{
+    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, both_forms, compiled, naive,
+    one, version_list, why,
 };
 use crate::{Backup, Generation, lenient};
 
@@ -27,7 +27,7 @@ const PAGE: usize = super::wire::PAGE;
 static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("cbr-restore-request", include_str!("schemas/cbr-restore-request.json")));
 
-/// The dialect.
+/// The source API.
 pub(crate) struct CbrDoor;
 
 #[derive(Deserialize)]
@@ -57,8 +57,8 @@ const fn yes() -> bool {
     true
 }
 
-impl Door for CbrDoor {
-    fn dialect(&self) -> &'static str {
+impl SourceApi for CbrDoor {
+    fn source_api(&self) -> &'static str {
         "cbr-v3"
     }
 
@@ -163,7 +163,7 @@ impl Door for CbrDoor {
         let (logged, apart): (Vec<Told<'_>>, Vec<Told<'_>>) =
             told.iter().copied().partition(|told| is_logged(*told, home));
         let mut lacking: HashMap<&str, Told<'_>> =
-            logged.iter().filter_map(|told| Some((&*told.state.handle.as_ref()?.id, *told))).collect();
+            logged.iter().filter_map(|told| Some((&*told.state.task.as_ref()?.id, *told))).collect();
         let theirs: Vec<Value> = lenient::items(&others, &["operation_logs"])
             .iter()
             .map(|theirs| {
@@ -181,7 +181,7 @@ impl Door for CbrDoor {
         let is_whole = filter.offset <= all.len() && theirs.len() as u64 == listed;
         if is_whole && filter.status.is_empty() {
             let is_lacking = |told: &Told<'_>| {
-                told.state.handle.as_ref().is_some_and(|handle| lacking.contains_key(&*handle.id))
+                told.state.task.as_ref().is_some_and(|task| lacking.contains_key(&*task.id))
             };
             let lacking = ours(logged.into_iter().filter(is_lacking).collect());
             // What comes after this page was counted without them.
@@ -273,9 +273,9 @@ impl Door for CbrDoor {
 
 /// Whether the list of the upstream `home` has a log of a restore.
 fn is_logged(told: Told<'_>, home: Option<&str>) -> bool {
-    let handle = told.state.handle.as_ref();
+    let task = told.state.task.as_ref();
     home == Some(&*told.intent.route.upstream)
-        && handle.is_some_and(|handle| handle.kind == super::wire::OPERATION_LOG)
+        && task.is_some_and(|task| task.kind == super::wire::OPERATION_LOG)
 }
 
 /// The filters of a list of operation logs that restores of the gateway can be told by.

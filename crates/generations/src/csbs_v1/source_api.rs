@@ -1,4 +1,4 @@
-//! The door `csbs-v1` (cloud APIs 1.3, 2.1, 4). A restore is told by `GET restores/{id}`, which clients of CSBS's
+//! The compatibility endpoint `csbs-v1` (cloud APIs 1.3, 2.1, 4). A restore is told by `GET restores/{id}`, which clients of CSBS's
 //! ancestor ask, and by the state of its backup item, which is all that CSBS documents.
 
 use std::sync::LazyLock;
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::wire::{PROVIDER, SERVER};
-use crate::door::{
-    Act, Door, Form, Named, Native, Place, Question, Refusal, Stage, Told, Verdict, Wanted, both_forms,
+use crate::source_api::{
+    Act, Form, Named, Native, Place, Question, Refusal, SourceApi, Stage, Told, Verdict, Wanted, both_forms,
     compiled, naive, version_list, why,
 };
 use crate::{Backup, Generation, lenient};
@@ -24,7 +24,7 @@ static CHECK: LazyLock<Validator> = LazyLock::new(|| {
     compiled("csbs-check-restorable-request", include_str!("schemas/csbs-check-restorable-request.json"))
 });
 
-/// The dialect.
+/// The source API.
 pub(crate) struct CsbsDoor;
 
 #[derive(Deserialize)]
@@ -71,8 +71,8 @@ struct CheckTarget {
     volumes: Vec<Mapping>,
 }
 
-impl Door for CsbsDoor {
-    fn dialect(&self) -> &'static str {
+impl SourceApi for CsbsDoor {
+    fn source_api(&self) -> &'static str {
         "csbs-v1"
     }
 

@@ -1,10 +1,10 @@
-//! Doors, there and back: what a program of a dialect asks for is what its own generation would be asked for, and what it
+//! Compatibility endpoints, there and back: what a program of a source API asks for is what its own generation would be asked for, and what it
 //! is answered has the documented shape, whichever generation carries the restore out.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use restore_generations::door::{self, Door, Form, Named, Refusal, Told, Verdict};
+use restore_generations::source_api::{self, Form, Named, Refusal, SourceApi, Told, Verdict};
 use restore_generations::{Backup, DiskBackup, Known, schemas};
 use restore_model::{
     Cause, Code, Event, EventKind, Evidence, Id, Intent, Origin, Problem, RestoreRequest, RoutePin, State,
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use crate::properties::id;
 use crate::support::{PROJECT, after, disk, generation, server, wire};
 
-fn at(name: &str) -> &'static dyn Door {
-    door::by_name(name).unwrap()
+fn at(name: &str) -> &'static dyn SourceApi {
+    source_api::by_name(name).unwrap()
 }
 
-/// A native call as programs of a dialect write it, and as its own generation has it.
+/// A native call as programs of a source API write it, and as its own generation has it.
 #[derive(Clone, Debug)]
 struct Call {
-    dialect: &'static str,
+    source_api: &'static str,
     form: Form,
     backup: Option<Id>,
     written: Value,
@@ -60,7 +60,7 @@ fn csbs() -> impl Strategy<Value = Call> {
             let mut written = meant.clone();
             written["restore"].as_object_mut().unwrap().extend(extras.as_object().unwrap().clone());
             let meant = (format!("/v1/{PROJECT}/restores"), meant);
-            Call { dialect: "csbs-v1", form: Form::Own, backup: None, written, meant }
+            Call { source_api: "csbs-v1", form: Form::Own, backup: None, written, meant }
         },
     )
 }
@@ -92,7 +92,7 @@ fn cbr() -> impl Strategy<Value = Call> {
         (meant.clone(), meant)
     });
     (id(), prop_oneof![server, volume, resource]).prop_map(|(backup, (written, meant))| Call {
-        dialect: "cbr-v3",
+        source_api: "cbr-v3",
         form: Form::Own,
         written: json!({ "restore": written }),
         meant: (format!("/v3/{PROJECT}/backups/{backup}/restore"), json!({ "restore": meant })),
@@ -103,7 +103,7 @@ fn cbr() -> impl Strategy<Value = Call> {
 fn vbs() -> impl Strategy<Value = Call> {
     (id(), id(), 0..5_usize).prop_map(|(backup, volume, which)| {
         let meant = json!({"restore": {"volume_id": volume}});
-        let (dialect, form, written) = match which {
+        let (source_api, form, written) = match which {
             0 => ("vbs-v2", Form::Own, meant.clone()),
             1 => ("vbs-v2", Form::Own, json!({"restore": {}, "volume_id": volume})),
             2 => ("vbs-v2", Form::Cinder, meant.clone()),
@@ -111,7 +111,7 @@ fn vbs() -> impl Strategy<Value = Call> {
             _ => ("cinder-v3", Form::Cinder, json!({"restore": {"volume_id": volume, "name": "a disk"}})),
         };
         let meant = (format!("/v2/{PROJECT}/cloudbackups/{backup}/restore"), meant);
-        Call { dialect, form, backup: Some(backup), written, meant }
+        Call { source_api, form, backup: Some(backup), written, meant }
     })
 }
 
@@ -120,15 +120,15 @@ proptest! {
 
     #[test]
     fn there_and_back_nothing_is_lost_or_added(call in prop_oneof![csbs(), cbr(), vbs()]) {
-        let door = at(call.dialect);
+        let source_api = at(call.source_api);
         let named = Named { project: PROJECT.parse().unwrap(), id: call.backup.clone() };
-        let wanted = door.restore(call.form, &named, call.written.clone()).unwrap();
-        let sent = generation(door.generation()).encode(&wanted.request, &Known::default()).unwrap().call;
+        let wanted = source_api.restore(call.form, &named, call.written.clone()).unwrap();
+        let sent = generation(source_api.generation()).encode(&wanted.request, &Known::default()).unwrap().call;
         prop_assert_eq!((sent.path.clone(), sent.body_json()), call.meant.clone());
         // And what it is answered repeats what it asked for, in the same words.
-        let answer = door.taken(call.form, Told { intent: &intent(&wanted.request, door, wanted.echo), state: &begun() });
+        let answer = source_api.taken(call.form, Told { intent: &intent(&wanted.request, source_api, wanted.echo), state: &begun() });
         let body = answer.body.unwrap();
-        if call.dialect == "csbs-v1" {
+        if call.source_api == "csbs-v1" {
             prop_assert_eq!(&body["restore"]["parameters"], &call.meant.1["restore"]["parameters"]);
             let echoed = call.written["restore"].get("restore_target").cloned().unwrap_or_default();
             prop_assert_eq!(&body["restore"]["restore_target"], &echoed);
@@ -138,7 +138,7 @@ proptest! {
     }
 }
 
-fn intent(request: &RestoreRequest, door: &dyn Door, echo: Value) -> Intent {
+fn intent(request: &RestoreRequest, source_api: &dyn SourceApi, echo: Value) -> Intent {
     Intent {
         id: "0199a7c4-8d5e-7c21-9f0e-5b1f3a2d4c6e".parse().unwrap(),
         caller: "job".to_owned(),
@@ -146,8 +146,8 @@ fn intent(request: &RestoreRequest, door: &dyn Door, echo: Value) -> Intent {
         fingerprint: request.fingerprint(),
         key: None,
         origin: Some(Origin {
-            dialect: door.dialect().to_owned(),
-            generation: door.generation().to_owned(),
+            source_api: source_api.source_api().to_owned(),
+            generation: source_api.generation().to_owned(),
             upstream: None,
             closed: false,
             echo,
@@ -333,7 +333,7 @@ fn backup(kind: TargetKind, known: bool) -> Backup {
 #[test]
 fn backups_of_another_generation_are_told_in_the_documented_shape() {
     let named = Named { project: PROJECT.parse().unwrap(), id: None };
-    for (dialect, kind, schema, example, more) in [
+    for (source_api, kind, schema, example, more) in [
         ("csbs-v1", TargetKind::Server, "csbs-checkpoint-item", "csbs.item.response", &[][..]),
         ("cbr-v3", TargetKind::Server, "cbr-backup", "cbr.backup.response", &["/backup/children[]/"][..]),
         ("cbr-v3", TargetKind::Volume, "cbr-backup", "cbr.backup.response", &[]),
@@ -352,14 +352,14 @@ fn backups_of_another_generation_are_told_in_the_documented_shape() {
             &["/backup/os-backup-project-attr"],
         ),
     ] {
-        let door = at(dialect);
+        let source_api = at(source_api);
         for known in [true, false] {
-            let as_it_is = door.backup(Form::Own, &named, &backup(kind, known));
+            let as_it_is = source_api.backup(Form::Own, &named, &backup(kind, known));
             is_documented(&as_it_is, schema, example, more);
             for state in states() {
-                let of_it = intent(&disk(), door, Value::Null);
+                let of_it = intent(&disk(), source_api, Value::Null);
                 let mut shown = as_it_is.clone();
-                door.restoring(Form::Own, &mut shown, Told { intent: &of_it, state: &state });
+                source_api.restoring(Form::Own, &mut shown, Told { intent: &of_it, state: &state });
                 is_documented(
                     &shown,
                     schema,
@@ -390,12 +390,12 @@ fn verdicts_have_the_documented_shape() {
 #[test]
 fn every_refusal_is_one_that_its_clients_read() {
     for code in Code::ALL {
-        for door in door::ALL {
+        for source_api in source_api::ALL {
             for (restores, sent) in [(false, false), (true, false), (true, true)] {
                 let problem = Problem::new(*code, "why");
                 let refusal = Refusal { problem: &problem, restores, sent, request_id: Some("r") };
-                let answer = door.refuse(&refusal);
-                let name = format!("{} {code:?} {restores} {sent}", door.dialect());
+                let answer = source_api.refuse(&refusal);
+                let name = format!("{} {code:?} {restores} {sent}", source_api.source_api());
                 assert!(
                     (400..=503).contains(&answer.status) && answer.status != 500,
                     "{name}: {}",

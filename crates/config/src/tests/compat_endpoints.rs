@@ -1,9 +1,9 @@
 use super::{LEAST, faults};
 
-/// What is said of these doors, without its place.
-fn doors(doors: &[&str]) -> Vec<String> {
-    let door = |lines: &&str| format!("[[compat_endpoints]]\n{lines}\n");
-    let text = format!("{LEAST}{}", doors.iter().map(door).collect::<String>());
+/// What is said of these compatibility endpoints, without its place.
+fn endpoints(endpoints: &[&str]) -> Vec<String> {
+    let endpoint = |lines: &&str| format!("[[compat_endpoints]]\n{lines}\n");
+    let text = format!("{LEAST}{}", endpoints.iter().map(endpoint).collect::<String>());
     let without_place =
         |fault: String| fault.split_once(' ').map_or(fault.clone(), |(_, rest)| rest.to_owned());
     faults(&text, &[]).into_iter().map(without_place).collect()
@@ -19,7 +19,7 @@ fn a_door_stands_in_one_place_of_its_own() {
         &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"", "api = \"vbs-v2\"\nlisten = \"127.0.0.1:0\""],
     ];
     for rows in good {
-        assert_eq!(doors(rows), Vec::<String>::new(), "{rows:?}");
+        assert_eq!(endpoints(rows), Vec::<String>::new(), "{rows:?}");
     }
     // CBR and block storage share method and path: nothing behind one place would tell them apart.
     let looks = "stands there already, and requests of cinder-v3 look like its own";
@@ -45,11 +45,11 @@ fn a_door_stands_in_one_place_of_its_own() {
         ),
         (
             &["api = \"cbr-v3\""],
-            "conflict compat_endpoints[0]: a door stands in one place, and none is written",
+            "conflict compat_endpoints[0]: a compatibility endpoint stands in one place, and none is written",
         ),
         (
             &["api = \"cbr-v3\"\nprefix = \"/a\"\nhost = \"b\""],
-            "conflict compat_endpoints[0]: a door stands in one place, and prefix and host are written",
+            "conflict compat_endpoints[0]: a compatibility endpoint stands in one place, and prefix and host are written",
         ),
         (
             &["api = \"cbr-v3\"\nprefix = \"/api\""],
@@ -69,7 +69,7 @@ fn a_door_stands_in_one_place_of_its_own() {
         ),
         (
             &["api = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"a\""],
-            "conflict compat_endpoints[0].upstream: `a` speaks cbr-v3, which programs of this door do not read",
+            "conflict compat_endpoints[0].upstream: `a` speaks cbr-v3, which programs of this compatibility endpoint do not read",
         ),
         (
             &["api = \"cbr-v3\"\nprefix = \"/cbr\"\nupstream = \"b\""],
@@ -77,25 +77,28 @@ fn a_door_stands_in_one_place_of_its_own() {
         ),
     ];
     for (rows, expected) in bad {
-        assert_eq!(doors(rows), [*expected], "{rows:?}");
+        assert_eq!(endpoints(rows), [*expected], "{rows:?}");
     }
     for prefix in ["csbs", "/", "/csbs/", "/a//b", "/a/../b", "/a b", "/{x}", ""] {
-        let said = doors(&[&format!("api = \"cbr-v3\"\nprefix = \"{prefix}\"")]);
+        let said = endpoints(&[&format!("api = \"cbr-v3\"\nprefix = \"{prefix}\"")]);
         assert_eq!(said.len(), 1, "{prefix:?}: {said:?}");
     }
     for host in ["http://a", "a:80", "a/b", "a b", "@a"] {
-        let said = doors(&[&format!("api = \"cbr-v3\"\nhost = \"{host}\"")]);
+        let said = endpoints(&[&format!("api = \"cbr-v3\"\nhost = \"{host}\"")]);
         assert_eq!(said, [format!("conflict compat_endpoints[0].host: `{host}` is no host name")]);
     }
 }
 
-/// The words that settings know are those of the dialects that are built in.
+/// The words that settings know are those of the source APIs that are built in.
 #[test]
 fn every_dialect_can_be_written() {
-    for dialect in restore_generations::door::names() {
-        assert!(doors(&[&format!("api = \"{dialect}\"\nprefix = \"/old\"")]).is_empty(), "{dialect}");
-        let route = format!("{LEAST}source_apis = [\"{dialect}\", \"canonical\"]\n");
-        assert_eq!(faults(&route, &[]), Vec::<String>::new(), "{dialect}");
+    for source_api in restore_generations::source_api::names() {
+        assert!(
+            endpoints(&[&format!("api = \"{source_api}\"\nprefix = \"/old\"")]).is_empty(),
+            "{source_api}"
+        );
+        let route = format!("{LEAST}source_apis = [\"{source_api}\", \"canonical\"]\n");
+        assert_eq!(faults(&route, &[]), Vec::<String>::new(), "{source_api}");
     }
 }
 

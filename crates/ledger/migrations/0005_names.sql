@@ -1,0 +1,2 @@
+-- JSON members, events and problem codes get the names that the API has now. The program runs `names.sql`, in the same
+-- transaction (`upgrade.rs`).
