@@ -498,7 +498,7 @@ impl Stage<'_> {
         let path = process.settings();
         let next = path.with_extension("next");
         if std::fs::write(&next, text).is_ok() && std::fs::rename(&next, &path).is_ok() {
-            let url = format!("http://{}/settings/reload", process.admin);
+            let url = format!("http://{}/config/reload", process.admin);
             let headers = [("content-type", "application/json")];
             let load = self.http.try_send(Method::POST, &url, &headers, "{}");
             // One that is stopped loads them when it continues.

@@ -240,9 +240,9 @@ async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
 
     world.rewrite_text("nonsense = 1\n");
     let refused = "document.getElementById('refused')";
-    browser.until(&format!("!{refused}.hidden && {refused}.textContent.includes('/settings/refused')")).await;
+    browser.until(&format!("!{refused}.hidden && {refused}.textContent.includes('/config/rejected')")).await;
     let lamp = browser.run("const { dataset, textContent } = document.getElementById('ready'); return [dataset.tone, textContent]");
-    assert_eq!(lamp.await, json!(["warn", "ready, by old settings"]));
+    assert_eq!(lamp.await, json!(["warn", "ready, with the previous configuration"]));
     assert!(!browser.text("main").await.contains("nonsense"), "the lines of the file are asked for");
     world.rewrite_text(&world.toml);
     browser.until(&format!("{refused}.hidden")).await;

@@ -79,9 +79,8 @@ impl Reload {
     /// [`Reload::refused`].
     pub(crate) fn view(&self) -> Value {
         let told = self.told();
-        let refused =
-            told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /settings/refused" }));
-        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "refused": refused })
+        let refused = told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /config/rejected" }));
+        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "rejected": refused })
     }
 
     /// Why newer settings are refused, with the lines of the file; null where none are.

@@ -309,16 +309,16 @@ async function readiness() {
   try {
     const ready = await (await ask("/readyz", { any: true })).json();
     const away = ready.upstreams.filter((upstream) => upstream.breaker !== "closed").map((upstream) => upstream.name);
-    const { refused } = ready.settings;
-    if (!ready.ready) lamp("ready", "bad", "takes nothing in");
-    else if (away.length > 0) lamp("ready", "warn", `held back: ${away.join(", ")}`);
-    else if (refused) lamp("ready", "warn", "ready, by old settings");
+    const refused = ready.config.rejected;
+    if (!ready.ready) lamp("ready", "bad", "not ready");
+    else if (away.length > 0) lamp("ready", "warn", `circuit breaker open: ${away.join(", ")}`);
+    else if (refused) lamp("ready", "warn", "ready, with the previous configuration");
     else lamp("ready", "good", "ready");
     const recovery = ready.reasons.find((reason) => reason.startsWith(RECOVERY))?.slice(RECOVERY.length);
-    note("recovery", recovery && `The ledger may be an older copy of itself, so nothing is sent: ${recovery}. See restore-gateway recovery.`);
+    note("recovery", recovery && `Recovery mode: the gateway sends nothing because the ledger may come from an older backup (${recovery}). See restore-gateway recovery status.`);
     const others = ready.reasons.filter((reason) => !reason.startsWith(RECOVERY));
-    note("unready", others.length > 0 && `No restore is taken in: ${others.join("; ")}.`);
-    note("refused", refused && `Newer settings were refused at ${moment(refused.at)}, and those before them stay in effect. ${refused.why} tells why.`);
+    note("unready", others.length > 0 && `No restore can be accepted: ${others.join("; ")}.`);
+    note("refused", refused && `The configuration of ${moment(refused.at)} was rejected; the previous one stays active. ${refused.why} shows the errors.`);
   } catch {
     lamp("ready", "bad", "no answer");
   }
@@ -331,7 +331,7 @@ function note(id, words) {
 }
 
 async function begin() {
-  const waiting = await read("/attention");
+  const waiting = await read("/triage");
   // What was waiting when the last stream ended may have been decided since.
   attention = new Set();
   [...waiting.needs_operator, ...waiting.overdue].forEach((restore) => learn(restore));
