@@ -230,7 +230,7 @@ async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
     let browser = at_console(&world).await;
     let (recovery, unready) = ("document.getElementById('recovery')", "document.getElementById('unready')");
     browser.until(&format!("{recovery}.textContent.includes('older copy') && !{recovery}.hidden")).await;
-    browser.until("document.getElementById('ready').textContent === 'takes nothing in'").await;
+    browser.until("document.getElementById('ready').textContent === 'not ready'").await;
     assert_eq!(browser.run(&format!("return {unready}.hidden")).await, true, "it is said once");
     browser.run("window.same = true").await;
     let said = json!({"by": "ada", "reason": "compared elsewhere"});
