@@ -2,16 +2,15 @@
 //! restore, a check and a preview all go by it, so that a question is answered for the way that the restore would take.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use restore_generations::{Check, Known, codes};
 use restore_ledger::Entry;
 use restore_model::{CANONICAL, Code, Effect, EventKind, Origin, Problem, RestoreRequest, RoutePin};
 
 use crate::Engine;
-use crate::access::Access;
-use crate::caller::{Action, Caller};
-use crate::route::Plan;
+use crate::callers::{Action, Caller};
+use crate::routing::Access;
+use crate::routing::Plan;
 use crate::submit::Submission;
 
 impl Engine {
@@ -24,7 +23,7 @@ impl Engine {
         plan: &Plan,
     ) -> Result<Option<(Plan, Origin)>, Problem> {
         let Some(around) = plan.around() else { return Ok(None) };
-        self.permit(caller, action, request, Some(around.upstream.name()))?;
+        self.0.permissions.permit(caller, action, request, Some(around.upstream.name()))?;
         if !around.upstream.generation().restores(request.target.kind()) {
             around.upstream.generation().encode(request, &Known::default())?;
         }
@@ -57,12 +56,11 @@ impl Engine {
         let (intent, state) = (&entry.intent, &entry.state);
         let refused = problem.code == Code::GenerationRetired && problem.effect == Effect::None;
         if refused {
-            let known = Arc::new(problem.clone());
-            self.0.closed.insert(closed(plan, &intent.request), known).await;
+            self.0.routing.learnt().note_closed(plan, &intent.request, &problem).await;
         }
         let way = intent.fallback.as_ref().filter(|_| refused && state.rerouted.is_none() && state.step == 0);
         let problem = Box::new(problem);
-        match way.filter(|pin| self.rules().routes.upstream_of(pin).is_some()) {
+        match way.filter(|pin| self.0.routing.rules().routes.upstream_of(pin).is_some()) {
             Some(to) => EventKind::Rerouted { to: to.clone(), problem },
             None => EventKind::Rejected { problem },
         }
@@ -76,7 +74,7 @@ impl Engine {
         origin: Option<&Origin>,
         plan: Plan,
     ) -> Result<(Plan, Option<Origin>), Problem> {
-        if !self.0.closed.contains_key(&closed(&plan, request)) {
+        if !self.0.routing.learnt().is_closed(&plan, request) {
             return Ok((plan, origin.cloned()));
         }
         let around = self.way_around(asks, request, origin, &plan)?;
@@ -96,7 +94,7 @@ impl Engine {
         if refused.code != Code::GenerationRetired || plan.on_retired.is_none() {
             return Err(refused);
         }
-        self.0.closed.insert(closed(plan, request), Arc::new(refused.clone())).await;
+        self.0.routing.learnt().note_closed(plan, request, &refused).await;
         self.way_around(asks, request, origin, plan)?.ok_or(refused)
     }
 }
@@ -106,11 +104,6 @@ pub(crate) fn says_closed(check: &Check) -> Option<Problem> {
     let row = codes::find(check.upstream_code.as_deref()?, 400)?;
     let detail = check.detail.as_deref().unwrap_or(check.name);
     (row.class == Code::GenerationRetired).then(|| Problem::new(Code::GenerationRetired, detail))
-}
-
-/// Under what it is remembered that an upstream is closed to a project: its place, whatever the settings call it.
-pub(crate) fn closed(plan: &Plan, request: &RestoreRequest) -> (String, String) {
-    (plan.upstream.place(), request.project_id.to_string())
 }
 
 /// The origin of what came through the canonical API: its backups have the names of the route's generation.

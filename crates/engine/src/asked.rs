@@ -12,8 +12,8 @@ use restore_model::{Code, Problem, Status};
 use restore_upstream::TraceContext;
 
 use crate::Engine;
-use crate::access::Access;
-use crate::caller::Caller;
+use crate::callers::Caller;
+use crate::routing::Access;
 
 /// Restores that are read anew for one request, at most: what is read once is followed from then on, and the next
 /// request reads others.
@@ -88,15 +88,16 @@ impl Engine {
     /// Whether a restore is read by nobody, and may be with what this caller has.
     fn is_unread(&self, entry: &Entry, caller: &Caller) -> bool {
         let goes_on = matches!(entry.state.status, Status::Running | Status::Unknown);
-        if !goes_on || entry.state.is_between_steps() || self.access(entry, caller.token.clone()).is_none() {
+        if !goes_on
+            || entry.state.is_between_steps()
+            || self.0.routing.access(entry, caller.token.clone()).is_none()
+        {
             return false;
         }
         if self.0.refused.knows(entry, caller) {
             return false;
         }
-        let live = self.live();
-        let one = live.get(&entry.intent.id);
-        !one.is_some_and(|one| one.dispatching || one.followed && one.access.is_some())
+        !self.0.live.is_busy(entry.intent.id)
     }
 
     /// Whether what is known of a restore is not old for want of this caller's credential alone.
@@ -106,7 +107,10 @@ impl Engine {
     pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
         let (state, intent) = (&entry.state, &entry.intent);
         let waits = !state.status.is_final() && state.awaiting_credential;
-        if !waits || self.access(entry, None).is_some() || self.rules().routes.pinned(entry).is_none() {
+        if !waits
+            || self.0.routing.access(entry, None).is_some()
+            || self.0.routing.rules().routes.pinned(entry).is_none()
+        {
             return Ok(());
         }
         let name = &state.route(intent).upstream;

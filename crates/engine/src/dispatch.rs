@@ -18,27 +18,19 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::access::{Access, whose};
 use crate::crash;
+use crate::journal::Kinds;
 use crate::names::Named;
+use crate::pacing::Reads;
 use crate::record::{Hold, Record};
-use crate::replay::Reads;
-use crate::route::Plan;
+use crate::routing::Plan;
+use crate::routing::{Access, whose};
 
 /// From here on, a refused signature is put down to the clocks. The clouds allow for 15 minutes
 /// between them, the wait of a request in between included.
 const SKEW_MILLIS: u64 = 5 * 60 * 1_000;
 
-/// Events about to be written, each with its evidence.
-pub(crate) type Kinds = Vec<(EventKind, Evidence)>;
-
 impl Engine {
-    /// Claims a restore for the present task; not if another one has it already.
-    pub(crate) fn claim(&self, id: RestoreId) -> bool {
-        let mut live = self.live();
-        !std::mem::replace(&mut live.entry(id).or_default().dispatching, true)
-    }
-
     /// As [`Engine::carry_out`], in a task of its own and for nobody who waits.
     pub(crate) fn carry_out_later(&self, entry: (Entry, Hold), plan: Plan, access: Access) {
         let engine = self.clone();
@@ -59,7 +51,7 @@ impl Engine {
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
-        self.keep_sender(&entry, &access);
+        self.0.live.keep_sender(&entry, &access);
         let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &access, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
@@ -96,17 +88,9 @@ impl Engine {
     fn release(&self, id: RestoreId, entry: Option<Entry>, access: &Access) {
         if let Some(entry) = entry.filter(|entry| !entry.state.status.is_final()) {
             // It may have been rerouted, and another upstream takes another credential.
-            self.follow(&entry, self.access(&entry, access.token()));
+            self.follow(&entry, self.0.routing.access(&entry, access.token()));
         }
-        self.unclaim(id);
-    }
-
-    /// Gives the claim on a restore back.
-    pub(crate) fn unclaim(&self, id: RestoreId) {
-        if let Some(known) = self.live().get_mut(&id) {
-            known.dispatching = false;
-        }
-        self.forget_if_idle(id);
+        self.0.live.unclaim(id);
     }
 
     /// Ends what was not sent, and makes unknown what may have been, after a fault of our own or of
@@ -122,7 +106,7 @@ impl Engine {
             }
             tokio::select! {
                 // The next start finds it as it is.
-                () = self.0.stop.cancelled() => return None,
+                () = self.0.tasks.stop().cancelled() => return None,
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
             }
         }
@@ -135,7 +119,7 @@ impl Engine {
             // Another replica has taken it over, and settles it.
             return Ok(Some(entry));
         }
-        let evidence = Evidence::new("gateway", Strength::Strong, self.now());
+        let evidence = Evidence::new("gateway", Strength::Strong, self.0.journal.now());
         let kind = if entry.state.is_unsent() {
             EventKind::Rejected { problem: Box::new(why.clone()) }
         } else if entry.state.status == Status::Submitting {
@@ -144,7 +128,7 @@ impl Engine {
         } else {
             return Ok(Some(entry));
         };
-        self.write(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
+        self.0.journal.append(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
     }
 
     /// Carries a restore out as far as its present call: after a refusal by a generation that is closed to the project, on
@@ -160,9 +144,10 @@ impl Engine {
         if entry.state.status != Status::Checking || entry.state.rerouted.is_none() {
             return Ok(entry);
         }
-        let way = self.rules().routes.pinned(&entry).zip(self.access(&entry, access.token()));
+        let way =
+            self.0.routing.rules().routes.pinned(&entry).zip(self.0.routing.access(&entry, access.token()));
         let Some((plan, access)) = way else { return Ok(entry) };
-        self.keep_sender(&entry, &access);
+        self.0.live.keep_sender(&entry, &access);
         let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
         Box::pin(self.send((entry, hold), &plan, &access, trace)).await
     }
@@ -186,10 +171,14 @@ impl Engine {
         let between = entry.state.is_between_steps();
         if between || matches!(entry.state.status, Status::Accepted | Status::Checking) {
             if entry.state.status == Status::Accepted {
-                let evidence = Evidence::new("gateway", Strength::Strong, self.now());
-                entry = self.write(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)]).await?;
+                let evidence = Evidence::new("gateway", Strength::Strong, self.0.journal.now());
+                entry = self
+                    .0
+                    .journal
+                    .append(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)])
+                    .await?;
             }
-            let seen = Evidence::new("preflight", Strength::Strong, self.now());
+            let seen = Evidence::new("preflight", Strength::Strong, self.0.journal.now());
             if !between
                 && !entry.state.steps.is_empty()
                 && let Err(problem) = Box::pin(self.check_steps(&entry, plan, &with)).await
@@ -206,12 +195,12 @@ impl Engine {
                     (seen.detail(evidence), Some(Box::new(named)))
                 }
             };
-            let known = self.known(plan, &request).await;
+            let known = self.0.routing.learnt().facts(plan, &request).await;
             match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
                 Err(problem) => return self.refuse(&entry, plan, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
                     if !prepared.facts.is_empty() {
-                        self.learn(plan, &request, prepared.facts.clone()).await;
+                        self.0.routing.learnt().note_facts(plan, &request, prepared.facts.clone()).await;
                         read = prepared.facts;
                     }
                     let notes = prepared.notes;
@@ -220,7 +209,7 @@ impl Engine {
             }
         }
 
-        let mut known = self.known(plan, &request).await;
+        let mut known = self.0.routing.learnt().facts(plan, &request).await;
         known.learn(read);
         let encoded = match plan.upstream.generation().encode(&request, &known) {
             Ok(encoded) => encoded,
@@ -229,25 +218,23 @@ impl Engine {
         if entry.state.status != Status::Submitting {
             first.push((
                 EventKind::Submitting { attempt: 1, step: entry.state.step },
-                Evidence::new("gateway", Strength::Strong, self.now()),
+                Evidence::new("gateway", Strength::Strong, self.0.journal.now()),
             ));
             hold.since = Instant::now();
-            entry = self.write(&entry, Cause::Gateway, first).await?;
+            entry = self.0.journal.append(&entry, Cause::Gateway, first).await?;
         }
         crash::point("submitting");
 
-        if let Some(live) = self.live().get_mut(&entry.intent.id) {
-            live.sent = Some(Instant::now());
-        }
+        self.0.live.note_sent(entry.intent.id);
         let journal = Arc::new(Record::new(self.clone(), entry, hold));
         let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
-        let lane = self.lane(&plan.pin.upstream);
-        lane.budget.spend();
+        let queue = self.0.routing.queue(&plan.pin.upstream);
+        queue.budget().spend();
         let result = plan.upstream.send(&encoded.call, with).await;
         let kept_back = result.as_ref().is_err_and(Fault::is_kept_back);
         if kept_back {
             // A send is paid for as a poll is.
-            lane.budget.give_back(&Behalf::Poll);
+            queue.budget().give_back(&Behalf::Poll);
         }
         crash::point("answered");
         let entry = journal.entry();
@@ -256,7 +243,7 @@ impl Engine {
             && let EventKind::Rejected { problem } = kind
         {
             if !kept_back {
-                lane.budget.forgive();
+                queue.budget().forgive();
             }
             *kind = self.reroute(&entry, plan, Problem::clone(problem)).await;
         }
@@ -272,8 +259,11 @@ impl Engine {
         evidence: &str,
         problem: Problem,
     ) -> Result<Entry, LedgerError> {
-        let evidence = Evidence::new(evidence, Strength::Strong, self.now());
-        self.write(entry, cause, vec![(EventKind::Rejected { problem: Box::new(problem) }, evidence)]).await
+        let evidence = Evidence::new(evidence, Strength::Strong, self.0.journal.now());
+        self.0
+            .journal
+            .append(entry, cause, vec![(EventKind::Rejected { problem: Box::new(problem) }, evidence)])
+            .await
     }
 
     /// Ends a restore that the upstream would refuse, or takes it its other way.
@@ -284,14 +274,14 @@ impl Engine {
         evidence: &str,
         problem: Problem,
     ) -> Result<Entry, LedgerError> {
-        let evidence = Evidence::new(evidence, Strength::Strong, self.now());
+        let evidence = Evidence::new(evidence, Strength::Strong, self.0.journal.now());
         let kind = self.reroute(entry, plan, problem).await;
-        self.write(entry, Cause::Upstream, vec![(kind, evidence)]).await
+        self.0.journal.append(entry, Cause::Upstream, vec![(kind, evidence)]).await
     }
 
     /// What the answer to a send, or its absence, means.
     fn outcome(&self, plan: &Plan, request: &RestoreRequest, result: Result<Reply, Fault>) -> Kinds {
-        let now = self.now();
+        let now = self.0.journal.now();
         let reply = match result {
             Ok(reply) => reply,
             Err(fault) => {
@@ -348,7 +338,7 @@ impl Engine {
         let mut kinds = kinds;
         let mut wait = Duration::from_millis(100);
         loop {
-            let why = match self.write(&entry, Cause::Upstream, kinds.clone()).await {
+            let why = match self.0.journal.append(&entry, Cause::Upstream, kinds.clone()).await {
                 Err(LedgerError::Unavailable(why)) => why,
                 // An upstream that gives two restores one name: what it called this one is not known then.
                 Err(LedgerError::TaskTaken { task, holder }) => {
@@ -413,7 +403,7 @@ impl Engine {
             );
             tracing::error!(restore.id = %id, what, "a restore that was ended has taken place after all");
             let kind = EventKind::Anomaly { what };
-            match self.write(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
+            match self.0.journal.append(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
                 Ok(entry) => return entry,
                 Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
                     Ok(Some(now)) => entry = now,
@@ -436,11 +426,11 @@ impl Engine {
         known: &Known,
         with: With,
     ) -> Result<(Prepared, Option<i64>), Problem> {
-        let now = self.now();
+        let now = self.0.journal.now();
         let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now };
         let generation = plan.upstream.generation();
-        let lane = self.lane(&plan.pin.upstream);
-        let mut reads = Reads::counted(&lane.budget);
+        let queue = self.0.routing.queue(&plan.pin.upstream);
+        let mut reads = Reads::counted(queue.budget());
         let done = reads.until_done(&plan.upstream, &with, |answers| generation.prepare(&ask, answers)).await;
         let Some(done) = done else {
             let detail = "the reads before the restore did not come to an end";
@@ -450,7 +440,7 @@ impl Engine {
         done.map(|prepared| (prepared, offset)).map_err(|problem| {
             let problem = because(problem, reads.fault);
             let problem = match reads.answers.last() {
-                Some(Ok(reply)) => by_the_clock(problem, generation, reply, self.now()),
+                Some(Ok(reply)) => by_the_clock(problem, generation, reply, self.0.journal.now()),
                 _ => problem,
             };
             whose(problem, &plan.upstream)
@@ -459,19 +449,7 @@ impl Engine {
 
     /// Upstream clock minus ours, in milliseconds.
     fn offset(&self, reply: &Reply) -> Option<i64> {
-        reply.date.map(|date| date.micros_since(self.now()) / 1_000)
-    }
-
-    /// What is known of a backup besides the request.
-    pub(crate) async fn known(&self, plan: &Plan, request: &RestoreRequest) -> Known {
-        if plan.upstream.generation().wanted_facts(request).is_empty() {
-            return Known::default();
-        }
-        self.0.facts.get(&fact_key(plan, request)).await.unwrap_or_default()
-    }
-
-    pub(crate) async fn learn(&self, plan: &Plan, request: &RestoreRequest, facts: Known) {
-        self.0.facts.insert(fact_key(plan, request), facts).await;
+        reply.date.map(|date| date.micros_since(self.0.journal.now()) / 1_000)
     }
 }
 
@@ -518,12 +496,4 @@ fn by_the_clock(problem: Problem, generation: &dyn Generation, reply: &Reply, no
     };
     let detail = format!("the upstream's clock is {} s from ours, and {}", offset / 1_000, problem.detail);
     Problem { upstream: problem.upstream, ..Problem::new(Code::ClockSkew, detail) }
-}
-
-fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
-    (
-        plan.upstream.place(),
-        request.project_id.as_str().to_owned(),
-        request.source.backup_id.as_str().to_owned(),
-    )
 }

@@ -18,11 +18,12 @@ use restore_upstream::{Behalf, Token, TraceContext};
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::access::{Access, no_longer_named};
-use crate::caller::Caller;
+use crate::callers::Caller;
 use crate::crash;
+use crate::live_restores::Round;
+use crate::pacing::Reads;
 use crate::recover::EVIDENCE;
-use crate::replay::Reads;
+use crate::routing::{Access, no_longer_named};
 use crate::settle::{Terms, settle};
 
 /// From the answer to the first read.
@@ -43,16 +44,6 @@ const TURN: Duration = Duration::from_secs(2);
 /// Operation logs of other restores that may be passed over in one round.
 const MAX_TAKEN: usize = 64;
 
-/// What a round left to be done.
-enum Round {
-    /// Another one after so long.
-    Again(Duration),
-    /// The token is of no use: only deadlines are left, the next of them after so long.
-    Unread(Option<Duration>),
-    /// Nothing.
-    Over,
-}
-
 impl Engine {
     /// Puts a restore on the agenda, unless it stands there already. Without a token only its
     /// deadlines are watched.
@@ -61,7 +52,9 @@ impl Engine {
         let first = match access {
             // By the generation's rhythm the first look is early: a short restore that ends unseen
             // could not be told from none. An interval in the settings is taken at its word.
-            Some(_) if self.rules().policy.interval.is_none() => Some(self.interval(entry).min(FIRST_LOOK)),
+            Some(_) if self.0.routing.rules().policy.interval.is_none() => {
+                Some(self.interval(entry).min(FIRST_LOOK))
+            }
             Some(_) => Some(self.interval(entry)),
             None => self.until_deadline(entry),
         };
@@ -70,63 +63,26 @@ impl Engine {
         } else {
             self.at_rest().remove(&id);
         }
-        let mut live = self.live();
-        let known = live.entry(id).or_default();
-        // It is being read already; a token that works is not given up for one that may not.
-        let (Some(first), false) = (first, known.followed && known.access.is_some()) else { return };
-        if access.is_some() {
-            known.access = access;
-            known.accesses = known.accesses.wrapping_add(1);
-        }
-        known.known_since(entry.state.step);
-        let upstream = entry.state.route(&entry.intent).upstream.clone();
-        known.lane = Some((upstream, entry.intent.request.project_id.clone()));
-        let at = Instant::now() + first;
-        // In its round it has no place on the agenda, and gets one at the end of that.
-        if !std::mem::replace(&mut known.followed, true) || known.due.is_some_and(|due| at < due) {
-            known.due = Some(at);
+        if let Some(at) = self.0.live.poll(entry, first, access) {
             self.0.agenda.put(at, id);
         }
     }
 
     /// One round of reads, and the next one on the agenda if there is to be one.
     pub(crate) async fn follow_once(&self, id: RestoreId) {
-        let (access, used) = {
-            let mut live = self.live();
-            let Some(known) = live.get_mut(&id) else { return };
-            known.due = None;
-            (known.access.clone(), known.accesses)
-        };
+        let Some((access, used)) = self.0.live.begin_round(id) else { return };
         let round = AssertUnwindSafe(self.round_of(id, access)).catch_unwind().await;
         // After a fault of our own, which the panic hook has told, it is tried again later.
         let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
-        let mut live = self.live();
-        let Some(known) = live.get_mut(&id) else { return };
-        // A token that came meanwhile is tried, whatever became of the one before.
-        let newer = known.accesses != used && known.access.is_some();
-        let next = match after {
-            Round::Again(wait) => Some(wait),
-            Round::Unread(_) | Round::Over if newer => Some(FIRST_LOOK),
-            Round::Unread(deadline) => {
-                known.access = None;
-                deadline
-            }
-            Round::Over => None,
-        };
-        if let Some(wait) = next {
-            let at = Instant::now() + wait;
-            known.due = Some(at);
+        let Some(next) = self.0.live.end_round(id, used, &after, FIRST_LOOK) else { return };
+        if let Some(at) = next {
             self.0.agenda.put(at, id);
             return;
         }
-        known.followed = false;
-        known.access = None;
-        known.lane = None;
-        drop(live);
         if !matches!(after, Round::Over) {
             self.rests(id);
         }
-        self.forget_if_idle(id);
+        self.0.live.forget_if_idle(id);
     }
 
     /// Remembers a restore that is followed no more. Only another replica can move it on unseen, so a ledger of one process
@@ -151,7 +107,7 @@ impl Engine {
         if entry.state.status.is_final() {
             self.at_rest().remove(&id);
         } else if self.until_deadline(entry).is_some() {
-            self.follow(entry, self.access(entry, None));
+            self.follow(entry, self.0.routing.access(entry, None));
         }
     }
 
@@ -178,7 +134,7 @@ impl Engine {
             return self.between_steps(entry).await;
         }
         let entry = match access {
-            None if self.rules().routes.pinned(&entry).is_none() => {
+            None if self.0.routing.rules().routes.pinned(&entry).is_none() => {
                 let reason = no_longer_named(entry.state.route(&entry.intent));
                 self.settle(&entry, &Reading::unreadable(reason, false, "settings")).await?
             }
@@ -191,8 +147,8 @@ impl Engine {
                 return Ok(Round::Again(interval));
             }
             Some(access) => {
-                let lane = self.lane(&entry.state.route(&entry.intent).upstream);
-                self.observe(&entry, access, None, Reads::paid(&lane.budget)).await?
+                let queue = self.0.routing.queue(&entry.state.route(&entry.intent).upstream);
+                self.observe(&entry, access, None, Reads::paid(queue.budget())).await?
             }
         };
         if entry.state.is_between_steps() {
@@ -209,22 +165,22 @@ impl Engine {
 
     /// One round of a restore of which one disk has ended well: the next one is sent where that can be done.
     async fn between_steps(&self, entry: Entry) -> Result<Round, LedgerError> {
-        let sending = self.live().get(&entry.intent.id).is_some_and(|live| live.dispatching);
+        let sending = self.0.live.is_dispatching(entry.intent.id);
         if entry.state.halted && !sending {
             // Reads find out if it was sent.
             let reason =
                 "the ledger may have been an older copy of itself, made before this disk was sent".to_owned();
-            let evidence = Evidence::new("recovery", Strength::Weak, self.now());
+            let evidence = Evidence::new("recovery", Strength::Weak, self.0.journal.now());
             let unsure = EventKind::Unsure { reason, problem: None };
-            let entry = self.write(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
+            let entry = self.0.journal.append(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
             return Ok(Round::Again(self.interval(&entry)));
         }
         if sending || self.send_next_step(&entry).await? {
             return Ok(Round::Again(self.interval(&entry)));
         }
-        let gone = self.rules().routes.pinned(&entry).is_none();
-        let brought = self.live().get(&entry.intent.id).is_some_and(|live| live.sender.is_some());
-        let waits = !gone && !brought && self.access(&entry, None).is_none();
+        let gone = self.0.routing.rules().routes.pinned(&entry).is_none();
+        let brought = self.0.live.sender(entry.intent.id).is_some();
+        let waits = !gone && !brought && self.0.routing.access(&entry, None).is_none();
         let reason = match (gone, waits) {
             (true, _) => no_longer_named(entry.state.route(&entry.intent)),
             (_, true) => "no credential to send the next disk with".to_owned(),
@@ -246,11 +202,11 @@ impl Engine {
             }
             Status::Running if !entry.state.needs_operator => {
                 let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
-                (overdue + self.rules().policy.unknown).saturating_sub(self.age(entry))
+                (overdue + self.0.routing.rules().policy.unknown).saturating_sub(self.age(entry))
             }
             Status::Unknown if !entry.state.needs_operator => {
                 let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
-                self.rules().policy.unknown.saturating_sub(unknown_for)
+                self.0.routing.rules().policy.unknown.saturating_sub(unknown_for)
             }
             _ => return None,
         };
@@ -265,9 +221,9 @@ impl Engine {
         let age = self.age(entry).as_secs();
         let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
         let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
-        let mut interval = self.rules().policy.interval.unwrap_or(own);
+        let mut interval = self.0.routing.rules().policy.interval.unwrap_or(own);
         // An operator is asked, and reads go on: more slowly once absence can prove nothing more.
-        let policy = &self.rules().policy;
+        let policy = &self.0.routing.rules().policy;
         let settled = self.unknown_for(entry.intent.id, &entry.state) > policy.send + policy.settle + SETTLED;
         if entry.state.needs_operator && (entry.state.status != Status::Unknown || settled) {
             interval = interval.max(OPERATOR_INTERVAL);
@@ -285,14 +241,11 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
         let id = entry.intent.id;
-        let busy = self
-            .live()
-            .get(&id)
-            .is_some_and(|live| live.dispatching || (live.followed && live.access.is_some()));
+        let busy = self.0.live.is_busy(id);
         // Of a disk that was not sent there is nothing to read.
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown)
             && !entry.state.is_between_steps();
-        let access = self.access(&entry, token);
+        let access = self.0.routing.access(&entry, token);
         let (Some(access), false, true) = (access, busy, readable) else { return Ok(entry) };
 
         // One flight per restore, and a short life of what it brought. In a task of its own: what was
@@ -310,7 +263,7 @@ impl Engine {
             }
         };
         self.0.fresh.get_with(id, flight).await;
-        let entry = self.get(id).await?;
+        let entry = self.0.journal.get(id).await?;
         if entry.state.awaiting_credential {
             // A token that was refused says nothing of the next caller's.
             self.0.fresh.invalidate(&id).await;
@@ -329,18 +282,18 @@ impl Engine {
         access: Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let lane = self.lane(&entry.state.route(&entry.intent).upstream);
-        let shared = self.rules().policy.status_cache;
+        let queue = self.0.routing.queue(&entry.state.route(&entry.intent).upstream);
+        let shared = self.0.routing.rules().policy.status_cache;
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
             entry.state.awaiting_credential || self.0.ledger.reserve_read(entry.intent.id, shared).await?;
         // A read that a caller asks for takes turns with those of others.
         let asks = Behalf::Restore(entry.intent.caller.as_str().into());
-        let free = free && lane.budget.quiet().is_zero();
-        if !free || tokio::time::timeout(TURN, lane.budget.turn(&asks)).await != Ok(true) {
+        let free = free && queue.budget().quiet().is_zero();
+        if !free || tokio::time::timeout(TURN, queue.budget().turn(&asks)).await != Ok(true) {
             return Ok(entry.clone());
         }
-        self.observe(entry, access, trace, Reads::paid(&lane.budget)).await
+        self.observe(entry, access, trace, Reads::paid(queue.budget())).await
     }
 
     /// One round of reads, and what follows from it. A task of the upstream belongs to one restore, which the ledger
@@ -364,7 +317,7 @@ impl Engine {
                 }
             };
             if reading.no_restore_read {
-                self.no_restore_read().insert(place_of(entry));
+                self.0.routing.learnt().note_no_restore_read(entry);
             }
             // A credential of the gateway's own waits for nobody: it is tried again.
             if held && let Found::Unreadable { credential, .. } = &mut reading.found {
@@ -385,19 +338,15 @@ impl Engine {
         }
     }
 
-    fn no_restore_read(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.no_restore_read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes down what follows from a reading.
     async fn settle(&self, entry: &Entry, reading: &Reading) -> Result<Entry, LedgerError> {
         let settled = settle(&entry.state, reading, self.terms(entry));
         let mut entry = entry.clone();
         if !settled.told.is_empty() {
-            entry = self.write(&entry, Cause::Upstream, settled.told).await?;
+            entry = self.0.journal.append(&entry, Cause::Upstream, settled.told).await?;
         }
         if !settled.passed.is_empty() {
-            entry = self.write(&entry, Cause::Deadline, settled.passed).await?;
+            entry = self.0.journal.append(&entry, Cause::Deadline, settled.passed).await?;
         }
         Ok(entry)
     }
@@ -411,10 +360,10 @@ impl Engine {
         reads: &mut Reads<'_>,
         taken: &[String],
     ) -> Result<Option<Reading>, LedgerError> {
-        let Some(plan) = self.rules().routes.pinned(entry) else { return Ok(None) };
+        let Some(plan) = self.0.routing.rules().routes.pinned(entry) else { return Ok(None) };
         let upstream = plan.upstream;
         let generation = upstream.generation();
-        let no_restore_read = self.no_restore_read().contains(&place_of(entry));
+        let no_restore_read = self.0.routing.learnt().lacks_restore_read(entry);
         let with = access.with(trace);
         let request = entry.state.request(&entry.intent);
         let mut backup_shared = false;
@@ -470,7 +419,7 @@ impl Engine {
             clock_offset_ms: state.clock_offset_ms,
             request_id: state.request_id.as_deref(),
             taken: &[],
-            grace_seconds: self.rules().policy.grace.as_secs(),
+            grace_seconds: self.0.routing.rules().policy.grace.as_secs(),
             no_restore_read: false,
             backup_shared: false,
             target_shared: false,
@@ -488,14 +437,17 @@ impl Engine {
         };
         let day = i64::try_from(EVIDENCE.as_micros()).unwrap_or(i64::MAX);
         let mut shared = false;
-        self.each_of(query, |other| {
-            let state = &other.state;
-            let ended = matches!(state.status, Status::Succeeded | Status::Failed);
-            let is_unknown = state.handle.is_none() && state.steps.iter().all(|step| step.handle.is_none());
-            let apart = other.intent.created_at.micros_since(entry.intent.created_at).abs();
-            shared |= other.intent.id != entry.intent.id && ended && is_unknown && apart <= day;
-        })
-        .await?;
+        self.0
+            .journal
+            .each_of(query, |other| {
+                let state = &other.state;
+                let ended = matches!(state.status, Status::Succeeded | Status::Failed);
+                let is_unknown =
+                    state.handle.is_none() && state.steps.iter().all(|step| step.handle.is_none());
+                let apart = other.intent.created_at.micros_since(entry.intent.created_at).abs();
+                shared |= other.intent.id != entry.intent.id && ended && is_unknown && apart <= day;
+            })
+            .await?;
         Ok(shared)
     }
 
@@ -511,14 +463,17 @@ impl Engine {
         let own = present_backups(entry);
         let mut shared = false;
         for query in [unfinished, ended] {
-            self.each_of(query, |other| {
-                let state = &other.state;
-                let moves = state.seen_moving
-                    || matches!(state.status, Status::Submitting | Status::Unknown)
-                    || state.steps.iter().any(|step| step.attempts > 0);
-                shared |= moves && other.intent.id != entry.intent.id && !own.is_disjoint(&backups(other));
-            })
-            .await?;
+            self.0
+                .journal
+                .each_of(query, |other| {
+                    let state = &other.state;
+                    let moves = state.seen_moving
+                        || matches!(state.status, Status::Submitting | Status::Unknown)
+                        || state.steps.iter().any(|step| step.attempts > 0);
+                    shared |=
+                        moves && other.intent.id != entry.intent.id && !own.is_disjoint(&backups(other));
+                })
+                .await?;
         }
         Ok(shared)
     }
@@ -526,9 +481,9 @@ impl Engine {
     /// The present moment as the send's own moment plus what the monotonic clock says has passed,
     /// where this process made the send; a wall clock that is set meanwhile changes nothing then.
     fn monotonic_now(&self, id: RestoreId, sent_at: restore_model::Timestamp) -> restore_model::Timestamp {
-        match self.live().get(&id).and_then(|live| live.sent) {
-            Some(sent) => sent_at.plus_micros(i64::try_from(sent.elapsed().as_micros()).unwrap_or(i64::MAX)),
-            None => self.now(),
+        match self.0.live.sent_ago(id) {
+            Some(ago) => sent_at.plus_micros(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)),
+            None => self.0.journal.now(),
         }
     }
 
@@ -538,16 +493,15 @@ impl Engine {
         let now = self.monotonic_now(entry.intent.id, sent_at);
         let by_wall = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
         // A wall clock that was set back makes nothing younger than this process has known it for.
-        let mut live = self.live();
-        let known = live.get_mut(&entry.intent.id);
-        known.map_or(by_wall, |known| by_wall.max(known.known_since(entry.state.step).elapsed()))
+        let known_for = self.0.live.known_for(entry.intent.id, entry.state.step);
+        known_for.map_or(by_wall, |known_for| by_wall.max(known_for))
     }
 
     fn terms(&self, entry: &Entry) -> Terms {
-        let policy = &self.rules().policy;
+        let policy = &self.0.routing.rules().policy;
         let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
         Terms {
-            now: self.now(),
+            now: self.0.journal.now(),
             unknown_for,
             settle: policy.send + policy.settle,
             unknown: policy.unknown,
@@ -561,8 +515,7 @@ impl Engine {
         if state.status != Status::Unknown {
             return Duration::ZERO;
         }
-        let mut live = self.live();
-        live.entry(id).or_default().unknown_since.get_or_insert_with(Instant::now).elapsed()
+        self.0.live.unknown_for(id)
     }
 
     /// Refreshes, then waits until the restore is final or `until` has come.
@@ -583,12 +536,6 @@ impl Engine {
             _ => Ok(entry),
         }
     }
-}
-
-/// The place that a restore goes to, which is one whatever the settings call it.
-fn place_of(entry: &Entry) -> String {
-    let route = entry.state.route(&entry.intent);
-    route.at.clone().unwrap_or_else(|| route.upstream.clone())
 }
 
 /// The backups that the present call of a restore is about, in the caller's names and in the upstream's.

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::Engine;
-use crate::access::{Access, whose};
 use crate::around;
-use crate::caller::{Action, Caller};
+use crate::callers::{Action, Caller};
 use crate::names;
-use crate::replay::Reads;
-use crate::route::Plan;
+use crate::pacing::Reads;
+use crate::routing::Plan;
+use crate::routing::differ;
+use crate::routing::{Access, whose};
 use crate::steps;
 
 /// Seconds after which a check that was not answered may be asked again.
@@ -77,7 +78,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
         let plan = self.permitted_plan(caller, Action::Check, request, origin)?;
-        let origin = self.home_for(caller, request, origin, &plan);
+        let origin = self.0.permissions.home_for(caller, request, origin, &plan);
         let asks = (caller, Action::Check);
         let (plan, origin) = self.way_now(asks, request, origin.as_ref(), plan)?;
         match Box::pin(self.check_by(request, origin.as_ref(), &plan, caller, trace.clone())).await {
@@ -105,8 +106,8 @@ impl Engine {
         let behalf = caller.asks_of(&request.project_id);
         let with = With { behalf: behalf.clone(), ..access.with(trace.clone()) };
         let generation = plan.upstream.generation();
-        let lane = self.lane(&plan.pin.upstream);
-        lane.budget.refuse_while_quiet(plan.upstream.name())?;
+        let queue = self.0.routing.queue(&plan.pin.upstream);
+        queue.budget().refuse_while_quiet(plan.upstream.name())?;
         let mut checks = Vec::new();
         let mut unasked = None;
         let parts = steps::requests(&plan.pin, request);
@@ -117,9 +118,15 @@ impl Engine {
             let named = Box::pin(self.own_names(&request, origin, plan, &with)).await?;
             let request = named.map_or(request, |named| named.request);
             source = source.map(|_| request.source.backup_id.clone());
-            let known = self.known(plan, &request).await;
-            let ask = Prepare { request: &request, known: &known, baseline: true, server, now: self.now() };
-            let mut reads = Reads::counted(&lane.budget);
+            let known = self.0.routing.learnt().facts(plan, &request).await;
+            let ask = Prepare {
+                request: &request,
+                known: &known,
+                baseline: true,
+                server,
+                now: self.0.journal.now(),
+            };
+            let mut reads = Reads::counted(queue.budget());
             let done =
                 reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
             let Some(done) = done else {
@@ -177,11 +184,11 @@ impl Engine {
     ) -> Result<Preview, Problem> {
         let plan = self.permitted_plan(caller, Action::Preview, request, origin)?;
         let (plan, origin) = self.way_now((caller, Action::Preview), request, origin, plan)?;
-        let strange = origin.as_ref().filter(|origin| names::differ(Some(origin), &plan));
+        let strange = origin.as_ref().filter(|origin| differ(Some(origin), &plan));
         let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
         let asked = request;
         let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
-        let mut known = self.known(&plan, request).await;
+        let mut known = self.0.routing.learnt().facts(&plan, request).await;
         let mut reads = self.first_reads(&plan, request, &known);
         if let Some(origin) = strange {
             reads.splice(0..0, self.reads_of_names(request, origin, &plan));
@@ -238,7 +245,8 @@ impl Engine {
         request: &RestoreRequest,
         known: &Known,
     ) -> Vec<(String, &'static str)> {
-        let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now: self.now() };
+        let ask =
+            Prepare { request, known, baseline: plan.pin.baseline, server: None, now: self.0.journal.now() };
         match plan.upstream.generation().prepare(&ask, &[]) {
             Step::Ask(call) => vec![(call.template.to_owned(), "read first, to compare later reads with")],
             Step::Done(_) => Vec::new(),
@@ -248,7 +256,7 @@ impl Engine {
     /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
     pub fn capabilities(&self) -> Value {
-        let rules = self.rules();
+        let rules = self.0.routing.rules();
         let upstreams: Vec<Value> = rules
             .routes
             .upstreams()

@@ -26,125 +26,66 @@
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moka::future::Cache;
-use restore_generations::Known;
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
-use restore_model::{
-    Cause, Clock, Code, Event, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
-};
-use restore_upstream::{BreakerState, Platform, TraceContext};
+use restore_ledger::{Entry, Ledger, LedgerError, Position, Recovery, Told, Unfinished};
+use restore_model::{Clock, Event, Problem, ProjectId, RestoreId, Timestamp};
+use restore_upstream::{BreakerState, Platform};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-mod access;
 mod agenda;
-mod anew;
 mod around;
 mod asked;
 mod brief;
-mod budget;
-mod caller;
+mod callers;
 pub mod crash;
 mod dispatch;
 mod follow;
-mod grant;
 mod inquire;
-mod jumps;
+mod journal;
 mod list;
-mod live;
+mod live_restores;
 mod names;
 mod operate;
+mod pacing;
 mod pass_on;
 mod passed;
-mod policy;
+mod permissions;
 mod record;
 mod recover;
-mod replay;
-pub mod route;
+mod routing;
 mod settle;
 mod steps;
 mod submit;
 mod tasks;
-mod ways;
+#[cfg(test)]
+mod testing;
+mod witness;
 
-use access::Access;
 use brief::Brief;
+use journal::Journal;
+use live_restores::LiveRestores;
+use permissions::Permissions;
+use routing::Routing;
 use tasks::Tasks;
-use ways::Ways;
 
-pub use caller::{Action, Caller, Decision, Identity, Trail};
-pub use grant::Grant;
+pub use callers::{Action, Caller, Decision, Grant, Identity, Trail};
 pub use inquire::{CheckReport, Preview, cell};
 pub use list::Page;
-pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
+pub use names::{Asked, Named, Names, Sought, Step};
 pub use operate::Resolution;
-pub use policy::Policy;
-pub use route::{Idempotency, Match, Plan, Route, Routes};
+pub use routing::route::{self, Idempotency, Match, Plan, Route, Routes};
+pub use routing::{Pair, Pairs, Policy};
 pub use submit::{Refusal, Submission, Submitted};
+pub use witness::Witness;
 
 /// How long a count of a caller's keys is believed.
 const KEY_COUNT: Duration = Duration::from_secs(30);
-/// How long it is believed that an upstream is closed to a project.
-const CLOSED: Duration = Duration::from_secs(600);
-
-/// Who wants to know what was written down: metrics and logs.
-pub trait Witness: Send + Sync + 'static {
-    /// Called after the commit, once per event, with the state it led to.
-    fn witness(&self, entry: &Entry, event: &Event);
-
-    /// Called with every decision on what a known caller may do.
-    fn decided(&self, decision: &Decision<'_>);
-
-    /// Called with every write of a restore into the ledger, how long it took, and the kind of fault.
-    fn wrote(&self, _operation: &'static str, _took: Duration, _fault: Option<&'static str>) {}
-
-    /// Called when a restore that was due is read, with how much later than due that is.
-    fn read(&self, _upstream: &str, _late: Duration) {}
-}
-
-/// What is kept in memory of a restore that is not final.
-#[derive(Default)]
-struct Live {
-    /// Tells waiters the number of the last event.
-    changes: Option<watch::Sender<u32>>,
-    /// Whether a task dispatches it.
-    dispatching: bool,
-    /// Whether it is on the agenda, or being read.
-    followed: bool,
-    /// For when it is on the agenda.
-    due: Option<Instant>,
-    /// The upstream that it goes to and its project, while it is followed.
-    lane: Option<(String, ProjectId)>,
-    /// With what it is read.
-    access: Option<Access>,
-    /// With what the next disks of a restore with several steps are sent: what its own caller brought for it.
-    sender: Option<Access>,
-    /// Counts the tokens it was given, and suchlike.
-    accesses: u32,
-    /// When this process sent it, on the monotonic clock.
-    sent: Option<Instant>,
-    /// Since when this process has followed its present step, on the monotonic clock.
-    known_since: Option<(u16, Instant)>,
-    /// When this process first saw it unknown, on the monotonic clock.
-    unknown_since: Option<Instant>,
-}
-
-impl Live {
-    /// Since when this process has followed a step of the restore. Asked at every look, so that a step which another
-    /// process or a read has ended meanwhile is noticed.
-    fn known_since(&mut self, step: u16) -> Instant {
-        match self.known_since {
-            Some((known, since)) if known == step => since,
-            _ => self.known_since.insert((step, Instant::now())).1,
-        }
-    }
-}
 
 /// The engine. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -152,38 +93,27 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     ledger: Arc<dyn Ledger>,
-    ways: Ways,
-    jumps: jumps::Jumps,
-    clock: Arc<dyn Clock>,
     witness: Arc<dyn Witness>,
-    live: Mutex<HashMap<RestoreId, Live>>,
+    tasks: Tasks,
+    live: Arc<LiveRestores>,
+    journal: Journal,
+    routing: Routing,
+    permissions: Permissions,
     /// Unfinished restores of a shared ledger that this process followed and follows no more, because nothing can become true
     /// of them by time alone. Another replica may write an event after which something can.
     at_rest: Mutex<HashSet<RestoreId>>,
-    /// What the generation of an upstream wants cached of a backup: place, project and backup → facts that never change.
-    facts: Cache<(String, String, String), Known>,
-    /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
-    closed: Brief<(String, String), Arc<Problem>>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Brief<RestoreId, ()>,
     /// Which restore is to be read next.
     agenda: agenda::Agenda,
     /// Keys that each caller has, as counted a moment ago, and those that came since.
     keys: Brief<String, Arc<AtomicUsize>>,
-    /// Set while the ledger may be an older copy of itself.
-    recovery: Mutex<Option<Recovery>>,
-    /// Counts commits, of this process and, with a shared ledger, of the others.
-    changed: watch::Sender<u64>,
     /// Claimed from a silent replica, and not taken up because the ledger went away in between.
     left_over: Mutex<Vec<RestoreId>>,
-    /// Places of upstreams that are known to lack the optional read of a restore.
-    no_restore_read: Mutex<std::collections::HashSet<String>>,
     /// What clouds have answered a moment ago to reads that were passed on.
     passed: passed::Passed,
     /// Tokens of callers that upstreams refused a moment ago.
     refused: asked::Refused,
-    tasks: Tasks,
-    stop: CancellationToken,
 }
 
 impl Engine {
@@ -210,36 +140,30 @@ impl Engine {
         witness: Arc<dyn Witness>,
     ) -> Self {
         let fresh = Brief::new(100_000, policy.status_cache);
+        let tasks = Tasks::on(platform);
+        let live = Arc::new(LiveRestores::default());
+        let stop = tasks.stop().clone();
         Self(Arc::new(Shared {
+            journal: Journal::new(Arc::clone(&ledger), clock, Arc::clone(&witness), Arc::clone(&live), stop),
+            routing: Routing::new(routes, policy),
+            permissions: Permissions::told_to(Arc::clone(&witness)),
             ledger,
-            ways: Ways::new(routes, policy),
-            jumps: jumps::Jumps::since(&*clock),
-            clock,
             witness,
-            live: Mutex::default(),
+            tasks,
+            live,
             at_rest: Mutex::default(),
-            facts: Cache::builder().max_capacity(100_000).build(),
             fresh,
-            closed: Brief::new(10_000, CLOSED),
             agenda: agenda::Agenda::default(),
             keys: Brief::new(10_000, KEY_COUNT),
-            recovery: Mutex::default(),
-            changed: watch::channel(0).0,
             left_over: Mutex::default(),
-            no_restore_read: Mutex::default(),
             passed: passed::Passed::default(),
             refused: asked::Refused::default(),
-            tasks: Tasks::on(platform),
-            stop: CancellationToken::new(),
         }))
     }
 
     /// One restore as it is stored.
-    ///
-    /// # Errors
-    /// [`Code::RestoreNotFound`], or [`Code::LedgerUnavailable`].
     pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
-        self.0.ledger.get(id).await.map_err(unavailable)?.ok_or_else(|| not_found(id))
+        self.0.journal.get(id).await
     }
 
     /// One restore as it is stored, if this caller may see it.
@@ -247,102 +171,122 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`]; one that may not be seen is not found.
     pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        let entry = self.get(id).await?;
-        self.show(caller, &entry)?;
+        let entry = self.0.journal.get(id).await?;
+        self.0.permissions.show(caller, &entry)?;
         Ok(entry)
     }
 
     /// The history of a restore that the asker may see.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
     pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
-        let events = self.0.ledger.events(id).await.map_err(unavailable)?;
-        if events.is_empty() { Err(not_found(id)) } else { Ok(events) }
+        self.0.journal.events(id).await
     }
 
-    /// Calls a restore off, which is possible only before it is sent.
-    ///
-    /// # Errors
-    /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
-    /// did not submit it; else as [`Engine::look`].
-    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        use restore_model::Status::{Accepted, Checking};
-        self.permit_own(caller, Action::Restore, &self.get(id).await?)?;
-        // Somebody else may write in between; a few rounds are enough, for states only go forward.
-        for _ in 0..4 {
-            let entry = self.get(id).await?;
-            if !matches!(entry.state.status, Accepted | Checking) {
-                let detail = format!("restore {id} is {}", entry.state.status.as_str());
-                let effect = operate::so_far(&entry.state);
-                return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
-            }
-            let evidence = Evidence::new("request", Strength::Strong, self.now());
-            match self.write(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
-                Err(LedgerError::Stale(_)) => {}
-                other => return other.map_err(unavailable),
-            }
-        }
-        Err(Problem::new(Code::NotCancellable, format!("restore {id} is just being sent")))
+    /// Waits until a restore is final or `until` has come, and returns it as it then is.
+    pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        self.0.journal.wait(id, until).await
     }
 
-    /// Why the engine could not take a restore right now; empty when it could.
-    pub async fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if let Some(recovery) = self.recovery() {
-            reasons.push(format!("recovery: {}", recovery.reason));
-        }
-        if let Err(error) = self.0.ledger.ready().await {
-            reasons.push(format!("ledger: {error}"));
-        }
-        reasons
-    }
-
-    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas
-    /// included.
-    ///
-    /// # Errors
-    /// When it cannot be written or read.
-    pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
-        self.0.ledger.ready().await?;
-        self.0.ledger.unfinished().await
-    }
-
-    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
-    #[must_use]
-    pub fn waiting_reads(&self) -> Vec<(String, usize)> {
-        self.rules().waiting()
-    }
-
-    /// The breaker of each upstream.
-    #[must_use]
-    pub fn breakers(&self) -> Vec<(String, BreakerState)> {
-        self.rules()
-            .routes
-            .upstreams()
-            .map(|upstream| (upstream.name().to_owned(), upstream.breaker()))
-            .collect()
-    }
-
-    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
-    pub fn leave(&self) {
-        self.0.stop.cancel();
-    }
-
-    /// Lets sends that are under way finish and be written down, at most so long, then closes the
-    /// ledger. Returns whether everything was written in time.
-    pub async fn drain(&self, patience: Duration) -> bool {
-        self.leave();
-        self.0.tasks.close();
-        let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
-        self.0.ledger.close().await;
-        done
+    /// Waits until a restore has an event after the number `seen`, or `until` has come, and returns it as it then is.
+    pub async fn news(&self, id: RestoreId, seen: u32, until: Instant) -> Result<Entry, Problem> {
+        self.0.journal.news(id, seen, until).await
     }
 
     /// Tells when anything was written: the number changes with every commit.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.journal.changed()
+    }
+
+    /// Waits until the ledger may hold more than when `changed` was last looked at, or `until` has come.
+    pub async fn commits(&self, changed: &mut watch::Receiver<u64>, until: Instant) {
+        self.0.journal.commits(changed, until).await;
+    }
+
+    /// Events of all restores after a place in the feed, at most `limit`, in the order of their commits.
+    pub async fn feed(&self, after: Position, limit: usize) -> Result<Vec<Told>, Problem> {
+        self.0.journal.feed(after, limit).await
+    }
+
+    /// The present end of the feed.
+    pub async fn position(&self) -> Result<Position, Problem> {
+        self.0.journal.position().await
+    }
+
+    /// Why the engine could not take a restore right now; empty when it could.
+    pub async fn not_ready(&self) -> Vec<String> {
+        self.0.journal.not_ready().await
+    }
+
+    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas included.
+    pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
+        self.0.journal.unfinished().await
+    }
+
+    /// Whether the ledger may be an older copy of itself, and why.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.0.journal.recovery().now()
+    }
+
+    /// Begins recovery mode: nothing is sent until an operator confirms. Survives restarts.
+    pub async fn begin_recovery(&self, reason: &str, since: Timestamp) -> Result<(), LedgerError> {
+        self.0.journal.recovery().begin(reason, since).await
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.0.journal.clock()
+    }
+
+    /// The routes that are in effect.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.0.routing.rules().routes.clone()
+    }
+
+    /// Goes by these from now on. Restores that are under way keep the upstream they were accepted for. How long a
+    /// status counts as fresh is of the start alone.
+    pub fn replace(&self, routes: Routes, policy: Policy) {
+        self.0.routing.replace(routes, policy).into_iter().for_each(|queue| self.keep_lane(queue));
+    }
+
+    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
+    #[must_use]
+    pub fn waiting_reads(&self) -> Vec<(String, usize)> {
+        self.0.routing.waiting_reads()
+    }
+
+    /// The breaker of each upstream.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<(String, BreakerState)> {
+        self.0.routing.breakers()
+    }
+
+    /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
+    pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
+        self.0.permissions.permit_survey(caller, project, upstream)
+    }
+
+    /// Refuses what an operator does to the gateway as a whole, also to operators of certain projects, upstreams or
+    /// targets.
+    pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_operator(caller)
+    }
+
+    /// Refuses the pages of operators to who is none.
+    pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_watch(caller)
+    }
+
+    /// Refuses what tells of every caller and every project to who may not know of all.
+    pub fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_overview(caller)
+    }
+
+    /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
+    pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_list(caller)
     }
 
     /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
@@ -353,190 +297,22 @@ impl Engine {
     /// Cancelled when the engine stops.
     #[must_use]
     pub fn stop(&self) -> CancellationToken {
-        self.0.stop.clone()
+        self.0.tasks.stop().clone()
     }
 
-    /// The clock that everything here goes by.
-    #[must_use]
-    pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
+    pub fn leave(&self) {
+        self.0.tasks.stop().cancel();
     }
 
-    fn now(&self) -> Timestamp {
-        self.0.clock.now()
-    }
-
-    fn live(&self) -> MutexGuard<'_, HashMap<RestoreId, Live>> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Appends events, tells the witness and wakes who waits.
-    async fn write(
-        &self,
-        entry: &Entry,
-        cause: Cause,
-        kinds: Vec<(EventKind, Evidence)>,
-    ) -> Result<Entry, LedgerError> {
-        let seen = entry.state.seq;
-        // The end of a step is the end of the restore only where the steps make it so.
-        let kinds = kinds.into_iter().flat_map(|(kind, evidence)| {
-            entry.state.ending(kind).into_iter().map(move |kind| (kind, evidence.clone()))
-        });
-        let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds.collect());
-        let begun = Instant::now();
-        let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await;
-        self.0.witness.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
-        let after = after?;
-        self.told(&after, &events);
-        Ok(after)
-    }
-
-    /// Asks the ledger to take one in.
-    async fn enter(&self, new: NewEntry) -> Result<Accept, LedgerError> {
-        let begun = Instant::now();
-        let accepted = self.0.ledger.accept(new).await;
-        self.0.witness.wrote("accept", begun.elapsed(), accepted.as_ref().err().map(LedgerError::kind));
-        accepted
-    }
-
-    /// What follows every commit.
-    fn told(&self, entry: &Entry, events: &[Event]) {
-        for event in events {
-            self.0.witness.witness(entry, event);
-        }
-        self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
-        self.now_stands(entry);
-    }
-
-    /// Wakes who waits for a restore, and forgets what need not be kept of it. For every commit, also one of another
-    /// replica.
-    fn now_stands(&self, entry: &Entry) {
-        let id = entry.intent.id;
-        let mut live = self.live();
-        let Some(known) = live.get_mut(&id) else { return };
-        if let Some(changes) = &known.changes {
-            changes.send_replace(entry.state.seq);
-        }
-        if entry.state.status == restore_model::Status::Unknown {
-            known.unknown_since.get_or_insert_with(Instant::now);
-        } else {
-            known.unknown_since = None;
-        }
-        if entry.state.status.is_final() {
-            // The token of a finished restore is of no more use to anybody.
-            known.access = None;
-            known.sender = None;
-            drop(live);
-            self.forget_if_idle(id);
-        }
-    }
-
-    /// Waits until a restore is final or `until` has come, and returns it as it then is.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
-        self.wait_while(id, until, |entry| !entry.state.status.is_final()).await
-    }
-
-    async fn wait_while(
-        &self,
-        id: RestoreId,
-        until: Instant,
-        open: impl Fn(&Entry) -> bool,
-    ) -> Result<Entry, Problem> {
-        // Also of one that is hung up on: it goes after the receiver.
-        let _forgets = Forgets(self, id);
-        let mut changes = {
-            let mut live = self.live();
-            let known = live.entry(id).or_default();
-            known.changes.get_or_insert_with(|| watch::channel(0).0).subscribe()
-        };
-        loop {
-            // Marked as seen before the look, so that no change falls between the two.
-            changes.mark_unchanged();
-            let entry = self.get(id).await;
-            match &entry {
-                Ok(entry) if open(entry) => {}
-                _ => return entry,
-            }
-            tokio::select! {
-                changed = tokio::time::timeout_at(until, changes.changed()) => {
-                    if changed.is_err() {
-                        return entry;
-                    }
-                }
-                // Nobody is kept waiting while the gateway stops.
-                () = self.0.stop.cancelled() => return entry,
-            }
-        }
-    }
-
-    /// Drops what is kept in memory of a restore that nobody dispatches, follows or waits for.
-    fn forget_if_idle(&self, id: RestoreId) {
-        let mut live = self.live();
-        if let Some(known) = live.get_mut(&id) {
-            if known.changes.as_ref().is_some_and(watch::Sender::is_closed) {
-                known.changes = None;
-            }
-            let idle = known.changes.is_none() && !known.dispatching && !known.followed;
-            if idle && known.access.is_none() && known.sender.is_none() && known.unknown_since.is_none() {
-                live.remove(&id);
-            }
-        }
-    }
-}
-
-/// Looks, when it goes, whether anything must be kept of a restore.
-struct Forgets<'a>(&'a Engine, RestoreId);
-
-impl Drop for Forgets<'_> {
-    fn drop(&mut self) {
-        self.0.forget_if_idle(self.1);
-    }
-}
-
-/// Numbers events that follow the one with the number `seen`.
-fn number(
-    seen: u32,
-    at: Timestamp,
-    cause: Cause,
-    trace_id: &str,
-    kinds: Vec<(EventKind, Evidence)>,
-) -> Vec<Event> {
-    (seen + 1..)
-        .zip(kinds)
-        .map(|(seq, (kind, evidence))| Event {
-            seq,
-            at,
-            cause,
-            evidence,
-            trace_id: trace_id.to_owned(),
-            kind,
-        })
-        .collect()
-}
-
-/// The trace id of a context, zeros where there is none.
-fn trace_ids(trace: Option<&TraceContext>) -> (String, String) {
-    trace
-        .map_or_else(|| ("0".repeat(32), "0".repeat(16)), |trace| (trace.trace_id_hex(), trace.span_id_hex()))
-}
-
-fn not_found(id: RestoreId) -> Problem {
-    Problem::new(Code::RestoreNotFound, format!("no restore {id}"))
-}
-
-/// A ledger fault before anything was sent.
-#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn unavailable(error: LedgerError) -> Problem {
-    match error {
-        LedgerError::NotFound(id) => not_found(id),
-        LedgerError::NotHeld(_) => Problem::new(Code::LedgerUnavailable, error.to_string()).after(1),
-        LedgerError::Illegal(_) | LedgerError::Corrupt(_) | LedgerError::TaskTaken { .. } => {
-            Problem::new(Code::Internal, error.to_string())
-        }
-        _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
+    /// Lets sends that are under way finish and be written down, at most so long, then closes the
+    /// ledger. Returns whether everything was written in time.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.leave();
+        self.0.tasks.close();
+        let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
+        self.0.journal.close().await;
+        done
     }
 }
 

@@ -3,8 +3,9 @@
 use restore_ledger::{Entry, Query};
 use restore_model::{Problem, RestoreId};
 
-use crate::caller::{Action, Caller};
-use crate::{Engine, unavailable};
+use crate::Engine;
+use crate::callers::{Action, Caller};
+use crate::journal::unavailable;
 
 /// Pages of the ledger that are looked through for one page of a list.
 const PAGES: usize = 10;
@@ -25,7 +26,7 @@ impl Engine {
     /// [`LedgerUnavailable`](restore_model::Code::LedgerUnavailable); [`NotAllowed`](restore_model::Code::NotAllowed) for who
     /// may see nothing at all.
     pub async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
-        self.permit_list(caller)?;
+        self.0.permissions.permit_list(caller)?;
         if !caller.may_at_all(Action::ReadAny) {
             query.caller = caller.name().map(str::to_owned);
         }

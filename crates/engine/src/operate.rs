@@ -2,20 +2,19 @@
 //! which may be an older copy of itself can be trusted again, and that a receiver of webhooks which
 //! wanted no more is to be told again. The first is written down with who and why, the others logged.
 
-use std::sync::PoisonError;
-
 use restore_generations::{Answer, Listed};
-use restore_ledger::{Entry, LedgerError, Query, Recovery, Waiting};
+use restore_ledger::{Entry, LedgerError, Query, Waiting};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, ResolvedAs, RestoreId, State, Status,
     Strength, Timestamp,
 };
 use restore_upstream::Token;
 
-use crate::access::Access;
-use crate::caller::Caller;
-use crate::replay::Reads;
-use crate::{Engine, unavailable};
+use crate::Engine;
+use crate::callers::{Action, Caller};
+use crate::journal::unavailable;
+use crate::pacing::Reads;
+use crate::routing::Access;
 
 /// An operator's word on a restore.
 #[derive(Clone, Debug)]
@@ -42,6 +41,30 @@ pub(crate) fn so_far(state: &State) -> Effect {
 }
 
 impl Engine {
+    /// Calls a restore off, which is possible only before it is sent.
+    ///
+    /// # Errors
+    /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
+    /// did not submit it; else as [`Engine::look`].
+    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.permissions.permit_own(caller, Action::Restore, &self.0.journal.get(id).await?)?;
+        // Somebody else may write in between; a few rounds are enough, for states only go forward.
+        for _ in 0..4 {
+            let entry = self.0.journal.get(id).await?;
+            if !matches!(entry.state.status, Status::Accepted | Status::Checking) {
+                let detail = format!("restore {id} is {}", entry.state.status.as_str());
+                let effect = so_far(&entry.state);
+                return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
+            }
+            let evidence = Evidence::new("request", Strength::Strong, self.0.journal.now());
+            match self.0.journal.append(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
+                Err(LedgerError::Stale(_)) => {}
+                other => return other.map_err(unavailable),
+            }
+        }
+        Err(Problem::new(Code::NotCancellable, format!("restore {id} is just being sent")))
+    }
+
     /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better:
     /// `succeeded`, `failed` or `not_applied`, as the operator found it. Its target is free again, and nothing more of it
     /// is sent.
@@ -50,10 +73,10 @@ impl Engine {
     /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
     /// [`Engine::get`].
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
-        self.permit_resolve(caller, &self.get(id).await?)?;
+        self.0.permissions.permit_resolve(caller, &self.0.journal.get(id).await?)?;
         // Reads go on meanwhile; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
-            let entry = self.get(id).await?;
+            let entry = self.0.journal.get(id).await?;
             let may_have_been_sent = matches!(entry.state.status, Status::Running | Status::Unknown);
             let decidable = entry.state.needs_operator || word.early && may_have_been_sent;
             if !decidable {
@@ -68,9 +91,9 @@ impl Engine {
             let Resolution { outcome, by, reason, .. } = word.clone();
             let early = !entry.state.needs_operator;
             let detail = format!("{by}: {reason}");
-            let evidence = Evidence::new("operator", Strength::Strong, self.now()).detail(detail);
+            let evidence = Evidence::new("operator", Strength::Strong, self.0.journal.now()).detail(detail);
             let kind = EventKind::Resolved { outcome, by, reason, early };
-            match self.write(&entry, Cause::Operator, vec![(kind, evidence)]).await {
+            match self.0.journal.append(&entry, Cause::Operator, vec![(kind, evidence)]).await {
                 Err(LedgerError::Stale(_)) => {}
                 Ok(entry) => {
                     let (by, reason) = (&word.by, &word.reason);
@@ -83,33 +106,17 @@ impl Engine {
         Err(Problem::new(Code::NotResolvable, format!("restore {id} is moving on by itself")))
     }
 
-    /// Whether the ledger may be an older copy of itself, and why.
-    #[must_use]
-    pub fn recovery(&self) -> Option<Recovery> {
-        self.0.recovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Begins recovery mode: nothing is sent until an operator confirms. Survives restarts.
-    ///
-    /// # Errors
-    /// When the ledger cannot be written.
-    pub async fn begin_recovery(&self, reason: &str, since: Timestamp) -> Result<(), LedgerError> {
-        self.0.ledger.set_recovery(Some(Recovery { since, reason: reason.to_owned() })).await?;
-        self.learn_of_recovery().await
-    }
-
     /// Ends recovery mode on an operator's word.
     ///
     /// # Errors
     /// [`Code::NotResolvable`] when the gateway is not in recovery mode, or
     /// [`Code::LedgerUnavailable`].
     pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
-        if self.recovery().is_none() {
+        if self.0.journal.recovery().now().is_none() {
             return Err(Problem::new(Code::NotResolvable, "the gateway is not in recovery mode"));
         }
         self.halt_steps(by).await.map_err(unavailable)?;
-        self.0.ledger.set_recovery(None).await.map_err(unavailable)?;
-        self.learn_of_recovery().await.map_err(unavailable)?;
+        self.0.journal.recovery().end().await.map_err(unavailable)?;
         tracing::warn!(by, reason, "an operator has ended recovery mode");
         Ok(())
     }
@@ -121,15 +128,23 @@ impl Engine {
         // Nearly all restores are one call, and are not read a second time.
         let goes_on = |state: &State| !state.steps.is_empty() && !state.halted && !state.status.is_final();
         let mut open = Vec::new();
-        self.each_of(Query { status, ..Query::default() }, |entry| {
-            open.extend(goes_on(&entry.state).then_some(entry.intent.id));
-        })
-        .await?;
+        self.0
+            .journal
+            .each_of(Query { status, ..Query::default() }, |entry| {
+                open.extend(goes_on(&entry.state).then_some(entry.intent.id));
+            })
+            .await?;
         for id in open {
             while let Some(entry) = self.0.ledger.get(id).await?.filter(|entry| goes_on(&entry.state)) {
                 let detail = format!("{by} confirmed a ledger that may be an older copy of itself");
-                let evidence = Evidence::new("recovery", Strength::Strong, self.now()).detail(detail);
-                match self.write(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)]).await {
+                let evidence =
+                    Evidence::new("recovery", Strength::Strong, self.0.journal.now()).detail(detail);
+                match self
+                    .0
+                    .journal
+                    .append(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)])
+                    .await
+                {
                     // Somebody moved it on meanwhile.
                     Err(LedgerError::Stale(_)) => {}
                     written => {
@@ -159,7 +174,7 @@ impl Engine {
     pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
         self.0.ledger.set_disabled(name, None).await.map_err(unavailable)?;
         // Its relay looks at once, and not only when something happens.
-        self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+        self.0.journal.count_commit();
         tracing::warn!(webhook = name, by, reason, "an operator has enabled a webhook");
         Ok(())
     }
@@ -177,16 +192,16 @@ impl Engine {
         token: Option<Token>,
     ) -> Result<Vec<Listed>, Problem> {
         let unknown = || Problem::new(Code::InvalidParameter, "no route leads to an upstream of this name");
-        let way = self.rules().routes.upstream(upstream).ok_or_else(unknown)?;
+        let way = self.0.routing.rules().routes.upstream(upstream).ok_or_else(unknown)?;
         let Some(access) = Access::to(&way, token) else {
             let detail = format!("upstream {upstream} is asked with a token of your own: send X-Auth-Token");
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let with = access.with(None);
-        let lane = self.lane(upstream);
+        let queue = self.0.routing.queue(upstream);
         let generation = way.generation();
         let question = |answers: &[Answer]| generation.survey(project, since, answers);
-        let listed = Reads::counted(&lane.budget).until_done(&way, &with, question).await;
+        let listed = Reads::counted(queue.budget()).until_done(&way, &with, question).await;
         let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
         let mut unrecorded = Vec::new();
         for restore in listed.ok_or_else(endless)?? {
@@ -196,21 +211,5 @@ impl Engine {
             }
         }
         Ok(unrecorded)
-    }
-
-    /// Reads from the ledger whether it is in recovery mode: another replica may have ended it.
-    pub(crate) async fn learn_of_recovery(&self) -> Result<(), LedgerError> {
-        let recovery = self.0.ledger.recovery().await?;
-        let mut known = self.0.recovery.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none()
-            && let Some(recovery) = &recovery
-        {
-            tracing::error!(
-                reason = recovery.reason,
-                "recovery mode: nothing is sent until an operator confirms"
-            );
-        }
-        *known = recovery;
-        Ok(())
     }
 }

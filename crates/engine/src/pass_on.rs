@@ -8,10 +8,11 @@ use restore_ledger::{Entry, Query};
 use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
 use restore_upstream::{Behalf, TraceContext, Upstream, With};
 
-use crate::access::{Access, whose};
-use crate::budget::asked_enough;
-use crate::caller::Caller;
-use crate::{Engine, unavailable};
+use crate::Engine;
+use crate::callers::Caller;
+use crate::journal::unavailable;
+use crate::pacing::asked_enough;
+use crate::routing::{Access, whose};
 
 /// Seconds after its end in which a restore still shows in the state of its backup and its disk.
 const RECENT: i64 = 3_600;
@@ -34,8 +35,8 @@ impl Engine {
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
-        self.permit_project(caller, project, upstream)?;
-        let named = self.rules().routes.upstream(upstream).filter(|_| !call.restores);
+        self.0.permissions.permit_project(caller, project, upstream)?;
+        let named = self.0.routing.rules().routes.upstream(upstream).filter(|_| !call.restores);
         let Some(named) = named else {
             return Err(Problem::new(Code::NotFound, "no upstream has an answer to this"));
         };
@@ -57,15 +58,15 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
-        let lane = self.lane(name);
-        lane.budget.refuse_while_quiet(name)?;
-        if !lane.budget.turn(&behalf).await {
+        let queue = self.0.routing.queue(name);
+        queue.budget().refuse_while_quiet(name)?;
+        if !queue.budget().turn(&behalf).await {
             return Err(asked_enough(name, 1));
         }
         let with = With { behalf: behalf.clone(), ..access.with(trace) };
         match upstream.send(call, with).await {
             Ok(reply) => {
-                lane.budget.heard(&reply);
+                queue.budget().heard(&reply);
                 if reply.status == 401 && access.is_held() {
                     // A client would get itself a new token for it, which is of no use.
                     let detail = format!("upstream {name} refused the gateway's own credential");
@@ -75,7 +76,7 @@ impl Engine {
             }
             Err(fault) => {
                 if fault.is_kept_back() {
-                    lane.budget.give_back(&behalf);
+                    queue.budget().give_back(&behalf);
                 }
                 Err(fault.to_problem())
             }
@@ -86,8 +87,8 @@ impl Engine {
     /// dialect are carried out by. Disks outlive the generation of backups that a program speaks to.
     #[must_use]
     pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
-        let own = own.and_then(|own| self.rules().routes.upstream(own));
-        let mut all = own.into_iter().chain(self.rules().routes.of_dialect(dialect));
+        let own = own.and_then(|own| self.0.routing.rules().routes.upstream(own));
+        let mut all = own.into_iter().chain(self.0.routing.rules().routes.of_dialect(dialect));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
     }
 
@@ -106,7 +107,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
         let mut fault = None;
-        for upstream in self.rules().routes.of_dialect(&origin.dialect) {
+        for upstream in self.0.routing.rules().routes.of_dialect(&origin.dialect) {
             let generation = upstream.generation();
             if generation.name() == origin.generation {
                 continue;
@@ -114,7 +115,8 @@ impl Engine {
             // A restore that went there has proven what the backup is called there.
             let sent = about.filter(|entry| entry.intent.route.upstream == upstream.name());
             let sent = sent.map(|entry| entry.state.request(&entry.intent).source.backup_id.clone());
-            let paired = || self.rules().routes.pairs().find(&origin.generation, generation.name(), id);
+            let paired =
+                || self.0.routing.rules().routes.pairs().find(&origin.generation, generation.name(), id);
             let named = sent.or_else(paired);
             let call = generation.read_backup(project, named.as_ref().unwrap_or(id));
             match self.pass_on(upstream.name(), project, &call, about, caller, trace.clone()).await {
@@ -200,7 +202,7 @@ impl Engine {
         caller: &Caller,
         mut enough: impl FnMut(Entry) -> bool,
     ) -> Result<(), Problem> {
-        let recently = Some(self.now().plus_seconds(-RECENT));
+        let recently = Some(self.0.journal.now().plus_seconds(-RECENT));
         let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let ended = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
         for (status, ended_since) in [(under_way, None), (ended, recently)] {
@@ -225,7 +227,7 @@ impl Engine {
     /// Whether a refusal was the answer to the request. Later than that, the request had been answered as taken.
     fn was_refused_at_once(&self, entry: &Entry) -> bool {
         let took = entry.state.finished_at.map_or(0, |end| end.micros_since(entry.intent.created_at));
-        let waited = i64::try_from(self.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
+        let waited = i64::try_from(self.0.routing.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
         entry.state.status == Status::Rejected && took < waited
     }
 }

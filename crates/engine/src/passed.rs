@@ -9,7 +9,7 @@ use restore_generations::{Call, Host, Method, Reply};
 use restore_ledger::Entry;
 use restore_model::{Problem, RestoreId};
 
-use crate::caller::Caller;
+use crate::callers::Caller;
 
 /// How long an answer is given again.
 const FRESH: Duration = Duration::from_secs(1);

@@ -10,8 +10,9 @@ use restore_model::{Cause, EventKind, Evidence, Problem, Proof, Strength};
 use restore_upstream::Journal;
 use tokio::time::Instant;
 
+use crate::Engine;
 use crate::crash;
-use crate::{Engine, unavailable};
+use crate::journal::unavailable;
 
 /// How far the wall clock may be set forward during a send without its being withheld.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -59,10 +60,10 @@ impl Journal for Record {
     /// Later than the settle window allows for, others may have concluded that nothing was sent.
     fn may_write(&self) -> Result<(), &'static str> {
         crash::point("first_byte");
-        let limit = self.engine.rules().policy.send;
+        let limit = self.engine.0.routing.rules().policy.send;
         let (on_monotonic, on_wall) = {
             let kept = self.kept();
-            let now = self.engine.now();
+            let now = self.engine.0.journal.now();
             let written = kept.entry.state.submitted_at.unwrap_or(now);
             (kept.since.elapsed(), now.micros_since(written))
         };
@@ -73,7 +74,7 @@ impl Journal for Record {
         if !self.lease.is_current() {
             return Err("the lease on the restore has lapsed");
         }
-        if self.engine.recovery().is_some() {
+        if self.engine.0.journal.recovery().now().is_some() {
             return Err("the ledger may be an older copy of itself");
         }
         Ok(())
@@ -83,7 +84,7 @@ impl Journal for Record {
         Box::pin(async move {
             let entry = self.entry();
             let since = Instant::now();
-            let now = self.engine.now();
+            let now = self.engine.0.journal.now();
             let kinds = vec![
                 (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
                 (
@@ -91,7 +92,8 @@ impl Journal for Record {
                     Evidence::new("gateway", Strength::Strong, now),
                 ),
             ];
-            let entry = self.engine.write(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
+            let entry =
+                self.engine.0.journal.append(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
             crash::point("submitting");
             *self.kept() = Kept { entry, since };
             Ok(())

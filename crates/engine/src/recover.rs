@@ -5,17 +5,18 @@
 //! The same patrol hears what other replicas have written, so that whoever waits here learns of it,
 //! and forgets what need not be kept any longer.
 
+use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use restore_ledger::{Entry, LedgerError, Position};
-use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
+use restore_ledger::{Entry, LedgerError, Position, Query};
+use restore_model::{Cause, EventKind, Evidence, RestoreId, RoutePin, Status, Strength};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Engine;
-use crate::access::{Access, no_longer_named};
 use crate::record::Hold;
-use crate::route::Plan;
+use crate::routing::Plan;
+use crate::routing::{Access, no_longer_named};
 
 /// Restores taken over in one go.
 const HANDFUL: usize = 256;
@@ -38,15 +39,19 @@ impl Engine {
     /// # Errors
     /// When the ledger cannot be read or written.
     pub async fn recover(&self) -> Result<usize, LedgerError> {
-        self.keep("agenda", Self::work_off);
-        self.rules().lanes().for_each(|lane| self.keep_lane(lane));
-        self.learn_of_recovery().await?;
+        let engine = self.clone();
+        self.0.tasks.keep("agenda", move || engine.clone().work_off());
+        self.0.routing.queues().into_iter().for_each(|queue| self.keep_lane(queue));
+        self.0.journal.recovery().learn().await?;
         let count = self.take_over().await?;
-        self.keep("tidy", Self::tidy);
+        let engine = self.clone();
+        self.0.tasks.keep("tidy", move || engine.clone().tidy());
         if self.0.ledger.is_shared() {
             let position = self.0.ledger.position().await?;
-            self.keep("patrol", Self::patrol);
-            self.keep("listen", move |engine| engine.listen(position));
+            let engine = self.clone();
+            self.0.tasks.keep("patrol", move || engine.clone().patrol());
+            let engine = self.clone();
+            self.0.tasks.keep("listen", move || engine.clone().listen(position));
         }
         Ok(count)
     }
@@ -101,11 +106,12 @@ impl Engine {
     async fn take_up(&self, entry: Entry) -> Result<(), LedgerError> {
         let id = entry.intent.id;
         // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
-        if self.live().get(&id).is_some_and(|live| live.dispatching) {
+        if self.0.live.is_dispatching(id) {
             return Ok(());
         }
-        let access = self.access(&entry, None);
-        let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.now()).detail(what);
+        let access = self.0.routing.access(&entry, None);
+        let evidence =
+            |what: &str| Evidence::new("restart", Strength::Weak, self.0.journal.now()).detail(what);
         let unsure = |reason: &str, found: &str| {
             let reason = reason.to_owned();
             let mut kinds = vec![(EventKind::Unsure { reason, problem: None }, evidence(found))];
@@ -115,7 +121,7 @@ impl Engine {
             kinds
         };
         let unsent = entry.state.is_unsent() || entry.state.is_between_steps();
-        let kinds = if unsent && self.recovery().is_some() {
+        let kinds = if unsent && self.0.journal.recovery().now().is_some() {
             unsure(
                 "the ledger may be an older copy of itself, made before this restore was sent",
                 "found unsent in a copy of the ledger",
@@ -125,7 +131,7 @@ impl Engine {
                 "the gateway was restarted while the request may have been on the wire",
                 "found submitting",
             )
-        } else if self.rules().routes.pinned(&entry).is_none() {
+        } else if self.0.routing.rules().routes.pinned(&entry).is_none() {
             // No token would help; said once.
             let said = entry.state.stale_since.is_some() && !entry.state.awaiting_credential;
             let stale = EventKind::Stale { awaiting_credential: false };
@@ -138,14 +144,14 @@ impl Engine {
         };
         let entry = match kinds.is_empty() {
             true => entry,
-            false => match self.write(&entry, Cause::Restart, kinds).await {
+            false => match self.0.journal.append(&entry, Cause::Restart, kinds).await {
                 // Somebody moved it on meanwhile: it is not left behind after all.
                 Err(LedgerError::Stale(_)) => return Ok(()),
                 written => written?,
             },
         };
         if entry.state.is_unsent() {
-            match self.rules().routes.pinned(&entry).zip(access) {
+            match self.0.routing.rules().routes.pinned(&entry).zip(access) {
                 Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
                     self.go_on(entry, plan, access);
                 }
@@ -160,7 +166,7 @@ impl Engine {
 
     /// Sends what was accepted and could not be sent, with a credential of the gateway's own.
     fn go_on(&self, entry: Entry, plan: Plan, access: Access) {
-        if self.claim(entry.intent.id) {
+        if self.0.live.claim(entry.intent.id) {
             let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
             self.carry_out_later((entry, hold), plan, access);
         }
@@ -168,17 +174,17 @@ impl Engine {
 
     /// Looks for restores whose process has fallen silent.
     async fn patrol(self) {
-        let mut rounds = tokio::time::interval(self.rules().policy.patrol);
+        let mut rounds = tokio::time::interval(self.0.routing.rules().policy.patrol);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.0.stop.cancelled() => return,
+                () = self.0.tasks.stop().cancelled() => return,
                 _ = rounds.tick() => {}
             }
             let looked = async {
-                self.learn_of_recovery().await?;
+                self.0.journal.recovery().learn().await?;
                 let processes = self.0.ledger.processes().await?;
-                self.rules().lanes().for_each(|lane| lane.budget.share_among(processes));
+                self.0.routing.queues().iter().for_each(|queue| queue.budget().share_among(processes));
                 self.take_over().await
             };
             match looked.await {
@@ -195,11 +201,11 @@ impl Engine {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.0.stop.cancelled() => return,
+                () = self.0.tasks.stop().cancelled() => return,
                 _ = rounds.tick() => {}
             }
             // Begun at one replica, recovery mode is everybody's at once.
-            if let Err(error) = self.learn_of_recovery().await {
+            if let Err(error) = self.0.journal.recovery().learn().await {
                 tracing::debug!(error = %error, "whether there is recovery mode cannot be read");
             }
             // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
@@ -207,10 +213,10 @@ impl Engine {
                 let Some(last) = news.last() else { break };
                 position = last.position;
                 for told in &news {
-                    self.now_stands(&told.entry);
+                    self.0.live.now_stands(&told.entry);
                     self.watch_again(&told.entry);
                 }
-                self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+                self.0.journal.count_commit();
                 if news.len() < HANDFUL {
                     break;
                 }
@@ -224,7 +230,7 @@ impl Engine {
         let mut next = Instant::now() + TIDY / 10;
         loop {
             tokio::select! {
-                () = self.0.stop.cancelled() => return,
+                () = self.0.tasks.stop().cancelled() => return,
                 () = tokio::time::sleep_until(next) => {}
             }
             next = Instant::now() + TIDY;
@@ -234,16 +240,62 @@ impl Engine {
         }
     }
 
+    /// Forgets upstreams as they were that no restore needs any more.
+    async fn forget_former(&self) -> Result<(), LedgerError> {
+        if !self.0.routing.rules().routes.has_former() {
+            return Ok(());
+        }
+        let mut pins: Vec<RoutePin> = Vec::new();
+        self.under_way(|entry| {
+            let pin = entry.state.route(&entry.intent);
+            let known = |known: &RoutePin| {
+                (&known.upstream, &known.generation, &known.at) == (&pin.upstream, &pin.generation, &pin.at)
+            };
+            if !pins.iter().any(known) {
+                pins.push(pin.clone());
+            }
+            // The fallback may still be needed.
+            pins.extend(entry.intent.fallback.as_deref().filter(|_| entry.state.rerouted.is_none()).cloned());
+        })
+        .await?;
+        self.0.routing.forget_former(&pins);
+        Ok(())
+    }
+
+    /// How many restores are under way at upstreams that the settings name no more, by upstream. This process follows
+    /// them to their end; one that is started anew would not know where to ask.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+        let routes = self.routes();
+        let mut counts = BTreeMap::new();
+        self.under_way(|entry| {
+            let pin = entry.state.route(&entry.intent);
+            if !routes.names(pin) {
+                *counts.entry(pin.upstream.clone()).or_default() += 1;
+            }
+        })
+        .await?;
+        Ok(counts)
+    }
+
+    /// Shows every restore that is under way.
+    async fn under_way(&self, show: impl FnMut(&Entry) + Send) -> Result<(), LedgerError> {
+        let status = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+        self.0.journal.each_of(Query { status, ..Query::default() }, show).await
+    }
+
     pub(crate) async fn forget_old(&self) -> Result<(), LedgerError> {
         self.forget_former().await?;
-        let now = self.now();
+        let now = self.0.journal.now();
         let ago = |age: Duration| {
-            let age = self.0.jumps.reaching_back(&*self.0.clock, age);
+            let age = self.0.journal.reaching_back(age);
             now.plus_seconds(-i64::try_from(age.as_secs()).unwrap_or(i64::MAX / 2_000_000))
         };
         // Nothing is forgotten that a window still answers with, whatever the retention says.
-        let windows = self.rules().routes.longest_window().max(SIGNATURES);
-        let restores = match self.rules().policy.retention {
+        let windows = self.0.routing.rules().routes.longest_window().max(SIGNATURES);
+        let restores = match self.0.routing.rules().policy.retention {
             None => None,
             Some(retention) => {
                 // What ended while a restore was under way that has not ended yet may be what its evidence belongs to.
@@ -254,7 +306,7 @@ impl Engine {
         };
         // Other replicas may have other windows, and this one had others before: no key is forgotten
         // that any settings could still honour.
-        let keys = ago(self.rules().routes.longest_key_window().max(LONGEST_KEY_WINDOW));
+        let keys = ago(self.0.routing.rules().routes.longest_key_window().max(LONGEST_KEY_WINDOW));
         loop {
             let pruned = self.0.ledger.prune(restores, keys, TIDY_STEP).await?;
             if pruned.restores > 0 || pruned.keys > 0 {
@@ -263,7 +315,7 @@ impl Engine {
             if pruned.restores < TIDY_STEP && pruned.keys < TIDY_STEP {
                 return Ok(());
             }
-            if self.0.stop.is_cancelled() {
+            if self.0.tasks.stop().is_cancelled() {
                 return Ok(());
             }
         }
@@ -276,8 +328,8 @@ impl Engine {
         self.0.tasks.spawn(async move {
             loop {
                 tokio::select! {
-                    () = engine.0.stop.cancelled() => return,
-                    () = tokio::time::sleep(engine.rules().policy.unsent) => {}
+                    () = engine.0.tasks.stop().cancelled() => return,
+                    () = tokio::time::sleep(engine.0.routing.rules().policy.unsent) => {}
                 }
                 match engine.expire(id).await {
                     Ok(true) => return,
@@ -296,12 +348,12 @@ impl Engine {
             Some(entry) if entry.state.is_unsent() && !entry.state.status.is_final() => entry,
             _ => return Ok(true),
         };
-        let dispatching = self.live().get(&id).is_some_and(|live| live.dispatching);
+        let dispatching = self.0.live.is_dispatching(id);
         if dispatching || !self.0.ledger.take(id).await? {
             return Ok(false);
         }
-        let evidence = Evidence::new("deadline", Strength::Strong, self.now());
-        match self.write(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
+        let evidence = Evidence::new("deadline", Strength::Strong, self.0.journal.now());
+        match self.0.journal.append(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
             Err(LedgerError::Stale(_)) => Ok(false),
             written => written.map(|_| true),
         }

@@ -8,7 +8,7 @@ use restore_generations::{Found, Reading};
 use restore_model::state::MIN_ABSENT_READS;
 use restore_model::{EventKind, Evidence, State, Status, Strength, Timestamp};
 
-use crate::dispatch::Kinds;
+use crate::journal::Kinds;
 
 /// What besides state and reading decides.
 #[derive(Clone, Copy, Debug)]

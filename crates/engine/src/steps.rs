@@ -14,10 +14,9 @@ use restore_upstream::With;
 use tokio::time::Instant;
 
 use crate::Engine;
-use crate::access::Access;
+use crate::pacing::Reads;
 use crate::record::Hold;
-use crate::replay::Reads;
-use crate::route::Plan;
+use crate::routing::Plan;
 
 impl Engine {
     /// Whether each disk would be restored. One that would not is found before any is overwritten, as far as reads show.
@@ -27,7 +26,7 @@ impl Engine {
         let request = &entry.intent.request;
         let Target::Server { server_id, .. } = &request.target else { return Ok(()) };
         let generation = plan.upstream.generation();
-        let lane = self.lane(&plan.pin.upstream);
+        let queue = self.0.routing.queue(&plan.pin.upstream);
         let origin = self.origin_of(entry);
         for (index, step) in requests(&plan.pin, request).into_iter().enumerate() {
             let disk = step.target.id().clone();
@@ -43,9 +42,9 @@ impl Engine {
                 known: &known,
                 baseline: true,
                 server: Some(server_id),
-                now: self.now(),
+                now: self.0.journal.now(),
             };
-            let mut reads = Reads::counted(&lane.budget);
+            let mut reads = Reads::counted(queue.budget());
             let checks =
                 reads.until_done(&plan.upstream, with, |answers| generation.check(&ask, answers)).await;
             let stands_against = |check: &&Check| match check.result {
@@ -64,13 +63,18 @@ impl Engine {
     /// the token that its caller brought for it. False where there is neither, or it may not be sent now.
     pub(crate) async fn send_next_step(&self, entry: &Entry) -> Result<bool, LedgerError> {
         let id = entry.intent.id;
-        if self.0.stop.is_cancelled() || self.recovery().is_some() || entry.state.halted {
+        if self.0.tasks.stop().is_cancelled()
+            || self.0.journal.recovery().now().is_some()
+            || entry.state.halted
+        {
             return Ok(false);
         }
-        let brought = self.live().get(&id).and_then(|live| live.sender.clone());
-        let access = self.access(entry, None).or(brought);
-        let Some((plan, access)) = self.rules().routes.pinned(entry).zip(access) else { return Ok(false) };
-        if !self.claim(id) {
+        let brought = self.0.live.sender(id);
+        let access = self.0.routing.access(entry, None).or(brought);
+        let Some((plan, access)) = self.0.routing.rules().routes.pinned(entry).zip(access) else {
+            return Ok(false);
+        };
+        if !self.0.live.claim(id) {
             return Ok(true);
         }
         // What another replica holds is its to send.
@@ -81,20 +85,13 @@ impl Engine {
                 Ok(true)
             }
             Ok(false) => {
-                self.unclaim(id);
+                self.0.live.unclaim(id);
                 Ok(false)
             }
             Err(error) => {
-                self.unclaim(id);
+                self.0.live.unclaim(id);
                 Err(error)
             }
-        }
-    }
-
-    /// The credential that the next disks of a restore are sent with, kept until it has ended.
-    pub(crate) fn keep_sender(&self, entry: &Entry, access: &Access) {
-        if !entry.state.steps.is_empty() && !entry.state.status.is_final() {
-            self.live().entry(entry.intent.id).or_default().sender = Some(access.clone());
         }
     }
 }

@@ -15,12 +15,14 @@ use restore_upstream::TraceContext;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::access::Access;
-use crate::around::closed;
-use crate::caller::{Action, Caller};
+use crate::callers::{Action, Caller};
+use crate::journal::{number, unavailable};
 use crate::record::Hold;
-use crate::route::{Idempotency, Plan};
-use crate::{Engine, crash, names, number, trace_ids, unavailable};
+use crate::routing::Access;
+use crate::routing::Plan;
+use crate::routing::differ;
+use crate::routing::route::Idempotency;
+use crate::{Engine, crash};
 
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
@@ -89,8 +91,8 @@ impl Engine {
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
-        submission.origin = self.home_for(caller, request, origin.as_ref(), &plan);
-        let until = Instant::now() + self.rules().policy.answer;
+        submission.origin = self.0.permissions.home_for(caller, request, origin.as_ref(), &plan);
+        let until = Instant::now() + self.0.routing.rules().policy.answer;
         self.submit_by(submission, plan, until).await
     }
 
@@ -106,11 +108,11 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
 
-        if self.recovery().is_some() {
+        if self.0.journal.recovery().now().is_some() {
             let detail = "the ledger may be an older copy of itself; nothing was sent";
             return Err(Problem::new(Code::InRecovery, detail).after(60).into());
         }
-        if self.0.stop.is_cancelled() {
+        if self.0.tasks.stop().is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
         }
 
@@ -129,7 +131,7 @@ impl Engine {
             Some(answer) => match tokio::time::timeout_at(until, answer).await {
                 Ok(Ok(entry)) => Ok(entry),
                 Ok(Err(_)) => self.given_up(id).await,
-                Err(_) => self.get(id).await.map_err(possible),
+                Err(_) => self.0.journal.get(id).await.map_err(possible),
             },
         };
         // It exists, and may have been sent: that it cannot be shown now must not hide that.
@@ -139,7 +141,7 @@ impl Engine {
 
     /// A restore whose task could not write it on: refused while nothing was sent.
     async fn given_up(&self, id: RestoreId) -> Result<Entry, Problem> {
-        let entry = self.get(id).await.map_err(|problem| problem.effect(Effect::Possible))?;
+        let entry = self.0.journal.get(id).await.map_err(|problem| problem.effect(Effect::Possible))?;
         if entry.state.is_unsent() {
             let detail = "the ledger went away before the restore was sent; nothing was sent";
             return Err(Problem::new(Code::LedgerUnavailable, detail).after(5));
@@ -169,22 +171,22 @@ impl Engine {
         let waits = matches!(entry.state.status, Status::Accepted | Status::Checking);
         let open = !replayed || waits || entry.state.is_between_steps();
         let elsewhere = replayed || entry.state.rerouted.is_some();
-        let plan = if elsewhere { self.rules().routes.pinned(&entry) } else { Some(plan) };
+        let plan = if elsewhere { self.0.routing.rules().routes.pinned(&entry) } else { Some(plan) };
         let id = entry.intent.id;
-        let plan = plan.filter(|_| open && self.claim(id));
+        let plan = plan.filter(|_| open && self.0.live.claim(id));
         // What another replica is about to send is its to send.
         let ours = plan.is_some() && (!replayed || self.held(id).await);
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, self.access(&entry, submission.caller.token));
+                self.follow(&entry, self.0.routing.access(&entry, submission.caller.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
         // To the upstream that it goes to, which need not be the one that the routes lead to now.
         let access = match elsewhere {
-            true => self.access(&entry, submission.caller.token.clone()).unwrap_or(access),
+            true => self.0.routing.access(&entry, submission.caller.token.clone()).unwrap_or(access),
             false => access,
         };
         let (answered, answer) = oneshot::channel();
@@ -196,7 +198,7 @@ impl Engine {
     pub(crate) async fn held(&self, id: RestoreId) -> bool {
         let held = matches!(self.0.ledger.take(id).await, Ok(true));
         if !held {
-            self.unclaim(id);
+            self.0.live.unclaim(id);
         }
         held
     }
@@ -231,7 +233,7 @@ impl Engine {
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
             Accept::TooManyKeys => {
-                let most = self.rules().policy.keys_per_caller;
+                let most = self.0.routing.rules().policy.keys_per_caller;
                 let detail = format!("this caller has {most} keys; nothing was started");
                 Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
             }
@@ -249,18 +251,18 @@ impl Engine {
         let plan = self.plan(request, origin);
         let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
         // Who may not ask is not told either that no route would take it.
-        self.permit(caller, action, request, upstream)?;
+        self.0.permissions.permit(caller, action, request, upstream)?;
         if let Ok(plan) = &plan
             && !plan.pin.steps.is_empty()
         {
-            self.permit_apart(caller, action, request, plan.upstream.name())?;
+            self.0.permissions.permit_apart(caller, action, request, plan.upstream.name())?;
         }
         plan
     }
 
     /// The way of a request that its generation can express.
     fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let plan = self.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
+        let plan = self.0.routing.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
         let generation = plan.upstream.generation();
         if plan.pin.steps.is_empty() && !generation.restores(request.target.kind()) {
             generation.encode(request, &Known::default())?;
@@ -269,16 +271,16 @@ impl Engine {
     }
 
     async fn accept(&self, submission: &Submission, plan: &Plan) -> Result<Accept, Problem> {
-        let now = self.now();
+        let now = self.0.journal.now();
         let request = &submission.request;
         let (trace_id, span_id) = trace_ids(submission.trace.as_ref());
-        let known = self.known(plan, request).await;
+        let known = self.0.routing.learnt().facts(plan, request).await;
         let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, server: None, now };
         // Where nothing is to be read first, the first send is written with the acceptance.
-        let reads_first = !plan.pin.steps.is_empty() || names::differ(submission.origin.as_ref(), plan);
+        let reads_first = !plan.pin.steps.is_empty() || differ(submission.origin.as_ref(), plan);
         let fallback = self.fallback_for(submission, plan).map(Box::new);
         // Refused a while ago: the cloud is not asked again for each restore.
-        let refused = self.0.closed.get(&closed(plan, request)).await.zip(fallback.clone());
+        let refused = self.0.routing.learnt().closed(plan, request).await.zip(fallback.clone());
         let next = match plan.upstream.generation().prepare(&ask, &[]) {
             _ if let Some((refused, to)) = refused => {
                 EventKind::Rerouted { to, problem: Box::new(Problem::clone(&refused)) }
@@ -304,7 +306,7 @@ impl Engine {
             span_id,
         };
         intent.fingerprint = intent.own_fingerprint();
-        let reaching_back = |window| self.0.jumps.reaching_back(&*self.0.clock, window).as_secs();
+        let reaching_back = |window| self.0.journal.reaching_back(window).as_secs();
         let new = NewEntry {
             intent,
             events: events.clone(),
@@ -313,14 +315,14 @@ impl Engine {
                 plan.duplicate_window.max(submission.caller.repeatable()),
             ),
             may_keep_key: self.may_keep_key(submission).await?,
-            clock: Some(AcceptClock(Arc::clone(&self.0.clock))),
+            clock: Some(AcceptClock(Arc::clone(self.0.journal.clock()))),
         };
         crash::point("before_accept");
-        let accepted = self.enter(new).await.map_err(unavailable)?;
+        let accepted = self.0.journal.accept(new).await.map_err(unavailable)?;
         if let Accept::New(entry) = &accepted {
             crash::point("accepted");
             events.iter_mut().for_each(|event| event.at = entry.intent.created_at);
-            self.told(entry, &events);
+            self.0.journal.notify_committed(entry, &events);
             if submission.key.is_some()
                 && let Some(count) = self.0.keys.get(&entry.intent.caller).await
             {
@@ -334,7 +336,7 @@ impl Engine {
     /// between: the bound is there so that keys do not fill the disk, and with several replicas a
     /// few more do not matter.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
-        let most = self.rules().policy.keys_per_caller;
+        let most = self.0.routing.rules().policy.keys_per_caller;
         if submission.key.is_none() {
             return Ok(true);
         }
@@ -354,8 +356,14 @@ impl Engine {
         let open = |entry: &Entry| {
             matches!(entry.state.status, Status::Accepted | Status::Checking | Status::Submitting)
         };
-        self.wait_while(id, until, open).await
+        self.0.journal.wait_while(id, until, open).await
     }
+}
+
+/// The trace id of a context, zeros where there is none.
+fn trace_ids(trace: Option<&TraceContext>) -> (String, String) {
+    trace
+        .map_or_else(|| ("0".repeat(32), "0".repeat(16)), |trace| (trace.trace_id_hex(), trace.span_id_hex()))
 }
 
 fn busy(holder: &Entry, caller: &Caller) -> Refusal {

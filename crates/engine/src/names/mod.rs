@@ -19,16 +19,14 @@ use restore_model::{Code, Effect, Id, Origin, Problem, Proof, RestoreRequest};
 use restore_upstream::{Behalf, Fault, FaultKind, Token, Upstream, With};
 
 use crate::Engine;
-use crate::access::{Access, whose};
-use crate::route::Plan;
+use crate::routing::{Access, whose};
+use crate::routing::{Plan, differ};
 
 mod decide;
 mod home;
-mod pairs;
 
 pub use decide::{Asked, Names};
 use home::{Heard, Home};
-pub use pairs::{Pair, Pairs};
 
 /// What a preview shows in the place of an id that only a read before the send tells.
 pub(crate) const PLACEHOLDER: &str = "read-before-sending";
@@ -64,11 +62,6 @@ pub struct Named {
     pub evidence: String,
 }
 
-/// Whether a request names backups as another generation than the upstream's does.
-pub(crate) fn differ(origin: Option<&Origin>, plan: &Plan) -> bool {
-    origin.is_some_and(|origin| origin.generation != plan.pin.generation)
-}
-
 impl Engine {
     /// The request in the upstream's own names; none where it has them already.
     pub(crate) async fn own_names(
@@ -97,7 +90,7 @@ impl Engine {
         upstream: &str,
         token: Option<Token>,
     ) -> Result<Sought, Problem> {
-        let Some(upstream) = self.rules().routes.upstream(upstream) else {
+        let Some(upstream) = self.0.routing.rules().routes.upstream(upstream) else {
             let detail = format!("the settings name no upstream {upstream:?}");
             return Err(Problem::new(Code::NotFound, detail));
         };
@@ -127,7 +120,8 @@ impl Engine {
     ) -> (RestoreRequest, usize) {
         let mut unknown = 0;
         let mut named = |id: &Id| {
-            let found = self.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
+            let found =
+                self.0.routing.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
             unknown += usize::from(found.is_none());
             found.or_else(|| PLACEHOLDER.parse().ok()).unwrap_or_else(|| id.clone())
         };
@@ -145,7 +139,7 @@ impl Engine {
         plan: &Plan,
     ) -> Vec<(String, &'static str)> {
         let (project, id) = (&request.project_id, &request.source.backup_id);
-        let home = origin.upstream.as_deref().and_then(|name| self.rules().routes.upstream(name));
+        let home = origin.upstream.as_deref().and_then(|name| self.0.routing.rules().routes.upstream(name));
         let home = home.map(|home| home.generation().read_backup(project, id).template.to_owned());
         let ours = plan.upstream.generation().read_backup(project, id).template.to_owned();
         let home = home.map(|template| (template, "what the backup is of, as its own generation tells"));
@@ -175,7 +169,7 @@ impl Engine {
             search.unresolved(steps)
         })?;
         let to = upstream.generation().name();
-        let find = |disk: &Id| self.rules().routes.pairs().find(&origin.generation, to, disk);
+        let find = |disk: &Id| self.0.routing.rules().routes.pairs().find(&origin.generation, to, disk);
         match decide::disks(asked, &home, &ours, find) {
             Err(why) => {
                 note(steps, "disks", Err(why));
@@ -197,7 +191,7 @@ impl Engine {
     /// What the caller's own generation tells of the backup, and what follows where it tells nothing.
     async fn read_at_home(&self, search: &Search<'_>) -> Home {
         let Search { asked, origin, with, .. } = *search;
-        let routes = &self.rules().routes;
+        let routes = &self.0.routing.rules().routes;
         let Some(name) = &origin.upstream else {
             let own = routes.upstreams().filter(|one| one.generation().name() == origin.generation);
             let names: Vec<String> = own.map(|one| one.name().to_owned()).collect();
@@ -251,8 +245,11 @@ impl Engine {
     ) -> Result<Backup, Problem> {
         let Search { asked, origin, upstream, .. } = *search;
         let generation = upstream.generation();
-        let paired =
-            self.rules().routes.pairs().find(&origin.generation, generation.name(), &asked.backup_id);
+        let paired = self.0.routing.rules().routes.pairs().find(
+            &origin.generation,
+            generation.name(),
+            &asked.backup_id,
+        );
         if let Some(paired) = paired {
             let ours = self.read_ours(search, &paired).await?;
             let decided = decide::paired(asked, &paired, ours.as_ref());
@@ -328,10 +325,10 @@ impl Engine {
     }
 
     async fn read(&self, upstream: &Arc<Upstream>, call: &Call, with: &With) -> Result<Reply, Fault> {
-        let lane = self.lane(upstream.name());
+        let queue = self.0.routing.queue(upstream.name());
         if with.behalf == Behalf::Poll {
-            lane.budget.spend();
-        } else if !lane.budget.turn(&with.behalf).await {
+            queue.budget().spend();
+        } else if !queue.budget().turn(&with.behalf).await {
             let detail = format!("upstream {} was asked often enough for now", upstream.name());
             return Err(Fault {
                 kind: FaultKind::Overloaded,
@@ -342,12 +339,12 @@ impl Engine {
         }
         match upstream.send(call, with.clone()).await {
             Ok(reply) => {
-                lane.budget.heard(&reply);
+                queue.budget().heard(&reply);
                 Ok(reply)
             }
             Err(fault) => {
                 if fault.is_kept_back() {
-                    lane.budget.give_back(&with.behalf);
+                    queue.budget().give_back(&with.behalf);
                 }
                 Err(fault)
             }

@@ -1,9 +1,9 @@
-//! What a policy of the settings allows: the rule by which [`Caller`](crate::Caller)s are judged.
+//! Holds what a policy of the settings allows: the rule by which [`Caller`](crate::Caller)s are judged.
 
 use restore_model::{Id, RestoreRequest, Target, TargetKind};
 
-use crate::caller::Action;
-use crate::route::Match;
+use super::Action;
+use crate::routing::route::Match;
 
 /// What is allowed on what.
 #[derive(Clone, Debug)]

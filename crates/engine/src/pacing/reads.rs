@@ -4,7 +4,7 @@
 use restore_generations::{Answer, Step, Unread};
 use restore_upstream::{Behalf, Fault, FaultKind, Upstream, With};
 
-use crate::budget::Budget;
+use super::budget::Budget;
 
 /// Reads for one question, at most: some page through long lists.
 const MAX_READS: usize = 160;

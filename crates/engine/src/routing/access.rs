@@ -1,11 +1,8 @@
-//! With what an upstream is called for a restore: a credential of the gateway's own, which is always
+//! Says with what an upstream is called for a restore: a credential of the gateway's own, which is always
 //! there, or a caller's token, which is kept in memory alone and for that caller's restores.
 
-use restore_ledger::Entry;
 use restore_model::{Code, Problem, RoutePin};
 use restore_upstream::{Token, TraceContext, Upstream, With};
-
-use crate::Engine;
 
 /// Seconds after which a credential that was refused may have been mended.
 const CREDENTIAL_REST: u32 = 60;
@@ -68,16 +65,5 @@ pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
             format!("{name} at {at}; while they do, under this name or another, it is followed again")
         }
         None => name,
-    }
-}
-
-impl Engine {
-    /// The access to the upstream that a restore goes to.
-    pub(crate) fn access(&self, entry: &Entry, token: Option<Token>) -> Option<Access> {
-        match self.rules().routes.upstream_of(entry.state.route(&entry.intent)) {
-            Some(upstream) => Access::to(&upstream, token),
-            // Gone from the settings: no credential helps, and the attempt to read says so.
-            None => token.map(Access::Token),
-        }
     }
 }

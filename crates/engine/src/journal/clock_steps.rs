@@ -1,4 +1,4 @@
-//! How far the wall clock was set forward while this process ran. Windows are counted from what is
+//! Measures how far the wall clock was set forward while this process ran. Windows are counted from what is
 //! written down, and so by the wall clock; one that jumps must end none of them early (I9). So each is
 //! longer by as much as the clock has jumped within it: for what ended before the jump that is exact,
 //! and nothing that ended after it is old enough to notice. Before the process began nothing is known.
@@ -15,14 +15,14 @@ const KEPT: usize = 64;
 
 /// What the wall clock did, as seen whenever it was asked here.
 #[derive(Debug)]
-pub(crate) struct Jumps {
+pub(crate) struct ClockSteps {
     began: Duration,
     wall_then: Timestamp,
     /// Since when the wall clock has been ahead of the monotonic one by so many micros. Never empty.
     ahead: Mutex<Vec<(Duration, i64)>>,
 }
 
-impl Jumps {
+impl ClockSteps {
     /// From now on.
     pub(crate) fn since(clock: &dyn Clock) -> Self {
         let (began, wall_then) = (clock.elapsed(), clock.now());
@@ -73,35 +73,35 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_right_changes_nothing() {
-        let jumps = Jumps::since(&At(0, 0));
-        assert_eq!(jumps.reaching_back(&At(5000, 5000), WINDOW), WINDOW);
+        let steps = ClockSteps::since(&At(0, 0));
+        assert_eq!(steps.reaching_back(&At(5000, 5000), WINDOW), WINDOW);
     }
 
     #[test]
     fn a_jump_forward_counts_for_as_long_as_a_window_reaches_over_it() {
-        let jumps = Jumps::since(&At(0, 0));
+        let steps = ClockSteps::since(&At(0, 0));
         let longer = WINDOW + Duration::from_secs(3600);
-        assert_eq!(jumps.reaching_back(&At(3700, 100), WINDOW), longer);
-        assert_eq!(jumps.reaching_back(&At(4600, 1000), WINDOW), longer);
-        assert_eq!(jumps.reaching_back(&At(4601, 1001), WINDOW), WINDOW);
+        assert_eq!(steps.reaching_back(&At(3700, 100), WINDOW), longer);
+        assert_eq!(steps.reaching_back(&At(4600, 1000), WINDOW), longer);
+        assert_eq!(steps.reaching_back(&At(4601, 1001), WINDOW), WINDOW);
         let twice = 2 * WINDOW;
-        assert_eq!(jumps.reaching_back(&At(4601, 1001), twice), twice + Duration::from_secs(3600));
+        assert_eq!(steps.reaching_back(&At(4601, 1001), twice), twice + Duration::from_secs(3600));
     }
 
     #[test]
     fn forward_after_back_counts_as_a_whole_and_back_alone_does_not() {
-        let jumps = Jumps::since(&At(0, 0));
-        assert_eq!(jumps.reaching_back(&At(-600, 0), WINDOW), WINDOW);
-        assert_eq!(jumps.reaching_back(&At(600, 0), WINDOW), WINDOW + Duration::from_secs(1200));
+        let steps = ClockSteps::since(&At(0, 0));
+        assert_eq!(steps.reaching_back(&At(-600, 0), WINDOW), WINDOW);
+        assert_eq!(steps.reaching_back(&At(600, 0), WINDOW), WINDOW + Duration::from_secs(1200));
     }
 
     #[test]
     fn however_often_it_jumps_little_is_kept_and_no_window_is_too_short() {
-        let jumps = Jumps::since(&At(0, 0));
+        let steps = ClockSteps::since(&At(0, 0));
         for n in 1..1000 {
-            let longer = jumps.reaching_back(&At(10 * n, 0), WINDOW);
+            let longer = steps.reaching_back(&At(10 * n, 0), WINDOW);
             assert_eq!(longer, WINDOW + Duration::from_secs(10 * n.unsigned_abs()));
         }
-        assert!(jumps.ahead.lock().unwrap().len() <= KEPT);
+        assert!(steps.ahead.lock().unwrap().len() <= KEPT);
     }
 }

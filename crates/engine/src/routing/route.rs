@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use restore_ledger::Entry;
 pub use restore_model::CANONICAL;
-use restore_model::{Code, Id, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
+use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest, RoutePin, Target, TargetKind};
 use restore_upstream::Upstream;
 use sha2::{Digest, Sha256};
 
-use crate::names::Pairs;
+use super::pairs::Pairs;
 
 /// What a rule asks of a request. Empty lists ask nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -320,6 +320,11 @@ impl Routes {
     pub fn lead_to(&self, upstream: &Upstream) -> bool {
         self.rules.iter().any(|rule| rule.upstream.name() == upstream.name())
     }
+}
+
+/// Whether a request names backups as another generation than the upstream's does.
+pub(crate) fn differ(origin: Option<&Origin>, plan: &Plan) -> bool {
+    origin.is_some_and(|origin| origin.generation != plan.pin.generation)
 }
 
 /// Whether this is where a restore was sent to.

@@ -1,20 +1,20 @@
-//! Who asks, and what they may: a [`Caller`] goes into every verb that somebody can ask for, and the
+//! Judges who asks: a [`Caller`] goes into every verb that somebody can ask for, and the
 //! verb itself asks it, so that no way in can forget to. Who a caller is was found out before.
 //!
 //! Denied unless allowed: a known caller may what a [`Grant`] says and nothing else, whatever its
-//! token could do in the cloud. Every [`Decision`] is told to the [`Witness`](crate::Witness).
+//! token could do in the cloud.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use restore_ledger::Entry;
-use restore_model::{Code, Origin, Problem, ProjectId, RestoreId, RestoreRequest};
+use restore_model::{ProjectId, RestoreId, RestoreRequest};
 use restore_upstream::{Behalf, Token};
 
-use crate::grant::Grant;
-use crate::route::Plan;
-use crate::{Engine, names};
+mod grant;
+
+pub use grant::Grant;
 
 /// What can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Caller {
 
     /// Whether it may do this; `upstream` is left out where no route takes the request, and then only who
     /// is bound to no upstream may know.
-    fn may(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
+    pub(crate) fn may(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.as_ref().is_none_or(|scope| scope.contains(&request.project_id))
                 && identity.grants.iter().any(|grant| grant.allows(action, request, upstream))
@@ -158,7 +158,7 @@ impl Caller {
     }
 
     /// Whether it may do this to the disks of a server one by one.
-    fn may_apart(&self, action: Action, request: &RestoreRequest, upstream: &str) -> bool {
+    pub(crate) fn may_apart(&self, action: Action, request: &RestoreRequest, upstream: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             let covers =
                 |grant: &Grant| grant.allows(action, request, Some(upstream)) && grant.covers_parts(request);
@@ -175,7 +175,7 @@ impl Caller {
     }
 
     /// Whether it may do this to a restore, at the upstream that it was accepted for or the one that it goes to now.
-    fn may_on(&self, action: Action, entry: &Entry) -> bool {
+    pub(crate) fn may_on(&self, action: Action, entry: &Entry) -> bool {
         let intent = &entry.intent;
         [&intent.route, entry.state.route(intent)]
             .iter()
@@ -184,7 +184,7 @@ impl Caller {
 
     /// Whether it may do one of these with whatever a project has at an upstream. A grant for certain backups, servers
     /// or disks is none for all that a project has.
-    fn may_with_project(&self, actions: &[Action], project: &ProjectId, upstream: &str) -> bool {
+    pub(crate) fn may_with_project(&self, actions: &[Action], project: &ProjectId, upstream: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.as_ref().is_none_or(|scope| scope.contains(project))
                 && identity.grants.iter().any(|grant| {
@@ -197,7 +197,7 @@ impl Caller {
     }
 
     /// Whether it may do this to everything: a grant that is limited in any way is none for the whole gateway.
-    fn may_everywhere(&self, action: Action) -> bool {
+    pub(crate) fn may_everywhere(&self, action: Action) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.is_none()
                 && identity.grants.iter().any(|grant| {
@@ -222,185 +222,12 @@ impl Caller {
     }
 }
 
-impl Engine {
-    /// Refuses what a caller may not do, before anything else is found out about it: neither a route
-    /// nor a cloud is asked for somebody who may not ask.
-    pub(crate) fn permit(
-        &self,
-        caller: &Caller,
-        action: Action,
-        request: &RestoreRequest,
-        upstream: Option<&str>,
-    ) -> Result<(), Problem> {
-        let allowed = caller.may(action, request, upstream);
-        self.decide(caller, action, On { request: Some(request), upstream, restore: None }, allowed)
-    }
-
-    /// As [`Engine::permit`], for a server that is restored disk by disk.
-    pub(crate) fn permit_apart(
-        &self,
-        caller: &Caller,
-        action: Action,
-        request: &RestoreRequest,
-        upstream: &str,
-    ) -> Result<(), Problem> {
-        if caller.may_apart(action, request, upstream) {
-            return Ok(());
-        }
-        let on = On { request: Some(request), upstream: Some(upstream), restore: None };
-        self.decide(caller, action, on, false).map_err(|denied| {
-            let detail = "the server is restored disk by disk there, so a policy must cover each disk: one for servers \
-                          must list the disks (volume_id), one for certain backups those of the disks (backup_id)";
-            Problem { detail: format!("{}; {detail}", denied.detail), ..denied }
-        })
-    }
-
-    /// Refuses to show a restore that a caller may not see; the answer is that of one that is not.
-    pub(crate) fn show(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
-        self.decide(caller, Action::Read, On::entry(entry), caller.sees(entry))
-            .map_err(|_| crate::not_found(entry.intent.id))
-    }
-
-    /// Refuses to call off what somebody else submitted; whose end is not to be seen is not found.
-    pub(crate) fn permit_own(&self, caller: &Caller, action: Action, entry: &Entry) -> Result<(), Problem> {
-        let own = caller.name().is_none_or(|name| *name == entry.intent.caller);
-        if !own {
-            self.show(caller, entry)?;
-        }
-        let allowed = own && caller.may_on(action, entry);
-        self.decide(caller, action, On::entry(entry), allowed)
-    }
-
-    /// Refuses to end a restore as an operator to who is none for it.
-    pub(crate) fn permit_resolve(&self, caller: &Caller, entry: &Entry) -> Result<(), Problem> {
-        let allowed = caller.may_on(Action::Resolve, entry);
-        self.decide(caller, Action::Resolve, On::entry(entry), allowed)
-    }
-
-    /// Refuses to read what a project has at an upstream.
-    pub(crate) fn permit_project(
-        &self,
-        caller: &Caller,
-        project: &ProjectId,
-        upstream: &str,
-    ) -> Result<(), Problem> {
-        let on = On { upstream: Some(upstream), ..On::default() };
-        let allowed = caller.may_with_project(&[Action::Read, Action::ReadAny], project, upstream);
-        self.decide(caller, Action::Read, on, allowed).map_err(|denied| {
-            let detail = "what a cloud tells of a backup, a disk or a task is open to policies with `read` for the whole \
-                          project and this upstream, not for certain targets of it";
-            Problem { detail: format!("{}: {detail}", denied.detail), ..denied }
-        })
-    }
-
-    /// Where a request comes from, for a caller who may know what its home has: who may read a project there, or may
-    /// have this very request carried out or looked into there. For anybody else the home is closed. It is asked only
-    /// where another generation may carry the request out.
-    pub(crate) fn home_for(
-        &self,
-        caller: &Caller,
-        request: &RestoreRequest,
-        origin: Option<&Origin>,
-        plan: &Plan,
-    ) -> Option<Origin> {
-        let mut origin = origin?.clone();
-        let asked = names::differ(Some(&origin), plan) || plan.on_retired.is_some();
-        if let Some(home) = origin.upstream.as_deref().filter(|_| asked) {
-            let reads = [Action::Read, Action::ReadAny];
-            let goes = [Action::Restore, Action::Check].map(|action| caller.may(action, request, Some(home)));
-            let allowed = caller.may_with_project(&reads, &request.project_id, home) || goes.contains(&true);
-            let on = On { request: Some(request), upstream: Some(home), restore: None };
-            origin.closed = self.decide(caller, Action::Read, on, allowed).is_err();
-        }
-        Some(origin)
-    }
-
-    /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
-    ///
-    /// # Errors
-    /// [`Code::NotAllowed`].
-    pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
-        let on = On { upstream: Some(upstream), ..On::default() };
-        let allowed = caller.may_with_project(&[Action::Resolve], project, upstream);
-        self.decide(caller, Action::Resolve, on, allowed)
-    }
-
-    /// Refuses what an operator does to the gateway as a whole.
-    ///
-    /// # Errors
-    /// [`Code::NotAllowed`], also for operators of certain projects, upstreams or targets.
-    pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
-        self.decide(caller, Action::Resolve, On::default(), caller.may_everywhere(Action::Resolve))
-    }
-
-    /// Refuses the pages of operators to who is none.
-    ///
-    /// # Errors
-    /// [`Code::NotAllowed`].
-    pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
-        let allowed = caller.may_at_all(Action::ReadAny) || caller.may_at_all(Action::Resolve);
-        self.decide(caller, Action::ReadAny, On::default(), allowed)
-    }
-
-    /// Refuses what tells of every caller and every project to who may not know of all.
-    ///
-    /// # Errors
-    /// [`Code::NotAllowed`].
-    pub fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
-        self.decide(caller, Action::ReadAny, On::default(), caller.sees_everybody())
-    }
-
-    /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
-    ///
-    /// # Errors
-    /// [`Code::NotAllowed`].
-    pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
-        let allowed = caller.may_at_all(Action::Read) || caller.may_at_all(Action::ReadAny);
-        self.decide(caller, Action::Read, On::default(), allowed)
-    }
-
-    /// Tells of a decision, which of nobody in particular is none, and answers with it.
-    fn decide(&self, caller: &Caller, action: Action, on: On<'_>, allowed: bool) -> Result<(), Problem> {
-        if let Some(name) = caller.name() {
-            let On { request, restore, upstream } = on;
-            let trail = &caller.trail;
-            let decision = Decision { caller: name, action, request, restore, upstream, trail, allowed };
-            self.0.witness.decided(&decision);
-        }
-        if allowed { Ok(()) } else { Err(denied(action)) }
-    }
-}
-
-/// What is decided on.
-#[derive(Clone, Copy, Default)]
-struct On<'a> {
-    request: Option<&'a RestoreRequest>,
-    restore: Option<RestoreId>,
-    upstream: Option<&'a str>,
-}
-
-impl<'a> On<'a> {
-    fn entry(entry: &'a Entry) -> Self {
-        let intent = &entry.intent;
-        Self {
-            request: Some(&intent.request),
-            restore: Some(intent.id),
-            upstream: Some(&entry.state.route(intent).upstream),
-        }
-    }
-}
-
-fn denied(action: Action) -> Problem {
-    let verb = if action == Action::ReadAny { Action::Read } else { action }.as_str();
-    Problem::new(Code::NotAllowed, format!("no policy allows this caller to {verb} this; nothing was sent"))
-}
-
 #[cfg(test)]
 mod tests {
     use restore_model::{TargetKind, json, schema};
 
     use super::*;
-    use crate::route::Match;
+    use crate::routing::route::Match;
 
     const OURS: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
     const THEIRS: &str = "ffffffffffffffffffffffffffffffff";
