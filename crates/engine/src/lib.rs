@@ -1,120 +1,83 @@
 //! THE VERBS: submit, watch, check, preview, reconcile. Knows neither HTTP servers nor tower
 //! layers; it joins the model, the generations, the ledger and the way out.
 //!
-//! | module | verb |
+//! [`Engine`] is a façade. Behind it stand components, each of which owns its state and is handed what it stands on. Each
+//! room imports only rooms above it in this table; `tests/promises/repository/structure.rs` holds that.
+//!
+//! | room | what it does, and what it owns |
 //! |---|---|
-//! | `caller`, `grant` | who asks, and what they may |
-//! | [`route`] | which upstream does it, and why |
-//! | `submit` | take a restore in, once |
-//! | `around` | the way that is left where a generation is closed to a project |
-//! | `dispatch`, `record` | look first, write it down, send it while that is allowed, write down what came of it |
-//! | `names` | what another generation's request is called by the one that carries it out |
-//! | `steps` | a server disk by disk, where the upstream restores disks alone |
-//! | `settle` | what a reading means for a state: a pure function |
-//! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
-//! | `replay` | ask a generation's questions to their end |
-//! | `recover`, `anew` | take up what an earlier or another process left, and keep the ledger small |
-//! | `pass_on`, `passed` | what only the cloud knows, for native doors, asked once for all who want the same |
-//! | `asked` | what native doors show of restores that nobody follows |
-//! | `operate` | what only a person decides |
-//! | `jumps` | how far the wall clock was set forward, so that no window ends early |
-//! | [`crash`] | where tests have the process killed |
-//! | `inquire` | check, preview, capabilities |
-//! | `list` | the restores that a caller may see |
-//! | `ways`, `policy` | routes and manners of work as they now are, and upstreams as they were |
+//! | [`crash`], `brief` | where tests have the process killed; what is believed for a while |
+//! | `tasks` | runs what the engine has begun, and stops it |
+//! | `pacing` | how often an upstream is called: the budget and the poll queue of one upstream, the reads of one question |
+//! | `routing` | which upstream does it, and why: routes, policy, and what was learnt of upstreams |
+//! | `callers`, `witness` | who asks, and what they may; who hears of what was done |
+//! | `live_restores` | what is kept in memory of restores that have not ended |
+//! | `journal` | writes events and tells who waits: the clock, the count of commits, recovery mode |
+//! | `permissions` | permits or refuses what a caller asks for |
+//! | `planning` | the way of a request, and the one that is left where a generation is closed to a project |
+//! | `id_mapping` | what another generation's request is called by the one that carries it out |
+//! | `schedule` | when a restore is polled: the poll queue, and the restores at rest |
+//! | `dispatch` | look first, write it down, send it while that is permitted, write down what came of it; disk by disk |
+//! | `polling` | read until the end, and reconcile: what was read a moment ago, refused tokens |
+//! | `response_cache` | what the cloud answered to native doors a moment ago |
+//! | `admission` | take a restore in, once: the keys of each caller |
+//! | `queries` | check, preview, list, capabilities; what only the cloud knows, for native doors |
+//! | `operations` | take up what others left, keep the ledger small, carry out what only a person decides |
+//! | `components` | joins them; [`Engine`] delegates to them |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
 
-use std::collections::HashSet;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use restore_ledger::{Entry, Ledger, LedgerError, Position, Recovery, Told, Unfinished};
-use restore_model::{Clock, Event, Problem, ProjectId, RestoreId, Timestamp};
-use restore_upstream::{BreakerState, Platform};
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-mod agenda;
-mod around;
-mod asked;
+mod admission;
 mod brief;
 mod callers;
+mod components;
 pub mod crash;
 mod dispatch;
-mod follow;
-mod inquire;
+mod id_mapping;
 mod journal;
-mod list;
 mod live_restores;
-mod names;
-mod operate;
+mod operations;
 mod pacing;
-mod pass_on;
-mod passed;
 mod permissions;
-mod record;
-mod recover;
+mod planning;
+mod polling;
+mod queries;
+mod response_cache;
 mod routing;
-mod settle;
-mod steps;
-mod submit;
+mod schedule;
 mod tasks;
 #[cfg(test)]
 mod testing;
 mod witness;
 
-use brief::Brief;
-use journal::Journal;
-use live_restores::LiveRestores;
-use permissions::Permissions;
-use routing::Routing;
-use tasks::Tasks;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use restore_generations::{Backup, Call, Listed, Reply};
+use restore_ledger::{Entry, Ledger, LedgerError, Position, Query, Recovery, Told, Unfinished, Waiting};
+use restore_model::{Clock, Event, Id, Origin, Problem, ProjectId, RestoreId, RestoreRequest, Timestamp};
+use restore_upstream::{BreakerState, Platform, Token, TraceContext};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use components::Components;
+
+pub use admission::{Refusal, Submission, Submitted};
 pub use callers::{Action, Caller, Decision, Grant, Identity, Trail};
-pub use inquire::{CheckReport, Preview, cell};
-pub use list::Page;
-pub use names::{Asked, Named, Names, Sought, Step};
-pub use operate::Resolution;
+pub use id_mapping::{Asked, Named, Names, Sought, Step};
+pub use operations::Resolution;
+pub use queries::{CheckReport, Page, Preview, cell};
 pub use routing::route::{self, Idempotency, Match, Plan, Route, Routes};
 pub use routing::{Pair, Pairs, Policy};
-pub use submit::{Refusal, Submission, Submitted};
 pub use witness::Witness;
 
-/// How long a count of a caller's keys is believed.
-const KEY_COUNT: Duration = Duration::from_secs(30);
-
-/// The engine. Cheap to clone; all clones are one.
+/// The engine. Cheap to clone; all clones are one. What a method refuses, and why, is told where the component does it.
 #[derive(Clone)]
-pub struct Engine(Arc<Shared>);
-
-struct Shared {
-    ledger: Arc<dyn Ledger>,
-    witness: Arc<dyn Witness>,
-    tasks: Tasks,
-    live: Arc<LiveRestores>,
-    journal: Journal,
-    routing: Routing,
-    permissions: Permissions,
-    /// Unfinished restores of a shared ledger that this process followed and follows no more, because nothing can become true
-    /// of them by time alone. Another replica may write an event after which something can.
-    at_rest: Mutex<HashSet<RestoreId>>,
-    /// Restores that were read on demand a moment ago; also the single flight of such reads.
-    fresh: Brief<RestoreId, ()>,
-    /// Which restore is to be read next.
-    agenda: agenda::Agenda,
-    /// Keys that each caller has, as counted a moment ago, and those that came since.
-    keys: Brief<String, Arc<AtomicUsize>>,
-    /// Claimed from a silent replica, and not taken up because the ledger went away in between.
-    left_over: Mutex<Vec<RestoreId>>,
-    /// What clouds have answered a moment ago to reads that were passed on.
-    passed: passed::Passed,
-    /// Tokens of callers that upstreams refused a moment ago.
-    refused: asked::Refused,
-}
+pub struct Engine(Arc<Components>);
 
 impl Engine {
     /// Joins the parts. [`Engine::recover`] must run before the first request.
@@ -139,41 +102,53 @@ impl Engine {
         clock: Arc<dyn Clock>,
         witness: Arc<dyn Witness>,
     ) -> Self {
-        let fresh = Brief::new(100_000, policy.status_cache);
-        let tasks = Tasks::on(platform);
-        let live = Arc::new(LiveRestores::default());
-        let stop = tasks.stop().clone();
-        Self(Arc::new(Shared {
-            journal: Journal::new(Arc::clone(&ledger), clock, Arc::clone(&witness), Arc::clone(&live), stop),
-            routing: Routing::new(routes, policy),
-            permissions: Permissions::told_to(Arc::clone(&witness)),
-            ledger,
-            witness,
-            tasks,
-            live,
-            at_rest: Mutex::default(),
-            fresh,
-            agenda: agenda::Agenda::default(),
-            keys: Brief::new(10_000, KEY_COUNT),
-            left_over: Mutex::default(),
-            passed: passed::Passed::default(),
-            refused: asked::Refused::default(),
-        }))
+        Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, witness)))
     }
+
+    /// Starts the engine's own work, and takes up what no living process holds. Returns how many restores that were.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        self.0.start().await
+    }
+
+    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
+    pub fn leave(&self) {
+        self.0.tasks.stop().cancel();
+    }
+
+    /// Lets sends that are under way finish and be written down, at most so long, then closes the
+    /// ledger. Returns whether everything was written in time.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.leave();
+        self.0.tasks.close();
+        let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
+        self.0.journal.close().await;
+        done
+    }
+
+    /// Cancelled when the engine stops.
+    #[must_use]
+    pub fn stop(&self) -> CancellationToken {
+        self.0.tasks.stop().clone()
+    }
+
+    /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
+    pub fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
+    // admission
+
+    /// Takes a restore in and waits, for a while, for the upstream's answer. What the upstream refuses is not an error
+    /// here: the restore then exists and is `rejected`.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
+        self.0.admission.submit(submission).await
+    }
+
+    // journal
 
     /// One restore as it is stored.
     pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
         self.0.journal.get(id).await
-    }
-
-    /// One restore as it is stored, if this caller may see it.
-    ///
-    /// # Errors
-    /// As [`Engine::get`]; one that may not be seen is not found.
-    pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        let entry = self.0.journal.get(id).await?;
-        self.0.permissions.show(caller, &entry)?;
-        Ok(entry)
     }
 
     /// The history of a restore that the asker may see.
@@ -239,6 +214,8 @@ impl Engine {
         self.0.journal.clock()
     }
 
+    // routing
+
     /// The routes that are in effect.
     #[must_use]
     pub fn routes(&self) -> Routes {
@@ -248,7 +225,8 @@ impl Engine {
     /// Goes by these from now on. Restores that are under way keep the upstream they were accepted for. How long a
     /// status counts as fresh is of the start alone.
     pub fn replace(&self, routes: Routes, policy: Policy) {
-        self.0.routing.replace(routes, policy).into_iter().for_each(|queue| self.keep_lane(queue));
+        let added = self.0.routing.replace(routes, policy);
+        added.into_iter().for_each(|queue| self.0.poller.keep_queue(queue));
     }
 
     /// How many restores are due for a read and wait for their upstream's budget, by upstream.
@@ -262,6 +240,8 @@ impl Engine {
     pub fn breakers(&self) -> Vec<(String, BreakerState)> {
         self.0.routing.breakers()
     }
+
+    // permissions
 
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
     pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
@@ -289,32 +269,187 @@ impl Engine {
         self.0.permissions.permit_list(caller)
     }
 
-    /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
-    pub fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.0.tasks.spawn(work);
+    // queries
+
+    /// One restore as it is stored, if this caller may see it.
+    pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.views.look(id, caller).await
     }
 
-    /// Cancelled when the engine stops.
+    /// A page of the restores that a caller may see, newest first.
+    pub async fn list(&self, query: Query, caller: &Caller) -> Result<Page, Problem> {
+        self.0.views.list(query, caller).await
+    }
+
+    /// Refreshes, then waits until the restore is final or `until` has come.
+    pub async fn refresh_and_wait(
+        &self,
+        id: RestoreId,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+        until: Option<Instant>,
+    ) -> Result<Entry, Problem> {
+        self.0.views.refresh_and_wait(id, caller, trace, until).await
+    }
+
+    /// Restores that are about to be shown to a caller who may see them, as they stand: those that nobody follows are read
+    /// with this caller's token, a few of them per request.
+    pub async fn refresh_shown(
+        &self,
+        entries: Vec<Entry>,
+        caller: &Caller,
+        trace: Option<&TraceContext>,
+    ) -> Result<Vec<Entry>, Problem> {
+        self.0.views.refresh_shown(entries, caller, trace).await
+    }
+
+    /// Whether what is known of a restore is not old for want of this caller's credential alone.
+    pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+        self.0.views.readable_by(entry, caller)
+    }
+
+    /// Asks whether a restore may be done; `origin` is the native door that the question came through.
+    pub async fn check(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<CheckReport, Problem> {
+        self.0.inquiries.check(request, origin, caller, trace).await
+    }
+
+    /// Shows what a restore would send. Nothing is sent, not even a read.
+    pub async fn preview(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+    ) -> Result<Preview, Problem> {
+        self.0.inquiries.preview(request, origin, caller).await
+    }
+
+    /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
-    pub fn stop(&self) -> CancellationToken {
-        self.0.tasks.stop().clone()
+    pub fn capabilities(&self) -> Value {
+        self.0.inquiries.capabilities()
     }
 
-    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
-    pub fn leave(&self) {
-        self.0.tasks.stop().cancel();
+    /// How names would be found at an upstream, for a person: the reads that a restore would make, and nothing else.
+    pub async fn seek_names(
+        &self,
+        asked: &Asked,
+        origin: &Origin,
+        upstream: &str,
+        token: Option<Token>,
+    ) -> Result<Sought, Problem> {
+        self.0.ids.seek_names(asked, origin, upstream, token).await
     }
 
-    /// Lets sends that are under way finish and be written down, at most so long, then closes the
-    /// ledger. Returns whether everything was written in time.
-    pub async fn drain(&self, patience: Duration) -> bool {
-        self.leave();
-        self.0.tasks.close();
-        let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
-        self.0.journal.close().await;
-        done
+    /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
+    /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
+    pub async fn pass_on(
+        &self,
+        upstream: &str,
+        project: &ProjectId,
+        call: &Call,
+        about: Option<&Entry>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Reply, Problem> {
+        self.0.proxied.pass_on(upstream, project, call, about, caller, trace).await
+    }
+
+    /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
+    /// dialect are carried out by.
+    #[must_use]
+    pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
+        self.0.proxied.upstream_of_disks(own, dialect, call)
+    }
+
+    /// A backup as another generation than the door's tells of it, under the id that it was asked for by.
+    pub async fn backup_elsewhere(
+        &self,
+        origin: &Origin,
+        project: &ProjectId,
+        id: &Id,
+        about: Option<&Entry>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Option<Backup>, Problem> {
+        self.0.proxied.backup_elsewhere(origin, project, id, about, caller, trace).await
+    }
+
+    /// The restore that a backup is, or was just now, the source of; none that a caller may not see.
+    pub async fn restore_of_backup(
+        &self,
+        project: &ProjectId,
+        backup: &Id,
+        caller: &Caller,
+    ) -> Result<Option<Entry>, Problem> {
+        self.0.proxied.restore_of_backup(project, backup, caller).await
+    }
+
+    /// The restore that overwrites a disk, or did so just now; none that a caller may not see.
+    pub async fn restore_of_disk(
+        &self,
+        project: &ProjectId,
+        disk: &Id,
+        caller: &Caller,
+    ) -> Result<Option<Entry>, Problem> {
+        self.0.proxied.restore_of_disk(project, disk, caller).await
+    }
+
+    /// The restores of a project that show in its backups and disks just now, those first that have not ended, each
+    /// kind newest first; none that a caller may not see.
+    pub async fn restores_that_show(
+        &self,
+        project: &ProjectId,
+        caller: &Caller,
+    ) -> Result<Vec<Entry>, Problem> {
+        self.0.proxied.restores_that_show(project, caller).await
+    }
+
+    // operations
+
+    /// Calls a restore off, which is possible only before it is sent.
+    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.decisions.cancel(id, caller).await
+    }
+
+    /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better.
+    pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.decisions.resolve(id, word, caller).await
+    }
+
+    /// Ends recovery mode on an operator's word.
+    pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
+        self.0.decisions.end_recovery(by, reason).await
+    }
+
+    /// How a webhook stands: what waits, what was given up, and why it is disabled, if it is.
+    pub async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
+        self.0.decisions.webhook(name).await
+    }
+
+    /// Delivers to a disabled webhook again, beginning with what it has missed.
+    pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
+        self.0.decisions.enable_webhook(name, by, reason).await
+    }
+
+    /// Restores that an upstream has begun in a project since a moment and that the ledger knows nothing of.
+    pub async fn unrecorded(
+        &self,
+        upstream: &str,
+        project: &ProjectId,
+        since: Timestamp,
+        token: Option<Token>,
+    ) -> Result<Vec<Listed>, Problem> {
+        self.0.decisions.unrecorded(upstream, project, since, token).await
+    }
+
+    /// How many restores are under way at upstreams that the settings name no more, by upstream.
+    pub async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+        self.0.maintenance.outlasting().await
     }
 }
-
-#[cfg(test)]
-mod tests;

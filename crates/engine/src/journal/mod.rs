@@ -113,6 +113,11 @@ impl Journal {
         self.ledger.unfinished().await
     }
 
+    /// Whether other processes may write into the ledger as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.ledger.is_shared()
+    }
+
     /// Shows every restore that is an answer.
     pub(crate) async fn each_of(
         &self,

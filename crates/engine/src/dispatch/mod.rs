@@ -1,6 +1,8 @@
-//! One send from beginning to end: look first, write it down, send, write down what came of it.
+//! Carries a restore out, one send from beginning to end: look first, write it down, send, write down what came of it.
 //! Runs in a task of its own. No byte of a restore leaves before `submitting` is durable (I1), and
 //! what an answer means is decided by the generation alone.
+//!
+//! Stands above the journal, `planning`, `id_mapping` and the schedule, to which it hands over what it has begun.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -9,50 +11,81 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use restore_generations::{Generation, Known, Outcome, Prepare, Prepared, Reply};
-use restore_ledger::{Entry, LedgerError};
+use restore_ledger::{Entry, Ledger, LedgerError};
 use restore_model::{
     Cause, Code, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength, Timestamp,
 };
-use restore_upstream::{Behalf, Fault, Journal, TraceContext, With};
+use restore_upstream::{Behalf, Fault, TraceContext, With};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::Engine;
 use crate::crash;
-use crate::journal::Kinds;
-use crate::names::Named;
+use crate::id_mapping::{IdMapping, Named};
+use crate::journal::{Journal, Kinds};
+use crate::live_restores::LiveRestores;
 use crate::pacing::Reads;
-use crate::record::{Hold, Record};
-use crate::routing::Plan;
-use crate::routing::{Access, whose};
+use crate::planning::{origin_of, reroute};
+use crate::routing::{Access, Plan, Routing, whose};
+use crate::schedule::Schedule;
+use crate::tasks::Tasks;
+
+mod send_permit;
+mod steps;
+
+pub(crate) use send_permit::SendLease;
+use send_permit::SendPermit;
+pub(crate) use steps::requests;
 
 /// From here on, a refused signature is put down to the clocks. The clouds allow for 15 minutes
 /// between them, the wait of a request in between included.
 const SKEW_MILLIS: u64 = 5 * 60 * 1_000;
 
-impl Engine {
-    /// As [`Engine::carry_out`], in a task of its own and for nobody who waits.
-    pub(crate) fn carry_out_later(&self, entry: (Entry, Hold), plan: Plan, access: Access) {
-        let engine = self.clone();
-        self.0.tasks.spawn(async move {
+/// Carries restores out.
+pub(crate) struct Dispatcher {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    live: Arc<LiveRestores>,
+    routing: Arc<Routing>,
+    ids: Arc<IdMapping>,
+    schedule: Arc<Schedule>,
+    tasks: Arc<Tasks>,
+}
+
+impl Dispatcher {
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        live: Arc<LiveRestores>,
+        routing: Arc<Routing>,
+        ids: Arc<IdMapping>,
+        schedule: Arc<Schedule>,
+        tasks: Arc<Tasks>,
+    ) -> Self {
+        Self { journal, ledger, live, routing, ids, schedule, tasks }
+    }
+
+    /// As [`Dispatcher::carry_out`], in a task of its own and for nobody who waits.
+    pub(crate) fn carry_out_later(self: &Arc<Self>, entry: (Entry, SendLease), plan: Plan, access: Access) {
+        let dispatcher = Arc::clone(self);
+        self.tasks.spawn(async move {
             let (answered, _nobody_waits) = oneshot::channel();
-            engine.carry_out(entry, &plan, access, None, answered).await;
+            dispatcher.carry_out(entry, &plan, access, None, answered).await;
         });
     }
 
-    /// Sends a claimed restore and follows it. `hold` is as it was before the first write.
+    /// Sends a claimed restore and follows it. `lease` is as it was before the first write.
     /// `answered` gets it as the upstream's answer left it; nothing, when it was left where it stands.
     pub(crate) async fn carry_out(
         &self,
-        (entry, hold): (Entry, Hold),
+        (entry, lease): (Entry, SendLease),
         plan: &Plan,
         access: Access,
         trace: Option<TraceContext>,
         answered: oneshot::Sender<Entry>,
     ) {
         let id = entry.intent.id;
-        self.0.live.keep_sender(&entry, &access);
-        let dispatch = AssertUnwindSafe(self.dispatch((entry, hold), plan, &access, trace)).catch_unwind();
+        self.live.keep_sender(&entry, &access);
+        let dispatch = AssertUnwindSafe(self.dispatch((entry, lease), plan, &access, trace)).catch_unwind();
         let ended = match dispatch.await {
             Ok(Ok(entry)) => Some(entry),
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
@@ -84,13 +117,27 @@ impl Engine {
         }
     }
 
-    /// Gives a claimed restore back: to the agenda as long as it is open.
+    /// Claims a restore for the present task; not if another one has it already.
+    pub(crate) fn claim(&self, id: RestoreId) -> bool {
+        self.live.claim(id)
+    }
+
+    /// Whether a claimed restore is this process's; where not, the claim is given back.
+    pub(crate) async fn held(&self, id: RestoreId) -> bool {
+        let held = matches!(self.ledger.take(id).await, Ok(true));
+        if !held {
+            self.live.unclaim(id);
+        }
+        held
+    }
+
+    /// Gives a claimed restore back: to the poll queue as long as it is open.
     fn release(&self, id: RestoreId, entry: Option<Entry>, access: &Access) {
         if let Some(entry) = entry.filter(|entry| !entry.state.status.is_final()) {
             // It may have been rerouted, and another upstream takes another credential.
-            self.follow(&entry, self.0.routing.access(&entry, access.token()));
+            self.schedule.poll(&entry, self.routing.access(&entry, access.token()));
         }
-        self.0.live.unclaim(id);
+        self.live.unclaim(id);
     }
 
     /// Ends what was not sent, and makes unknown what may have been, after a fault of our own or of
@@ -106,20 +153,20 @@ impl Engine {
             }
             tokio::select! {
                 // The next start finds it as it is.
-                () = self.0.tasks.stop().cancelled() => return None,
+                () = self.tasks.stop().cancelled() => return None,
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
             }
         }
     }
 
     async fn try_to_settle_up(&self, id: RestoreId, why: &Problem) -> Result<Option<Entry>, LedgerError> {
-        let held = self.0.ledger.take(id).await?;
-        let Some(entry) = self.0.ledger.get(id).await? else { return Ok(None) };
+        let held = self.ledger.take(id).await?;
+        let Some(entry) = self.ledger.get(id).await? else { return Ok(None) };
         if !held {
             // Another replica has taken it over, and settles it.
             return Ok(Some(entry));
         }
-        let evidence = Evidence::new("gateway", Strength::Strong, self.0.journal.now());
+        let evidence = Evidence::new("gateway", Strength::Strong, self.journal.now());
         let kind = if entry.state.is_unsent() {
             EventKind::Rejected { problem: Box::new(why.clone()) }
         } else if entry.state.status == Status::Submitting {
@@ -128,34 +175,33 @@ impl Engine {
         } else {
             return Ok(Some(entry));
         };
-        self.0.journal.append(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
+        self.journal.append(&entry, Cause::Gateway, vec![(kind, evidence)]).await.map(Some)
     }
 
     /// Carries a restore out as far as its present call: after a refusal by a generation that is closed to the project, on
     /// its other route.
     async fn dispatch(
         &self,
-        (entry, hold): (Entry, Hold),
+        (entry, lease): (Entry, SendLease),
         plan: &Plan,
         access: &Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let entry = self.send((entry, hold), plan, access, trace.clone()).await?;
+        let entry = self.send((entry, lease), plan, access, trace.clone()).await?;
         if entry.state.status != Status::Checking || entry.state.rerouted.is_none() {
             return Ok(entry);
         }
-        let way =
-            self.0.routing.rules().routes.pinned(&entry).zip(self.0.routing.access(&entry, access.token()));
+        let way = self.routing.rules().routes.pinned(&entry).zip(self.routing.access(&entry, access.token()));
         let Some((plan, access)) = way else { return Ok(entry) };
-        self.0.live.keep_sender(&entry, &access);
-        let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
-        Box::pin(self.send((entry, hold), &plan, &access, trace)).await
+        self.live.keep_sender(&entry, &access);
+        let lease = SendLease::from_now(&*self.ledger);
+        Box::pin(self.send((entry, lease), &plan, &access, trace)).await
     }
 
     /// One call: reads first, `submitting`, the send, and what came of it.
     async fn send(
         &self,
-        (entry, mut hold): (Entry, Hold),
+        (entry, mut lease): (Entry, SendLease),
         plan: &Plan,
         access: &Access,
         trace: Option<TraceContext>,
@@ -171,36 +217,35 @@ impl Engine {
         let between = entry.state.is_between_steps();
         if between || matches!(entry.state.status, Status::Accepted | Status::Checking) {
             if entry.state.status == Status::Accepted {
-                let evidence = Evidence::new("gateway", Strength::Strong, self.0.journal.now());
+                let evidence = Evidence::new("gateway", Strength::Strong, self.journal.now());
                 entry = self
-                    .0
                     .journal
                     .append(&entry, Cause::Gateway, vec![(EventKind::Checking, evidence)])
                     .await?;
             }
-            let seen = Evidence::new("preflight", Strength::Strong, self.0.journal.now());
+            let seen = Evidence::new("preflight", Strength::Strong, self.journal.now());
             if !between
                 && !entry.state.steps.is_empty()
                 && let Err(problem) = Box::pin(self.check_steps(&entry, plan, &with)).await
             {
                 return self.refuse(&entry, plan, "preflight", problem).await;
             }
-            let origin = self.origin_of(&entry).map(Cow::into_owned);
-            let (seen, sent_as) = match Box::pin(self.own_names(&request, origin.as_ref(), plan, &with)).await
-            {
-                Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
-                Ok(None) => (seen, None),
-                Ok(Some(Named { request: named, evidence })) => {
-                    request = named.clone();
-                    (seen.detail(evidence), Some(Box::new(named)))
-                }
-            };
-            let known = self.0.routing.learnt().facts(plan, &request).await;
+            let origin = origin_of(&entry).map(Cow::into_owned);
+            let (seen, sent_as) =
+                match Box::pin(self.ids.own_names(&request, origin.as_ref(), plan, &with)).await {
+                    Err(problem) => return self.reject(&entry, Cause::Gateway, "ids", problem).await,
+                    Ok(None) => (seen, None),
+                    Ok(Some(Named { request: named, evidence })) => {
+                        request = named.clone();
+                        (seen.detail(evidence), Some(Box::new(named)))
+                    }
+                };
+            let known = self.routing.learnt().facts(plan, &request).await;
             match Box::pin(self.prepare(plan, &request, &known, with.clone())).await {
                 Err(problem) => return self.refuse(&entry, plan, "preflight", problem).await,
                 Ok((prepared, clock_offset_ms)) => {
                     if !prepared.facts.is_empty() {
-                        self.0.routing.learnt().note_facts(plan, &request, prepared.facts.clone()).await;
+                        self.routing.learnt().note_facts(plan, &request, prepared.facts.clone()).await;
                         read = prepared.facts;
                     }
                     let notes = prepared.notes;
@@ -209,7 +254,7 @@ impl Engine {
             }
         }
 
-        let mut known = self.0.routing.learnt().facts(plan, &request).await;
+        let mut known = self.routing.learnt().facts(plan, &request).await;
         known.learn(read);
         let encoded = match plan.upstream.generation().encode(&request, &known) {
             Ok(encoded) => encoded,
@@ -218,17 +263,18 @@ impl Engine {
         if entry.state.status != Status::Submitting {
             first.push((
                 EventKind::Submitting { attempt: 1, step: entry.state.step },
-                Evidence::new("gateway", Strength::Strong, self.0.journal.now()),
+                Evidence::new("gateway", Strength::Strong, self.journal.now()),
             ));
-            hold.since = Instant::now();
-            entry = self.0.journal.append(&entry, Cause::Gateway, first).await?;
+            lease.since = Instant::now();
+            entry = self.journal.append(&entry, Cause::Gateway, first).await?;
         }
         crash::point("submitting");
 
-        self.0.live.note_sent(entry.intent.id);
-        let journal = Arc::new(Record::new(self.clone(), entry, hold));
-        let with = With { journal: Some(Arc::clone(&journal) as Arc<dyn Journal>), ..with };
-        let queue = self.0.routing.queue(&plan.pin.upstream);
+        self.live.note_sent(entry.intent.id);
+        let permit =
+            Arc::new(SendPermit::new(Arc::clone(&self.journal), Arc::clone(&self.routing), entry, lease));
+        let with = With { journal: Some(Arc::clone(&permit) as Arc<dyn restore_upstream::Journal>), ..with };
+        let queue = self.routing.queue(&plan.pin.upstream);
         queue.budget().spend();
         let result = plan.upstream.send(&encoded.call, with).await;
         let kept_back = result.as_ref().is_err_and(Fault::is_kept_back);
@@ -237,7 +283,7 @@ impl Engine {
             queue.budget().give_back(&Behalf::Poll);
         }
         crash::point("answered");
-        let entry = journal.entry();
+        let entry = permit.entry();
         let mut kinds = self.outcome(plan, &request, result);
         if let Some((kind, _)) = kinds.first_mut()
             && let EventKind::Rejected { problem } = kind
@@ -245,7 +291,7 @@ impl Engine {
             if !kept_back {
                 queue.budget().forgive();
             }
-            *kind = self.reroute(&entry, plan, Problem::clone(problem)).await;
+            *kind = reroute(&self.routing, &entry, plan, Problem::clone(problem)).await;
         }
         let entry = self.write_for_sure(entry, kinds).await;
         crash::point("recorded");
@@ -259,9 +305,8 @@ impl Engine {
         evidence: &str,
         problem: Problem,
     ) -> Result<Entry, LedgerError> {
-        let evidence = Evidence::new(evidence, Strength::Strong, self.0.journal.now());
-        self.0
-            .journal
+        let evidence = Evidence::new(evidence, Strength::Strong, self.journal.now());
+        self.journal
             .append(entry, cause, vec![(EventKind::Rejected { problem: Box::new(problem) }, evidence)])
             .await
     }
@@ -274,14 +319,14 @@ impl Engine {
         evidence: &str,
         problem: Problem,
     ) -> Result<Entry, LedgerError> {
-        let evidence = Evidence::new(evidence, Strength::Strong, self.0.journal.now());
-        let kind = self.reroute(entry, plan, problem).await;
-        self.0.journal.append(entry, Cause::Upstream, vec![(kind, evidence)]).await
+        let evidence = Evidence::new(evidence, Strength::Strong, self.journal.now());
+        let kind = reroute(&self.routing, entry, plan, problem).await;
+        self.journal.append(entry, Cause::Upstream, vec![(kind, evidence)]).await
     }
 
     /// What the answer to a send, or its absence, means.
     fn outcome(&self, plan: &Plan, request: &RestoreRequest, result: Result<Reply, Fault>) -> Kinds {
-        let now = self.0.journal.now();
+        let now = self.journal.now();
         let reply = match result {
             Ok(reply) => reply,
             Err(fault) => {
@@ -338,14 +383,14 @@ impl Engine {
         let mut kinds = kinds;
         let mut wait = Duration::from_millis(100);
         loop {
-            let why = match self.0.journal.append(&entry, Cause::Upstream, kinds.clone()).await {
+            let why = match self.journal.append(&entry, Cause::Upstream, kinds.clone()).await {
                 Err(LedgerError::Unavailable(why)) => why,
                 // An upstream that gives two restores one name: what it called this one is not known then.
                 Err(LedgerError::TaskTaken { task, holder }) => {
                     nameless(&mut kinds, &task, holder);
                     continue;
                 }
-                Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
+                Err(LedgerError::Stale(_)) => match self.ledger.get(id).await {
                     Ok(Some(now)) => {
                         // A further attempt that was written down without being heard of was not made.
                         let ours = [attempts, attempts + 1].contains(&now.state.attempts)
@@ -403,9 +448,9 @@ impl Engine {
             );
             tracing::error!(restore.id = %id, what, "a restore that was ended has taken place after all");
             let kind = EventKind::Anomaly { what };
-            match self.0.journal.append(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
+            match self.journal.append(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
                 Ok(entry) => return entry,
-                Err(LedgerError::Stale(_)) => match self.0.ledger.get(id).await {
+                Err(LedgerError::Stale(_)) => match self.ledger.get(id).await {
                     Ok(Some(now)) => entry = now,
                     _ => break,
                 },
@@ -419,17 +464,17 @@ impl Engine {
     }
 
     /// The reads before a send.
-    pub(crate) async fn prepare(
+    async fn prepare(
         &self,
         plan: &Plan,
         request: &RestoreRequest,
         known: &Known,
         with: With,
     ) -> Result<(Prepared, Option<i64>), Problem> {
-        let now = self.0.journal.now();
+        let now = self.journal.now();
         let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now };
         let generation = plan.upstream.generation();
-        let queue = self.0.routing.queue(&plan.pin.upstream);
+        let queue = self.routing.queue(&plan.pin.upstream);
         let mut reads = Reads::counted(queue.budget());
         let done = reads.until_done(&plan.upstream, &with, |answers| generation.prepare(&ask, answers)).await;
         let Some(done) = done else {
@@ -440,7 +485,7 @@ impl Engine {
         done.map(|prepared| (prepared, offset)).map_err(|problem| {
             let problem = because(problem, reads.fault);
             let problem = match reads.answers.last() {
-                Some(Ok(reply)) => by_the_clock(problem, generation, reply, self.0.journal.now()),
+                Some(Ok(reply)) => by_the_clock(problem, generation, reply, self.journal.now()),
                 _ => problem,
             };
             whose(problem, &plan.upstream)
@@ -449,7 +494,7 @@ impl Engine {
 
     /// Upstream clock minus ours, in milliseconds.
     fn offset(&self, reply: &Reply) -> Option<i64> {
-        reply.date.map(|date| date.micros_since(self.0.journal.now()) / 1_000)
+        reply.date.map(|date| date.micros_since(self.journal.now()) / 1_000)
     }
 }
 

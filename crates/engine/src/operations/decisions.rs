@@ -1,20 +1,22 @@
-//! What only a person decides: the end of a restore that reads cannot settle, and that a ledger
+//! Carries out what only a person decides: the end of a restore that reads cannot settle, and that a ledger
 //! which may be an older copy of itself can be trusted again, and that a receiver of webhooks which
 //! wanted no more is to be told again. The first is written down with who and why, the others logged.
 
+use std::sync::Arc;
+
 use restore_generations::{Answer, Listed};
-use restore_ledger::{Entry, LedgerError, Query, Waiting};
+use restore_ledger::{Entry, Ledger, LedgerError, Query, Waiting};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Problem, ProjectId, ResolvedAs, RestoreId, State, Status,
     Strength, Timestamp,
 };
 use restore_upstream::Token;
 
-use crate::Engine;
 use crate::callers::{Action, Caller};
-use crate::journal::unavailable;
+use crate::journal::{Journal, unavailable};
 use crate::pacing::Reads;
-use crate::routing::Access;
+use crate::permissions::Permissions;
+use crate::routing::{Access, Routing};
 
 /// An operator's word on a restore.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub struct Resolution {
 }
 
 /// What a restore has done to its target, as far as is known.
-pub(crate) fn so_far(state: &State) -> Effect {
+fn so_far(state: &State) -> Effect {
     match (state.status, &state.error) {
         (Status::Succeeded, _) => Effect::Done,
         // A restore that failed may have overwritten disks before it did.
@@ -40,24 +42,41 @@ pub(crate) fn so_far(state: &State) -> Effect {
     }
 }
 
-impl Engine {
+/// Carries out what people decide.
+pub(crate) struct Decisions {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    routing: Arc<Routing>,
+    permissions: Arc<Permissions>,
+}
+
+impl Decisions {
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        routing: Arc<Routing>,
+        permissions: Arc<Permissions>,
+    ) -> Self {
+        Self { journal, ledger, routing, permissions }
+    }
+
     /// Calls a restore off, which is possible only before it is sent.
     ///
     /// # Errors
     /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
-    /// did not submit it; else as [`Engine::look`].
-    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        self.0.permissions.permit_own(caller, Action::Restore, &self.0.journal.get(id).await?)?;
+    /// did not submit it; else as [`Decisions::look`].
+    pub(crate) async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.permissions.permit_own(caller, Action::Restore, &self.journal.get(id).await?)?;
         // Somebody else may write in between; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
-            let entry = self.0.journal.get(id).await?;
+            let entry = self.journal.get(id).await?;
             if !matches!(entry.state.status, Status::Accepted | Status::Checking) {
                 let detail = format!("restore {id} is {}", entry.state.status.as_str());
                 let effect = so_far(&entry.state);
                 return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
             }
-            let evidence = Evidence::new("request", Strength::Strong, self.0.journal.now());
-            match self.0.journal.append(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
+            let evidence = Evidence::new("request", Strength::Strong, self.journal.now());
+            match self.journal.append(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
                 Err(LedgerError::Stale(_)) => {}
                 other => return other.map_err(unavailable),
             }
@@ -71,12 +90,17 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
-    /// [`Engine::get`].
-    pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
-        self.0.permissions.permit_resolve(caller, &self.0.journal.get(id).await?)?;
+    /// [`Decisions::get`].
+    pub(crate) async fn resolve(
+        &self,
+        id: RestoreId,
+        word: Resolution,
+        caller: &Caller,
+    ) -> Result<Entry, Problem> {
+        self.permissions.permit_resolve(caller, &self.journal.get(id).await?)?;
         // Reads go on meanwhile; a few rounds are enough, for states only go forward.
         for _ in 0..4 {
-            let entry = self.0.journal.get(id).await?;
+            let entry = self.journal.get(id).await?;
             let may_have_been_sent = matches!(entry.state.status, Status::Running | Status::Unknown);
             let decidable = entry.state.needs_operator || word.early && may_have_been_sent;
             if !decidable {
@@ -91,9 +115,9 @@ impl Engine {
             let Resolution { outcome, by, reason, .. } = word.clone();
             let early = !entry.state.needs_operator;
             let detail = format!("{by}: {reason}");
-            let evidence = Evidence::new("operator", Strength::Strong, self.0.journal.now()).detail(detail);
+            let evidence = Evidence::new("operator", Strength::Strong, self.journal.now()).detail(detail);
             let kind = EventKind::Resolved { outcome, by, reason, early };
-            match self.0.journal.append(&entry, Cause::Operator, vec![(kind, evidence)]).await {
+            match self.journal.append(&entry, Cause::Operator, vec![(kind, evidence)]).await {
                 Err(LedgerError::Stale(_)) => {}
                 Ok(entry) => {
                     let (by, reason) = (&word.by, &word.reason);
@@ -111,12 +135,12 @@ impl Engine {
     /// # Errors
     /// [`Code::NotResolvable`] when the gateway is not in recovery mode, or
     /// [`Code::LedgerUnavailable`].
-    pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
-        if self.0.journal.recovery().now().is_none() {
+    pub(crate) async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
+        if self.journal.recovery().now().is_none() {
             return Err(Problem::new(Code::NotResolvable, "the gateway is not in recovery mode"));
         }
         self.halt_steps(by).await.map_err(unavailable)?;
-        self.0.journal.recovery().end().await.map_err(unavailable)?;
+        self.journal.recovery().end().await.map_err(unavailable)?;
         tracing::warn!(by, reason, "an operator has ended recovery mode");
         Ok(())
     }
@@ -128,22 +152,16 @@ impl Engine {
         // Nearly all restores are one call, and are not read a second time.
         let goes_on = |state: &State| !state.steps.is_empty() && !state.halted && !state.status.is_final();
         let mut open = Vec::new();
-        self.0
-            .journal
+        self.journal
             .each_of(Query { status, ..Query::default() }, |entry| {
                 open.extend(goes_on(&entry.state).then_some(entry.intent.id));
             })
             .await?;
         for id in open {
-            while let Some(entry) = self.0.ledger.get(id).await?.filter(|entry| goes_on(&entry.state)) {
+            while let Some(entry) = self.ledger.get(id).await?.filter(|entry| goes_on(&entry.state)) {
                 let detail = format!("{by} confirmed a ledger that may be an older copy of itself");
-                let evidence =
-                    Evidence::new("recovery", Strength::Strong, self.0.journal.now()).detail(detail);
-                match self
-                    .0
-                    .journal
-                    .append(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)])
-                    .await
+                let evidence = Evidence::new("recovery", Strength::Strong, self.journal.now()).detail(detail);
+                match self.journal.append(&entry, Cause::Operator, vec![(EventKind::Halted, evidence)]).await
                 {
                     // Somebody moved it on meanwhile.
                     Err(LedgerError::Stale(_)) => {}
@@ -161,9 +179,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
-        let hook = self.0.ledger.hook(name).await.map_err(unavailable)?;
-        let waiting = self.0.ledger.waiting(name).await.map_err(unavailable)?;
+    pub(crate) async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
+        let hook = self.ledger.hook(name).await.map_err(unavailable)?;
+        let waiting = self.ledger.waiting(name).await.map_err(unavailable)?;
         Ok((waiting, hook.and_then(|hook| hook.disabled)))
     }
 
@@ -171,10 +189,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
-        self.0.ledger.set_disabled(name, None).await.map_err(unavailable)?;
+    pub(crate) async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
+        self.ledger.set_disabled(name, None).await.map_err(unavailable)?;
         // Its relay looks at once, and not only when something happens.
-        self.0.journal.count_commit();
+        self.journal.count_commit();
         tracing::warn!(webhook = name, by, reason, "an operator has enabled a webhook");
         Ok(())
     }
@@ -184,7 +202,7 @@ impl Engine {
     ///
     /// # Errors
     /// When no route leads to the upstream, it has no list of restores, or it refuses to show it.
-    pub async fn unrecorded(
+    pub(crate) async fn unrecorded(
         &self,
         upstream: &str,
         project: &ProjectId,
@@ -192,20 +210,20 @@ impl Engine {
         token: Option<Token>,
     ) -> Result<Vec<Listed>, Problem> {
         let unknown = || Problem::new(Code::InvalidParameter, "no route leads to an upstream of this name");
-        let way = self.0.routing.rules().routes.upstream(upstream).ok_or_else(unknown)?;
+        let way = self.routing.rules().routes.upstream(upstream).ok_or_else(unknown)?;
         let Some(access) = Access::to(&way, token) else {
             let detail = format!("upstream {upstream} is asked with a token of your own: send X-Auth-Token");
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let with = access.with(None);
-        let queue = self.0.routing.queue(upstream);
+        let queue = self.routing.queue(upstream);
         let generation = way.generation();
         let question = |answers: &[Answer]| generation.survey(project, since, answers);
         let listed = Reads::counted(queue.budget()).until_done(&way, &with, question).await;
         let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
         let mut unrecorded = Vec::new();
         for restore in listed.ok_or_else(endless)?? {
-            let holder = self.0.ledger.task_holder(project, &restore.handle.id).await;
+            let holder = self.ledger.task_holder(project, &restore.handle.id).await;
             if holder.map_err(unavailable)?.is_none() {
                 unrecorded.push(restore);
             }

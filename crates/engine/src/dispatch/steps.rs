@@ -1,4 +1,4 @@
-//! A server disk by disk: where a route allows it and the upstream restores disks alone, the restore of a server is
+//! Restores a server disk by disk: where a route allows it and the upstream restores disks alone, the restore of a server is
 //! carried out as one call for each of its disks.
 //!
 //! It stays one restore: one row with one id, one key, all locks and one lease. Each disk is a [`Step`] of the row, sent
@@ -7,34 +7,35 @@
 //!
 //! [`Step`]: restore_model::Step
 
+use std::sync::Arc;
+
 use restore_generations::{Check, CheckResult, Known, Prepare, codes};
 use restore_ledger::{Entry, LedgerError};
 use restore_model::{Code, Mapping, Problem, RestoreRequest, RoutePin, Source, Target};
 use restore_upstream::With;
-use tokio::time::Instant;
 
-use crate::Engine;
+use super::{Dispatcher, SendLease};
 use crate::pacing::Reads;
-use crate::record::Hold;
+use crate::planning::origin_of;
 use crate::routing::Plan;
 
-impl Engine {
+impl Dispatcher {
     /// Whether each disk would be restored. One that would not is found before any is overwritten, as far as reads show.
     /// The cloud must confirm of each disk that it is one of that server: a server restore may be allowed to a caller
     /// who may restore no other disk.
-    pub(crate) async fn check_steps(&self, entry: &Entry, plan: &Plan, with: &With) -> Result<(), Problem> {
+    pub(super) async fn check_steps(&self, entry: &Entry, plan: &Plan, with: &With) -> Result<(), Problem> {
         let request = &entry.intent.request;
         let Target::Server { server_id, .. } = &request.target else { return Ok(()) };
         let generation = plan.upstream.generation();
-        let queue = self.0.routing.queue(&plan.pin.upstream);
-        let origin = self.origin_of(entry);
+        let queue = self.routing.queue(&plan.pin.upstream);
+        let origin = origin_of(entry);
         for (index, step) in requests(&plan.pin, request).into_iter().enumerate() {
             let disk = step.target.id().clone();
             let of_it = |problem: Problem| {
                 let detail = format!("disk {disk} (volumes[{index}]): {}", problem.detail);
                 Problem { detail, ..problem }
             };
-            let named = self.own_names(&step, origin.as_deref(), plan, with).await.map_err(of_it)?;
+            let named = self.ids.own_names(&step, origin.as_deref(), plan, with).await.map_err(of_it)?;
             let step = named.map_or(step, |named| named.request);
             let known = Known::default();
             let ask = Prepare {
@@ -42,7 +43,7 @@ impl Engine {
                 known: &known,
                 baseline: true,
                 server: Some(server_id),
-                now: self.0.journal.now(),
+                now: self.journal.now(),
             };
             let mut reads = Reads::counted(queue.budget());
             let checks =
@@ -61,35 +62,32 @@ impl Engine {
 
     /// Sends the next disk of a restore of which one has just ended well, with a credential of the gateway's own or with
     /// the token that its caller brought for it. False where there is neither, or it may not be sent now.
-    pub(crate) async fn send_next_step(&self, entry: &Entry) -> Result<bool, LedgerError> {
+    pub(crate) async fn send_next_step(self: &Arc<Self>, entry: &Entry) -> Result<bool, LedgerError> {
         let id = entry.intent.id;
-        if self.0.tasks.stop().is_cancelled()
-            || self.0.journal.recovery().now().is_some()
-            || entry.state.halted
-        {
+        if self.tasks.stop().is_cancelled() || self.journal.recovery().now().is_some() || entry.state.halted {
             return Ok(false);
         }
-        let brought = self.0.live.sender(id);
-        let access = self.0.routing.access(entry, None).or(brought);
-        let Some((plan, access)) = self.0.routing.rules().routes.pinned(entry).zip(access) else {
+        let brought = self.live.sender(id);
+        let access = self.routing.access(entry, None).or(brought);
+        let Some((plan, access)) = self.routing.rules().routes.pinned(entry).zip(access) else {
             return Ok(false);
         };
-        if !self.0.live.claim(id) {
+        if !self.live.claim(id) {
             return Ok(true);
         }
         // What another replica holds is its to send.
-        let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
-        match self.0.ledger.take(id).await {
+        let lease = SendLease::from_now(&*self.ledger);
+        match self.ledger.take(id).await {
             Ok(true) => {
-                self.carry_out_later((entry.clone(), hold), plan, access);
+                self.carry_out_later((entry.clone(), lease), plan, access);
                 Ok(true)
             }
             Ok(false) => {
-                self.0.live.unclaim(id);
+                self.live.unclaim(id);
                 Ok(false)
             }
             Err(error) => {
-                self.0.live.unclaim(id);
+                self.live.unclaim(id);
                 Err(error)
             }
         }

@@ -1,4 +1,4 @@
-//! What a backup is called by the generation that carries a restore out, where the request came through the door of
+//! Finds what a backup is called by the generation that carries a restore out, where the request came through the door of
 //! another one. Whether ids survive a move between generations is documented nowhere, and a wrong one overwrites disks,
 //! so names are found on proof or not at all (cloud APIs 6.4). In this order:
 //!
@@ -11,6 +11,8 @@
 //! A read that fails proves nothing and rules nothing out: the restore is refused until it can be made.
 //!
 //! Each step and what it compared is data ([`Step`]): kept with the restore, and shown to people who ask beforehand.
+//!
+//! Stands above `routing`.
 
 use std::sync::Arc;
 
@@ -18,9 +20,7 @@ use restore_generations::{Backup, Call, Reply};
 use restore_model::{Code, Effect, Id, Origin, Problem, Proof, RestoreRequest};
 use restore_upstream::{Behalf, Fault, FaultKind, Token, Upstream, With};
 
-use crate::Engine;
-use crate::routing::{Access, whose};
-use crate::routing::{Plan, differ};
+use crate::routing::{Access, Plan, Routing, differ, whose};
 
 mod decide;
 mod home;
@@ -62,7 +62,16 @@ pub struct Named {
     pub evidence: String,
 }
 
-impl Engine {
+/// Finds what backups are called by the generation that carries a restore out.
+pub(crate) struct IdMapping {
+    routing: Arc<Routing>,
+}
+
+impl IdMapping {
+    pub(crate) const fn new(routing: Arc<Routing>) -> Self {
+        Self { routing }
+    }
+
     /// The request in the upstream's own names; none where it has them already.
     pub(crate) async fn own_names(
         &self,
@@ -83,14 +92,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::NotFound`] when there is no such upstream; [`Code::CredentialMissing`] when there is nothing to read with.
-    pub async fn seek_names(
+    pub(crate) async fn seek_names(
         &self,
         asked: &Asked,
         origin: &Origin,
         upstream: &str,
         token: Option<Token>,
     ) -> Result<Sought, Problem> {
-        let Some(upstream) = self.0.routing.rules().routes.upstream(upstream) else {
+        let Some(upstream) = self.routing.rules().routes.upstream(upstream) else {
             let detail = format!("the settings name no upstream {upstream:?}");
             return Err(Problem::new(Code::NotFound, detail));
         };
@@ -121,7 +130,7 @@ impl Engine {
         let mut unknown = 0;
         let mut named = |id: &Id| {
             let found =
-                self.0.routing.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
+                self.routing.rules().routes.pairs().find(&origin.generation, &plan.pin.generation, id);
             unknown += usize::from(found.is_none());
             found.or_else(|| PLACEHOLDER.parse().ok()).unwrap_or_else(|| id.clone())
         };
@@ -139,7 +148,7 @@ impl Engine {
         plan: &Plan,
     ) -> Vec<(String, &'static str)> {
         let (project, id) = (&request.project_id, &request.source.backup_id);
-        let home = origin.upstream.as_deref().and_then(|name| self.0.routing.rules().routes.upstream(name));
+        let home = origin.upstream.as_deref().and_then(|name| self.routing.rules().routes.upstream(name));
         let home = home.map(|home| home.generation().read_backup(project, id).template.to_owned());
         let ours = plan.upstream.generation().read_backup(project, id).template.to_owned();
         let home = home.map(|template| (template, "what the backup is of, as its own generation tells"));
@@ -169,7 +178,7 @@ impl Engine {
             search.unresolved(steps)
         })?;
         let to = upstream.generation().name();
-        let find = |disk: &Id| self.0.routing.rules().routes.pairs().find(&origin.generation, to, disk);
+        let find = |disk: &Id| self.routing.rules().routes.pairs().find(&origin.generation, to, disk);
         match decide::disks(asked, &home, &ours, find) {
             Err(why) => {
                 note(steps, "disks", Err(why));
@@ -191,7 +200,7 @@ impl Engine {
     /// What the caller's own generation tells of the backup, and what follows where it tells nothing.
     async fn read_at_home(&self, search: &Search<'_>) -> Home {
         let Search { asked, origin, with, .. } = *search;
-        let routes = &self.0.routing.rules().routes;
+        let routes = &self.routing.rules().routes;
         let Some(name) = &origin.upstream else {
             let own = routes.upstreams().filter(|one| one.generation().name() == origin.generation);
             let names: Vec<String> = own.map(|one| one.name().to_owned()).collect();
@@ -245,11 +254,8 @@ impl Engine {
     ) -> Result<Backup, Problem> {
         let Search { asked, origin, upstream, .. } = *search;
         let generation = upstream.generation();
-        let paired = self.0.routing.rules().routes.pairs().find(
-            &origin.generation,
-            generation.name(),
-            &asked.backup_id,
-        );
+        let paired =
+            self.routing.rules().routes.pairs().find(&origin.generation, generation.name(), &asked.backup_id);
         if let Some(paired) = paired {
             let ours = self.read_ours(search, &paired).await?;
             let decided = decide::paired(asked, &paired, ours.as_ref());
@@ -325,7 +331,7 @@ impl Engine {
     }
 
     async fn read(&self, upstream: &Arc<Upstream>, call: &Call, with: &With) -> Result<Reply, Fault> {
-        let queue = self.0.routing.queue(upstream.name());
+        let queue = self.routing.queue(upstream.name());
         if with.behalf == Behalf::Poll {
             queue.budget().spend();
         } else if !queue.budget().turn(&with.behalf).await {

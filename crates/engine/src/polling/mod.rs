@@ -1,42 +1,45 @@
-//! Following a restore to its end. Where the gateway has a token in memory, the restore is on the
-//! agenda and read at the generation's rhythm, and everybody who waits is served by that. Where it has none (a
+//! Polls a restore to its end. Where the gateway has a token in memory, the restore is in the poll
+//! queue and read at the generation's rhythm, and everybody who waits is served by that. Where it has none (a
 //! restart, an expired token), the restore is read when an authorised caller asks, at most once per
-//! interval however many ask at the same time.
+//! interval however many ask at the same time. Owns what was read a moment ago, and the tokens that were refused.
+//!
+//! Stands above the schedule and the dispatcher, which sends the next disk of a restore that goes disk by disk.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use restore_generations::{Found, Reading, Watch};
-use restore_ledger::{Entry, LedgerError, Query};
-use restore_model::{
-    Cause, EventKind, Evidence, Problem, RestoreId, RestoreRequest, State, Status, Strength,
-};
+use restore_ledger::{Entry, Ledger, LedgerError, Query};
+use restore_model::{Cause, EventKind, Evidence, Problem, RestoreId, RestoreRequest, Status, Strength};
 use restore_upstream::{Behalf, Token, TraceContext};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
-use crate::Engine;
-use crate::callers::Caller;
+use crate::brief::Brief;
 use crate::crash;
-use crate::live_restores::Round;
-use crate::pacing::Reads;
-use crate::recover::EVIDENCE;
-use crate::routing::{Access, no_longer_named};
-use crate::settle::{Terms, settle};
+use crate::dispatch::Dispatcher;
+use crate::journal::Journal;
+use crate::live_restores::{LiveRestores, Round};
+use crate::pacing::{Reads, UpstreamQueue};
+use crate::routing::{Access, Routing, no_longer_named};
+use crate::schedule::{FIRST_LOOK, OPERATOR_INTERVAL, Schedule};
+use crate::tasks::Tasks;
+use crate::witness::Witness;
 
-/// From the answer to the first read.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// As long as a restore is younger than this many seconds, it is read at least every
-/// [`YOUNG_INTERVAL`], whatever the rhythm of its generation.
-const YOUNG_SECONDS: u64 = 15;
-/// Between reads of a young restore.
-const YOUNG_INTERVAL: Duration = Duration::from_secs(2);
-/// Between reads of a restore that waits for a person.
-const OPERATOR_INTERVAL: Duration = Duration::from_secs(60);
-/// How long after the time that absence needs reads go on at their usual interval.
-const SETTLED: Duration = Duration::from_secs(120);
+mod reconcile;
+mod refused_tokens;
+
+use reconcile::{Terms, settle};
+pub(crate) use refused_tokens::RefusedTokens;
+
+/// Rounds of reads under way at once in one lane; more wait their turn, so that many restores that
+/// are due together do not crowd out the sends.
+const MAX_ROUNDS: usize = 32;
+/// How long after its end a restore explains evidence that another one could take for its own: the day that is compared
+/// with before a send, and the difference of clocks.
+pub(crate) const EVIDENCE: Duration = Duration::from_secs(25 * 60 * 60);
 /// Until the ledger is asked again when it did not answer.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
 /// How long a caller waits for its turn to have a restore read.
@@ -44,75 +47,121 @@ const TURN: Duration = Duration::from_secs(2);
 /// Operation logs of other restores that may be passed over in one round.
 const MAX_TAKEN: usize = 64;
 
-impl Engine {
-    /// Puts a restore on the agenda, unless it stands there already. Without a token only its
-    /// deadlines are watched.
-    pub(crate) fn follow(&self, entry: &Entry, access: Option<Access>) {
-        let id = entry.intent.id;
-        let first = match access {
-            // By the generation's rhythm the first look is early: a short restore that ends unseen
-            // could not be told from none. An interval in the settings is taken at its word.
-            Some(_) if self.0.routing.rules().policy.interval.is_none() => {
-                Some(self.interval(entry).min(FIRST_LOOK))
+/// Polls restores to their end.
+pub(crate) struct Poller {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    live: Arc<LiveRestores>,
+    routing: Arc<Routing>,
+    schedule: Arc<Schedule>,
+    dispatcher: Arc<Dispatcher>,
+    tasks: Arc<Tasks>,
+    witness: Arc<dyn Witness>,
+    /// Restores that were read on demand a moment ago; also the single flight of such reads.
+    fresh: Brief<RestoreId, ()>,
+    /// Tokens of callers that upstreams refused a moment ago.
+    refused: RefusedTokens,
+}
+
+impl Poller {
+    #[expect(clippy::too_many_arguments, reason = "each is a component that it stands on")]
+    pub(crate) fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        live: Arc<LiveRestores>,
+        routing: Arc<Routing>,
+        schedule: Arc<Schedule>,
+        dispatcher: Arc<Dispatcher>,
+        tasks: Arc<Tasks>,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        let fresh = Brief::new(100_000, routing.rules().policy.status_cache);
+        let refused = RefusedTokens::default();
+        Self { journal, ledger, live, routing, schedule, dispatcher, tasks, witness, fresh, refused }
+    }
+
+    /// The tokens of callers that upstreams refused a moment ago.
+    pub(crate) const fn refused(&self) -> &RefusedTokens {
+        &self.refused
+    }
+
+    /// Begins to work off what is due, at every upstream.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let poller = Arc::clone(self);
+        self.tasks.keep("agenda", move || Arc::clone(&poller).work_off());
+        self.routing.queues().into_iter().for_each(|queue| self.keep_queue(queue));
+    }
+
+    /// Works the poll queue off until the engine stops.
+    async fn work_off(self: Arc<Self>) {
+        loop {
+            let (at, id) = tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                due = self.schedule.next() => due,
+            };
+            // Put down for another moment since.
+            let Some(goes_to) = self.live.due(id, at) else { continue };
+            if let Some((upstream, project)) = goes_to {
+                self.routing.queue(&upstream).push(&project, at, id);
+            } else {
+                // There is nothing to read it with: only its deadlines are looked at.
+                let poller = Arc::clone(&self);
+                self.tasks.spawn(async move { poller.poll_once(id).await });
             }
-            Some(_) => Some(self.interval(entry)),
-            None => self.until_deadline(entry),
-        };
-        if first.is_none() {
-            self.rests(id);
-        } else {
-            self.at_rest().remove(&id);
-        }
-        if let Some(at) = self.0.live.poll(entry, first, access) {
-            self.0.agenda.put(at, id);
         }
     }
 
-    /// One round of reads, and the next one on the agenda if there is to be one.
-    pub(crate) async fn follow_once(&self, id: RestoreId) {
-        let Some((access, used)) = self.0.live.begin_round(id) else { return };
+    /// Has a queue worked for as long as the engine runs.
+    pub(crate) fn keep_queue(self: &Arc<Self>, queue: Arc<UpstreamQueue>) {
+        let poller = Arc::clone(self);
+        self.tasks.keep("lane", move || Arc::clone(&poller).work_queue(Arc::clone(&queue)));
+    }
+
+    /// Reads what is due at one upstream until the engine stops.
+    async fn work_queue(self: Arc<Self>, queue: Arc<UpstreamQueue>) {
+        let rounds = Arc::new(Semaphore::new(MAX_ROUNDS));
+        loop {
+            let Ok(round) = Arc::clone(&rounds).acquire_owned().await else { return };
+            let (due, id) = tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                next = queue.next() => next,
+            };
+            let late = due.elapsed();
+            let upstream = self.live.polled_at(id);
+            let poller = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = poller.tasks.stop().cancelled() => {}
+                    () = poller.poll_once(id) => {}
+                }
+                drop(round);
+            });
+            // After that: what comes out of the queue is followed, whatever becomes of who is told.
+            if let Some(upstream) = upstream {
+                self.witness.read(&upstream, late);
+            }
+        }
+    }
+
+    /// Makes one round of reads, and puts the next one into the poll queue if there is to be one.
+    async fn poll_once(self: &Arc<Self>, id: RestoreId) {
+        let Some((access, used)) = self.live.begin_round(id) else { return };
         let round = AssertUnwindSafe(self.round_of(id, access)).catch_unwind().await;
         // After a fault of our own, which the panic hook has told, it is tried again later.
         let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
-        let Some(next) = self.0.live.end_round(id, used, &after, FIRST_LOOK) else { return };
+        let Some(next) = self.live.end_round(id, used, &after, FIRST_LOOK) else { return };
         if let Some(at) = next {
-            self.0.agenda.put(at, id);
+            self.schedule.put(at, id);
             return;
         }
         if !matches!(after, Round::Over) {
-            self.rests(id);
+            self.schedule.rests(id);
         }
-        self.0.live.forget_if_idle(id);
-    }
-
-    /// Remembers a restore that is followed no more. Only another replica can move it on unseen, so a ledger of one process
-    /// has none to remember.
-    fn rests(&self, id: RestoreId) {
-        if self.0.ledger.is_shared() {
-            self.at_rest().insert(id);
-        }
-    }
-
-    fn at_rest(&self) -> MutexGuard<'_, HashSet<RestoreId>> {
-        self.0.at_rest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Follows a restore again that this process followed before. An event of another replica may begin a deadline, and that
-    /// replica may be gone before the deadline is over.
-    pub(crate) fn watch_again(&self, entry: &Entry) {
-        let id = entry.intent.id;
-        if !self.at_rest().contains(&id) {
-            return;
-        }
-        if entry.state.status.is_final() {
-            self.at_rest().remove(&id);
-        } else if self.until_deadline(entry).is_some() {
-            self.follow(entry, self.0.routing.access(entry, None));
-        }
+        self.live.forget_if_idle(id);
     }
 
     /// One round.
-    async fn round_of(&self, id: RestoreId, access: Option<Access>) -> Round {
+    async fn round_of(self: &Arc<Self>, id: RestoreId, access: Option<Access>) -> Round {
         match self.try_round_of(id, access).await {
             Ok(round) => round,
             // Another replica, or a caller's own read, was first.
@@ -124,17 +173,21 @@ impl Engine {
         }
     }
 
-    async fn try_round_of(&self, id: RestoreId, access: Option<Access>) -> Result<Round, LedgerError> {
-        let Some(entry) = self.0.ledger.get(id).await? else { return Ok(Round::Over) };
+    async fn try_round_of(
+        self: &Arc<Self>,
+        id: RestoreId,
+        access: Option<Access>,
+    ) -> Result<Round, LedgerError> {
+        let Some(entry) = self.ledger.get(id).await? else { return Ok(Round::Over) };
         if entry.state.status.is_final() {
             return Ok(Round::Over);
         }
-        let interval = self.interval(&entry);
+        let interval = self.schedule.interval(&entry);
         if entry.state.is_between_steps() {
             return self.between_steps(entry).await;
         }
         let entry = match access {
-            None if self.0.routing.rules().routes.pinned(&entry).is_none() => {
+            None if self.routing.rules().routes.pinned(&entry).is_none() => {
                 let reason = no_longer_named(entry.state.route(&entry.intent));
                 self.settle(&entry, &Reading::unreadable(reason, false, "settings")).await?
             }
@@ -143,11 +196,11 @@ impl Engine {
                 self.settle(&entry, &reading).await?
             }
             // Another replica has read it just now, perhaps without this token.
-            Some(_) if !self.0.ledger.reserve_read(id, interval / 10 * 9).await? => {
+            Some(_) if !self.ledger.reserve_read(id, interval / 10 * 9).await? => {
                 return Ok(Round::Again(interval));
             }
             Some(access) => {
-                let queue = self.0.routing.queue(&entry.state.route(&entry.intent).upstream);
+                let queue = self.routing.queue(&entry.state.route(&entry.intent).upstream);
                 self.observe(&entry, access, None, Reads::paid(queue.budget())).await?
             }
         };
@@ -157,30 +210,30 @@ impl Engine {
         Ok(if entry.state.status.is_final() {
             Round::Over
         } else if entry.state.awaiting_credential {
-            Round::Unread(self.until_deadline(&entry))
+            Round::Unread(self.schedule.until_deadline(&entry))
         } else {
-            Round::Again(self.interval(&entry))
+            Round::Again(self.schedule.interval(&entry))
         })
     }
 
     /// One round of a restore of which one disk has ended well: the next one is sent where that can be done.
-    async fn between_steps(&self, entry: Entry) -> Result<Round, LedgerError> {
-        let sending = self.0.live.is_dispatching(entry.intent.id);
+    async fn between_steps(self: &Arc<Self>, entry: Entry) -> Result<Round, LedgerError> {
+        let sending = self.live.is_dispatching(entry.intent.id);
         if entry.state.halted && !sending {
             // Reads find out if it was sent.
             let reason =
                 "the ledger may have been an older copy of itself, made before this disk was sent".to_owned();
-            let evidence = Evidence::new("recovery", Strength::Weak, self.0.journal.now());
+            let evidence = Evidence::new("recovery", Strength::Weak, self.journal.now());
             let unsure = EventKind::Unsure { reason, problem: None };
-            let entry = self.0.journal.append(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
-            return Ok(Round::Again(self.interval(&entry)));
+            let entry = self.journal.append(&entry, Cause::Gateway, vec![(unsure, evidence)]).await?;
+            return Ok(Round::Again(self.schedule.interval(&entry)));
         }
-        if sending || self.send_next_step(&entry).await? {
-            return Ok(Round::Again(self.interval(&entry)));
+        if sending || self.dispatcher.send_next_step(&entry).await? {
+            return Ok(Round::Again(self.schedule.interval(&entry)));
         }
-        let gone = self.0.routing.rules().routes.pinned(&entry).is_none();
-        let brought = self.0.live.sender(entry.intent.id).is_some();
-        let waits = !gone && !brought && self.0.routing.access(&entry, None).is_none();
+        let gone = self.routing.rules().routes.pinned(&entry).is_none();
+        let brought = self.live.sender(entry.intent.id).is_some();
+        let waits = !gone && !brought && self.routing.access(&entry, None).is_none();
         let reason = match (gone, waits) {
             (true, _) => no_longer_named(entry.state.route(&entry.intent)),
             (_, true) => "no credential to send the next disk with".to_owned(),
@@ -188,72 +241,33 @@ impl Engine {
         };
         let entry = self.settle(&entry, &Reading::unreadable(reason, waits, "credential")).await?;
         Ok(match waits {
-            true => Round::Unread(self.until_deadline(&entry)),
-            false => Round::Again(self.interval(&entry)),
+            true => Round::Unread(self.schedule.until_deadline(&entry)),
+            false => Round::Again(self.schedule.interval(&entry)),
         })
-    }
-
-    /// Until something becomes true of a restore by time alone; nothing when all such is true.
-    fn until_deadline(&self, entry: &Entry) -> Option<Duration> {
-        let left = match entry.state.status {
-            Status::Running if !entry.state.overdue => {
-                let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
-                overdue.saturating_sub(self.age(entry))
-            }
-            Status::Running if !entry.state.needs_operator => {
-                let overdue = Duration::from_secs(entry.intent.route.overdue_seconds);
-                (overdue + self.0.routing.rules().policy.unknown).saturating_sub(self.age(entry))
-            }
-            Status::Unknown if !entry.state.needs_operator => {
-                let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
-                self.0.routing.rules().policy.unknown.saturating_sub(unknown_for)
-            }
-            _ => return None,
-        };
-        // Past it, not just before it.
-        Some(left + Duration::from_millis(20))
-    }
-
-    /// Until the next read. Spread by a tenth, by a number that each restore has of its own, so
-    /// that restores begun together are not read together for ever.
-    fn interval(&self, entry: &Entry) -> Duration {
-        let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
-        let age = self.age(entry).as_secs();
-        let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
-        let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
-        let mut interval = self.0.routing.rules().policy.interval.unwrap_or(own);
-        // An operator is asked, and reads go on: more slowly once absence can prove nothing more.
-        let policy = &self.0.routing.rules().policy;
-        let settled = self.unknown_for(entry.intent.id, &entry.state) > policy.send + policy.settle + SETTLED;
-        if entry.state.needs_operator && (entry.state.status != Status::Unknown || settled) {
-            interval = interval.max(OPERATOR_INTERVAL);
-        }
-        let share = entry.intent.id.spread();
-        interval + interval / 1_000 * u32::from(share % 100)
     }
 
     /// A restore as it stands, read anew where nobody follows it and a token is at hand. That a read
     /// fails is no fault: the restore then says `stale_since`.
     pub(crate) async fn refresh(
-        &self,
+        self: &Arc<Self>,
         entry: Entry,
         token: Option<Token>,
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
         let id = entry.intent.id;
-        let busy = self.0.live.is_busy(id);
+        let busy = self.live.is_busy(id);
         // Of a disk that was not sent there is nothing to read.
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown)
             && !entry.state.is_between_steps();
-        let access = self.0.routing.access(&entry, token);
+        let access = self.routing.access(&entry, token);
         let (Some(access), false, true) = (access, busy, readable) else { return Ok(entry) };
 
         // One flight per restore, and a short life of what it brought. In a task of its own: what was
         // read is written down although the caller who asked may have gone.
-        let engine = self.clone();
+        let poller = Arc::clone(self);
         let asked = access.clone();
         let flight = async move {
-            let read = self.0.tasks.spawn(async move { engine.read_now(&entry, asked, trace).await });
+            let read = self.tasks.spawn(async move { poller.read_now(&entry, asked, trace).await });
             match read.await {
                 Ok(Ok(_) | Err(LedgerError::Stale(_))) => {}
                 Ok(Err(error)) => {
@@ -262,14 +276,14 @@ impl Engine {
                 Err(error) => tracing::error!(restore.id = %id, error = %error, "a read of a restore failed"),
             }
         };
-        self.0.fresh.get_with(id, flight).await;
-        let entry = self.0.journal.get(id).await?;
+        self.fresh.get_with(id, flight).await;
+        let entry = self.journal.get(id).await?;
         if entry.state.awaiting_credential {
             // A token that was refused says nothing of the next caller's.
-            self.0.fresh.invalidate(&id).await;
+            self.fresh.invalidate(&id).await;
         }
         if !entry.state.status.is_final() && entry.state.stale_since.is_none() {
-            self.follow(&entry, Some(access));
+            self.schedule.poll(&entry, Some(access));
         }
         Ok(entry)
     }
@@ -282,11 +296,11 @@ impl Engine {
         access: Access,
         trace: Option<TraceContext>,
     ) -> Result<Entry, LedgerError> {
-        let queue = self.0.routing.queue(&entry.state.route(&entry.intent).upstream);
-        let shared = self.0.routing.rules().policy.status_cache;
+        let queue = self.routing.queue(&entry.state.route(&entry.intent).upstream);
+        let shared = self.routing.rules().policy.status_cache;
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
-            entry.state.awaiting_credential || self.0.ledger.reserve_read(entry.intent.id, shared).await?;
+            entry.state.awaiting_credential || self.ledger.reserve_read(entry.intent.id, shared).await?;
         // A read that a caller asks for takes turns with those of others.
         let asks = Behalf::Restore(entry.intent.caller.as_str().into());
         let free = free && queue.budget().quiet().is_zero();
@@ -317,13 +331,13 @@ impl Engine {
                 }
             };
             if reading.no_restore_read {
-                self.0.routing.learnt().note_no_restore_read(entry);
+                self.routing.learnt().note_no_restore_read(entry);
             }
             // A credential of the gateway's own waits for nobody: it is tried again.
             if held && let Found::Unreadable { credential, .. } = &mut reading.found {
                 *credential = false;
             }
-            self.0.refused.note(entry, &access, &reading).await;
+            self.refused.note(entry, &access, &reading).await;
             crash::point("observed");
             match self.settle(entry, &reading).await {
                 Err(LedgerError::TaskTaken { .. }) if taken.len() < MAX_TAKEN => {
@@ -343,10 +357,10 @@ impl Engine {
         let settled = settle(&entry.state, reading, self.terms(entry));
         let mut entry = entry.clone();
         if !settled.told.is_empty() {
-            entry = self.0.journal.append(&entry, Cause::Upstream, settled.told).await?;
+            entry = self.journal.append(&entry, Cause::Upstream, settled.told).await?;
         }
         if !settled.passed.is_empty() {
-            entry = self.0.journal.append(&entry, Cause::Deadline, settled.passed).await?;
+            entry = self.journal.append(&entry, Cause::Deadline, settled.passed).await?;
         }
         Ok(entry)
     }
@@ -360,10 +374,10 @@ impl Engine {
         reads: &mut Reads<'_>,
         taken: &[String],
     ) -> Result<Option<Reading>, LedgerError> {
-        let Some(plan) = self.0.routing.rules().routes.pinned(entry) else { return Ok(None) };
+        let Some(plan) = self.routing.rules().routes.pinned(entry) else { return Ok(None) };
         let upstream = plan.upstream;
         let generation = upstream.generation();
-        let no_restore_read = self.0.routing.learnt().lacks_restore_read(entry);
+        let no_restore_read = self.routing.learnt().lacks_restore_read(entry);
         let with = access.with(trace);
         let request = entry.state.request(&entry.intent);
         let mut backup_shared = false;
@@ -415,11 +429,11 @@ impl Engine {
             notes: &state.notes,
             accepted: state.seen_moving,
             sent_at,
-            now: self.monotonic_now(entry.intent.id, sent_at),
+            now: self.schedule.monotonic_now(entry.intent.id, sent_at),
             clock_offset_ms: state.clock_offset_ms,
             request_id: state.request_id.as_deref(),
             taken: &[],
-            grace_seconds: self.0.routing.rules().policy.grace.as_secs(),
+            grace_seconds: self.routing.rules().policy.grace.as_secs(),
             no_restore_read: false,
             backup_shared: false,
             target_shared: false,
@@ -437,8 +451,7 @@ impl Engine {
         };
         let day = i64::try_from(EVIDENCE.as_micros()).unwrap_or(i64::MAX);
         let mut shared = false;
-        self.0
-            .journal
+        self.journal
             .each_of(query, |other| {
                 let state = &other.state;
                 let ended = matches!(state.status, Status::Succeeded | Status::Failed);
@@ -463,8 +476,7 @@ impl Engine {
         let own = present_backups(entry);
         let mut shared = false;
         for query in [unfinished, ended] {
-            self.0
-                .journal
+            self.journal
                 .each_of(query, |other| {
                     let state = &other.state;
                     let moves = state.seen_moving
@@ -478,62 +490,18 @@ impl Engine {
         Ok(shared)
     }
 
-    /// The present moment as the send's own moment plus what the monotonic clock says has passed,
-    /// where this process made the send; a wall clock that is set meanwhile changes nothing then.
-    fn monotonic_now(&self, id: RestoreId, sent_at: restore_model::Timestamp) -> restore_model::Timestamp {
-        match self.0.live.sent_ago(id) {
-            Some(ago) => sent_at.plus_micros(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)),
-            None => self.0.journal.now(),
-        }
-    }
-
-    /// Since the send.
-    pub(crate) fn age(&self, entry: &Entry) -> Duration {
-        let sent_at = entry.state.submitted_at.unwrap_or(entry.intent.created_at);
-        let now = self.monotonic_now(entry.intent.id, sent_at);
-        let by_wall = Duration::from_micros(u64::try_from(now.micros_since(sent_at)).unwrap_or(0));
-        // A wall clock that was set back makes nothing younger than this process has known it for.
-        let known_for = self.0.live.known_for(entry.intent.id, entry.state.step);
-        known_for.map_or(by_wall, |known_for| by_wall.max(known_for))
-    }
-
     fn terms(&self, entry: &Entry) -> Terms {
-        let policy = &self.0.routing.rules().policy;
-        let unknown_for = self.unknown_for(entry.intent.id, &entry.state);
+        let policy = &self.routing.rules().policy;
+        let unknown_for = self.schedule.unknown_for(entry.intent.id, &entry.state);
         Terms {
-            now: self.0.journal.now(),
+            now: self.journal.now(),
             unknown_for,
             settle: policy.send + policy.settle,
             unknown: policy.unknown,
-            overdue: self.age(entry).checked_sub(Duration::from_secs(entry.intent.route.overdue_seconds)),
-        }
-    }
-
-    /// How long this process has known a restore to be unknown. Starts anew with the process:
-    /// waiting longer than needed is safe, shorter is not.
-    fn unknown_for(&self, id: RestoreId, state: &State) -> Duration {
-        if state.status != Status::Unknown {
-            return Duration::ZERO;
-        }
-        self.0.live.unknown_for(id)
-    }
-
-    /// Refreshes, then waits until the restore is final or `until` has come.
-    ///
-    /// # Errors
-    /// As [`Engine::look`].
-    pub async fn refresh_and_wait(
-        &self,
-        id: RestoreId,
-        caller: &Caller,
-        trace: Option<TraceContext>,
-        until: Option<Instant>,
-    ) -> Result<Entry, Problem> {
-        let entry = self.look(id, caller).await?;
-        let entry = self.refresh(entry, caller.token.clone(), trace).await?;
-        match until {
-            Some(until) if !entry.state.status.is_final() => self.wait(id, until).await,
-            _ => Ok(entry),
+            overdue: self
+                .schedule
+                .age(entry)
+                .checked_sub(Duration::from_secs(entry.intent.route.overdue_seconds)),
         }
     }
 }

@@ -1,33 +1,40 @@
-//! The right to send, and the record of a send: whether each byte may still leave, and the next attempt written down
-//! before it is made. What [`dispatch`](crate::dispatch) gives the way out to ask.
+//! Permits a send: says whether each byte may still leave, and writes the next attempt down before it is made. The
+//! dispatcher gives it to the way out to ask.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use restore_ledger::{Entry, Lease};
+use restore_ledger::{Entry, Lease, Ledger};
 use restore_model::{Cause, EventKind, Evidence, Problem, Proof, Strength};
-use restore_upstream::Journal;
 use tokio::time::Instant;
 
-use crate::Engine;
 use crate::crash;
-use crate::journal::unavailable;
+use crate::journal::{Journal, unavailable};
+use crate::routing::Routing;
 
 /// How far the wall clock may be set forward during a send without its being withheld.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The right to send a restore.
-pub(crate) struct Hold {
+pub(crate) struct SendLease {
     /// As it was before `submitting` was written, so that it ends if another replica takes over.
-    pub(crate) lease: Lease,
+    lease: Lease,
     /// Just before `submitting` was written.
-    pub(crate) since: Instant,
+    pub(super) since: Instant,
 }
 
-/// The record of one send: what was written down of it, and whether it may still be made.
-pub(crate) struct Record {
-    engine: Engine,
+impl SendLease {
+    /// The lease of this process as it is now.
+    pub(crate) fn from_now(ledger: &dyn Ledger) -> Self {
+        Self { lease: ledger.lease(), since: Instant::now() }
+    }
+}
+
+/// The permit of one send: what was written down of it, and whether it may still be made.
+pub(super) struct SendPermit {
+    journal: Arc<Journal>,
+    routing: Arc<Routing>,
     /// As it was before `submitting` was written.
     lease: Lease,
     kept: Mutex<Kept>,
@@ -40,14 +47,15 @@ struct Kept {
     since: Instant,
 }
 
-impl Record {
+impl SendPermit {
     /// Of a restore whose `submitting` has just been written.
-    pub(crate) fn new(engine: Engine, entry: Entry, hold: Hold) -> Self {
-        Self { engine, lease: hold.lease, kept: Mutex::new(Kept { entry, since: hold.since }) }
+    pub(super) fn new(journal: Arc<Journal>, routing: Arc<Routing>, entry: Entry, lease: SendLease) -> Self {
+        let SendLease { lease, since } = lease;
+        Self { journal, routing, lease, kept: Mutex::new(Kept { entry, since }) }
     }
 
     /// The restore as it was last written down.
-    pub(crate) fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Entry {
         self.kept().entry.clone()
     }
 
@@ -56,14 +64,14 @@ impl Record {
     }
 }
 
-impl Journal for Record {
+impl restore_upstream::Journal for SendPermit {
     /// Later than the settle window allows for, others may have concluded that nothing was sent.
     fn may_write(&self) -> Result<(), &'static str> {
         crash::point("first_byte");
-        let limit = self.engine.0.routing.rules().policy.send;
+        let limit = self.routing.rules().policy.send;
         let (on_monotonic, on_wall) = {
             let kept = self.kept();
-            let now = self.engine.0.journal.now();
+            let now = self.journal.now();
             let written = kept.entry.state.submitted_at.unwrap_or(now);
             (kept.since.elapsed(), now.micros_since(written))
         };
@@ -74,7 +82,7 @@ impl Journal for Record {
         if !self.lease.is_current() {
             return Err("the lease on the restore has lapsed");
         }
-        if self.engine.0.journal.recovery().now().is_some() {
+        if self.journal.recovery().now().is_some() {
             return Err("the ledger may be an older copy of itself");
         }
         Ok(())
@@ -84,7 +92,7 @@ impl Journal for Record {
         Box::pin(async move {
             let entry = self.entry();
             let since = Instant::now();
-            let now = self.engine.0.journal.now();
+            let now = self.journal.now();
             let kinds = vec![
                 (EventKind::NotSent { proof }, Evidence::new("no_answer", Strength::Strong, now)),
                 (
@@ -92,8 +100,7 @@ impl Journal for Record {
                     Evidence::new("gateway", Strength::Strong, now),
                 ),
             ];
-            let entry =
-                self.engine.0.journal.append(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
+            let entry = self.journal.append(&entry, Cause::Upstream, kinds).await.map_err(unavailable)?;
             crash::point("submitting");
             *self.kept() = Kept { entry, since };
             Ok(())

@@ -1,59 +1,19 @@
-//! What native doors show of restores that nobody follows: those that a process has forgotten the token of are read with
+//! Refreshes what native doors show of restores that nobody follows: those that a process has forgotten the token of are read with
 //! the token of whoever asks, by whatever read of the dialect; and who asks with a token that reads nothing is told so.
-
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use moka::future::Cache;
-use restore_generations::{Found, Reading};
 use restore_ledger::Entry;
 use restore_model::{Code, Problem, Status};
 use restore_upstream::TraceContext;
 
-use crate::Engine;
+use super::Views;
 use crate::callers::Caller;
-use crate::routing::Access;
 
 /// Restores that are read anew for one request, at most: what is read once is followed from then on, and the next
 /// request reads others.
 const AT_ONCE: usize = 16;
-/// How long a refused token is known as such.
-const REFUSED: Duration = Duration::from_secs(5);
-
-/// The place of an upstream, the project, and the digest of the token.
-type Key = (String, String, [u8; 32]);
-
-/// Tokens of callers that upstreams refused a moment ago.
-pub(crate) struct Refused(Cache<Key, ()>);
-
-impl Default for Refused {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(10_000).time_to_live(REFUSED).build())
-    }
-}
-
-impl Refused {
-    /// Takes note of a reading that a token did not bring.
-    pub(crate) async fn note(&self, entry: &Entry, access: &Access, reading: &Reading) {
-        if let (Access::Token(token), Found::Unreadable { credential: true, .. }) = (access, &reading.found) {
-            self.0.insert(key(entry, token.digest()), ()).await;
-        }
-    }
-
-    fn knows(&self, entry: &Entry, caller: &Caller) -> bool {
-        let token = caller.token.as_ref();
-        token.is_some_and(|token| self.0.contains_key(&key(entry, token.digest())))
-    }
-}
-
-fn key(entry: &Entry, token: [u8; 32]) -> Key {
-    let route = entry.state.route(&entry.intent);
-    let place = route.at.as_ref().unwrap_or(&route.upstream);
-    (place.clone(), entry.intent.request.project_id.to_string(), token)
-}
-
-impl Engine {
+impl Views {
     /// Restores that are about to be shown to a caller who may see them, as they stand: those that nobody follows are read
     /// with this caller's token, a few of them per request.
     ///
@@ -61,7 +21,7 @@ impl Engine {
     /// [`Code::LedgerUnavailable`]; [`Code::CredentialMissing`] or [`Code::Unauthorized`] where one has not ended and it was
     /// this caller's own token, or want of one, that it could not be read for: what is known of it is old, and a client
     /// that is not told so reads it for ever.
-    pub async fn refresh_shown(
+    pub(crate) async fn refresh_shown(
         &self,
         mut entries: Vec<Entry>,
         caller: &Caller,
@@ -70,7 +30,7 @@ impl Engine {
         let unread = entries.iter_mut().filter(|entry| self.is_unread(entry, caller)).take(AT_ONCE);
         let reads: Vec<BoxFuture<'_, Result<(), Problem>>> = unread
             .map(|entry| {
-                let read = self.refresh(entry.clone(), caller.token.clone(), trace.cloned());
+                let read = self.poller.refresh(entry.clone(), caller.token.clone(), trace.cloned());
                 async move {
                     *entry = read.await?;
                     Ok(())
@@ -90,26 +50,26 @@ impl Engine {
         let goes_on = matches!(entry.state.status, Status::Running | Status::Unknown);
         if !goes_on
             || entry.state.is_between_steps()
-            || self.0.routing.access(entry, caller.token.clone()).is_none()
+            || self.routing.access(entry, caller.token.clone()).is_none()
         {
             return false;
         }
-        if self.0.refused.knows(entry, caller) {
+        if self.poller.refused().knows(entry, caller) {
             return false;
         }
-        !self.0.live.is_busy(entry.intent.id)
+        !self.live.is_busy(entry.intent.id)
     }
 
     /// Whether what is known of a restore is not old for want of this caller's credential alone.
     ///
     /// # Errors
-    /// As [`Engine::refresh_shown`].
-    pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+    /// As [`Views::refresh_shown`].
+    pub(crate) fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
         let (state, intent) = (&entry.state, &entry.intent);
         let waits = !state.status.is_final() && state.awaiting_credential;
         if !waits
-            || self.0.routing.access(entry, None).is_some()
-            || self.0.routing.rules().routes.pinned(entry).is_none()
+            || self.routing.access(entry, None).is_some()
+            || self.routing.rules().routes.pinned(entry).is_none()
         {
             return Ok(());
         }
@@ -118,7 +78,7 @@ impl Engine {
             let detail = format!("upstream {name} is read with the caller's own token, and none came");
             return Err(Problem::new(Code::CredentialMissing, detail));
         }
-        if self.0.refused.knows(entry, caller) {
+        if self.poller.refused().knows(entry, caller) {
             let detail = format!(
                 "upstream {name} refuses this token, so how restore {} stands cannot be read; nothing was changed",
                 intent.id

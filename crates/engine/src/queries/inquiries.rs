@@ -1,5 +1,7 @@
-//! Questions that change nothing: may a restore be done, what would be sent, what can each
+//! Answers questions that change nothing: may a restore be done, what would be sent, what can each
 //! upstream express.
+
+use std::sync::Arc;
 
 use restore_generations::{
     Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, door, errors,
@@ -10,15 +12,15 @@ use restore_upstream::{TraceContext, With};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::Engine;
-use crate::around;
+use super::ProxiedReads;
 use crate::callers::{Action, Caller};
-use crate::names;
+use crate::dispatch::requests;
+use crate::id_mapping::{IdMapping, PLACEHOLDER};
+use crate::journal::Journal;
 use crate::pacing::Reads;
-use crate::routing::Plan;
-use crate::routing::differ;
-use crate::routing::{Access, whose};
-use crate::steps;
+use crate::permissions::Permissions;
+use crate::planning::{Planner, says_closed};
+use crate::routing::{Access, Plan, Routing, differ, whose};
 
 /// Seconds after which a check that was not answered may be asked again.
 const RETRY_CHECK: u32 = 5;
@@ -65,25 +67,47 @@ pub struct Preview {
     pub unknown_names: usize,
 }
 
-impl Engine {
+/// Asks clouds what changes nothing.
+pub(crate) struct Inquiries {
+    journal: Arc<Journal>,
+    routing: Arc<Routing>,
+    permissions: Arc<Permissions>,
+    planner: Arc<Planner>,
+    ids: Arc<IdMapping>,
+    proxied: Arc<ProxiedReads>,
+}
+
+impl Inquiries {
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        routing: Arc<Routing>,
+        permissions: Arc<Permissions>,
+        planner: Arc<Planner>,
+        ids: Arc<IdMapping>,
+        proxied: Arc<ProxiedReads>,
+    ) -> Self {
+        Self { journal, routing, permissions, planner, ids, proxied }
+    }
+
     /// Asks whether a restore may be done; `origin` is the native door that the question came through.
     ///
     /// # Errors
     /// When the caller may not ask, no route takes it, its generation cannot express it, or there is no token to ask with.
-    pub async fn check(
+    pub(crate) async fn check(
         &self,
         request: &RestoreRequest,
         origin: Option<&Origin>,
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
-        let plan = self.permitted_plan(caller, Action::Check, request, origin)?;
-        let origin = self.0.permissions.home_for(caller, request, origin, &plan);
+        let plan = self.planner.permitted_plan(caller, Action::Check, request, origin)?;
+        let origin = self.permissions.home_for(caller, request, origin, &plan);
         let asks = (caller, Action::Check);
-        let (plan, origin) = self.way_now(asks, request, origin.as_ref(), plan)?;
+        let (plan, origin) = self.planner.way_now(asks, request, origin.as_ref(), plan)?;
         match Box::pin(self.check_by(request, origin.as_ref(), &plan, caller, trace.clone())).await {
             Err(refused) => {
-                let (plan, origin) = self.way_after(refused, asks, request, origin.as_ref(), &plan).await?;
+                let (plan, origin) =
+                    self.planner.way_after(refused, asks, request, origin.as_ref(), &plan).await?;
                 Box::pin(self.check_by(request, Some(&origin), &plan, caller, trace)).await
             }
             report => report,
@@ -106,26 +130,21 @@ impl Engine {
         let behalf = caller.asks_of(&request.project_id);
         let with = With { behalf: behalf.clone(), ..access.with(trace.clone()) };
         let generation = plan.upstream.generation();
-        let queue = self.0.routing.queue(&plan.pin.upstream);
+        let queue = self.routing.queue(&plan.pin.upstream);
         queue.budget().refuse_while_quiet(plan.upstream.name())?;
         let mut checks = Vec::new();
         let mut unasked = None;
-        let parts = steps::requests(&plan.pin, request);
+        let parts = requests(&plan.pin, request);
         let server = (!plan.pin.steps.is_empty()).then(|| request.target.id());
         // What is restored disk by disk has no one backup there.
         let mut source = (parts.len() == 1).then(|| request.source.backup_id.clone());
         for request in parts {
-            let named = Box::pin(self.own_names(&request, origin, plan, &with)).await?;
+            let named = Box::pin(self.ids.own_names(&request, origin, plan, &with)).await?;
             let request = named.map_or(request, |named| named.request);
             source = source.map(|_| request.source.backup_id.clone());
-            let known = self.0.routing.learnt().facts(plan, &request).await;
-            let ask = Prepare {
-                request: &request,
-                known: &known,
-                baseline: true,
-                server,
-                now: self.0.journal.now(),
-            };
+            let known = self.routing.learnt().facts(plan, &request).await;
+            let ask =
+                Prepare { request: &request, known: &known, baseline: true, server, now: self.journal.now() };
             let mut reads = Reads::counted(queue.budget());
             let done =
                 reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
@@ -138,7 +157,7 @@ impl Engine {
                 let closed = problem.code == Code::GenerationRetired && plan.on_retired.is_some();
                 (reply.status == 401 || closed).then(|| whose(problem, &plan.upstream))
             };
-            let said = || done.iter().find_map(around::says_closed).filter(|_| plan.on_retired.is_some());
+            let said = || done.iter().find_map(says_closed).filter(|_| plan.on_retired.is_some());
             if let Some(refused) = reads.answers.iter().flatten().find_map(refusal).or_else(said) {
                 return Err(refused);
             }
@@ -160,7 +179,7 @@ impl Engine {
             None => None,
             Some(source) => {
                 let call = generation.read_backup(&request.project_id, &source);
-                let read = self.ask_in_turn(&plan.upstream, &call, &access, behalf, trace).await;
+                let read = self.proxied.ask_in_turn(&plan.upstream, &call, &access, behalf, trace).await;
                 read.ok().and_then(|reply| generation.backup(&reply))
             }
         };
@@ -176,32 +195,32 @@ impl Engine {
     ///
     /// # Errors
     /// When the caller may not ask, no route takes it or its generation cannot express it.
-    pub async fn preview(
+    pub(crate) async fn preview(
         &self,
         request: &RestoreRequest,
         origin: Option<&Origin>,
         caller: &Caller,
     ) -> Result<Preview, Problem> {
-        let plan = self.permitted_plan(caller, Action::Preview, request, origin)?;
-        let (plan, origin) = self.way_now((caller, Action::Preview), request, origin, plan)?;
+        let plan = self.planner.permitted_plan(caller, Action::Preview, request, origin)?;
+        let (plan, origin) = self.planner.way_now((caller, Action::Preview), request, origin, plan)?;
         let strange = origin.as_ref().filter(|origin| differ(Some(origin), &plan));
-        let by_table = strange.map(|origin| self.by_table(request, origin, &plan));
+        let by_table = strange.map(|origin| self.ids.by_table(request, origin, &plan));
         let asked = request;
         let (request, unknown) = by_table.as_ref().map_or((request, 0), |(named, open)| (named, *open));
-        let mut known = self.0.routing.learnt().facts(&plan, request).await;
+        let mut known = self.routing.learnt().facts(&plan, request).await;
         let mut reads = self.first_reads(&plan, request, &known);
         if let Some(origin) = strange {
-            reads.splice(0..0, self.reads_of_names(request, origin, &plan));
+            reads.splice(0..0, self.ids.reads_of_names(request, origin, &plan));
         }
         // What only a read could tell stands as a placeholder; the real call reads it first.
         for fact in plan.upstream.generation().wanted_facts(request) {
-            if let (None, Ok(placeholder)) = (known.get(fact), names::PLACEHOLDER.parse()) {
+            if let (None, Ok(placeholder)) = (known.get(fact), PLACEHOLDER.parse()) {
                 known.learn(Known::of(fact, placeholder));
             }
         }
         let mut hash = Sha256::new();
         let mut calls = Vec::new();
-        for request in steps::requests(&plan.pin, request) {
+        for request in requests(&plan.pin, request) {
             let encoded = plan.upstream.generation().encode(&request, &known)?;
             let url = plan.upstream.url(&encoded.call).unwrap_or_default();
             hash.update(encoded.call.method.as_str());
@@ -246,7 +265,7 @@ impl Engine {
         known: &Known,
     ) -> Vec<(String, &'static str)> {
         let ask =
-            Prepare { request, known, baseline: plan.pin.baseline, server: None, now: self.0.journal.now() };
+            Prepare { request, known, baseline: plan.pin.baseline, server: None, now: self.journal.now() };
         match plan.upstream.generation().prepare(&ask, &[]) {
             Step::Ask(call) => vec![(call.template.to_owned(), "read first, to compare later reads with")],
             Step::Done(_) => Vec::new(),
@@ -255,8 +274,8 @@ impl Engine {
 
     /// What each configured upstream can express, and what comes of each dialect at those that routes lead it to.
     #[must_use]
-    pub fn capabilities(&self) -> Value {
-        let rules = self.0.routing.rules();
+    pub(crate) fn capabilities(&self) -> Value {
+        let rules = self.routing.rules();
         let upstreams: Vec<Value> = rules
             .routes
             .upstreams()

@@ -12,30 +12,30 @@ use crate::journal::Kinds;
 
 /// What besides state and reading decides.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(super) struct Terms {
     /// The present moment.
-    pub(crate) now: Timestamp,
+    pub(super) now: Timestamp,
     /// How long this process has known the outcome to be unknown, on the monotonic clock (I9).
-    pub(crate) unknown_for: Duration,
+    pub(super) unknown_for: Duration,
     /// How long absence must last, the send's own time included.
-    pub(crate) settle: Duration,
+    pub(super) settle: Duration,
     /// How long an unknown outcome is looked into before a person is asked.
-    pub(crate) unknown: Duration,
+    pub(super) unknown: Duration,
     /// For how long the route's time for a restore has passed, if it has.
-    pub(crate) overdue: Option<Duration>,
+    pub(super) overdue: Option<Duration>,
 }
 
 /// What is to be written.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Settled {
+pub(super) struct Settled {
     /// Because of what the upstream told.
-    pub(crate) told: Kinds,
+    pub(super) told: Kinds,
     /// Because time has passed.
-    pub(crate) passed: Kinds,
+    pub(super) passed: Kinds,
 }
 
 /// The events that follow from one reading.
-pub(crate) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled {
+pub(super) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled {
     let mut settled = Settled::default();
     let evidence = reading.evidence_at(terms.now);
 

@@ -1,5 +1,4 @@
-//! The way that is left where a generation is closed to a project: what a route says of it, for whoever may take it. A
-//! restore, a check and a preview all go by it, so that a question is answered for the way that the restore would take.
+//! Plans the way that is left where a generation is closed to a project: what a route says of it, for whoever may take it.
 
 use std::borrow::Cow;
 
@@ -7,13 +6,11 @@ use restore_generations::{Check, Known, codes};
 use restore_ledger::Entry;
 use restore_model::{CANONICAL, Code, Effect, EventKind, Origin, Problem, RestoreRequest, RoutePin};
 
-use crate::Engine;
+use super::Planner;
 use crate::callers::{Action, Caller};
-use crate::routing::Access;
-use crate::routing::Plan;
-use crate::submit::Submission;
+use crate::routing::{Access, Plan, Routing};
 
-impl Engine {
+impl Planner {
     /// The way around an upstream, and where the request comes from then; none where the route has no other way.
     pub(crate) fn way_around(
         &self,
@@ -23,7 +20,7 @@ impl Engine {
         plan: &Plan,
     ) -> Result<Option<(Plan, Origin)>, Problem> {
         let Some(around) = plan.around() else { return Ok(None) };
-        self.0.permissions.permit(caller, action, request, Some(around.upstream.name()))?;
+        self.permissions.permit(caller, action, request, Some(around.upstream.name()))?;
         if !around.upstream.generation().restores(request.target.kind()) {
             around.upstream.generation().encode(request, &Known::default())?;
         }
@@ -32,38 +29,17 @@ impl Engine {
 
     /// The route that is left for a restore whose generation turns out to be closed to the project, for whoever may take it
     /// and has what it needs; none where there is no such route.
-    pub(crate) fn fallback_for(&self, submission: &Submission, plan: &Plan) -> Option<RoutePin> {
-        let Submission { request, caller, origin, .. } = submission;
+    pub(crate) fn fallback_for(
+        &self,
+        caller: &Caller,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        plan: &Plan,
+    ) -> Option<RoutePin> {
         let asks = (caller, Action::Restore);
-        let (around, _) = self.way_around(asks, request, origin.as_ref(), plan).ok().flatten()?;
+        let (around, _) = self.way_around(asks, request, origin, plan).ok().flatten()?;
         Access::to(&around.upstream, caller.token.clone())?;
         Some(around.pin)
-    }
-
-    /// Where the names of a restore's backups come from: its native door, or the route that it was accepted for where it
-    /// takes another one now.
-    pub(crate) fn origin_of<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Origin>> {
-        let intent = &entry.intent;
-        match &intent.origin {
-            Some(origin) => Some(Cow::Borrowed(origin)),
-            None => entry.state.rerouted.as_ref().map(|_| Cow::Owned(at_home(&intent.route))),
-        }
-    }
-
-    /// The event by which a restore that was refused like this takes its other route; the refusal itself where it has
-    /// none.
-    pub(crate) async fn reroute(&self, entry: &Entry, plan: &Plan, problem: Problem) -> EventKind {
-        let (intent, state) = (&entry.intent, &entry.state);
-        let refused = problem.code == Code::GenerationRetired && problem.effect == Effect::None;
-        if refused {
-            self.0.routing.learnt().note_closed(plan, &intent.request, &problem).await;
-        }
-        let way = intent.fallback.as_ref().filter(|_| refused && state.rerouted.is_none() && state.step == 0);
-        let problem = Box::new(problem);
-        match way.filter(|pin| self.0.routing.rules().routes.upstream_of(pin).is_some()) {
-            Some(to) => EventKind::Rerouted { to: to.clone(), problem },
-            None => EventKind::Rejected { problem },
-        }
     }
 
     /// The way that a restore would begin with now: the one around where it was told a while ago that there is no other.
@@ -74,7 +50,7 @@ impl Engine {
         origin: Option<&Origin>,
         plan: Plan,
     ) -> Result<(Plan, Option<Origin>), Problem> {
-        if !self.0.routing.learnt().is_closed(&plan, request) {
+        if !self.routing.learnt().is_closed(&plan, request) {
             return Ok((plan, origin.cloned()));
         }
         let around = self.way_around(asks, request, origin, &plan)?;
@@ -94,8 +70,34 @@ impl Engine {
         if refused.code != Code::GenerationRetired || plan.on_retired.is_none() {
             return Err(refused);
         }
-        self.0.routing.learnt().note_closed(plan, request, &refused).await;
+        self.routing.learnt().note_closed(plan, request, &refused).await;
         self.way_around(asks, request, origin, plan)?.ok_or(refused)
+    }
+}
+
+/// Where the names of a restore's backups come from: its native door, or the route that it was accepted for where it
+/// takes another one now.
+pub(crate) fn origin_of(entry: &Entry) -> Option<Cow<'_, Origin>> {
+    let intent = &entry.intent;
+    match &intent.origin {
+        Some(origin) => Some(Cow::Borrowed(origin)),
+        None => entry.state.rerouted.as_ref().map(|_| Cow::Owned(at_home(&intent.route))),
+    }
+}
+
+/// The event by which a restore that was refused like this takes its other route; the refusal itself where it has
+/// none.
+pub(crate) async fn reroute(routing: &Routing, entry: &Entry, plan: &Plan, problem: Problem) -> EventKind {
+    let (intent, state) = (&entry.intent, &entry.state);
+    let refused = problem.code == Code::GenerationRetired && problem.effect == Effect::None;
+    if refused {
+        routing.learnt().note_closed(plan, &intent.request, &problem).await;
+    }
+    let way = intent.fallback.as_ref().filter(|_| refused && state.rerouted.is_none() && state.step == 0);
+    let problem = Box::new(problem);
+    match way.filter(|pin| routing.rules().routes.upstream_of(pin).is_some()) {
+        Some(to) => EventKind::Rerouted { to: to.clone(), problem },
+        None => EventKind::Rejected { problem },
     }
 }
 

@@ -1,12 +1,13 @@
-//! Taking a restore in: route, refuse what cannot be expressed, write row, locks and key in one
+//! Takes a restore in: route, refuse what cannot be expressed, write row, locks and key in one
 //! transaction, and only then send it; all in a task of its own, which lives on when the caller
-//! hangs up.
+//! hangs up. Owns the count of keys that each caller has.
+//!
+//! Stands above planning, the dispatcher and the poller.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use restore_generations::{Known, Prepare, Step};
-use restore_ledger::{Accept, AcceptClock, Entry, LedgerError, NewEntry};
+use restore_generations::{Prepare, Step};
+use restore_ledger::{Accept, AcceptClock, Entry, Ledger, NewEntry};
 use restore_model::{
     Cause, Code, Effect, EventKind, Evidence, Intent, Origin, Problem, RestoreId, RestoreRequest, Status,
     Strength,
@@ -16,13 +17,21 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::callers::{Action, Caller};
-use crate::journal::{number, unavailable};
-use crate::record::Hold;
-use crate::routing::Access;
-use crate::routing::Plan;
-use crate::routing::differ;
+use crate::crash;
+use crate::dispatch::{Dispatcher, SendLease};
+use crate::journal::{Journal, number, unavailable};
+use crate::permissions::Permissions;
+use crate::planning::Planner;
+use crate::polling::Poller;
+use crate::response_cache::ResponseCache;
 use crate::routing::route::Idempotency;
-use crate::{Engine, crash};
+use crate::routing::{Access, Plan, Routing, differ};
+use crate::schedule::Schedule;
+use crate::tasks::Tasks;
+
+mod key_counts;
+
+use key_counts::KeyCounts;
 
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
@@ -79,26 +88,70 @@ impl From<Problem> for Refusal {
     }
 }
 
-impl Engine {
+/// Takes restores in.
+pub(crate) struct Admission {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    routing: Arc<Routing>,
+    permissions: Arc<Permissions>,
+    planner: Arc<Planner>,
+    schedule: Arc<Schedule>,
+    dispatcher: Arc<Dispatcher>,
+    poller: Arc<Poller>,
+    responses: Arc<ResponseCache>,
+    tasks: Arc<Tasks>,
+    keys: KeyCounts,
+}
+
+impl Admission {
+    #[expect(clippy::too_many_arguments, reason = "each is a component that it stands on")]
+    pub(crate) fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        routing: Arc<Routing>,
+        permissions: Arc<Permissions>,
+        planner: Arc<Planner>,
+        schedule: Arc<Schedule>,
+        dispatcher: Arc<Dispatcher>,
+        poller: Arc<Poller>,
+        responses: Arc<ResponseCache>,
+        tasks: Arc<Tasks>,
+    ) -> Self {
+        let keys = KeyCounts::of(Arc::clone(&ledger));
+        Self {
+            journal,
+            ledger,
+            routing,
+            permissions,
+            planner,
+            schedule,
+            dispatcher,
+            poller,
+            responses,
+            tasks,
+            keys,
+        }
+    }
+
     /// Takes a restore in and waits, for a while, for the upstream's answer.
     ///
     /// # Errors
     /// Every refusal before anything is sent. What the upstream refuses is not an error here: the
     /// restore then exists and is `rejected`.
-    pub async fn submit(&self, mut submission: Submission) -> Result<Submitted, Refusal> {
+    pub(crate) async fn submit(self: &Arc<Self>, mut submission: Submission) -> Result<Submitted, Refusal> {
         let Submission { request, caller, origin, .. } = &submission;
-        let plan = self.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
+        let plan = self.planner.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
-        submission.origin = self.0.permissions.home_for(caller, request, origin.as_ref(), &plan);
-        let until = Instant::now() + self.0.routing.rules().policy.answer;
+        submission.origin = self.permissions.home_for(caller, request, origin.as_ref(), &plan);
+        let until = Instant::now() + self.routing.rules().policy.answer;
         self.submit_by(submission, plan, until).await
     }
 
     /// Takes a restore in, by this way.
     async fn submit_by(
-        &self,
+        self: &Arc<Self>,
         submission: Submission,
         plan: Plan,
         until: Instant,
@@ -108,19 +161,19 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail).into());
         };
 
-        if self.0.journal.recovery().now().is_some() {
+        if self.journal.recovery().now().is_some() {
             let detail = "the ledger may be an older copy of itself; nothing was sent";
             return Err(Problem::new(Code::InRecovery, detail).after(60).into());
         }
-        if self.0.tasks.stop().is_cancelled() {
+        if self.tasks.stop().is_cancelled() {
             return Err(Problem::new(Code::ShuttingDown, "the gateway is stopping").after(5).into());
         }
 
         // In a task of its own from the first write on: a caller that hangs up must not leave a
         // restore behind that is written down as being sent and never is.
         let (taken, take) = oneshot::channel();
-        let engine = self.clone();
-        self.0.tasks.spawn(async move { engine.take_in(submission, plan, access, taken).await });
+        let admission = Arc::clone(self);
+        self.tasks.spawn(async move { admission.take_in(submission, plan, access, taken).await });
         let lost =
             || Problem::new(Code::Internal, "the restore's task has ended early").effect(Effect::Possible);
         let Taken { entry, replayed, answer } = take.await.map_err(|_| lost())??;
@@ -131,7 +184,7 @@ impl Engine {
             Some(answer) => match tokio::time::timeout_at(until, answer).await {
                 Ok(Ok(entry)) => Ok(entry),
                 Ok(Err(_)) => self.given_up(id).await,
-                Err(_) => self.0.journal.get(id).await.map_err(possible),
+                Err(_) => self.journal.get(id).await.map_err(possible),
             },
         };
         // It exists, and may have been sent: that it cannot be shown now must not hide that.
@@ -141,7 +194,7 @@ impl Engine {
 
     /// A restore whose task could not write it on: refused while nothing was sent.
     async fn given_up(&self, id: RestoreId) -> Result<Entry, Problem> {
-        let entry = self.0.journal.get(id).await.map_err(|problem| problem.effect(Effect::Possible))?;
+        let entry = self.journal.get(id).await.map_err(|problem| problem.effect(Effect::Possible))?;
         if entry.state.is_unsent() {
             let detail = "the ledger went away before the restore was sent; nothing was sent";
             return Err(Problem::new(Code::LedgerUnavailable, detail).after(5));
@@ -151,13 +204,13 @@ impl Engine {
 
     /// Writes a restore down, tells who waits, and carries it out if it is for us to do.
     async fn take_in(
-        self,
+        self: Arc<Self>,
         submission: Submission,
         plan: Plan,
         access: Access,
         taken: oneshot::Sender<Result<Taken, Refusal>>,
     ) {
-        let hold = Hold { lease: self.0.ledger.lease(), since: Instant::now() };
+        let lease = SendLease::from_now(&*self.ledger);
         // Whoever waited may have gone at any point; what is to be done is done all the same.
         let (entry, replayed) = match self.accept_unless_busy(&submission, &plan).await {
             Ok(accepted) => accepted,
@@ -166,41 +219,32 @@ impl Engine {
                 return;
             }
         };
-        self.0.passed.forget();
+        self.responses.forget();
         // An equal request takes up what an earlier process accepted and could not send, or not to its end.
         let waits = matches!(entry.state.status, Status::Accepted | Status::Checking);
         let open = !replayed || waits || entry.state.is_between_steps();
         let elsewhere = replayed || entry.state.rerouted.is_some();
-        let plan = if elsewhere { self.0.routing.rules().routes.pinned(&entry) } else { Some(plan) };
+        let plan = if elsewhere { self.routing.rules().routes.pinned(&entry) } else { Some(plan) };
         let id = entry.intent.id;
-        let plan = plan.filter(|_| open && self.0.live.claim(id));
+        let plan = plan.filter(|_| open && self.dispatcher.claim(id));
         // What another replica is about to send is its to send.
-        let ours = plan.is_some() && (!replayed || self.held(id).await);
+        let ours = plan.is_some() && (!replayed || self.dispatcher.held(id).await);
         let (Some(plan), true) = (plan, ours) else {
             // Whoever asks again brings a token: what nobody could read is read with it.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
-                self.follow(&entry, self.0.routing.access(&entry, submission.caller.token));
+                self.schedule.poll(&entry, self.routing.access(&entry, submission.caller.token));
             }
             let _ = taken.send(Ok(Taken { entry, replayed, answer: None }));
             return;
         };
         // To the upstream that it goes to, which need not be the one that the routes lead to now.
         let access = match elsewhere {
-            true => self.0.routing.access(&entry, submission.caller.token.clone()).unwrap_or(access),
+            true => self.routing.access(&entry, submission.caller.token.clone()).unwrap_or(access),
             false => access,
         };
         let (answered, answer) = oneshot::channel();
         let _ = taken.send(Ok(Taken { entry: entry.clone(), replayed, answer: Some(answer) }));
-        self.carry_out((entry, hold), &plan, access, submission.trace, answered).await;
-    }
-
-    /// Whether a claimed restore is this process's; where not, the claim is given back.
-    pub(crate) async fn held(&self, id: RestoreId) -> bool {
-        let held = matches!(self.0.ledger.take(id).await, Ok(true));
-        if !held {
-            self.0.live.unclaim(id);
-        }
-        held
+        self.dispatcher.carry_out((entry, lease), &plan, access, submission.trace, answered).await;
     }
 
     async fn accept_unless_busy(
@@ -215,7 +259,7 @@ impl Engine {
                 let sees = submission.caller.sees(&holder)
                     && holder.intent.request.project_id == submission.request.project_id;
                 let token = submission.caller.token.clone().filter(|_| sees);
-                let holder = Box::pin(self.refresh(holder, token, None)).await?;
+                let holder = Box::pin(self.poller.refresh(holder, token, None)).await?;
                 if holder.state.status.is_final() {
                     Box::pin(self.accept(submission, plan)).await?
                 } else {
@@ -233,54 +277,27 @@ impl Engine {
             }
             Accept::Busy(holder) => Err(busy(&holder, &submission.caller)),
             Accept::TooManyKeys => {
-                let most = self.0.routing.rules().policy.keys_per_caller;
+                let most = self.routing.rules().policy.keys_per_caller;
                 let detail = format!("this caller has {most} keys; nothing was started");
                 Err(Problem::new(Code::TooManyKeys, detail).after(60).into())
             }
         }
     }
 
-    /// The way of a request that this caller may send it, once it is known that it may.
-    pub(crate) fn permitted_plan(
-        &self,
-        caller: &Caller,
-        action: Action,
-        request: &RestoreRequest,
-        origin: Option<&Origin>,
-    ) -> Result<Plan, Problem> {
-        let plan = self.plan(request, origin);
-        let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
-        // Who may not ask is not told either that no route would take it.
-        self.0.permissions.permit(caller, action, request, upstream)?;
-        if let Ok(plan) = &plan
-            && !plan.pin.steps.is_empty()
-        {
-            self.0.permissions.permit_apart(caller, action, request, plan.upstream.name())?;
-        }
-        plan
-    }
-
-    /// The way of a request that its generation can express.
-    fn plan(&self, request: &RestoreRequest, origin: Option<&Origin>) -> Result<Plan, Problem> {
-        let plan = self.0.routing.rules().routes.plan(request, origin.map(|origin| &*origin.dialect))?;
-        let generation = plan.upstream.generation();
-        if plan.pin.steps.is_empty() && !generation.restores(request.target.kind()) {
-            generation.encode(request, &Known::default())?;
-        }
-        Ok(plan)
-    }
-
     async fn accept(&self, submission: &Submission, plan: &Plan) -> Result<Accept, Problem> {
-        let now = self.0.journal.now();
+        let now = self.journal.now();
         let request = &submission.request;
         let (trace_id, span_id) = trace_ids(submission.trace.as_ref());
-        let known = self.0.routing.learnt().facts(plan, request).await;
+        let known = self.routing.learnt().facts(plan, request).await;
         let ask = Prepare { request, known: &known, baseline: plan.pin.baseline, server: None, now };
         // Where nothing is to be read first, the first send is written with the acceptance.
         let reads_first = !plan.pin.steps.is_empty() || differ(submission.origin.as_ref(), plan);
-        let fallback = self.fallback_for(submission, plan).map(Box::new);
+        let fallback = self
+            .planner
+            .fallback_for(&submission.caller, request, submission.origin.as_ref(), plan)
+            .map(Box::new);
         // Refused a while ago: the cloud is not asked again for each restore.
-        let refused = self.0.routing.learnt().closed(plan, request).await.zip(fallback.clone());
+        let refused = self.routing.learnt().closed(plan, request).await.zip(fallback.clone());
         let next = match plan.upstream.generation().prepare(&ask, &[]) {
             _ if let Some((refused, to)) = refused => {
                 EventKind::Rerouted { to, problem: Box::new(Problem::clone(&refused)) }
@@ -306,7 +323,7 @@ impl Engine {
             span_id,
         };
         intent.fingerprint = intent.own_fingerprint();
-        let reaching_back = |window| self.0.journal.reaching_back(window).as_secs();
+        let reaching_back = |window| self.journal.reaching_back(window).as_secs();
         let new = NewEntry {
             intent,
             events: events.clone(),
@@ -315,39 +332,28 @@ impl Engine {
                 plan.duplicate_window.max(submission.caller.repeatable()),
             ),
             may_keep_key: self.may_keep_key(submission).await?,
-            clock: Some(AcceptClock(Arc::clone(self.0.journal.clock()))),
+            clock: Some(AcceptClock(Arc::clone(self.journal.clock()))),
         };
         crash::point("before_accept");
-        let accepted = self.0.journal.accept(new).await.map_err(unavailable)?;
+        let accepted = self.journal.accept(new).await.map_err(unavailable)?;
         if let Accept::New(entry) = &accepted {
             crash::point("accepted");
             events.iter_mut().for_each(|event| event.at = entry.intent.created_at);
-            self.0.journal.notify_committed(entry, &events);
-            if submission.key.is_some()
-                && let Some(count) = self.0.keys.get(&entry.intent.caller).await
-            {
-                count.fetch_add(1, Ordering::Relaxed);
+            self.journal.notify_committed(entry, &events);
+            if submission.key.is_some() {
+                self.keys.count_one_more(&entry.intent.caller).await;
             }
         }
         Ok(accepted)
     }
 
-    /// Whether the caller may have one more key. Counted in the ledger now and then, and in memory
-    /// between: the bound is there so that keys do not fill the disk, and with several replicas a
-    /// few more do not matter.
+    /// Whether the caller may have one more key.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
-        let most = self.0.routing.rules().policy.keys_per_caller;
+        let most = self.routing.rules().policy.keys_per_caller;
         if submission.key.is_none() {
             return Ok(true);
         }
-        let account = submission.caller.account(&submission.request);
-        let count = async {
-            let count = self.0.ledger.keys(&account, most).await?;
-            Ok::<_, LedgerError>(Arc::new(AtomicUsize::new(count)))
-        };
-        let count = self.0.keys.try_get_with_by_ref(&account, count).await;
-        let count = count.map_err(|error| unavailable(LedgerError::Unavailable(error.to_string())))?;
-        Ok(count.load(Ordering::Relaxed) < most)
+        self.keys.is_below(most, &submission.caller.account(&submission.request)).await
     }
 
     /// Waits until the upstream has answered a send that another request began, or the time for an
@@ -356,7 +362,7 @@ impl Engine {
         let open = |entry: &Entry| {
             matches!(entry.state.status, Status::Accepted | Status::Checking | Status::Submitting)
         };
-        self.0.journal.wait_while(id, until, open).await
+        self.journal.wait_while(id, until, open).await
     }
 }
 

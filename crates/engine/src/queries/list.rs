@@ -1,9 +1,9 @@
-//! The restores that a caller may see, page by page.
+//! Lists the restores that a caller may see, page by page.
 
 use restore_ledger::{Entry, Query};
 use restore_model::{Problem, RestoreId};
 
-use crate::Engine;
+use super::Views;
 use crate::callers::{Action, Caller};
 use crate::journal::unavailable;
 
@@ -19,14 +19,14 @@ pub struct Page {
     pub next: Option<RestoreId>,
 }
 
-impl Engine {
+impl Views {
     /// A page of the restores that a caller may see, newest first.
     ///
     /// # Errors
     /// [`LedgerUnavailable`](restore_model::Code::LedgerUnavailable); [`NotAllowed`](restore_model::Code::NotAllowed) for who
     /// may see nothing at all.
-    pub async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
-        self.0.permissions.permit_list(caller)?;
+    pub(crate) async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
+        self.permissions.permit_list(caller)?;
         if !caller.may_at_all(Action::ReadAny) {
             query.caller = caller.name().map(str::to_owned);
         }
@@ -36,7 +36,7 @@ impl Engine {
         let mut entries: Vec<Entry> = Vec::new();
         // A caller who may see little of much gets a short page and a place to go on from.
         for _ in 0..PAGES {
-            let found = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
+            let found = self.ledger.list(query.clone()).await.map_err(unavailable)?;
             let more = found.len() > limit;
             query.before = found.last().map(|entry| entry.intent.id);
             entries.extend(found.into_iter().filter(|entry| caller.sees(entry)));

@@ -1,32 +1,52 @@
-//! What native doors ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that has,
-//! and the restore that a backup or a disk is in just now.
+//! Answers what native doors ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that
+//! has, and the restore that a backup or a disk is in just now.
 
 use std::sync::Arc;
 
 use restore_generations::{Backup, Call, Reply, classify, errors};
-use restore_ledger::{Entry, Query};
+use restore_ledger::{Entry, Ledger, Query};
 use restore_model::{Code, Effect, Id, Origin, Problem, ProjectId, Status};
 use restore_upstream::{Behalf, TraceContext, Upstream, With};
 
-use crate::Engine;
 use crate::callers::Caller;
-use crate::journal::unavailable;
+use crate::journal::{Journal, unavailable};
 use crate::pacing::asked_enough;
-use crate::routing::{Access, whose};
+use crate::permissions::Permissions;
+use crate::response_cache::ResponseCache;
+use crate::routing::{Access, Routing, whose};
 
 /// Seconds after its end in which a restore still shows in the state of its backup and its disk.
 const RECENT: i64 = 3_600;
 /// Restores of a project that are looked through in one go.
 const PAGE: usize = 200;
 
-impl Engine {
+/// Asks clouds on behalf of native doors.
+pub(crate) struct ProxiedReads {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    routing: Arc<Routing>,
+    permissions: Arc<Permissions>,
+    responses: Arc<ResponseCache>,
+}
+
+impl ProxiedReads {
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        routing: Arc<Routing>,
+        permissions: Arc<Permissions>,
+        responses: Arc<ResponseCache>,
+    ) -> Self {
+        Self { journal, ledger, routing, permissions, responses }
+    }
+
     /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
     /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
     ///
     /// # Errors
     /// [`Code::NotAllowed`]; [`Code::CredentialMissing`]; [`Code::Throttled`] when the upstream was asked so often that its
     /// turn does not come; else why no answer came.
-    pub async fn pass_on(
+    pub(crate) async fn pass_on(
         &self,
         upstream: &str,
         project: &ProjectId,
@@ -35,8 +55,8 @@ impl Engine {
         caller: &Caller,
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
-        self.0.permissions.permit_project(caller, project, upstream)?;
-        let named = self.0.routing.rules().routes.upstream(upstream).filter(|_| !call.restores);
+        self.permissions.permit_project(caller, project, upstream)?;
+        let named = self.routing.rules().routes.upstream(upstream).filter(|_| !call.restores);
         let Some(named) = named else {
             return Err(Problem::new(Code::NotFound, "no upstream has an answer to this"));
         };
@@ -45,11 +65,11 @@ impl Engine {
             return Err(Problem::new(Code::CredentialMissing, detail));
         };
         let ask = self.ask_in_turn(&named, call, &access, caller.asks_of(project), trace);
-        self.0.passed.once(upstream, call, caller, about, ask).await
+        self.responses.once(upstream, call, caller, about, ask).await
     }
 
     /// Asks when it is this read's turn: a program of the old dialects gives up on the first 429.
-    pub(crate) async fn ask_in_turn(
+    pub(super) async fn ask_in_turn(
         &self,
         upstream: &Arc<Upstream>,
         call: &Call,
@@ -58,7 +78,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
-        let queue = self.0.routing.queue(name);
+        let queue = self.routing.queue(name);
         queue.budget().refuse_while_quiet(name)?;
         if !queue.budget().turn(&behalf).await {
             return Err(asked_enough(name, 1));
@@ -86,9 +106,9 @@ impl Engine {
     /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
     /// dialect are carried out by. Disks outlive the generation of backups that a program speaks to.
     #[must_use]
-    pub fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
-        let own = own.and_then(|own| self.0.routing.rules().routes.upstream(own));
-        let mut all = own.into_iter().chain(self.0.routing.rules().routes.of_dialect(dialect));
+    pub(crate) fn upstream_of_disks(&self, own: Option<&str>, dialect: &str, call: &Call) -> Option<String> {
+        let own = own.and_then(|own| self.routing.rules().routes.upstream(own));
+        let mut all = own.into_iter().chain(self.routing.rules().routes.of_dialect(dialect));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
     }
 
@@ -97,7 +117,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why none of them told, unless all that were asked know no such backup.
-    pub async fn backup_elsewhere(
+    pub(crate) async fn backup_elsewhere(
         &self,
         origin: &Origin,
         project: &ProjectId,
@@ -107,7 +127,7 @@ impl Engine {
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
         let mut fault = None;
-        for upstream in self.0.routing.rules().routes.of_dialect(&origin.dialect) {
+        for upstream in self.routing.rules().routes.of_dialect(&origin.dialect) {
             let generation = upstream.generation();
             if generation.name() == origin.generation {
                 continue;
@@ -116,7 +136,7 @@ impl Engine {
             let sent = about.filter(|entry| entry.intent.route.upstream == upstream.name());
             let sent = sent.map(|entry| entry.state.request(&entry.intent).source.backup_id.clone());
             let paired =
-                || self.0.routing.rules().routes.pairs().find(&origin.generation, generation.name(), id);
+                || self.routing.rules().routes.pairs().find(&origin.generation, generation.name(), id);
             let named = sent.or_else(paired);
             let call = generation.read_backup(project, named.as_ref().unwrap_or(id));
             match self.pass_on(upstream.name(), project, &call, about, caller, trace.clone()).await {
@@ -135,7 +155,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn restore_of_backup(
+    pub(crate) async fn restore_of_backup(
         &self,
         project: &ProjectId,
         backup: &Id,
@@ -156,7 +176,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn restore_of_disk(
+    pub(crate) async fn restore_of_disk(
         &self,
         project: &ProjectId,
         disk: &Id,
@@ -178,7 +198,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Code::LedgerUnavailable`].
-    pub async fn restores_that_show(
+    pub(crate) async fn restores_that_show(
         &self,
         project: &ProjectId,
         caller: &Caller,
@@ -202,13 +222,13 @@ impl Engine {
         caller: &Caller,
         mut enough: impl FnMut(Entry) -> bool,
     ) -> Result<(), Problem> {
-        let recently = Some(self.0.journal.now().plus_seconds(-RECENT));
+        let recently = Some(self.journal.now().plus_seconds(-RECENT));
         let under_way = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let ended = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
         for (status, ended_since) in [(under_way, None), (ended, recently)] {
             let mut query = Query { status, ended_since, limit: PAGE, ..query.clone() };
             loop {
-                let page = self.0.ledger.list(query.clone()).await.map_err(unavailable)?;
+                let page = self.ledger.list(query.clone()).await.map_err(unavailable)?;
                 let last = page.len() < PAGE;
                 query.before = page.last().map(|oldest| oldest.intent.id);
                 for entry in page {
@@ -227,7 +247,7 @@ impl Engine {
     /// Whether a refusal was the answer to the request. Later than that, the request had been answered as taken.
     fn was_refused_at_once(&self, entry: &Entry) -> bool {
         let took = entry.state.finished_at.map_or(0, |end| end.micros_since(entry.intent.created_at));
-        let waited = i64::try_from(self.0.routing.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
+        let waited = i64::try_from(self.routing.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);
         entry.state.status == Status::Rejected && took < waited
     }
 }

@@ -1,5 +1,5 @@
-//! What clouds have answered a moment ago to reads that were passed on. Programs of the old dialects ask once a second and
-//! oftener, many of them for the same: a cloud is asked once.
+//! Keeps what clouds have answered a moment ago to reads that were passed on. Programs of the old dialects ask once a second and
+//! oftener, many of them for the same: a cloud is asked once. Stands below admission, which has it forget.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +35,9 @@ enum Unkept {
 }
 
 /// The answers, and the single flight of what asks for them.
-pub(crate) struct Passed(Cache<Key, Reply>);
+pub(crate) struct ResponseCache(Cache<Key, Reply>);
 
-impl Default for Passed {
+impl Default for ResponseCache {
     fn default() -> Self {
         let weight = |key: &Key, reply: &Reply| {
             u32::try_from(reply.body.len() + key.path.len() + 256).unwrap_or(u32::MAX)
@@ -46,7 +46,7 @@ impl Default for Passed {
     }
 }
 
-impl Passed {
+impl ResponseCache {
     /// What was answered before a restore was accepted does not show it, and is not given again.
     pub(crate) fn forget(&self) {
         self.0.invalidate_all();
