@@ -75,7 +75,6 @@ impl Components {
         let poller = Arc::new(Poller::new(
             journal.clone(),
             ledger.clone(),
-            live.clone(),
             routing.clone(),
             schedule.clone(),
             dispatcher.clone(),
@@ -87,7 +86,6 @@ impl Components {
             journal.clone(),
             ledger.clone(),
             routing.clone(),
-            permissions.clone(),
             planner.clone(),
             schedule.clone(),
             dispatcher.clone(),
@@ -95,14 +93,8 @@ impl Components {
             responses.clone(),
             tasks.clone(),
         ));
-        let views = Views::new(
-            journal.clone(),
-            ledger.clone(),
-            live.clone(),
-            routing.clone(),
-            permissions.clone(),
-            poller.clone(),
-        );
+        let views =
+            Views::new(journal.clone(), ledger.clone(), routing.clone(), permissions.clone(), poller.clone());
         let proxied = Arc::new(ProxiedReads::new(
             journal.clone(),
             ledger.clone(),
@@ -110,18 +102,11 @@ impl Components {
             permissions.clone(),
             responses,
         ));
-        let inquiries = Inquiries::new(
-            journal.clone(),
-            routing.clone(),
-            permissions.clone(),
-            planner,
-            ids.clone(),
-            proxied.clone(),
-        );
+        let inquiries =
+            Inquiries::new(journal.clone(), routing.clone(), planner, ids.clone(), proxied.clone());
         let takeover = Arc::new(Takeover::new(
             journal.clone(),
             ledger.clone(),
-            live,
             routing.clone(),
             schedule,
             dispatcher,

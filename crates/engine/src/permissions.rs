@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use restore_ledger::Entry;
-use restore_model::{Code, Origin, Problem, ProjectId, RestoreId, RestoreRequest};
+use restore_model::{Code, Problem, ProjectId, RestoreId, RestoreRequest};
 
 use crate::callers::{Action, Caller, Decision};
 use crate::journal::not_found;
-use crate::routing::{Plan, differ};
 use crate::witness::Witness;
 
 /// What callers may do, as told to the witness.
@@ -90,26 +89,19 @@ impl Permissions {
         })
     }
 
-    /// Where a request comes from, for a caller who may know what its home has: who may read a project there, or may
-    /// have this very request carried out or looked into there. For anybody else the home is closed. It is asked only
-    /// where another generation may carry the request out.
-    pub(crate) fn home_for(
+    /// Refuses to read what a request names at its home to who may not know what that has: neither read the project
+    /// there, nor have this very request carried out or looked into there.
+    pub(crate) fn permit_home(
         &self,
         caller: &Caller,
         request: &RestoreRequest,
-        origin: Option<&Origin>,
-        plan: &Plan,
-    ) -> Option<Origin> {
-        let mut origin = origin?.clone();
-        let asked = differ(Some(&origin), plan) || plan.on_retired.is_some();
-        if let Some(home) = origin.upstream.as_deref().filter(|_| asked) {
-            let reads = [Action::Read, Action::ReadAny];
-            let goes = [Action::Restore, Action::Check].map(|action| caller.may(action, request, Some(home)));
-            let allowed = caller.may_with_project(&reads, &request.project_id, home) || goes.contains(&true);
-            let on = On { request: Some(request), upstream: Some(home), restore: None };
-            origin.closed = self.decide(caller, Action::Read, on, allowed).is_err();
-        }
-        Some(origin)
+        home: &str,
+    ) -> Result<(), Problem> {
+        let reads = [Action::Read, Action::ReadAny];
+        let goes = [Action::Restore, Action::Check].map(|action| caller.may(action, request, Some(home)));
+        let allowed = caller.may_with_project(&reads, &request.project_id, home) || goes.contains(&true);
+        let on = On { request: Some(request), upstream: Some(home), restore: None };
+        self.decide(caller, Action::Read, on, allowed)
     }
 
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
@@ -195,4 +187,48 @@ impl<'a> On<'a> {
 fn denied(action: Action) -> Problem {
     let verb = if action == Action::ReadAny { Action::Read } else { action }.as_str();
     Problem::new(Code::NotAllowed, format!("no policy allows this caller to {verb} this; nothing was sent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use restore_model::Event;
+
+    use super::*;
+    use crate::callers::{Grant, Identity};
+    use crate::routing::route::Match;
+
+    /// Hears of decisions: what was asked for, and whether it was allowed.
+    #[derive(Default)]
+    struct Hears(Mutex<Vec<(Action, bool)>>);
+
+    impl Witness for Hears {
+        fn witness(&self, _: &Entry, _: &Event) {}
+
+        fn decided(&self, decision: &Decision<'_>) {
+            self.0.lock().unwrap().push((decision.action, decision.allowed));
+        }
+    }
+
+    #[test]
+    fn every_decision_on_a_known_caller_is_told_and_none_on_nobody_in_particular() {
+        let witness = Arc::new(Hears::default());
+        let permissions = Permissions::told_to(Arc::clone(&witness) as Arc<dyn Witness>);
+        permissions.permit_operator(&Caller::anyone(None)).unwrap();
+        assert!(witness.0.lock().unwrap().is_empty());
+        let grant = Grant {
+            allow: vec![Action::Read],
+            upstreams: Vec::new(),
+            matches: Match::default(),
+            disks: Vec::new(),
+        };
+        let identity =
+            Identity { name: "job".into(), grants: [grant].into(), repeatable: Duration::ZERO, scope: None };
+        let job = Caller::known(identity, None);
+        permissions.permit_list(&job).unwrap();
+        assert_eq!(permissions.permit_operator(&job).unwrap_err().code, Code::NotAllowed);
+        assert_eq!(*witness.0.lock().unwrap(), [(Action::Read, true), (Action::Resolve, false)]);
+    }
 }

@@ -20,7 +20,6 @@ use crate::callers::{Action, Caller};
 use crate::crash;
 use crate::dispatch::{Dispatcher, SendLease};
 use crate::journal::{Journal, number, unavailable};
-use crate::permissions::Permissions;
 use crate::planning::Planner;
 use crate::polling::Poller;
 use crate::response_cache::ResponseCache;
@@ -93,7 +92,6 @@ pub(crate) struct Admission {
     journal: Arc<Journal>,
     ledger: Arc<dyn Ledger>,
     routing: Arc<Routing>,
-    permissions: Arc<Permissions>,
     planner: Arc<Planner>,
     schedule: Arc<Schedule>,
     dispatcher: Arc<Dispatcher>,
@@ -109,7 +107,6 @@ impl Admission {
         journal: Arc<Journal>,
         ledger: Arc<dyn Ledger>,
         routing: Arc<Routing>,
-        permissions: Arc<Permissions>,
         planner: Arc<Planner>,
         schedule: Arc<Schedule>,
         dispatcher: Arc<Dispatcher>,
@@ -118,19 +115,7 @@ impl Admission {
         tasks: Arc<Tasks>,
     ) -> Self {
         let keys = KeyCounts::of(Arc::clone(&ledger));
-        Self {
-            journal,
-            ledger,
-            routing,
-            permissions,
-            planner,
-            schedule,
-            dispatcher,
-            poller,
-            responses,
-            tasks,
-            keys,
-        }
+        Self { journal, ledger, routing, planner, schedule, dispatcher, poller, responses, tasks, keys }
     }
 
     /// Takes a restore in and waits, for a while, for the upstream's answer.
@@ -144,7 +129,7 @@ impl Admission {
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
             return Err(Problem::new(Code::KeyRequired, "this route needs an Idempotency-Key").into());
         }
-        submission.origin = self.permissions.home_for(caller, request, origin.as_ref(), &plan);
+        submission.origin = self.planner.home_for(caller, request, origin.as_ref(), &plan);
         let until = Instant::now() + self.routing.rules().policy.answer;
         self.submit_by(submission, plan, until).await
     }

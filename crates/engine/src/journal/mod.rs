@@ -170,6 +170,11 @@ impl Journal {
             self.witness.witness(entry, event);
         }
         self.count_commit();
+        self.now_stands(entry);
+    }
+
+    /// Wakes who waits for a restore, also after a commit of another replica.
+    pub(crate) fn now_stands(&self, entry: &Entry) {
         self.live.now_stands(entry);
     }
 

@@ -13,7 +13,6 @@ use tokio::time::MissedTickBehavior;
 
 use crate::dispatch::{Dispatcher, SendLease};
 use crate::journal::Journal;
-use crate::live_restores::LiveRestores;
 use crate::routing::{Access, Plan, Routing, no_longer_named};
 use crate::schedule::Schedule;
 use crate::tasks::Tasks;
@@ -26,7 +25,6 @@ const LISTEN: Duration = Duration::from_millis(250);
 pub(crate) struct Takeover {
     journal: Arc<Journal>,
     ledger: Arc<dyn Ledger>,
-    live: Arc<LiveRestores>,
     routing: Arc<Routing>,
     schedule: Arc<Schedule>,
     dispatcher: Arc<Dispatcher>,
@@ -39,14 +37,13 @@ impl Takeover {
     pub(crate) const fn new(
         journal: Arc<Journal>,
         ledger: Arc<dyn Ledger>,
-        live: Arc<LiveRestores>,
         routing: Arc<Routing>,
         schedule: Arc<Schedule>,
         dispatcher: Arc<Dispatcher>,
         tasks: Arc<Tasks>,
     ) -> Self {
         let left_over = Mutex::new(Vec::new());
-        Self { journal, ledger, live, routing, schedule, dispatcher, tasks, left_over }
+        Self { journal, ledger, routing, schedule, dispatcher, tasks, left_over }
     }
 
     /// Begins to look after other replicas, where the ledger is shared with any.
@@ -114,7 +111,7 @@ impl Takeover {
     async fn take_up(self: &Arc<Self>, entry: Entry) -> Result<(), LedgerError> {
         let id = entry.intent.id;
         // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
-        if self.live.is_dispatching(id) {
+        if self.dispatcher.is_dispatching(id) {
             return Ok(());
         }
         let access = self.routing.access(&entry, None);
@@ -220,7 +217,7 @@ impl Takeover {
                 let Some(last) = news.last() else { break };
                 position = last.position;
                 for told in &news {
-                    self.live.now_stands(&told.entry);
+                    self.journal.now_stands(&told.entry);
                     self.schedule.poll_again(&told.entry);
                 }
                 self.journal.count_commit();
@@ -258,7 +255,7 @@ impl Takeover {
             Some(entry) if entry.state.is_unsent() && !entry.state.status.is_final() => entry,
             _ => return Ok(true),
         };
-        let dispatching = self.live.is_dispatching(id);
+        let dispatching = self.dispatcher.is_dispatching(id);
         if dispatching || !self.ledger.take(id).await? {
             return Ok(false);
         }

@@ -11,7 +11,7 @@ use restore_model::{Origin, Problem, RestoreRequest};
 
 use crate::callers::{Action, Caller};
 use crate::permissions::Permissions;
-use crate::routing::{Plan, Routing};
+use crate::routing::{Plan, Routing, differ};
 
 mod fallback;
 
@@ -46,6 +46,24 @@ impl Planner {
             self.permissions.permit_apart(caller, action, request, plan.upstream.name())?;
         }
         plan
+    }
+
+    /// Where a request comes from, for a caller who may know what its home has: who may read a project there, or may
+    /// have this very request carried out or looked into there. For anybody else the home is closed. It is asked only
+    /// where another generation may carry the request out.
+    pub(crate) fn home_for(
+        &self,
+        caller: &Caller,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        plan: &Plan,
+    ) -> Option<Origin> {
+        let mut origin = origin?.clone();
+        let asked = differ(Some(&origin), plan) || plan.on_retired.is_some();
+        if let Some(home) = origin.upstream.as_deref().filter(|_| asked) {
+            origin.closed = self.permissions.permit_home(caller, request, home).is_err();
+        }
+        Some(origin)
     }
 
     /// The way of a request that its generation can express.

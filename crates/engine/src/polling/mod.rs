@@ -21,10 +21,9 @@ use crate::brief::Brief;
 use crate::crash;
 use crate::dispatch::Dispatcher;
 use crate::journal::Journal;
-use crate::live_restores::{LiveRestores, Round};
 use crate::pacing::{Reads, UpstreamQueue};
 use crate::routing::{Access, Routing, no_longer_named};
-use crate::schedule::{FIRST_LOOK, OPERATOR_INTERVAL, Schedule};
+use crate::schedule::{FIRST_LOOK, OPERATOR_INTERVAL, Round, Schedule};
 use crate::tasks::Tasks;
 use crate::witness::Witness;
 
@@ -51,7 +50,6 @@ const MAX_TAKEN: usize = 64;
 pub(crate) struct Poller {
     journal: Arc<Journal>,
     ledger: Arc<dyn Ledger>,
-    live: Arc<LiveRestores>,
     routing: Arc<Routing>,
     schedule: Arc<Schedule>,
     dispatcher: Arc<Dispatcher>,
@@ -64,11 +62,9 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    #[expect(clippy::too_many_arguments, reason = "each is a component that it stands on")]
     pub(crate) fn new(
         journal: Arc<Journal>,
         ledger: Arc<dyn Ledger>,
-        live: Arc<LiveRestores>,
         routing: Arc<Routing>,
         schedule: Arc<Schedule>,
         dispatcher: Arc<Dispatcher>,
@@ -77,12 +73,17 @@ impl Poller {
     ) -> Self {
         let fresh = Brief::new(100_000, routing.rules().policy.status_cache);
         let refused = RefusedTokens::default();
-        Self { journal, ledger, live, routing, schedule, dispatcher, tasks, witness, fresh, refused }
+        Self { journal, ledger, routing, schedule, dispatcher, tasks, witness, fresh, refused }
     }
 
     /// The tokens of callers that upstreams refused a moment ago.
     pub(crate) const fn refused(&self) -> &RefusedTokens {
         &self.refused
+    }
+
+    /// Whether a task dispatches a restore, or it is polled with a token: nobody need read it then.
+    pub(crate) fn is_busy(&self, id: RestoreId) -> bool {
+        self.schedule.is_busy(id)
     }
 
     /// Begins to work off what is due, at every upstream.
@@ -100,7 +101,7 @@ impl Poller {
                 due = self.schedule.next() => due,
             };
             // Put down for another moment since.
-            let Some(goes_to) = self.live.due(id, at) else { continue };
+            let Some(goes_to) = self.schedule.due(id, at) else { continue };
             if let Some((upstream, project)) = goes_to {
                 self.routing.queue(&upstream).push(&project, at, id);
             } else {
@@ -127,7 +128,7 @@ impl Poller {
                 next = queue.next() => next,
             };
             let late = due.elapsed();
-            let upstream = self.live.polled_at(id);
+            let upstream = self.schedule.polled_at(id);
             let poller = Arc::clone(&self);
             self.tasks.spawn(async move {
                 tokio::select! {
@@ -145,19 +146,11 @@ impl Poller {
 
     /// Makes one round of reads, and puts the next one into the poll queue if there is to be one.
     async fn poll_once(self: &Arc<Self>, id: RestoreId) {
-        let Some((access, used)) = self.live.begin_round(id) else { return };
+        let Some((access, used)) = self.schedule.begin_round(id) else { return };
         let round = AssertUnwindSafe(self.round_of(id, access)).catch_unwind().await;
         // After a fault of our own, which the panic hook has told, it is tried again later.
         let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
-        let Some(next) = self.live.end_round(id, used, &after, FIRST_LOOK) else { return };
-        if let Some(at) = next {
-            self.schedule.put(at, id);
-            return;
-        }
-        if !matches!(after, Round::Over) {
-            self.schedule.rests(id);
-        }
-        self.live.forget_if_idle(id);
+        self.schedule.end_round(id, used, &after);
     }
 
     /// One round.
@@ -218,7 +211,7 @@ impl Poller {
 
     /// One round of a restore of which one disk has ended well: the next one is sent where that can be done.
     async fn between_steps(self: &Arc<Self>, entry: Entry) -> Result<Round, LedgerError> {
-        let sending = self.live.is_dispatching(entry.intent.id);
+        let sending = self.dispatcher.is_dispatching(entry.intent.id);
         if entry.state.halted && !sending {
             // Reads find out if it was sent.
             let reason =
@@ -232,7 +225,7 @@ impl Poller {
             return Ok(Round::Again(self.schedule.interval(&entry)));
         }
         let gone = self.routing.rules().routes.pinned(&entry).is_none();
-        let brought = self.live.sender(entry.intent.id).is_some();
+        let brought = self.dispatcher.keeps_sender(entry.intent.id);
         let waits = !gone && !brought && self.routing.access(&entry, None).is_none();
         let reason = match (gone, waits) {
             (true, _) => no_longer_named(entry.state.route(&entry.intent)),
@@ -255,7 +248,7 @@ impl Poller {
         trace: Option<TraceContext>,
     ) -> Result<Entry, Problem> {
         let id = entry.intent.id;
-        let busy = self.live.is_busy(id);
+        let busy = self.is_busy(id);
         // Of a disk that was not sent there is nothing to read.
         let readable = matches!(entry.state.status, Status::Running | Status::Unknown)
             && !entry.state.is_between_steps();

@@ -18,7 +18,6 @@ use crate::dispatch::requests;
 use crate::id_mapping::{IdMapping, PLACEHOLDER};
 use crate::journal::Journal;
 use crate::pacing::Reads;
-use crate::permissions::Permissions;
 use crate::planning::{Planner, says_closed};
 use crate::routing::{Access, Plan, Routing, differ, whose};
 
@@ -71,7 +70,6 @@ pub struct Preview {
 pub(crate) struct Inquiries {
     journal: Arc<Journal>,
     routing: Arc<Routing>,
-    permissions: Arc<Permissions>,
     planner: Arc<Planner>,
     ids: Arc<IdMapping>,
     proxied: Arc<ProxiedReads>,
@@ -81,12 +79,11 @@ impl Inquiries {
     pub(crate) const fn new(
         journal: Arc<Journal>,
         routing: Arc<Routing>,
-        permissions: Arc<Permissions>,
         planner: Arc<Planner>,
         ids: Arc<IdMapping>,
         proxied: Arc<ProxiedReads>,
     ) -> Self {
-        Self { journal, routing, permissions, planner, ids, proxied }
+        Self { journal, routing, planner, ids, proxied }
     }
 
     /// Asks whether a restore may be done; `origin` is the native door that the question came through.
@@ -101,7 +98,7 @@ impl Inquiries {
         trace: Option<TraceContext>,
     ) -> Result<CheckReport, Problem> {
         let plan = self.planner.permitted_plan(caller, Action::Check, request, origin)?;
-        let origin = self.permissions.home_for(caller, request, origin, &plan);
+        let origin = self.planner.home_for(caller, request, origin, &plan);
         let asks = (caller, Action::Check);
         let (plan, origin) = self.planner.way_now(asks, request, origin.as_ref(), plan)?;
         match Box::pin(self.check_by(request, origin.as_ref(), &plan, caller, trace.clone())).await {

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::callers::Caller;
 use crate::journal::Journal;
-use crate::live_restores::LiveRestores;
 use crate::permissions::Permissions;
 use crate::polling::Poller;
 use crate::routing::Routing;
@@ -30,7 +29,6 @@ pub(crate) use proxied_reads::ProxiedReads;
 pub(crate) struct Views {
     journal: Arc<Journal>,
     ledger: Arc<dyn Ledger>,
-    live: Arc<LiveRestores>,
     routing: Arc<Routing>,
     permissions: Arc<Permissions>,
     poller: Arc<Poller>,
@@ -40,12 +38,11 @@ impl Views {
     pub(crate) const fn new(
         journal: Arc<Journal>,
         ledger: Arc<dyn Ledger>,
-        live: Arc<LiveRestores>,
         routing: Arc<Routing>,
         permissions: Arc<Permissions>,
         poller: Arc<Poller>,
     ) -> Self {
-        Self { journal, ledger, live, routing, permissions, poller }
+        Self { journal, ledger, routing, permissions, poller }
     }
 
     /// One restore as it is stored, if this caller may see it.

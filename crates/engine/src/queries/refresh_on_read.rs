@@ -57,7 +57,7 @@ impl Views {
         if self.poller.refused().knows(entry, caller) {
             return false;
         }
-        !self.live.is_busy(entry.intent.id)
+        !self.poller.is_busy(entry.intent.id)
     }
 
     /// Whether what is known of a restore is not old for want of this caller's credential alone.

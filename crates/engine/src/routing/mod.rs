@@ -182,4 +182,35 @@ mod tests {
         drop((first, one));
         assert!(!two.without_former(&[]).has_former());
     }
+
+    #[tokio::test]
+    async fn a_reload_brings_the_poll_queues_that_are_new_and_forgets_what_was_learnt() {
+        let (first, second) = (upstream("a", "http://127.0.0.1:9"), upstream("b", "http://127.0.0.1:9/b"));
+        let routing = Routing::new(Routes::default().and(Arc::clone(&first)), crate::testing::policy());
+        let request = crate::testing::server().request;
+        let mut policy = crate::testing::policy();
+        policy.send /= 2;
+        let plan = Plan {
+            upstream: Arc::clone(&first),
+            pin: crate::testing::server().route,
+            on_retired: None,
+            idempotency: route::Idempotency::Optional,
+            key_window: policy.send,
+            duplicate_window: policy.send,
+        };
+        let closed = restore_model::Problem::new(restore_model::Code::GenerationRetired, "it is closed");
+        routing.learnt().note_closed(&plan, &request, &closed).await;
+        assert!(routing.learnt().is_closed(&plan, &request));
+        let kept = routing.queue("a");
+
+        let added = routing.replace(Routes::default().and(first).and(second), policy.clone());
+        assert_eq!(added.len(), 1);
+        assert!(Arc::ptr_eq(&added[0], &routing.queue("b")) && Arc::ptr_eq(&kept, &routing.queue("a")));
+        assert!(!routing.learnt().is_closed(&plan, &request));
+        assert_eq!(
+            routing.rules().policy.send,
+            policy.send * 2,
+            "what is being sent may take as long as before"
+        );
+    }
 }

@@ -12,11 +12,12 @@ use restore_model::{RestoreId, State, Status, Timestamp};
 use tokio::time::Instant;
 
 use crate::journal::Journal;
-use crate::live_restores::LiveRestores;
+use crate::live_restores::{GoesTo, LiveRestores};
 use crate::routing::{Access, Routing};
 
 mod poll_queue;
 
+pub(crate) use crate::live_restores::Round;
 use poll_queue::PollQueue;
 
 /// From the answer to the first read.
@@ -71,9 +72,9 @@ impl Schedule {
         }
     }
 
-    /// Puts a restore that is polled already into the poll queue.
-    pub(crate) fn put(&self, at: Instant, id: RestoreId) {
-        self.queue.put(at, id);
+    /// Whether a task dispatches a restore, or it is polled with a token.
+    pub(crate) fn is_busy(&self, id: RestoreId) -> bool {
+        self.live.is_busy(id)
     }
 
     /// Waits for the next restore that is due, and says for when it was put down.
@@ -81,9 +82,38 @@ impl Schedule {
         self.queue.next().await
     }
 
+    /// Where a restore is polled that was due at this moment; none where it was put down for another one since.
+    pub(crate) fn due(&self, id: RestoreId, at: Instant) -> Option<GoesTo> {
+        self.live.due(id, at)
+    }
+
+    /// The upstream that a restore is polled at.
+    pub(crate) fn polled_at(&self, id: RestoreId) -> Option<String> {
+        self.live.polled_at(id)
+    }
+
+    /// Begins a round: with what the restore is read, and which of its tokens that is.
+    pub(crate) fn begin_round(&self, id: RestoreId) -> Option<(Option<Access>, u32)> {
+        self.live.begin_round(id)
+    }
+
+    /// Ends a round that was made with this of its tokens, and puts the restore into the poll queue for the next one if
+    /// there is to be one.
+    pub(crate) fn end_round(&self, id: RestoreId, used: u32, after: &Round) {
+        let Some(next) = self.live.end_round(id, used, after, FIRST_LOOK) else { return };
+        if let Some(at) = next {
+            self.queue.put(at, id);
+            return;
+        }
+        if !matches!(after, Round::Over) {
+            self.rests(id);
+        }
+        self.live.forget_if_idle(id);
+    }
+
     /// Remembers a restore that is followed no more. Only another replica can move it on unseen, so a ledger of one process
     /// has none to remember.
-    pub(crate) fn rests(&self, id: RestoreId) {
+    fn rests(&self, id: RestoreId) {
         if self.journal.is_shared() {
             self.at_rest().insert(id);
         }
@@ -202,16 +232,16 @@ mod tests {
         let (soon, due) = schedule.next().await;
         assert_eq!((due, begun.elapsed()), (id, FIRST_LOOK));
         let goes_to = Some(("vbs".to_owned(), entry.intent.request.project_id.clone()));
-        assert_eq!(base.live.due(id, soon), Some(goes_to));
+        assert_eq!(schedule.due(id, soon), Some(goes_to));
         let (late, due) = schedule.next().await;
         assert!((59..=60).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
-        assert_eq!((due, base.live.due(id, late)), (id, None), "it was put down for another moment since");
+        assert_eq!((due, schedule.due(id, late)), (id, None), "it was put down for another moment since");
 
         // Where there is nothing to read it with, its deadline alone is looked at.
-        let (base, schedule) = self::schedule();
+        let (_base, schedule) = self::schedule();
         schedule.poll(&entry, None);
         let (deadline, due) = schedule.next().await;
-        assert_eq!((due, base.live.due(id, deadline)), (id, Some(None)));
+        assert_eq!((due, schedule.due(id, deadline)), (id, Some(None)));
     }
 
     /// F47: a restore becomes overdue by the time that passes, whatever the wall clock says, at each of its steps.
