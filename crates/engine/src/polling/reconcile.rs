@@ -1,4 +1,4 @@
-//! What a reading means for a state: a pure function, so that every rule of reconciliation can be
+//! Says what a reading means for a state: a pure function, so that every rule of reconciliation can be
 //! tested without a cloud. It only ever proposes events; whether they are legal is decided by
 //! [`State::apply`] when they are written.
 
@@ -27,7 +27,7 @@ pub(super) struct Terms {
 
 /// What is to be written.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Settled {
+pub(super) struct Reconciled {
     /// Because of what the upstream told.
     pub(super) told: Kinds,
     /// Because time has passed.
@@ -35,8 +35,8 @@ pub(super) struct Settled {
 }
 
 /// The events that follow from one reading.
-pub(super) fn settle(state: &State, reading: &Reading, terms: Terms) -> Settled {
-    let mut settled = Settled::default();
+pub(super) fn reconcile(state: &State, reading: &Reading, terms: Terms) -> Reconciled {
+    let mut settled = Reconciled::default();
     let evidence = reading.evidence_at(terms.now);
 
     if state.status.is_final() {
@@ -257,12 +257,12 @@ mod tests {
     fn absence_counts_only_after_the_window_and_three_reads() {
         let absent = reading(Found::Absent, "available");
         // F25: a list that lags for 90 s must not end the restore, however often it is read.
-        assert_eq!(words(&settle(&unknown(2), &absent, terms(90)).told), ["absent"]);
-        assert!(settle(&unknown(3), &absent, terms(90)).told.is_empty());
+        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(90)).told), ["absent"]);
+        assert!(reconcile(&unknown(3), &absent, terms(90)).told.is_empty());
         // Late, but read only twice so far.
-        assert_eq!(words(&settle(&unknown(1), &absent, terms(300)).told), ["absent"]);
-        assert_eq!(words(&settle(&unknown(2), &absent, terms(300)).told), ["absent", "not_applied"]);
-        assert_eq!(words(&settle(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
+        assert_eq!(words(&reconcile(&unknown(1), &absent, terms(300)).told), ["absent"]);
+        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(300)).told), ["absent", "not_applied"]);
+        assert_eq!(words(&reconcile(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
     }
 
     /// An event that its state refuses is never written, and the restore would never end.
@@ -291,7 +291,7 @@ mod tests {
                     for found in &found {
                         let terms =
                             Terms { now, overdue: Some(Duration::from_secs(7_200)), ..terms(unknown_for) };
-                        let settled = settle(&state, &reading(found.clone(), "word"), terms);
+                        let settled = reconcile(&state, &reading(found.clone(), "word"), terms);
                         let mut after = state.clone();
                         for (kind, evidence) in settled.told.into_iter().chain(settled.passed) {
                             let event = Event {
@@ -320,64 +320,67 @@ mod tests {
             started(),
             EventKind::Unsure { reason: "gone".to_owned(), problem: None },
         ]);
-        let settled = settle(&lost, &reading(Found::Absent, "available"), terms(100_000));
+        let settled = reconcile(&lost, &reading(Found::Absent, "available"), terms(100_000));
         assert!(!words(&settled.told).contains(&"not_applied"));
         assert_eq!(words(&settled.passed), ["needs_operator"]);
     }
 
     #[test]
     fn a_vanished_task_is_unknown_and_not_failed() {
-        let settled = settle(&running(), &reading(Found::Lost("gone".to_owned()), "running"), terms(0));
+        let settled = reconcile(&running(), &reading(Found::Lost("gone".to_owned()), "running"), terms(0));
         assert_eq!(words(&settled.told), ["unsure"]);
     }
 
     #[test]
     fn overdue_is_an_alarm_and_no_end() {
         let late = Terms { overdue: Some(Duration::ZERO), ..terms(0) };
-        let settled = settle(&running(), &reading(Found::Running, "running"), late);
+        let settled = reconcile(&running(), &reading(Found::Running, "running"), late);
         assert_eq!((words(&settled.told), words(&settled.passed)), (vec![], vec!["overdue"]));
     }
 
     #[test]
     fn a_final_state_stays_and_the_contradiction_is_kept() {
         let done = state(&[EventKind::Submitting { attempt: 1, step: 0 }, started(), EventKind::Succeeded]);
-        let settled = settle(&done, &reading(Found::Running, "running"), terms(0));
+        let settled = reconcile(&done, &reading(Found::Running, "running"), terms(0));
         assert_eq!(words(&settled.told), ["anomaly"]);
-        assert!(settle(&done, &reading(Found::Succeeded, "success"), terms(0)).told.is_empty());
+        assert!(reconcile(&done, &reading(Found::Succeeded, "success"), terms(0)).told.is_empty());
     }
 
     #[test]
     fn an_unknown_word_keeps_it_running_and_warns_once() {
         let mut odd = reading(Found::Running, "SOMETHING_NEW");
         odd.anomaly = Some("a new word".to_owned());
-        let first = settle(&running(), &odd, terms(0));
+        let first = reconcile(&running(), &odd, terms(0));
         assert_eq!(words(&first.told), ["observed", "anomaly"]);
         let mut after = running();
         after.upstream_status = Some("SOMETHING_NEW".to_owned());
-        assert!(settle(&after, &odd, terms(0)).told.is_empty());
+        assert!(reconcile(&after, &odd, terms(0)).told.is_empty());
     }
 
     #[test]
     fn a_refused_token_is_noted_once_and_changes_nothing_else() {
         let refused = Reading::unreadable("401", true, "operation_log");
-        let first = settle(&running(), &refused, terms(0));
+        let first = reconcile(&running(), &refused, terms(0));
         assert_eq!(words(&first.told), ["stale"]);
         let mut stale = running();
         stale.stale_since = Some(Timestamp::from_micros(1));
         stale.awaiting_credential = true;
-        assert_eq!(settle(&stale, &refused, terms(0)), Settled::default());
+        assert_eq!(reconcile(&stale, &refused, terms(0)), Reconciled::default());
         // And a good read clears it.
-        assert_eq!(words(&settle(&stale, &reading(Found::Running, "running"), terms(0)).told), ["observed"]);
+        assert_eq!(
+            words(&reconcile(&stale, &reading(Found::Running, "running"), terms(0)).told),
+            ["observed"]
+        );
     }
 
     #[test]
     fn found_after_all_it_runs_or_ends() {
-        let found = settle(&unknown(2), &reading(Found::Running, "running"), terms(100_000));
+        let found = reconcile(&unknown(2), &reading(Found::Running, "running"), terms(100_000));
         assert_eq!((words(&found.told), found.passed.len()), (vec!["started"], 0));
-        let done = settle(&unknown(0), &reading(Found::Succeeded, "success"), terms(0));
+        let done = reconcile(&unknown(0), &reading(Found::Succeeded, "success"), terms(0));
         assert_eq!(words(&done.told), ["observed", "succeeded"]);
         let problem = Problem::new(Code::RestoreFailed, "failed");
-        let failed = settle(&unknown(0), &reading(Found::Failed(problem), "failed"), terms(0));
+        let failed = reconcile(&unknown(0), &reading(Found::Failed(problem), "failed"), terms(0));
         assert_eq!(words(&failed.told), ["observed", "failed"]);
     }
 }
