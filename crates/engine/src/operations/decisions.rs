@@ -64,7 +64,7 @@ impl Decisions {
     ///
     /// # Errors
     /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
-    /// did not submit it; else as [`Decisions::look`].
+    /// did not submit it; else as [`Journal::get`].
     pub(crate) async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
         self.permissions.permit_own(caller, Action::Restore, &self.journal.get(id).await?)?;
         // Somebody else may write in between; a few rounds are enough, for states only go forward.
@@ -90,7 +90,7 @@ impl Decisions {
     ///
     /// # Errors
     /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
-    /// [`Decisions::get`].
+    /// [`Journal::get`].
     pub(crate) async fn resolve(
         &self,
         id: RestoreId,

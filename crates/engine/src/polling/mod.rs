@@ -30,7 +30,7 @@ mod reconcile;
 mod refused_tokens;
 
 pub(crate) use evidence::EVIDENCE;
-pub(crate) use refused_tokens::RefusedTokens;
+use refused_tokens::RefusedTokens;
 
 /// Rounds of reads under way at once at one upstream; more wait their turn, so that many restores that
 /// are due together do not crowd out the sends.
