@@ -107,7 +107,7 @@ impl Permissions {
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`].
+    /// [`Code::Forbidden`].
     pub(crate) fn permit_survey(
         &self,
         caller: &Caller,
@@ -122,7 +122,7 @@ impl Permissions {
     /// Refuses what an operator does to the gateway as a whole.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`], also for operators of certain projects, upstreams or targets.
+    /// [`Code::Forbidden`], also for operators of certain projects, upstreams or targets.
     pub(crate) fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
         self.decide(caller, Action::Resolve, On::default(), caller.may_everywhere(Action::Resolve))
     }
@@ -130,7 +130,7 @@ impl Permissions {
     /// Refuses the pages of operators to who is none.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`].
+    /// [`Code::Forbidden`].
     pub(crate) fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::ReadAny) || caller.may_at_all(Action::Resolve);
         self.decide(caller, Action::ReadAny, On::default(), allowed)
@@ -139,7 +139,7 @@ impl Permissions {
     /// Refuses what tells of every caller and every project to who may not know of all.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`].
+    /// [`Code::Forbidden`].
     pub(crate) fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
         self.decide(caller, Action::ReadAny, On::default(), caller.sees_everybody())
     }
@@ -147,7 +147,7 @@ impl Permissions {
     /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`].
+    /// [`Code::Forbidden`].
     pub(crate) fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
         let allowed = caller.may_at_all(Action::Read) || caller.may_at_all(Action::ReadAny);
         self.decide(caller, Action::Read, On::default(), allowed)

@@ -93,7 +93,7 @@ async fn world(
     std::fs::write(&file, trusted.pem()).expect("the certificate is written");
     let routes = format!(
         "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"https://localhost:{}{}\"\nca_file = {:?}\n\
-         [[routes]]\nupstream = \"u\"\nbaseline = {baseline}\n",
+         [[routes]]\nupstream = \"u\"\nbaseline_read = {baseline}\n",
         addr.port(),
         if generation == "vbs-v2" { "/vbs" } else { "" },
         file.display().to_string(),

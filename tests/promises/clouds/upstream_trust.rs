@@ -266,7 +266,7 @@ async fn f13_an_upstream_that_cannot_be_reached_is_a_refusal_and_never_unknown()
             for baseline in [true, false] {
                 let routes = format!(
                     "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{endpoint}\"\nconnect_timeout_seconds = 2\n\
-                     [[routes]]\nupstream = \"u\"\nbaseline = {baseline}\n"
+                     [[routes]]\nupstream = \"u\"\nbaseline_read = {baseline}\n"
                 );
                 let world = World::with(Settings::default().routes(&routes)).await;
                 let answer = world.submit(&request).await;

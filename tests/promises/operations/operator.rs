@@ -37,6 +37,29 @@ async fn command(folder: &Path, words: &[&str]) -> (i32, String, String) {
     (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
 }
 
+/// A decision bears the state that it is about, so that one about an earlier state ends nothing.
+#[tokio::test]
+async fn resolution_of_an_older_state_is_refused() {
+    let world = World::with(hasty()).await;
+    let restore = waiting(&world).await;
+    let path = format!("/restores/{}", id(&restore));
+    let tag = world.admin(&path).await.header("etag").to_owned();
+    let seen: u32 = tag.trim_matches('"').parse().expect("a number");
+    let word = json!({"as": "not_applied", "by": "ada", "reason": "looked at the disk"}).to_string();
+    let decide = async |tag: &str| {
+        let headers = [("content-type", "application/json"), ("if-match", tag)];
+        let url = format!("http://{}{path}/resolution", world.gateway.admin());
+        world.http.send(Method::POST, &url, &headers, word.clone()).await
+    };
+    let stale = decide(&format!("\"{}\"", seen - 1)).await;
+    assert_eq!((stale.status, &stale.json()["code"]), (412, &json!("restore_changed")), "{}", stale.text());
+    for odd in ["3", "\"x\"", "W/\"3\""] {
+        assert_eq!(decide(odd).await.status, 400, "{odd}");
+    }
+    assert_eq!(world.admin(&path).await.json()["status"], "unknown");
+    assert_eq!(decide(&tag).await.json()["status"], "not_applied");
+}
+
 #[tokio::test]
 async fn what_reads_cannot_settle_a_person_ends_and_it_is_recorded_for_ever() {
     for (word, status) in [("applied", "succeeded"), ("not_applied", "not_applied")] {

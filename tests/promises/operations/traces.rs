@@ -284,7 +284,7 @@ async fn s58_a_strangers_trace_reaches_no_span_and_no_line() {
     let receiver = Receiver::start().await;
     let key = "rgk_known-0123456789abcdef0123456789abcdef01";
     let known = format!(
-        "[[callers]]\nname = \"known\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nallow = \
+        "[[callers]]\nname = \"known\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nactions = \
          [\"restore\", \"read\"]\n",
         crate::auth::callers::hash(key)
     );

@@ -127,7 +127,9 @@ impl Admission {
         let Submission { request, caller, origin, .. } = &submission;
         let plan = self.planner.permitted_plan(caller, Action::Restore, request, origin.as_ref())?;
         if plan.idempotency == Idempotency::Required && submission.key.is_none() {
-            return Err(Problem::new(Code::IdempotencyKeyRequired, "this route needs an Idempotency-Key").into());
+            return Err(
+                Problem::new(Code::IdempotencyKeyRequired, "this route needs an Idempotency-Key").into()
+            );
         }
         submission.origin = self.planner.home_for(caller, request, origin.as_ref(), &plan);
         let until = Instant::now() + self.routing.rules().policy.answer;
@@ -313,9 +315,7 @@ impl Admission {
             intent,
             events: events.clone(),
             idempotency_key_ttl_seconds: reaching_back(plan.key_window),
-            dedup_window_seconds: reaching_back(
-                plan.duplicate_window.max(submission.caller.repeatable()),
-            ),
+            dedup_window_seconds: reaching_back(plan.duplicate_window.max(submission.caller.repeatable())),
             may_keep_key: self.may_keep_key(submission).await?,
             clock: Some(AcceptClock(Arc::clone(self.journal.clock()))),
         };

@@ -27,9 +27,10 @@ impl Dispatcher {
                 let evidence = Evidence::new("no_answer", Strength::Strong, now).detail(fault.kind.as_str());
                 return vec![match fault.proof {
                     Some(_) => (EventKind::Rejected { problem }, evidence),
-                    None => {
-                        (EventKind::OutcomeUnclear { reason: fault.to_string(), problem: Some(problem) }, evidence)
-                    }
+                    None => (
+                        EventKind::OutcomeUnclear { reason: fault.to_string(), problem: Some(problem) },
+                        evidence,
+                    ),
                 }];
             }
         };

@@ -74,14 +74,18 @@ impl Heard {
             Self::NoUpstream => (Follows::ByRequest, "no upstream of it is configured"),
             Self::Closed => (Follows::ByRequest, "it is closed to this project"),
             Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
-            Self::SeveralUpstreams => (Follows::Never, "name the one to ask in compatibility endpoints[].upstream"),
+            Self::SeveralUpstreams => {
+                (Follows::Never, "name the one to ask in compatibility endpoints[].upstream")
+            }
             Self::TakenOut => (Follows::Never, "ask again: the settings have changed"),
             Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
             Self::NoToken => {
                 (Follows::Never, "send a token that it takes, give that upstream a credential of its own")
             }
             Self::NoWay => (Follows::Never, "write its endpoint into the settings"),
-            Self::OutOfScope => (Follows::Never, "name an upstream for this project in compatibility endpoints[].upstream"),
+            Self::OutOfScope => {
+                (Follows::Never, "name an upstream for this project in compatibility endpoints[].upstream")
+            }
             Self::Unauthorized => (Follows::Never, "bring a token that it takes"),
             Self::Forbidden => (Follows::Never, "ask for the permission to read backups there"),
             Self::Refused => (Follows::Never, "see its words"),
@@ -242,7 +246,8 @@ mod tests {
                     let Home::Unread(_, problem) = home else { panic!("{heard:?}: {home:?}") };
                     assert_eq!(problem.effect, Effect::None, "{heard:?}");
                     assert_eq!(problem.retry_after.is_some(), follows == Later, "{heard:?}");
-                    let code = if follows == Later { Code::BackupLookupFailed } else { Code::BackupIdUnmapped };
+                    let code =
+                        if follows == Later { Code::BackupLookupFailed } else { Code::BackupIdUnmapped };
                     assert_eq!(problem.code, code, "{heard:?}");
                     assert!(problem.detail.contains("nothing was sent: "), "{problem}");
                     assert!(problem.detail.contains("id_mapping.file"), "{problem}");

@@ -29,6 +29,9 @@ pub struct Resolution {
     pub reason: String,
     /// Whether to end the restore although the gateway does not ask for a decision yet.
     pub early: bool,
+    /// The number of the last event that the operator has seen; the decision is about that state alone. None is about
+    /// whatever the restore is now.
+    pub seen: Option<u32>,
 }
 
 /// What a restore has done to its target, as far as is known.
@@ -63,7 +66,7 @@ impl Decisions {
     /// Calls a restore off, which is possible only before it is sent.
     ///
     /// # Errors
-    /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
+    /// [`Code::NotCancellable`] once it may have been sent, [`Code::Forbidden`] for who may see it and
     /// did not submit it; else as [`Journal::get`].
     pub(crate) async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
         self.permissions.permit_own(caller, Action::Restore, &self.journal.get(id).await?)?;
@@ -89,7 +92,7 @@ impl Decisions {
     /// is sent.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
+    /// [`Code::Forbidden`], [`Code::NotResolvable`] when it does not wait for an operator, or was not sent; else as
     /// [`Journal::get`].
     pub(crate) async fn resolve(
         &self,
@@ -102,6 +105,18 @@ impl Decisions {
         for _ in 0..4 {
             let entry = self.journal.get(id).await?;
             let may_have_been_sent = matches!(entry.state.status, Status::Running | Status::Unknown);
+            if word.seen.is_some_and(|seen| seen != entry.state.seq) {
+                let detail = format!("restore {id} has changed since; it is {}", entry.state.status.as_str());
+                return Err(Problem::new(Code::RestoreChanged, detail).effect(so_far(&entry.state)));
+            }
+            if word.outcome == ResolvedAs::Applied && entry.state.is_between_steps() {
+                let detail = format!(
+                    "disk {} of {} was never sent, so this restore did not overwrite it: resolve it as failed",
+                    usize::from(entry.state.step) + 1,
+                    entry.state.steps.len()
+                );
+                return Err(Problem::new(Code::NotResolvable, detail).effect(so_far(&entry.state)));
+            }
             let decidable = entry.state.needs_operator || word.early && may_have_been_sent;
             if !decidable {
                 let status = entry.state.status.as_str();

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use restore_generations::{
-    Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, source_api, errors,
-    matrix,
+    Answer, Backup, Call, Check, CheckResult, Encoded, Known, Prepare, Reply, Step, Unread, errors, matrix,
+    source_api,
 };
 use restore_model::{Code, Effect, Origin, Problem, RestoreRequest, TargetKind};
 use restore_upstream::{TraceContext, With};

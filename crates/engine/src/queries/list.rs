@@ -23,7 +23,7 @@ impl Views {
     /// A page of the restores that a caller may see, newest first.
     ///
     /// # Errors
-    /// [`LedgerUnavailable`](restore_model::Code::LedgerUnavailable); [`NotAllowed`](restore_model::Code::NotAllowed) for who
+    /// [`LedgerUnavailable`](restore_model::Code::LedgerUnavailable); [`NotAllowed`](restore_model::Code::Forbidden) for who
     /// may see nothing at all.
     pub(crate) async fn list(&self, mut query: Query, caller: &Caller) -> Result<Page, Problem> {
         self.permissions.permit_list(caller)?;

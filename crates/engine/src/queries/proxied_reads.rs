@@ -44,7 +44,7 @@ impl ProxiedReads {
     /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
     ///
     /// # Errors
-    /// [`Code::NotAllowed`]; [`Code::CredentialMissing`]; [`Code::Throttled`] when the upstream was asked so often that its
+    /// [`Code::Forbidden`]; [`Code::CredentialMissing`]; [`Code::UpstreamThrottled`] when the upstream was asked so often that its
     /// turn does not come; else why no answer came.
     pub(crate) async fn pass_on(
         &self,
@@ -106,7 +106,12 @@ impl ProxiedReads {
     /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
     /// source API are carried out by. Disks outlive the generation of backups that a program speaks to.
     #[must_use]
-    pub(crate) fn upstream_of_disks(&self, own: Option<&str>, source_api: &str, call: &Call) -> Option<String> {
+    pub(crate) fn upstream_of_disks(
+        &self,
+        own: Option<&str>,
+        source_api: &str,
+        call: &Call,
+    ) -> Option<String> {
         let own = own.and_then(|own| self.routing.rules().routes.upstream(own));
         let mut all = own.into_iter().chain(self.routing.rules().routes.of_dialect(source_api));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())

@@ -18,7 +18,7 @@ impl Views {
     /// with this caller's token, a few of them per request.
     ///
     /// # Errors
-    /// [`Code::LedgerUnavailable`]; [`Code::CredentialMissing`] or [`Code::Unauthorized`] where one has not ended and it was
+    /// [`Code::LedgerUnavailable`]; [`Code::CredentialMissing`] or [`Code::UpstreamUnauthorized`] where one has not ended and it was
     /// this caller's own token, or want of one, that it could not be read for: what is known of it is old, and a client
     /// that is not told so reads it for ever.
     pub(crate) async fn refresh_shown(

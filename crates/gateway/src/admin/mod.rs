@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -307,12 +307,14 @@ impl Admin {
         let id = id
             .parse()
             .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
+        let seen = seen(request.headers())?;
         let ResolutionBody { r#as, by, reason, r#override } = body(request).await?;
         let word = Resolution {
             outcome: r#as,
             by: person(&by, caller)?,
             reason: named(&reason, "reason")?,
             early: r#override,
+            seen,
         };
         let entry =
             self.engine.resolve(id, word, caller).await.map_err(|p| Failure::from(p).about(Some(id)))?;
@@ -432,6 +434,22 @@ impl Admin {
         let recovery = self.engine.recovery();
         let reason = recovery.as_ref().map(|recovery| recovery.reason.as_str());
         answer::json(StatusCode::OK, &json!({ "recovery": recovery.is_some(), "reason": reason }))
+    }
+}
+
+/// The state that a decision is about: the number in `If-Match`, as `ETag` gave it. `*`, and no such header, mean any state.
+fn seen(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let (value, more) = (values.next(), values.next());
+    match value.map(|value| value.to_str().unwrap_or_default().trim()) {
+        None | Some("*") => Ok(None),
+        Some(tag) => tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'))
+            .and_then(|number| number.parse().ok())
+            .filter(|_| more.is_none())
+            .map(Some)
+            .ok_or_else(|| Problem::new(Code::InvalidParameter, "If-Match is not one ETag of a restore")),
     }
 }
 

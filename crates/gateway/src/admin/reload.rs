@@ -61,7 +61,7 @@ impl Reload {
     /// Loads the settings now.
     ///
     /// # Errors
-    /// [`Code::SettingsRefused`] with all that is wrong; those in effect stay.
+    /// [`Code::InvalidConfiguration`] with all that is wrong; those in effect stay.
     pub(crate) async fn ask(&self) -> Result<Loaded, Problem> {
         let refused = |why: &str| {
             Problem::new(
