@@ -257,11 +257,11 @@ mod tests {
     fn absence_counts_only_after_the_window_and_three_reads() {
         let absent = reading(Found::Absent, "available");
         // F25: a list that lags for 90 s must not end the restore, however often it is read.
-        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(90)).told), ["absent"]);
+        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(90)).told), ["not_found"]);
         assert!(reconcile(&unknown(3), &absent, terms(90)).told.is_empty());
         // Late, but read only twice so far.
-        assert_eq!(words(&reconcile(&unknown(1), &absent, terms(300)).told), ["absent"]);
-        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(300)).told), ["absent", "not_applied"]);
+        assert_eq!(words(&reconcile(&unknown(1), &absent, terms(300)).told), ["not_found"]);
+        assert_eq!(words(&reconcile(&unknown(2), &absent, terms(300)).told), ["not_found", "not_applied"]);
         assert_eq!(words(&reconcile(&unknown(3), &absent, terms(300)).told), ["not_applied"]);
     }
 

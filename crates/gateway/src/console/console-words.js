@@ -87,7 +87,7 @@ export function told(event) {
     case "started": return ["The cloud has accepted it", list(word, percent, handle, call), "busy"];
     case "outcome_unclear": return ["It is not known whether it began", event.reason, "warn"];
     case "progress": return ["Seen in the cloud", list(percent, word, handle), "busy"];
-    case "absent": return ["Not in the cloud's own list", "", "warn"];
+    case "not_found": return ["Not in the cloud's own list", "", "warn"];
     case "stale": return ["It could not be read", event.awaiting_credential ? "the next caller's token would help" : "", "warn"];
     case "overdue": return ["It takes longer than it should", "", "warn"];
     case "halted": return ["No further disk is sent", "The ledger may have been an older copy, which does not know what was sent later", "warn"];
