@@ -266,7 +266,7 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
             format!(
                 "[[callers]]\nname = \"{name}\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
                  [[policies]]\ncallers = [\"{name}\"]\nactions = [\"restore\", \"preview\"]\n\
-                 match = {{ target_types = [\"server\", \"volume\"], volume_id = {disks} }}\n",
+                 match = {{ target_types = [\"server\", \"volume\"], volume_ids = {disks} }}\n",
                 hash(&format!("rgk_{name}"))
             )
         })
