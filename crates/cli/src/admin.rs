@@ -16,12 +16,11 @@ use super::output::print_json;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Exit codes of a query.
-pub(super) const QUERY_CODES: &str = "Exit codes: 0 done; 2 the command line is wrong; 3 the gateway rejected the request; \
+const QUERY_CODES: &str = "Exit codes: 0 done; 2 the command line is wrong; 3 the gateway rejected the request; \
                                       4 unexpected response; 5 no connection to the gateway.";
 /// Exit codes of a decision.
-pub(super) const DECISION_CODES: &str = "Exit codes: 0 recorded; 2 the command line is wrong; 3 rejected, nothing was \
-                                         recorded; 4 not known whether it was recorded, or polls may still decide; 5 no \
-                                         connection to the gateway.";
+const DECISION_CODES: &str = "Exit codes: 0 recorded; 2 the command line is wrong; 3 rejected, nothing was recorded; 4 not \
+                              known whether it was recorded; 5 no connection to the gateway.";
 
 /// Connection to the admin listener.
 #[derive(clap::Args)]

@@ -8,13 +8,17 @@ use serde_json::json;
 
 use super::id::IdOrPrefix;
 use super::show;
-use crate::admin::{AdminConnection, DECISION_CODES, Decision, TIMEOUT};
+use crate::admin::{AdminConnection, Decision, TIMEOUT};
 use crate::call::{self, Purpose, REJECTED, expect, print_problem, report_no_response};
 use crate::client::{Gateway, Response};
 use crate::output::{Format, info, print_json};
 
 #[derive(clap::Args)]
-#[command(after_help = DECISION_CODES)]
+#[command(
+    after_help = "Exit codes: 0 recorded; 1 the restore had ended and changed the target; 2 the command line is wrong; 3 \
+                  rejected, nothing was recorded; 4 not known whether it was recorded, or polls may still decide; 5 no \
+                  connection to the gateway."
+)]
 pub(crate) struct Resolve {
     /// ID of the restore, or the unambiguous start of it
     id: IdOrPrefix,

@@ -167,7 +167,10 @@ pub(super) fn lines(restore: &Restore) -> Vec<String> {
         ));
     }
     if restore["needs_operator"] == true {
-        lines.push(format!("an operator must check the target, then run: restore-gateway restore resolve {id} --as applied|not-applied|failed --by NAME --reason WHY"));
+        let flags = "--as applied|not-applied|failed --by NAME --reason WHY";
+        lines.push(format!(
+            "an operator must check the target, then run: restore-gateway restore resolve {id} {flags}"
+        ));
     } else if restore["overdue"] == true {
         lines.push(
             "overdue: it takes longer than its route expects; the gateway continues to poll".to_owned(),
