@@ -1,14 +1,15 @@
-//! `check-config`: every fault of a settings file at once, in stages: what is written, what it means together, the files
-//! it refers to, and, unless told otherwise, what it needs around it. Nothing is started.
+//! `check-config`: reports every error of a configuration file at once, in stages: syntax, meaning, files that it refers to,
+//! and the systems that it needs. It starts nothing.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use restore_model::{Clock, SystemClock};
 use serde_json::json;
 
-use super::surroundings::{self, Look, Outcome};
-use super::{CONFIG, SettingsFile, print_text};
+use super::dependencies::{self, Check, Outcome};
+use super::{CONFIG, ConfigFile, print_text};
 use restore_config::{self as config, Faults, Settings};
 use restore_gateway::Rotation;
 use restore_gateway::Unfits;
@@ -16,100 +17,104 @@ use restore_gateway::upstreams::{self, Built};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 no faults; 1 the settings are good and something they need around them is \
-                        not; 78 the settings have faults."
+    after_help = "Exit codes: 0 no errors; 1 the configuration is valid, but a system that it needs is not available; \
+                  78 the configuration has errors."
 )]
 pub(super) struct Options {
+    /// Path of the configuration file; it overrides --config
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
-    file: SettingsFile,
-    /// How faults are printed
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    /// Treat warnings as faults
+    config: ConfigFile,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// Errors instead of warnings
     #[arg(long)]
     deny_warnings: bool,
-    /// Leave the ledger, the upstreams and IAM alone: nothing is dialled
+    /// No network checks: database, upstreams and IAM
     #[arg(long)]
     offline: bool,
-    /// Leave the certificates of listeners and the keys of issuers unread as well: they are on another machine
+    /// No network checks, and no checks of certificates and keys, which are on another machine
     #[arg(long)]
     elsewhere: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people
-    Human,
-    /// For programs
+    /// Text for people
+    Text,
+    /// JSON for programs
     Json,
-    /// Annotations of GitHub workflows
+    /// Annotations for GitHub workflows
     Github,
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
-    let source = options.file.source();
-    let name = options.file.config.display().to_string();
+    let file = options.file.map_or(options.config, |config| ConfigFile { config });
+    let source = file.source();
+    let name = file.config.display().to_string();
     let loaded = match source {
         Ok(source) => super::read(&source),
-        Err(why) => Err(Faults::unreadable(name.clone(), why, options.file.help())),
+        Err(why) => Err(Faults::unreadable(name.clone(), why, file.help())),
     };
     let (settings, mut faults) = match loaded {
         Ok((settings, warnings)) => (Some(settings), warnings),
         Err(faults) => (None, faults),
     };
-    let mut looks = Vec::new();
+    let mut checks = Vec::new();
     if let Some(settings) = &settings {
         match usable(settings, options.elsewhere) {
             Ok(_) if options.offline || options.elsewhere => {}
-            Ok(built) => looks = surroundings::look(settings, &built).await,
+            Ok(built) => checks = dependencies::check(settings, &built).await,
             Err(unfits) => unfits.iter().for_each(|unfit| faults.refuse(&unfit.table, &unfit.why)),
         }
     }
     if options.deny_warnings {
         faults.deny_warnings();
     }
-    let refused = faults.has_errors();
-    let missing = looks.iter().any(|look| look.outcome == Outcome::Failed);
-    match options.format {
-        Format::Human => {
+    let rejected = faults.has_errors();
+    let missing = checks.iter().any(|check| check.outcome == Outcome::Failed);
+    match options.output {
+        Format::Text => {
             super::print_faults(&faults);
-            let line = |look: &Look| {
-                let word = match look.outcome {
+            let line = |check: &Check| {
+                let word = match check.outcome {
                     Outcome::Ok => "ok     ",
                     Outcome::Failed => "FAILED ",
                     Outcome::Skipped => "skipped",
                 };
-                format!("{word} {}: {}", look.path, look.detail)
+                format!("{word} {}: {}", check.path, check.detail)
             };
-            let mut lines: Vec<String> = looks.iter().map(line).collect();
-            if !refused && !missing {
-                lines.push(format!("{name}: no faults"));
+            let mut lines: Vec<String> = checks.iter().map(line).collect();
+            if !rejected && !missing {
+                lines.push(format!("{name}: no errors"));
             }
             if !lines.is_empty() {
                 print_text(&lines.join("\n"));
             }
         }
         Format::Json => {
-            let mut told = faults.render_json();
-            told["surroundings"] = json!(looks);
-            print_text(&serde_json::to_string_pretty(&told).unwrap_or_default());
+            let mut report = faults.render_json();
+            report["surroundings"] = json!(checks);
+            print_text(&serde_json::to_string_pretty(&report).unwrap_or_default());
         }
         Format::Github => {
-            let mut told = faults.render_github();
-            for look in looks.iter().filter(|look| look.outcome == Outcome::Failed) {
-                told.push_str(&config::github("surroundings", &look.path, &look.detail));
+            let mut report = faults.render_github();
+            for check in checks.iter().filter(|check| check.outcome == Outcome::Failed) {
+                report.push_str(&config::github("surroundings", &check.path, &check.detail));
             }
-            print_text(&told);
+            print_text(&report);
         }
     }
-    match (refused, missing) {
+    match (rejected, missing) {
         (true, _) => ExitCode::from(CONFIG),
         (false, true) => ExitCode::FAILURE,
         (false, false) => ExitCode::SUCCESS,
     }
 }
 
-/// Makes everything that the start makes of settings and the files they name.
+/// Builds everything that a start builds from a configuration and its files.
 fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfits> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut unfits = Unfits::default();

@@ -1,5 +1,5 @@
-//! `demo`: gateway and simulated clouds on loopback, one restore through each generation told step
-//! by step, then lines to try. No account, no file.
+//! `demo`: runs a gateway and simulated clouds on loopback, and shows one restore through each generation step by step. It
+//! needs no account and no file.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,27 +12,27 @@ use restore_simulator::Simulator;
 use restore_upstream::Client;
 use serde_json::{Value, json};
 
-use super::ToldToStop;
+use super::StopSignal;
 use restore_config::{self as config, Environment, Source};
 use restore_gateway::Gateway;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// End after the three restores; exit 0 only if all succeeded
+    /// Exit after the three restores, with 0 only if all succeeded
     #[arg(long)]
     once: bool,
-    /// Where the canonical API listens
+    /// Address of the canonical API
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the admin pages listen
+    /// Address of the admin listener
     #[arg(long, default_value = "127.0.0.1:8081")]
     admin: SocketAddr,
-    /// Where the simulated clouds listen
+    /// Address of the simulated clouds
     #[arg(long, default_value = "127.0.0.1:9000")]
     clouds: SocketAddr,
 }
 
-/// The fictional world of the simulated clouds.
+/// IDs of the simulated clouds.
 mod world {
     pub(super) const TOKEN: &str = "demo-token";
     pub(super) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -49,8 +49,8 @@ mod world {
         ("5b6f0b52-1d43-4f6e-9a0d-3c2a7f1e9b03", "c0ffee02-1111-4222-8333-444455556666");
 }
 
-/// One gateway, three upstreams: the backup made by CSBS goes to CSBS, disks go to VBS, the rest to
-/// CBR; and what comes through the compatibility endpoint of CSBS goes to CBR as well.
+/// One gateway with three upstreams. The CSBS backup goes to CSBS, disks go to VBS, everything else to CBR. Requests through
+/// the compatibility endpoint of CSBS go to CBR.
 fn settings_text(options: &Options, clouds: &str) -> String {
     format!(
         r#"
@@ -125,7 +125,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
 async fn demonstrate(options: &Options) -> Result<bool, String> {
     let clouds =
         Simulator::start(options.clouds, restore_simulator::Options::default()).await.map_err(|error| {
-            format!("cannot listen on {}: {error}; --clouds takes another address", options.clouds)
+            format!("cannot listen on {}: {error}; choose another address with --clouds", options.clouds)
         })?;
     let gateway = start(&settings_text(options, &clouds.url())).await?;
     let api = format!("http://{}", gateway.api());
@@ -133,7 +133,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
 
     println!("gateway          {api}  (docs: {api}/docs)");
     println!("admin            http://{0}  (http://{0}/console, /readyz, /metrics)", gateway.admin());
-    println!("simulated clouds {}  (what they did: {}/_sim/restores)", clouds.url(), clouds.url());
+    println!("simulated clouds {}  (their restores: {}/_sim/restores)", clouds.url(), clouds.url());
 
     let mut all = true;
     let server = |backup: &str| {
@@ -157,7 +157,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
         ("a server through csbs-v1", server(world::CSBS_ITEM)),
         ("a disk through vbs-v2", disk.clone()),
     ] {
-        all &= tell(&http, &clouds.url(), &api, title, &request).await?;
+        all &= run_restore(&http, &clouds.url(), &api, title, &request).await?;
     }
     println!("\n{}", if all { "all three succeeded" } else { "not all three succeeded" });
 
@@ -168,7 +168,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
             ("a disk through vbs-v2", disk),
         ];
         lines_to_try(&api, &clouds.url(), &requests);
-        ToldToStop::listen().told().await;
+        StopSignal::listen().received().await;
     }
     gateway.stop().await;
     clouds.stop().await;
@@ -181,11 +181,17 @@ async fn start(text: &str) -> Result<Gateway, String> {
         .map_err(|faults| faults.render_human(false))?;
     Gateway::start(&settings)
         .await
-        .map_err(|error| format!("{error}; --listen, --admin and --clouds take other addresses"))
+        .map_err(|error| format!("{error}; choose other addresses with --listen, --admin and --clouds"))
 }
 
-/// One restore from the request to its end.
-async fn tell(http: &Http, clouds: &str, api: &str, title: &str, request: &Value) -> Result<bool, String> {
+/// Runs one restore to its end and prints each step.
+async fn run_restore(
+    http: &Http,
+    clouds: &str,
+    api: &str,
+    title: &str,
+    request: &Value,
+) -> Result<bool, String> {
     println!("\n── {title} ──");
     println!("canonical request  POST /api/v1/restores\n  {request}");
     let before = http.get(&format!("{clouds}/_sim/requests")).await?;
@@ -194,10 +200,10 @@ async fn tell(http: &Http, clouds: &str, api: &str, title: &str, request: &Value
     let after = http.get(&format!("{clouds}/_sim/requests")).await?;
     let calls = after["requests"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(call) = calls.iter().skip(seen).find(|call| call["method"] == "POST") {
-        println!("native call        POST {}\n  {}", text(&call["path"]), call["body"]);
-        println!("native answer      {} {}", call["status"], answer_text(&call["answer"]));
+        println!("upstream request   POST {}\n  {}", text(&call["path"]), call["body"]);
+        println!("upstream response  {} {}", call["status"], response_text(&call["answer"]));
     }
-    println!("answer             {status}");
+    println!("response           {status}");
     let Some(id) = restore["id"].as_str().map(str::to_owned) else {
         println!("  {restore}");
         return Ok(false);
@@ -229,12 +235,14 @@ fn lines_to_try(api: &str, clouds: &str, requests: &[(&str, Value); 3]) {
     let token = format!("-H 'X-Auth-Token: {}'", world::TOKEN);
     let disk = &requests[2].1;
     println!("\nTry it (the gateway stays up until Ctrl-C):\n");
-    println!("# what would be sent; nothing is sent");
+    println!("# preview: show the upstream request; nothing is sent");
     println!("curl -s {api}/api/v1/restore-previews {json} -d '{disk}'\n");
-    println!("# may it be done?");
+    println!("# dry-run check: would the cloud accept it?");
     println!("curl -s {api}/api/v1/restore-checks {token} {json} -d '{disk}'\n");
     for (index, (title, request)) in requests.iter().enumerate() {
-        println!("# {title}, waiting for the end; a new key is a new intent, the same key the same restore");
+        println!(
+            "# {title}, waiting for the end; a new key makes a new restore, the same key returns the same one"
+        );
         println!(
             "curl -s {api}/api/v1/restores {token} {json} -H 'Idempotency-Key: try-{}' -H 'Prefer: wait=30' -d '{request}'\n",
             index + 1,
@@ -249,18 +257,16 @@ fn lines_to_try(api: &str, clouds: &str, requests: &[(&str, Value); 3]) {
         }},
     }});
     let endpoint = format!("{api}/csbs/v1/{}", world::PROJECT);
-    println!(
-        "# an old program that speaks CSBS, served by CBR: its own request, its own answer, its own polling"
-    );
+    println!("# an old program that uses the CSBS API, with the restore done by CBR");
     println!("curl -s {endpoint}/restores {token} {json} -d '{native}'");
     println!("curl -s {endpoint}/checkpoint_items/{} {token}\n", world::CSBS_ITEM);
-    println!("# all restores, and what the clouds really did");
+    println!("# all restores, and those that the clouds applied");
     println!("curl -s {api}/api/v1/restores");
     println!("curl -s {clouds}/_sim/restores");
 }
 
-/// An empty body said as such, for that is the point of CBR.
-fn answer_text(body: &Value) -> String {
+/// Shows an empty body as such: CBR sends no body.
+fn response_text(body: &Value) -> String {
     if body.is_null() { "(empty body)".to_owned() } else { body.to_string() }
 }
 
@@ -268,7 +274,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A client for the demo's own use.
+/// HTTP client of the demo.
 struct Http(Client);
 
 impl Http {

@@ -1,52 +1,53 @@
-//! `init`: a first settings file, of ten lines at most, for one of three stories. Nothing is overwritten.
+//! `init`: writes a first configuration file of at most ten lines, from one of three templates. It overwrites nothing.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::DEFAULT_PATH;
+use super::output::info;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// What the gateway is for
+    /// Template of the file
     #[arg(value_enum)]
-    story: Story,
+    template: Template,
     /// Region of the cloud
     #[arg(long, default_value = "eu-de", value_parser = name)]
     region: String,
-    /// Domain of the cloud; that of Huawei Cloud is myhuaweicloud.com
+    /// Domain of the cloud; Huawei Cloud has myhuaweicloud.com
     #[arg(long, default_value = "otc.t-systems.com", value_parser = name)]
     domain: String,
-    /// Where it is written; - is standard output
+    /// Path of the new file; - for standard output
     #[arg(short, long, default_value = DEFAULT_PATH)]
-    output: PathBuf,
+    file: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Story {
-    /// Beside one program, on loopback; the program brings its own token
+enum Template {
+    /// One program on the same machine, which sends its own token
     Sidecar,
-    /// For several programs, each with a key of its own
+    /// Several programs, each with its own API key
     Service,
-    /// For programs of CSBS and VBS that keep their source API, while CBR does the work
+    /// Programs that use the APIs of CSBS and VBS, with restores by CBR
     Migration,
 }
 
-/// The generation that every story proposes.
+/// The generation in every template.
 const PROPOSED: &str = "cbr-v3";
 
-const SIDECAR: &str = r#"# One gateway beside one program, which brings its own token: http://127.0.0.1:8080/api/v1/restores
+const SIDECAR: &str = r#"# One gateway for one program, which sends its own token: http://127.0.0.1:8080/api/v1/restores
 [[upstreams]]
 name             = "cbr"
 generation       = "cbr-v3"                               # or {others}
 endpoint         = "https://cbr.{region}.{domain}"
-evs_endpoint = "https://evs.{region}.{domain}"      # the state of disks, read before and after
+evs_endpoint     = "https://evs.{region}.{domain}"        # state of disks, read before and after a restore
 
 [[routes]]
 upstream         = "cbr"
 "#;
 
-const SERVICE: &str = r#"# One gateway for several programs; `restore-gateway api-key` makes a key for the next one.
+const SERVICE: &str = r#"# One gateway for several programs; `restore-gateway generate api-key` prints a key for the next one.
 listen    = { api = "0.0.0.0:8080" }                     # tls = { certificate_file = "…", key = { file = "…" } }
 ledger    = { url = "sqlite:restore-gateway.db" }        # postgres://… for several replicas
 upstreams = [{ name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", evs_endpoint = "https://evs.{region}.{domain}" }]
@@ -55,10 +56,10 @@ callers   = [{ name = "first-program", type = "api-key", key_hash = "{hash}" }]
 policies  = [{ callers = ["first-program"], actions = ["restore", "read", "check", "preview"] }]
 "#;
 
-const MIGRATION: &str = r#"# Programs of CSBS ask http://127.0.0.1:8080/csbs, those of VBS …/vbs; CBR does the work, the old clouds tell what they know.
-compatibility endpoints     = [{ api = "csbs-v1", prefix = "/csbs" }, { api = "vbs-v2", prefix = "/vbs" }]
-routes    = [{ upstream = "cbr" }]                       # or a share of the targets first: `explain routes.traffic_percent`
-upstreams = [
+const MIGRATION: &str = r#"# Programs call http://127.0.0.1:8080/csbs (CSBS) or …/vbs (VBS); CBR restores, CSBS and VBS serve lookups.
+compat_endpoints = [{ api = "csbs-v1", prefix = "/csbs" }, { api = "vbs-v2", prefix = "/vbs" }]
+routes           = [{ upstream = "cbr" }]                # start with a part of the targets: `explain routes.traffic_percent`
+upstreams        = [
   { name = "cbr", generation = "cbr-v3", endpoint = "https://cbr.{region}.{domain}", evs_endpoint = "https://evs.{region}.{domain}" },
   { name = "csbs", generation = "csbs-v1", endpoint = "https://csbs.{region}.{domain}" },
   { name = "vbs", generation = "vbs-v2", endpoint = "https://vbs.{region}.{domain}" },
@@ -71,17 +72,17 @@ fn name(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.bytes().all(letter) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err("this is no part of a host name".to_owned())
+        Err("invalid part of a host name".to_owned())
     }
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let (mut text, mut key) = match options.story {
-        Story::Sidecar => (SIDECAR.to_owned(), None),
-        Story::Service => (SERVICE.to_owned(), None),
-        Story::Migration => (MIGRATION.to_owned(), None),
+    let (mut text, mut key) = match options.template {
+        Template::Sidecar => (SIDECAR.to_owned(), None),
+        Template::Service => (SERVICE.to_owned(), None),
+        Template::Migration => (MIGRATION.to_owned(), None),
     };
-    if options.story == Story::Service {
+    if options.template == Template::Service {
         match restore_gateway::new_key() {
             Ok((made, hash)) => {
                 text = text.replace("{hash}", &hash);
@@ -93,7 +94,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let others: Vec<_> = restore_generations::names().into_iter().filter(|name| *name != PROPOSED).collect();
     let text = text.replace("{region}", &options.region).replace("{domain}", &options.domain);
     let text = text.replace("{others}", &others.join(", "));
-    let path = &options.output;
+    let path = &options.file;
     if path.as_os_str() == "-" {
         let printed = super::print_text(&text);
         if printed != ExitCode::SUCCESS {
@@ -109,29 +110,29 @@ pub(super) fn run(options: &Options) -> ExitCode {
             if error.kind() == ErrorKind::AlreadyExists {
                 let path = path.display();
                 return failed(&format!(
-                    "{path} is there already: nothing was overwritten; -o writes another"
+                    "{path} exists already, nothing was overwritten; choose another path with --file"
                 ));
             }
-            return failed(&format!("{} was not written: {error}", path.display()));
+            return failed(&format!("cannot write {}: {error}", path.display()));
         }
-        eprintln!("{} was written", path.display());
+        info(&format!("wrote {}", path.display()));
     }
     if let Some(key) = key {
-        // Shown once, and kept nowhere: the file has its hash.
-        eprintln!("the key of first-program, for its X-API-Key, is shown only now: {key}");
+        // The file has only the hash. Also shown with --quiet: it cannot be shown again.
+        eprintln!("API key of first-program, for its X-API-Key header, shown only once: {key}");
     }
     if let Some(next) = next(path) {
-        eprintln!("{next}");
+        info(&next);
     }
     ExitCode::SUCCESS
 }
 
-/// What comes next, which has to read what was written; of what went to standard output nobody knows where it went.
+/// The next commands, with the path of the new file; none after standard output.
 fn next(path: &Path) -> Option<String> {
     let file = match path.to_str() {
         Some("-") => return None,
         Some(DEFAULT_PATH) => String::new(),
-        _ => format!(" -c {}", path.display()),
+        _ => format!(" --config {}", path.display()),
     };
     Some(format!("next: restore-gateway check-config{file}, then restore-gateway serve{file}"))
 }
@@ -146,12 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_next_reads_what_was_written() {
+    fn next_commands_name_the_new_file() {
         let next = |path: &str| next(Path::new(path));
         assert_eq!(
             next("sidecar.toml").as_deref(),
             Some(
-                "next: restore-gateway check-config -c sidecar.toml, then restore-gateway serve -c sidecar.toml"
+                "next: restore-gateway check-config --config sidecar.toml, then restore-gateway serve --config sidecar.toml"
             )
         );
         let plain = "next: restore-gateway check-config, then restore-gateway serve";

@@ -1,5 +1,5 @@
-//! `ledger`: look at a ledger without a gateway. `export` and `check` only read, and may run beside
-//! a gateway that has the ledger open.
+//! `ledger`: works on a ledger without a gateway. `export` and `check` only read, and may run while a gateway has the ledger
+//! open.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,47 +7,45 @@ use std::sync::Arc;
 use restore_ledger::{Ledger, LedgerError, LedgerUrl};
 use serde_json::json;
 
-use super::out::{self, Written, print_text};
-use super::{CONFIG, SettingsFile};
+use super::output::{self, Written, print_text};
+use super::{CONFIG, ConfigFile};
 
-/// Restores read in one go.
+/// Restores per read.
 const PAGE: usize = 200;
 
-#[derive(clap::Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(clap::Subcommand)]
-enum Command {
-    /// Print the audit trail as JSON lines: one event each, the first of a restore with what was asked
-    Export(SettingsFile),
-    /// Fold the history of every restore and compare it with what is stored
-    Check(SettingsFile),
-    /// Give back the room of what was forgotten; a SQLite ledger must not be open elsewhere
-    Vacuum(SettingsFile),
+pub(super) enum Command {
+    /// Print the audit trail as JSON lines, one event each
+    ///
+    /// The first event of a restore has its request.
+    Export(ConfigFile),
+    /// Compare the history of every restore with its stored state
+    Check(ConfigFile),
+    /// Return free space to the file system; stop every gateway that has a SQLite ledger open
+    Vacuum(ConfigFile),
 }
 
-pub(super) async fn run(options: Options) -> ExitCode {
-    let (Command::Export(file) | Command::Check(file) | Command::Vacuum(file)) = &options.command;
+pub(super) async fn run(command: Command) -> ExitCode {
+    let (Command::Export(file) | Command::Check(file) | Command::Vacuum(file)) = &command;
     let settings = match file.load() {
         Ok(settings) => settings,
         Err(code) => return code,
     };
     let (url, open) = (&settings.ledger.url, restore_gateway::ledger_options(&settings));
     if matches!(url, LedgerUrl::Memory) {
-        eprintln!("error: the settings keep the ledger in memory: there is nothing outside the gateway");
+        eprintln!(
+            "error: the configuration keeps the ledger in memory; there is no ledger outside the gateway"
+        );
         return ExitCode::from(CONFIG);
     }
-    // All three say it alike, and not in the words of a database.
+    // One message for all three commands, instead of that of the database.
     if let LedgerUrl::Sqlite(path) = url
         && !path.exists()
     {
         eprintln!("error: {url}: there is no such file");
         return ExitCode::FAILURE;
     }
-    let done = match &options.command {
+    let done = match &command {
         Command::Vacuum(_) => restore_ledger::vacuum(url, open).await.map(|()| ExitCode::SUCCESS),
         command => match restore_ledger::open_to_read(url, open).await {
             Err(error) => Err(error),
@@ -80,10 +78,10 @@ async fn export(ledger: &Arc<dyn Ledger>) -> Result<ExitCode, LedgerError> {
                 lines.push_str(&format!("{line}\n"));
             }
         }
-        match out::write(&mut out, &lines) {
+        match output::write(&mut out, &lines) {
             Ok(Written::All) => {}
-            Ok(Written::NobodyReads) => return Ok(ExitCode::SUCCESS),
-            // A trail that was cut off must not look like a whole one.
+            Ok(Written::ReaderClosed) => return Ok(ExitCode::SUCCESS),
+            // A truncated trail must not look complete.
             Err(why) => {
                 eprintln!("error: {why}");
                 return Ok(ExitCode::FAILURE);
@@ -98,6 +96,6 @@ async fn check(ledger: &Arc<dyn Ledger>) -> Result<ExitCode, LedgerError> {
     };
     let found = restore_ledger::check(&**ledger, |fault| print(&fault)).await?;
     let printed =
-        print_text(&format!("{} restores, {} events, {} faults", found.restores, found.events, found.faults));
+        print_text(&format!("{} restores, {} events, {} errors", found.restores, found.events, found.faults));
     Ok(if found.faults == 0 { printed } else { ExitCode::FAILURE })
 }

@@ -1,8 +1,8 @@
-//! The command line: one binary, each command a file.
+//! The command line: one program, one file per command or group.
 //!
-//! Exit codes: 0 done; 1 a restore failed or a check found faults at run time; 2 the command line is
-//! wrong; 3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the gateway was not
-//! reached; 78 the settings have faults.
+//! Exit codes: 0 done; 1 a restore failed, or a check found an error; 2 the command line is wrong; 3 rejected before anything
+//! was sent or changed; 4 the outcome of a restore is not known yet; 5 no connection to the gateway; 78 the configuration has
+//! errors.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,127 +11,106 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::out::print_text;
+use self::output::print_text;
 use restore_config::{self as config, Faults, Settings, Source};
 use restore_gateway::Again;
 
-mod answers;
-mod capabilities;
+mod admin;
+mod call;
 mod check_config;
 mod client;
+mod compat;
 mod demo;
-mod ids;
+mod dependencies;
+mod generate;
+mod id_mapping;
 mod init;
 mod ledger;
-mod operate;
-mod out;
-mod papers;
-mod preview;
-mod private;
-mod reference;
+mod offline;
+mod output;
+mod process_memory;
 mod restore;
 mod routes;
 mod serve;
 mod simulate;
-mod surroundings;
 
-/// Exit code for settings with faults (`EX_CONFIG`).
+/// Exit code for a configuration with errors (`EX_CONFIG`).
 const CONFIG: u8 = 78;
-/// Where the settings are looked for when nothing is said.
+/// Default path of the configuration file.
 const DEFAULT_PATH: &str = "restore-gateway.toml";
 
-/// One restore request, every generation of backup API, at most once.
+/// One API for restoring cloud backups, each restore at most once.
 #[derive(Parser)]
 #[command(
     name = "restore-gateway",
     version = restore_gateway::version(),
-    about = "One restore request, every generation of backup API, at most once",
+    about = "One API for restoring cloud backups, each restore at most once",
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done; 1 a restore failed, or a check found faults at run time; 2 the command line is wrong; \
-                  3 refused before anything was sent or changed; 4 the end of a restore is not known yet; 5 the \
-                  gateway was not reached; 78 the settings have faults."
+    after_help = "Exit codes: 0 done; 1 a restore failed, or a check found an error; 2 the command line is wrong; \
+                  3 rejected before anything was sent or changed; 4 the outcome of a restore is not known yet; 5 no \
+                  connection to the gateway; 78 the configuration has errors."
 )]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Errors only on standard error, without informational lines
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// One line per HTTP exchange on standard error: method, path, status, duration, request ID
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway
     Serve(serve::Options),
-    /// Run gateway and simulated clouds on loopback, restore once through each generation, stay up
+    /// Run a gateway and simulated clouds on loopback, and restore once through each generation
     Demo(demo::Options),
-    /// Run the simulated clouds alone
+    /// Run the simulated clouds
     Simulate(simulate::Options),
-    /// Write a first settings file, of ten lines at most
+    /// Write a first configuration file of at most ten lines
     Init(init::Options),
-    /// Report every fault of a settings file, and of what it needs around it
+    /// Report every error of a configuration file, and check what it refers to
     CheckConfig(check_config::Options),
-    /// Show what a request would send; nothing is sent
-    Preview(preview::Options),
-    /// Show what comes of each source API at each generation
-    Capabilities(capabilities::Options),
-    /// Ask a running gateway: submit, check, preview, status, wait, list, cancel, resolve, export
-    #[command(subcommand)]
-    Restore(restore::Restore),
-    /// Which route takes a request and why; tests of routes, for CI
-    #[command(subcommand)]
-    Routes(routes::Routes),
-    /// What backups are called by another generation than the one that made them
-    #[command(subcommand)]
-    Ids(ids::Ids),
-    /// List what waits for a person or takes too long
-    Attention(operate::Attention),
-    /// Whether a running gateway lives, or is ready: for health checks of containers
-    Health(operate::Health),
-    /// Show who still asks in which source API, for what, since when
-    Usage(operate::Usage),
-    /// End a restore that waits for a person, on your word
-    Resolve(operate::Resolve),
-    /// Whether nothing is sent because the ledger may be an old copy, and the end of that
-    #[command(subcommand)]
-    Recovery(operate::Recovery),
-    /// Make an API key for a caller: the key for its holder, its hash for the settings
-    ApiKey,
-    /// Look at a ledger: export, check, vacuum
-    Ledger(ledger::Options),
-    /// Print a JSON Schema: of the API, or of the settings
-    Schema {
-        /// Its name; without one, all names
-        name: Option<String>,
-    },
-    /// Print the OpenAPI document
-    Openapi,
-    /// Print what a settings key means
+    /// Show what a configuration key means
     Explain {
-        /// Such as submit.max_attempts
+        /// Name of the key, such as submit.max_attempts
         key: String,
     },
-    /// Print the commented default settings
-    DefaultConfig,
-    /// Print the completions of a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Print a page of the reference, as Markdown
-    Reference(reference::Options),
-    /// Write the manual pages into a folder
-    Man {
-        /// The folder
-        folder: PathBuf,
-    },
+    /// Submit restores, follow them and decide about them, through a running gateway
+    #[command(subcommand)]
+    Restore(restore::Restore),
+    /// Show which route matches a request, and run tests of the routes
+    #[command(subcommand)]
+    Routes(routes::Routes),
+    /// Map backup IDs of one generation to another
+    #[command(subcommand)]
+    IdMapping(id_mapping::IdMapping),
+    /// Show source APIs and the users of compatibility endpoints
+    #[command(subcommand)]
+    Compat(compat::Compat),
+    /// Check whether a running gateway is alive or ready
+    CheckHealth(admin::CheckHealth),
+    /// Inspect or end recovery mode
+    #[command(subcommand)]
+    Recovery(admin::Recovery),
+    /// Export, check or vacuum a ledger
+    #[command(subcommand)]
+    Ledger(ledger::Command),
+    /// Print keys, schemas, documents, completions and manual pages
+    #[command(subcommand)]
+    Generate(generate::Generate),
 }
 
 #[derive(clap::Args)]
-struct SettingsFile {
-    /// The settings file
-    #[arg(short, long, env = "RESTORE_GATEWAY_CONFIG", default_value = DEFAULT_PATH)]
+struct ConfigFile {
+    /// Path of the configuration file
+    #[arg(short, long, env = "RESTORE_GATEWAY_CONFIG", default_value = DEFAULT_PATH, value_name = "FILE")]
     config: PathBuf,
 }
 
-impl SettingsFile {
+impl ConfigFile {
     fn source(&self) -> Result<Source, String> {
         let name = self.config.display().to_string();
         let text =
@@ -139,22 +118,22 @@ impl SettingsFile {
         Ok(Source { mode: restore_config::mode(&self.config), ..Source::new(name, text) })
     }
 
-    /// What to do without them.
+    /// Advice for a missing file.
     fn help(&self) -> String {
         format!(
-            "restore-gateway init sidecar -o {} writes a first one; service and migration are others",
+            "`restore-gateway init sidecar --file {}` writes a first file; service and migration are other templates",
             self.config.display()
         )
     }
 
-    /// How a running gateway reads them again; a pipe is read once.
-    fn again(&self) -> Option<Again> {
+    /// The reload function of a running gateway; none for a pipe, which can be read only once.
+    fn reload(&self) -> Option<Again> {
         let (this, file) = (Self { config: self.config.clone() }, self.config.clone());
         if !file.is_file() {
             return None;
         }
         let load = move || {
-            // Reading a pipe would wait for its other end.
+            // Reading a pipe would block until its writer closes it.
             if this.config.exists() && !this.config.is_file() {
                 return Err(format!("{} is not a file", this.config.display()));
             }
@@ -162,7 +141,7 @@ impl SettingsFile {
             match read(&source) {
                 Ok((settings, warnings)) if warnings.is_empty() => Ok(settings),
                 Ok((settings, warnings)) => {
-                    tracing::warn!(warnings = warnings.render_human(false), "the settings have warnings");
+                    tracing::warn!(warnings = warnings.render_human(false), "configuration has warnings");
                     Ok(settings)
                 }
                 Err(faults) => Err(faults.render_human(false)),
@@ -171,7 +150,7 @@ impl SettingsFile {
         Some(Again { file, load: Arc::new(load) })
     }
 
-    /// Reads the settings; faults are printed here.
+    /// Loads the configuration and prints its errors and warnings.
     fn load(&self) -> Result<Settings, ExitCode> {
         let source = self.source().map_err(|why| {
             eprintln!("error: {why}\nhelp: {}", self.help());
@@ -190,7 +169,7 @@ impl SettingsFile {
     }
 }
 
-/// Settings as this process would have them, and their warnings.
+/// Loads a configuration with the environment of this process; returns it with its warnings.
 fn read(source: &Source) -> Result<(Settings, Faults), Faults> {
     config::load(source, &config::read_environment(), &restore_generations::names())
 }
@@ -207,31 +186,23 @@ fn print_faults(faults: &Faults) {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let Arguments { command, quiet, verbose } = Arguments::parse();
+    output::set_verbosity(quiet, verbose);
+    match command {
         Command::Serve(options) => with_runtime(serve::run(options)),
         Command::Demo(options) => with_runtime(demo::run(options)),
         Command::Simulate(options) => with_runtime(simulate::run(options)),
         Command::Init(options) => init::run(&options),
         Command::CheckConfig(options) => with_runtime(check_config::run(options)),
-        Command::Preview(options) => with_runtime(preview::run(options)),
-        Command::Capabilities(options) => capabilities::run(&options),
-        Command::Routes(command) => with_runtime(routes::run(command)),
-        Command::Ids(command) => with_runtime(ids::run(command)),
-        Command::Attention(options) => with_runtime(operate::attention(options)),
-        Command::Health(options) => with_runtime(operate::health(options)),
-        Command::Usage(options) => with_runtime(operate::usage(options)),
-        Command::Resolve(options) => with_runtime(operate::resolve(options)),
-        Command::Recovery(command) => with_runtime(operate::recovery(command)),
-        Command::ApiKey => api_key(),
-        Command::Ledger(options) => with_runtime(ledger::run(options)),
-        Command::Schema { name } => schema(name.as_deref()),
-        Command::Openapi => print_text(restore_gateway::OPENAPI),
         Command::Explain { key } => explain(&key),
-        Command::Completions { shell } => papers::completions(shell),
-        Command::Reference(options) => reference::run(&options),
-        Command::Man { folder } => papers::manual(&folder),
         Command::Restore(command) => with_runtime(restore::run(command)),
-        Command::DefaultConfig => print_text(config::DEFAULT_TOML),
+        Command::Routes(command) => with_runtime(routes::run(command)),
+        Command::IdMapping(command) => with_runtime(id_mapping::run(command)),
+        Command::Compat(command) => with_runtime(compat::run(command)),
+        Command::CheckHealth(options) => with_runtime(admin::check_health(options)),
+        Command::Recovery(command) => with_runtime(admin::recovery(command)),
+        Command::Ledger(command) => with_runtime(ledger::run(command)),
+        Command::Generate(command) => generate::run(command),
     }
 }
 
@@ -239,22 +210,22 @@ fn with_runtime(run: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(run);
-            // What is to be finished was; a read of a file that hangs keeps nobody.
+            // The command is done; a file read that hangs must not delay the exit.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
-            eprintln!("error: no runtime: {error}");
+            eprintln!("error: cannot start the async runtime: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// SIGTERM and SIGINT, heard from the moment this is made: until then they end the process.
-struct ToldToStop(std::io::Result<(Signal, Signal)>);
+/// SIGTERM and SIGINT, caught from the moment this is made; before that they end the process.
+struct StopSignal(std::io::Result<(Signal, Signal)>);
 
-impl ToldToStop {
-    /// Begins to listen; needs a runtime.
+impl StopSignal {
+    /// Installs the handlers; needs a runtime.
     fn listen() -> Self {
         Self(
             signal(SignalKind::terminate())
@@ -262,8 +233,8 @@ impl ToldToStop {
         )
     }
 
-    /// Waits for the first of them.
-    async fn told(&mut self) {
+    /// Waits for the first signal.
+    async fn received(&mut self) {
         match &mut self.0 {
             Ok((terminate, interrupt)) => {
                 tokio::select! {
@@ -271,38 +242,9 @@ impl ToldToStop {
                     _ = interrupt.recv() => {}
                 }
             }
-            // It has ended the process, then.
+            // Without handlers the signal ends the process.
             Err(_) => std::future::pending().await,
         }
-    }
-}
-
-/// The key is shown once and is nowhere kept.
-fn api_key() -> ExitCode {
-    match restore_gateway::new_key() {
-        Ok((key, hash)) => print_text(&format!("key  = {key}\nkey_hash = \"{hash}\"")),
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn schema(name: Option<&str>) -> ExitCode {
-    let known = restore_model::schema::ALL;
-    match name {
-        None => {
-            let names: Vec<_> = known.iter().map(|(name, _)| *name).chain(["config"]).collect();
-            print_text(&names.join("\n"))
-        }
-        Some("config") => print_text(&serde_json::to_string_pretty(&config::schema()).unwrap_or_default()),
-        Some(name) => match restore_model::schema::text(name) {
-            Some(text) => print_text(text),
-            None => {
-                eprintln!("error: no schema {name}; without a name all are listed");
-                ExitCode::from(2)
-            }
-        },
     }
 }
 

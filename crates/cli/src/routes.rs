@@ -1,4 +1,4 @@
-//! `routes`: which rule takes a request and why, and a team's own tests of its routes, for its CI. Nothing is sent.
+//! `routes`: shows which route matches a request, and runs a team's tests of its routes in CI. It sends nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,39 +9,39 @@ use restore_model::{Code, Problem, RestoreRequest, json as strict, schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{SettingsFile, preview, print_text};
+use super::{ConfigFile, offline, print_text};
 use restore_config::Settings;
 use restore_gateway::endpoints;
 use restore_gateway::{native_body, preview_body};
 
-/// Exit code for a request that no route takes.
-const REFUSED: u8 = 3;
+/// Exit code for a request that no route matches.
+const REJECTED: u8 = 3;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Routes {
-    /// Show what each rule says to a request, and which one takes it
+    /// Show for each route whether it matches a request, and why
     #[command(
-        after_help = "Exit codes: 0 a route takes it; 2 the command line is wrong; 3 none does, so that the restore would \
-                            be refused; 78 the settings have faults."
+        after_help = "Exit codes: 0 a route matches; 2 the command line is wrong; 3 no route matches, or the gateway would \
+                      reject the restore; 78 the configuration has errors."
     )]
     Test {
         #[command(flatten)]
-        file: SettingsFile,
-        /// A canonical restore request; - is standard input
+        file: ConfigFile,
+        /// File with a canonical restore request; - for standard input
         request: PathBuf,
-        /// As if it had come through a compatibility endpoint of this source API
+        /// Source API of the compatibility endpoint that receives the request
         #[arg(long)]
         source_api: Option<String>,
     },
-    /// Run tests of the routes: requests, and what must become of each
+    /// Run tests of the routes: requests with their expected results
     #[command(
-        after_help = "Exit codes: 0 all pass; 1 some fail; 2 the command line or a file of tests is wrong; 78 the settings \
-                            have faults."
+        after_help = "Exit codes: 0 all tests pass; 1 some fail; 2 the command line or a test file is wrong; 78 the \
+                      configuration has errors."
     )]
     Verify {
         #[command(flatten)]
-        file: SettingsFile,
-        /// Files of tests, JSON: {"tests": [{"name", "request", "source_api"?, "path"?, "expect" | "refused"}]}
+        file: ConfigFile,
+        /// Test files, JSON: {"tests": [{"name", "request", "source_api"?, "path"?, "expect" | "refused"}]}
         #[arg(required = true)]
         tests: Vec<PathBuf>,
     },
@@ -53,7 +53,7 @@ pub(super) async fn run(command: Routes) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let engine = match preview::engine(&settings).await {
+    let engine = match offline::engine(&settings).await {
         Ok(engine) => engine,
         Err(code) => return code,
     };
@@ -73,12 +73,12 @@ fn wrong(why: &str) -> ExitCode {
 async fn test(settings: &Settings, engine: &Engine, file: &Path, source_api: Option<&str>) -> ExitCode {
     let origin = match source_api.map(|name| (name, source_api::by_name(name))) {
         Some((unknown, None)) => {
-            return wrong(&format!("no source API {unknown}; there are {}", source_api::names().join(", ")));
+            return wrong(&format!("no source API {unknown}; use one of {}", source_api::names().join(", ")));
         }
         Some((_, Some(endpoint))) => Some(endpoints::origin(settings, endpoint)),
         None => None,
     };
-    let text = match preview::read(file) {
+    let text = match offline::read_file(file) {
         Ok(text) => text,
         Err(error) => return wrong(&format!("cannot read {}: {error}", file.display())),
     };
@@ -87,39 +87,34 @@ async fn test(settings: &Settings, engine: &Engine, file: &Path, source_api: Opt
         .and_then(schema::parse_restore);
     let request: RestoreRequest = match request {
         Ok(request) => request,
-        Err(problem) => {
-            let body = restore_gateway::problem_body(&problem, "", None);
-            eprintln!("{}", serde_json::to_string_pretty(&body).unwrap_or_default());
-            return ExitCode::from(REFUSED);
-        }
+        Err(problem) => return offline::reject(&problem),
     };
-    // A route takes what its upstream may not be able to express.
+    // A route may match a request that its upstream cannot express.
     let refused = engine.preview(&request, origin.as_ref(), &Caller::anyone(None)).await.err();
-    let mut taken = false;
+    let mut matched = false;
     let mut lines = Vec::new();
-    for (index, (upstream, said)) in engine.routes().consider(&request, source_api).enumerate() {
-        let line = match (said, taken) {
+    for (index, (upstream, verdict)) in engine.routes().consider(&request, source_api).enumerate() {
+        let line = match (verdict, matched) {
             (Ok(why), false) => {
-                taken = true;
-                let refusal = refused
-                    .as_ref()
-                    .map(|problem| format!(", and refuses it: {} {}", problem.code.as_str(), problem.detail));
-                format!("takes it: {why}{}", refusal.unwrap_or_default())
+                matched = true;
+                let refusal = refused.as_ref().map(|problem| {
+                    format!(", but the upstream rejects it: {} {}", problem.code.as_str(), problem.detail)
+                });
+                format!("matches: {why}{}", refusal.unwrap_or_default())
             }
-            (Ok(_), true) => "would take it, and comes later".to_owned(),
-            (Err(why), _) => format!("does not: {why}"),
+            (Ok(_), true) => "matches too, but comes later".to_owned(),
+            (Err(why), _) => format!("does not match: {why}"),
         };
         lines.push(format!("routes[{index}] to {upstream} {line}"));
     }
-    if !taken {
-        lines
-            .push(format!("no route takes it: the restore would be refused with {}", Code::NoRoute.as_str()));
+    if !matched {
+        lines.push(format!(
+            "no route matches; the gateway would reject the restore with {}",
+            Code::NoRoute.as_str()
+        ));
     }
-    let printed = print_text(&lines.join(
-        "
-",
-    ));
-    if taken && refused.is_none() { printed } else { ExitCode::from(REFUSED) }
+    let printed = print_text(&lines.join("\n"));
+    if matched && refused.is_none() { printed } else { ExitCode::from(REJECTED) }
 }
 
 #[derive(Deserialize)]
@@ -128,18 +123,18 @@ struct Tests {
     tests: Vec<Test>,
 }
 
-/// One request, and what must become of it.
+/// One request with its expected result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Test {
     name: String,
-    /// Canonical, or of `source_api` where there is a `path`.
+    /// A canonical request, or with `path` one of `source_api`.
     request: Value,
     source_api: Option<String>,
     path: Option<String>,
-    /// Any part of what `preview` prints.
+    /// Any part of the output of `restore preview --offline`.
     expect: Option<Value>,
-    /// The code of the problem that it is refused with.
+    /// The problem code of the rejection.
     refused: Option<String>,
 }
 
@@ -172,56 +167,60 @@ async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> Exit
     }
     let printed = print_text(&format!("{passed} passed, {failed} failed"));
     if passed + failed == 0 {
-        return wrong("there is no test in these files");
+        return wrong("these files have no test");
     }
     if failed == 0 { printed } else { ExitCode::FAILURE }
 }
 
-/// What is otherwise than the test says; an error is the test's own fault.
+/// Differences from the expectation; an error means that the test itself is invalid.
 async fn outcome(settings: &Settings, engine: &Engine, test: &Test) -> Result<Vec<String>, String> {
-    let became = became(settings, engine, test).await?;
+    let result = preview(settings, engine, test).await?;
     let mut faults = Vec::new();
     match (&test.expect, &test.refused) {
-        (Some(expected), None) => match became {
+        (Some(expected), None) => match result {
             Ok(body) => differences("", expected, &body, &mut faults),
             Err(problem) => {
-                faults.push(format!("refused with {}: {}", problem.code.as_str(), problem.detail));
+                faults.push(format!("rejected with {}: {}", problem.code.as_str(), problem.detail));
             }
         },
-        (None, Some(code)) => match became {
+        (None, Some(code)) => match result {
             Err(problem) if problem.code.as_str() == code => {}
             Err(problem) => {
                 faults.push(format!(
-                    "refused with {}, not {code}: {}",
+                    "rejected with {}, not {code}: {}",
                     problem.code.as_str(),
                     problem.detail
                 ));
             }
             Ok(body) => {
-                let way = body["route"]["upstream"].as_str().unwrap_or_default();
-                faults.push(format!("not refused with {code}, but sent to {way}"));
+                let upstream = body["route"]["upstream"].as_str().unwrap_or_default();
+                faults.push(format!("not rejected with {code}, but sent to {upstream}"));
             }
         },
-        _ => return Err("a test has `expect` or `refused`, and not both".to_owned()),
+        _ => return Err("a test needs either `expect` or `refused`".to_owned()),
     }
     Ok(faults)
 }
 
-/// What `preview` shows of the request.
-async fn became(settings: &Settings, engine: &Engine, test: &Test) -> Result<Result<Value, Problem>, String> {
+/// The preview of the request.
+async fn preview(
+    settings: &Settings,
+    engine: &Engine,
+    test: &Test,
+) -> Result<Result<Value, Problem>, String> {
     let caller = Caller::anyone(None);
     let endpoint = match &test.source_api {
-        None if test.path.is_some() => return Err("a `path` is of a `source_api`".to_owned()),
+        None if test.path.is_some() => return Err("`path` needs `source_api`".to_owned()),
         None => None,
         Some(name) => {
-            let none = || format!("no source API {name}; there are {}", source_api::names().join(", "));
+            let none = || format!("no source API {name}; use one of {}", source_api::names().join(", "));
             Some(source_api::by_name(name).ok_or_else(none)?)
         }
     };
     let request = test.request.clone();
     let (request, origin) = match (endpoint, &test.path) {
         (Some(endpoint), Some(path)) => {
-            let path = path.parse().map_err(|_| format!("`{path}` is no path"))?;
+            let path = path.parse().map_err(|_| format!("`{path}` is no valid path"))?;
             (endpoints::read(endpoint, &path, request), Some(endpoints::origin(settings, endpoint)))
         }
         (endpoint, _) => {
@@ -242,8 +241,7 @@ async fn became(settings: &Settings, engine: &Engine, test: &Test) -> Result<Res
     }))
 }
 
-/// Where what is there differs from what is expected. Members that are not expected may be anything; lists are
-/// compared whole.
+/// Collects differences between expectation and result. Other members of an object are ignored; lists must be equal.
 fn differences(place: &str, expected: &Value, found: &Value, faults: &mut Vec<String>) {
     match (expected, found) {
         (Value::Object(members), Value::Object(there)) => {

@@ -1,29 +1,30 @@
-//! `serve`: the gateway itself, until SIGTERM or SIGINT.
+//! `serve`: runs the gateway until SIGTERM or SIGINT.
 
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{SettingsFile, ToldToStop};
+use super::{ConfigFile, StopSignal};
 use restore_gateway::Gateway;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    file: SettingsFile,
-    /// Start in recovery mode, because the ledger is an older copy of itself: nothing is sent until
-    /// `restore-gateway recovery confirm`
+    file: ConfigFile,
+    /// Recovery mode: no restore is sent until `restore-gateway recovery confirm`
+    ///
+    /// Use it if the database comes from an older backup.
     #[arg(long, env = "RESTORE_GATEWAY_RECOVERY")]
     recovery: bool,
-    /// Of tests: where the process is to be killed
+    /// Point at which tests kill the process
     #[arg(long, env = restore_engine::crash::VARIABLE, hide = true)]
     crash_at: Option<String>,
 }
 
-/// Loads the settings whenever SIGHUP comes; what comes of it is logged there.
-async fn reload_when_told(gateway: &Gateway, told: std::io::Result<Signal>) {
-    if let Ok(mut told) = told {
-        while told.recv().await.is_some() {
+/// Reloads the configuration on each SIGHUP; the gateway logs the result.
+async fn reload_on_signal(gateway: &Gateway, hangup: std::io::Result<Signal>) {
+    if let Ok(mut hangup) = hangup {
+        while hangup.recv().await.is_some() {
             let _ = gateway.reload().await;
         }
     }
@@ -36,24 +37,24 @@ pub(super) async fn run(options: Options) -> ExitCode {
         eprintln!("error: {why}");
         return ExitCode::FAILURE;
     }
-    // Before anything else: until somebody listens, this signal ends the process.
-    let told_to_reload = signal(SignalKind::hangup());
+    // First: without a handler this signal ends the process.
+    let hangup = signal(SignalKind::hangup());
     // Before the first secret is read.
-    super::private::keep_memory_private();
+    super::process_memory::keep_memory_private();
     let settings = match options.file.load() {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    // Before the first caller is let in, who could be cut off without the drain.
-    let mut stop = ToldToStop::listen();
+    // Before the first caller connects: without a handler the signal would cut its request off.
+    let mut stop = StopSignal::listen();
     let mut start = restore_gateway::Start::new().recovery(options.recovery);
-    if let Some(again) = options.file.again() {
-        start = start.again(again);
+    if let Some(reload) = options.file.reload() {
+        start = start.again(reload);
     }
     let started = tokio::select! {
         started = Gateway::start_with(&settings, start) => started,
-        () = stop.told() => {
-            eprintln!("told to stop before it was up");
+        () = stop.received() => {
+            super::output::info("stop signal received during the start");
             return ExitCode::SUCCESS;
         }
     };
@@ -65,10 +66,10 @@ pub(super) async fn run(options: Options) -> ExitCode {
         }
     };
     tokio::select! {
-        () = stop.told() => {}
-        () = reload_when_told(&gateway, told_to_reload) => {}
+        () = stop.received() => {}
+        () = reload_on_signal(&gateway, hangup) => {}
     }
-    tracing::info!("told to stop; draining");
+    tracing::info!("stop signal received, draining");
     let in_time = gateway.stop().await;
     tracing::info!(in_time, "stopped");
     ExitCode::SUCCESS

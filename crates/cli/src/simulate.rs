@@ -1,25 +1,27 @@
-//! `simulate`: the simulated clouds alone, for trying the gateway or a team's own CI.
+//! `simulate`: runs the simulated clouds, for trials and for the CI of a team.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use restore_simulator::Simulator;
 
-use super::ToldToStop;
+use super::StopSignal;
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// Address and port
+    /// Address and port of the simulated clouds
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
-    /// Seconds that a restore lasts
-    #[arg(long, default_value_t = 3)]
+    /// Duration of a restore
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
     restore_seconds: u64,
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
     if !options.listen.ip().is_loopback() {
-        eprintln!("error: the simulated clouds take a well-known token and listen on loopback only");
+        eprintln!(
+            "error: --listen needs a loopback address, because the token of the simulated clouds is public"
+        );
         return ExitCode::from(2);
     }
     let world = restore_simulator::Options {
@@ -33,12 +35,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!(
-        "simulated clouds on {}  (token: demo-token; what they did: {}/_sim)",
-        clouds.url(),
-        clouds.url()
-    );
-    ToldToStop::listen().told().await;
+    println!("simulated clouds on {}  (token: demo-token; control API: {}/_sim)", clouds.url(), clouds.url());
+    StopSignal::listen().received().await;
     clouds.stop().await;
     ExitCode::SUCCESS
 }

@@ -1,5 +1,5 @@
-//! The binary as a user meets it: what each command prints and how it exits. (That this test exists
-//! also makes `cargo test` build the binary, which the promises in `tests/` run as a process.)
+//! The binary as a user meets it: output and exit code of each command. This test also makes `cargo test` build the binary,
+//! which the end-to-end contract tests in `tests/` run as a process.
 
 use std::process::{Command, Output};
 
@@ -12,17 +12,17 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn without_a_command_it_shows_what_there_is() {
+fn no_command_prints_the_list_of_commands() {
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(2));
     let help = text(&output.stderr);
-    for command in ["serve", "demo", "simulate", "check-config", "preview"] {
+    for command in ["serve", "demo", "simulate", "check-config", "restore", "generate"] {
         assert!(help.contains(command), "{command} in {help}");
     }
 }
 
 #[test]
-fn check_config_reports_five_faults_at_once() {
+fn check_config_reports_all_errors_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     std::fs::write(
@@ -45,7 +45,7 @@ upstream = "us"
     )
     .unwrap();
     let path = file.display().to_string();
-    let output = run(&["check-config", "--config", &path, "--format", "json"]);
+    let output = run(&["check-config", &path, "--output", "json"]);
     assert_eq!(output.status.code(), Some(78));
     let faults: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let faults = faults["faults"].as_array().or(faults.as_array()).expect("a list").clone();
@@ -66,23 +66,23 @@ upstream = "us"
         assert!(found.contains(&(expected.0.to_owned(), expected.1)), "{expected:?} in {found:?}");
     }
 
-    let human = run(&["check-config", "--config", &path]);
-    let shown = text(&human.stderr);
+    let output = run(&["check-config", "--config", &path]);
+    let shown = text(&output.stderr);
     assert!(shown.contains("max_body_bytes"), "the nearest key is named:\n{shown}");
     assert!(shown.contains("cbr-v3"), "the nearest generation is named:\n{shown}");
 }
 
 #[test]
-fn the_commented_default_has_no_fault() {
+fn default_configuration_has_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
-    std::fs::write(&file, run(&["default-config"]).stdout).unwrap();
-    let output = run(&["check-config", "--offline", "--config", &file.display().to_string()]);
+    std::fs::write(&file, run(&["generate", "default-config"]).stdout).unwrap();
+    let output = run(&["check-config", "--offline", &file.display().to_string()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]
-fn check_config_reads_the_files_that_listeners_and_callers_need() {
+fn check_config_reads_files_of_listeners_and_callers() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -109,7 +109,7 @@ fn check_config_reads_the_files_that_listeners_and_callers_need() {
 }
 
 #[test]
-fn check_config_tells_every_file_that_cannot_be_used_at_once() {
+fn check_config_reports_all_unusable_files_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     let key = folder.path().join("some.key");
@@ -152,17 +152,17 @@ actions = ["read"]
 "#;
     std::fs::write(&file, written.replace("some.key", &key.display().to_string())).unwrap();
     let path = file.display().to_string();
-    let output = run(&["check-config", "--offline", "--config", &path, "--format", "json"]);
+    let output = run(&["check-config", "--offline", "--config", &path, "--output", "json"]);
     assert_eq!(output.status.code(), Some(78));
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let faults = told["faults"].as_array().expect("a list");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let faults = report["faults"].as_array().expect("a list");
     let mut places: Vec<_> = faults
         .iter()
         .filter(|fault| fault["code"] == "unusable")
         .map(|fault| fault["path"].as_str().unwrap_or_default())
         .collect();
     places.sort_unstable();
-    // Each once, and no fault that only follows from another: the route's upstreams are there, they cannot be made.
+    // Each once, without follow-up errors: the upstreams of the route exist, but cannot be built.
     let expected = [
         "callers[0].jwks_file",
         "id_mapping.file",
@@ -170,18 +170,19 @@ actions = ["read"]
         "upstreams[0].ca_file",
         "upstreams[1].ca_file",
     ];
-    assert_eq!(places, expected, "{told:#}");
+    assert_eq!(places, expected, "{report:#}");
 }
 
 #[test]
-fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
+fn offline_preview_prints_the_call_or_the_rejection() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.toml");
-    std::fs::write(&config, run(&["default-config"]).stdout).unwrap();
+    std::fs::write(&config, run(&["generate", "default-config"]).stdout).unwrap();
     let request = folder.path().join("request.json");
     let preview = |body: &str| {
         std::fs::write(&request, body).unwrap();
-        run(&["preview", "--config", &config.display().to_string(), &request.display().to_string()])
+        let (config, request) = (config.display().to_string(), request.display().to_string());
+        run(&["restore", "preview", "--offline", "--config", &config, &request])
     };
     let good = preview(
         r#"{"project_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "source": {"backup_id": "b1"},
@@ -196,7 +197,7 @@ fn preview_shows_the_exact_call_and_refuses_what_the_gateway_would_refuse() {
 }
 
 #[test]
-fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
+fn offline_preview_maps_a_source_api_request() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.toml");
     let table = folder.path().join("ids.csv");
@@ -218,12 +219,13 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
     let (config, request) = (config.display().to_string(), request.display().to_string());
     let preview = |source_api: &str, path: &str| {
         let source_api = ["--source-api", source_api, "--path", path];
-        run(&[&["preview", "--config", &config][..], &source_api, &[&request]].concat())
+        run(&[&["restore", "preview", "--offline", "--config", &config][..], &source_api, &[&request]]
+            .concat())
     };
     let project = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
     let shown = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
 
-    // By the table, to the generation that the route for this source API leads to.
+    // Mapped by the table to the generation of the route for this source API.
     let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b1/restore"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let body = shown(&output);
@@ -235,10 +237,10 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
     let output = preview("vbs-v2", &format!("/v2/{project}/cloudbackups/b2/restore"));
     assert_eq!(shown(&output)["compat"]["backup_ids"], "lookup_required");
     let url = format!("https://cbr.example/v3/{project}/backups/read-before-sending/restore");
-    assert_eq!(shown(&output)["request"]["url"], url, "an id that will not be sent is not shown");
+    assert_eq!(shown(&output)["request"]["url"], url, "an ID that will not be sent is not shown");
     assert_eq!(shown(&output)["reads"][0]["reason"], "what the backup is of, as its own generation tells");
 
-    // Another source API of the same generation takes another route, and keeps its names.
+    // Another source API of the same generation takes another route and keeps its IDs.
     let output = preview("cinder-v3", &format!("/v3/{project}/backups/b1/restore"));
     assert_eq!(shown(&output)["compat"]["backup_ids"], "unchanged", "{}", text(&output.stderr));
     assert_eq!(shown(&output)["route"]["upstream"], "vbs");
@@ -250,11 +252,38 @@ fn preview_shows_what_a_native_request_becomes_and_by_which_route() {
 }
 
 #[test]
-fn capabilities_are_told_without_settings() {
-    let output = run(&["capabilities"]);
+fn capabilities_need_no_configuration() {
+    let output = run(&["compat", "capabilities"]);
     let rows = text(&output.stdout);
-    assert!(rows.contains("csbs-v1    vbs-v2    server    by opt in"), "{rows}");
-    let output = run(&["capabilities", "--format", "json"]);
+    assert!(rows.contains("csbs-v1    vbs-v2    server    opt in"), "{rows}");
+    let output = run(&["compat", "capabilities", "--output", "json"]);
     let pairs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(pairs["pairs"].as_array().map(Vec::len), Some(4 * 4));
+}
+
+#[test]
+fn old_command_names_are_rejected() {
+    for old in ["attention", "resolve", "preview", "capabilities", "usage", "health", "ids", "api-key", "man"]
+    {
+        assert_eq!(run(&[old]).status.code(), Some(2), "{old}");
+    }
+}
+
+#[test]
+fn flag_of_offline_preview_needs_offline() {
+    let preview = ["restore", "preview", "--source-api", "vbs-v2", "--path", "/v2", "request.json"];
+    let output = run(&preview);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--offline"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn quiet_init_prints_no_informational_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    assert!(text(&run(&["init", "migration", "--file", &file("a.toml")]).stderr).contains("next: "));
+    let output = run(&["-q", "init", "migration", "--file", &file("b.toml")]);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let output = run(&["check-config", "--offline", &file("b.toml")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }

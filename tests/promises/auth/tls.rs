@@ -368,7 +368,7 @@ async fn s20_the_admin_listener_can_speak_tls_and_the_command_line_with_it() {
     let admin = format!("https://localhost:{}", world.gateway.admin().port());
     let say = |key: Option<&'static str>| {
         let mut command = tokio::process::Command::new(restore_tests::binary());
-        command.args(["attention", "--admin", &admin, "--ca-file"]).arg(&ca);
+        command.args(["restore", "triage", "--admin-url", &admin, "--ca-file"]).arg(&ca);
         command.env_remove("RESTORE_CLIENT_API_KEY");
         if let Some(key) = key {
             command.env("RESTORE_CLIENT_API_KEY", key);

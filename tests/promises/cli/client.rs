@@ -61,6 +61,21 @@ async fn a_restore_is_followed_line_by_line_to_its_end() {
     assert!(told(&status).contains("status    succeeded, 100 %"), "{}", told(&status));
     let listed = run(&mut client(&world, &["list", "--status", "succeeded"])).await;
     assert_eq!(lines(&listed).len(), 1, "{}", told(&listed));
+    let history = run(&mut client(&world, &["export", &id, "--output", "text"])).await;
+    for line in ["status    succeeded, 100 %", "TIME", " accepted ", " succeeded "] {
+        assert!(told(&history).contains(line), "{line}: {}", told(&history));
+    }
+    // The start of an ID is enough; what fits no restore, or several, is a wrong command line.
+    let short = run(&mut client(&world, &["-v", "status", &id[..30]])).await;
+    assert_eq!((short.status.code(), &lines(&short)[0]["id"]), (Some(0), &json!(id)));
+    let trace = told(&short);
+    assert!(
+        trace.contains(&format!("GET /api/v1/restores/{id} 200 ")) && !trace.contains(ids::TOKEN),
+        "{trace}"
+    );
+    let none = run(&mut client(&world, &["status", "ffffffff"])).await;
+    assert_eq!(none.status.code(), Some(2), "{}", told(&none));
+    assert!(told(&none).contains("no restore has an ID that starts with ffffffff"), "{}", told(&none));
     let export = run(&mut client(&world, &["export", &id])).await;
     let whole = &lines(&export)[0];
     assert_eq!(
@@ -144,7 +159,11 @@ async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer(
     let mut silent = client(&world, &["submit", &request, "--yes"]);
     let output = run(silent.env("RESTORE_CLIENT_URL", &url)).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
-    assert!(told(&output).contains("it is not known whether the restore was taken in"), "{}", told(&output));
+    assert!(
+        told(&output).contains("it is not known whether the gateway accepted the restore"),
+        "{}",
+        told(&output)
+    );
     let mut keys = server.await.expect("keys");
     assert_eq!(keys.len(), 5);
     keys.dedup();
@@ -191,7 +210,7 @@ async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
         let output = run(submit.env("RESTORE_CLIENT_URL", &url)).await;
         assert_eq!(output.status.code(), Some(code), "{answers:?}: {}", told(&output));
         assert_eq!(
-            told(&output).contains("ask again with --key k"),
+            told(&output).contains("submit it again with --key k"),
             code == 4,
             "{answers:?}: {}",
             told(&output)
@@ -237,7 +256,7 @@ async fn on_a_terminal(world: &World, folder: &tempfile::TempDir, typed: &str) -
     let mut told = Vec::new();
     let asked = async {
         let mut buffer = [0; 4096];
-        while !String::from_utf8_lossy(&told).contains("to go on: ") {
+        while !String::from_utf8_lossy(&told).contains("to continue: ") {
             let read = out.read(&mut buffer).await.expect("its words");
             assert!(read > 0, "{}", String::from_utf8_lossy(&told));
             told.extend_from_slice(&buffer[..read]);
@@ -264,7 +283,7 @@ async fn a_person_sees_what_is_overwritten_by_what_and_only_yes_goes_on() {
     let (code, text) = on_a_terminal(&world, &folder, "yes").await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("status    succeeded"), "{text}");
-    // Whoever looks away finds it again: its id comes when it is taken in, and not only at its end.
+    // The ID is printed as soon as the gateway accepts the restore, and not only at its end.
     let (taken_in, end) = (text.find("restore 0"), text.find("restore   0"));
     assert!(taken_in.is_some() && taken_in < end, "{text}");
     assert_eq!(world.applied().await.len(), 1);
@@ -288,7 +307,7 @@ async fn checks_and_previews_change_nothing() {
     let request = file(&folder, &serde_json::from_str(&unknown).expect("JSON"));
     let check = run(&mut client(&world, &["check", &request, "--output", "text"])).await;
     assert_eq!(check.status.code(), Some(3), "{}", told(&check));
-    assert!(told(&check).contains("The cloud would refuse it."), "{}", told(&check));
+    assert!(told(&check).contains("The cloud would reject the restore."), "{}", told(&check));
     assert!(world.sent().await.is_empty());
     world.end().await;
 }

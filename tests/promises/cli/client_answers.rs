@@ -30,7 +30,7 @@ const SUBMIT: [&str; 11] = [
     "--volume",
     ids::FREE.1,
 ];
-const RESOLVE: [&str; 8] = ["resolve", ID, "--as", "applied", "--by", "ada", "--reason", "looked"];
+const RESOLVE: [&str; 9] = ["restore", "resolve", ID, "--as", "applied", "--by", "ada", "--reason", "looked"];
 const CONFIRM: [&str; 6] = ["recovery", "confirm", "--by", "ada", "--reason", "compared"];
 
 /// A command that asks this, wherever it asks.
@@ -90,26 +90,23 @@ async fn any_page_with_200_is_not_an_answer() {
             &["restore", "cancel", ID],
             &["restore", "export", ID],
             &RESOLVE,
-            &[&["restore"], &RESOLVE[..]].concat(),
             &CONFIRM,
-            &["recovery", "show"],
-            &["attention"],
-            &["usage"],
-            &["health"],
-            &["health", "--ready"],
+            &["recovery", "status"],
+            &["restore", "triage"],
+            &["compat", "usage"],
+            &["check-health"],
+            &["check-health", "--ready"],
         ] {
             let output = asking(url, arguments).await;
             let said = told(&output);
             assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
             assert!(output.stdout.is_empty(), "{arguments:?}: {said}");
-            assert!(
-                said.contains("HTTP status 200 with something that is no answer"),
-                "{arguments:?}: {said}"
-            );
-            let recorded = arguments.contains(&"cancel") || arguments.contains(&"ada");
-            assert_eq!(said.contains("may have been recorded"), recorded, "{arguments:?}: {said}");
+            assert!(said.contains("unexpected response with HTTP status 200"), "{arguments:?}: {said}");
+            // A decision about a restore is sent only after the restore was read.
+            let recorded = arguments.contains(&"cancel") || arguments.contains(&"confirm");
+            assert_eq!(said.contains("may have recorded it"), recorded, "{arguments:?}: {said}");
             let key = arguments.contains(&"submit");
-            assert_eq!(said.contains("ask again with --key k"), key, "{arguments:?}: {said}");
+            assert_eq!(said.contains("submit it again with --key k"), key, "{arguments:?}: {said}");
         }
     }
     // A restore in a state that nobody knows, and another one than was asked for.
@@ -124,7 +121,7 @@ async fn any_page_with_200_is_not_an_answer() {
     let url = always(json_answer(200, &json!({"restores": [], "next_cursor": "abc"}))).await;
     let output = asking(&url, &["restore", "list"]).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
-    assert!(told(&output).contains("go in a circle"), "{}", told(&output));
+    assert!(told(&output).contains("repeats a page"), "{}", told(&output));
 }
 
 #[tokio::test]
@@ -133,13 +130,12 @@ async fn a_decision_whose_answer_is_lost_may_stand() {
     let cut = always("").await;
     for url in [&proxy, &cut] {
         for (arguments, look) in [
-            (&RESOLVE[..], format!("restore-gateway restore status {ID}")),
-            (&["restore", "cancel", ID], format!("restore-gateway restore status {ID}")),
-            (&CONFIRM, "restore-gateway recovery show".to_owned()),
+            (&["restore", "cancel", ID][..], format!("restore-gateway restore status {ID}")),
+            (&CONFIRM, "restore-gateway recovery status".to_owned()),
         ] {
             let output = asking(url, arguments).await;
             assert_eq!(output.status.code(), Some(4), "{arguments:?}: {}", told(&output));
-            let said = format!("it may have been recorded all the same; look with: {look}");
+            let said = format!("the gateway may have recorded it; check with: {look}");
             assert!(told(&output).contains(&said), "{arguments:?}: {}", told(&output));
         }
     }
@@ -152,15 +148,85 @@ async fn a_decision_whose_answer_is_lost_may_stand() {
         &["restore", "wait", ID],
         &["restore", "wait", ID, "--timeout", "1"],
         &["restore", "list"],
-        &["attention"],
-        &["usage"],
-        &["health"],
-        &["recovery", "show"],
+        &["restore", "triage"],
+        &["compat", "usage"],
+        &["check-health"],
+        &["recovery", "status"],
     ] {
         let output = asking(NOBODY, arguments).await;
         assert_eq!(output.status.code(), Some(5), "{arguments:?}: {}", told(&output));
         assert!(!told(&output).contains("recorded"), "{arguments:?}: {}", told(&output));
     }
+}
+
+/// Answers one request after the other; the requests that came.
+async fn answers_in_turn(answers: Vec<String>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut requests = Vec::new();
+        for answer in answers {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut buffer = vec![0; 8192];
+            let read = socket.read(&mut buffer).await.unwrap_or(0);
+            requests.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+        requests
+    });
+    (url, server)
+}
+
+#[tokio::test]
+async fn resolve_decides_about_the_state_that_it_showed() {
+    let restore = |status: &str| json!({"id": ID, "status": status, "needs_operator": status == "unknown"});
+    let shown = json_answer(200, &restore("unknown")).replacen("\r\n", "\r\netag: \"7\"\r\n", 1);
+    let changed = json!({
+        "title": "the restore has changed", "code": "restore_changed", "detail": "read it again",
+        "effect": "none", "status": 412,
+    });
+    let now = json_answer(200, &restore("succeeded")).to_owned();
+    let changed = json_answer(412, &changed).to_owned();
+    let (url, server) = answers_in_turn(vec![shown.clone(), changed, now]).await;
+    let output = asking(&url, &RESOLVE).await;
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    assert!(told(&output).contains("status    unknown"), "{}", told(&output));
+    assert!(told(&output).contains("the restore changed after this command read it"), "{}", told(&output));
+    assert!(told(&output).contains("\"status\": \"succeeded\""), "{}", told(&output));
+    let requests = server.await.expect("three requests");
+    assert!(requests[0].starts_with(&format!("GET /restores/{ID} ")), "{requests:?}");
+    assert!(requests[1].starts_with(&format!("POST /restores/{ID}/resolution ")), "{requests:?}");
+    assert!(requests[1].contains("if-match: \"7\""), "{requests:?}");
+
+    // A decision without a response may be recorded.
+    for lost in [answer(504, "text/html", "<h1>504</h1>"), ""] {
+        let (url, server) = answers_in_turn(vec![shown.clone(), lost.to_owned()]).await;
+        let output = asking(&url, &RESOLVE).await;
+        assert_eq!(output.status.code(), Some(4), "{}", told(&output));
+        let check =
+            format!("the gateway may have recorded it; check with: restore-gateway restore status {ID}");
+        assert!(told(&output).contains(&check), "{}", told(&output));
+        server.await.expect("two requests");
+    }
+}
+
+#[tokio::test]
+async fn triage_prints_the_next_command_of_each_restore() {
+    let restore = json!({
+        "id": ID, "status": "unknown", "needs_operator": true, "submitted_at": "2026-11-22T10:00:00Z",
+        "target": {"type": "volume", "volume_id": "v1"}, "error": {"detail": "HTTP status 504"},
+    });
+    let found = json!({"needs_operator": [restore], "overdue": [], "recovery": null});
+    let url = always(json_answer(200, &found)).await;
+    let output = asking(&url, &["restore", "triage"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(printed, found);
+    let output = asking(&url, &["restore", "triage", "--output", "text"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let next = format!("HTTP status 504  restore-gateway restore resolve {ID} --as ");
+    assert!(told(&output).contains(&next), "{}", told(&output));
 }
 
 #[tokio::test]
@@ -175,7 +241,7 @@ async fn a_look_that_fails_says_nothing_of_what_was_changed() {
         let said = told(&output);
         assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
         assert!(said.contains("error: no restore has this id"), "{said}");
-        assert!(said.contains(&format!("how the restore stands is not known; its id is {ID}")), "{said}");
+        assert!(said.contains(&format!("the state of the restore is not known; its ID is {ID}")), "{said}");
         assert!(!said.contains("effect") && !said.contains("nothing was"), "{said}");
     }
 }
@@ -184,8 +250,8 @@ async fn a_look_that_fails_says_nothing_of_what_was_changed() {
 async fn a_time_that_is_given_is_kept() {
     let url = silent().await;
     for (arguments, code, word) in [
-        (&["restore", "wait", ID, "--timeout", "2"][..], 5, "no answer in time"),
-        (&[&SUBMIT[..], &["--timeout", "2"]].concat(), 4, "ask again with --key k"),
+        (&["restore", "wait", ID, "--timeout", "2"][..], 5, "timeout waiting for a response"),
+        (&[&SUBMIT[..], &["--timeout", "2"]].concat(), 4, "submit it again with --key k"),
     ] {
         let begin = Instant::now();
         let output = asking(&url, arguments).await;
@@ -216,7 +282,10 @@ async fn what_a_person_must_end_is_not_waited_for() {
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("status    unknown"), "{shown}");
-    assert!(shown.contains("a person must look at the target: restore-gateway restore resolve 0"), "{shown}");
+    assert!(
+        shown.contains("an operator must check the target, then run: restore-gateway restore resolve 0"),
+        "{shown}"
+    );
     assert!(!told(&output).contains("goes on"), "{}", told(&output));
     let id = shown.lines().find_map(|line| line.strip_prefix("restore   ")).expect("an id").to_owned();
     let output = run(&mut client(&world, &["wait", &id, "--output", "json"])).await;
@@ -249,7 +318,7 @@ async fn whoever_stops_waiting_is_told_how_to_go_on() {
             }
             words.push(line);
         }
-        let id = id.expect("its id as soon as it is taken in");
+        let id = id.expect("its ID as soon as it is accepted");
         let go_on = format!("restore-gateway restore wait {id}");
         assert!(words.iter().any(|line| line.contains(&go_on)), "{words:?}");
         assert_eq!(child.wait().await.expect("an end").code(), Some(4), "{words:?}");
@@ -274,7 +343,7 @@ async fn calling_off_says_what_became_of_it() {
         let url = says(vec![json_answer(409, &refused), restore(stands)].leak()).await;
         let output = asking(&url, &["restore", "cancel", ID]).await;
         assert_eq!(output.status.code(), Some(code), "{stands}: {}", told(&output));
-        assert_eq!(told(&output).contains("called off before"), stands == "cancelled", "{}", told(&output));
+        assert_eq!(told(&output).contains("cancelled before"), stands == "cancelled", "{}", told(&output));
     }
     let output = asking(&always(restore("cancelled")).await, &["restore", "cancel", ID]).await;
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
@@ -293,11 +362,12 @@ async fn calling_off_says_what_became_of_it() {
     let output = run(&mut client(&world, &["cancel", &id])).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     let admin = format!("http://{}", world.gateway.admin());
-    let resolve = ["resolve", &id, "--as", "applied", "--by", "ada", "--reason", "hurry", "--admin", &admin];
+    let decision = ["--as", "applied", "--by", "ada", "--reason", "hurry", "--admin-url", &admin];
+    let resolve = [&["restore", "resolve", &id], &decision[..]].concat();
     let output = asking(&admin, &resolve).await;
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     assert!(told(&output).contains("effect: possible"), "{}", told(&output));
-    assert!(!told(&output).contains("may have been recorded"), "{}", told(&output));
+    assert!(!told(&output).contains("may have recorded it"), "{}", told(&output));
     world.end().await;
 }
 
@@ -306,18 +376,22 @@ async fn calling_off_says_what_became_of_it() {
 async fn a_watchdog_can_tell_what_is_the_matter() {
     let world = World::with(hasty()).await;
     let admin = format!("http://{}", world.gateway.admin());
-    for arguments in
-        [&["health"][..], &["health", "--ready"], &["attention"], &["usage"], &["recovery", "show"]]
-    {
+    for arguments in [
+        &["check-health"][..],
+        &["check-health", "--ready"],
+        &["restore", "triage"],
+        &["compat", "usage"],
+        &["recovery", "status"],
+    ] {
         let output = asking(&admin, arguments).await;
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", told(&output));
     }
     waiting(&world).await;
-    assert_eq!(asking(&admin, &["attention"]).await.status.code(), Some(1));
+    assert_eq!(asking(&admin, &["restore", "triage"]).await.status.code(), Some(1));
     world.end().await;
-    assert_eq!(asking(&admin, &["attention"]).await.status.code(), Some(5));
+    assert_eq!(asking(&admin, &["restore", "triage"]).await.status.code(), Some(5));
     let stopping = json!({"ready": false, "reasons": ["the gateway is stopping"]});
-    let output = asking(&always(json_answer(503, &stopping)).await, &["health", "--ready"]).await;
+    let output = asking(&always(json_answer(503, &stopping)).await, &["check-health", "--ready"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("the gateway is stopping"), "{}", told(&output));
 }

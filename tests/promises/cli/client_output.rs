@@ -11,10 +11,10 @@ use crate::cli::client::{client, file, run, says, told};
 #[tokio::test]
 async fn shells_and_manuals_know_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = run(Command::new(binary()).args(["completions", shell])).await;
+        let output = run(Command::new(binary()).args(["generate", "completions", shell])).await;
         assert!(told(&output).contains("check-config"), "{shell}");
     }
-    let bash = run(Command::new(binary()).args(["completions", "bash"])).await;
+    let bash = run(Command::new(binary()).args(["generate", "completions", "bash"])).await;
     let mut check = Command::new("bash");
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("completions");
@@ -35,7 +35,7 @@ async fn shells_and_manuals_know_every_command() {
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), wanted, "{words}: {}", told(&output));
     }
     let pages = folder.path().join("man");
-    let output = run(Command::new(binary()).arg("man").arg(&pages)).await;
+    let output = run(Command::new(binary()).args(["generate", "man"]).arg(&pages)).await;
     assert!(output.status.success(), "{}", told(&output));
     for page in ["restore-gateway.1", "restore-gateway-restore-submit.1", "restore-gateway-serve.1"] {
         let text = std::fs::read_to_string(pages.join(page)).expect(page);
@@ -103,9 +103,9 @@ async fn what_cannot_be_printed_is_said_and_what_nobody_reads_is_no_failure() {
         (&["ledger", "export", "-c", "gateway.toml"][..], 0, 1),
         (&["ledger", "check", "-c", "gateway.toml"], 0, 1),
         (&["routes", "verify", "-c", "gateway.toml", "tests.json"], 1, 1),
-        (&["init", "sidecar", "-o", "-"], 0, 1),
-        (&["schema", "config"], 0, 1),
-        (&["openapi"], 0, 1),
+        (&["init", "sidecar", "--file", "-"], 0, 1),
+        (&["generate", "schema", "config"], 0, 1),
+        (&["generate", "openapi"], 0, 1),
     ] {
         let command = || {
             let mut command = Command::new(binary());
@@ -158,7 +158,11 @@ async fn a_wrong_url_or_key_is_a_wrong_command_line() {
         assert_eq!(output.status.code(), Some(2), "{url}: {}", told(&output));
         assert!(told(&output).contains("write http://"), "{url}: {}", told(&output));
         let mut health = Command::new(binary());
-        assert_eq!(run(health.args(["health", "--admin", url])).await.status.code(), Some(2), "{url}");
+        assert_eq!(
+            run(health.args(["check-health", "--admin-url", url])).await.status.code(),
+            Some(2),
+            "{url}"
+        );
     }
     let output = run(&mut client(&world, &[&words[..], &["--key", ""]].concat())).await;
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
@@ -177,13 +181,17 @@ async fn a_first_file_is_followed_by_what_reads_it_and_a_missing_one_by_what_mak
     let none = run(&mut gateway(&["serve"])).await;
     assert_eq!(none.status.code(), Some(78));
     assert!(told(&none).contains("restore-gateway init"), "{}", told(&none));
-    let made = run(&mut gateway(&["init", "sidecar", "-o", "mine.toml"])).await;
-    assert!(told(&made).contains("check-config -c mine.toml, then"), "{}", told(&made));
-    assert!(told(&made).contains("serve -c mine.toml"), "{}", told(&made));
-    let again = run(&mut gateway(&["init", "sidecar", "-o", "mine.toml"])).await;
+    let made = run(&mut gateway(&["init", "sidecar", "--file", "mine.toml"])).await;
+    assert!(told(&made).contains("check-config --config mine.toml, then"), "{}", told(&made));
+    assert!(told(&made).contains("serve --config mine.toml"), "{}", told(&made));
+    let again = run(&mut gateway(&["init", "sidecar", "--file", "mine.toml"])).await;
     assert_eq!(again.status.code(), Some(1));
-    assert!(told(&again).contains("nothing was overwritten; -o writes another"), "{}", told(&again));
-    let shown = run(&mut gateway(&["init", "sidecar", "-o", "-"])).await;
+    assert!(
+        told(&again).contains("nothing was overwritten; choose another path with --file"),
+        "{}",
+        told(&again)
+    );
+    let shown = run(&mut gateway(&["init", "sidecar", "--file", "-"])).await;
     assert!(!told(&shown).contains("next:"), "{}", told(&shown));
     // A ledger that is not there is told alike by all that look for it.
     let toml = std::fs::read_to_string(folder.path().join("mine.toml")).expect("a file");

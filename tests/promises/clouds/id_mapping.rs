@@ -12,8 +12,8 @@ use crate::compat::ids::{MOVED, settings, settings_of};
 async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output {
     std::fs::write(file, settings().toml(&world.clouds.url())).expect("a file");
     Command::new(restore_tests::binary())
-        .args(["ids", "resolve", "--config", &file.display().to_string(), "--source-api", "csbs-v1"])
-        .args(["--project", ids::PROJECT, "--to", "cbr", "--format", "json"])
+        .args(["id-mapping", "resolve", "--config", &file.display().to_string(), "--source-api", "csbs-v1"])
+        .args(["--project", ids::PROJECT, "--to", "cbr", "--output", "json"])
         .args(more)
         .env_remove("RESTORE_CLIENT_TOKEN")
         .output()
@@ -21,7 +21,7 @@ async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output
         .expect("the binary runs")
 }
 
-/// `ids resolve` shows what a restore would go by, sends nothing, and ends as a restore would.
+/// `id-mapping resolve` shows what a restore would go by, sends nothing, and ends as a restore would.
 #[tokio::test]
 async fn what_an_id_would_be_is_shown_beforehand() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -30,7 +30,7 @@ async fn what_an_id_would_be_is_shown_beforehand() {
     let token = ["--token", ids::TOKEN];
     let said = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
 
-    let more = [&token[..], &[ids::CSBS_ITEM, "--disk", ids::SYSTEM.0]].concat();
+    let more = [&token[..], &[ids::CSBS_ITEM, "--volume", ids::SYSTEM.0]].concat();
     let output = resolve(&world, &file, &more).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let shown = said(&output);

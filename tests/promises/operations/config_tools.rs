@@ -25,7 +25,7 @@ fn told(output: &Output) -> String {
 
 #[tokio::test]
 async fn a_first_file_has_ten_lines_at_most_and_is_good() {
-    for story in ["sidecar", "service", "upstream_migrating"] {
+    for story in ["sidecar", "service", "migration"] {
         let folder = tempfile::tempdir().expect("a folder");
         let output = run(folder.path(), &["init", story, "--region", "eu-nl"]).await;
         assert!(output.status.success(), "{}", told(&output));
@@ -45,7 +45,7 @@ async fn a_first_file_has_ten_lines_at_most_and_is_good() {
         let kept = std::fs::read_to_string(folder.path().join("restore-gateway.toml")).expect("a file");
         assert_eq!(kept, "mine");
     }
-    let odd = run(Path::new("/"), &["init", "sidecar", "--region", "x/../y", "-o", "-"]).await;
+    let odd = run(Path::new("/"), &["init", "sidecar", "--region", "x/../y", "--file", "-"]).await;
     assert_eq!(odd.status.code(), Some(2), "{}", told(&odd));
 }
 
@@ -63,7 +63,7 @@ async fn what_settings_need_around_them_is_looked_at() {
     let good = good.set("ledger.url", "\"sqlite:ledger.db\"").toml(&world.clouds.url());
     write("password", "example-only");
     write("gateway.toml", &good);
-    let check = ["check-config", "-c", "gateway.toml", "--format", "json"];
+    let check = ["check-config", "-c", "gateway.toml", "--output", "json"];
     let output = run(folder.path(), &check).await;
     assert!(output.status.success(), "{}", told(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -90,8 +90,8 @@ async fn what_settings_need_around_them_is_looked_at() {
     for path in ["ledger.url", "upstreams[0]", "credentials[0]"] {
         assert!(text.contains(&format!("FAILED  {path}: ")), "{path} in {text}");
     }
-    assert!(!text.contains("example-only") && !text.contains(": no faults"), "{text}");
-    let github = run(folder.path(), &["check-config", "-c", "gateway.toml", "--format", "github"]).await;
+    assert!(!text.contains("example-only") && !text.contains(": no errors"), "{text}");
+    let github = run(folder.path(), &["check-config", "-c", "gateway.toml", "--output", "github"]).await;
     assert!(told(&github).contains("::error title=surroundings::ledger.url: "), "{}", told(&github));
     // Where nothing may be dialled, nothing is.
     let output = run(folder.path(), &["check-config", "-c", "gateway.toml", "--offline"]).await;
@@ -128,12 +128,12 @@ async fn a_file_that_cannot_be_used_is_a_fault_at_its_key_in_every_format() {
     ] {
         std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
         let check = async |format: &str| {
-            let arguments = ["check-config", "--offline", "-c", "gateway.toml", "--format", format];
+            let arguments = ["check-config", "--offline", "-c", "gateway.toml", "--output", format];
             let output = run(folder.path(), &arguments).await;
             assert_eq!(output.status.code(), Some(78), "{}", told(&output));
             told(&output)
         };
-        let human = check("human").await;
+        let human = check("text").await;
         assert!(human.contains(&format!("gateway.toml:{line}:")) && human.contains(words), "{human}");
         let json: Value = serde_json::from_str(&check("json").await).expect("JSON");
         let fault = &json["faults"][0];
@@ -158,14 +158,14 @@ async fn no_format_calls_good_what_ends_with_78() {
         ("none.toml", &[], "restore-gateway init"),
     ] {
         let check = async |format: &str| {
-            let arguments = ["check-config", "--offline", "-c", file, "--format", format];
+            let arguments = ["check-config", "--offline", "-c", file, "--output", format];
             let output = run(folder.path(), &[&arguments[..], more].concat()).await;
             assert_eq!(output.status.code(), Some(78), "{}", told(&output));
             assert!(told(&output).contains(words), "{}", told(&output));
             output
         };
-        let human = told(&check("human").await);
-        assert!(human.contains("1 error\n") && !human.contains("no faults"), "{human}");
+        let human = told(&check("text").await);
+        assert!(human.contains("1 error\n") && !human.contains("no errors"), "{human}");
         let json: Value = serde_json::from_slice(&check("json").await.stdout).expect("JSON");
         assert_eq!((&json["errors"], &json["faults"][0]["severity"]), (&json!(1), &json!("error")), "{json}");
         assert_eq!(json["file"], file);
@@ -173,7 +173,7 @@ async fn no_format_calls_good_what_ends_with_78() {
         assert!(github.starts_with(&format!("::error file={file},")), "{github}");
     }
     let serve = run(folder.path(), &["serve", "-c", "none.toml"]).await;
-    assert!(told(&serve).contains("restore-gateway init sidecar -o none.toml"), "{}", told(&serve));
+    assert!(told(&serve).contains("restore-gateway init sidecar --file none.toml"), "{}", told(&serve));
 }
 
 #[tokio::test]
@@ -209,9 +209,9 @@ async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
         (
             requests::cbr_server(),
             3,
-            "routes[0] to vbs takes it: target, and refuses it: unsupported_by_generation ",
+            "routes[0] to vbs matches: target, but the upstream rejects it: unsupported_by_generation ",
         ),
-        (requests::free_disk(), 0, "routes[1] to cbr takes it: everything\n"),
+        (requests::free_disk(), 0, "routes[1] to cbr matches: everything\n"),
     ] {
         std::fs::write(folder.path().join("request.json"), request.to_string()).expect("written");
         let output = run(folder.path(), &test).await;
@@ -248,16 +248,16 @@ upstream = "cbr"
     assert_eq!(
         lines,
         [
-            "routes[0] to vbs does not: its target is not the request's",
-            "routes[1] to csbs does not: it does not take what comes through canonical",
-            "routes[2] to csbs does not: its project_id is not the request's",
-            "routes[3] to cbr takes it: everything",
-            "routes[4] to cbr would take it, and comes later",
+            "routes[0] to vbs does not match: its target is not the request's",
+            "routes[1] to csbs does not match: it does not take what comes through canonical",
+            "routes[2] to csbs does not match: its project_id is not the request's",
+            "routes[3] to cbr matches: everything",
+            "routes[4] to cbr matches too, but comes later",
         ]
     );
     let output = run(folder.path(), &[&test[..], &["--source-api", "csbs-v1"]].concat()).await;
     assert!(
-        told(&output).contains("routes[1] to csbs takes it: everything, through csbs-v1"),
+        told(&output).contains("routes[1] to csbs matches: everything, through csbs-v1"),
         "{}",
         told(&output)
     );
@@ -291,8 +291,8 @@ async fn a_team_tests_its_routes_in_its_own_ci() {
     for line in [
         "/route/upstream is \"cbr\", not \"vbs\"",
         "/request/body/restore/x is null, not 1",
-        "not refused with no_route, but sent to cbr",
-        "refused with invalid_request",
+        "not rejected with no_route, but sent to cbr",
+        "rejected with invalid_request",
         "0 passed, 4 failed",
     ] {
         assert!(text.contains(line), "{line} in {text}");

@@ -344,13 +344,13 @@ async fn one_that_is_not_ready_says_so_to_a_health_check() {
     let end = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let mut check = Command::new(binary());
-        let (ready, _) = run(check.args(["health", "--ready", "--admin", &admin])).await;
+        let (ready, _) = run(check.args(["check-health", "--ready", "--admin-url", &admin])).await;
         if !ready {
             break;
         }
         assert!(tokio::time::Instant::now() < end, "it is ready for ever");
     }
-    content(Command::new(binary()).args(["health", "--admin", &admin])).await;
+    content(Command::new(binary()).args(["check-health", "--admin-url", &admin])).await;
     world.ended_by("KILL").await;
     world.end().await;
 }

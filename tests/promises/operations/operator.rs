@@ -150,19 +150,20 @@ async fn the_command_line_says_it_as_well() {
     let admin = format!("http://{}", world.gateway.admin());
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
-    let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
+    let (code, out, _) = command(here, &["restore", "triage", "--admin-url", &admin]).await;
     assert!(code == 1 && out.contains(&id(&restore)), "{out}");
-    let resolve = ["resolve", &id(&restore), "--as", "not-applied", "--by", "ada", "--reason", "no job"];
-    let (code, out, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
+    let resolve =
+        ["restore", "resolve", &id(&restore), "--as", "not-applied", "--by", "ada", "--reason", "no job"];
+    let (code, out, error) = command(here, &[&resolve[..], &["--admin-url", &admin]].concat()).await;
     assert_eq!(code, 0, "{error}");
     assert!(out.contains("\"status\": \"not_applied\""), "{out}");
-    let (code, _, error) = command(here, &[&resolve[..], &["--admin", &admin]].concat()).await;
+    let (code, _, error) = command(here, &[&resolve[..], &["--admin-url", &admin]].concat()).await;
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("does not wait for an operator"), "{error}");
-    let (code, out, _) = command(here, &["attention", "--admin", &admin]).await;
+    let (code, out, _) = command(here, &["restore", "triage", "--admin-url", &admin]).await;
     assert_eq!(code, 0, "nothing waits any more: {out}");
-    let (code, _, error) = command(here, &["attention", "--admin", "http://127.0.0.1:9"]).await;
-    assert!(code == 5 && error.contains("--admin"), "{error}");
+    let (code, _, error) = command(here, &["restore", "triage", "--admin-url", "http://127.0.0.1:9"]).await;
+    assert!(code == 5 && error.contains("--admin-url"), "{error}");
     world.ended_by("TERM").await;
     world.end().await;
 }
@@ -209,15 +210,15 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     // What the copy lacks, the cloud's own list has.
     let admin = format!("http://{}", world.gateway.admin());
     let here = world.process().folder().to_owned();
-    let survey = ["recovery", "survey", "--upstream", "cbr", "--project", ids::PROJECT];
-    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin", &admin];
+    let survey = ["recovery", "audit", "--upstream", "cbr", "--project", ids::PROJECT];
+    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin-url", &admin];
     let (code, out, error) = command(&here, &[&survey[..], &rest[..]].concat()).await;
     assert_eq!(code, 0, "{error}");
     let listed: Value = serde_json::from_str(&out).expect("JSON");
     let listed = listed["unknown_to_ledger"].as_array().expect("a list");
     assert_eq!((listed.len(), &listed[0]["target_id"]), (1, &json!(ids::SERVER)), "{out}");
     assert_eq!(listed[0]["status"], "success");
-    let vbs = ["recovery", "survey", "--upstream", "vbs", "--project", ids::PROJECT];
+    let vbs = ["recovery", "audit", "--upstream", "vbs", "--project", ids::PROJECT];
     let (code, _, error) = command(&here, &[&vbs[..], &rest[..]].concat()).await;
     assert!(code == 3 && error.contains("has no list of restores"), "{error}");
 
@@ -235,7 +236,7 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     // What the ledger knows is not listed.
     world.until(&id(&again.json()), |restore| restore["upstream"]["task"].is_object()).await;
     let admin = format!("http://{}", world.gateway.admin());
-    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin", &admin];
+    let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin-url", &admin];
     let here = world.process().folder().to_owned();
     let (_, out, _) = command(&here, &[&survey[..], &rest[..]].concat()).await;
     assert_eq!(out.matches("\"task\"").count(), 1, "{out}");

@@ -16,10 +16,10 @@ async fn printed(arguments: &[&str]) -> String {
 #[tokio::test]
 async fn every_page_is_what_the_program_prints() {
     let folder = root().join("docs/reference");
-    let names = printed(&["reference"]).await;
+    let names = printed(&["generate", "reference"]).await;
     let mut stale = Vec::new();
     for name in names.lines() {
-        let page = printed(&["reference", name]).await;
+        let page = printed(&["generate", "reference", name]).await;
         let path = folder.join(format!("{name}.md"));
         if std::env::var_os("UPDATE_REFERENCE").is_some() {
             std::fs::write(&path, &page).expect("it is written");
@@ -34,13 +34,13 @@ async fn every_page_is_what_the_program_prints() {
 
 #[tokio::test]
 async fn what_configures_a_client_is_no_fault_of_a_gateway() {
-    let page = printed(&["reference", "command-line"]).await;
+    let page = printed(&["generate", "reference", "command-line"]).await;
     let names: BTreeSet<&str> =
         page.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()).collect();
     assert!(names.contains("RESTORE_CLIENT_URL") && names.len() >= 6, "{names:?}");
     let folder = tempfile::tempdir().expect("a folder");
     let settings = folder.path().join("settings.toml");
-    std::fs::write(&settings, printed(&["init", "sidecar", "-o", "-"]).await).expect("written");
+    std::fs::write(&settings, printed(&["init", "sidecar", "--file", "-"]).await).expect("written");
     for name in names {
         let value = if name.ends_with("RECOVERY") { "true" } else { "http://127.0.0.1:1" };
         let mut command = Command::new(binary());

@@ -1,5 +1,4 @@
-//! What a person is asked before a restore: what is overwritten, by what, how old that is, and what the clouds would
-//! say. Only the word `yes` goes on.
+//! The question before a restore: target, backup with its age, and the result of the dry-run check. Only `yes` continues.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,30 +7,30 @@ use http::Method;
 use restore_model::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 
-use super::PATIENCE;
-use crate::answers::{USAGE, no_gateway};
+use super::TIMEOUT;
+use crate::call::{USAGE, unexpected_response};
 use crate::client::Gateway;
-use crate::out::{plain, print_text};
+use crate::output::{plain, print_text};
 
-/// Asks; an error is the exit code of who was not told to go on.
+/// Asks for confirmation; an error is the exit code without it.
 pub(super) async fn ask(gateway: &Gateway, request: &Value) -> Result<(), ExitCode> {
     if !std::io::stdin().is_terminal() {
-        eprintln!("error: there is nobody to ask: add --yes to restore without asking");
+        eprintln!("error: stdin is not a terminal; pass --yes to skip confirmation");
         return Err(ExitCode::from(USAGE));
     }
-    let report = gateway.ask(Method::POST, "/api/v1/restore-checks", &[], Some(request), PATIENCE).await;
-    eprintln!("This overwrites {}.", target(request));
+    let report = gateway.send(Method::POST, "/api/v1/restore-checks", &[], Some(request), TIMEOUT).await;
+    eprintln!("This restore overwrites {}.", target(request));
     match report {
-        Ok(said) if said.status.is_success() && said.body["checks"].is_array() => {
-            eprintln!("{}", lines(&said.body).join("\n"));
+        Ok(response) if response.status.is_success() && response.body["checks"].is_array() => {
+            eprintln!("{}", lines(&response.body).join("\n"));
         }
-        Ok(said) => eprintln!(
-            "Backup and target could not be looked at: {}",
-            said.body["detail"].as_str().map_or_else(|| no_gateway(gateway, &said), plain)
+        Ok(response) => eprintln!(
+            "The check of backup and target failed: {}",
+            response.body["detail"].as_str().map_or_else(|| unexpected_response(gateway, &response), plain)
         ),
-        Err(silence) => eprintln!("Backup and target could not be looked at: {}", plain(&silence.why)),
+        Err(lost) => eprintln!("The check of backup and target failed: {}", plain(&lost.why)),
     }
-    eprint!("It cannot be undone or stopped. Type yes to go on: ");
+    eprint!("A restore cannot be undone or stopped. Type yes to continue: ");
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
@@ -66,7 +65,7 @@ fn target(request: &Value) -> String {
     }
 }
 
-/// What of a report a person reads, without what a terminal obeys.
+/// The report of a check as text, without terminal control characters.
 fn lines(report: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let backup = &report["backup"];
@@ -79,35 +78,35 @@ fn lines(report: &Value) -> Vec<String> {
             format!("made {} ago, at {made}", span(age))
         });
         let of = [text(backup, "/resource_name"), text(backup, "/resource_id")];
-        let of = of.iter().find(|of| !of.is_empty()).copied().unwrap_or("something unknown");
+        let of = of.iter().find(|of| !of.is_empty()).copied().unwrap_or("an unknown resource");
         lines.push(format!(
-            "by backup {} {} {size}, {age}, of {of}.",
+            "Backup: {} {} {size}, {age}, of {of}.",
             text(backup, "/id"),
             text(backup, "/name")
         ));
     } else {
-        lines.push("by a backup whose size and age cannot be read.".to_owned());
+        lines.push("Backup: its size and age are not available.".to_owned());
     }
-    lines.push(format!("Way: {} ({}).", text(report, "/upstream"), text(report, "/generation")));
+    lines.push(format!("Upstream: {} ({}).", text(report, "/upstream"), text(report, "/generation")));
     for check in report["checks"].as_array().into_iter().flatten() {
         let (name, result) = (text(check, "/name"), text(check, "/result"));
         let why = [text(check, "/upstream_code"), text(check, "/detail")].join(" ");
         lines.push(format!("{result:<8} {name} {}", why.trim()).trim_end().to_owned());
     }
     lines.push(match report["restorable"].as_bool() {
-        Some(true) => "Nothing stands against it.".to_owned(),
-        Some(false) => "The cloud would refuse it.".to_owned(),
-        None => "Whether the cloud would take it is not known.".to_owned(),
+        Some(true) => "The cloud would accept the restore.".to_owned(),
+        Some(false) => "The cloud would reject the restore.".to_owned(),
+        None => "It is not known whether the cloud would accept the restore.".to_owned(),
     });
     lines.iter().map(|line| plain(line)).collect()
 }
 
-/// The report of a check on standard output.
+/// Prints the report of a check to standard output.
 pub(super) fn print_report(report: &Value) -> ExitCode {
     print_text(&lines(report).join("\n"))
 }
 
-/// A time that has passed, in the largest unit that says enough.
+/// A duration in a suitable unit.
 pub(super) fn span(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..=119 => format!("{seconds} s"),

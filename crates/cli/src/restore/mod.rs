@@ -1,12 +1,11 @@
-//! `restore`: a client of a running gateway. What it asks can be asked again: a submit always carries an
-//! `Idempotency-Key`, which is told before it is sent.
+//! `restore`: a client of a running gateway. Every command can be repeated: a submit always carries an `Idempotency-Key`, and
+//! prints it before it sends the request.
 //!
-//! Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any more; 2 the
-//! command line is wrong, or nobody confirmed; 3 refused or ended before anything was changed; 4 the end is not known; 5 the
-//! gateway was not reached.
+//! Exit codes: 0 succeeded, or done; 1 the restore failed, or can no longer be cancelled; 2 the command line is wrong, or the
+//! user did not confirm; 3 rejected, or ended before anything was changed; 4 the outcome is not known; 5 no connection to the
+//! gateway.
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,292 +14,333 @@ use http::{Method, Uri};
 use restore_model::{RestoreId, Status};
 use serde_json::{Value, json};
 
-use super::answers::{self, Asked, Matter, OPEN, REFUSED, USAGE, judge, refused};
+use super::call::{self, Call, Purpose, REJECTED, UNKNOWN, USAGE, expect, report_rejection};
 use super::client::{Gateway, Listener};
-use super::operate;
-use super::out::print_json;
+use super::output::{Format, info, print_json, print_text};
+use super::{ConfigFile, offline};
+use id::IdOrPrefix;
 
 mod confirm;
-mod follow;
+mod id;
 mod request;
+mod resolve;
 mod show;
 mod submit;
+mod triage;
+mod wait;
 
-/// Longest wait for an answer that does not wait for anything itself.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How often a gateway is asked in vain: a submit with its key, or a wait that never had an answer.
+/// Timeout of a call that does not wait for a restore.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Number of tries of a submit, or of a wait without any response.
 const TRIES: u32 = 5;
-/// Between two of these.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the gateway is, and who asks.
+/// Connection to the API of the gateway.
 #[derive(clap::Args)]
-pub(super) struct Way {
+pub(super) struct Connection {
     /// URL of the gateway's API
     #[arg(long, env = "RESTORE_CLIENT_URL", default_value = "http://127.0.0.1:8080")]
-    gateway: Uri,
-    /// IAM token for the project, where the gateway has no credential of its own
+    url: Uri,
+    /// IAM token of the project, if the gateway has no credential
     #[arg(long, env = "RESTORE_CLIENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// API key, where the gateway has callers
-    #[arg(long, env = "RESTORE_CLIENT_API_KEY", hide_env_values = true)]
+    /// API key of a caller, if the gateway has callers
+    #[arg(long, env = "RESTORE_CLIENT_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
-    /// PEM file of authorities to trust, besides the system's
-    #[arg(long)]
+    /// PEM file of certificate authorities to trust, besides those of the system
+    #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// What is printed: words for people, or JSON, one value per line. Without it, words on a terminal
+    /// Output format; by default text on a terminal, otherwise JSON with one value per line
     #[arg(long, value_enum)]
-    output: Option<Output>,
+    output: Option<Format>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
-impl Way {
+impl Connection {
     fn gateway(&self) -> Result<Gateway, ExitCode> {
         let headers = [("x-auth-token", self.token.as_deref()), ("x-api-key", self.api_key.as_deref())];
-        Gateway::at(Listener::Api, &self.gateway, self.ca_file.clone(), &headers).map_err(|why| {
+        Gateway::at(Listener::Api, &self.url, self.ca_file.clone(), &headers).map_err(|why| {
             eprintln!("error: {why}");
             ExitCode::from(USAGE)
         })
     }
 
-    fn output(&self) -> Output {
-        let guess = if std::io::stdout().is_terminal() { Output::Text } else { Output::Json };
-        self.output.unwrap_or(guess)
+    fn output(&self) -> Format {
+        Format::or_by_terminal(self.output)
     }
 }
 
 #[derive(clap::Subcommand)]
 #[command(
-    after_help = "Exit codes: 0 it succeeded, or what was asked is done; 1 the restore failed, or could not be called off any \
-                  more; 2 the command line is wrong, or nobody confirmed; 3 refused or ended before anything was changed; \
-                  4 the end is not known; 5 the gateway was not reached."
+    after_help = "Exit codes: 0 succeeded, or done; 1 the restore failed, or can no longer be cancelled; 2 the command line is \
+                  wrong, or the user did not confirm; 3 rejected, or ended before anything was changed; 4 the outcome is \
+                  not known; 5 no connection to the gateway."
 )]
 pub(super) enum Restore {
-    /// Restore: shows what is overwritten by what, asks, and sends it once
+    /// Submit a restore: show what it overwrites, ask for confirmation, send it, wait for its end
     Submit {
         #[command(flatten)]
-        request: request::Asked,
-        /// Do not ask
+        request: request::RequestArgs,
+        /// Consent in advance: no question
         #[arg(long)]
         yes: bool,
-        /// Idempotency key: the same one asks for the same restore. Without it, a new one is made
+        /// Idempotency key: the same key returns the same restore; by default a new one
         #[arg(long)]
         key: Option<String>,
-        /// Return once the restore is taken in
+        /// Return after the gateway has accepted the restore
         #[arg(long)]
         no_wait: bool,
-        /// Seconds until it ends at most, from when it is sent; it goes on after that
+        /// Longest wait after sending; the restore continues
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
-    /// Ask whether a restore could be done; changes nothing
+    /// Check whether the cloud would accept a restore; changes nothing
     Check {
         #[command(flatten)]
-        request: request::Asked,
+        request: request::RequestArgs,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
-    /// Show what the gateway would send; nothing is sent
+    /// Preview the request to the cloud; sends nothing
     Preview {
         #[command(flatten)]
-        request: request::Asked,
+        request: request::RequestArgs,
+        /// Preview from a configuration file, without a running gateway
+        #[arg(long)]
+        offline: bool,
         #[command(flatten)]
-        way: Way,
+        file: ConfigFile,
+        /// Source API of the request; needs --offline and --path
+        #[arg(long, requires_all = ["path", "offline"])]
+        source_api: Option<String>,
+        /// Path of the request in the source API, without the prefix of the compatibility endpoint
+        #[arg(long, requires = "source_api")]
+        path: Option<Uri>,
+        #[command(flatten)]
+        connection: Connection,
     },
-    /// Show one restore as it is now
+    /// Show the present state of a restore
     Status {
-        /// The restore
-        id: RestoreId,
+        /// ID of the restore, or the unambiguous start of it
+        id: IdOrPrefix,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
     /// Wait for the end of a restore
     Wait {
-        /// The restore
-        id: RestoreId,
-        /// Seconds to wait at most
+        /// ID of the restore, or the unambiguous start of it
+        id: IdOrPrefix,
+        /// Longest wait
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
     /// List restores, newest first
     List {
         #[command(flatten)]
         filter: show::Filter,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
-    /// Call a restore off, which is possible until it is sent
+    /// Cancel a restore that is not sent yet
     #[command(
-        after_help = "Exit codes: 0 it is called off, now or before; 1 it had ended, and changed the target; 2 the command \
-                      line is wrong; 3 it had ended otherwise without changing anything, or the gateway refused; 4 it goes \
-                      on, or it is not known whether it was called off; 5 the gateway was not reached."
+        after_help = "Exit codes: 0 cancelled, now or before; 1 the restore had ended and changed the target; 2 the command \
+                      line is wrong; 3 the restore had ended without a change, or the gateway rejected the request; 4 the \
+                      restore continues, or the outcome is not known; 5 no connection to the gateway."
     )]
     Cancel {
-        /// The restore
-        id: RestoreId,
+        /// ID of the restore, or the unambiguous start of it
+        id: IdOrPrefix,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
-    /// End a restore that waits for a person, on your word, by the admin listener
-    Resolve(operate::Resolve),
-    /// Print one restore with its whole history, as JSON
+    /// List restores that need an operator or are overdue, with the next command for each
+    Triage(triage::Triage),
+    /// Resolve a restore that needs an operator, by your decision
+    Resolve(resolve::Resolve),
+    /// Print a restore with its whole history
     Export {
-        /// The restore
-        id: RestoreId,
+        /// ID of the restore, or the unambiguous start of it
+        id: IdOrPrefix,
         #[command(flatten)]
-        way: Way,
+        connection: Connection,
     },
 }
 
 pub(super) async fn run(command: Restore) -> ExitCode {
     let done = match command {
-        Restore::Submit { request, yes, key, no_wait, timeout, way } => {
-            submit::run(request, yes, key, (!no_wait).then_some(timeout), way).await
+        Restore::Submit { request, yes, key, no_wait, timeout, connection } => {
+            submit::run(request, yes, key, (!no_wait).then_some(timeout), connection).await
         }
-        Restore::Check { request, way } => check(request, way).await,
-        Restore::Preview { request, way } => preview(request, way).await,
-        Restore::Status { id, way } => status(id, &way).await,
-        Restore::Wait { id, timeout, way } => wait(id, timeout, &way).await,
-        Restore::List { filter, way } => list(filter, way).await,
-        Restore::Cancel { id, way } => cancel(id, way).await,
-        Restore::Resolve(options) => return operate::resolve(options).await,
-        Restore::Export { id, way } => export(id, way).await,
+        Restore::Check { request, connection } => check(request, connection).await,
+        Restore::Preview { request, offline: true, file, source_api, path, .. } => {
+            preview_offline(request, &file, source_api.as_deref(), path).await
+        }
+        Restore::Preview { request, connection, .. } => preview(request, connection).await,
+        Restore::Status { id, connection } => status(&id, &connection).await,
+        Restore::Wait { id, timeout, connection } => wait(&id, timeout, &connection).await,
+        Restore::List { filter, connection } => list(filter, connection).await,
+        Restore::Cancel { id, connection } => cancel(&id, &connection).await,
+        Restore::Triage(options) => triage::run(options).await,
+        Restore::Resolve(options) => resolve::run(options).await,
+        Restore::Export { id, connection } => export(&id, &connection).await,
     };
     done.unwrap_or_else(|code| code)
 }
 
-/// Something that is asked of the API, within the usual patience.
-const fn asked<'a>(method: Method, path: &'a str, body: Option<&'a Value>, matter: Matter) -> Asked<'a> {
-    Asked { method, path, body, matter, patience: PATIENCE }
+/// A call with the usual timeout.
+const fn call_to<'a>(method: Method, path: &'a str, body: Option<&'a Value>, purpose: Purpose) -> Call<'a> {
+    Call { method, path, body, purpose, timeout: TIMEOUT }
 }
 
-/// An answer with a member that only this kind of answer has.
-fn has(known: impl FnOnce(&Value) -> bool) -> impl FnOnce(Value) -> Option<Value> {
-    move |answer| known(&answer).then_some(answer)
+/// Accepts a response that has a member of the expected form.
+fn with(expected: impl FnOnce(&Value) -> bool) -> impl FnOnce(Value) -> Option<Value> {
+    move |answer| expected(&answer).then_some(answer)
 }
 
-async fn look(gateway: &Gateway, id: RestoreId) -> Result<answers::Restore, ExitCode> {
+async fn read(gateway: &Gateway, id: RestoreId) -> Result<call::Restore, ExitCode> {
     let path = format!("/api/v1/restores/{id}");
-    asked(Method::GET, &path, None, Matter::Look(id)).of(gateway, answers::Restore::about(id)).await
+    call_to(Method::GET, &path, None, Purpose::Inspect(id)).send(gateway, call::Restore::with_id(id)).await
 }
 
-async fn check(wanted: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
-    let body = wanted.read(true)?;
-    let question = asked(Method::POST, "/api/v1/restore-checks", Some(&body), Matter::Question);
-    let report = question.of(&way.gateway()?, has(|report| report["checks"].is_array())).await?;
-    match way.output() {
-        Output::Json => print_json(&report, false),
-        Output::Text => confirm::print_report(&report),
+async fn check(request: request::RequestArgs, connection: Connection) -> Result<ExitCode, ExitCode> {
+    let body = request.read(true)?;
+    let call = call_to(Method::POST, "/api/v1/restore-checks", Some(&body), Purpose::Query);
+    let report = call.send(&connection.gateway()?, with(|report| report["checks"].is_array())).await?;
+    match connection.output() {
+        Format::Json => print_json(&report, false),
+        Format::Text => confirm::print_report(&report),
     };
     Ok(match report["restorable"].as_bool() {
         Some(true) => ExitCode::SUCCESS,
-        Some(false) => ExitCode::from(REFUSED),
-        None => ExitCode::from(OPEN),
+        Some(false) => ExitCode::from(REJECTED),
+        None => ExitCode::from(UNKNOWN),
     })
 }
 
-async fn preview(wanted: request::Asked, way: Way) -> Result<ExitCode, ExitCode> {
-    let body = wanted.read(true)?;
-    let question = asked(Method::POST, "/api/v1/restore-previews", Some(&body), Matter::Question);
-    let preview = question.of(&way.gateway()?, has(|preview| preview["route"].is_object())).await?;
-    Ok(print_json(&preview, way.output() == Output::Text))
+async fn preview(request: request::RequestArgs, connection: Connection) -> Result<ExitCode, ExitCode> {
+    let body = request.read(true)?;
+    let call = call_to(Method::POST, "/api/v1/restore-previews", Some(&body), Purpose::Query);
+    let preview = call.send(&connection.gateway()?, with(|preview| preview["route"].is_object())).await?;
+    Ok(print_json(&preview, connection.output() == Format::Text))
 }
 
-async fn status(id: RestoreId, way: &Way) -> Result<ExitCode, ExitCode> {
-    let restore = look(&way.gateway()?, id).await?;
-    Ok(show::one(&restore, way.output()))
+async fn preview_offline(
+    request: request::RequestArgs,
+    file: &ConfigFile,
+    source_api: Option<&str>,
+    path: Option<Uri>,
+) -> Result<ExitCode, ExitCode> {
+    let settings = file.load()?;
+    let body = request.read(true)?;
+    Ok(offline::preview(&settings, source_api, path, body).await)
 }
 
-async fn wait(id: RestoreId, timeout: Option<u64>, way: &Way) -> Result<ExitCode, ExitCode> {
-    let deadline = follow::Deadline::after(timeout);
-    follow::to_the_end(&way.gateway()?, id, None, deadline, way.output()).await
+async fn status(id: &IdOrPrefix, connection: &Connection) -> Result<ExitCode, ExitCode> {
+    let gateway = connection.gateway()?;
+    let restore = read(&gateway, id.find(&gateway).await?).await?;
+    Ok(show::one(&restore, connection.output()))
 }
 
-async fn list(filter: show::Filter, way: Way) -> Result<ExitCode, ExitCode> {
-    let (gateway, output) = (way.gateway()?, way.output());
+async fn wait(id: &IdOrPrefix, timeout: Option<u64>, connection: &Connection) -> Result<ExitCode, ExitCode> {
+    let deadline = wait::Deadline::after(timeout);
+    let gateway = connection.gateway()?;
+    let id = id.find(&gateway).await?;
+    wait::until_final(&gateway, id, None, deadline, connection.output()).await
+}
+
+async fn list(filter: show::Filter, connection: Connection) -> Result<ExitCode, ExitCode> {
+    let (gateway, output) = (connection.gateway()?, connection.output());
     let mut table = show::Table::new(output);
-    // Where pages began: one who is sent back to one of them would read for ever. A page may be empty and have a next
-    // one, for a caller who may see little of much.
-    let mut begun = HashSet::new();
-    let mut before: Option<String> = None;
+    let mut pages = Pages::default();
     loop {
-        let path = filter.path(before.as_deref(), table.left(&filter));
-        let page = asked(Method::GET, &path, None, Matter::Question).of(&gateway, Page::of).await?;
+        let path = filter.path(pages.cursor(), table.left(&filter));
+        let page = pages.read(&gateway, &path).await?;
         let mut printed = ExitCode::SUCCESS;
-        for restore in &page.restores {
+        for restore in &page {
             printed = table.row(restore);
             if printed != ExitCode::SUCCESS {
                 return Ok(printed);
             }
         }
-        let Some(next) = page.next else { return Ok(printed) };
-        if table.left(&filter) == Some(0) {
+        if pages.cursor().is_none() || table.left(&filter) == Some(0) {
             return Ok(printed);
         }
-        if !begun.insert(next.clone()) {
-            eprintln!("error: the pages of the list go in a circle; what is printed may not be all");
-            return Ok(ExitCode::from(OPEN));
-        }
-        before = Some(next);
     }
 }
 
-/// A page of a list.
-struct Page {
-    restores: Vec<answers::Restore>,
+/// Pages of a list of restores.
+#[derive(Default)]
+struct Pages {
+    /// Cursors so far: a list that returns to one of them would never end. An empty page may have a next one, for a
+    /// caller that may see few of many restores.
+    seen: HashSet<String>,
     next: Option<String>,
 }
 
-impl Page {
-    fn of(mut answer: Value) -> Option<Self> {
-        let Value::Array(restores) = answer["restores"].take() else { return None };
-        let restores = restores.into_iter().map(answers::Restore::any).collect::<Option<_>>()?;
-        Some(Self { restores, next: answer["next_cursor"].as_str().map(str::to_owned) })
+impl Pages {
+    /// Cursor of the next page; none after the last one.
+    fn cursor(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
+    /// Reads one page.
+    async fn read(&mut self, gateway: &Gateway, path: &str) -> Result<Vec<call::Restore>, ExitCode> {
+        let parse = |mut answer: Value| {
+            let Value::Array(restores) = answer["restores"].take() else { return None };
+            let restores: Vec<_> = restores.into_iter().map(call::Restore::any).collect::<Option<_>>()?;
+            Some((restores, answer["next_cursor"].as_str().map(str::to_owned)))
+        };
+        let (restores, next) = call_to(Method::GET, path, None, Purpose::Query).send(gateway, parse).await?;
+        if let Some(next) = &next
+            && !self.seen.insert(next.clone())
+        {
+            eprintln!("error: the gateway repeats a page of the list; the output may be incomplete");
+            return Err(ExitCode::from(UNKNOWN));
+        }
+        self.next = next;
+        Ok(restores)
     }
 }
 
-async fn cancel(id: RestoreId, way: Way) -> Result<ExitCode, ExitCode> {
-    let gateway = way.gateway()?;
+async fn cancel(id: &IdOrPrefix, connection: &Connection) -> Result<ExitCode, ExitCode> {
+    let gateway = connection.gateway()?;
+    let id = id.find(&gateway).await?;
     let path = format!("/api/v1/restores/{id}");
-    let matter = Matter::Decision(format!("restore-gateway restore status {id}"));
-    let said = match gateway.ask(Method::DELETE, &path, &[], None, PATIENCE).await {
-        Ok(said) => said,
-        Err(silence) => return Err(answers::unreached(&gateway, &silence, &matter)),
+    let purpose = Purpose::Decide(format!("restore-gateway restore status {id}"));
+    let response = match gateway.send(Method::DELETE, &path, &[], None, TIMEOUT).await {
+        Ok(response) => response,
+        Err(lost) => return Err(call::report_no_response(&gateway, &lost, &purpose)),
     };
-    if !said.status.is_success() && said.body["code"] == "not_cancellable" {
-        // What was asked for may be so already: by another call, or by this one whose answer was lost on its way.
-        let again = gateway.ask(Method::GET, &path, &[], None, PATIENCE).await.ok();
-        let restore = again.and_then(|said| answers::Restore::about(id)(said.body));
+    if !response.status.is_success() && response.body["code"] == "not_cancellable" {
+        // It may be cancelled already: by another call, or by an earlier one whose response was lost.
+        let again = gateway.send(Method::GET, &path, &[], None, TIMEOUT).await.ok();
+        let restore = again.and_then(|response| call::Restore::with_id(id)(response.body));
         if let Some(restore) = restore.filter(|restore| restore.status == Status::Cancelled) {
-            eprintln!("it had been called off before");
-            show::print(&restore, way.output());
+            info("the restore was cancelled before");
+            show::print(&restore, connection.output());
             return Ok(ExitCode::SUCCESS);
         }
-        return Err(refused(&gateway, &said, &matter));
+        return Err(report_rejection(&gateway, &response, &purpose));
     }
-    let off = |body| answers::Restore::about(id)(body).filter(|it| it.status == Status::Cancelled);
-    let restore = judge(&gateway, said, &matter, off)?;
-    show::print(&restore, way.output());
+    let cancelled = |body| call::Restore::with_id(id)(body).filter(|it| it.status == Status::Cancelled);
+    let restore = expect(&gateway, response, &purpose, cancelled)?;
+    show::print(&restore, connection.output());
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export(id: RestoreId, way: Way) -> Result<ExitCode, ExitCode> {
-    let gateway = way.gateway()?;
-    let restore = look(&gateway, id).await?;
+async fn export(id: &IdOrPrefix, connection: &Connection) -> Result<ExitCode, ExitCode> {
+    let gateway = connection.gateway()?;
+    let id = id.find(&gateway).await?;
+    let restore = read(&gateway, id).await?;
     let path = format!("/api/v1/restores/{id}/events");
-    let events = asked(Method::GET, &path, None, Matter::Look(id));
-    let events = events.of(&gateway, has(|answer| answer["events"].is_array())).await?;
-    let whole = json!({"restore": restore.body, "events": events["events"]});
-    Ok(print_json(&whole, way.output() == Output::Text))
+    let call = call_to(Method::GET, &path, None, Purpose::Inspect(id));
+    let answer = call.send(&gateway, with(|answer| answer["events"].is_array())).await?;
+    Ok(match connection.output() {
+        Format::Json => print_json(&json!({"restore": restore.body, "events": answer["events"]}), false),
+        Format::Text => print_text(&show::history(&restore, &answer["events"])),
+    })
 }

@@ -1,84 +1,84 @@
-//! `restore submit`: asks the person, sends it with its key, and follows it. What may have been sent is asked again with the
-//! same key, which cannot begin another restore; and nobody is told that nothing was changed who cannot know.
+//! `restore submit`: asks for confirmation, sends the request with an idempotency key, and waits for the end. A request that
+//! may have been sent is repeated with the same key, which cannot start a second restore. The command says "nothing was sent"
+//! only if that is certain.
 
 use std::process::ExitCode;
 
 use http::Method;
 use serde_json::Value;
 
-use super::follow::Deadline;
-use super::{PATIENCE, PAUSE, TRIES, Way, confirm, follow, request, show};
-use crate::answers::{Matter, OPEN, Restore, USAGE, judge, passes, print_refusal, unreached};
+use super::wait::Deadline;
+use super::{Connection, PAUSE, TIMEOUT, TRIES, confirm, request, show, wait};
+use crate::call::{
+    Purpose, Restore, UNKNOWN, USAGE, expect, is_transient, print_problem, report_no_response,
+};
 use crate::client::Gateway;
-use crate::out::plain;
+use crate::output::{info, plain};
 
 pub(super) async fn run(
-    asked: request::Asked,
+    request: request::RequestArgs,
     yes: bool,
     key: Option<String>,
-    wait: Option<Option<u64>>,
-    way: Way,
+    timeout: Option<Option<u64>>,
+    connection: Connection,
 ) -> Result<ExitCode, ExitCode> {
     let key = match key {
         None => uuid::Uuid::new_v4().to_string(),
         Some(key) if !key.is_empty() && http::HeaderValue::from_str(&key).is_ok() => key,
         Some(_) => {
-            eprintln!("error: --key is empty or cannot be sent in a header; nothing was sent");
+            eprintln!("error: --key is empty or no valid header value; nothing was sent");
             return Err(ExitCode::from(USAGE));
         }
     };
-    let body = asked.read(yes)?;
-    let gateway = way.gateway()?;
+    let body = request.read(yes)?;
+    let gateway = connection.gateway()?;
     if !yes {
         confirm::ask(&gateway, &body).await?;
     }
-    eprintln!("idempotency key: {key}");
-    let deadline = Deadline::after(wait.flatten());
-    let restore = taken_in(&gateway, &body, &key, deadline).await?;
-    if wait.is_some() {
-        return follow::to_the_end(&gateway, restore.id, Some(restore), deadline, way.output()).await;
+    info(&format!("idempotency key: {key}"));
+    let deadline = Deadline::after(timeout.flatten());
+    let restore = send(&gateway, &body, &key, deadline).await?;
+    if timeout.is_some() {
+        return wait::until_final(&gateway, restore.id, Some(restore), deadline, connection.output()).await;
     }
-    // Taken in is what was asked for; what has ended badly already is said.
-    let code = show::one(&restore, way.output());
+    // Accepted is enough, but a restore that has ended badly already is a failure.
+    let code = show::one(&restore, connection.output());
     Ok(if restore.status.is_final() { code } else { ExitCode::SUCCESS })
 }
 
-/// Sends it until it is taken in or refused.
-async fn taken_in(
-    gateway: &Gateway,
-    body: &Value,
-    key: &str,
-    deadline: Deadline,
-) -> Result<Restore, ExitCode> {
+/// Sends the request until the gateway accepts or rejects it.
+async fn send(gateway: &Gateway, body: &Value, key: &str, deadline: Deadline) -> Result<Restore, ExitCode> {
     let headers = [("idempotency-key", key)];
-    let matter = Matter::Question;
+    let purpose = Purpose::Query;
     let mut tries = 0;
-    // Whether one of them may have come through.
+    // True if an earlier try may have reached the gateway.
     let mut sent = false;
-    let said = loop {
+    let response = loop {
         tries += 1;
         let again = tries < TRIES;
-        let patience = deadline.patience(PATIENCE);
-        let why = match gateway.ask(Method::POST, "/api/v1/restores", &headers, Some(body), patience).await {
-            // Said of this try alone: one before it may have been taken in.
-            Ok(said) if (sent || said.body["effect"].is_null()) && passes(&said) && again => {
+        let timeout = deadline.timeout(TIMEOUT);
+        let why = match gateway.send(Method::POST, "/api/v1/restores", &headers, Some(body), timeout).await {
+            // The response is about this try only: the gateway may have accepted an earlier one.
+            Ok(response)
+                if (sent || response.body["effect"].is_null()) && is_transient(&response) && again =>
+            {
                 if deadline.is_past() {
-                    print_refusal(gateway, &said, true);
+                    print_problem(gateway, &response, true);
                     return Err(not_known(key));
                 }
-                format!("{} in between", said.status)
+                format!("HTTP status {}", response.status)
             }
-            Ok(said) if sent && !said.status.is_success() => {
-                print_refusal(gateway, &said, true);
+            Ok(response) if sent && !response.status.is_success() => {
+                print_problem(gateway, &response, true);
                 return Err(not_known(key));
             }
-            Ok(said) => break said,
-            Err(silence) if silence.sent && again && !deadline.is_past() => {
-                format!("no answer ({})", plain(&silence.why))
+            Ok(response) => break response,
+            Err(lost) if lost.sent && again && !deadline.is_past() => {
+                format!("no response ({})", plain(&lost.why))
             }
-            Err(silence) => {
-                let code = unreached(gateway, &silence, &matter);
-                if silence.sent || sent {
+            Err(lost) => {
+                let code = report_no_response(gateway, &lost, &purpose);
+                if lost.sent || sent {
                     return Err(not_known(key));
                 }
                 eprintln!("nothing was sent");
@@ -86,18 +86,18 @@ async fn taken_in(
             }
         };
         sent = true;
-        eprintln!("{why}; asking again with the same key");
+        info(&format!("{why}; sending again with the same key"));
         tokio::time::sleep(deadline.left(PAUSE)).await;
     };
-    judge(gateway, said, &matter, Restore::any).inspect_err(|code| {
-        if *code == ExitCode::from(OPEN) {
+    expect(gateway, response, &purpose, Restore::any).inspect_err(|code| {
+        if *code == ExitCode::from(UNKNOWN) {
             not_known(key);
         }
     })
 }
 
-/// Says that nobody knows, and what to do.
+/// Prints that the outcome is not known, and the next action.
 fn not_known(key: &str) -> ExitCode {
-    eprintln!("it is not known whether the restore was taken in; ask again with --key {key}");
-    ExitCode::from(OPEN)
+    eprintln!("it is not known whether the gateway accepted the restore; submit it again with --key {key}");
+    ExitCode::from(UNKNOWN)
 }

@@ -1,5 +1,5 @@
-//! `reference`: pages of the reference as Markdown, out of what the program itself goes by. They are kept in
-//! `docs/reference`, where a test holds them to this.
+//! `generate reference`: pages of the reference as Markdown, out of the program's own tables. `docs/reference` keeps them,
+//! and a test fails when they are stale.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -10,10 +10,12 @@ use restore_generations::matrix::{self, Fate};
 use restore_generations::source_api;
 use restore_model::{Code, Retry, TargetKind};
 
-use super::{Arguments, print_text};
 use restore_config as config;
 
-/// One page: its name, its heading, what it is about, and the rest.
+use crate::Arguments;
+use crate::output::print_text;
+
+/// One page: name, heading, introduction and body.
 struct Page {
     name: &'static str,
     title: &'static str,
@@ -23,51 +25,51 @@ struct Page {
 
 const PAGES: &[Page] = &[
     Page {
-        name: "settings",
-        title: "Settings",
-        about: "Every key of the settings file. A variable wins over the file; where there are several tables of a \
-                kind, its number counts from 0. *Change* says when another value counts: while the gateway is \
-                `running`, or after a `restart`. `restore-gateway explain KEY` tells the same of one key, and \
-                [restore-gateway.toml](../../config/restore-gateway.toml) has them all at their defaults.",
+        name: "configuration",
+        title: "Configuration",
+        about: "This page lists every key of the configuration file. An environment variable overrides the file. In a \
+                list of tables, the number in the variable counts from 0. *Change* says when a new value applies: \
+                while the gateway is `running`, or after a `restart`. `restore-gateway explain KEY` shows one key. \
+                [restore-gateway.toml](../../config/restore-gateway.toml) has all keys with their defaults.",
         body: config::listing,
     },
     Page {
         name: "command-line",
         title: "Command line",
-        about: "Every command, as `--help` shows it. [Completions and manual pages](#restore-gateway-completions) \
-                are made by the program itself.",
+        about: "This page lists every command, as `--help` shows it. The program also prints [shell completions and \
+                manual pages](#restore-gateway-generate).",
         body: command_line,
     },
     Page {
         name: "problems",
         title: "Problem types",
-        about: "Every refusal and failure is `application/problem+json` with one of these words as `code` and \
-                `/problems/CODE` as `type`. *Retry* is the usual advice; a problem says its own in `retry`, and in \
-                `effect` whether anything was changed in the cloud.",
+        about: "Every rejection and failure is `application/problem+json` with one of these words as `code` and \
+                `/problems/CODE` as `type`. *Retry* is the usual advice. Each problem says in `retry` whether to try \
+                again, and in `effect` whether anything changed in the cloud.",
         body: problems,
     },
     Page {
         name: "upstream-codes",
         title: "Error codes of the clouds",
-        about: "What an error code of a cloud becomes. The code is looked up first and the HTTP status second, for some \
-                refusals come as 500. A code marked *ambiguous* is no refusal: the call may have been applied, so \
-                that the restore is `unknown` and is looked into by reads. A code that is not here is judged by its \
-                status.",
+        about: "This page shows how the gateway maps an error code of a cloud. It looks up the code first and the HTTP \
+                status second, because some rejections have status 500. An *ambiguous* code is no rejection: the cloud \
+                may have applied the call. Such a restore is `unknown`, and the gateway polls the cloud. The status \
+                decides about a code that is not listed.",
         body: upstream_codes,
     },
     Page {
         name: "capabilities",
         title: "Capabilities",
-        about: "What each generation can restore, and what comes of a request in each source API there. A running \
-                gateway tells the same of its own upstreams at `/api/v1/capabilities`; `restore-gateway capabilities` \
-                prints the second part.",
+        about: "This page shows what each generation can restore, and what happens there to a request in each source \
+                API. A running gateway shows the same for its own upstreams at `/api/v1/capabilities`. \
+                `restore-gateway compat capabilities` prints the second part.",
         body: capabilities,
     },
 ];
 
 #[derive(clap::Args)]
-pub(super) struct Options {
-    /// The page; without one, all names
+pub(crate) struct Options {
+    /// Name of the page; without it, the command lists all names
     name: Option<String>,
 }
 
@@ -79,23 +81,23 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Some(Page { name, title, about, body }) => {
             let body = body();
             print_text(&format!(
-                "# {title}\n\n{about}\n\nMade by `restore-gateway reference {name}`; a test fails when it is stale.\n\n{}\n",
+                "# {title}\n\n{about}\n\n`restore-gateway generate reference {name}` prints this page; a test fails when it is stale.\n\n{}\n",
                 body.trim()
             ))
         }
         None => {
-            eprintln!("error: no page {name}; without a name all are listed");
+            eprintln!("error: no page {name}; run the command without a name to list all");
             ExitCode::from(2)
         }
     }
 }
 
 fn command_line() -> String {
-    // What stands in a variable of this process is nobody's business.
+    // The values of environment variables stay out of the page.
     let mut command = hidden(Arguments::command());
     command.build();
     let mut page = String::new();
-    of_command(&mut command, &mut page);
+    write_command(&mut command, &mut page);
     page
 }
 
@@ -103,18 +105,18 @@ fn hidden(command: clap::Command) -> clap::Command {
     command.mut_args(|argument| argument.hide_env_values(true)).mut_subcommands(hidden)
 }
 
-fn of_command(command: &mut clap::Command, page: &mut String) {
+fn write_command(command: &mut clap::Command, page: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
     let help = command.render_long_help().to_string();
     let help: Vec<_> = help.lines().map(str::trim_end).collect();
     page.push_str(&format!("## {name}\n\n```text\n{}\n```\n\n", help.join("\n").trim()));
     for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-        of_command(command, page);
+        write_command(command, page);
     }
 }
 
 fn problems() -> String {
-    let mut page = "| code | HTTP | retry | what happened | what to do |\n|---|---|---|---|---|\n".to_owned();
+    let mut page = "| code | HTTP | retry | meaning | action |\n|---|---|---|---|---|\n".to_owned();
     for code in Code::ALL {
         let retry = match code.retry() {
             Retry::Never => "never",
@@ -128,9 +130,7 @@ fn problems() -> String {
 }
 
 fn upstream_codes() -> String {
-    let mut page =
-        "| code | under status | becomes | again | what the cloud means |\n|---|---|---|---|---|\n"
-            .to_owned();
+    let mut page = "| code | status | problem code | retry | meaning |\n|---|---|---|---|---|\n".to_owned();
     for row in codes::all() {
         let status = match row.status {
             Under::Any => "any".to_owned(),
@@ -155,7 +155,7 @@ fn upstream_codes() -> String {
 fn capabilities() -> String {
     let list = |items: &[String]| if items.is_empty() { "–".to_owned() } else { items.join("<br>") };
     let mut page =
-        "## Of a canonical request\n\n| generation | target | verdict | if | lost |\n|---|---|---|---|---|\n"
+        "## Canonical requests\n\n| generation | target | verdict | condition | dropped |\n|---|---|---|---|---|\n"
             .to_owned();
     for generation in restore_generations::ALL {
         for target in TargetKind::ALL {
@@ -172,8 +172,10 @@ fn capabilities() -> String {
             );
         }
     }
-    page.push_str("\n## Of a request in a source API\n\n");
-    page.push_str("| source API | generation | target | verdict | if | lost |\n|---|---|---|---|---|---|\n");
+    page.push_str("\n## Requests in a source API\n\n");
+    page.push_str(
+        "| source API | generation | target | verdict | condition | dropped |\n|---|---|---|---|---|---|\n",
+    );
     for endpoint in source_api::ALL {
         for generation in restore_generations::ALL {
             let cells = matrix::cells(*endpoint, *generation);

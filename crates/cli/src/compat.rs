@@ -1,4 +1,4 @@
-//! `capabilities`: what comes of each source API at each generation, without settings: they say it of themselves.
+//! `compat`: source APIs at each generation, and their remaining users.
 
 use std::process::ExitCode;
 
@@ -6,27 +6,36 @@ use restore_generations::matrix::{self, Fate};
 use restore_generations::source_api;
 use serde_json::{Value, json};
 
-use super::print_text;
+use super::admin;
+use super::output::{Format, print_json, print_text};
+
+#[derive(clap::Subcommand)]
+pub(super) enum Compat {
+    /// Show what each source API can do at each generation
+    Capabilities(Options),
+    /// Show who still uses a compatibility endpoint, for what, since when
+    Usage(admin::Usage),
+}
 
 #[derive(clap::Args)]
 pub(super) struct Options {
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    output: Format,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs
-    Json,
+pub(super) async fn run(command: Compat) -> ExitCode {
+    match command {
+        Compat::Capabilities(options) => capabilities(&options),
+        Compat::Usage(options) => admin::usage(options).await,
+    }
 }
 
-pub(super) fn run(options: &Options) -> ExitCode {
-    match options.format {
+/// Needs no configuration: the generations describe themselves.
+fn capabilities(options: &Options) -> ExitCode {
+    match options.output {
         Format::Text => print_text(&text()),
-        Format::Json => print_text(&serde_json::to_string_pretty(&every_pair()).unwrap_or_default()),
+        Format::Json => print_json(&every_pair(), true),
     }
 }
 
@@ -45,7 +54,7 @@ fn every_pair() -> Value {
 }
 
 fn text() -> String {
-    let mut text = format!("{:<10} {:<9} {:<9} {}\n", "DIALECT", "TO", "TARGET", "VERDICT");
+    let mut text = format!("{:<10} {:<9} {:<9} {}\n", "SOURCE API", "TO", "TARGET", "VERDICT");
     for endpoint in source_api::ALL {
         for generation in restore_generations::ALL {
             let cells = matrix::cells(*endpoint, *generation);
@@ -54,7 +63,7 @@ fn text() -> String {
                 let (source_api, to) = (endpoint.source_api(), generation.name());
                 text.push_str(&format!("{source_api:<10} {to:<9} {target:<9} {verdict}\n"));
                 let conditions = cell.conditions.iter().map(|condition| format!("  if {condition}\n"));
-                let lost = cell.lost.iter().map(|loss| format!("  lost {loss}\n"));
+                let lost = cell.lost.iter().map(|loss| format!("  drops {loss}\n"));
                 text.extend(conditions.chain(lost));
             }
         }

@@ -1,8 +1,8 @@
-//! `ids resolve`: what a backup of one generation would be called by another, and why, under a settings file and without a
-//! running gateway. The reads that a restore would make first, and nothing else.
+//! `id-mapping resolve`: maps a backup ID to another generation, without a running gateway. It makes only the reads that
+//! a restore would make first.
 //!
-//! Exit codes: 0 it is known; 1 somebody could not be asked; 2 the command line is wrong; 3 it cannot be told, so that a
-//! restore would be refused; 78 the settings have faults.
+//! Exit codes: 0 mapped; 1 a lookup failed; 2 the command line is wrong; 3 no verified mapping, so a restore would be
+//! rejected; 78 the configuration has errors.
 
 use std::process::ExitCode;
 
@@ -13,71 +13,65 @@ use restore_model::{Code, Id, Problem, ProjectId, TargetKind};
 use restore_upstream::Token;
 use serde_json::{Value, json};
 
-use super::{SettingsFile, preview, print_text};
+use super::output::{Format, print_json, print_text};
+use super::{ConfigFile, offline};
 
 #[derive(clap::Subcommand)]
-pub(super) enum Ids {
-    /// Show what a backup would be called by the upstream that carries its restore out, step by step
+pub(super) enum IdMapping {
+    /// Map a backup ID of a source API to an upstream, step by step
     ///
-    /// Makes the reads that a restore would make first, and nothing else. Exit codes: 0 it is known; 1 somebody could not
-    /// be asked; 3 it cannot be told, so that a restore would be refused.
+    /// Makes only the reads that a restore would make first. Exit codes: 0 mapped; 1 a lookup failed; 2 the command line
+    /// is wrong; 3 no verified mapping, so a restore would be rejected; 78 the configuration has errors.
     Resolve(Resolve),
 }
 
 #[derive(clap::Args)]
 pub(super) struct Resolve {
     #[command(flatten)]
-    file: SettingsFile,
-    /// The source API that the restore is asked for in
+    file: ConfigFile,
+    /// Source API of the request
     #[arg(long)]
     source_api: String,
-    /// What is restored. Without it, what the source API restores first
+    /// Type of the target; by default the first one of the source API
     #[arg(long, value_enum)]
     kind: Option<Kind>,
-    /// The cloud project
+    /// ID of the cloud project
     #[arg(long)]
     project: ProjectId,
-    /// The upstream of the settings that would carry the restore out
-    #[arg(long)]
+    /// Name of the upstream that would carry out the restore
+    #[arg(long, value_name = "UPSTREAM")]
     to: String,
-    /// The backup, as programs of the source API call it
+    /// ID of the backup in the source API
     id: Id,
-    /// The backup of a disk that is a part of it, as they call it; as often as there are disks
-    #[arg(long = "disk")]
-    disks: Vec<Id>,
-    /// The server or disk that it is restored onto: where the source API's own generation has nothing to tell any more, an id
-    /// alone is a proof for a restore of what the backup is of, and for no other
+    /// ID of the backup of one disk, in the source API; repeatable
+    #[arg(long = "volume", value_name = "ID")]
+    volumes: Vec<Id>,
+    /// ID of the server or disk to overwrite
+    ///
+    /// Without a response of the source API, an equal ID is proof only for a restore to the original target.
     #[arg(long)]
     target: Option<Id>,
-    /// A token of the project, where the gateway has no credential of its own for an upstream
+    /// IAM token of the project, if the gateway has no credential for an upstream
     #[arg(long, env = "RESTORE_CLIENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    output: Format,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Kind {
-    /// A server
+    /// Server
     Server,
-    /// A disk
+    /// Disk
     Volume,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
-pub(super) async fn run(command: Ids) -> ExitCode {
-    let Ids::Resolve(options) = command;
+pub(super) async fn run(command: IdMapping) -> ExitCode {
+    let IdMapping::Resolve(options) = command;
     let Some(endpoint) = source_api::by_name(&options.source_api) else {
         eprintln!(
-            "error: no source API {}; there are {}",
+            "error: no source API {}; use one of {}",
             options.source_api,
             source_api::names().join(", ")
         );
@@ -88,10 +82,10 @@ pub(super) async fn run(command: Ids) -> ExitCode {
         Err(code) => return code,
     };
     if !settings.upstreams.iter().any(|upstream| upstream.name == options.to) {
-        eprintln!("error: the settings name no upstream {:?}", options.to);
+        eprintln!("error: the configuration has no upstream {:?}", options.to);
         return ExitCode::from(2);
     }
-    let engine = match preview::engine(&settings).await {
+    let engine = match offline::engine(&settings).await {
         Ok(engine) => engine,
         Err(code) => return code,
     };
@@ -100,17 +94,18 @@ pub(super) async fn run(command: Ids) -> ExitCode {
         Some(Kind::Volume) => TargetKind::Volume,
         None => endpoint.targets().first().copied().unwrap_or(TargetKind::Server),
     };
-    let Resolve { project, id, disks, target, .. } = options;
-    let asked = Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks };
+    let Resolve { project, id, volumes, target, .. } = options;
+    let asked =
+        Asked { project_id: project, backup_id: id, checkpoint_id: None, kind, target, disks: volumes };
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
     let sought = engine
         .seek_names(&asked, &restore_gateway::endpoints::origin(&settings, endpoint), &options.to, token)
         .await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
-    let shown = match options.format {
+    let shown = match options.output {
         Format::Text => print_text(&text(&asked, &sought)),
-        Format::Json => print_text(&serde_json::to_string_pretty(&body(&sought)).unwrap_or_default()),
+        Format::Json => print_json(&body(&sought), true),
     };
     match sought.names {
         Ok(_) => shown,
