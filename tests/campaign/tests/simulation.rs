@@ -6,8 +6,9 @@ use restore_campaign::simulation::run;
 const SCHEDULES: u64 = 300;
 
 /// Seeds that once broke a promise; README.md says which.
-const BROKEN: [u64; 9] =
-    [109_934, 110_490, 2_014_480, 5_040_684, 6_038_727, 6_068_144, 9_014_799, 9_052_101, 9_070_817];
+const BROKEN: [u64; 10] = [
+    109_934, 110_490, 2_014_480, 5_040_684, 6_038_727, 6_068_144, 9_014_799, 9_052_101, 9_070_817, 9_105_785,
+];
 
 #[test]
 fn seeds_that_broke_a_promise_stay_fixed() {

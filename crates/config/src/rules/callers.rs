@@ -42,7 +42,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
         }
         if Secret::text_of(&caller["key"]).is_some_and(|key| key.chars().count() < LEAST_KEY) {
             let message = format!("the key has fewer than {LEAST_KEY} characters");
-            let help = "`restore-gateway api-key` makes one".to_owned();
+            let help = "`restore-gateway generate api-key` makes one".to_owned();
             report.error(&path("key"), Code::BadValue, message, Some(help));
         }
         for key in ["key_hash", "previous_key_hash", "access_key", "key"] {

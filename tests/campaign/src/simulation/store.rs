@@ -220,7 +220,9 @@ impl Store {
         Ok(())
     }
 
-    /// Puts the copy in the place of the ledger, while no process runs. False where there is none.
+    /// Puts the copy in the place of the ledger, while no process runs. False where there is none, and where a restore of it
+    /// cannot be accepted once more: after a clock was set back, an equal one seems to end later than it began. (A copy of
+    /// a real ledger is not accepted again, but read.)
     ///
     /// # Errors
     /// When the copy cannot be read back.
@@ -241,7 +243,9 @@ impl Store {
                 may_keep_key: true,
                 clock: None,
             };
-            fresh.accept(new).await?;
+            if !matches!(fresh.accept(new).await?, Accept::New(_)) {
+                return Ok(false);
+            }
         }
         let now = self.trace.elapsed();
         let mut state = self.state();
