@@ -282,7 +282,10 @@ async fn what_a_person_must_end_is_not_waited_for() {
     assert_eq!(output.status.code(), Some(4), "{}", told(&output));
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("status    unknown"), "{shown}");
-    assert!(shown.contains("a person must look at the target: restore-gateway restore resolve 0"), "{shown}");
+    assert!(
+        shown.contains("an operator must check the target, then run: restore-gateway restore resolve 0"),
+        "{shown}"
+    );
     assert!(!told(&output).contains("goes on"), "{}", told(&output));
     let id = shown.lines().find_map(|line| line.strip_prefix("restore   ")).expect("an id").to_owned();
     let output = run(&mut client(&world, &["wait", &id, "--output", "json"])).await;

@@ -159,7 +159,7 @@ impl Poller<'_> {
                     Err(lost) => format!("no response ({})", plain(&lost.why)),
                 };
                 if self.reported != why {
-                    self.bar.note(&format!("{why}; polling again, the restore continues"));
+                    self.bar.note(&format!("{why}; polling again, without an effect on the restore"));
                     self.reported = why;
                 }
                 tokio::time::sleep(self.deadline.left(PAUSE)).await;
@@ -179,7 +179,7 @@ impl Poller<'_> {
 fn report_stop(bar: &Bar, id: RestoreId) -> ExitCode {
     bar.end();
     eprintln!(
-        "the restore has not ended yet and continues without this command; wait for it with: restore-gateway restore wait {id}"
+        "the end of the restore is not known yet; it does not depend on this command; continue with: restore-gateway restore wait {id}"
     );
     ExitCode::from(UNKNOWN)
 }
