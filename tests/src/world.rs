@@ -244,7 +244,7 @@ impl World {
 
     /// Has the running gateway load its settings now.
     pub async fn reload(&self) -> Answer {
-        self.decide("/settings/reload", &json!({})).await
+        self.decide("/config/reload", &json!({})).await
     }
 
     /// A URL of the canonical API.

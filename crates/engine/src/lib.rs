@@ -1,190 +1,83 @@
 //! THE VERBS: submit, watch, check, preview, reconcile. Knows neither HTTP servers nor tower
 //! layers; it joins the model, the generations, the ledger and the way out.
 //!
-//! | module | verb |
+//! [`Engine`] is a façade. Behind it stand components, each of which owns its state and is handed what it stands on. Each
+//! room imports only rooms above it in this table; `tests/promises/repository/structure.rs` holds that.
+//!
+//! | room | what it does, and what it owns |
 //! |---|---|
-//! | `caller`, `grant` | who asks, and what they may |
-//! | [`route`] | which upstream does it, and why |
-//! | `submit` | take a restore in, once |
-//! | `around` | the way that is left where a generation is closed to a project |
-//! | `dispatch`, `record` | look first, write it down, send it while that is allowed, write down what came of it |
-//! | `names` | what another generation's request is called by the one that carries it out |
-//! | `steps` | a server disk by disk, where the upstream restores disks alone |
-//! | `settle` | what a reading means for a state: a pure function |
-//! | `follow`, `agenda`, `budget` | read until the end: one read per interval however many wait, and no more per minute than the upstream may be asked |
-//! | `replay` | ask a generation's questions to their end |
-//! | `recover`, `anew` | take up what an earlier or another process left, and keep the ledger small |
-//! | `pass_on`, `passed` | what only the cloud knows, for compatibility endpoints, asked once for all who want the same |
-//! | `asked` | what compatibility endpoints show of restores that nobody follows |
-//! | `operate` | what only a person decides |
-//! | `jumps` | how far the wall clock was set forward, so that no window ends early |
-//! | [`crash`] | where tests have the process killed |
-//! | `inquire` | check, preview, capabilities |
-//! | `list` | the restores that a caller may see |
-//! | `ways`, `policy` | routes and manners of work as they now are, and upstreams as they were |
+//! | [`crash`], `brief` | where tests have the process killed; what is believed for a while |
+//! | `tasks` | runs what the engine has begun, and stops it |
+//! | `pacing` | how often an upstream is called: the budget and the poll queue of one upstream, the reads of one question |
+//! | `routing` | which upstream does it, and why: routes, policy, and what was learnt of upstreams |
+//! | `callers`, `witness` | who asks, and what they may; who hears of what was done |
+//! | `live_restores` | what is kept in memory of restores that have not ended |
+//! | `journal` | writes events and tells who waits: the clock, the count of commits, recovery mode |
+//! | `permissions` | permits or refuses what a caller asks for |
+//! | `planning` | the way of a request, and the one that is left where a generation is closed to a project |
+//! | `id_mapping` | what another generation's request is called by the one that carries it out |
+//! | `schedule` | when a restore is polled: the poll queue, and the restores at rest |
+//! | `dispatch` | look first, write it down, send it while that is permitted, write down what came of it; disk by disk |
+//! | `polling` | read until the end, and reconcile: what was read a moment ago, refused tokens |
+//! | `response_cache` | what the cloud answered to compatibility endpoints a moment ago |
+//! | `admission` | take a restore in, once: the keys of each caller |
+//! | `queries` | check, preview, list, capabilities; what only the cloud knows, for compatibility endpoints |
+//! | `operations` | take up what others left, keep the ledger small, carry out what only a person decides |
+//! | `components` | joins them; [`Engine`] delegates to them |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
 //! process, and costs at worst a read or a wait.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod admission;
+mod brief;
+mod callers;
+mod components;
+pub mod crash;
+mod dispatch;
+mod id_mapping;
+mod journal;
+mod live_restores;
+mod operations;
+mod pacing;
+mod permissions;
+mod planning;
+mod polling;
+mod queries;
+mod response_cache;
+mod routing;
+mod schedule;
+mod tasks;
+#[cfg(test)]
+mod testing;
+mod witness;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
-use restore_generations::Known;
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, NewEntry, Recovery, Unfinished};
-use restore_model::{
-    Cause, Clock, Code, Event, EventKind, Evidence, Problem, ProjectId, RestoreId, Strength, Timestamp,
-};
-use restore_upstream::{BreakerState, Platform, TraceContext};
+use restore_generations::{Backup, Call, Listed, Reply};
+use restore_ledger::{Entry, Ledger, LedgerError, Position, Query, Recovery, Told, Unfinished, Waiting};
+use restore_model::{Clock, Event, Id, Origin, Problem, ProjectId, RestoreId, RestoreRequest, Timestamp};
+use restore_upstream::{BreakerState, Platform, Token, TraceContext};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-mod access;
-mod agenda;
-mod anew;
-mod around;
-mod asked;
-mod brief;
-mod budget;
-mod caller;
-pub mod crash;
-mod dispatch;
-mod follow;
-mod grant;
-mod inquire;
-mod jumps;
-mod list;
-mod live;
-mod names;
-mod operate;
-mod pass_on;
-mod passed;
-mod policy;
-mod record;
-mod recover;
-mod replay;
-pub mod route;
-mod settle;
-mod steps;
-mod submit;
-mod tasks;
-mod ways;
+use components::Components;
 
-use access::Access;
-use brief::Brief;
-use tasks::Tasks;
-use ways::Ways;
+pub use admission::{Refusal, Submission, Submitted};
+pub use callers::{Action, Caller, Decision, Grant, Identity, Trail};
+pub use id_mapping::{Asked, Named, Names, Sought, Step};
+pub use operations::Resolution;
+pub use queries::{CheckReport, Page, Preview, cell};
+pub use routing::route::{self, Idempotency, Match, Plan, Route, Routes};
+pub use routing::{Pair, Pairs, Policy};
+pub use witness::Witness;
 
-pub use caller::{Action, Caller, Decision, Identity, Trail};
-pub use grant::Grant;
-pub use inquire::{CheckReport, Preview, cell};
-pub use list::Page;
-pub use names::{Asked, Named, Names, Pair, Pairs, Sought, Step};
-pub use operate::Resolution;
-pub use policy::Policy;
-pub use route::{Idempotency, Match, Plan, Route, Routes};
-pub use submit::{Refusal, Submission, Submitted};
-
-/// How long a count of a caller's keys is believed.
-const KEY_COUNT: Duration = Duration::from_secs(30);
-/// How long it is believed that an upstream is closed to a project.
-const CLOSED: Duration = Duration::from_secs(600);
-
-/// Who wants to know what was written down: metrics and logs.
-pub trait Witness: Send + Sync + 'static {
-    /// Called after the commit, once per event, with the state it led to.
-    fn witness(&self, entry: &Entry, event: &Event);
-
-    /// Called with every decision on what a known caller may do.
-    fn decided(&self, decision: &Decision<'_>);
-
-    /// Called with every write of a restore into the ledger, how long it took, and the kind of fault.
-    fn wrote(&self, _operation: &'static str, _took: Duration, _fault: Option<&'static str>) {}
-
-    /// Called when a restore that was due is read, with how much later than due that is.
-    fn read(&self, _upstream: &str, _late: Duration) {}
-}
-
-/// What is kept in memory of a restore that is not final.
-#[derive(Default)]
-struct Live {
-    /// Tells waiters the number of the last event.
-    changes: Option<watch::Sender<u32>>,
-    /// Whether a task dispatches it.
-    dispatching: bool,
-    /// Whether it is on the agenda, or being read.
-    followed: bool,
-    /// For when it is on the agenda.
-    due: Option<Instant>,
-    /// The upstream that it goes to and its project, while it is followed.
-    lane: Option<(String, ProjectId)>,
-    /// With what it is read.
-    access: Option<Access>,
-    /// With what the next disks of a restore with several steps are sent: what its own caller brought for it.
-    sender: Option<Access>,
-    /// Counts the tokens it was given, and suchlike.
-    accesses: u32,
-    /// When this process sent it, on the monotonic clock.
-    sent: Option<Instant>,
-    /// Since when this process has followed its present step, on the monotonic clock.
-    known_since: Option<(u16, Instant)>,
-    /// When this process first saw it unknown, on the monotonic clock.
-    unknown_since: Option<Instant>,
-}
-
-impl Live {
-    /// Since when this process has followed a step of the restore. Asked at every look, so that a step which another
-    /// process or a read has ended meanwhile is noticed.
-    fn known_since(&mut self, step: u16) -> Instant {
-        match self.known_since {
-            Some((known, since)) if known == step => since,
-            _ => self.known_since.insert((step, Instant::now())).1,
-        }
-    }
-}
-
-/// The engine. Cheap to clone; all clones are one.
+/// The engine. Cheap to clone; all clones are one. What a method refuses, and why, is told where the component does it.
 #[derive(Clone)]
-pub struct Engine(Arc<Shared>);
-
-struct Shared {
-    ledger: Arc<dyn Ledger>,
-    ways: Ways,
-    jumps: jumps::Jumps,
-    clock: Arc<dyn Clock>,
-    witness: Arc<dyn Witness>,
-    live: Mutex<HashMap<RestoreId, Live>>,
-    /// Unfinished restores of a shared ledger that this process followed and follows no more, because nothing can become true
-    /// of them by time alone. Another replica may write an event after which something can.
-    at_rest: Mutex<HashSet<RestoreId>>,
-    /// What the generation of an upstream wants cached of a backup: place, project and backup → facts that never change.
-    facts: Cache<(String, String, String), Known>,
-    /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
-    closed: Brief<(String, String), Arc<Problem>>,
-    /// Restores that were read on demand a moment ago; also the single flight of such reads.
-    fresh: Brief<RestoreId, ()>,
-    /// Which restore is to be read next.
-    agenda: agenda::Agenda,
-    /// Keys that each caller has, as counted a moment ago, and those that came since.
-    keys: Brief<String, Arc<AtomicUsize>>,
-    /// Set while the ledger may be an older copy of itself.
-    recovery: Mutex<Option<Recovery>>,
-    /// Counts commits, of this process and, with a shared ledger, of the others.
-    changed: watch::Sender<u64>,
-    /// Claimed from a silent replica, and not taken up because the ledger went away in between.
-    left_over: Mutex<Vec<RestoreId>>,
-    /// Places of upstreams that are known to lack the optional read of a restore.
-    no_restore_read: Mutex<std::collections::HashSet<String>>,
-    /// What clouds have answered a moment ago to reads that were passed on.
-    passed: passed::Passed,
-    /// Tokens of callers that upstreams refused a moment ago.
-    refused: asked::Refused,
-    tasks: Tasks,
-    stop: CancellationToken,
-}
+pub struct Engine(Arc<Components>);
 
 impl Engine {
     /// Joins the parts. [`Engine::recover`] must run before the first request.
@@ -209,124 +102,17 @@ impl Engine {
         clock: Arc<dyn Clock>,
         witness: Arc<dyn Witness>,
     ) -> Self {
-        let fresh = Brief::new(100_000, policy.status_cache);
-        Self(Arc::new(Shared {
-            ledger,
-            ways: Ways::new(routes, policy),
-            jumps: jumps::Jumps::since(&*clock),
-            clock,
-            witness,
-            live: Mutex::default(),
-            at_rest: Mutex::default(),
-            facts: Cache::builder().max_capacity(100_000).build(),
-            fresh,
-            closed: Brief::new(10_000, CLOSED),
-            agenda: agenda::Agenda::default(),
-            keys: Brief::new(10_000, KEY_COUNT),
-            recovery: Mutex::default(),
-            changed: watch::channel(0).0,
-            left_over: Mutex::default(),
-            no_restore_read: Mutex::default(),
-            passed: passed::Passed::default(),
-            refused: asked::Refused::default(),
-            tasks: Tasks::on(platform),
-            stop: CancellationToken::new(),
-        }))
+        Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, witness)))
     }
 
-    /// One restore as it is stored.
-    ///
-    /// # Errors
-    /// [`Code::RestoreNotFound`], or [`Code::LedgerUnavailable`].
-    pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
-        self.0.ledger.get(id).await.map_err(unavailable)?.ok_or_else(|| not_found(id))
-    }
-
-    /// One restore as it is stored, if this caller may see it.
-    ///
-    /// # Errors
-    /// As [`Engine::get`]; one that may not be seen is not found.
-    pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        let entry = self.get(id).await?;
-        self.show(caller, &entry)?;
-        Ok(entry)
-    }
-
-    /// The history of a restore that the asker may see.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
-        let events = self.0.ledger.events(id).await.map_err(unavailable)?;
-        if events.is_empty() { Err(not_found(id)) } else { Ok(events) }
-    }
-
-    /// Calls a restore off, which is possible only before it is sent.
-    ///
-    /// # Errors
-    /// [`Code::NotCancellable`] once it may have been sent, [`Code::NotAllowed`] for who may see it and
-    /// did not submit it; else as [`Engine::look`].
-    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        use restore_model::Status::{Accepted, Checking};
-        self.permit_own(caller, Action::Restore, &self.get(id).await?)?;
-        // Somebody else may write in between; a few rounds are enough, for states only go forward.
-        for _ in 0..4 {
-            let entry = self.get(id).await?;
-            if !matches!(entry.state.status, Accepted | Checking) {
-                let detail = format!("restore {id} is {}", entry.state.status.as_str());
-                let effect = operate::so_far(&entry.state);
-                return Err(Problem::new(Code::NotCancellable, detail).effect(effect));
-            }
-            let evidence = Evidence::new("request", Strength::Strong, self.now());
-            match self.write(&entry, Cause::Caller, vec![(EventKind::Cancelled, evidence)]).await {
-                Err(LedgerError::Stale(_)) => {}
-                other => return other.map_err(unavailable),
-            }
-        }
-        Err(Problem::new(Code::NotCancellable, format!("restore {id} is just being sent")))
-    }
-
-    /// Why the engine could not take a restore right now; empty when it could.
-    pub async fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if let Some(recovery) = self.recovery() {
-            reasons.push(format!("recovery: {}", recovery.reason));
-        }
-        if let Err(error) = self.0.ledger.ready().await {
-            reasons.push(format!("ledger: {error}"));
-        }
-        reasons
-    }
-
-    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas
-    /// included.
-    ///
-    /// # Errors
-    /// When it cannot be written or read.
-    pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
-        self.0.ledger.ready().await?;
-        self.0.ledger.unfinished().await
-    }
-
-    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
-    #[must_use]
-    pub fn waiting_reads(&self) -> Vec<(String, usize)> {
-        self.rules().waiting()
-    }
-
-    /// The breaker of each upstream.
-    #[must_use]
-    pub fn breakers(&self) -> Vec<(String, BreakerState)> {
-        self.rules()
-            .routes
-            .upstreams()
-            .map(|upstream| (upstream.name().to_owned(), upstream.breaker()))
-            .collect()
+    /// Starts the engine's own work, and takes up what no living process holds. Returns how many restores that were.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        self.0.start().await
     }
 
     /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
     pub fn leave(&self) {
-        self.0.stop.cancel();
+        self.0.tasks.stop().cancel();
     }
 
     /// Lets sends that are under way finish and be written down, at most so long, then closes the
@@ -335,14 +121,14 @@ impl Engine {
         self.leave();
         self.0.tasks.close();
         let done = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
-        self.0.ledger.close().await;
+        self.0.journal.close().await;
         done
     }
 
-    /// Tells when anything was written: the number changes with every commit.
+    /// Cancelled when the engine stops.
     #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+    pub fn stop(&self) -> CancellationToken {
+        self.0.tasks.stop().clone()
     }
 
     /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
@@ -350,195 +136,320 @@ impl Engine {
         self.0.tasks.spawn(work);
     }
 
-    /// Cancelled when the engine stops.
+    // admission
+
+    /// Takes a restore in and waits, for a while, for the upstream's answer. What the upstream refuses is not an error
+    /// here: the restore then exists and is `rejected`.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
+        self.0.admission.submit(submission).await
+    }
+
+    // journal
+
+    /// One restore as it is stored.
+    pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
+        self.0.journal.get(id).await
+    }
+
+    /// The history of a restore that the asker may see.
+    pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
+        self.0.journal.events(id).await
+    }
+
+    /// Waits until a restore is final or `until` has come, and returns it as it then is.
+    pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        self.0.journal.wait(id, until).await
+    }
+
+    /// Waits until a restore has an event after the number `seen`, or `until` has come, and returns it as it then is.
+    pub async fn news(&self, id: RestoreId, seen: u32, until: Instant) -> Result<Entry, Problem> {
+        self.0.journal.news(id, seen, until).await
+    }
+
+    /// Tells when anything was written: the number changes with every commit.
     #[must_use]
-    pub fn stop(&self) -> CancellationToken {
-        self.0.stop.clone()
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.journal.changed()
+    }
+
+    /// Waits until the ledger may hold more than when `changed` was last looked at, or `until` has come.
+    pub async fn commits(&self, changed: &mut watch::Receiver<u64>, until: Instant) {
+        self.0.journal.commits(changed, until).await;
+    }
+
+    /// Events of all restores after a place in the feed, at most `limit`, in the order of their commits.
+    pub async fn feed(&self, after: Position, limit: usize) -> Result<Vec<Told>, Problem> {
+        self.0.journal.feed(after, limit).await
+    }
+
+    /// The present end of the feed.
+    pub async fn position(&self) -> Result<Position, Problem> {
+        self.0.journal.position().await
+    }
+
+    /// Why the engine could not take a restore right now; empty when it could.
+    pub async fn not_ready(&self) -> Vec<String> {
+        self.0.journal.not_ready().await
+    }
+
+    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas included.
+    pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
+        self.0.journal.unfinished().await
+    }
+
+    /// Whether the ledger may be an older copy of itself, and why.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.0.journal.recovery().now()
+    }
+
+    /// Begins recovery mode: nothing is sent until an operator confirms. Survives restarts.
+    pub async fn begin_recovery(&self, reason: &str, since: Timestamp) -> Result<(), LedgerError> {
+        self.0.journal.recovery().begin(reason, since).await
     }
 
     /// The clock that everything here goes by.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        self.0.journal.clock()
     }
 
-    fn now(&self) -> Timestamp {
-        self.0.clock.now()
+    // routing
+
+    /// The routes that are in effect.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.0.routing.rules().routes.clone()
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<RestoreId, Live>> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Goes by these from now on. Restores that are under way keep the upstream they were accepted for. How long a
+    /// status counts as fresh is of the start alone.
+    pub fn replace(&self, routes: Routes, policy: Policy) {
+        let added = self.0.routing.replace(routes, policy);
+        added.into_iter().for_each(|queue| self.0.poller.keep_queue(queue));
     }
 
-    /// Appends events, tells the witness and wakes who waits.
-    async fn write(
-        &self,
-        entry: &Entry,
-        cause: Cause,
-        kinds: Vec<(EventKind, Evidence)>,
-    ) -> Result<Entry, LedgerError> {
-        let seen = entry.state.seq;
-        // The end of a step is the end of the restore only where the steps make it so.
-        let kinds = kinds.into_iter().flat_map(|(kind, evidence)| {
-            entry.state.ending(kind).into_iter().map(move |kind| (kind, evidence.clone()))
-        });
-        let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds.collect());
-        let begun = Instant::now();
-        let after = self.0.ledger.append(entry.intent.id, seen, events.clone()).await;
-        self.0.witness.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
-        let after = after?;
-        self.told(&after, &events);
-        Ok(after)
+    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
+    #[must_use]
+    pub fn waiting_reads(&self) -> Vec<(String, usize)> {
+        self.0.routing.waiting_reads()
     }
 
-    /// Asks the ledger to take one in.
-    async fn enter(&self, new: NewEntry) -> Result<Accept, LedgerError> {
-        let begun = Instant::now();
-        let accepted = self.0.ledger.accept(new).await;
-        self.0.witness.wrote("accept", begun.elapsed(), accepted.as_ref().err().map(LedgerError::kind));
-        accepted
+    /// The breaker of each upstream.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<(String, BreakerState)> {
+        self.0.routing.breakers()
     }
 
-    /// What follows every commit.
-    fn told(&self, entry: &Entry, events: &[Event]) {
-        for event in events {
-            self.0.witness.witness(entry, event);
-        }
-        self.0.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
-        self.now_stands(entry);
+    // permissions
+
+    /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
+    pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
+        self.0.permissions.permit_survey(caller, project, upstream)
     }
 
-    /// Wakes who waits for a restore, and forgets what need not be kept of it. For every commit, also one of another
-    /// replica.
-    fn now_stands(&self, entry: &Entry) {
-        let id = entry.intent.id;
-        let mut live = self.live();
-        let Some(known) = live.get_mut(&id) else { return };
-        if let Some(changes) = &known.changes {
-            changes.send_replace(entry.state.seq);
-        }
-        if entry.state.status == restore_model::Status::Unknown {
-            known.unknown_since.get_or_insert_with(Instant::now);
-        } else {
-            known.unknown_since = None;
-        }
-        if entry.state.status.is_final() {
-            // The token of a finished restore is of no more use to anybody.
-            known.access = None;
-            known.sender = None;
-            drop(live);
-            self.forget_if_idle(id);
-        }
+    /// Refuses what an operator does to the gateway as a whole, also to operators of certain projects, upstreams or
+    /// targets.
+    pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_operator(caller)
     }
 
-    /// Waits until a restore is final or `until` has come, and returns it as it then is.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
-        self.wait_while(id, until, |entry| !entry.state.status.is_final()).await
+    /// Refuses the pages of operators to who is none.
+    pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_watch(caller)
     }
 
-    async fn wait_while(
+    /// Refuses what tells of every caller and every project to who may not know of all.
+    pub fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_overview(caller)
+    }
+
+    /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
+    pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.permissions.permit_list(caller)
+    }
+
+    // queries
+
+    /// One restore as it is stored, if this caller may see it.
+    pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.views.look(id, caller).await
+    }
+
+    /// A page of the restores that a caller may see, newest first.
+    pub async fn list(&self, query: Query, caller: &Caller) -> Result<Page, Problem> {
+        self.0.views.list(query, caller).await
+    }
+
+    /// Refreshes, then waits until the restore is final or `until` has come.
+    pub async fn refresh_and_wait(
         &self,
         id: RestoreId,
-        until: Instant,
-        open: impl Fn(&Entry) -> bool,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+        until: Option<Instant>,
     ) -> Result<Entry, Problem> {
-        // Also of one that is hung up on: it goes after the receiver.
-        let _forgets = Forgets(self, id);
-        let mut changes = {
-            let mut live = self.live();
-            let known = live.entry(id).or_default();
-            known.changes.get_or_insert_with(|| watch::channel(0).0).subscribe()
-        };
-        loop {
-            // Marked as seen before the look, so that no change falls between the two.
-            changes.mark_unchanged();
-            let entry = self.get(id).await;
-            match &entry {
-                Ok(entry) if open(entry) => {}
-                _ => return entry,
-            }
-            tokio::select! {
-                changed = tokio::time::timeout_at(until, changes.changed()) => {
-                    if changed.is_err() {
-                        return entry;
-                    }
-                }
-                // Nobody is kept waiting while the gateway stops.
-                () = self.0.stop.cancelled() => return entry,
-            }
-        }
+        self.0.views.refresh_and_wait(id, caller, trace, until).await
     }
 
-    /// Drops what is kept in memory of a restore that nobody dispatches, follows or waits for.
-    fn forget_if_idle(&self, id: RestoreId) {
-        let mut live = self.live();
-        if let Some(known) = live.get_mut(&id) {
-            if known.changes.as_ref().is_some_and(watch::Sender::is_closed) {
-                known.changes = None;
-            }
-            let idle = known.changes.is_none() && !known.dispatching && !known.followed;
-            if idle && known.access.is_none() && known.sender.is_none() && known.unknown_since.is_none() {
-                live.remove(&id);
-            }
-        }
+    /// Restores that are about to be shown to a caller who may see them, as they stand: those that nobody follows are read
+    /// with this caller's token, a few of them per request.
+    pub async fn refresh_shown(
+        &self,
+        entries: Vec<Entry>,
+        caller: &Caller,
+        trace: Option<&TraceContext>,
+    ) -> Result<Vec<Entry>, Problem> {
+        self.0.views.refresh_shown(entries, caller, trace).await
+    }
+
+    /// Whether what is known of a restore is not old for want of this caller's credential alone.
+    pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
+        self.0.views.readable_by(entry, caller)
+    }
+
+    /// Asks whether a restore may be done; `origin` is the compatibility endpoint that the question came through.
+    pub async fn check(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<CheckReport, Problem> {
+        self.0.inquiries.check(request, origin, caller, trace).await
+    }
+
+    /// Shows what a restore would send. Nothing is sent, not even a read.
+    pub async fn preview(
+        &self,
+        request: &RestoreRequest,
+        origin: Option<&Origin>,
+        caller: &Caller,
+    ) -> Result<Preview, Problem> {
+        self.0.inquiries.preview(request, origin, caller).await
+    }
+
+    /// What each configured upstream can express, and what comes of each source API at those that routes lead it to.
+    #[must_use]
+    pub fn capabilities(&self) -> Value {
+        self.0.inquiries.capabilities()
+    }
+
+    /// How names would be found at an upstream, for a person: the reads that a restore would make, and nothing else.
+    pub async fn seek_names(
+        &self,
+        asked: &Asked,
+        origin: &Origin,
+        upstream: &str,
+        token: Option<Token>,
+    ) -> Result<Sought, Problem> {
+        self.0.ids.seek_names(asked, origin, upstream, token).await
+    }
+
+    /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
+    /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
+    pub async fn pass_on(
+        &self,
+        upstream: &str,
+        project: &ProjectId,
+        call: &Call,
+        about: Option<&Entry>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Reply, Problem> {
+        self.0.proxied.pass_on(upstream, project, call, about, caller, trace).await
+    }
+
+    /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
+    /// source API are carried out by.
+    #[must_use]
+    pub fn upstream_of_disks(&self, own: Option<&str>, source_api: &str, call: &Call) -> Option<String> {
+        self.0.proxied.upstream_of_disks(own, source_api, call)
+    }
+
+    /// A backup as another generation than the compatibility endpoint's tells of it, under the id that it was asked for by.
+    pub async fn backup_elsewhere(
+        &self,
+        origin: &Origin,
+        project: &ProjectId,
+        id: &Id,
+        about: Option<&Entry>,
+        caller: &Caller,
+        trace: Option<TraceContext>,
+    ) -> Result<Option<Backup>, Problem> {
+        self.0.proxied.backup_elsewhere(origin, project, id, about, caller, trace).await
+    }
+
+    /// The restore that a backup is, or was just now, the source of; none that a caller may not see.
+    pub async fn restore_of_backup(
+        &self,
+        project: &ProjectId,
+        backup: &Id,
+        caller: &Caller,
+    ) -> Result<Option<Entry>, Problem> {
+        self.0.proxied.restore_of_backup(project, backup, caller).await
+    }
+
+    /// The restore that overwrites a disk, or did so just now; none that a caller may not see.
+    pub async fn restore_of_disk(
+        &self,
+        project: &ProjectId,
+        disk: &Id,
+        caller: &Caller,
+    ) -> Result<Option<Entry>, Problem> {
+        self.0.proxied.restore_of_disk(project, disk, caller).await
+    }
+
+    /// The restores of a project that show in its backups and disks just now, those first that have not ended, each
+    /// kind newest first; none that a caller may not see.
+    pub async fn restores_that_show(
+        &self,
+        project: &ProjectId,
+        caller: &Caller,
+    ) -> Result<Vec<Entry>, Problem> {
+        self.0.proxied.restores_that_show(project, caller).await
+    }
+
+    // operations
+
+    /// Calls a restore off, which is possible only before it is sent.
+    pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.decisions.cancel(id, caller).await
+    }
+
+    /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better.
+    pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.decisions.resolve(id, word, caller).await
+    }
+
+    /// Ends recovery mode on an operator's word.
+    pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
+        self.0.decisions.end_recovery(by, reason).await
+    }
+
+    /// How a webhook stands: what waits, what was given up, and why it is disabled, if it is.
+    pub async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
+        self.0.decisions.webhook(name).await
+    }
+
+    /// Delivers to a disabled webhook again, beginning with what it has missed.
+    pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
+        self.0.decisions.enable_webhook(name, by, reason).await
+    }
+
+    /// Restores that an upstream has begun in a project since a moment and that the ledger knows nothing of.
+    pub async fn unrecorded(
+        &self,
+        upstream: &str,
+        project: &ProjectId,
+        since: Timestamp,
+        token: Option<Token>,
+    ) -> Result<Vec<Listed>, Problem> {
+        self.0.decisions.unrecorded(upstream, project, since, token).await
+    }
+
+    /// How many restores are under way at upstreams that the settings name no more, by upstream.
+    pub async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+        self.0.maintenance.outlasting().await
     }
 }
-
-/// Looks, when it goes, whether anything must be kept of a restore.
-struct Forgets<'a>(&'a Engine, RestoreId);
-
-impl Drop for Forgets<'_> {
-    fn drop(&mut self) {
-        self.0.forget_if_idle(self.1);
-    }
-}
-
-/// Numbers events that follow the one with the number `seen`.
-fn number(
-    seen: u32,
-    at: Timestamp,
-    cause: Cause,
-    trace_id: &str,
-    kinds: Vec<(EventKind, Evidence)>,
-) -> Vec<Event> {
-    (seen + 1..)
-        .zip(kinds)
-        .map(|(seq, (kind, evidence))| Event {
-            seq,
-            at,
-            cause,
-            evidence,
-            trace_id: trace_id.to_owned(),
-            kind,
-        })
-        .collect()
-}
-
-/// The trace id of a context, zeros where there is none.
-fn trace_ids(trace: Option<&TraceContext>) -> (String, String) {
-    trace
-        .map_or_else(|| ("0".repeat(32), "0".repeat(16)), |trace| (trace.trace_id_hex(), trace.span_id_hex()))
-}
-
-fn not_found(id: RestoreId) -> Problem {
-    Problem::new(Code::RestoreNotFound, format!("no restore {id}"))
-}
-
-/// A ledger fault before anything was sent.
-#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn unavailable(error: LedgerError) -> Problem {
-    match error {
-        LedgerError::NotFound(id) => not_found(id),
-        LedgerError::NotHeld(_) => Problem::new(Code::LedgerUnavailable, error.to_string()).after(1),
-        LedgerError::Illegal(_) | LedgerError::Corrupt(_) | LedgerError::TaskTaken { .. } => {
-            Problem::new(Code::Internal, error.to_string())
-        }
-        _ => Problem::new(Code::LedgerUnavailable, error.to_string()).after(5),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -254,8 +254,6 @@ impl Gateway {
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
         let memory = Memory::new(settings.limits.max_memory_bytes);
-        let shown = memory.clone();
-        metrics.observe_memory(move || shown.resident());
         let (reload, asked) = Reload::new(settings, now);
         let lasting = Lasting {
             engine: engine.clone(),

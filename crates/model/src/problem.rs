@@ -261,6 +261,7 @@ codes! {
     SignatureReplayed "signature_replayed" 409 Never "The signature was used before" "Nothing was sent for this request. A signature is valid for one change. Sign the request again.";
     NotCancellable "not_cancellable" 409 Never "The restore can no longer be cancelled" "None of the clouds can stop a restore after it was sent.";
     NotResolvable "not_resolvable" 409 Never "The restore cannot be resolved by an operator" "Only a restore with `needs_operator: true` can be resolved. To decide earlier, set `override`. A restore that was not sent or has ended cannot be resolved.";
+    RestoreChanged "restore_changed" 412 Now "The restore has changed since the state in If-Match" "Nothing was decided. Read the restore again, then decide about its present state.";
     TooManyIdempotencyKeys "too_many_idempotency_keys" 429 Later "The caller has too many idempotency keys" "The gateway deletes keys some time after their restores have ended. submit.max_keys_per_caller sets the limit.";
     RecoveryMode "recovery_mode" 503 Later "The gateway is in recovery mode and sends nothing" "Nothing was started. The ledger may come from an older backup. An operator must check /recovery on the admin listener and confirm.";
     SendWindowMissed "send_window_missed" 503 Now "The gateway missed the time window for sending" "Nothing was sent. Retry now.";

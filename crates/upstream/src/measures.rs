@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Uri};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
@@ -24,7 +24,7 @@ pub fn measure_with(meter: &Meter) {
         attempts: meter
             .f64_histogram("http.client.request.duration")
             .with_unit("s")
-            .with_description("time of one attempt of a call to an upstream")
+            .with_description("duration of one attempt of a call to an upstream")
             .with_boundaries(SECONDS.to_vec())
             .build(),
         logins: meter
@@ -38,6 +38,7 @@ pub fn measure_with(meter: &Meter) {
 pub(crate) fn attempt(
     method: &Method,
     upstream: &str,
+    uri: &Uri,
     template: &'static str,
     outcome: Result<u16, &'static str>,
     took: Duration,
@@ -55,11 +56,18 @@ pub(crate) fn attempt(
     };
     let labels = [
         KeyValue::new("http.request.method", method),
-        KeyValue::new("restore.upstream", upstream.to_owned()),
+        KeyValue::new("restore_gateway.upstream", upstream.to_owned()),
+        KeyValue::new("server.address", uri.host().unwrap_or_default().to_owned()),
+        KeyValue::new("server.port", i64::from(port(uri))),
         KeyValue::new("url.template", template),
         outcome,
     ];
     instruments.attempts.record(took.as_secs_f64(), &labels);
+}
+
+/// The port that a URL leads to.
+pub(crate) fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
 /// One login has ended.

@@ -498,7 +498,7 @@ impl Stage<'_> {
         let path = process.settings();
         let next = path.with_extension("next");
         if std::fs::write(&next, text).is_ok() && std::fs::rename(&next, &path).is_ok() {
-            let url = format!("http://{}/settings/reload", process.admin);
+            let url = format!("http://{}/config/reload", process.admin);
             let headers = [("content-type", "application/json")];
             let load = self.http.try_send(Method::POST, &url, &headers, "{}");
             // One that is stopped loads them when it continues.
@@ -612,7 +612,8 @@ impl Stage<'_> {
             let outcome = found(row, &self.applied().await, self.since(SystemClock.now()));
             let url = format!("http://{admin}/restores/{}/resolution", row.intent.id);
             let word = json!({"as": outcome, "by": "campaign", "reason": "the clouds were inspected"});
-            let headers = [("content-type", "application/json")];
+            let seen = format!("\"{}\"", row.entry.state.seq);
+            let headers = [("content-type", "application/json"), ("if-match", seen.as_str())];
             let sent = self.http.try_send(Method::POST, &url, &headers, word.to_string());
             if let Ok(Ok(answer)) = tokio::time::timeout(CLIENT, sent).await
                 && answer.status == 200

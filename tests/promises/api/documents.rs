@@ -330,7 +330,7 @@ async fn s34_metrics_hold_templates_and_no_strangers_words() {
 #[tokio::test]
 async fn s22_the_settings_are_shown_and_hold_no_environment() {
     let world = World::new().await;
-    let settings = world.admin("/settings").await;
+    let settings = world.admin("/config").await;
     assert_eq!(settings.json()["upstreams"][0]["name"], "cbr");
     assert!(!settings.text().contains("PATH="), "{}", settings.text());
     let ready = world.admin("/readyz").await;

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 /// Waits until the limit has been counted.
 async fn counted(world: &World, limit: &str) {
-    let line = format!("restore_gateway_limits_reached_total{{limit=\"{limit}\"}}");
+    let line = format!("restore_gateway_requests_rejected_total{{reason=\"{limit}\"}}");
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         let page = world.admin("/metrics").await.text();
-        let others = page.lines().filter(|line| line.starts_with("restore_gateway_limits_reached_total"));
+        let others = page.lines().filter(|line| line.starts_with("restore_gateway_requests_rejected_total"));
         let others: Vec<&str> = others.filter(|other| !other.starts_with(&line)).collect();
         assert!(others.is_empty(), "{limit} is counted as {others:?}");
         if page.contains(&line) {
@@ -85,7 +85,7 @@ async fn a_body_that_is_too_long_too_slow_or_too_deep() {
 
 #[tokio::test]
 async fn more_at_once_than_there_is_room_for() {
-    let busy = world("in_flight", "1").await;
+    let busy = world("max_in_flight", "1").await;
     let end = Instant::now() + Duration::from_secs(20);
     // The one place goes to whichever request comes first: the slow one asks anew until it has it.
     let (raw, refused) = loop {
@@ -98,7 +98,7 @@ async fn more_at_once_than_there_is_room_for() {
         assert!(Instant::now() < end, "the slow request never takes its place");
     };
     assert_eq!((refused.json()["code"].as_str(), refused.header("retry-after")), (Some("overloaded"), "1"));
-    counted(&busy, "in_flight").await;
+    counted(&busy, "max_in_flight").await;
     drop(raw);
     busy.end().await;
 
@@ -121,12 +121,12 @@ async fn more_at_once_than_there_is_room_for() {
     }
     let mut waiting = Raw::open(full.gateway.api()).await;
     waiting.send("GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    counted(&full, "connections").await;
+    counted(&full, "max_connections").await;
     drop((one, two));
     assert_eq!(waiting.answer().await.map(|answer| answer.status), Some(200), "it waited for a place");
     full.end().await;
 
-    let streams = world("streams", "1").await;
+    let streams = world("max_streams", "1").await;
     let stream = b"GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
     let mut first = Raw::open(streams.gateway.api()).await;
     first.send(stream).await;
@@ -135,7 +135,7 @@ async fn more_at_once_than_there_is_room_for() {
     let url = streams.url("/api/v1/restores");
     let second = streams.http.send(Method::GET, &url, &[("accept", "text/event-stream")], "").await;
     assert_eq!(second.status, 503, "{}", second.text());
-    counted(&streams, "streams").await;
+    counted(&streams, "max_streams").await;
     streams.end().await;
 }
 
@@ -173,7 +173,7 @@ async fn more_memory_than_the_process_may_hold() {
     assert!(ready.status == 503 && ready.text().contains("limits.max_memory_bytes is 1"), "{}", ready.text());
     assert!(world.sent().await.is_empty());
     let resident = world.admin("/metrics").await.text();
-    let resident = resident.lines().find(|line| line.starts_with("restore_gateway_memory_resident_bytes "));
+    let resident = resident.lines().find(|line| line.starts_with("process_resident_memory_bytes "));
     let bytes: f64 = resident.and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("it is shown");
     assert!(bytes > 1e6, "{bytes}");
     counted(&world, "max_memory_bytes").await;

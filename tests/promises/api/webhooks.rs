@@ -250,10 +250,10 @@ async fn messages_are_signed_named_in_order_and_tell_no_secret() {
 
     // The secret is in its file and nowhere else: not as written, and not as the key it stands for.
     let mut said = Vec::new();
-    for page in ["/", "/readyz", "/metrics", "/settings"] {
+    for page in ["/", "/readyz", "/metrics", "/config"] {
         said.push((page.to_owned(), world.admin(page).await.body.to_vec()));
     }
-    assert!(world.admin("/settings").await.text().contains("<redacted>"));
+    assert!(world.admin("/config").await.text().contains("<redacted>"));
     let (_, log, ran_in) = world.ended_by("TERM").await;
     assert!(log.contains("a webhook message did not arrive"), "{log}");
     said.push(("the log".to_owned(), log.into_bytes()));

@@ -168,7 +168,7 @@ async fn f5_killed_after_the_answer_was_recorded_it_goes_on() {
 #[tokio::test]
 async fn killed_while_a_read_is_written_down_the_next_read_tells_the_same() {
     for case in &CASES {
-        let mut world = World::serve_with(hasty(), &[("RESTORE_GATEWAY_CRASH_AT", "observed:2")]).await;
+        let mut world = World::serve_with(hasty(), &[("RESTORE_GATEWAY_CRASH_AT", "progress:2")]).await;
         let submitted = world.submit(&(case.request)()).await;
         assert_eq!(submitted.status, 202, "{}", submitted.text());
         let folder = world.crashed().await;

@@ -236,7 +236,7 @@ async fn f30_a_clock_that_is_set_ends_nothing_early() {
         world.faults(stalled(false)).await;
         let unknown = id(&world.submit(&requests::cbr_server()).await.json());
         let end = Instant::now() + DEADLINE;
-        while told(&world, &unknown, "absent").await.len() < 3 {
+        while told(&world, &unknown, "not_found").await.len() < 3 {
             assert!(Instant::now() < end, "its absence is not noted");
             tokio::time::sleep(LOOK).await;
         }

@@ -51,7 +51,7 @@ async fn begun() -> (World, String, tempfile::TempDir) {
 async fn f34_a_restore_keeps_the_way_it_was_accepted_on_when_no_route_leads_there_any_more() {
     let (mut world, restore, folder) = begun().await;
     world.again_as(folder, routed(&[VBS, CBR], "cbr")).await;
-    let read = world.until(&restore, |restore| restore["stale_since"].is_null()).await;
+    let read = world.until(&restore, |restore| restore["last_poll_failed_since"].is_null()).await;
     assert_eq!((&read["status"], &read["upstream"]["name"]), (&json!("running"), &json!("vbs")), "{read}");
     world.advance(601).await;
     let ended = world.until_status(&restore, "succeeded").await;
@@ -75,7 +75,7 @@ async fn f34_without_its_upstream_a_restore_says_so_and_goes_on_when_it_is_back(
         world.again_as(folder, settings).await;
         let stale = world.until(&restore, |restore| restore["awaiting_credential"] != true).await;
         assert_eq!((&stale["status"], &stale["finished_at"]), (&json!("running"), &Value::Null), "{stale}");
-        assert!(stale["stale_since"].is_string(), "{stale}");
+        assert!(stale["last_poll_failed_since"].is_string(), "{stale}");
         let events = world.get(&format!("/api/v1/restores/{restore}/events")).await.json();
         let last = events["events"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
         let why = last["evidence"]["detail"].as_str().unwrap_or_default();
@@ -99,7 +99,7 @@ async fn f34_without_its_upstream_a_restore_says_so_and_goes_on_when_it_is_back(
     world.again_as(folder, routed(&[VBS], "vbs")).await;
     assert_eq!(stored(&world, &restore).await["status"], "running");
     let ended = world.until_status(&restore, "succeeded").await;
-    assert!(ended["stale_since"].is_null(), "{ended}");
+    assert!(ended["last_poll_failed_since"].is_null(), "{ended}");
     assert_eq!((world.sent().await.len(), world.applied().await.len()), (1, 1));
     world.end().await;
 }

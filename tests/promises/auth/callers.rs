@@ -156,7 +156,10 @@ async fn s23_a_key_is_known_or_refused_in_the_same_words() {
     }
     let url = format!("http://{}/metrics", world.gateway.admin());
     let metrics = world.http.send(Method::GET, &url, &[("x-api-key", OPERATOR)], "").await.text();
-    assert!(metrics.contains("restore_gateway_caller_refusals_total{way=\"api-key\"}"), "{metrics}");
+    assert!(
+        metrics.contains("restore_gateway_authentication_failures_total{method=\"api-key\"}"),
+        "{metrics}"
+    );
     world.end().await;
 }
 
@@ -263,7 +266,7 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
             format!(
                 "[[callers]]\nname = \"{name}\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
                  [[policies]]\ncallers = [\"{name}\"]\nactions = [\"restore\", \"preview\"]\n\
-                 match = {{ target_types = [\"server\", \"volume\"], volume_id = {disks} }}\n",
+                 match = {{ target_types = [\"server\", \"volume\"], volume_ids = {disks} }}\n",
                 hash(&format!("rgk_{name}"))
             )
         })
@@ -446,7 +449,7 @@ async fn s20_the_admin_listener_knows_its_operators_too() {
     for open in ["/livez", "/readyz"] {
         assert_eq!(admin(None, Method::GET, open, &Value::Null).await.status, 200, "{open}");
     }
-    for path in ["/metrics", "/settings", "/attention", "/recovery", "/webhooks", "/"] {
+    for path in ["/metrics", "/config", "/triage", "/recovery", "/webhooks", "/"] {
         assert_eq!(admin(None, Method::GET, path, &Value::Null).await.status, 401, "{path}");
         assert_eq!(admin(Some(NIGHTLY), Method::GET, path, &Value::Null).await.status, 401, "{path}");
         assert_eq!(admin(Some(OPERATOR), Method::GET, path, &Value::Null).await.status, 200, "{path}");
@@ -466,7 +469,7 @@ async fn s20_the_admin_listener_knows_its_operators_too() {
     }
     let resolution = format!("/restores/{}/resolution", id(&lost));
     // Who is known and no operator sees no page of operators.
-    assert_eq!(admin(Some("rgk_looker"), Method::GET, "/settings", &Value::Null).await.status, 403);
+    assert_eq!(admin(Some("rgk_looker"), Method::GET, "/config", &Value::Null).await.status, 403);
     let twice = [("x-api-key", OPERATOR), ("x-api-key", OPERATOR)];
     let url = format!("http://{}/settings", world.gateway.admin());
     assert_eq!(world.http.send(Method::GET, &url, &twice, "").await.status, 400);

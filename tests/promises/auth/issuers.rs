@@ -162,7 +162,7 @@ async fn s29_a_key_that_is_withdrawn_from_a_file_ends_without_a_restart() {
     let refused = |page: &str| {
         let line = page
             .lines()
-            .find(|line| line.starts_with("restore_gateway_rotation_files_total{outcome=\"refused\"}"));
+            .find(|line| line.starts_with("restore_gateway_file_reloads_total{outcome=\"rejected\"}"));
         line.is_some_and(|line| line.ends_with(" 1"))
     };
     while !refused(&world.admin("/metrics").await.text()) {

@@ -198,8 +198,8 @@ async fn s26_a_certificate_is_rotated_without_a_restart() {
 
     // What cannot be used changes nothing.
     write("tls.crt", "no certificate");
-    let failed = "restore_gateway_rotation";
-    until(&world, failed, |page| page.lines().any(|line| line.contains("refused") && line.ends_with(" 1")))
+    let failed = "restore_gateway_file_reloads";
+    until(&world, failed, |page| page.lines().any(|line| line.contains("rejected") && line.ends_with(" 1")))
         .await;
     assert_eq!(
         list(&world, &names.client(None), &[("x-api-key", KEY)]).await.expect("an answer").status,
@@ -246,7 +246,7 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     let file = world.process().folder().join("clients.crl");
     let known = names.clients.client(&holder("x", NIGHTLY, 8));
     let with_certificate = async |world: &World| list(world, &names.client(Some(&known)), &[]).await;
-    let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl_file"].clone();
+    let crl = async |world: &World| world.admin("/readyz").await.json()["client_crl"].clone();
     assert_eq!(with_certificate(&world).await.expect("an answer").status, 200);
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
     let standing = names.client(Some(&known));
@@ -265,9 +265,9 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
 
     // An old one is not taken either; a new one is.
     write(&file, &names.clients.revoked_until(&[], until_then - 60));
-    until(&world, "refused", |page| {
+    until(&world, "rejected", |page| {
         page.lines()
-            .any(|line| line.contains("rotation_files") && line.contains("refused") && line.ends_with(" 2"))
+            .any(|line| line.contains("file_reloads") && line.contains("rejected") && line.ends_with(" 2"))
     })
     .await;
     assert!(with_certificate(&world).await.is_err());
@@ -299,7 +299,7 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     assert_eq!(answer.expect("it is meant").status, 200);
     let ready = world.admin("/readyz").await.json();
     assert_eq!(
-        (&ready["dangers"][0]["key"], &ready["client_crl_file"]["current"]),
+        (&ready["dangers"][0]["key"], &ready["client_crl"]["current"]),
         (&json!("tls.allow_expired_crl"), &json!(false)),
         "{ready}"
     );

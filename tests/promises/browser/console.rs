@@ -28,7 +28,7 @@ fn status(id: &str) -> String {
 async fn the_console_follows_a_restore_to_its_end() {
     let world = World::new().await;
     let browser = at_console(&world).await;
-    assert!(browser.text("#calm").await.contains("Nothing waits"));
+    assert!(browser.text("#calm").await.contains("No restore needs a decision"));
     browser.until("!document.getElementById('empty').hidden").await;
     browser.run("window.same = true").await;
 
@@ -229,8 +229,8 @@ async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
     let world = World::serve_with(Settings::default(), &[("RESTORE_GATEWAY_RECOVERY", "true")]).await;
     let browser = at_console(&world).await;
     let (recovery, unready) = ("document.getElementById('recovery')", "document.getElementById('unready')");
-    browser.until(&format!("{recovery}.textContent.includes('older copy') && !{recovery}.hidden")).await;
-    browser.until("document.getElementById('ready').textContent === 'takes nothing in'").await;
+    browser.until(&format!("{recovery}.textContent.includes('older backup') && !{recovery}.hidden")).await;
+    browser.until("document.getElementById('ready').textContent === 'not ready'").await;
     assert_eq!(browser.run(&format!("return {unready}.hidden")).await, true, "it is said once");
     browser.run("window.same = true").await;
     let said = json!({"by": "ada", "reason": "compared elsewhere"});
@@ -240,9 +240,9 @@ async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
 
     world.rewrite_text("nonsense = 1\n");
     let refused = "document.getElementById('refused')";
-    browser.until(&format!("!{refused}.hidden && {refused}.textContent.includes('/settings/refused')")).await;
+    browser.until(&format!("!{refused}.hidden && {refused}.textContent.includes('/config/rejected')")).await;
     let lamp = browser.run("const { dataset, textContent } = document.getElementById('ready'); return [dataset.tone, textContent]");
-    assert_eq!(lamp.await, json!(["warn", "ready, by old settings"]));
+    assert_eq!(lamp.await, json!(["warn", "ready, with the previous configuration"]));
     assert!(!browser.text("main").await.contains("nonsense"), "the lines of the file are asked for");
     world.rewrite_text(&world.toml);
     browser.until(&format!("{refused}.hidden")).await;
@@ -262,11 +262,11 @@ async fn one_that_cannot_be_read_does_not_look_like_one_that_runs() {
     let refused = json!({"status": 503, "body": {}});
     world.faults(json!([{"match": {"method": "GET"}, "times": 1000, "answer": refused}])).await;
     let row = format!("document.querySelector('tr[data-id=\"{restore}\"]')");
-    browser.until(&format!("{row}?.textContent.includes('not read for')")).await;
+    browser.until(&format!("{row}?.textContent.includes('polls fail for')")).await;
     assert_eq!(browser.run(&format!("return {row}.querySelector('.badge').dataset.tone")).await, "warn");
     world.faults(json!([])).await;
     browser.until(&format!("{} === 'succeeded'", status(&restore))).await;
-    browser.until(&format!("!{row}.textContent.includes('not read for')")).await;
+    browser.until(&format!("!{row}.textContent.includes('polls fail for')")).await;
     browser.close().await;
     world.end().await;
 }

@@ -99,7 +99,7 @@ async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
         (Method::GET, format!("{admin}/metrics"), ""),
         (Method::GET, format!("{admin}/console"), ""),
         (Method::POST, format!("{admin}/log-level"), level),
-        (Method::POST, format!("{admin}/settings/reload"), "{}"),
+        (Method::POST, format!("{admin}/config/reload"), "{}"),
     ];
     let foreign: [&[(&str, &str)]; 6] = [
         &[("host", "evil.example")],
@@ -177,7 +177,7 @@ async fn s39_words_of_strangers_are_never_html() {
         answers.push((path.clone(), world.get(&format!("{path}/events")).await));
     }
     answers.push(("the list".to_owned(), list));
-    let admin = ["/", "/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"];
+    let admin = ["/", "/livez", "/readyz", "/metrics", "/config", "/triage", "/recovery", "/webhooks"];
     for path in admin.map(str::to_owned).into_iter().chain([format!("/{escaped}")]) {
         answers.push((path.clone(), world.admin(&path).await));
     }
@@ -205,7 +205,7 @@ async fn s40_no_page_of_another_origin_may_read_an_answer() {
             .map(|path| format!("{api}{path}"))
             .into_iter()
             .chain(
-                ["/livez", "/metrics", "/settings", "/attention", "/restores", "/console"]
+                ["/livez", "/metrics", "/config", "/triage", "/restores", "/console"]
                     .map(|path| format!("{admin}{path}")),
             )
             .collect();

@@ -215,7 +215,7 @@ async fn a_wrong_password_sends_nothing_and_is_not_tried_again_and_again() {
         assert_eq!(refused.json()["effect"], "none");
     }
     assert_eq!((logins(&world).await, world.sent().await.len()), (1, 0), "five in a row lock a user out");
-    let shown = world.admin("/settings").await.text() + &world.admin("/metrics").await.text();
+    let shown = world.admin("/config").await.text() + &world.admin("/metrics").await.text();
     let ledger = std::fs::read(world.process().folder().join("ledger.db")).expect("the ledger");
     let (_, log, _folder) = world.ended_by("TERM").await;
     assert!(!format!("{shown}{log}{}", String::from_utf8_lossy(&ledger)).contains("hunter2"));

@@ -61,7 +61,7 @@ async fn f14_an_upstream_that_never_answers_leaves_it_unknown_until_reads_tell()
     let restore = under_fault(&world, stall).await;
     assert_eq!(restore["status"], "unknown");
     let restore = world.until_status(&id(&restore), "not_applied").await;
-    let absent = world.history(&id(&restore)).await.iter().filter(|word| *word == "absent").count();
+    let absent = world.history(&id(&restore)).await.iter().filter(|word| *word == "not_found").count();
     assert!(absent >= 3, "{absent} absent reads");
     assert_eq!(world.sent().await.len(), 1);
     assert!(world.applied().await.is_empty());
@@ -301,7 +301,7 @@ async fn f25_a_task_that_appears_late_is_not_given_up_early() {
         loop {
             let events = world.get(&path).await.json();
             let words = restore_tests::world::words(&events["events"], "event");
-            if words.iter().filter(|word| *word == "absent").count() >= 3 {
+            if words.iter().filter(|word| *word == "not_found").count() >= 3 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -93,7 +93,7 @@ async fn world(
     std::fs::write(&file, trusted.pem()).expect("the certificate is written");
     let routes = format!(
         "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"https://localhost:{}{}\"\nca_file = {:?}\n\
-         [[routes]]\nupstream = \"u\"\nbaseline = {baseline}\n",
+         [[routes]]\nupstream = \"u\"\nbaseline_read = {baseline}\n",
         addr.port(),
         if generation == "vbs-v2" { "/vbs" } else { "" },
         file.display().to_string(),
@@ -226,7 +226,7 @@ async fn an_upstream_that_wants_a_certificate_is_shown_it_and_the_rotated_one() 
     let folder = world.process().folder();
     std::fs::write(folder.join("gateway.pem"), certificate).expect("written");
     std::fs::write(folder.join("gateway.key"), key).expect("written");
-    let taken = "restore_gateway_rotation_files_total{outcome=\"taken\"} 1";
+    let taken = "restore_gateway_file_reloads_total{outcome=\"accepted\"} 1";
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     while !world.admin("/metrics").await.text().contains(taken) {
         assert!(tokio::time::Instant::now() < end, "the new certificate is not taken");

@@ -266,7 +266,7 @@ async fn f13_an_upstream_that_cannot_be_reached_is_a_refusal_and_never_unknown()
             for baseline in [true, false] {
                 let routes = format!(
                     "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{endpoint}\"\nconnect_timeout_seconds = 2\n\
-                     [[routes]]\nupstream = \"u\"\nbaseline = {baseline}\n"
+                     [[routes]]\nupstream = \"u\"\nbaseline_read = {baseline}\n"
                 );
                 let world = World::with(Settings::default().routes(&routes)).await;
                 let answer = world.submit(&request).await;
@@ -312,7 +312,10 @@ async fn the_breaker_opens_and_readyz_shows_it() {
     let ready = world.admin("/readyz").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &json!(true)), "others may be up");
     let page = world.admin("/metrics").await.text();
-    assert!(page.contains("restore_gateway_upstream_breaker{upstream=\"u\"} 2"), "{page}");
+    assert!(
+        page.contains("restore_gateway_circuit_breaker_state{state=\"open\",upstream=\"u\"} 1"),
+        "{page}"
+    );
     let answer = world.submit(&requests::cbr_server()).await;
     let problem = answer.json();
     assert_eq!((answer.status, problem["code"].as_str()), (503, Some("upstream_unavailable")), "{problem}");

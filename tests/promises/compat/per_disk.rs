@@ -349,10 +349,10 @@ async fn s46_a_policy_for_servers_is_none_for_a_disk_that_it_does_not_list() {
     let limits = [
         (format!("server_ids = [{:?}]", ids::SERVER), false),
         (format!("backup_ids = [{:?}]", ids::CBR_BACKUP), false),
-        (format!("server_ids = [{:?}], volume_id = {disks}", ids::SERVER), true),
-        (format!("backup_id = {backups}"), true),
+        (format!("server_ids = [{:?}], volume_ids = {disks}", ids::SERVER), true),
+        (format!("backup_ids = {backups}"), true),
         ("target_types = [\"server\"]".to_owned(), false),
-        (format!("target_types = [\"server\"], volume_id = {disks}"), true),
+        (format!("target_types = [\"server\"], volume_ids = {disks}"), true),
         ("target_types = [\"server\", \"volume\"]".to_owned(), true),
     ];
     for (limit, allowed) in limits {

@@ -57,7 +57,7 @@ async fn who_still_uses_which_dialect_is_told() {
     // What came through no compatibility endpoint is not among them.
     world.submit(&restore_tests::requests::free_disk()).await;
 
-    let usage = world.admin("/usage").await.json();
+    let usage = world.admin("/compat-usage").await.json();
     let users = |source_api: &str| -> Vec<Value> {
         let all = usage["source_apis"].as_array().cloned().unwrap_or_default();
         let own = all.iter().find(|row| row["source_api"] == source_api).cloned().unwrap_or_default();
@@ -75,7 +75,7 @@ async fn who_still_uses_which_dialect_is_told() {
 
     let metrics = world.admin("/metrics").await.text();
     let line = metrics.lines().find(|line| {
-        line.starts_with("restore_gateway_door_requests_total{")
+        line.starts_with("restore_gateway_compat_requests_total{")
             && line.contains("api=\"csbs-v1\"")
             && line.contains("http_route=\"/v1/{project_id}/restores\"")
             && line.contains("outcome=\"answered\"")

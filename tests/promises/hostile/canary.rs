@@ -188,7 +188,7 @@ async fn s18_no_secret_of_a_request_is_found_anywhere() {
         said.answer(&events, &send(Method::GET, &events, &good, &[], String::new()).await);
     }
     said.answer("list", &list);
-    for page in ["/", "/livez", "/readyz", "/metrics", "/settings"] {
+    for page in ["/", "/livez", "/readyz", "/metrics", "/config"] {
         said.answer(page, &world.admin(page).await);
     }
     let end = Instant::now() + Duration::from_secs(30);

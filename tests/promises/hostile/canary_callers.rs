@@ -163,7 +163,7 @@ async fn s18_no_secret_of_those_who_call_is_found_anywhere() {
     }
     said.answer("list", &all);
     let admin = Http::over(authority.trusted_by(None, &[&TLS13]), true);
-    for page in ["/", "/livez", "/readyz", "/metrics", "/settings", "/attention", "/recovery", "/webhooks"] {
+    for page in ["/", "/livez", "/readyz", "/metrics", "/config", "/triage", "/recovery", "/webhooks"] {
         let url = format!("https://localhost:{}{page}", world.gateway.admin().port());
         said.answer(page, &admin.send(Method::GET, &url, &[], "").await);
     }

@@ -30,7 +30,7 @@ async fn asked(raw: &mut Raw) -> Option<u16> {
 
 async fn limit(world: &World, limit: &str) -> f64 {
     let page = world.admin("/metrics").await.text();
-    let line = format!("restore_gateway_limits_reached_total{{limit=\"{limit}\"}} ");
+    let line = format!("restore_gateway_requests_rejected_total{{reason=\"{limit}\"}} ");
     page.lines().find_map(|told| told.strip_prefix(&line)?.parse().ok()).unwrap_or(0.0)
 }
 
@@ -60,14 +60,14 @@ async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
     // All are taken now, and whoever comes next gets one of whoever has most.
     let mut next = from("127.0.0.4", world.gateway.api()).await;
     assert_eq!(asked(&mut next).await, Some(200));
-    assert!(limit(&world, "connections").await >= 1.0);
+    assert!(limit(&world, "max_connections").await >= 1.0);
     assert!(held[48].closed().await);
     for raw in &mut others {
         assert_eq!(asked(raw).await, Some(200), "those who have fewer keep theirs");
     }
     let ready = world.admin("/readyz").await;
     assert_eq!(ready.status, 200, "there is room to be made: {}", ready.text());
-    assert_eq!(ready.json()["connections"]["most"], 64);
+    assert_eq!(ready.json()["connections"]["max"], 64);
     world.end().await;
 }
 

@@ -311,18 +311,18 @@ async fn s21_the_admin_pages_are_read_only_and_only_by_a_loopback_name() {
     let world = World::new().await;
     let url = |path: &str| format!("http://{}{path}", world.gateway.admin());
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-        let answer = world.http.send(method, &url("/settings"), &[], "").await;
+        let answer = world.http.send(method, &url("/config"), &[], "").await;
         assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
     }
     for host in
         ["attacker.example", "127.0.0.1.attacker.example", "localhost.attacker.example:8081", "10.0.0.1", ""]
     {
-        let answer = world.http.send(Method::GET, &url("/settings"), &[("host", host)], "").await;
+        let answer = world.http.send(Method::GET, &url("/config"), &[("host", host)], "").await;
         assert_eq!(answer.status, 403, "{host}");
     }
     for path in ["/env", "/env/", "/debug/pprof", "/../settings"] {
         assert_eq!(world.admin(path).await.status, 404, "{path}");
     }
-    assert_eq!(world.admin("/settings").await.status, 200);
+    assert_eq!(world.admin("/config").await.status, 200);
     world.end().await;
 }

@@ -55,7 +55,7 @@ async fn reached(world: &World, limits: &[&str]) -> f64 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let counted = limits.iter().map(|limit| {
-        let line = format!("restore_gateway_limits_reached_total{{limit=\"{limit}\"}} ");
+        let line = format!("restore_gateway_requests_rejected_total{{reason=\"{limit}\"}} ");
         page.lines().find_map(|told| told.strip_prefix(&line)?.parse::<f64>().ok()).unwrap_or(0.0)
     });
     counted.sum()
@@ -89,7 +89,7 @@ async fn s49_a_page_that_is_never_read_stays_below_the_ceiling_at_the_default_li
     settled(&world).await;
     let peak = world.process().peak_kib();
     assert!(peak < CEILING_KIB / 2, "{peak} KiB were held for pages that nobody reads");
-    assert!(reached(&world, &["in_flight", "max_share_per_address"]).await > 0.0, "no limit is counted");
+    assert!(reached(&world, &["max_in_flight", "max_share_per_address"]).await > 0.0, "no limit is counted");
     // An operator gets in all the same, and so does everybody once the peer is gone.
     assert_eq!(world.admin("/livez").await.status, 200);
     drop(deaf);
@@ -119,7 +119,7 @@ async fn s49_no_answer_that_is_never_read_costs_more_than_its_place() {
         ("admin", "/metrics"),
         ("admin", "/console"),
         ("admin", "/console.js"),
-        ("admin", "/settings"),
+        ("admin", "/config"),
         ("admin", "/readyz"),
     ] {
         let world = World::new().await;
@@ -139,7 +139,7 @@ async fn s49_no_answer_that_is_never_read_costs_more_than_its_place() {
         assert!(grown < GROWTH_KIB, "{listener} {path}: {grown} KiB for {CONNECTIONS} connections");
         drop(deaf);
         assert!(
-            reached(&world, &["in_flight", "max_share_per_address"]).await > 0.0,
+            reached(&world, &["max_in_flight", "max_share_per_address"]).await > 0.0,
             "{listener} {path}: no limit is counted"
         );
         world.end().await;

@@ -196,7 +196,7 @@ async fn the_chart_refuses_what_cannot_work() {
 
 /// Values of the chart: this ledger in the settings, none where there is none, and more.
 fn with_ledger(ledger: &str, more: &str) -> String {
-    format!("{more}\nsettings: |\n  {}\n", ledger.replace('\n', "\n  "))
+    format!("{more}\nconfig: |\n  {}\n", ledger.replace('\n', "\n  "))
 }
 
 #[tokio::test]
@@ -211,8 +211,8 @@ async fn behind_one_service_there_is_one_ledger() {
         ("[limits]", "", false),
         (FILE, "", false),
         (FILE, "autoscaling: {enabled: true}", false),
-        (FILE, "replicas: 1\nautoscaling: {enabled: true}", false),
-        ("[ledger]\nurl = \"memory:\"", "replicas: 2", false),
+        (FILE, "replicaCount: 1\nautoscaling: {enabled: true}", false),
+        ("[ledger]\nurl = \"memory:\"", "replicaCount: 2", false),
         ("# url = \"postgres://gateway@db/gateway\"", "", false),
         (DATABASE, &file, false),
         (DATABASE, "", true),
@@ -223,10 +223,10 @@ async fn behind_one_service_there_is_one_ledger() {
     ] {
         let (rendered, said) = of_chart("render", &with_ledger(ledger, more)).await;
         assert_eq!(rendered, shared, "{ledger}, {more}: {said}");
-        assert!(shared || said.contains("ledger that they share"), "{ledger}, {more}: {said}");
+        assert!(shared || said.contains("one shared ledger"), "{ledger}, {more}: {said}");
     }
     // One alone has what ledger it likes, and no second one stands beside it while it is replaced.
-    for more in ["replicas: 1", "persistence: {enabled: true}"] {
+    for more in ["replicaCount: 1", "persistence: {enabled: true}"] {
         let (rendered, said) = of_chart("render", &with_ledger(FILE, more)).await;
         assert!(
             rendered && said.contains("replicas: 1\n") && said.contains("type: Recreate"),
@@ -237,7 +237,7 @@ async fn behind_one_service_there_is_one_ledger() {
     // Who installs it is told what goes with a pod, and what Prometheus cannot reach.
     let open = "networkPolicy: {adminFrom: [{podSelector: {}}]}";
     for (ledger, more, forgets, unseen) in [
-        (FILE, "replicas: 1", true, true),
+        (FILE, "replicaCount: 1", true, true),
         (FILE, "persistence: {enabled: true}", false, true),
         (DATABASE, "", false, true),
         (DATABASE, open, false, false),
@@ -247,9 +247,45 @@ async fn behind_one_service_there_is_one_ledger() {
     ] {
         let (told, said) = of_chart("notes", &with_ledger(ledger, more)).await;
         assert!(told, "{said}");
-        assert_eq!(said.contains("gone with its pod"), forgets, "{ledger}, {more}: {said}");
+        assert_eq!(said.contains("lost with its pod"), forgets, "{ledger}, {more}: {said}");
         assert_eq!(said.contains("networkPolicy.adminFrom"), unseen, "{ledger}, {more}: {said}");
     }
+}
+
+#[tokio::test]
+async fn chart_options_render_their_objects() {
+    let values = with_ledger(
+        "[ledger]\nurl = 'postgres://g@db/g'",
+        "fullnameOverride: gate\npodLabels: {team: backup}\npriorityClassName: high\n\
+         extraVolumes: [{name: ids, configMap: {name: ids}}]\n\
+         extraVolumeMounts: [{name: ids, mountPath: /etc/ids}]\n\
+         serviceAccount: {create: false, name: shared}\n\
+         ingress: {enabled: true, className: nginx, hosts: [{host: restore.example.com}]}\n\
+         serviceMonitor: {enabled: true, labels: {release: prometheus}}\nprometheusRule: {enabled: true}\n\
+         networkPolicy: {adminFrom: [{podSelector: {}}]}",
+    );
+    let (rendered, said) = of_chart("render", &values).await;
+    assert!(rendered, "{said}");
+    for wanted in [
+        "name: gate\n",
+        "team: backup",
+        "priorityClassName: high",
+        "mountPath: /etc/ids",
+        "serviceAccountName: shared",
+        "kind: Ingress",
+        "ingressClassName: nginx",
+        "host: \"restore.example.com\"",
+        "kind: ServiceMonitor",
+        "release: prometheus",
+        "kind: PrometheusRule",
+        "alert: RestoreNeedsOperator",
+        "topologyKey: kubernetes.io/hostname",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(!said.contains("kind: ServiceAccount"), "{said}");
+    // A chart can read its own files only, so the alerts are in it once more.
+    assert_eq!(read(&format!("{CHART}/files/rules.yml")), read("deploy/prometheus/rules.yml"));
 }
 
 #[tokio::test]
@@ -258,9 +294,9 @@ async fn settings_replace_the_pods_where_that_is_wanted() {
         ["[ledger]\nurl = 'postgres://g@db/g'", "[ledger]\nurl = 'postgres://g@db/h'"];
     let mut seen = Vec::new();
     for settings in SETTINGS {
-        let (rendered, said) = of_chart("render", &with_ledger(settings, "rollOnSettings: true")).await;
+        let (rendered, said) = of_chart("render", &with_ledger(settings, "rollOnConfigChange: true")).await;
         assert!(rendered, "{said}");
-        let sum = said.lines().find(|line| line.contains("checksum/settings:")).expect("a sum").to_owned();
+        let sum = said.lines().find(|line| line.contains("checksum/config:")).expect("a sum").to_owned();
         seen.push(sum);
         let (_, said) = of_chart("render", &with_ledger(settings, "")).await;
         assert!(!said.contains("checksum"), "{said}");

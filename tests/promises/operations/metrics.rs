@@ -137,7 +137,7 @@ async fn until_known(world: &World, collector: &Receiver) -> BTreeMap<String, Fa
         let shown = families(&world.admin("/metrics").await.text());
         let heard: BTreeSet<String> = collector.metrics().iter().map(shown_as(&shown)).collect();
         let unheard: Vec<&String> = shown.keys().filter(|name| !heard.contains(*name)).collect();
-        if unheard.is_empty() && shown.contains_key("restore_gateway_restores_unfinished") {
+        if unheard.is_empty() && shown.contains_key("restore_gateway_restores_in_progress") {
             return shown;
         }
         assert!(Instant::now() < end, "the collector does not hear of {unheard:?}");
@@ -226,7 +226,7 @@ async fn what_has_not_ended_is_counted_by_status_and_flag_and_the_oldest_lock_ha
         settings.set("polling.absence_confirmation_seconds", "600").each_upstream("send_timeout_seconds = 1");
     let world = World::serve(settings).await;
     world.behave(json!({"restore_seconds": 3600})).await;
-    until_figure(&world, "restore_gateway_lock_age_seconds", |age| age == 0.0).await;
+    until_figure(&world, "restore_gateway_oldest_lock_age_seconds", |age| age == 0.0).await;
     let running = world.submit(&requests::free_disk()).await;
     assert_eq!(running.json()["status"], "running", "{}", running.text());
     // The answer never comes, and no read can tell.
@@ -250,7 +250,7 @@ async fn what_has_not_ended_is_counted_by_status_and_flag_and_the_oldest_lock_ha
     until_figure(&world, &of("flagged{flag=\"needs_operator\"}"), |count| count == 2.0).await;
     until_figure(&world, &of("flagged{flag=\"stale\"}"), |count| count == 2.0).await;
     until_figure(&world, &of("unfinished{status=\"accepted\"}"), |count| count == 0.0).await;
-    until_figure(&world, "restore_gateway_lock_age_seconds", |age| age > 1.0 && age < 600.0).await;
+    until_figure(&world, "restore_gateway_oldest_lock_age_seconds", |age| age > 1.0 && age < 600.0).await;
     until_figure(&world, "restore_gateway_ledger_writable", |writable| writable == 1.0).await;
     world.end().await;
 }
@@ -266,7 +266,7 @@ async fn a_ledger_that_is_away_is_said_to_be_and_counts_nothing() {
     until_figure(&world, "restore_gateway_ledger_writable", |writable| writable == 0.0).await;
     // An old figure would be a lie.
     let page = world.admin("/metrics").await.text();
-    assert!(!page.contains("restore_gateway_restores_unfinished{"), "{page}");
+    assert!(!page.contains("restore_gateway_restores_in_progress{"), "{page}");
     let refused = world.submit(&requests::free_disk()).await;
     assert_eq!(refused.status, 503);
     let series = "db_client_operation_duration_seconds_count{db_operation_name=\"accept\",db_system_name=\"postgresql\",\

@@ -37,6 +37,29 @@ async fn command(folder: &Path, words: &[&str]) -> (i32, String, String) {
     (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
 }
 
+/// A decision bears the state that it is about, so that one about an earlier state ends nothing.
+#[tokio::test]
+async fn resolution_of_an_older_state_is_refused() {
+    let world = World::with(hasty()).await;
+    let restore = waiting(&world).await;
+    let path = format!("/restores/{}", id(&restore));
+    let tag = world.admin(&path).await.header("etag").to_owned();
+    let seen: u32 = tag.trim_matches('"').parse().expect("a number");
+    let word = json!({"as": "not_applied", "by": "ada", "reason": "looked at the disk"}).to_string();
+    let decide = async |tag: &str| {
+        let headers = [("content-type", "application/json"), ("if-match", tag)];
+        let url = format!("http://{}{path}/resolution", world.gateway.admin());
+        world.http.send(Method::POST, &url, &headers, word.clone()).await
+    };
+    let stale = decide(&format!("\"{}\"", seen - 1)).await;
+    assert_eq!((stale.status, &stale.json()["code"]), (412, &json!("restore_changed")), "{}", stale.text());
+    for odd in ["3", "\"x\"", "W/\"3\""] {
+        assert_eq!(decide(odd).await.status, 400, "{odd}");
+    }
+    assert_eq!(world.admin(&path).await.json()["status"], "unknown");
+    assert_eq!(decide(&tag).await.json()["status"], "not_applied");
+}
+
 #[tokio::test]
 async fn what_reads_cannot_settle_a_person_ends_and_it_is_recorded_for_ever() {
     for (word, status) in [("applied", "succeeded"), ("not_applied", "not_applied")] {
@@ -47,7 +70,7 @@ async fn what_reads_cannot_settle_a_person_ends_and_it_is_recorded_for_ever() {
         let key = [("idempotency-key", "another")];
         let other = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
         assert_eq!((other.status, &other.json()["code"]), (409, &json!("target_busy")));
-        let attention = world.admin("/attention").await.json();
+        let attention = world.admin("/triage").await.json();
         assert_eq!(attention["needs_operator"][0]["id"], restore["id"], "{attention}");
 
         let path = format!("/restores/{}/resolution", id(&restore));
@@ -68,7 +91,7 @@ async fn what_reads_cannot_settle_a_person_ends_and_it_is_recorded_for_ever() {
         assert_eq!((again.status, &again.json()["code"]), (409, &json!("not_resolvable")));
         let next = world.post_with("/api/v1/restores", &requests::free_disk(), &key).await;
         assert_eq!(next.status, 202, "{}", next.text());
-        assert_eq!(world.admin("/attention").await.json()["needs_operator"], json!([]));
+        assert_eq!(world.admin("/triage").await.json()["needs_operator"], json!([]));
         world.end().await;
     }
 }
@@ -192,7 +215,7 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     let (code, out, error) = command(&here, &[&survey[..], &rest[..]].concat()).await;
     assert_eq!(code, 0, "{error}");
     let listed: Value = serde_json::from_str(&out).expect("JSON");
-    let listed = listed["unrecorded"].as_array().expect("a list");
+    let listed = listed["unknown_to_ledger"].as_array().expect("a list");
     assert_eq!((listed.len(), &listed[0]["target_id"]), (1, &json!(ids::SERVER)), "{out}");
     assert_eq!(listed[0]["status"], "success");
     let vbs = ["recovery", "audit", "--upstream", "vbs", "--project", ids::PROJECT];
@@ -328,7 +351,7 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
     };
     let word = r#"{"by": "ada", "reason": "the copy is whole"}"#;
     for (path, body, good) in [
-        ("/settings/reload", "{}", 200),
+        ("/config/reload", "{}", 200),
         ("/log-level", r#"{"level": "debug", "minutes": 1}"#, 200),
         // There is no recovery to confirm, which an operator of it all is told.
         ("/recovery/confirmation", word, 409),
@@ -339,13 +362,13 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
         }
         assert_eq!(ask("rgk_all", Method::POST, path, body).await.status, good, "{path}");
     }
-    for path in ["/settings", "/settings/refused"] {
+    for path in ["/config", "/config/rejected"] {
         for (key, status) in [("rgk_ours", 403), ("rgk_some", 403), ("rgk_all", 200)] {
             assert_eq!(ask(key, Method::GET, path, "").await.status, status, "{key} {path}");
         }
     }
     let survey = |upstream: &str, project: &str| {
-        format!("/recovery/unrecorded?upstream={upstream}&project_id={project}&since=2026-11-22T10:00:00Z")
+        format!("/recovery/audit?upstream={upstream}&project_id={project}&since=2026-11-22T10:00:00Z")
     };
     let other = "0".repeat(32);
     for (key, upstream, project, status) in [
@@ -357,7 +380,8 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
         let answer = ask(key, Method::GET, &survey(upstream, project), "").await;
         assert_eq!(answer.status, status, "{key} {upstream} {project}: {}", answer.text());
     }
-    let since = async |key: &str| ask(key, Method::GET, "/usage", "").await.json()["requests_since"].clone();
+    let since =
+        async |key: &str| ask(key, Method::GET, "/compat-usage", "").await.json()["requests_since"].clone();
     assert!(since("rgk_ours").await.is_null() && since("rgk_all").await.is_string());
     world.end().await;
 }

@@ -41,7 +41,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 async fn stands(world: &World) -> Value {
-    world.admin("/readyz").await.json()["settings"].clone()
+    world.admin("/readyz").await.json()["config"].clone()
 }
 
 #[tokio::test]
@@ -54,20 +54,20 @@ async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
     until("replicas can be told apart", async || stands(&world).await["digest"] != first).await;
 
     world.rewrite_text("[[upstreams]]\nname = \"three\"\nnonsense = 1\n");
-    until("the faults are told", async || !stands(&world).await["refused"].is_null()).await;
+    until("the faults are told", async || !stands(&world).await["rejected"].is_null()).await;
     let ready = world.admin("/readyz").await;
     assert_eq!(ready.status, 200, "the settings in effect are good: {}", ready.text());
     // Told to everybody; the lines of the file are for operators.
     assert!(!ready.text().contains("nonsense"), "{}", ready.text());
-    let why = world.admin("/settings/refused").await.json()["refused"]["why"].to_string();
+    let why = world.admin("/config/rejected").await.json()["rejected"]["why"].to_string();
     assert!(why.contains("nonsense") && why.contains("generation"), "all faults at once: {why}");
     assert_eq!(way(&world).await, "two");
     let metrics = world.admin("/metrics").await.text();
     assert!(metrics.contains("\nrestore_gateway_settings_current 0\n"), "{metrics}");
-    assert!(metrics.contains("restore_gateway_settings_loads_total{outcome=\"refused\"} 1"), "{metrics}");
+    assert!(metrics.contains("restore_gateway_config_reloads_total{outcome=\"rejected\"} 1"), "{metrics}");
 
     world.rewrite(all_to("two"));
-    until("what is in effect is there again", async || stands(&world).await["refused"].is_null()).await;
+    until("what is in effect is there again", async || stands(&world).await["rejected"].is_null()).await;
     let metrics = world.admin("/metrics").await.text();
     assert!(metrics.contains("\nrestore_gateway_settings_current 1\n"), "{metrics}");
     world.end().await;
@@ -117,7 +117,11 @@ async fn f34_a_restore_keeps_the_route_that_it_was_accepted_under() {
     world.rewrite_text(&world.toml.replace(&world.clouds.url(), "http://127.0.0.1:9"));
     let reloaded = world.reload().await;
     assert_eq!(reloaded.status, 200);
-    assert_eq!(reloaded.json()["outlasting"], json!({"old": 1}), "it would be lost to the next process");
+    assert_eq!(
+        reloaded.json()["removed_upstreams"],
+        json!({"old": 1}),
+        "it would be lost to the next process"
+    );
     let answer = world.submit(&requests::free_disk()).await;
     assert_eq!(answer.json()["code"], "upstream_unreachable", "{}", answer.text());
     // And then nothing is called that any more.
@@ -330,14 +334,14 @@ async fn settings_out_of_a_pipe_stay_what_they_were() {
     drop(pipe);
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::of(child, folder).await.unwrap_or_else(|(_, log)| panic!("{log}"));
-    let url = format!("http://{}/settings/reload", process.admin);
+    let url = format!("http://{}/config/reload", process.admin);
     let headers = [("content-type", "application/json")];
     let answer = Http::default().send(Method::POST, &url, &headers, "{}").await;
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(answer.text().contains("no file that could be read again"), "{}", answer.text());
     let ready = format!("http://{}/readyz", process.admin);
     let ready = Http::default().send(Method::GET, &ready, &[], "").await.json();
-    assert!(ready["settings"]["refused"].is_null(), "{ready}");
+    assert!(ready["config"]["rejected"].is_null(), "{ready}");
     process.signal("TERM").await;
     let (status, log, _) = process.ended().await;
     assert!(status.success(), "{log}");

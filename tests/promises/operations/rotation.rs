@@ -63,7 +63,7 @@ fn rotate(world: &World, name: &str, secret: &str, mode: u32) {
 
 /// Waits until the gateway has counted so many changes; the promise is a minute.
 async fn until_rotated(world: &World, outcome: &str, count: u64) {
-    let line = format!("restore_gateway_rotation_files_total{{outcome=\"{outcome}\"}} {count}");
+    let line = format!("restore_gateway_file_reloads_total{{outcome=\"{outcome}\"}} {count}");
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let metrics = world.admin("/metrics").await.text();
@@ -96,22 +96,26 @@ async fn s26_a_rotated_password_is_used_without_a_restart() {
     assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("credential_failed")));
     // What cannot be a secret changes nothing, and is told of.
     rotate(&world, "password", "", 0o600);
-    until_rotated(&world, "refused", 1).await;
+    until_rotated(&world, "rejected", 1).await;
     rotate(&world, "password", "hunter2-which-all-may-read", 0o644);
-    until_rotated(&world, "refused", 2).await;
+    until_rotated(&world, "rejected", 2).await;
     std::fs::remove_file(world.process().folder().join("password")).expect("it was there");
-    until_rotated(&world, "refused", 3).await;
-    assert!(world.admin("/metrics").await.text().contains("restore_gateway_rotation_current 0\n"));
+    until_rotated(&world, "rejected", 3).await;
+    assert!(
+        world.admin("/metrics").await.text().contains("restore_gateway_files_last_reload_successful 0\n")
+    );
     // The right one is used at once: the pause after a wrong password was of the wrong password.
     rotate(&world, "password", "example-only\n", 0o600);
-    until_rotated(&world, "taken", 1).await;
-    assert!(world.admin("/metrics").await.text().contains("restore_gateway_rotation_current 1\n"));
+    until_rotated(&world, "accepted", 1).await;
+    assert!(
+        world.admin("/metrics").await.text().contains("restore_gateway_files_last_reload_successful 1\n")
+    );
     let answer = submit(&world).await;
     until_done(&world, &answer).await;
     assert_eq!(arrived_at(&world, "/auth/tokens").await.len(), 2);
     // A bad one later disturbs nobody.
     rotate(&world, "password", "", 0o600);
-    until_rotated(&world, "refused", 4).await;
+    until_rotated(&world, "rejected", 4).await;
     let answer = submit(&world).await;
     assert!(answer.status == 200 || answer.status == 202, "{}", answer.text());
     let (_, log, _folder) = world.ended_by("TERM").await;
@@ -147,7 +151,7 @@ async fn s26_a_secret_key_that_is_wrong_is_tried_once_and_a_rotated_one_works() 
     }
     assert_eq!((arrived_at(&world, "/v3/").await.len(), world.sent().await.len()), (1, 0));
     rotate(&world, "secret", SECRET, 0o600);
-    until_rotated(&world, "taken", 1).await;
+    until_rotated(&world, "accepted", 1).await;
     let answer = submit(&world).await;
     until_done(&world, &answer).await;
     assert_eq!((world.sent().await.len(), world.applied().await.len()), (1, 1));
@@ -228,7 +232,7 @@ async fn s18_no_secret_that_the_gateway_holds_is_found_anywhere() {
             header("authorization").iter().filter_map(|value| value.rsplit('=').next()).map(str::to_owned),
         );
         assert!(secrets.len() > beside.len() || answer.status != 202, "it was shown something");
-        for page in ["/settings", "/metrics", "/readyz"] {
+        for page in ["/config", "/metrics", "/readyz"] {
             said += &world.admin(page).await.text();
         }
         let list = world.http.send(Method::GET, &world.url("/api/v1/restores"), &[], "").await;

@@ -77,7 +77,7 @@ async fn a_restore_is_one_trace_from_the_callers_span_to_each_attempt() {
         ("network.protocol.version", "1.1"),
         ("server.address", "127.0.0.1"),
         ("server.port", &world.gateway.api().port().to_string()),
-        ("restore.id", &id),
+        ("restore_gateway.restore.id", &id),
     ] {
         assert_eq!(server.attribute(name), value, "{name}: {server:?}");
     }
@@ -95,7 +95,7 @@ async fn a_restore_is_one_trace_from_the_callers_span_to_each_attempt() {
         assert_eq!(send.name, format!("POST {template}"));
         assert_eq!(send.attribute("server.address"), "127.0.0.1");
         assert!(send.attribute("url.full").starts_with(&world.clouds.url()), "{send:?}");
-        assert_eq!(send.attribute("restore.upstream"), "cbr");
+        assert_eq!(send.attribute("restore_gateway.upstream"), "cbr");
     }
     let attempt =
         |status: &str| sends.iter().find(|span| span.attribute("http.response.status_code") == status);
@@ -122,7 +122,7 @@ async fn a_restore_is_one_trace_from_the_callers_span_to_each_attempt() {
     let spans = until(&receiver, |spans| spans.iter().any(|span| span.trace_id == other)).await;
     let look = spans.iter().find(|span| span.trace_id == other && span.kind == 2).expect("a span");
     assert_eq!((look.name.as_str(), &look.links), ("GET /api/v1/restores/{id}", &vec![TRACE.to_owned()]));
-    assert_eq!(look.attribute("restore.id"), id);
+    assert_eq!(look.attribute("restore_gateway.restore.id"), id);
     // So does the answer to a repetition.
     let third = "c".repeat(32);
     let again = format!("00-{third}-{CALLER}-01");
@@ -284,7 +284,7 @@ async fn s58_a_strangers_trace_reaches_no_span_and_no_line() {
     let receiver = Receiver::start().await;
     let key = "rgk_known-0123456789abcdef0123456789abcdef01";
     let known = format!(
-        "[[callers]]\nname = \"known\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nallow = \
+        "[[callers]]\nname = \"known\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n[[policies]]\ncallers = [\"known\"]\nactions = \
          [\"restore\", \"read\"]\n",
         crate::auth::callers::hash(key)
     );

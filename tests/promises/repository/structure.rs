@@ -1,4 +1,5 @@
-//! The house stays as ARCHITECTURE.md draws it: no crate imports one above it, and no room of the gateway one above it.
+//! The house stays as ARCHITECTURE.md draws it: no crate imports one above it, and no room of the gateway or of the engine
+//! one above it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,31 @@ const ROOMS: [&str; 12] = [
     "console",
     "admin",
     "compose",
+];
+
+/// Rooms of the engine, the lowest first, as the table in its `lib.rs` has them. `lib.rs` itself delegates to all, and
+/// `testing` builds some for unit tests.
+const ENGINE_ROOMS: [&str; 20] = [
+    "crash",
+    "brief",
+    "tasks",
+    "pacing",
+    "routing",
+    "callers",
+    "witness",
+    "live_restores",
+    "journal",
+    "permissions",
+    "planning",
+    "id_mapping",
+    "schedule",
+    "dispatch",
+    "polling",
+    "response_cache",
+    "admission",
+    "queries",
+    "operations",
+    "components",
 ];
 
 fn crates() -> PathBuf {
@@ -75,24 +101,34 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn no_room_of_the_gateway_imports_one_above_it() {
-    let root = crates().join("gateway/src");
+/// Each source of a crate: the room it is in, its place within the crate, and its text without tests, which may stand on
+/// anything.
+fn rooms_of(name: &str) -> Vec<(String, PathBuf, String)> {
+    let root = crates().join(name).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
+    files
+        .into_iter()
+        .map(|file| {
+            let within = file.strip_prefix(&root).expect("below it").to_owned();
+            let room = within.iter().next().and_then(|part| part.to_str()).expect("a room");
+            let text = std::fs::read_to_string(&file).expect("a source");
+            let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            (room.trim_end_matches(".rs").to_owned(), within, text)
+        })
+        .collect()
+}
+
+/// Holds that no room of a crate imports one that stands after it.
+fn none_imports_one_above_it(name: &str, rooms: &[&str]) {
     let mut upward = Vec::new();
     let mut imports = 0;
-    for file in files {
-        let within = file.strip_prefix(&root).expect("below it");
-        let room = within.iter().next().and_then(|part| part.to_str()).expect("a room");
-        let Some(own) = place(&ROOMS, room.trim_end_matches(".rs")) else { continue };
-        let text = std::fs::read_to_string(&file).expect("a source");
-        // Tests may stand on anything.
-        let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    for (room, within, text) in rooms_of(name) {
+        let Some(own) = place(rooms, &room) else { continue };
         for (at, _) in text.match_indices("crate::") {
             let rest = &text[at + "crate::".len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-            let Some(other) = place(&ROOMS, &rest[..end]) else { continue };
+            let Some(other) = place(rooms, &rest[..end]) else { continue };
             imports += 1;
             if other > own {
                 upward.push(format!("{} imports {}", within.display(), &rest[..end]));
@@ -101,4 +137,34 @@ fn no_room_of_the_gateway_imports_one_above_it() {
     }
     assert!(imports > 100, "the test reads nothing: {imports}");
     assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+#[test]
+fn no_room_of_the_gateway_imports_one_above_it() {
+    none_imports_one_above_it("gateway", &ROOMS);
+}
+
+#[test]
+fn no_room_of_the_engine_imports_one_above_it_and_the_engine_only_delegates() {
+    none_imports_one_above_it("engine", &ENGINE_ROOMS);
+    for (room, within, text) in rooms_of("engine") {
+        let file = within.display();
+        if room == "lib" {
+            let table = text.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
+            let named: Vec<&str> = table
+                .flat_map(|rooms| rooms.split(", "))
+                .map(|room| room.trim_matches(['[', ']', '`']))
+                .filter(|room| *room != "room")
+                .collect();
+            assert_eq!(named, ENGINE_ROOMS, "its table lists the rooms in their order");
+            continue;
+        }
+        assert!(
+            room == "testing" || place(&ENGINE_ROOMS, &room).is_some(),
+            "{file} has no place in the list"
+        );
+        assert!(!text.contains("Engine {") && !text.contains("crate::Engine"), "{file} knows the façade");
+        // A group of rooms in one import would not be read.
+        assert!(!text.contains("crate::{"), "{file} imports one room a line");
+    }
 }

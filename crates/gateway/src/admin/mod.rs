@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -93,13 +93,13 @@ const PAGES: [&str; 15] = [
     "/livez",
     "/readyz",
     "/metrics",
-    "/settings",
-    "/settings/refused",
-    "/attention",
+    "/config",
+    "/config/rejected",
+    "/triage",
     "/recovery",
-    "/recovery/unrecorded",
+    "/recovery/audit",
     "/webhooks",
-    "/usage",
+    "/compat-usage",
     "/log-level",
     "/restores",
     "/restores/{id}",
@@ -121,7 +121,7 @@ const ACTIONS: [&str; 5] = [
     "/restores/{id}/resolution",
     "/recovery/confirmation",
     "/webhooks/{name}/enablement",
-    "/settings/reload",
+    "/config/reload",
     "/log-level",
 ];
 
@@ -221,7 +221,7 @@ impl Admin {
     /// True for a request that may go on where there are no callers: it comes from this machine, or its page shows
     /// nothing of restores and settings.
     fn is_trusted(&self, request: &Request<Incoming>) -> bool {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
         self.is_loopback
             || is_local(peer)
             || (matches!(*request.method(), Method::GET | Method::HEAD) && tells_little(request.uri().path()))
@@ -234,7 +234,7 @@ impl Admin {
         caller: &Caller,
         place: &Place,
     ) -> Result<Answer, Failure> {
-        if path == "/settings" || path == "/settings/refused" {
+        if path == "/config" || path == "/config/rejected" {
             self.engine.permit_overview(caller)?;
         }
         Ok(match path {
@@ -242,14 +242,14 @@ impl Admin {
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
             "/readyz" => self.ready().await,
             "/metrics" => answer::typed(StatusCode::OK, TEXT, self.metrics.page()),
-            "/settings" => answer::json(StatusCode::OK, &self.settings),
-            "/attention" => self.attention(caller).await?,
+            "/config" => answer::json(StatusCode::OK, &self.settings),
+            "/triage" => self.attention(caller).await?,
             "/recovery" => self.recovery(),
-            "/recovery/unrecorded" => self.unrecorded(request, caller).await?,
+            "/recovery/audit" => self.unrecorded(request, caller).await?,
             "/webhooks" => self.webhooks().await?,
-            "/settings/refused" => answer::json(StatusCode::OK, &json!({ "refused": self.reload.refused() })),
+            "/config/rejected" => answer::json(StatusCode::OK, &json!({ "rejected": self.reload.refused() })),
             "/log-level" => answer::json(StatusCode::OK, &self.log_level.view()),
-            "/usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
+            "/compat-usage" => answer::json(StatusCode::OK, &self.usage.report(&self.engine, caller).await?),
             _ => match (console::file(path), of_restores(path)) {
                 (Some(file), _) => file,
                 (None, Some((action, id))) => {
@@ -268,7 +268,7 @@ impl Admin {
             self.engine.end_recovery(&person(&by, caller)?, &named(&reason, "reason")?).await?;
             return Ok(self.recovery());
         }
-        if path == "/settings/reload" {
+        if path == "/config/reload" {
             self.engine.permit_operator(caller)?;
             let ReloadBody {} = body(request).await?;
             let (changed, outlasting) = match self.reload.ask().await? {
@@ -277,7 +277,7 @@ impl Admin {
             };
             return Ok(answer::json(
                 StatusCode::OK,
-                &json!({ "changed": changed, "outlasting": outlasting, "settings": self.reload.view() }),
+                &json!({ "changed": changed, "removed_upstreams": outlasting, "config": self.reload.view() }),
             ));
         }
         if path == "/log-level" {
@@ -307,12 +307,14 @@ impl Admin {
         let id = id
             .parse()
             .map_err(|_| Problem::new(Code::RestoreNotFound, "the path does not name a restore by its id"))?;
+        let seen = seen(request.headers())?;
         let ResolutionBody { r#as, by, reason, r#override } = body(request).await?;
         let word = Resolution {
             outcome: r#as,
             by: person(&by, caller)?,
             reason: named(&reason, "reason")?,
             early: r#override,
+            seen,
         };
         let entry =
             self.engine.resolve(id, word, caller).await.map_err(|p| Failure::from(p).about(Some(id)))?;
@@ -344,7 +346,7 @@ impl Admin {
             .collect();
         // Told, and no reason: no replica has another list, and callers without a certificate are served.
         let overdue = self.tls.as_ref().and_then(|tls| tls.overdue_list());
-        let client_crl_file = json!({ "current": overdue.is_none(), "why": overdue });
+        let client_crl = json!({ "current": overdue.is_none(), "why": overdue });
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer::json(
             status,
@@ -353,10 +355,10 @@ impl Admin {
                 "version": crate::version(),
                 "reasons": reasons,
                 "upstreams": upstreams,
-                "connections": { "open": open, "most": most },
-                "settings": self.reload.view(),
+                "connections": { "open": open, "max": most },
+                "config": self.reload.view(),
                 "dangers": self.dangers,
-                "client_crl_file": client_crl_file,
+                "client_crl": client_crl,
             }),
         )
     }
@@ -410,7 +412,7 @@ impl Admin {
         };
         self.engine.permit_survey(caller, &project, &upstream)?;
         let restores = self.engine.unrecorded(&upstream, &project, since, caller.token.clone()).await?;
-        Ok(answer::json(StatusCode::OK, &json!({ "unrecorded": restores })))
+        Ok(answer::json(StatusCode::OK, &json!({ "unknown_to_ledger": restores })))
     }
 
     /// How each webhook stands.
@@ -420,8 +422,8 @@ impl Admin {
             let (letters, disabled) = self.engine.webhook(name).await?;
             shown.push(json!({
                 "name": name,
-                "waiting": letters.waiting,
-                "dead": letters.dead,
+                "pending_messages": letters.waiting,
+                "dead_letters": letters.dead,
                 "disabled": disabled,
             }));
         }
@@ -432,6 +434,22 @@ impl Admin {
         let recovery = self.engine.recovery();
         let reason = recovery.as_ref().map(|recovery| recovery.reason.as_str());
         answer::json(StatusCode::OK, &json!({ "recovery": recovery.is_some(), "reason": reason }))
+    }
+}
+
+/// The state that a decision is about: the number in `If-Match`, as `ETag` gave it. `*`, and no such header, mean any state.
+fn seen(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let (value, more) = (values.next(), values.next());
+    match value.map(|value| value.to_str().unwrap_or_default().trim()) {
+        None | Some("*") => Ok(None),
+        Some(tag) => tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'))
+            .and_then(|number| number.parse().ok())
+            .filter(|_| more.is_none())
+            .map(Some)
+            .ok_or_else(|| Problem::new(Code::InvalidParameter, "If-Match is not one ETag of a restore")),
     }
 }
 
@@ -459,7 +477,7 @@ fn of_restores(path: &str) -> Option<(Action, Option<&str>)> {
 }
 
 fn is_action(path: &str) -> bool {
-    matches!(path, "/recovery/confirmation" | "/settings/reload" | "/log-level")
+    matches!(path, "/recovery/confirmation" | "/config/reload" | "/log-level")
         || within(path, "/restores/", "/resolution").is_some()
         || within(path, "/webhooks/", "/enablement").is_some()
 }

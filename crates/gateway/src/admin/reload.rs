@@ -61,7 +61,7 @@ impl Reload {
     /// Loads the settings now.
     ///
     /// # Errors
-    /// [`Code::SettingsRefused`] with all that is wrong; those in effect stay.
+    /// [`Code::InvalidConfiguration`] with all that is wrong; those in effect stay.
     pub(crate) async fn ask(&self) -> Result<Loaded, Problem> {
         let refused = |why: &str| {
             Problem::new(
@@ -79,9 +79,8 @@ impl Reload {
     /// [`Reload::refused`].
     pub(crate) fn view(&self) -> Value {
         let told = self.told();
-        let refused =
-            told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /settings/refused" }));
-        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "refused": refused })
+        let refused = told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /config/rejected" }));
+        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "rejected": refused })
     }
 
     /// Why newer settings are refused, with the lines of the file; null where none are.

@@ -122,7 +122,7 @@ impl Streams {
         let seat = self.pool.take(&name).ok_or_else(|| {
             let detail =
                 "as many streams of events are open as limits.max_streams allows, and no caller has many more";
-            Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("streams")
+            Failure::from(Problem::new(Code::Overloaded, detail).after(5)).at_limit("max_streams")
         })?;
         let end = Instant::now() + self.lifetime;
         let end = signed.map_or(end, |SignedUntil(until)| until.min(end));

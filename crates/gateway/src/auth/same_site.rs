@@ -46,7 +46,7 @@ impl SameSite {
     /// Refuses what another site, or another name of this one, has sent.
     ///
     /// # Errors
-    /// [`Code::ForeignOrigin`], or [`Code::MalformedRequest`] where there are two `Origin` headers.
+    /// [`Code::CrossSiteRequest`], or [`Code::MalformedRequest`] where there are two `Origin` headers.
     pub(crate) fn check(&self, headers: &HeaderMap, destination: &Destination) -> Result<(), Problem> {
         let mut origins = headers.get_all(ORIGIN).iter();
         let (origin, second) = (origins.next(), origins.next());

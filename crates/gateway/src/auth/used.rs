@@ -66,7 +66,7 @@ impl UsedSignatures {
     /// that.
     ///
     /// # Errors
-    /// [`Code::SignatureUsed`]; [`Code::RateLimited`] where the access key has no room left.
+    /// [`Code::SignatureReplayed`]; [`Code::RateLimited`] where the access key has no room left.
     pub(crate) fn begin(&self, access_key: &str, signature: [u8; 32]) -> Result<Signature, Problem> {
         let now = Instant::now();
         let mut shares = self.shares();

@@ -221,9 +221,9 @@ impl Loader {
         }
         drop(told);
         self.loads.count(match loaded {
-            Ok(Loaded::Anew { .. }) => "taken",
+            Ok(Loaded::Anew { .. }) => "accepted",
             Ok(Loaded::Same) => "same",
-            Err(_) => "refused",
+            Err(_) => "rejected",
         });
     }
 }

@@ -1,7 +1,7 @@
-// What the console says: the words and the look of every state and event, and of times. Pure; nothing here touches the
-// page or asks anything.
+// Texts and tones of the console for each status, event and time. Pure functions: nothing here touches the page or the
+// network.
 
-/** Per status: what it is called, its tone, and whether it is over. */
+/** Label and tone of each status, and whether it is final. */
 export const STATES = {
   accepted: { label: "accepted", tone: "quiet", final: false },
   checking: { label: "checking", tone: "busy", final: false },
@@ -16,7 +16,7 @@ export const STATES = {
   expired: { label: "expired", tone: "quiet", final: true },
 };
 
-/** The look of a state; one that a later gateway has is shown by its own word. */
+/** Label and tone of a restore. An unknown status of a later gateway is shown as it is. */
 export function state(restore) {
   const known = STATES[restore.status] ?? { label: String(restore.status), tone: "quiet", final: false };
   if (restore.needs_operator) return { ...known, tone: "bad" };
@@ -24,25 +24,25 @@ export function state(restore) {
   return known;
 }
 
-/** Whether a person should look at it now. */
+/** Whether an operator should look at the restore now. */
 export function waits(restore) {
   return !state(restore).final && (restore.needs_operator || restore.overdue);
 }
 
-/** What is overwritten: the kind and the id. */
+/** Type and ID of the target. */
 export function target(restore) {
   const { type, server_id, volume_id, resource_id } = restore.target;
   const kind = type === "volume" ? "disk" : type;
   return { kind, id: server_id ?? volume_id ?? resource_id ?? "", disks: restore.target.volumes?.length ?? 0 };
 }
 
-/** What a status or an event rests on. */
+/** Evidence of a status or an event. */
 export function evidence(found) {
   if (!found) return "";
   return `${spaced(found.kind)}, ${spaced(found.strength)}`;
 }
 
-/** Words that programs use, for people. */
+/** An identifier with blanks in place of underscores. */
 export function spaced(word) {
   return String(word ?? "").replaceAll("_", " ");
 }
@@ -71,7 +71,7 @@ export function moment(text) {
   return day + date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
-/** What an event is called, the rest of what it says, and its tone. */
+/** Title, detail and tone of an event. */
 export function told(event) {
   const list = (...parts) => parts.filter(Boolean).join(" · ");
   const percent = Number.isInteger(event.progress) ? `${event.progress} %` : "";
@@ -79,29 +79,29 @@ export function told(event) {
   const handle = event.task && `${spaced(event.task.kind)} ${event.task.id}`;
   const call = event.request_id && `request ${event.request_id}`;
   switch (event.event) {
-    case "accepted": return ["Accepted and written down", "", "quiet"];
-    case "checking": return ["Reading before anything is sent", "", "quiet"];
-    case "checked": return ["The reads before the send are done", event.sent_as ? "the backup has another name there" : "", "quiet"];
+    case "accepted": return ["Accepted and recorded", "", "quiet"];
+    case "checking": return ["Reading backup and target before the send", "", "quiet"];
+    case "checked": return ["Reads before the send completed", event.sent_as ? "the upstream has another ID for the backup" : "", "quiet"];
     case "submitting": return [event.step ? `Sending disk ${event.step + 1}, attempt ${event.attempt}` : `Sending, attempt ${event.attempt}`, "", "busy"];
     case "not_sent": return ["Proven not to have been applied", spaced(event.proof), "warn"];
-    case "started": return ["The cloud has accepted it", list(word, percent, handle, call), "busy"];
-    case "outcome_unclear": return ["It is not known whether it began", event.reason, "warn"];
-    case "progress": return ["Seen in the cloud", list(percent, word, handle), "busy"];
-    case "absent": return ["Not in the cloud's own list", "", "warn"];
-    case "stale": return ["It could not be read", event.awaiting_credential ? "the next caller's token would help" : "", "warn"];
-    case "overdue": return ["It takes longer than it should", "", "warn"];
-    case "halted": return ["No further disk is sent", "The ledger may have been an older copy, which does not know what was sent later", "warn"];
-    case "needs_operator": return ["A person must decide", event.reason, "bad"];
-    case "anomaly": return ["Something does not fit", event.what, "warn"];
+    case "started": return ["The cloud accepted it", list(word, percent, handle, call), "busy"];
+    case "outcome_unclear": return ["The outcome of the send is unclear", event.reason, "warn"];
+    case "progress": return ["Progress in the cloud", list(percent, word, handle), "busy"];
+    case "not_found": return ["Not in the task list of the cloud", "", "warn"];
+    case "stale": return ["Poll failed", event.awaiting_credential ? "needs a token of a caller" : "", "warn"];
+    case "overdue": return ["Overdue", "", "warn"];
+    case "halted": return ["No further disk is sent", "The ledger may come from an older backup, which does not contain later sends", "warn"];
+    case "needs_operator": return ["An operator must decide", event.reason, "bad"];
+    case "anomaly": return ["Anomaly", event.what, "warn"];
     case "succeeded": return ["Succeeded", "", "good"];
     case "failed": return ["Failed", event.problem?.detail, "bad"];
-    case "rejected": return ["Refused before anything was changed", event.problem?.detail, "bad"];
-    case "not_applied": return ["Proven that nothing happened", "", "quiet"];
-    case "rerouted": return [`Sent on to ${event.to?.upstream}: the first upstream is closed to this project`, event.problem?.detail, "warn"];
+    case "rejected": return ["Rejected before anything was changed", event.problem?.detail, "bad"];
+    case "not_applied": return ["Proven not to have been applied", "", "quiet"];
+    case "rerouted": return [`Rerouted to ${event.to?.upstream}: the first upstream is closed for this project`, event.problem?.detail, "warn"];
     case "step_ended": return [`Disk ${event.step + 1}: ${spaced(event.outcome)}`, event.problem?.detail, event.outcome === "succeeded" ? "good" : "bad"];
-    case "resolved": return [{ applied: "Decided: it took place", failed: "Decided: it began and failed" }[event.outcome] ?? "Decided: nothing was changed", list(`${event.by}: ${event.reason}`, event.early && "before the gateway asked"), "good"];
-    case "cancelled": return ["Called off before it was sent", "", "quiet"];
-    case "expired": return ["Its time ran out before it was sent", "", "quiet"];
+    case "resolved": return [{ applied: "Resolved: applied", failed: "Resolved: started and failed" }[event.outcome] ?? "Resolved: not applied", list(`${event.by}: ${event.reason}`, event.early && "before the gateway asked for a decision"), "good"];
+    case "cancelled": return ["Cancelled before it was sent", "", "quiet"];
+    case "expired": return ["Expired before it was sent", "", "quiet"];
     default: return [spaced(event.event), "", "quiet"];
   }
 }

@@ -39,14 +39,14 @@ function drawAttention() {
 function card(restore) {
   const decide = restore.needs_operator;
   const why = decide
-    ? `${restore.awaiting_credential ? NO_TOKEN : "The outcome cannot be read from the cloud."} Until you decide, nothing else is restored onto this target.`
-    : "It runs longer than its route allows. It is followed on; look whether the cloud still works on it.";
+    ? `${restore.awaiting_credential ? NO_TOKEN : "Polls cannot determine the outcome."} Until you decide, the target stays locked.`
+    : "Overdue. The gateway continues to poll it; check whether the cloud still works on it.";
   return make("li", { class: "card", "data-tone": decide ? "bad" : "warn", "data-id": restore.id },
     make("div", {},
       make("p", { class: "what" }, badge(restore), " ", ...targetOf(restore)),
       make("p", {}, why),
       make("p", { class: "aside" }, "waiting ", ago(restore.created_at, "for ", ""), " · project ", make("code", {}, restore.project_id), " · upstream ", make("b", {}, restore.upstream.name))),
-    make("a", { class: "button", href: `#/restores/${encodeURIComponent(restore.id)}` }, decide ? "Look and decide" : "Look at it"));
+    make("a", { class: "button", href: `#/restores/${encodeURIComponent(restore.id)}` }, decide ? "Inspect and decide" : "Inspect"));
 }
 
 // ---- the list ----------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ function row(restore) {
   const { upstream } = restore;
   const going = !state(restore).final;
   const mark = restore.needs_operator ? "needs a person" : restore.overdue && going ? "overdue" : null;
-  const unread = going && restore.last_poll_failed_since && make("span", { class: "aside" }, " ", ago(restore.last_poll_failed_since, "not read for ", ""));
+  const unread = going && restore.last_poll_failed_since && make("span", { class: "aside" }, " ", ago(restore.last_poll_failed_since, "polls fail for ", ""));
   const [kind, id] = targetOf(restore);
   const cells = [
     [badge(restore), mark && make("span", { class: "aside" }, ` ${mark}`), unread, progress(restore)],
@@ -152,7 +152,7 @@ function happened({ restore, event }) {
     drawOne();
   }
   const { kind, id } = target(restore);
-  if (restore.needs_operator && !before?.needs_operator) say(`The restore of ${kind} ${id} needs a person.`);
+  if (restore.needs_operator && !before?.needs_operator) say(`The restore of ${kind} ${id} needs an operator.`);
   else if (before?.status !== restore.status && state(restore).final) say(`The restore of ${kind} ${id}: ${state(restore).label}.`);
 }
 
@@ -200,7 +200,7 @@ async function refreshOne() {
     $("one-fault").textContent = "";
   } catch (error) {
     if (error.status === 401) throw error;
-    $("one-fault").textContent = `It cannot be shown: ${error.message}`;
+    $("one-fault").textContent = `The restore cannot be shown: ${error.message}`;
   }
   if (open === mine) drawOne();
 }
@@ -226,18 +226,18 @@ function drawOne() {
     ["Backup", [make("code", {}, restore.source.backup_id)]],
     ["Project", [make("code", {}, restore.project_id)]],
     ["Upstream", [`${upstream.name}, ${upstream.generation}`]],
-    ["The cloud says", upstream.status && [make("q", {}, upstream.status)]],
-    ["Its name for it", upstream.task && [`${spaced(upstream.task.kind)} `, make("code", {}, upstream.task.id)]],
-    ["Its request id", upstream.request_id && [make("code", {}, upstream.request_id)]],
-    ["Rests on", [evidence(restore.evidence), ", seen ", ago(restore.evidence.observed_at), restore.evidence.detail ? make("q", {}, restore.evidence.detail) : ""]],
+    ["Status in the cloud", upstream.status && [make("q", {}, upstream.status)]],
+    ["Task", upstream.task && [`${spaced(upstream.task.kind)} `, make("code", {}, upstream.task.id)]],
+    ["Request ID in the cloud", upstream.request_id && [make("code", {}, upstream.request_id)]],
+    ["Evidence", [evidence(restore.evidence), ", seen ", ago(restore.evidence.observed_at), restore.evidence.detail ? make("q", {}, restore.evidence.detail) : ""]],
     ["Sent", [restore.attempts === 1 ? "once" : restore.attempts === 0 ? "never" : `${restore.attempts} times, each but the first on proof`]],
-    ["Came through", restore.source_api && [`a compatibility endpoint for ${restore.source_api}`]],
-    ["Not read", restore.last_poll_failed_since && [ago(restore.last_poll_failed_since, "for ", ""), restore.awaiting_credential ? " – needs a caller's token" : ""]],
+    ["Source API", restore.source_api && [restore.source_api]],
+    ["Polls fail", restore.last_poll_failed_since && [ago(restore.last_poll_failed_since, "for ", ""), restore.awaiting_credential ? " – needs a caller's token" : ""]],
     ["Rerouted", restore.rerouted && [`from ${restore.rerouted.from}, ${restore.rerouted.generation}: `, make("q", {}, restore.rerouted.error.detail)]],
     ["Disks", restore.steps && [make("ol", {}, ...restore.steps.map((step) => make("li", {}, make("code", {}, step.volume_id), ` ${spaced(step.status)}`, step.error ? make("q", {}, step.error.detail) : "")))]],
     ["Accepted", [moment(restore.created_at)]],
-    ["Ended", restore.finished_at && [moment(restore.finished_at)]],
-    ["Id", [make("code", {}, restore.id)]],
+    ["Finished", restore.finished_at && [moment(restore.finished_at)]],
+    ["ID", [make("code", {}, restore.id)]],
   ].filter(([, value]) => value);
   $("one-facts").replaceChildren(make("dl", {}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value.filter(Boolean))))));
 }
@@ -264,19 +264,22 @@ function happening(event, before) {
   return make("li", { "data-tone": tone, "data-id": event.seq },
     make("p", { class: "what" }, make("b", {}, title), make("time", { datetime: event.at, title: event.at }, moment(event.at)), make("span", { class: "aside" }, since)),
     more ? make("p", { class: "words" }, more) : null,
-    make("p", { class: "aside" }, `by ${event.cause === "operator" ? "a person" : `the ${event.cause}`}, on ${evidence(found)}`, found.detail && event.event !== "resolved" ? ` – ${found.detail}` : ""));
+    make("p", { class: "aside" }, `by ${event.cause === "operator" ? "an operator" : `the ${event.cause}`}, evidence: ${evidence(found)}`, found.detail && event.event !== "resolved" ? ` – ${found.detail}` : ""));
 }
 
 async function decide(event) {
   event.preventDefault();
   const form = new FormData($("decide"));
   const button = $("decide").querySelector("button");
-  const { id } = open;
+  const { id, events } = open;
+  // The decision is about the history that is shown: an event that came later makes the gateway refuse it.
+  const headers = { "content-type": "application/json" };
+  if (events.size > 0) headers["if-match"] = `"${Math.max(...events.keys())}"`;
   const body = JSON.stringify({ as: form.get("as"), by: form.get("by"), reason: form.get("reason") });
   button.disabled = true;
   $("decide-fault").textContent = "";
   try {
-    const answer = await ask(`/restores/${id}/resolution`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    const answer = await ask(`/restores/${id}/resolution`, { method: "POST", headers, body });
     learn(await answer.json());
     drawAttention();
     drawList();
@@ -285,7 +288,7 @@ async function decide(event) {
   } catch (error) {
     $("decide-fault").textContent = `Nothing was recorded: ${error.message}`;
     // A connection that broke tells nothing; the history does.
-    if (!error.status || error.status >= 500) $("decide-fault").textContent = "No answer came. Look at the history below before you say it again.";
+    if (!error.status || error.status >= 500) $("decide-fault").textContent = "No answer. Check the history below before you decide again.";
     await refreshOne().catch(failed);
   } finally {
     button.disabled = false;
@@ -309,16 +312,16 @@ async function readiness() {
   try {
     const ready = await (await ask("/readyz", { any: true })).json();
     const away = ready.upstreams.filter((upstream) => upstream.breaker !== "closed").map((upstream) => upstream.name);
-    const { refused } = ready.settings;
-    if (!ready.ready) lamp("ready", "bad", "takes nothing in");
-    else if (away.length > 0) lamp("ready", "warn", `held back: ${away.join(", ")}`);
-    else if (refused) lamp("ready", "warn", "ready, by old settings");
+    const refused = ready.config.rejected;
+    if (!ready.ready) lamp("ready", "bad", "not ready");
+    else if (away.length > 0) lamp("ready", "warn", `circuit breaker open: ${away.join(", ")}`);
+    else if (refused) lamp("ready", "warn", "ready, with the previous configuration");
     else lamp("ready", "good", "ready");
     const recovery = ready.reasons.find((reason) => reason.startsWith(RECOVERY))?.slice(RECOVERY.length);
-    note("recovery", recovery && `The ledger may be an older copy of itself, so nothing is sent: ${recovery}. See restore-gateway recovery.`);
+    note("recovery", recovery && `Recovery mode: the gateway sends nothing because the ledger may come from an older backup (${recovery}). See restore-gateway recovery status.`);
     const others = ready.reasons.filter((reason) => !reason.startsWith(RECOVERY));
-    note("unready", others.length > 0 && `No restore is taken in: ${others.join("; ")}.`);
-    note("refused", refused && `Newer settings were refused at ${moment(refused.at)}, and those before them stay in effect. ${refused.why} tells why.`);
+    note("unready", others.length > 0 && `No restore can be accepted: ${others.join("; ")}.`);
+    note("refused", refused && `The configuration of ${moment(refused.at)} was rejected; the previous one stays active. ${refused.why} shows the errors.`);
   } catch {
     lamp("ready", "bad", "no answer");
   }
@@ -331,7 +334,7 @@ function note(id, words) {
 }
 
 async function begin() {
-  const waiting = await read("/attention");
+  const waiting = await read("/triage");
   // What was waiting when the last stream ended may have been decided since.
   attention = new Set();
   [...waiting.needs_operator, ...waiting.overdue].forEach((restore) => learn(restore));
@@ -379,7 +382,7 @@ function failed(error) {
   enter(false);
   if ($("one").open) $("one").close();
   lamp("live", "quiet", "not connected");
-  $("login-fault").textContent = error.status === 403 ? `This key may not look here: ${error.message}` : holdsKey() ? "The gateway does not know this key." : "";
+  $("login-fault").textContent = error.status === 403 ? `This key is not allowed to read this: ${error.message}` : holdsKey() ? "The gateway does not know this key." : "";
   take("");
   $("key").focus();
 }

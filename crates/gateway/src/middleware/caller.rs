@@ -36,7 +36,7 @@ pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
     Trail {
         request_id: headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
         trace_id: extensions.get::<TraceContext>().map(|trace| format!("{:032x}", trace.trace_id)),
-        peer: extensions.get::<Peer>().map(|peer| peer.0),
+        peer: extensions.get::<Peer>().map(|peer| peer.address),
     }
 }
 

@@ -142,7 +142,7 @@ impl<B: Send + 'static> Middleware<B> for RateLayer {
         if unlimited || request.extensions().get::<Claim>().is_some() != self.signed {
             return inner.call(request);
         }
-        let address = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
         match self.limits.admit(request.extensions().get::<Caller>(), address) {
             Err(failure) => Box::pin(std::future::ready(Err(failure.closing()))),
             Ok(None) => inner.call(request),

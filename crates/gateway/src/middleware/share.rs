@@ -65,7 +65,7 @@ impl<B: Send + 'static> Middleware<B> for ShareLayer {
             let Some(held) = self.take(name, place.free()) else {
                 let detail = "this caller has as many requests under way as leave room for others";
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
-                return Box::pin(std::future::ready(Err(failure.closing().at_limit("in_flight"))));
+                return Box::pin(std::future::ready(Err(failure.closing().at_limit("max_in_flight"))));
             };
             place.count(held);
         }

@@ -26,7 +26,7 @@ const SMALL: usize = 64 * 1024;
 const LARGE_ANSWERS: usize = 256 * 1024 * 1024;
 
 /// The key of `limits` for places.
-const PLACES: &str = "in_flight";
+const PLACES: &str = "max_in_flight";
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ impl Places {
 
 /// The peer of a request.
 pub(crate) fn peer(extensions: &Extensions) -> Neighbour {
-    Neighbour::at(extensions.get::<Peer>().map(|peer| peer.0))
+    Neighbour::at(extensions.get::<Peer>().map(|peer| peer.address))
 }
 
 /// A request's place among those worked on; given back when the last clone is dropped.

@@ -23,6 +23,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{Inner, Middleware};
 use crate::dispatch::Found;
+use crate::server::connection::Peer;
 use crate::telemetry::metrics::Requests;
 use crate::web::destination::Destination;
 
@@ -103,6 +104,7 @@ where
         let template = found.map_or("", Found::template);
         let endpoint = found.and_then(Found::at_door).map(|at| at.endpoint.endpoint.source_api());
         let method = method(request.method());
+        let scheme = request.extensions().get::<Peer>().map_or("http", |peer| peer.scheme);
 
         // On a listener with callers nobody knows yet whose parent it is.
         let parent = parent(request.headers());
@@ -113,14 +115,15 @@ where
             context.sampled = false;
             request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
         }
-        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
+        let span =
+            context.sampled.then(|| span(&request, &mut context, has_parent, method, template, scheme));
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
             settings.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
         request.extensions_mut().insert(context);
 
-        let active = settings.requests.begun(method);
+        let active = settings.requests.begun(method, scheme);
         let call = match &span {
             Some(span) => span.in_scope(|| self.inner.call(request)),
             None => self.inner.call(request),
@@ -131,10 +134,10 @@ where
             if let Ok(answer) = &answer {
                 let status = answer.status().as_u16();
                 if let Some(source_api) = endpoint {
-                    settings.requests.at_door(source_api, template, status);
+                    settings.requests.at_compat_endpoint(source_api, template, status);
                 }
                 conclude(&Span::current(), status);
-                settings.requests.record(method, template, status, begun.elapsed());
+                settings.requests.record(method, template, scheme, status, begun.elapsed());
                 let trace_id = adopted.get().copied().unwrap_or(trace_id);
                 // What went wrong here is told whatever the share.
                 if settings.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
@@ -215,7 +218,9 @@ impl<B: Send + 'static> Middleware<B> for AdoptLayer {
         };
         let (mut context, has_parent) = self.0.context(Some(parent));
         let method = method(request.method());
-        let span = context.sampled.then(|| span(&request, &mut context, has_parent, method, template));
+        let scheme = request.extensions().get::<Peer>().map_or("http", |peer| peer.scheme);
+        let span =
+            context.sampled.then(|| span(&request, &mut context, has_parent, method, template, scheme));
         let _ = adopted.set(context.trace_id);
         if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
             caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
@@ -290,6 +295,7 @@ fn span<B>(
     has_parent: bool,
     method: &'static str,
     template: &'static str,
+    scheme: &'static str,
 ) -> Span {
     let nowhere = Destination::default();
     let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
@@ -305,13 +311,13 @@ fn span<B>(
         http.route = template,
         http.response.status_code = Empty,
         url.path = uri.path(),
-        url.scheme = "http",
+        url.scheme = scheme,
         network.protocol.version = protocol(request.version()),
         server.address = destination.host().map(tracing::field::display),
         server.port = destination.authority().and_then(|authority| authority.port),
         user_agent.original = header("user-agent"),
         error.type = Empty,
-        restore.id = Empty,
+        restore_gateway.restore.id = Empty,
     );
     if has_parent {
         let state =

@@ -26,9 +26,14 @@ use crate::server::frames::{Multiplexed, Patience};
 use crate::server::heads::{HeadMemory, no_room};
 use crate::web::answer::HEARTBEAT;
 
-/// The address a request came from.
+/// The other end of the connection that a request came over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// `https` if the connection uses TLS, else `http`.
+    pub(crate) scheme: &'static str,
+}
 
 /// What is allowed on one connection.
 #[derive(Clone, Copy, Debug)]

@@ -127,7 +127,7 @@ impl Connections {
             if !open.evict_any() {
                 return Admission::Full;
             }
-            limit = Some("connections");
+            limit = Some("max_connections");
         }
         open.change(peer, true);
         let (close, since) = (CancellationToken::new(), open.next());
@@ -301,7 +301,7 @@ mod tests {
         let last = seated(&connections, 3).0;
         assert!(connections.reason().is_none());
         let (newcomer, limit) = seated(&connections, 4);
-        assert_eq!(limit, Some("connections"));
+        assert_eq!(limit, Some("max_connections"));
         assert!(is_taken(&greedy[0]) && !is_taken(&greedy[1]));
         // Those of the greedy are busy: whoever is idle next makes room.
         let mut busy: Vec<UnderWay> = greedy[1..].iter().map(Seat::request).collect();

@@ -166,7 +166,7 @@ impl Failures {
         if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
             return Duration::ZERO;
         }
-        options.reached.count("connections");
+        options.reached.count("max_connections");
         options.cap.make_room();
         self.untold += 1;
         if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
@@ -199,7 +199,7 @@ async fn seat(peer: Neighbour, options: &Options) -> Option<Seat> {
             }
             Admission::Full => {
                 if !std::mem::replace(&mut waits, true) {
-                    options.reached.count("connections");
+                    options.reached.count("max_connections");
                 }
                 // Of several listeners one alone is told.
                 let _ = tokio::time::timeout(LOOK, options.cap.room()).await;
@@ -384,6 +384,7 @@ async fn talk<I, S, B>(
     let guard = Arc::clone(&shared);
     let leaving = Arc::clone(&options.leaving);
     let place = options.place.clone();
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
     let seat = ends.seat.clone();
     let taken = ends.seat.clone();
     let handler = service_fn(move |mut request: Request<Incoming>| {
@@ -402,7 +403,7 @@ async fn talk<I, S, B>(
         // Before any other reader: none is left a second word on where the request goes.
         let destination = Destination::take(&mut request, &place);
         request.extensions_mut().insert(destination);
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Peer { address: peer, scheme });
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(Arc::clone(certificate));
         }

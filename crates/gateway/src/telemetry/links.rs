@@ -11,7 +11,7 @@ pub(crate) fn link_to_submit(intent: &restore_model::Intent) {
     if span.is_none() {
         return;
     }
-    span.record("restore.id", tracing::field::display(intent.id));
+    span.record("restore_gateway.restore.id", tracing::field::display(intent.id));
     let (Ok(trace), Ok(parent)) = (TraceId::from_hex(&intent.trace_id), SpanId::from_hex(&intent.span_id))
     else {
         return;

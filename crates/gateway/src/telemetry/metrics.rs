@@ -9,6 +9,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry_otlp::{MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Registry, TextEncoder};
 use restore_engine::Engine;
 use restore_upstream::BreakerState;
@@ -38,6 +39,8 @@ impl Metrics {
     /// the same that the page shows; must be called within the runtime then.
     pub(crate) fn new(collector: Option<&otlp::Options>) -> Result<Self, String> {
         let registry = Registry::new();
+        // CPU time, memory, file descriptors, threads and start time, under the names that every exporter has.
+        registry.register(Box::new(ProcessCollector::for_self())).map_err(|error| error.to_string())?;
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
@@ -59,6 +62,11 @@ impl Metrics {
         }
         let provider = builder.build();
         let meter = provider.meter("restore-gateway");
+        meter
+            .u64_observable_gauge("restore_gateway.build_info")
+            .with_description("1, with the version of the program")
+            .with_callback(|gauge| gauge.observe(1, &[KeyValue::new("version", crate::version())]))
+            .build();
         Ok(Self { registry, meter, provider })
     }
 
@@ -89,20 +97,20 @@ impl Metrics {
             .meter
             .f64_histogram("http.server.request.duration")
             .with_unit("s")
-            .with_description("time of a request, the wait it asked for included")
+            .with_description("duration of requests, including the wait that they asked for")
             .with_boundaries(SECONDS.to_vec())
             .build();
-        let at_doors = self
+        let compat = self
             .meter
-            .u64_counter("restore_gateway.door.requests")
-            .with_description("requests at compatibility endpoints, by source API, place and outcome")
+            .u64_counter("restore_gateway.compat.requests")
+            .with_description("requests at compatibility endpoints, by source API, route and outcome")
             .build();
         let active = self
             .meter
             .i64_up_down_counter("http.server.active_requests")
-            .with_description("requests that are being worked on or wait for a restore")
+            .with_description("requests in progress, including those that wait for a restore")
             .build();
-        Requests { duration, at_doors, active }
+        Requests { duration, compat, active }
     }
 
     /// Counts the connections of a listener.
@@ -110,7 +118,7 @@ impl Metrics {
         let open = self
             .meter
             .i64_up_down_counter("restore_gateway.connections")
-            .with_description("connections that are open, by listener")
+            .with_description("open connections, by listener")
             .build();
         Connections { open, label: [KeyValue::new("listener", listener)].into() }
     }
@@ -119,28 +127,18 @@ impl Metrics {
     pub(crate) fn limits(&self) -> LimitsReached {
         let reached = self
             .meter
-            .u64_counter("restore_gateway.limits.reached")
-            .with_description("requests and connections ended or turned away, by the key of limits")
+            .u64_counter("restore_gateway.requests.rejected")
+            .with_description("requests and connections rejected or closed because of a limit; reason is its key without max_, or rejections_per_second")
             .build();
         LimitsReached(reached)
-    }
-
-    /// Shows how much memory is held.
-    pub(crate) fn observe_memory(&self, resident: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.meter
-            .u64_observable_gauge("restore_gateway.memory.resident")
-            .with_unit("By")
-            .with_description("memory that the process holds")
-            .with_callback(move |gauge| gauge.observe(resident(), &[]))
-            .build();
     }
 
     /// Counts callers that are not known.
     pub(crate) fn refusals(&self) -> Refusals {
         let refusals = self
             .meter
-            .u64_counter("restore_gateway.caller.refusals")
-            .with_description("requests whose caller is not known, by the way it showed who it is")
+            .u64_counter("restore_gateway.authentication.failures")
+            .with_description("requests that failed authentication, by method")
             .build();
         Refusals(refusals)
     }
@@ -148,16 +146,14 @@ impl Metrics {
     /// Counts loads of the settings, and shows whether what is in effect is what was last read.
     pub(crate) fn loads(&self, is_current: impl Fn() -> bool + Send + Sync + 'static) -> Loads {
         self.meter
-            .u64_observable_gauge("restore_gateway.settings.current")
-            .with_description(
-                "1 while the settings in effect are those that were last read, 0 while those are refused",
-            )
+            .u64_observable_gauge("restore_gateway.config.last_reload_successful")
+            .with_description("1 if the last reload of the configuration was accepted, 0 if it was rejected")
             .with_callback(move |gauge| gauge.observe(u64::from(is_current()), &[]))
             .build();
         let loads = self
             .meter
-            .u64_counter("restore_gateway.settings.loads")
-            .with_description("loads of the settings since the start, by outcome")
+            .u64_counter("restore_gateway.config.reloads")
+            .with_description("reloads of the configuration since the start, by outcome")
             .build();
         Loads(loads)
     }
@@ -182,16 +178,19 @@ impl Metrics {
     pub(crate) fn observe_breakers(&self, engine: &Engine) {
         let engine = engine.clone();
         self.meter
-            .i64_observable_gauge("restore_gateway.upstream.breaker")
-            .with_description("0 closed, 1 half open, 2 open")
+            .u64_observable_gauge("restore_gateway.circuit_breaker.state")
+            .with_description("1 for the state of the circuit breaker of an upstream, 0 for the other states")
             .with_callback(move |gauge| {
-                for (name, state) in engine.breakers() {
-                    let value = match state {
-                        BreakerState::Closed => 0,
-                        BreakerState::HalfOpen => 1,
-                        BreakerState::Open => 2,
-                    };
-                    gauge.observe(value, &[KeyValue::new("upstream", name)]);
+                const STATES: [(BreakerState, &str); 3] = [
+                    (BreakerState::Closed, "closed"),
+                    (BreakerState::HalfOpen, "half_open"),
+                    (BreakerState::Open, "open"),
+                ];
+                for (name, now) in engine.breakers() {
+                    for (state, word) in STATES {
+                        let labels = [KeyValue::new("upstream", name.clone()), KeyValue::new("state", word)];
+                        gauge.observe(u64::from(state == now), &labels);
+                    }
                 }
             })
             .build();
@@ -203,7 +202,7 @@ impl Metrics {
         let tallies = Arc::clone(&counted);
         self.meter
             .u64_observable_counter("restore_gateway.webhook.deliveries")
-            .with_description("attempts by what became of them: delivered, failed; and messages given_up")
+            .with_description("delivery attempts by outcome (delivered, failed), and messages that were given up (given_up)")
             .with_callback(move |counter| {
                 for (name, tally) in &*tallies {
                     for (outcome, count) in [
@@ -230,11 +229,13 @@ impl Metrics {
                 })
                 .build();
         };
-        gauge("waiting", "messages that are still to be delivered", |tally| {
+        gauge("pending_messages", "messages that wait for delivery", |tally| {
             tally.waiting.load(Ordering::Relaxed)
         });
-        gauge("dead", "messages that were given up and are kept", |tally| tally.dead.load(Ordering::Relaxed));
-        gauge("disabled", "1 where the receiver wants no more (410)", |tally| {
+        gauge("dead_letters", "messages that were given up and are stored", |tally| {
+            tally.dead.load(Ordering::Relaxed)
+        });
+        gauge("disabled", "1 if the receiver answered 410 and gets no more messages", |tally| {
             tally.disabled.load(Ordering::Relaxed).into()
         });
     }
@@ -246,19 +247,19 @@ impl Metrics {
         changes: impl Fn() -> [u64; 2] + Send + Sync + 'static,
     ) {
         self.meter
-            .u64_observable_gauge("restore_gateway.rotation.current")
+            .u64_observable_gauge("restore_gateway.files.last_reload_successful")
             .with_description(
-                "1 while what is in use is what watched files hold, 0 while one of them is refused",
+                "1 if the last reload of every watched file was accepted, 0 if one was rejected",
             )
             .with_callback(move |gauge| gauge.observe(u64::from(is_current()), &[]))
             .build();
         self.meter
-            .u64_observable_counter("restore_gateway.rotation.files")
+            .u64_observable_counter("restore_gateway.file.reloads")
             .with_description(
-                "changes of watched files by what became of them: taken, refused (the old one stays)",
+                "reloads of changed files by outcome: accepted, rejected (the previous content stays in use)",
             )
             .with_callback(move |counter| {
-                for (outcome, count) in ["taken", "refused"].into_iter().zip(changes()) {
+                for (outcome, count) in ["accepted", "rejected"].into_iter().zip(changes()) {
                     counter.observe(count, &[KeyValue::new("outcome", outcome)]);
                 }
             })
@@ -269,7 +270,9 @@ impl Metrics {
     pub(crate) fn observe_tls(&self, is_current: impl Fn() -> bool + Send + Sync + 'static) {
         self.meter
             .u64_observable_gauge("restore_gateway.tls.crl_current")
-            .with_description("1 while the revocation lists of client certificates are in force, 0 while one is past its date")
+            .with_description(
+                "1 while all revocation lists of client certificates are current, 0 if one is out of date",
+            )
             .with_callback(move |gauge| {
                 gauge.observe(u64::from(is_current()), &[]);
             })
@@ -280,9 +283,7 @@ impl Metrics {
     pub(crate) fn observe_losses(&self, dropped_fields: Arc<Losses>) {
         self.meter
             .u64_observable_counter("restore_gateway.telemetry.spans")
-            .with_description(
-                "spans by what became of them: exported, dropped (queue full), failed (collector)",
-            )
+            .with_description("spans by outcome: exported, dropped (queue full), failed (collector)")
             .with_callback(move |counter| {
                 for (outcome, count) in [
                     ("exported", &dropped_fields.exported),
@@ -300,19 +301,27 @@ impl Metrics {
 #[derive(Clone)]
 pub(crate) struct Requests {
     duration: Histogram<f64>,
-    at_doors: Counter<u64>,
+    compat: Counter<u64>,
     active: UpDownCounter<i64>,
 }
 
 impl Requests {
     /// One request has been answered.
-    pub(crate) fn record(&self, method: &'static str, template: &'static str, status: u16, time: Duration) {
+    pub(crate) fn record(
+        &self,
+        method: &'static str,
+        template: &'static str,
+        scheme: &'static str,
+        status: u16,
+        time: Duration,
+    ) {
         self.duration.record(
             time.as_secs_f64(),
             &[
                 KeyValue::new("http.request.method", method),
                 KeyValue::new("http.route", template),
                 KeyValue::new("http.response.status_code", i64::from(status)),
+                KeyValue::new("url.scheme", scheme),
             ],
         );
     }
@@ -320,21 +329,21 @@ impl Requests {
 
 impl Requests {
     /// One more is being worked on, until the guard is dropped.
-    pub(crate) fn begun(&self, method: &'static str) -> ActiveRequest {
-        let label = [KeyValue::new("http.request.method", method)];
+    pub(crate) fn begun(&self, method: &'static str, scheme: &'static str) -> ActiveRequest {
+        let label = [KeyValue::new("http.request.method", method), KeyValue::new("url.scheme", scheme)];
         self.active.add(1, &label);
         ActiveRequest(self.active.clone(), label)
     }
 
     /// One request at a compatibility endpoint has been answered. What has no place of its own was passed on, or was nothing.
-    pub(crate) fn at_door(&self, source_api: &'static str, template: &'static str, status: u16) {
-        let route = if template.is_empty() { "(passed on)" } else { template };
+    pub(crate) fn at_compat_endpoint(&self, source_api: &'static str, template: &'static str, status: u16) {
+        let route = if template.is_empty() { "(proxied)" } else { template };
         let outcome = match status {
             ..400 => "answered",
             400..500 => "refused",
             _ => "failed",
         };
-        self.at_doors.add(
+        self.compat.add(
             1,
             &[
                 KeyValue::new("source_api", source_api),
@@ -367,7 +376,7 @@ pub(crate) struct LimitsReached(Counter<u64>);
 impl LimitsReached {
     /// One request or connection more that was ended or turned away, by the key of `limits`.
     pub(crate) fn count(&self, limit: &'static str) {
-        self.0.add(1, &[KeyValue::new("limit", limit)]);
+        self.0.add(1, &[KeyValue::new("reason", limit)]);
     }
 }
 
@@ -376,9 +385,9 @@ impl LimitsReached {
 pub(crate) struct Refusals(Counter<u64>);
 
 impl Refusals {
-    /// One more, by the way in which it showed who it is.
-    pub(crate) fn count(&self, way: &'static str) {
-        self.0.add(1, &[KeyValue::new("way", way)]);
+    /// One more, by its authentication method.
+    pub(crate) fn count(&self, method: &'static str) {
+        self.0.add(1, &[KeyValue::new("method", method)]);
     }
 }
 
@@ -394,7 +403,7 @@ impl Loads {
 }
 
 /// A request that is being worked on.
-pub(crate) struct ActiveRequest(UpDownCounter<i64>, [KeyValue; 1]);
+pub(crate) struct ActiveRequest(UpDownCounter<i64>, [KeyValue; 2]);
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {

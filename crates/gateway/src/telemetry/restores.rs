@@ -31,19 +31,21 @@ impl Restores {
             .with_description("events of restores, by event and generation")
             .build();
         let decisions = meter
-            .u64_counter("restore_gateway.caller.decisions")
-            .with_description("what known callers asked for, by action and decision")
+            .u64_counter("restore_gateway.authorization.decisions")
+            .with_description("authorization decisions on authenticated callers, by action and decision")
             .build();
         let writes = meter
             .f64_histogram("db.client.operation.duration")
             .with_unit("s")
-            .with_description("time of a write of a restore into the ledger, the wait for others included")
+            .with_description(
+                "duration of writes of a restore to the ledger, including the wait for other writes",
+            )
             .with_boundaries(WRITE_SECONDS.to_vec())
             .build();
         let lag = meter
-            .f64_histogram("restore_gateway.poll.lag")
+            .f64_histogram("restore_gateway.poll.delay")
             .with_unit("s")
-            .with_description("how much later than due a restore is read")
+            .with_description("delay of a poll after its due time")
             .with_boundaries(LAG_SECONDS.to_vec())
             .build();
         Self { events, decisions, writes, lag, system }

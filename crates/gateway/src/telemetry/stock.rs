@@ -35,7 +35,7 @@ impl Stock {
         let stock = self.clone();
         meter
             .u64_observable_gauge("restore_gateway.ledger.writable")
-            .with_description("1 while the ledger can be written and read, 0 while it cannot")
+            .with_description("1 while the ledger is readable and writable, 0 while it is not")
             .with_callback(move |gauge| match *stock.found() {
                 Found::Nothing => {}
                 Found::Writable(_) => gauge.observe(1, &[]),
@@ -44,7 +44,7 @@ impl Stock {
             .build();
         let stock = self.clone();
         meter
-            .u64_observable_gauge("restore_gateway.restores.unfinished")
+            .u64_observable_gauge("restore_gateway.restores.in_progress")
             .with_description("restores in the ledger that have not ended, by status")
             .with_callback(move |gauge| {
                 stock.tell(|held| {
@@ -60,8 +60,8 @@ impl Stock {
         meter
             .u64_observable_gauge("restore_gateway.restores.flagged")
             .with_description(
-                "restores in the ledger that have not ended and are overdue, need an operator, cannot be read (stale), or \
-                 are among those because they wait for a token",
+                "restores in the ledger that have not ended, by flag: overdue, needs_operator, stale (the last poll failed), \
+                 awaiting_credential (stale for want of a token)",
             )
             .with_callback(move |gauge| {
                 stock.tell(|held| {
@@ -78,11 +78,9 @@ impl Stock {
             .build();
         let (stock, clock) = (self.clone(), Arc::clone(engine.clock()));
         meter
-            .f64_observable_gauge("restore_gateway.lock.age")
+            .f64_observable_gauge("restore_gateway.oldest_lock.age")
             .with_unit("s")
-            .with_description(
-                "how long the oldest restore that has not ended has held its locks; 0 without one",
-            )
+            .with_description("age of the locks of the oldest restore that has not ended; 0 if there is none")
             .with_callback(move |gauge| {
                 stock.tell(|held| {
                     let age = held.oldest.map_or(0, |oldest| clock.now().as_micros() - oldest.as_micros());
@@ -93,8 +91,10 @@ impl Stock {
             .build();
         let own = engine.clone();
         meter
-            .u64_observable_gauge("restore_gateway.poll.waiting")
-            .with_description("restores that are due for a read and wait for the budget of their upstream")
+            .u64_observable_gauge("restore_gateway.poll.queue_length")
+            .with_description(
+                "restores that are due for a poll and wait for the read quota of their upstream",
+            )
             .with_callback(move |gauge| {
                 for (upstream, waiting) in own.waiting_reads() {
                     gauge.observe(waiting as u64, &[KeyValue::new("upstream", upstream)]);
@@ -103,8 +103,8 @@ impl Stock {
             .build();
         let own = engine.clone();
         meter
-            .u64_observable_gauge("restore_gateway.recovery")
-            .with_description("1 while nothing is sent because the ledger may be an older copy of itself")
+            .u64_observable_gauge("restore_gateway.recovery_mode")
+            .with_description("1 in recovery mode: the gateway sends nothing because the ledger may come from an older backup")
             .with_callback(move |gauge| gauge.observe(u64::from(own.recovery().is_some()), &[]))
             .build();
     }

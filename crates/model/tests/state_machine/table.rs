@@ -341,6 +341,19 @@ fn the_columns_are_all_there_is() {
     }
 }
 
+/// A disk that was never sent was not overwritten by this restore, whatever an operator meant by that word.
+#[test]
+fn resolved_applied_between_steps_is_illegal() {
+    let state = reach("steps: between");
+    let decide = |outcome| {
+        let kind = EventKind::Resolved { outcome, by: "ops".into(), reason: "seen".into(), early: true };
+        state.clone().apply(&event(state.seq + 1, Cause::Operator, kind)).map(|state| state.status)
+    };
+    assert!(decide(ResolvedAs::Applied).is_err());
+    assert_eq!(decide(ResolvedAs::NotApplied), Ok(Status::Failed));
+    assert_eq!(decide(ResolvedAs::Failed), Ok(Status::Failed));
+}
+
 #[test]
 fn every_pair_is_as_in_the_table() {
     let mut wrong = Vec::new();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tower::{Layer, Service};
 use tracing::field::Empty;
@@ -62,7 +62,8 @@ where
 
     fn call(&mut self, mut request: Outbound) -> Self::Future {
         let begun = Instant::now();
-        let (upstream, method) = (Arc::clone(&self.upstream), request.method().clone());
+        let (upstream, method, uri) =
+            (Arc::clone(&self.upstream), request.method().clone(), request.uri().clone());
         let (trace, template) = match request.extensions().get::<Purpose>() {
             Some(purpose) => (purpose.trace.clone(), purpose.template),
             None => (None, ""),
@@ -74,7 +75,7 @@ where
             let call = self.inner.call(request);
             return Box::pin(async move {
                 let result = call.await;
-                count(&result, &method, &upstream, template, begun);
+                count(&result, &method, &upstream, &uri, template, begun);
                 result
             });
         };
@@ -96,7 +97,7 @@ where
             async move {
                 let result = call.await;
                 record(&Span::current(), &result);
-                count(&result, &method, &upstream, template, begun);
+                count(&result, &method, &upstream, &uri, template, begun);
                 result
             }
             .instrument(span),
@@ -108,6 +109,7 @@ fn count(
     result: &Result<Inbound, Fault>,
     method: &Method,
     upstream: &str,
+    uri: &Uri,
     template: &'static str,
     begun: Instant,
 ) {
@@ -115,7 +117,7 @@ fn count(
         Ok(response) => Ok(response.status().as_u16()),
         Err(fault) => Err(fault.kind.as_str()),
     };
-    measures::attempt(method, upstream, template, outcome, begun.elapsed());
+    measures::attempt(method, upstream, uri, template, outcome, begun.elapsed());
 }
 
 fn inject(request: &mut Outbound, trace: &TraceContext) {
@@ -144,11 +146,11 @@ fn span(request: &Outbound, upstream: &str, trace: &TraceContext) -> Span {
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
         server.address = uri.host().unwrap_or_default(),
-        server.port = i64::from(uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })),
+        server.port = i64::from(measures::port(uri)),
         url.template = template,
         url.full = uri.to_string(),
         error.type = Empty,
-        restore.upstream = upstream,
+        restore_gateway.upstream = upstream,
     );
     let parent = SpanContext::new(
         TraceId::from(trace.trace_id),

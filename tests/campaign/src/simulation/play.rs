@@ -641,6 +641,7 @@ impl Stage<'_> {
                 by: "campaign".to_owned(),
                 reason: "looked into the clouds".to_owned(),
                 early: false,
+                seen: Some(row.entry.state.seq),
             };
             let ended = gateway.process.spawn(async move { engine.resolve(id, word, &operator).await });
             if let Ok(Ok(Ok(_))) = tokio::time::timeout(LOOK, ended).await {

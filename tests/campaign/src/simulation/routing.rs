@@ -37,7 +37,7 @@ pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&s
         let baseline = setup.baseline;
         let _ = write!(
             text,
-            "[[routes]]\n{matches}upstream = \"{upstream}{suffix}\"\nbaseline = {baseline}\n{more}\n"
+            "[[routes]]\n{matches}upstream = \"{upstream}{suffix}\"\nbaseline_read = {baseline}\n{more}\n"
         );
     };
     let csbs = format!("backup_ids = [\"{}\"]", ids::CSBS_ITEM);

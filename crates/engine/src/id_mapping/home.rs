@@ -1,0 +1,309 @@
+//! What the caller's own generation says of the backup, and what may follow from that: one table, [`Heard::row`]. Whatever
+//! could not be read proves nothing, so it must never make the proof of a name an easier one: a fault that passes is waited
+//! out, and what does not pass is for a person to mend.
+
+use restore_generations::{Backup, Reply, Verdict, classify, errors};
+use restore_model::{Code, Effect, Id, Problem, Retry};
+use restore_upstream::{Fault, FaultKind};
+
+/// Seconds after which a fault that passes may have passed.
+const PASSES: u32 = 5;
+/// What a person can always do.
+const BY_TABLE: &str = "or write both ids into the file of id_mapping.file";
+
+/// What came of asking the caller's own generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It tells of the backup.
+    Told,
+    /// It knows no such backup.
+    NoSuchBackup,
+    /// The settings have no upstream of that generation.
+    NoUpstream,
+    /// The generation is closed to the project.
+    Closed,
+    /// The API itself is not there any more.
+    NoSuchApi,
+    /// The settings have upstreams of that generation, and do not say which is meant.
+    SeveralUpstreams,
+    /// The upstream was taken out of the settings since the restore was accepted.
+    TakenOut,
+    /// Whoever asks may not know what the upstream has: it was not asked.
+    NotAllowed,
+    /// Nothing to ask with: it takes the caller's token, and there is none.
+    NoToken,
+    /// The settings leave no way to ask: there is no endpoint.
+    NoWay,
+    /// The gateway's credential there is for another project.
+    OutOfScope,
+    /// The token, or the gateway's own credential, was refused.
+    Unauthorized,
+    /// Whoever asks may not read it.
+    Forbidden,
+    /// It refuses the question for another reason that does not pass.
+    Refused,
+    /// It was asked too often.
+    Throttled,
+    /// It is busy or has failed inside.
+    Failed,
+    /// It answers with something that is no backup, or another one.
+    Unreadable,
+    /// No answer: no connection, no time, an open breaker.
+    NoAnswer,
+}
+
+/// What follows from what was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// Names are proven against what it tells.
+    Compare,
+    /// There is nothing to compare with, for good: a name must be proven by what the request itself names.
+    ByRequest,
+    /// Refused until it can be asked; asking again helps.
+    Later,
+    /// Refused until somebody has mended it.
+    Never,
+}
+
+impl Heard {
+    /// The table: what follows, and what to do about it.
+    const fn row(self) -> (Follows, &'static str) {
+        match self {
+            Self::Told => (Follows::Compare, ""),
+            Self::NoSuchBackup => (Follows::ByRequest, "it knows no such backup"),
+            Self::NoUpstream => (Follows::ByRequest, "no upstream of it is configured"),
+            Self::Closed => (Follows::ByRequest, "it is closed to this project"),
+            Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
+            Self::SeveralUpstreams => {
+                (Follows::Never, "name the one to ask in compatibility endpoints[].upstream")
+            }
+            Self::TakenOut => (Follows::Never, "ask again: the settings have changed"),
+            Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
+            Self::NoToken => {
+                (Follows::Never, "send a token that it takes, give that upstream a credential of its own")
+            }
+            Self::NoWay => (Follows::Never, "write its endpoint into the settings"),
+            Self::OutOfScope => {
+                (Follows::Never, "name an upstream for this project in compatibility endpoints[].upstream")
+            }
+            Self::Unauthorized => (Follows::Never, "bring a token that it takes"),
+            Self::Forbidden => (Follows::Never, "ask for the permission to read backups there"),
+            Self::Refused => (Follows::Never, "see its words"),
+            Self::Throttled | Self::Failed | Self::NoAnswer => {
+                (Follows::Later, "ask again later; if it stays so, mend it")
+            }
+            Self::Unreadable => (Follows::Later, "ask again later; if it stays so, see what answers there"),
+        }
+    }
+
+    /// What an answer to the question for this backup is. `read` is what the generation reads in it.
+    pub(super) fn of(reply: &Reply, id: &Id, read: Option<&Backup>) -> Self {
+        if reply.status == 200 {
+            let same = read.is_some_and(|read| read.id.parse::<Id>().is_ok_and(|read| read.is_same(id)));
+            return if same { Self::Told } else { Self::Unreadable };
+        }
+        let problem = match classify(reply) {
+            Verdict::Ambiguous(_) if (200..400).contains(&reply.status) => return Self::Unreadable,
+            Verdict::Ambiguous(_) => return Self::Failed,
+            Verdict::Refused(problem) => problem,
+        };
+        let is_404 = reply.status == 404;
+        match problem.code {
+            Code::GenerationRetired => Self::Closed,
+            Code::UpstreamMisconfigured if is_404 => Self::NoSuchApi,
+            Code::BackupNotFound if reply.status < 500 => Self::NoSuchBackup,
+            // A bare 404 may be anybody's on the way there.
+            Code::UpstreamNotFound if is_404 && has_words(reply) => Self::NoSuchBackup,
+            _ if is_404 => Self::Unreadable,
+            Code::UpstreamUnauthorized | Code::CredentialFailed => Self::Unauthorized,
+            Code::UpstreamThrottled => Self::Throttled,
+            Code::UpstreamForbidden if problem.retry != Retry::Later => Self::Forbidden,
+            _ if problem.retry == Retry::Later => Self::Failed,
+            _ => Self::Refused,
+        }
+    }
+
+    /// Why no answer came.
+    pub(super) const fn without(fault: &Fault) -> Self {
+        match fault.kind {
+            FaultKind::NoEndpoint => Self::NoWay,
+            FaultKind::OutOfScope => Self::OutOfScope,
+            _ => Self::NoAnswer,
+        }
+    }
+}
+
+/// Whether a service speaks in it, as against a page of whatever stands before one.
+fn has_words(reply: &Reply) -> bool {
+    let said = errors::read(reply);
+    reply.json().is_some() && (said.code.is_some() || said.message.is_some())
+}
+
+/// What the caller's own generation says of a backup.
+#[derive(Clone, Debug)]
+pub(super) enum Home {
+    /// What it tells.
+    Tells(Box<Backup>),
+    /// Nothing, for good: why.
+    Silent(String),
+    /// It could not be asked, or not be understood: why, and the refusal.
+    Unread(String, Box<Problem>),
+}
+
+impl Home {
+    /// What follows where it does not tell of the backup. `what` says in words what was heard, `problem` is the one behind
+    /// it where there is one.
+    pub(super) fn untold(heard: Heard, what: &str, problem: Option<Problem>) -> Self {
+        let (follows, advice) = heard.row();
+        let what = if what.is_empty() { advice.to_owned() } else { what.to_owned() };
+        if matches!(follows, Follows::Compare | Follows::ByRequest) {
+            return Self::Silent(what);
+        }
+        let detail = format!("{what}; nothing was sent: {advice}, {BY_TABLE}");
+        // What was said is in the detail alone: a compatibility endpoint would tell it as the answer to the restore.
+        let refusal = match (follows, heard, problem) {
+            (Follows::Later, _, problem) => {
+                let said = problem.and_then(|problem| problem.retry_after);
+                Problem::new(Code::BackupLookupFailed, detail).after(said.unwrap_or(PASSES))
+            }
+            // Who asks can mend these, and programs know them by their own words.
+            (_, Heard::Unauthorized | Heard::Forbidden | Heard::OutOfScope, Some(problem)) => {
+                Problem { detail, upstream: None, ..problem.effect(Effect::None) }
+            }
+            _ => Problem::new(Code::BackupIdUnmapped, detail),
+        };
+        Self::Unread(what, Box::new(refusal))
+    }
+
+    /// What it tells, where it does.
+    pub(super) fn told(&self) -> Option<&Backup> {
+        match self {
+            Self::Tells(backup) => Some(backup),
+            Self::Silent(_) | Self::Unread(..) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use restore_model::TargetKind;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Heard {
+        let reply = Reply { status, body: body.as_bytes().to_vec().into(), ..Reply::default() };
+        Heard::of(&reply, &"b".parse().unwrap(), None)
+    }
+
+    fn backup(id: &str) -> Backup {
+        Backup {
+            id: id.to_owned(),
+            name: String::new(),
+            status: "available".to_owned(),
+            kind: Some(TargetKind::Volume),
+            resource_id: "v".to_owned(),
+            resource_name: String::new(),
+            checkpoint_id: None,
+            created_at: None,
+            updated_at: None,
+            size_gb: None,
+            zone: String::new(),
+            disks: Vec::new(),
+        }
+    }
+
+    /// Every row, and that the proof is an easier one for none of those that may pass.
+    #[test]
+    fn what_could_not_be_read_never_makes_the_proof_an_easier_one() {
+        use Follows::{ByRequest, Compare, Later, Never};
+        let rows = [
+            (Heard::Told, Compare),
+            (Heard::NoSuchBackup, ByRequest),
+            (Heard::NoUpstream, ByRequest),
+            (Heard::Closed, ByRequest),
+            (Heard::NoSuchApi, ByRequest),
+            (Heard::SeveralUpstreams, Never),
+            (Heard::TakenOut, Never),
+            (Heard::NotAllowed, Never),
+            (Heard::NoToken, Never),
+            (Heard::NoWay, Never),
+            (Heard::OutOfScope, Never),
+            (Heard::Unauthorized, Never),
+            (Heard::Forbidden, Never),
+            (Heard::Refused, Never),
+            (Heard::Throttled, Later),
+            (Heard::Failed, Later),
+            (Heard::Unreadable, Later),
+            (Heard::NoAnswer, Later),
+        ];
+        for (heard, follows) in rows {
+            assert_eq!(heard.row().0, follows, "{heard:?}");
+            let home = Home::untold(heard, "", None);
+            match follows {
+                Compare => {}
+                ByRequest => assert!(matches!(home, Home::Silent(_)), "{heard:?}"),
+                Later | Never => {
+                    let Home::Unread(_, problem) = home else { panic!("{heard:?}: {home:?}") };
+                    assert_eq!(problem.effect, Effect::None, "{heard:?}");
+                    assert_eq!(problem.retry_after.is_some(), follows == Later, "{heard:?}");
+                    let code =
+                        if follows == Later { Code::BackupLookupFailed } else { Code::BackupIdUnmapped };
+                    assert_eq!(problem.code, code, "{heard:?}");
+                    assert!(problem.detail.contains("nothing was sent: "), "{problem}");
+                    assert!(problem.detail.contains("id_mapping.file"), "{problem}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_its_code_and_status_say() {
+        let code = |code: &str| format!(r#"{{"error_code":"{code}","error_msg":"m"}}"#);
+        let rows: &[(u16, String, Heard)] = &[
+            (400, code("BackupService.4003"), Heard::Closed),
+            (403, code("BackupService.4008"), Heard::Closed),
+            // A balancer's word is none of the service's.
+            (504, code("BackupService.4008"), Heard::Failed),
+            (404, code("APIGW.0101"), Heard::NoSuchApi),
+            (404, code("APIG.0101"), Heard::NoSuchApi),
+            (502, code("APIGW.0103"), Heard::Refused),
+            (404, code("CSBS.3001"), Heard::NoSuchBackup),
+            (400, code("VolumeBackup.0111"), Heard::NoSuchBackup),
+            (500, code("VolumeBackup.0111"), Heard::Refused),
+            (404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#.to_owned(), Heard::NoSuchBackup),
+            (404, String::new(), Heard::Unreadable),
+            (404, "<html>nginx</html>".to_owned(), Heard::Unreadable),
+            (404, code("IAM.0002"), Heard::Unreadable),
+            (401, String::new(), Heard::Unauthorized),
+            (500, code("BackupService.9998"), Heard::Unauthorized),
+            (403, String::new(), Heard::Forbidden),
+            (403, code("IAM.0003"), Heard::Forbidden),
+            (403, code("VolumeBackup.0041"), Heard::Failed),
+            (429, String::new(), Heard::Throttled),
+            (409, String::new(), Heard::Failed),
+            (408, String::new(), Heard::Failed),
+            (500, String::new(), Heard::Failed),
+            (502, "<html>".to_owned(), Heard::Failed),
+            (503, code("VolumeBackup.0900"), Heard::Failed),
+            (504, String::new(), Heard::Failed),
+            (400, String::new(), Heard::Refused),
+            (405, String::new(), Heard::Refused),
+            (410, String::new(), Heard::Refused),
+            (301, String::new(), Heard::Unreadable),
+            (200, "{".to_owned(), Heard::Unreadable),
+            (204, String::new(), Heard::Unreadable),
+            (302, String::new(), Heard::Unreadable),
+        ];
+        for (status, body, heard) in rows {
+            assert_eq!(answer(*status, body), *heard, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_backup_is_told_where_it_is_the_one_that_was_asked_for() {
+        let reply = Reply { status: 200, ..Reply::default() };
+        let heard = |asked: &str, read: &str| Heard::of(&reply, &asked.parse().unwrap(), Some(&backup(read)));
+        assert_eq!(heard("C0-FFEE", "c0ffee"), Heard::Told);
+        assert_eq!(heard("c0ffee", "c0ffef"), Heard::Unreadable);
+    }
+}

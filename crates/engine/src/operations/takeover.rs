@@ -1,0 +1,268 @@
+//! Takes up what was left: by an earlier process at the start, and by other replicas that have
+//! fallen silent while this one runs. A restart or a take-over ends nothing (I6): what may have been
+//! sent becomes unknown, and everything goes on where it stood.
+//!
+//! The same patrol hears what other replicas have written, so that whoever waits here learns of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use restore_ledger::{Entry, Ledger, LedgerError, Position};
+use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
+use tokio::time::MissedTickBehavior;
+
+use crate::dispatch::{Dispatcher, SendLease};
+use crate::journal::Journal;
+use crate::routing::{Access, Plan, Routing, no_longer_named};
+use crate::schedule::Schedule;
+use crate::tasks::Tasks;
+
+/// Restores taken over in one go.
+const HANDFUL: usize = 256;
+/// How often it is looked for what other replicas have written.
+const LISTEN: Duration = Duration::from_millis(250);
+/// Takes up what no living process holds.
+pub(crate) struct Takeover {
+    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    routing: Arc<Routing>,
+    schedule: Arc<Schedule>,
+    dispatcher: Arc<Dispatcher>,
+    tasks: Arc<Tasks>,
+    /// Claimed from a silent replica, and not taken up because the ledger went away in between.
+    left_over: Mutex<Vec<RestoreId>>,
+}
+
+impl Takeover {
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        ledger: Arc<dyn Ledger>,
+        routing: Arc<Routing>,
+        schedule: Arc<Schedule>,
+        dispatcher: Arc<Dispatcher>,
+        tasks: Arc<Tasks>,
+    ) -> Self {
+        let left_over = Mutex::new(Vec::new());
+        Self { journal, ledger, routing, schedule, dispatcher, tasks, left_over }
+    }
+
+    /// Begins to look after other replicas, where the ledger is shared with any.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), LedgerError> {
+        if self.journal.is_shared() {
+            let position = self.ledger.position().await?;
+            let takeover = Arc::clone(self);
+            self.tasks.keep("patrol", move || Arc::clone(&takeover).patrol());
+            let takeover = Arc::clone(self);
+            self.tasks.keep("listen", move || Arc::clone(&takeover).listen(position));
+        }
+        Ok(())
+    }
+
+    /// Everything that no living process holds becomes this one's.
+    pub(crate) async fn take_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
+        let mut count = self.take_up_left_over().await?;
+        loop {
+            let entries = self.ledger.claim(HANDFUL).await?;
+            if entries.is_empty() {
+                return Ok(count);
+            }
+            count += entries.len();
+            let ids: Vec<RestoreId> = entries.iter().map(|entry| entry.intent.id).collect();
+            for (entry, left) in entries.into_iter().zip((0..).map(|done| &ids[done..])) {
+                if let Err(error) = self.take_up(entry).await {
+                    // They are this process's now: nobody else would find them.
+                    self.left_over().extend(left);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// What was claimed before and could not be taken up, as far as it is still this process's.
+    async fn take_up_left_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
+        let ids = std::mem::take(&mut *self.left_over());
+        for (done, id) in ids.iter().enumerate() {
+            let again = async {
+                match self.ledger.take(*id).await? {
+                    true => self.ledger.get(*id).await,
+                    false => Ok(None),
+                }
+            };
+            let taken_up = match again.await {
+                Ok(Some(entry)) => self.take_up(entry).await,
+                other => other.map(drop),
+            };
+            if let Err(error) = taken_up {
+                self.left_over().extend(&ids[done..]);
+                return Err(error);
+            }
+        }
+        Ok(ids.len())
+    }
+
+    fn left_over(&self) -> MutexGuard<'_, Vec<RestoreId>> {
+        self.left_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with one restore where it stood.
+    async fn take_up(self: &Arc<Self>, entry: Entry) -> Result<(), LedgerError> {
+        let id = entry.intent.id;
+        // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
+        if self.dispatcher.is_dispatching(id) {
+            return Ok(());
+        }
+        let access = self.routing.access(&entry, None);
+        let evidence = |what: &str| Evidence::new("restart", Strength::Weak, self.journal.now()).detail(what);
+        let unsure = |reason: &str, found: &str| {
+            let reason = reason.to_owned();
+            let mut kinds = vec![(EventKind::OutcomeUnclear { reason, problem: None }, evidence(found))];
+            if access.is_none() {
+                kinds.push((EventKind::Stale { awaiting_credential: true }, evidence("no token is kept")));
+            }
+            kinds
+        };
+        let unsent = entry.state.is_unsent() || entry.state.is_between_steps();
+        let kinds = if unsent && self.journal.recovery().now().is_some() {
+            unsure(
+                "the ledger may be an older copy of itself, made before this restore was sent",
+                "found unsent in a copy of the ledger",
+            )
+        } else if entry.state.status == Status::Submitting && !unsent {
+            unsure(
+                "the gateway was restarted while the request may have been on the wire",
+                "found submitting",
+            )
+        } else if self.routing.rules().routes.pinned(&entry).is_none() {
+            // No token would help; said once.
+            let said = entry.state.last_poll_failed_since.is_some() && !entry.state.awaiting_credential;
+            let stale = EventKind::Stale { awaiting_credential: false };
+            let reason = no_longer_named(entry.state.route(&entry.intent));
+            if said { Vec::new() } else { vec![(stale, evidence(&reason))] }
+        } else if entry.state.last_poll_failed_since.is_none() && access.is_none() {
+            vec![(EventKind::Stale { awaiting_credential: true }, evidence("no token is kept"))]
+        } else {
+            Vec::new()
+        };
+        let entry = match kinds.is_empty() {
+            true => entry,
+            false => match self.journal.append(&entry, Cause::Restart, kinds).await {
+                // Somebody moved it on meanwhile: it is not left behind after all.
+                Err(LedgerError::Stale(_)) => return Ok(()),
+                written => written?,
+            },
+        };
+        if entry.state.is_unsent() {
+            match self.routing.rules().routes.pinned(&entry).zip(access) {
+                Some((plan, access)) if matches!(entry.state.status, Status::Accepted | Status::Checking) => {
+                    self.go_on(entry, plan, access);
+                }
+                _ => self.expire_later(id),
+            }
+        } else if !entry.state.status.is_final() {
+            // Of several disks the next one is sent in its round.
+            self.schedule.poll(&entry, access);
+        }
+        Ok(())
+    }
+
+    /// Sends what was accepted and could not be sent, with a credential of the gateway's own.
+    fn go_on(&self, entry: Entry, plan: Plan, access: Access) {
+        if self.dispatcher.claim(entry.intent.id) {
+            let lease = SendLease::from_now(&*self.ledger);
+            self.dispatcher.carry_out_later((entry, lease), plan, access);
+        }
+    }
+
+    /// Looks for restores whose process has fallen silent.
+    async fn patrol(self: Arc<Self>) {
+        let mut rounds = tokio::time::interval(self.routing.rules().policy.patrol);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            let looked = async {
+                self.journal.recovery().learn().await?;
+                let processes = self.ledger.processes().await?;
+                self.routing.queues().iter().for_each(|queue| queue.budget().share_among(processes));
+                self.take_over().await
+            };
+            match looked.await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!(count, "restores of a silent replica were taken over"),
+                Err(error) => tracing::warn!(error = %error, "silent replicas cannot be looked for"),
+            }
+        }
+    }
+
+    /// Hears what other replicas have written, and wakes who waits for it.
+    async fn listen(self: Arc<Self>, mut position: Position) {
+        let mut rounds = tokio::time::interval(LISTEN);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            // Begun at one replica, recovery mode is everybody's at once.
+            if let Err(error) = self.journal.recovery().learn().await {
+                tracing::debug!(error = %error, "whether there is recovery mode cannot be read");
+            }
+            // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
+            while let Ok(news) = self.ledger.feed(position, HANDFUL).await {
+                let Some(last) = news.last() else { break };
+                position = last.position;
+                for told in &news {
+                    self.journal.now_stands(&told.entry);
+                    self.schedule.poll_again(&told.entry);
+                }
+                self.journal.count_commit();
+                if news.len() < HANDFUL {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Expires a restore that no process carries on with, for its locks block its target. Looks at it until it was sent or
+    /// has ended: another process may take it in between and let go of it again.
+    fn expire_later(self: &Arc<Self>, id: RestoreId) {
+        let takeover = Arc::clone(self);
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = takeover.tasks.stop().cancelled() => return,
+                    () = tokio::time::sleep(takeover.routing.rules().policy.unsent) => {}
+                }
+                match takeover.expire(id).await {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+                    }
+                }
+            }
+        });
+    }
+
+    /// Expires an unsent restore. True when nothing is left to expire.
+    async fn expire(&self, id: RestoreId) -> Result<bool, LedgerError> {
+        let entry = match self.ledger.get(id).await? {
+            Some(entry) if entry.state.is_unsent() && !entry.state.status.is_final() => entry,
+            _ => return Ok(true),
+        };
+        let dispatching = self.dispatcher.is_dispatching(id);
+        if dispatching || !self.ledger.take(id).await? {
+            return Ok(false);
+        }
+        let evidence = Evidence::new("deadline", Strength::Strong, self.journal.now());
+        match self.journal.append(&entry, Cause::Deadline, vec![(EventKind::Expired, evidence)]).await {
+            Err(LedgerError::Stale(_)) => Ok(false),
+            written => written.map(|_| true),
+        }
+    }
+}

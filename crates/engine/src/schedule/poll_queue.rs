@@ -1,0 +1,89 @@
+//! Knows which restore is to be read next, and when. One queue for all restores, because there
+//! may be very many of them and nearly all of them only wait. What is due goes into the queue of its
+//! upstream, where the budget lets it pass, the projects taking turns.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use restore_model::RestoreId;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What is due when.
+#[derive(Default)]
+pub(crate) struct PollQueue {
+    due: Mutex<BinaryHeap<Reverse<(Instant, RestoreId)>>>,
+    sooner: Notify,
+}
+
+impl PollQueue {
+    fn due(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(Instant, RestoreId)>>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a restore down for a moment.
+    pub(crate) fn put(&self, at: Instant, id: RestoreId) {
+        let mut due = self.due();
+        let first = due.peek().is_none_or(|Reverse((earliest, _))| at < *earliest);
+        due.push(Reverse((at, id)));
+        drop(due);
+        if first {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Waits for the next restore that is due, and says for when it was put down.
+    pub(crate) async fn next(&self) -> (Instant, RestoreId) {
+        loop {
+            let earliest = {
+                let mut due = self.due();
+                match due.peek() {
+                    Some(Reverse((at, id))) if *at <= Instant::now() => {
+                        let next = (*at, *id);
+                        due.pop();
+                        return next;
+                    }
+                    Some(Reverse((at, _))) => Some(*at),
+                    None => None,
+                }
+            };
+            match earliest {
+                None => self.sooner.notified().await,
+                Some(at) => tokio::select! {
+                    () = self.sooner.notified() => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use restore_model::Timestamp;
+
+    use super::*;
+
+    fn id(n: i64) -> RestoreId {
+        RestoreId::at(Timestamp::from_micros(n))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_comes_in_its_order_and_at_its_time() {
+        let queue = Arc::new(PollQueue::default());
+        let begun = Instant::now();
+        let [late, soon] = [id(2), id(1)];
+        queue.put(begun + Duration::from_secs(20), late);
+        let other = Arc::clone(&queue);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            other.put(begun + Duration::from_secs(10), soon);
+        });
+        assert_eq!((queue.next().await.1, begun.elapsed().as_secs()), (soon, 10));
+        assert_eq!((queue.next().await.1, begun.elapsed().as_secs()), (late, 20));
+    }
+}
