@@ -163,7 +163,7 @@ pub(super) async fn recovery(command: Recovery) -> ExitCode {
                 .append_pair("project_id", project.as_str())
                 .append_pair("since", &since.to_string())
                 .finish();
-            query(&connection, &path, token.as_deref(), |answer| answer["unrecorded"].is_array()).await
+            query(&connection, &path, token.as_deref(), |answer| answer["unknown_to_ledger"].is_array()).await
         }
         Recovery::Confirm { decision, connection } => confirm(&decision, &connection).await,
     }

@@ -159,7 +159,7 @@ async fn the_command_line_says_it_as_well() {
     assert!(out.contains("\"status\": \"not_applied\""), "{out}");
     let (code, _, error) = command(here, &[&resolve[..], &["--admin-url", &admin]].concat()).await;
     assert_eq!(code, 3, "{error}");
-    assert!(error.contains("does not wait for an operator"), "{error}");
+    assert!(error.contains("cannot be resolved by an operator"), "{error}");
     let (code, out, _) = command(here, &["restore", "triage", "--admin-url", &admin]).await;
     assert_eq!(code, 0, "nothing waits any more: {out}");
     let (code, _, error) = command(here, &["restore", "triage", "--admin-url", "http://127.0.0.1:9"]).await;
@@ -315,7 +315,7 @@ async fn a_ledger_is_exported_checked_and_vacuumed_from_the_command_line() {
     assert!(!out.contains(ids::TOKEN));
     let (code, out, error) = command(&folder, &["ledger", "check", "--config", "gateway.toml"]).await;
     assert_eq!(code, 0, "{error}");
-    assert!(out.contains("1 restores") && out.contains(" 0 faults"), "{out}");
+    assert!(out.contains("1 restores") && out.contains(" 0 errors"), "{out}");
     // What writes waits until the gateway is gone.
     let (code, _, error) = command(&folder, &["ledger", "vacuum", "--config", "gateway.toml"]).await;
     assert!(code == 1 && error.contains("another gateway"), "{error}");

@@ -223,7 +223,8 @@ fn detail(event: &Value) -> String {
         }
     }
     let evidence = text(event, "/evidence/detail");
-    parts.extend((!evidence.is_empty()).then_some(evidence));
+    let known = evidence.is_empty() || parts.iter().any(|part| part.contains(&evidence));
+    parts.extend((!known).then_some(evidence));
     parts.join("; ")
 }
 
