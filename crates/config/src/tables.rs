@@ -444,7 +444,7 @@ tables! {
         file: Option<PathBuf> = Text => absent;
     }
 
-    /// One compatibility endpoint: it accepts the request format of an existing cloud API on a listener of its own, under a
+    /// One compatibility endpoint: it accepts the request format of an existing cloud API on a separate listener, under a
     /// host name or behind a path prefix, because some of these APIs share their paths.
     CompatEndpoint {
         /// API that the endpoint accepts.
@@ -454,7 +454,7 @@ tables! {
         /// Value of the `Host` header that selects the endpoint on the API listener: no IP address, and no name of the API
         /// itself. It takes precedence over the prefixes of other endpoints.
         host: Option<String> = Text => absent;
-        /// Address and port of a listener of its own. TLS, callers and limits are those of the API.
+        /// Address and port of a separate listener. TLS, callers and limits are those of the API.
         listen: Option<SocketAddr> = Address => absent;
         /// Name of an upstream of the same generation that answers reads the gateway cannot answer, and that identifies backups
         /// when another generation restores them. Absent = the only upstream of that generation, if there is one. Required if

@@ -8,7 +8,7 @@ use crate::{Expressible, Generation};
 
 /// What a server loses that is restored disk by disk: member, reason.
 pub const DISK_BY_DISK: [(&str, &str); 2] = [
-    ("target.power_on", "disks alone are restored: whoever asks stops and starts the server"),
+    ("target.power_on", "only disks are restored: the caller stops and starts the server"),
     ("target", "one call per disk, not one act: some disks may be restored while others are not"),
 ];
 

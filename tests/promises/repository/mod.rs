@@ -6,3 +6,4 @@ pub(crate) mod failure_cases;
 pub(crate) mod first_minutes;
 pub(crate) mod shipped;
 pub(crate) mod structure;
+mod words;

@@ -60,7 +60,9 @@ pub fn build_on(
         let made = route(written, settings, &upstreams);
         routes.extend(unfits.keep(made.map_err(Unfit::alone(format!("routes[{index}]")))).flatten());
     }
-    let pairs = unfits.keep(pairs::of(settings, rotation).map_err(Unfit::alone("id_mapping.file"))).unwrap_or_default();
+    let pairs = unfits
+        .keep(pairs::of(settings, rotation).map_err(Unfit::alone("id_mapping.file")))
+        .unwrap_or_default();
     let routes = upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs);
     unfits.or(Built { routes, held })
 }

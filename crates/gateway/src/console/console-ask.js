@@ -14,7 +14,7 @@ export const holdsKey = () => key !== "";
 /** The gateway's time. */
 export const now = () => Date.now() + offset;
 
-/** An answer that is none of 2xx. */
+/** A response whose status is not 2xx. */
 class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail || problem.title || `the gateway answered ${status}`);

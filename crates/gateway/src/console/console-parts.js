@@ -1,4 +1,4 @@
-// What the console's page is made of. Text goes in as text, whoever wrote it.
+// Building blocks of the console page. Text is inserted as text, never as HTML.
 
 import { now } from "/console-ask.js";
 import { moment, span, state, target } from "/console-words.js";
@@ -45,7 +45,7 @@ export function age(restore) {
   return make("span", {}, ago(restore.finished_at), make("small", {}, `took ${took}`));
 }
 
-/** Makes anew only what has changed: what is under the pointer, has the focus or is selected stays what it is. */
+/** Rebuilds only the elements that changed, so that focus, selection and pointer stay. */
 export function redraw(parent, things, name, draw) {
   const held = parent.contains(document.activeElement) ? document.activeElement.closest("[data-id]")?.dataset.id : null;
   const old = new Map([...parent.children].map((node) => [node.dataset.id, node]));

@@ -72,7 +72,7 @@ export function moment(text) {
 }
 
 /** Title, detail and tone of an event. */
-export function told(event) {
+export function describe(event) {
   const list = (...parts) => parts.filter(Boolean).join(" · ");
   const percent = Number.isInteger(event.progress) ? `${event.progress} %` : "";
   const word = event.upstream_status && `the cloud says ${event.upstream_status}`;

@@ -6,7 +6,7 @@
 
 import { ask, holdsKey, read, take } from "/console-ask.js";
 import { age, ago, badge, link, make, progress, redraw, targetOf, tick } from "/console-parts.js";
-import { STATES, evidence, moment, span, spaced, state, target, told, waits } from "/console-words.js";
+import { STATES, evidence, moment, span, spaced, state, target, waits, describe } from "/console-words.js";
 
 const $ = (id) => document.getElementById(id);
 /** A stream says something every 15 s; one that is silent for so long is taken for dead. */
@@ -258,7 +258,7 @@ function problem(found) {
 }
 
 function happening(event, before) {
-  const [title, more, tone] = told(event);
+  const [title, more, tone] = describe(event);
   const since = before ? `+${span(Date.parse(event.at) - Date.parse(before.at))}` : "";
   const found = event.evidence ?? {};
   return make("li", { "data-tone": tone, "data-id": event.seq },
@@ -287,7 +287,7 @@ async function decide(event) {
     $("one-title").focus();
   } catch (error) {
     $("decide-fault").textContent = `Nothing was recorded: ${error.message}`;
-    // A connection that broke tells nothing; the history does.
+    // A broken connection proves nothing; the history does.
     if (!error.status || error.status >= 500) $("decide-fault").textContent = "No answer. Check the history below before you decide again.";
     await refreshOne().catch(failed);
   } finally {

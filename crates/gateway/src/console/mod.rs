@@ -1,9 +1,9 @@
-//! The console: one page on the admin listener for whoever is called at night. Plain files, in the binary as they stand
-//! in the tree; nothing is built, and nothing is fetched from elsewhere.
+//! The console: one page on the admin listener for the operator on call. The binary contains the plain files of this folder;
+//! nothing is built, and nothing is loaded from elsewhere.
 //!
-//! Place: beside the admin pages. The files say nothing of any restore, so they are told to everybody; what they show, they
-//! ask of the same listener as any program would, with the credential that the operator types. Their policy lets
-//! nothing run but these files' scripts, and lets them make no HTML out of text at all.
+//! Place: beside the admin pages. The files contain no restores, so everybody may load them. The page reads restores from the
+//! same listener as any client, with the credential that the operator types. Its content policy allows only the
+//! scripts of this folder, and no HTML made of text.
 
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
