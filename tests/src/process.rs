@@ -113,7 +113,7 @@ impl Process {
             while let Ok(Some(line)) = lines.next_line().await {
                 before.push_str(&line);
                 before.push('\n');
-                if line.contains("the gateway is up") {
+                if line.contains("gateway started") {
                     return serde_json::from_str::<Value>(&line).ok();
                 }
             }
@@ -226,7 +226,7 @@ impl Process {
 /// The compatibility endpoint that a line of the log tells of.
 fn opened(line: &str) -> Option<(String, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let told = line.to_string().contains("a compatibility endpoint is open");
+    let told = line.to_string().contains("compatibility endpoint started");
     let address = line["address"].as_str().filter(|_| told)?.parse().ok()?;
     Some((line["source_api"].as_str()?.to_owned(), address))
 }

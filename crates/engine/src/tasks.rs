@@ -74,7 +74,7 @@ impl Tasks {
 /// Runs a task until it ends by itself, or `stop` comes while it rests.
 async fn anew<F: Future<Output = ()>>(name: &'static str, stop: CancellationToken, begin: impl Fn() -> F) {
     while AssertUnwindSafe(async { begin().await }).catch_unwind().await.is_err() {
-        tracing::error!(task = name, "a task of the engine has panicked; it begins anew");
+        tracing::error!(task = name, "engine task panicked and is restarted");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(REST) => {}

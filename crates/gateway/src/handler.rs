@@ -93,7 +93,7 @@ impl Ask {
 /// would do for anyone what is for callers.
 fn asker(extensions: &mut Extensions) -> Result<Caller, Failure> {
     extensions.remove::<Caller>().ok_or_else(|| {
-        tracing::error!("a request came to its handler without a caller");
+        tracing::error!("request reached its handler without a caller");
         Problem::new(Code::Internal, "it was not found out who asks; nothing was started").into()
     })
 }

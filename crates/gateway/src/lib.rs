@@ -215,7 +215,7 @@ impl Gateway {
         let now = start.clock.now();
         let system = match settings.ledger.url {
             LedgerUrl::Memory => {
-                tracing::warn!("a new, empty ledger was made in memory: it ends with this process");
+                tracing::warn!("new ledger in memory; it is lost when the process ends");
                 "memory"
             }
             LedgerUrl::Sqlite(_) => "sqlite",
@@ -345,7 +345,7 @@ impl Gateway {
         }
         let mut endpoints = Vec::new();
         for (source_api, address, listener, way_in) in at_doors {
-            tracing::info!(source_api, address = %address, "a compatibility endpoint is open");
+            tracing::info!(source_api, address = %address, "compatibility endpoint started");
             let mut options = options.clone();
             options.place.port = address.port();
             listeners.push(tokio::spawn(server::listener::serve(listener, way_in, options, stop.clone())));
@@ -356,7 +356,7 @@ impl Gateway {
             admin = %admin_address,
             ledger = %settings.ledger.url,
             unfinished,
-            "the gateway is up",
+            "gateway started",
         );
         Ok(Self {
             api: api_address,
@@ -458,10 +458,7 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
         if written.allow_private_addresses {
-            tracing::warn!(
-                webhook = name,
-                "allow_private_addresses: this webhook may reach private addresses"
-            );
+            tracing::warn!(webhook = name, "webhook may reach private addresses (allow_private_addresses)");
         }
         let receiver = Receiver {
             url: written.url.expose().clone(),

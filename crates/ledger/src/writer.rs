@@ -204,7 +204,7 @@ impl<S: Store> Writer<S> {
             Err(Failure::Down(reason)) => Err(reason),
             Err(Failure::Within(error)) if all.len() == 1 => Ok(vec![Err(error)]),
             Err(Failure::Within(error)) => {
-                tracing::warn!(error = %error, writes = all.len(), "a group of writes is tried one by one");
+                tracing::warn!(error = %error, writes = all.len(), "grouped write failed; its writes are tried one by one");
                 let mut answers = Vec::with_capacity(all.len());
                 for write in all {
                     match self.store.commit(&[write]).await {
@@ -226,7 +226,7 @@ impl<S: Store> Writer<S> {
         closing: &mut Vec<oneshot::Sender<()>>,
         reason: &str,
     ) {
-        tracing::error!(error = reason, "the ledger cannot be written");
+        tracing::error!(error = reason, "ledger cannot be written");
         let refusal = || Err(LedgerError::Unavailable(reason.to_owned()));
         for answer in answers {
             let _gone = answer.send(refusal());

@@ -189,7 +189,7 @@ impl Keys {
             return;
         }
         let untimely = date.is_some_and(|date| seconds(date, signature.at).abs() > WINDOW_SECONDS);
-        tracing::warn!(credential = self.name, untimely, "the upstream refused a signature");
+        tracing::warn!(credential = self.name, untimely, "upstream rejected a signature");
         let ahead = date.map(|date| seconds(date, self.clock.now()));
         if let Some(ahead) = ahead.filter(|ahead| untimely && ahead.abs() <= BELIEVED_SECONDS) {
             heard.time_of(&signature.host, ahead);
@@ -214,7 +214,7 @@ impl Keys {
         };
         let left = PAUSE.saturating_sub(at.elapsed()).as_secs() + 1;
         let why = format!(
-            "the upstream refused a signature made with it, and five of them block the key; it is not used for {left} s, \
+            "upstream rejected a signature made with it, and five of them block the key; it is not used for {left} s, \
              or until it is rotated"
         );
         Err(self.failed(&why, u32::try_from(left).ok()))

@@ -216,7 +216,7 @@ impl Relay {
 
     fn away(&self, error: &LedgerError) {
         let webhook = &self.post.hook.name;
-        tracing::warn!(webhook, error = %error, "a webhook cannot be told for the moment");
+        tracing::warn!(webhook, error = %error, "webhook delivery paused");
     }
 
     /// Puts in what is new and takes in hand what is due; how long until there may be more to do.

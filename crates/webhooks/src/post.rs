@@ -114,10 +114,7 @@ impl Post {
             Some(Receipt::Gone) if !self.gone().insert(letter) => {
                 self.gone().clear();
                 self.tally.disabled.store(true, Ordering::Relaxed);
-                tracing::warn!(
-                    webhook = name,
-                    "a receiver wants no more messages (410): the webhook is disabled"
-                );
+                tracing::warn!(webhook = name, "webhook disabled: the receiver answered 410");
                 let why =
                     format!("the receiver answered 410 twice to one message, at {} again", self.clock.now());
                 self.ledger.set_disabled(name, Some(why)).await?;
@@ -156,7 +153,7 @@ impl Post {
             restore.id = %letter.restore,
             attempts,
             why,
-            "a webhook message did not arrive",
+            "webhook delivery failed",
         );
         let Some(wait) = self.hook.schedule.get(attempts as usize - 1) else {
             return self.give_up(letter, why).await;
@@ -178,7 +175,7 @@ impl Post {
             webhook = self.hook.name,
             restore.id = %letter.restore,
             why,
-            "a webhook message is given up",
+            "webhook message given up",
         );
         self.ledger.give_up(&self.hook.name, letter, why).await
     }

@@ -321,7 +321,7 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     assert!(told.contains("warning[revocation-expired]: tls.allow_expired_crl"), "{told}");
 
     let (_, log, _folder) = world.ended_by("TERM").await;
-    for line in ["a setting takes a protection away", "withdrawn client certificates may be accepted"] {
+    for line in ["configuration disables a protection", "revoked client certificates may be accepted"] {
         assert!(log.contains(line), "{line}: {log}");
     }
 

@@ -147,6 +147,6 @@ async fn s51_file_descriptors_that_run_out_fail_no_restore_and_fill_no_log() {
     let (_, log, _) = world.ended_by("TERM").await;
     assert!(log.contains("connections fit"), "{log}");
     assert!(!log.contains("Too many open files"), "{log}");
-    let failures = log.lines().filter(|line| line.contains("could not be accepted")).count();
+    let failures = log.lines().filter(|line| line.contains("cannot be accepted")).count();
     assert!(failures <= 1, "{failures} lines tell of it:\n{log}");
 }

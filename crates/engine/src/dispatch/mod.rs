@@ -92,12 +92,12 @@ impl Dispatcher {
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
                 // Cancelled, or another replica has it: what it wrote is the truth. One that has died since may have left it
                 // to this process, and then nobody else goes on with it.
-                tracing::info!(restore.id = %id, "a restore has moved on without its task");
+                tracing::info!(restore.id = %id, "restore was moved on by another process");
                 let detail = "another process went on with the restore; this one sent nothing";
                 self.settle_up(id, Problem::new(Code::SendWindowMissed, detail)).await
             }
             Ok(Err(error)) => {
-                tracing::warn!(restore.id = %id, error = %error, "a restore could not be carried on");
+                tracing::warn!(restore.id = %id, error = %error, "restore dispatch failed");
                 let why = Problem::new(Code::LedgerUnavailable, format!("{error}; nothing was sent"));
                 // Whoever waits is not kept waiting for the ledger.
                 drop(answered);
@@ -159,7 +159,7 @@ impl Dispatcher {
             match self.try_to_settle_up(id, &why).await {
                 Ok(entry) => return entry,
                 Err(error) => {
-                    tracing::warn!(restore.id = %id, error = %error, "a restore waits for the ledger to be ended");
+                    tracing::warn!(restore.id = %id, error = %error, "restore outcome waits for the ledger");
                 }
             }
             tokio::select! {

@@ -109,7 +109,7 @@ impl Dispatcher {
                 },
                 other => return other,
             };
-            tracing::error!(restore.id = %id, error = why, "an outcome waits for the ledger");
+            tracing::error!(restore.id = %id, error = why, "restore outcome waits for the ledger");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(5));
         }
@@ -140,7 +140,7 @@ impl Dispatcher {
                 "after {} the answer to its send came and says it began: {said}{task}",
                 status.as_str()
             );
-            tracing::error!(restore.id = %id, what, "a restore that was ended has taken place after all");
+            tracing::error!(restore.id = %id, what, "ended restore was applied after all");
             let kind = EventKind::Anomaly { what };
             match self.journal.append(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
                 Ok(entry) => return entry,
@@ -149,7 +149,7 @@ impl Dispatcher {
                     _ => break,
                 },
                 Err(error) => {
-                    tracing::error!(restore.id = %id, error = %error, "and that could not be written down");
+                    tracing::error!(restore.id = %id, error = %error, "failed to record late outcome");
                     break;
                 }
             }

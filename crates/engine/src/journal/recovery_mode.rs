@@ -49,7 +49,7 @@ impl RecoveryMode {
         {
             tracing::error!(
                 reason = recovery.reason,
-                "recovery mode: nothing is sent until an operator confirms"
+                "recovery mode: sending is paused until an operator confirms"
             );
         }
         *known = recovery;

@@ -136,7 +136,7 @@ impl Decisions {
                 Err(LedgerError::Stale(_)) => {}
                 Ok(entry) => {
                     let (by, reason) = (&word.by, &word.reason);
-                    tracing::warn!(restore.id = %id, ?outcome, early, by, reason, "an operator has ended a restore");
+                    tracing::warn!(restore.id = %id, ?outcome, early, by, reason, "restore resolved by operator");
                     return Ok(entry);
                 }
                 Err(error) => return Err(unavailable(error)),
@@ -156,7 +156,7 @@ impl Decisions {
         }
         self.halt_steps(by).await.map_err(unavailable)?;
         self.journal.recovery().end().await.map_err(unavailable)?;
-        tracing::warn!(by, reason, "an operator has ended recovery mode");
+        tracing::warn!(by, reason, "recovery mode ended by operator");
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Decisions {
         self.ledger.set_disabled(name, None).await.map_err(unavailable)?;
         // Its relay looks at once, and not only when something happens.
         self.journal.count_commit();
-        tracing::warn!(webhook = name, by, reason, "an operator has enabled a webhook");
+        tracing::warn!(webhook = name, by, reason, "webhook enabled by operator");
         Ok(())
     }
 

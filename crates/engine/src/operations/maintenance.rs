@@ -57,7 +57,7 @@ impl Maintenance {
             }
             next = Instant::now() + TIDY;
             if let Err(error) = self.forget_old().await {
-                tracing::warn!(error = %error, "what is old could not be forgotten");
+                tracing::warn!(error = %error, "pruning failed");
             }
         }
     }
@@ -132,7 +132,7 @@ impl Maintenance {
         loop {
             let pruned = self.ledger.prune(restores, keys, TIDY_STEP).await?;
             if pruned.restores > 0 || pruned.keys > 0 {
-                tracing::info!(restores = pruned.restores, keys = pruned.keys, "old entries were forgotten");
+                tracing::info!(restores = pruned.restores, keys = pruned.keys, "old entries pruned");
             }
             if pruned.restores < TIDY_STEP && pruned.keys < TIDY_STEP {
                 return Ok(());

@@ -193,8 +193,8 @@ impl Takeover {
             };
             match looked.await {
                 Ok(0) => {}
-                Ok(count) => tracing::warn!(count, "restores of a silent replica were taken over"),
-                Err(error) => tracing::warn!(error = %error, "silent replicas cannot be looked for"),
+                Ok(count) => tracing::warn!(count, "restores of a failed replica taken over"),
+                Err(error) => tracing::warn!(error = %error, "takeover check failed"),
             }
         }
     }
@@ -210,7 +210,7 @@ impl Takeover {
             }
             // Begun at one replica, recovery mode is everybody's at once.
             if let Err(error) = self.journal.recovery().learn().await {
-                tracing::debug!(error = %error, "whether there is recovery mode cannot be read");
+                tracing::debug!(error = %error, "recovery mode cannot be read");
             }
             // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
             while let Ok(news) = self.ledger.feed(position, HANDFUL).await {
@@ -242,7 +242,7 @@ impl Takeover {
                     Ok(true) => return,
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::warn!(restore.id = %id, error = %error, "an unsent restore could not be expired");
+                        tracing::warn!(restore.id = %id, error = %error, "unsent restore could not be expired");
                     }
                 }
             }

@@ -154,7 +154,7 @@ impl Poller {
             // Another replica, or a caller's own read, was first.
             Err(LedgerError::Stale(_)) => Round::Again(FIRST_LOOK),
             Err(error) => {
-                tracing::warn!(restore.id = %id, error = %error, "a restore cannot be followed for the moment");
+                tracing::warn!(restore.id = %id, error = %error, "poll failed");
                 Round::Again(LEDGER_PAUSE)
             }
         }
@@ -258,9 +258,11 @@ impl Poller {
             match read.await {
                 Ok(Ok(_) | Err(LedgerError::Stale(_))) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(restore.id = %id, error = %error, "what was read could not be written down");
+                    tracing::warn!(restore.id = %id, error = %error, "polled status could not be recorded");
                 }
-                Err(error) => tracing::error!(restore.id = %id, error = %error, "a read of a restore failed"),
+                Err(error) => {
+                    tracing::error!(restore.id = %id, error = %error, "poll ended in an internal error")
+                }
             }
         };
         self.fresh.get_with(id, flight).await;

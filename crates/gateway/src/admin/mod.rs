@@ -284,12 +284,7 @@ impl Admin {
             self.engine.permit_operator(caller)?;
             let LogLevelBody { level, minutes } = body(request).await?;
             self.log_level.change(&level, minutes, self.engine.clock().now())?;
-            tracing::warn!(
-                level,
-                minutes,
-                by = caller.name(),
-                "lines are logged from another level for a while"
-            );
+            tracing::warn!(level, minutes, by = caller.name(), "log level changed temporarily");
             return Ok(answer::json(StatusCode::OK, &self.log_level.view()));
         }
         if let Some(name) = within(path, "/webhooks/", "/enablement") {

@@ -211,7 +211,7 @@ impl Issuer {
         let held = self.held();
         if held.age() >= STALE {
             let failed = self.flight().failed.clone();
-            let why = failed.unwrap_or_else(|| "the issuer's keys could not be fetched".to_owned());
+            let why = failed.unwrap_or_else(|| "issuer keys could not be fetched".to_owned());
             return Err(Unknown::Unavailable(why));
         }
         Ok(fitting(&held.keys, kid, algorithm))
@@ -240,7 +240,7 @@ impl Issuer {
         tokio::spawn(async move {
             let failed = issuer.fetch().await.err();
             if let Some(why) = &failed {
-                tracing::warn!(caller = &*issuer.row.name, why, "the issuer's keys could not be fetched");
+                tracing::warn!(caller = &*issuer.row.name, why, "issuer keys could not be fetched");
             }
             let mut flight = issuer.flight();
             flight.last = Some(Instant::now());

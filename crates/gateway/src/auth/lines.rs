@@ -53,7 +53,7 @@ impl Lines {
             tracing::info!(
                 target: "restore_gateway::audit",
                 { decision = "unauthenticated", left_out },
-                "more refusals of strangers, which have no line of their own",
+                "further authentication failures, not logged one by one",
             );
         }
     }

@@ -276,7 +276,7 @@ impl Callers {
             Unknown::Unavailable(why) => {
                 // Strangers make as many of these as they like while a provider is slow.
                 if let Some(left_out) = self.lines.allow() {
-                    tracing::warn!(way, why, left_out, "a caller could not be identified");
+                    tracing::warn!(way, why, left_out, "authentication failed");
                 }
                 let detail = "who vouches for callers cannot be asked now; nothing was sent";
                 return Problem::new(Code::IdentityUnavailable, detail).after(5);

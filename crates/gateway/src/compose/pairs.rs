@@ -35,7 +35,7 @@ pub(crate) fn of(settings: &Settings, rotation: &mut Rotation) -> Result<Arc<Pai
 
 fn renew(pairs: &Pairs, file: &Path) -> Result<(), String> {
     let count = pairs.replace(read(file)?)?;
-    tracing::info!(pairs = count, "the table of ids was read");
+    tracing::info!(pairs = count, "ID mapping loaded");
     Ok(())
 }
 

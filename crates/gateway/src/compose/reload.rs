@@ -185,7 +185,7 @@ impl Loader {
         self.trusted.seen = seen;
         let outlasting = self.lasting.engine.outlasting().await;
         let outlasting = outlasting.inspect_err(|error| {
-            tracing::warn!(%error, "whether restores outlast their upstream could not be read");
+            tracing::warn!(%error, "restores on removed upstreams cannot be counted");
         });
         Ok(Loaded::Anew { outlasting: outlasting.ok() })
     }
@@ -210,13 +210,13 @@ impl Loader {
                     }
                 }
                 let digest = &*told.digest;
-                tracing::info!(changed = *loaded != Loaded::Same, digest, "the settings were read again");
+                tracing::info!(changed = *loaded != Loaded::Same, digest, "configuration reloaded");
             }
             Err(why) => {
                 // Since when others are refused, however often they are tried.
                 let since = told.refused.as_ref().map_or(now, |(since, _)| *since);
                 told.refused = Some((since, why.clone()));
-                tracing::error!(why, "the settings cannot be taken; those in effect stay");
+                tracing::error!(why, "configuration rejected; the previous one stays active");
             }
         }
         drop(told);

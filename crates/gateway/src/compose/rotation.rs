@@ -203,7 +203,7 @@ impl Rotation {
                 Err(error) => {
                     // For good: nobody knows any more what the files hold.
                     counts.behind.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "files are no longer watched: what is rotated needs a restart");
+                    tracing::error!(%error, "file watching failed; a changed file needs a restart");
                     return;
                 }
             }
@@ -229,7 +229,7 @@ impl Rotation {
                 Ok(()) if first => {}
                 Ok(()) => {
                     self.counts.taken.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!(watched = watch.name, "a file was rotated, and what is new is in use");
+                    tracing::info!(watched = watch.name, "file reloaded");
                 }
                 Err(why) => {
                     watch.behind = Some(Behind::new(&self.counts));
@@ -237,7 +237,7 @@ impl Rotation {
                     tracing::warn!(
                         watched = watch.name,
                         why,
-                        "a rotated file cannot be used; the old value stays"
+                        "changed file rejected; the previous content stays in use"
                     );
                 }
             }

@@ -120,7 +120,7 @@ impl Lasting {
         let admin_callers = known(Listener::Admin)?;
         let dangers = restore_config::dangers(&settings.to_json());
         for danger in &dangers {
-            tracing::warn!(key = danger.key, why = danger.why, "a setting takes a protection away");
+            tracing::warn!(key = danger.key, why = danger.why, "configuration disables a protection");
         }
         let names = settings.listen.allowed_hosts.iter().flatten().map(|name| name.to_ascii_lowercase());
         let same_site = SameSite { hosts: Hosts::Any, names: names.collect() };

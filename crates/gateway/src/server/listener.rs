@@ -136,7 +136,7 @@ where
                         // Whose fault it is cannot be told from here; a scanner must not fill the log.
                         Err(Failed { error, limit }) => {
                             limit.into_iter().for_each(|limit| options.reached.count(limit));
-                            tracing::debug!(error = %error, "a TLS handshake failed");
+                            tracing::debug!(error = %error, "TLS handshake failed");
                         }
                     }
                 }
@@ -147,7 +147,7 @@ where
     drop(listener);
     tasks.close();
     if tokio::time::timeout(options.drain, tasks.wait()).await.is_err() {
-        tracing::warn!("connections were still open at the end of the drain");
+        tracing::warn!("connections still open at the end of the shutdown");
     }
 }
 
@@ -170,7 +170,7 @@ impl Failures {
         options.cap.make_room();
         self.untold += 1;
         if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-            tracing::warn!(error = %error, count = self.untold, "connections could not be accepted");
+            tracing::warn!(error = %error, count = self.untold, "connections cannot be accepted");
             (self.told, self.untold) = (Some(Instant::now()), 0);
         }
         let pause = self.pause.map_or(ACCEPT_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
@@ -430,7 +430,7 @@ async fn talk<I, S, B>(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(error = %error, "a connection ended early");
+                    tracing::debug!(error = %error, "connection ended early");
                 }
                 break;
             }

@@ -141,14 +141,14 @@ impl Tls {
             (false, Some(why)) if self.options.allow_expired_crl => {
                 tracing::warn!(
                     why,
-                    "tls.client_crl_file is out of date: withdrawn client certificates may be accepted"
+                    "revocation list out of date; revoked client certificates may be accepted"
                 );
             }
             (false, Some(why)) => {
                 self.trust.send_replace(());
                 tracing::warn!(
                     why,
-                    "tls.client_crl_file is out of date: client certificates of this issuer are refused"
+                    "revocation list out of date; client certificates of its issuer are rejected"
                 );
             }
             (true, None) => tracing::info!("tls.client_crl_file is up to date again"),

@@ -96,7 +96,7 @@ impl LogLevel {
             if levels.changes == change {
                 levels.other = None;
                 levels.apply();
-                tracing::warn!("lines are logged from the usual level again");
+                tracing::warn!("log level restored");
             }
         });
         Ok(())

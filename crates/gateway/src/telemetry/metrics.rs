@@ -78,7 +78,7 @@ impl Metrics {
     /// Sends what was counted last. Blocks.
     pub(crate) fn shut_down(&self) {
         if let Err(error) = self.provider.shutdown() {
-            tracing::debug!(error = %error, "the last metrics were not taken");
+            tracing::debug!(error = %error, "last metrics not exported");
         }
     }
 
@@ -86,7 +86,7 @@ impl Metrics {
     pub(crate) fn page(&self) -> Vec<u8> {
         let mut page = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut page) {
-            tracing::warn!(error = %error, "the metrics page is not whole");
+            tracing::warn!(error = %error, "metrics page is incomplete");
         }
         page
     }

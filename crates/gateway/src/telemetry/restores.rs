@@ -104,7 +104,7 @@ impl Witness for Restores {
                 restore.upstream = entry.state.route(&entry.intent).upstream,
                 awaiting_credential = true,
                 detail = event.evidence.detail,
-                "restore awaits a credential: read it with a token of its project",
+                "restore awaits a credential; read it with a token of its project",
             ),
             EventKind::Progress { .. }
             | EventKind::NotFound

@@ -125,7 +125,7 @@ impl Stock {
             let found = match found {
                 Ok(unfinished) => Found::Writable(unfinished),
                 Err(error) => {
-                    tracing::debug!(error = %error, "the ledger cannot be counted");
+                    tracing::debug!(error = %error, "ledger statistics unavailable");
                     Found::NotWritable
                 }
             };

@@ -60,7 +60,7 @@ pub(super) async fn enter(
     let version = version(&mut step, known).await?;
     if version == 0 {
         // Whoever did not mean to begin with an empty ledger must see it.
-        tracing::warn!("a new, empty ledger was made");
+        tracing::warn!("new, empty ledger created");
     }
     let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
     for (migration, oldest_reader) in todo {

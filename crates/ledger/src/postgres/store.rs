@@ -188,7 +188,7 @@ impl Store for PostgresStore {
             Ok::<(), LedgerError>(())
         };
         if !matches!(tokio::time::timeout(PATIENCE, leave).await, Ok(Ok(()))) {
-            tracing::warn!("the ledger could not be told of the end; others wait for the lease to be over");
+            tracing::warn!("lease could not be released; other replicas wait for its end");
         }
     }
 }

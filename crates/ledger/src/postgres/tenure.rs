@@ -78,7 +78,7 @@ impl Tenure {
             .await
             .map_err(unavailable)?;
         if renewed.rows_affected() == 0 {
-            tracing::warn!("this process was silent for too long, and others may hold what it held");
+            tracing::warn!("database lease expired; another replica may own these restores");
             // Ended before the next one can begin.
             self.term().end();
             asked = Instant::now();
@@ -102,7 +102,7 @@ impl Tenure {
             rounds.tick().await;
             // What fails is tried again soon, for the lease is running out.
             while let Err(error) = self.beat(&way, &mut connection, every).await {
-                tracing::warn!(error = %error, "the lease of the ledger cannot be renewed");
+                tracing::warn!(error = %error, "database lease cannot be renewed");
                 connection = None;
                 tokio::time::sleep(every / 10).await;
             }

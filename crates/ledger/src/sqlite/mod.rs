@@ -142,7 +142,7 @@ impl SqliteLedger {
         let before = Before { noted: file.noted(), traces: file.traces() };
         if !file.was_found() {
             // Whoever did not mean to begin with an empty ledger must see it.
-            tracing::warn!(path = %file.path().display(), "a new, empty ledger was made");
+            tracing::warn!(path = %file.path().display(), "new, empty ledger created");
         }
         let note = begin(&mut connection, &before).await?;
         file.note(note).map_err(|error| LedgerError::Unavailable(error.to_string()))?;

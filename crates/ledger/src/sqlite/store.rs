@@ -108,7 +108,7 @@ impl SqliteStore {
         if let Ok(position) = super::read::last_position(connection).await {
             self.note.position = position;
             if let Err(error) = self.file.note(self.note) {
-                tracing::warn!(error = %error, "the ledger's lock file cannot be written");
+                tracing::warn!(error = %error, "lock file of the ledger cannot be written");
             }
         }
     }

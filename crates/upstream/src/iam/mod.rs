@@ -206,7 +206,7 @@ impl Iam {
         };
         measures::login(&self.options.name, word);
         let outcome = outcome.map(Arc::new).map_err(|why| {
-            tracing::warn!(credential = self.options.name, why, "no token from IAM");
+            tracing::warn!(credential = self.options.name, why, "login to IAM failed");
             let detail = format!("credential {}: {why}; nothing was sent", self.options.name);
             let again = if refused { LOCKOUT } else { PAUSE };
             Problem::new(Code::CredentialFailed, detail).after(u32::try_from(again.as_secs()).unwrap_or(10))
