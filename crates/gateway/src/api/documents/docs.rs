@@ -49,7 +49,7 @@ fn beside(contract: &Value) -> String {
         let _ = write!(links, "<a class=\"call\" href=\"/docs#{id}\"><b>{method}</b> {short}</a>");
     }
     links.push_str(
-        "<a href=\"/docs#source APIs\">Native source APIs</a><a href=\"/docs#schemas\">Schemas</a>\
+        "<a href=\"/docs#source_apis\">Source APIs</a><a href=\"/docs#schemas\">Schemas</a>\
          <a href=\"/docs#problems\">Problems</a><a href=\"/openapi.json\">OpenAPI</a>",
     );
     links
@@ -57,8 +57,8 @@ fn beside(contract: &Value) -> String {
 
 fn body(contract: &Value) -> String {
     let mut body = format!(
-        "<h1>{}</h1><p>{}</p><h2 id=\"run\">Try it</h2><p>Every call below has a line to run. They are for the demo, which \
-         serves a gateway and simulated clouds on loopback: <code>restore-gateway demo</code>. First, in a shell:</p>\
+        "<h1>{}</h1><p>{}</p><h2 id=\"run\">Try it</h2><p>Each operation below has a command. The commands are for the demo, \
+         which serves a gateway and simulated clouds on loopback: <code>restore-gateway demo</code>. Start with this in a shell:</p>\
          <pre class=\"run\">{}</pre><h2 id=\"calls\">Calls</h2>",
         text(&contract["info"]["title"]),
         text(&contract["info"]["description"]),
@@ -173,8 +173,8 @@ fn line(path: &str, verb: &str, parameters: &[&Value], body: Option<&Value>) -> 
 /// What comes of each source API at each generation, out of what these say of themselves.
 fn source_apis(body: &mut String) {
     body.push_str(
-        "<h2 id=\"source_apis\">Native source APIs</h2><p>What comes of a restore that a program asks for in its own source API, by the generation \
-         that carries it out. Where a source API has no word for a kind of target, there is no row.</p><table><tr><th>source API</th>\
+        "<h2 id=\"source_apis\">Source APIs</h2><p>What a restore through each source API becomes, by the generation \
+         that carries it out. A target that a source API does not support has no row.</p><table><tr><th>source API</th>\
          <th>generation</th><th>target</th><th>verdict</th><th>if</th><th>lost</th></tr>",
     );
     let list = |items: &mut dyn Iterator<Item = &str>| items.map(escape).collect::<Vec<_>>().join("<br>");
