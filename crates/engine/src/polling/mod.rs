@@ -261,7 +261,7 @@ impl Poller {
                     tracing::warn!(restore.id = %id, error = %error, "polled status could not be recorded");
                 }
                 Err(error) => {
-                    tracing::error!(restore.id = %id, error = %error, "poll ended in an internal error")
+                    tracing::error!(restore.id = %id, error = %error, "poll ended in an internal error");
                 }
             }
         };
