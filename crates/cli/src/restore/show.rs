@@ -210,7 +210,7 @@ fn detail(event: &Value) -> String {
         match value {
             _ if COLUMNS.contains(&name.as_str()) => {}
             Value::String(sentence) if matches!(name.as_str(), "reason" | "what") => {
-                parts.push(plain(sentence))
+                parts.push(plain(sentence));
             }
             Value::String(word) => parts.push(format!("{name} {}", plain(word))),
             Value::Number(_) | Value::Bool(_) => parts.push(format!("{name} {value}")),

@@ -93,7 +93,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
                 variables.push(("RESTORE_GATEWAY_UPSTREAMS__0__CLIENT_CERTIFICATE_FILE", "gateway.pem"));
             }
             "routes[0].per_disk_restore" => {
-                variables.push(("RESTORE_GATEWAY_UPSTREAMS__0__GENERATION", "vbs-v2"))
+                variables.push(("RESTORE_GATEWAY_UPSTREAMS__0__GENERATION", "vbs-v2"));
             }
             "routes[0].fallback_upstream" => variables.extend([
                 ("RESTORE_GATEWAY_UPSTREAMS__0__GENERATION", "csbs-v1"),

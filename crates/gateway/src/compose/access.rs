@@ -101,7 +101,7 @@ fn add(
             callers.issuers.push(issuer);
         }
         CallerKind::Mtls => {
-            callers.certificates.add(list(&written.subjects), list(&written.subject_alt_names), row)
+            callers.certificates.add(list(&written.subjects), list(&written.subject_alt_names), row);
         }
         CallerKind::IamToken => {
             let iam = written.iam_endpoint.as_ref().ok_or_else(|| needed("iam"))?;
