@@ -194,7 +194,7 @@ fn tools(folder: &Path, ports: &Ports) {
 /// Runs the script in a process group of its own, all of which is gone afterwards.
 fn shell(folder: &Path, script: &str) -> (bool, String) {
     let up = "up() { for i in $(seq 600); do\n\
-        if grep -qE 'Try it|simulated clouds on|the gateway is up' \"$1\"; then return; fi\n\
+        if grep -qE 'Try it|simulated clouds on|gateway started' \"$1\"; then return; fi\n\
         if ! kill -0 \"$2\" 2>/dev/null; then break; fi; sleep 0.1; done\n\
         echo \"$3: it does not come up\"; exit 1; }\n";
     let script = format!(

@@ -4,6 +4,7 @@
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     changes: Vec<(String, String)>,
+    unset: Vec<String>,
     routes: Option<String>,
     tables: String,
 }
@@ -26,6 +27,13 @@ impl Settings {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.changes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same settings without a key of the default of a test, so that it has the gateway's own default.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.unset.push(key.to_owned());
         self
     }
 
@@ -73,6 +81,10 @@ impl Settings {
                     .expect("a table");
             }
             at.insert(last.to_owned(), value["value"].clone());
+        }
+        for key in &self.unset {
+            let (name, key) = key.split_once('.').expect("a table and a key");
+            table.get_mut(name).and_then(toml::Value::as_table_mut).expect("a table").remove(key);
         }
         let routes = self.routes.clone().unwrap_or_else(usual);
         format!("{table}\n{routes}\n{}", self.tables).replace("{clouds}", clouds)

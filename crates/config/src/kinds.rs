@@ -268,11 +268,14 @@ impl Kind {
                 json!({"type": "string", "pattern": "^(memory:$|sqlite:(/?[^:/])|postgres(ql)?://[^:/@?#]+@[^/@?#]*/[^/@?#]+(\\?[^@#]*)?$)"})
             }
             Secret => {
-                let reference = |place: &str| {
+                let reference = |place: &str, about: &str| {
                     json!({"type": "object", "additionalProperties": false, "required": [place],
-                        "properties": {place: {"type": "string", "minLength": 1}}})
+                        "properties": {place: {"type": "string", "minLength": 1, "description": about}}})
                 };
-                json!({"oneOf": [reference("env"), reference("file")]})
+                json!({"oneOf": [
+                    reference("env", "Name of the environment variable with the secret."),
+                    reference("file", "Path of the file with the secret."),
+                ]})
             }
             Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}),
             Text | Generation => json!({"type": "string", "minLength": 1}),

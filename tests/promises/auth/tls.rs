@@ -282,7 +282,7 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     assert!(list(&world, &names.client(Some(&withdrawn)), &[]).await.is_err());
     assert_eq!(crl(&world).await, json!({"current": true, "why": null}));
     let (_, log, _folder) = world.ended_by("TERM").await;
-    for line in ["client certificates of this issuer are refused", "tls.client_crl_file is up to date again"]
+    for line in ["client certificates of its issuer are rejected", "tls.client_crl_file is up to date again"]
     {
         assert!(log.contains(line), "{line}: {log}");
     }

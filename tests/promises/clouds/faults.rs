@@ -354,7 +354,7 @@ async fn f27_csbs_does_not_claim_success_it_has_not_seen() {
 #[tokio::test]
 async fn a_short_restore_is_seen_by_the_generations_own_rhythm() {
     // No interval in the settings: CSBS would be read every 10 s, and this restore lasts 2 s.
-    let world = World::with(Settings::default().set("polling.interval_seconds", "0")).await;
+    let world = World::with(Settings::default().without("polling.interval_seconds")).await;
     let answer = world.submit(&requests::csbs_server()).await;
     world.until_status(&id(&answer.json()), "succeeded").await;
     world.end().await;

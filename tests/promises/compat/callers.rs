@@ -91,7 +91,7 @@ async fn a_program_may_do_what_its_policies_say_and_nothing_else() {
     for key in [NARROW, FOREIGN] {
         let answer = ask(&world, Some(key), Method::POST, &server, &body).await;
         assert_eq!(answer.status, 403, "{}", answer.text());
-        assert_eq!(answer.json()["error_code"], "Gateway.not_allowed");
+        assert_eq!(answer.json()["error_code"], "Gateway.forbidden");
     }
     // Reads are passed on with the gateway's credential only for who may read all that is there.
     let backup = format!("/cbr/v3/{}/backups/{}", ids::PROJECT, ids::CBR_BACKUP);

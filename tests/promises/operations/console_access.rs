@@ -152,7 +152,7 @@ async fn the_console_asks_for_a_key_and_keeps_it_nowhere() {
     browser.write("#key", "rgk_wrong\u{e007}").await;
     browser.until("document.getElementById('login-fault').textContent.includes('does not know')").await;
     browser.write("#key", &format!("{RESOLVER}\u{e007}")).await;
-    browser.until("document.getElementById('login-fault').textContent.includes('may not')").await;
+    browser.until("document.getElementById('login-fault').textContent.includes('not allowed')").await;
     browser.write("#key", &format!("{OPERATOR}\u{e007}")).await;
     browser.until("document.getElementById('live').textContent === 'live'").await;
     let restore = world.submit(&requests::free_disk()).await.json();

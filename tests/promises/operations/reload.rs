@@ -63,13 +63,13 @@ async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
     assert!(why.contains("nonsense") && why.contains("generation"), "all faults at once: {why}");
     assert_eq!(way(&world).await, "two");
     let metrics = world.admin("/metrics").await.text();
-    assert!(metrics.contains("\nrestore_gateway_settings_current 0\n"), "{metrics}");
+    assert!(metrics.contains("\nrestore_gateway_config_last_reload_successful 0\n"), "{metrics}");
     assert!(metrics.contains("restore_gateway_config_reloads_total{outcome=\"rejected\"} 1"), "{metrics}");
 
     world.rewrite(all_to("two"));
     until("what is in effect is there again", async || stands(&world).await["rejected"].is_null()).await;
     let metrics = world.admin("/metrics").await.text();
-    assert!(metrics.contains("\nrestore_gateway_settings_current 1\n"), "{metrics}");
+    assert!(metrics.contains("\nrestore_gateway_config_last_reload_successful 1\n"), "{metrics}");
     world.end().await;
 }
 

@@ -121,7 +121,7 @@ async fn the_node_sdk_restores_by_every_generation() {
     let ends = [("cbr-v3", "log", "success"), ("vbs-v2", "job", "SUCCESS"), ("csbs-v1", "item", "available")];
     for (source_api, followed, end) in ends {
         let clouds = clouds().await;
-        let program = sdk("huawei.js", &clouds.url()).key().with("source_api", source_api);
+        let program = sdk("huawei.js", &clouds.url()).key().with("source-api", source_api);
         let (program, target) = match source_api {
             "cbr-v3" => (program.server(ids::CBR_BACKUP), ids::SERVER),
             "vbs-v2" => (program.disk(ids::FREE.0), ids::FREE.1),
@@ -187,8 +187,8 @@ async fn a_refusal_is_shown_by_every_sdk() {
         (server("huawei_cbr.py").key(), "ClientRequestException"),
         (disk("cinder.py", &vbs).token(), "NotFound"),
         (server("huawei.js").key(), "ClientRequestException"),
-        (disk("huawei.js", &url).key().with("source_api", "vbs-v2"), "ClientRequestException"),
-        (server("huawei.js").key().with("source_api", "csbs-v1"), "ClientRequestException"),
+        (disk("huawei.js", &url).key().with("source-api", "vbs-v2"), "ClientRequestException"),
+        (server("huawei.js").key().with("source-api", "csbs-v1"), "ClientRequestException"),
     ];
     for (program, class) in cases {
         let ran = program.refused().await.well();

@@ -128,7 +128,7 @@ impl Case {
         };
         let program = sdk(self.program, &base);
         let program =
-            if self.program == "huawei.js" { program.with("source_api", self.source_api) } else { program };
+            if self.program == "huawei.js" { program.with("source-api", self.source_api) } else { program };
         let program = if self.signs() { program.key() } else { program.token() };
         let own = match (self.source_api, self.target) {
             (_, "disk") => ids::FREE.0,

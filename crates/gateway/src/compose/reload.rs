@@ -203,14 +203,17 @@ impl Loader {
                         tracing::warn!(
                             upstream,
                             restores,
-                            "the settings name this upstream no more, and restores are under way there; they are \
-                             followed until this process ends: keep the upstream in the settings, without a route, \
-                             until they have ended"
+                            "upstream removed while its restores are in progress; they are polled until this process \
+                             ends: keep the upstream in the configuration, without a route, until they have ended"
                         );
                     }
                 }
                 let digest = &*told.digest;
-                tracing::info!(changed = *loaded != Loaded::Same, digest, "configuration reloaded");
+                if *loaded == Loaded::Same {
+                    tracing::debug!(digest, "configuration read again, without a change");
+                } else {
+                    tracing::info!(digest, "configuration reloaded");
+                }
             }
             Err(why) => {
                 // Since when others are refused, however often they are tried.

@@ -128,7 +128,9 @@ impl Metrics {
         let reached = self
             .meter
             .u64_counter("restore_gateway.requests.rejected")
-            .with_description("requests and connections rejected or closed because of a limit; reason is its key without max_, or rejections_per_second")
+            .with_description(
+                "requests and connections rejected or closed because of a limit; reason is its key in limits",
+            )
             .build();
         LimitsReached(reached)
     }
