@@ -311,7 +311,7 @@ async fn lines_are_logged_from_another_level_for_a_while() {
     assert!(answer["until"].is_string());
     restore(requests::free_disk()).await;
     let (_, log, _) = world.ended_by("TERM").await;
-    let turned = log.find("from another level").expect("the change is logged");
+    let turned = log.find("log level changed temporarily").expect("the change is logged");
     assert!(!log[..turned].contains("\"level\":\"DEBUG\""), "{log}");
     assert!(log[turned..].contains("\"level\":\"DEBUG\""), "{log}");
 }
