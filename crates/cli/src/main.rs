@@ -80,7 +80,7 @@ enum Command {
     },
     /// Submit restores, follow them and decide about them, through a running gateway
     #[command(subcommand)]
-    Restore(restore::Restore),
+    Restore(Box<restore::Restore>),
     /// Show which route matches a request, and run tests of the routes
     #[command(subcommand)]
     Routes(routes::Routes),
@@ -195,7 +195,7 @@ fn main() -> ExitCode {
         Command::Init(options) => init::run(&options),
         Command::CheckConfig(options) => with_runtime(check_config::run(options)),
         Command::Explain { key } => explain(&key),
-        Command::Restore(command) => with_runtime(restore::run(command)),
+        Command::Restore(command) => with_runtime(restore::run(*command)),
         Command::Routes(command) => with_runtime(routes::run(command)),
         Command::IdMapping(command) => with_runtime(id_mapping::run(command)),
         Command::Compat(command) => with_runtime(compat::run(command)),

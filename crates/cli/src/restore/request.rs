@@ -43,7 +43,7 @@ impl RequestArgs {
             eprintln!("error: {why}");
             ExitCode::from(USAGE)
         };
-        let Some(file) = self.request else { return self.from_flags().map_err(|why| usage(&why)) };
+        let Some(file) = self.request else { return self.flags_to_request().map_err(|why| usage(&why)) };
         if file.as_os_str() == "-" && !unattended {
             return Err(usage(
                 "the command cannot ask for confirmation while it reads the request from standard input; pass --yes",
@@ -57,7 +57,7 @@ impl RequestArgs {
         })
     }
 
-    fn from_flags(self) -> Result<Value, String> {
+    fn flags_to_request(self) -> Result<Value, String> {
         let target = match (self.volume, self.server) {
             (Some(volume), _) => json!({"type": "volume", "volume_id": volume}),
             (None, Some(server)) => {
