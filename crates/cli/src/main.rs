@@ -47,7 +47,7 @@ const DEFAULT_PATH: &str = "restore-gateway.toml";
     about = "One API for restoring cloud backups, each restore at most once",
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 a restore failed, or a check found an error; 2 the command line is wrong; \
-                  3 rejected before anything was sent or changed; 4 the outcome of a restore is not known yet; 5 no \
+                  3 rejected, or ended before anything was changed; 4 the outcome of a restore is not known yet; 5 no \
                   connection to the gateway; 78 the configuration has errors."
 )]
 struct Arguments {
@@ -65,7 +65,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway
     Serve(serve::Options),
-    /// Run a gateway and simulated clouds on loopback, and restore once through each generation
+    /// Run a gateway and simulated clouds on loopback, and restore once through CBR, CSBS and VBS
     Demo(demo::Options),
     /// Run the simulated clouds
     Simulate(simulate::Options),

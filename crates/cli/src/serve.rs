@@ -69,7 +69,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         () = stop.received() => {}
         () = reload_on_signal(&gateway, hangup) => {}
     }
-    tracing::info!("stop signal received, draining");
+    tracing::info!("stop signal received, shutting down");
     let in_time = gateway.stop().await;
     tracing::info!(in_time, "stopped");
     ExitCode::SUCCESS

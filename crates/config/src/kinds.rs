@@ -311,7 +311,7 @@ fn shortest(number: f64) -> Value {
 
 /// What to do instead of writing a secret into the file.
 pub(super) const SECRET_HELP: &str =
-    "keep secrets out of the settings: callers bring their own token with each request";
+    "keep secrets out of the configuration: callers bring their own token with each request";
 
 /// Whether a URL names a user, and so perhaps a password.
 pub(super) fn has_user(url: &str) -> bool {

@@ -166,7 +166,7 @@ impl<'a, 'r> Reader<'a, 'r> {
                 for span in secrets {
                     self.report.strike(span);
                 }
-                let message = "a secret stands in the settings; it is not shown";
+                let message = "the configuration contains a secret; it is not shown";
                 self.report.error(&unknown, Code::SecretInline, message, Some(SECRET_HELP.to_owned()));
             }
         }

@@ -239,7 +239,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
     if tree["routes"].as_array().is_some_and(Vec::is_empty) {
         let help =
             "add `[[routes]]` with `upstream = \"…\"`; without `match` it takes every restore".to_owned();
-        report.error("routes", Code::MissingKey, "no route: every restore would be refused", Some(help));
+        report.error("routes", Code::MissingKey, "no route: every restore would be rejected", Some(help));
     }
     let names: Vec<Option<&str>> = rows(tree, "upstreams").iter().map(|row| row["name"].as_str()).collect();
     let routes = rows(tree, "routes").iter().enumerate();

@@ -194,7 +194,7 @@ tables! {
 
     /// How the gateway polls the clouds until a restore has ended.
     Polling {
-        /// Interval between two polls of a running restore, in seconds. Absent = the interval of the generation.
+        /// Interval between two polls of a running restore, in seconds. Absent = the interval of the generation: 5 seconds at first, then 15. csbs-v1: a tenth of the age, from 10 to 60 seconds.
         interval_seconds: Option<Duration> = Seconds(0.5, 3600.0) => absent;
         /// Time for which a polled status is cached, in seconds.
         status_cache_ttl_seconds: Duration = Seconds(0.0, 3600.0) => "2";

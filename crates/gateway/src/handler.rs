@@ -94,7 +94,7 @@ impl Ask {
 fn asker(extensions: &mut Extensions) -> Result<Caller, Failure> {
     extensions.remove::<Caller>().ok_or_else(|| {
         tracing::error!("request reached its handler without a caller");
-        Problem::new(Code::Internal, "it was not found out who asks; nothing was started").into()
+        Problem::new(Code::Internal, "the request has no authenticated caller; nothing was started").into()
     })
 }
 

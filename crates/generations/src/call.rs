@@ -146,7 +146,7 @@ impl Unread {
     pub fn explain(&self) -> (String, bool) {
         match self {
             Self::NoAnswer(why) => (why.clone(), false),
-            Self::NoEndpoint => ("the settings name no endpoint for block storage".to_owned(), false),
+            Self::NoEndpoint => ("the upstream has no evs_endpoint".to_owned(), false),
             Self::NoCredential => ("there is no token to read with".to_owned(), true),
         }
     }

@@ -200,7 +200,7 @@ pub enum LedgerError {
     #[error("the ledger has no restore {0}")]
     NotFound(RestoreId),
     /// The restore moved on since it was read; read it again.
-    #[error("restore {0} has moved on meanwhile")]
+    #[error("restore {0} has changed in the meantime")]
     Stale(RestoreId),
     /// Another process holds the restore by now, or this one's lease of it has lapsed (I11).
     #[error("restore {0} is not held by this process")]

@@ -80,7 +80,7 @@ async fn f34_without_its_upstream_a_restore_says_so_and_goes_on_when_it_is_back(
         let last = events["events"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
         let why = last["evidence"]["detail"].as_str().unwrap_or_default();
         assert!(
-            last["event"] == "stale" && why.contains("no longer name upstream \"vbs\" of generation vbs-v2"),
+            last["event"] == "stale" && why.contains("no longer has upstream \"vbs\" of generation vbs-v2"),
             "{last}"
         );
         // Its target is held all the same.

@@ -81,7 +81,7 @@ pub(super) enum Restore {
     Submit {
         #[command(flatten)]
         request: request::RequestArgs,
-        /// Consent in advance: no question
+        /// Skip the confirmation
         #[arg(long)]
         yes: bool,
         /// Idempotency key: the same key returns the same restore; by default a new one
@@ -90,7 +90,7 @@ pub(super) enum Restore {
         /// Return after the gateway has accepted the restore
         #[arg(long)]
         no_wait: bool,
-        /// Longest wait after sending; the restore continues
+        /// Maximum wait after sending; the restore continues afterwards
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
         #[command(flatten)]
@@ -123,14 +123,14 @@ pub(super) enum Restore {
     },
     /// Show the present state of a restore
     Status {
-        /// ID of the restore, or the unambiguous start of it
+        /// ID of the restore, or a unique prefix of it
         id: IdOrPrefix,
         #[command(flatten)]
         connection: Connection,
     },
     /// Wait for the end of a restore
     Wait {
-        /// ID of the restore, or the unambiguous start of it
+        /// ID of the restore, or a unique prefix of it
         id: IdOrPrefix,
         /// Longest wait
         #[arg(long, value_name = "SECONDS")]
@@ -152,7 +152,7 @@ pub(super) enum Restore {
                       restore continues, or the outcome is not known; 5 no connection to the gateway."
     )]
     Cancel {
-        /// ID of the restore, or the unambiguous start of it
+        /// ID of the restore, or a unique prefix of it
         id: IdOrPrefix,
         #[command(flatten)]
         connection: Connection,
@@ -163,7 +163,7 @@ pub(super) enum Restore {
     Resolve(resolve::Resolve),
     /// Print a restore with its whole history
     Export {
-        /// ID of the restore, or the unambiguous start of it
+        /// ID of the restore, or a unique prefix of it
         id: IdOrPrefix,
         #[command(flatten)]
         connection: Connection,

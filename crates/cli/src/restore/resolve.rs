@@ -20,7 +20,7 @@ use crate::output::{Format, info, print_json};
                   connection to the gateway."
 )]
 pub(crate) struct Resolve {
-    /// ID of the restore, or the unambiguous start of it
+    /// ID of the restore, or a unique prefix of it
     id: IdOrPrefix,
     /// Finding: did this restore overwrite the target?
     #[arg(long = "as", value_enum, value_name = "FINDING")]

@@ -53,7 +53,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
                 same(key) || (key.ends_with("hash") && (same("key_hash") || same("previous_key_hash")))
             };
             if rows(tree, "callers")[..index].iter().any(shared) {
-                let help = "whoever holds it would be either: give each caller its own".to_owned();
+                let help = "both callers would be indistinguishable: give each its own".to_owned();
                 report.error(&path(key), Code::Conflict, "another caller has the same key", Some(help));
             }
         }
@@ -176,7 +176,7 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
             report.error(
                 "listen.allow_unauthenticated_remote",
                 Code::RemoteListen,
-                "other machines could restore with the gateway's own credentials, for nobody is asked who they are",
+                "other machines could restore with the gateway's own credentials, because the listener authenticates nobody",
                 Some("add `[[callers]]`, listen on loopback alone, or let callers bring their own tokens (`passthrough`)".to_owned()),
             );
         }
@@ -214,7 +214,7 @@ fn tls(tree: &Value, report: &mut Report<'_>) {
     }
     if tls["client_auth"] == "required" && !there("client_ca_file") && !report.is_faulty("tls.client_ca_file")
     {
-        let message = "client certificates are required, and nobody signs them";
+        let message = "client certificates are required, but tls.client_ca_file is absent";
         report.error(
             "tls.client_auth",
             Code::Conflict,

@@ -177,7 +177,7 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     if route["idempotency_key"] == "required"
         && let Some(endpoint) = endpoints.iter().find(through)
     {
-        let message = format!("programs of {endpoint} send no Idempotency-Key: this route refuses them");
+        let message = format!("programs of {endpoint} send no Idempotency-Key: this route rejects them");
         let help = format!(
             "write `source API = [\"{CANONICAL}\"]` here, and a route without it for the compatibility endpoints"
         );

@@ -143,7 +143,7 @@ fn tls_is_whole_or_not_there() {
         ("key = { env = \"HOOK_SECRET\" }", "`tls.key` needs `tls.certificate_file`"),
         ("client_crl_file = \"clients.crl\"", "`tls.client_crl_file` needs `tls.client_ca_file`"),
         ("allow_expired_crl = true", "there are no revocation lists that could be past their date"),
-        ("client_auth = \"required\"", "client certificates are required, and nobody signs them"),
+        ("client_auth = \"required\"", "client certificates are required, but tls.client_ca_file is absent"),
     ] {
         let found = shown(&format!("[tls]\n{tls}\n{LEAST}"));
         assert!(found.contains(why), "{found}");

@@ -119,7 +119,7 @@ fn broken_text_is_one_fault() {
 fn nothing_at_all_says_what_is_missing() {
     let expected = [
         "1:1 missing-key upstreams: no upstream: there is no cloud to restore in",
-        "1:1 missing-key routes: no route: every restore would be refused",
+        "1:1 missing-key routes: no route: every restore would be rejected",
     ];
     assert_eq!(faults("", &[]), expected);
     assert!(read("", &[]).unwrap_err().render_human(false).contains("--> gateway.toml:1:1"));
@@ -128,7 +128,7 @@ fn nothing_at_all_says_what_is_missing() {
         [
             "1:1 missing-key upstreams[0].name: `name` is missing",
             "1:1 missing-key upstreams[0].generation: `generation` is missing",
-            "1:1 missing-key routes: no route: every restore would be refused",
+            "1:1 missing-key routes: no route: every restore would be rejected",
             "1:1 missing-key upstreams[0].endpoint: `endpoint` is missing",
         ]
     );

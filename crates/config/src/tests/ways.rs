@@ -112,7 +112,7 @@ fn keys_that_programs_of_doors_do_not_send_are_doubted() {
     assert_eq!(
         said(&parts),
         [
-            "conflict routes[0].idempotency_key: programs of cbr-v3 send no Idempotency-Key: this route refuses them"
+            "conflict routes[0].idempotency_key: programs of cbr-v3 send no Idempotency-Key: this route rejects them"
         ]
     );
     let canonical = format!("{required}\nsource_apis = [\"canonical\"]");

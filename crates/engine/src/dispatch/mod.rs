@@ -92,7 +92,7 @@ impl Dispatcher {
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
                 // Cancelled, or another replica has it: what it wrote is the truth. One that has died since may have left it
                 // to this process, and then nobody else goes on with it.
-                tracing::info!(restore.id = %id, "restore was moved on by another process");
+                tracing::info!(restore.id = %id, "restore continued by another process");
                 let detail = "another process went on with the restore; this one sent nothing";
                 self.settle_up(id, Problem::new(Code::SendWindowMissed, detail)).await
             }

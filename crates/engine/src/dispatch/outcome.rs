@@ -140,7 +140,7 @@ impl Dispatcher {
                 "after {} the answer to its send came and says it began: {said}{task}",
                 status.as_str()
             );
-            tracing::error!(restore.id = %id, what, "ended restore was applied after all");
+            tracing::error!(restore.id = %id, what, "finished restore was applied after all");
             let kind = EventKind::Anomaly { what };
             match self.journal.append(&entry, Cause::Upstream, vec![(kind, evidence.clone())]).await {
                 Ok(entry) => return entry,

@@ -75,24 +75,24 @@ impl Heard {
             Self::Closed => (Follows::ByRequest, "it is closed to this project"),
             Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
             Self::SeveralUpstreams => {
-                (Follows::Never, "name the one to ask in compatibility endpoints[].upstream")
+                (Follows::Never, "name the one to ask in compat_endpoints[].upstream")
             }
-            Self::TakenOut => (Follows::Never, "ask again: the settings have changed"),
+            Self::TakenOut => (Follows::Never, "send the request again: the configuration has changed"),
             Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
             Self::NoToken => {
                 (Follows::Never, "send a token that it takes, give that upstream a credential of its own")
             }
-            Self::NoWay => (Follows::Never, "write its endpoint into the settings"),
+            Self::NoWay => (Follows::Never, "add its endpoint to the configuration"),
             Self::OutOfScope => {
-                (Follows::Never, "name an upstream for this project in compatibility endpoints[].upstream")
+                (Follows::Never, "name an upstream for this project in compat_endpoints[].upstream")
             }
             Self::Unauthorized => (Follows::Never, "bring a token that it takes"),
             Self::Forbidden => (Follows::Never, "ask for the permission to read backups there"),
             Self::Refused => (Follows::Never, "see its words"),
             Self::Throttled | Self::Failed | Self::NoAnswer => {
-                (Follows::Later, "ask again later; if it stays so, mend it")
+                (Follows::Later, "try again later; if it persists, repair that upstream")
             }
-            Self::Unreadable => (Follows::Later, "ask again later; if it stays so, see what answers there"),
+            Self::Unreadable => (Follows::Later, "try again later; if it persists, check the endpoint"),
         }
     }
 

@@ -100,7 +100,7 @@ impl IdMapping {
         token: Option<Token>,
     ) -> Result<Sought, Problem> {
         let Some(upstream) = self.routing.rules().routes.upstream(upstream) else {
-            let detail = format!("the settings name no upstream {upstream:?}");
+            let detail = format!("the configuration has no upstream {upstream:?}");
             return Err(Problem::new(Code::NotFound, detail));
         };
         if upstream.generation().name() == origin.generation {

@@ -80,7 +80,7 @@ impl Views {
         }
         if self.poller.refused().knows(entry, caller) {
             let detail = format!(
-                "upstream {name} refuses this token, so how restore {} stands cannot be read; nothing was changed",
+                "upstream {name} rejects this token, so the status of restore {} cannot be read; nothing was changed",
                 intent.id
             );
             return Err(Problem::new(Code::UpstreamUnauthorized, detail));

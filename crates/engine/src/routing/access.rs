@@ -59,7 +59,7 @@ pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
 /// Why a restore cannot be read by a process whose settings lack its upstream.
 pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
     let name =
-        format!("the settings no longer name upstream {:?} of generation {}", pin.upstream, pin.generation);
+        format!("the configuration no longer has upstream {:?} of generation {}", pin.upstream, pin.generation);
     match &pin.at {
         Some(at) => {
             format!("{name} at {at}; while they do, under this name or another, it is followed again")

@@ -66,11 +66,11 @@ impl Reload {
         let refused = |why: &str| {
             Problem::new(
                 Code::InvalidConfiguration,
-                format!("{why}\nThe settings in effect stay as they are."),
+                format!("{why}\nThe active configuration does not change."),
             )
         };
         let (answer, answered) = oneshot::channel();
-        let gone = || refused("these settings come from no file that could be read again");
+        let gone = || refused("the active configuration does not come from a file");
         self.asks.send(answer).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
     }

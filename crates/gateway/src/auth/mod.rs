@@ -278,7 +278,7 @@ impl Callers {
                 if let Some(left_out) = self.lines.allow() {
                     tracing::warn!(way, why, left_out, "authentication failed");
                 }
-                let detail = "who vouches for callers cannot be asked now; nothing was sent";
+                let detail = "the identity provider is unavailable; nothing was sent";
                 return Problem::new(Code::IdentityUnavailable, detail).after(5);
             }
         };

@@ -104,7 +104,7 @@ impl Places {
             Ok(bytes) => answer.body_mut().hold((place, bytes)),
             Err(_) if changes => answer.body_mut().hold(place),
             Err(_) => {
-                let detail = "answers that nobody has read yet hold as much memory as they may: read them, or ask for less";
+                let detail = "unread responses use all memory reserved for them: read them, or request less";
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));
                 return Err(failure.at_limit("max_memory_bytes"));
             }

@@ -68,7 +68,7 @@ impl Memory {
                 given_back = Instant::now();
             }
             match (before, self.reason()) {
-                (false, Some(why)) => tracing::warn!(why, "nothing more is taken in"),
+                (false, Some(why)) => tracing::warn!(why, "memory limit reached; new requests are rejected"),
                 (true, None) => tracing::info!(resident = self.resident(), "there is room again"),
                 _ => {}
             }
