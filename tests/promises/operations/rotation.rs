@@ -120,7 +120,7 @@ async fn s26_a_rotated_password_is_used_without_a_restart() {
     assert!(answer.status == 200 || answer.status == 202, "{}", answer.text());
     let (_, log, _folder) = world.ended_by("TERM").await;
     let told = |what: &str| log.lines().filter(|line| line.contains(what)).count();
-    assert_eq!((told("the old value stays"), told("what is new is in use")), (4, 1), "{log}");
+    assert_eq!((told("the previous content stays in use"), told("file reloaded")), (4, 1), "{log}");
     assert!(!log.contains("hunter2") && !log.contains("example-only"));
     world.end().await;
 }
