@@ -338,7 +338,7 @@ async fn settings_out_of_a_pipe_stay_what_they_were() {
     let headers = [("content-type", "application/json")];
     let answer = Http::default().send(Method::POST, &url, &headers, "{}").await;
     assert_eq!(answer.status, 422, "{}", answer.text());
-    assert!(answer.text().contains("no file that could be read again"), "{}", answer.text());
+    assert!(answer.text().contains("does not come from a file"), "{}", answer.text());
     let ready = format!("http://{}/readyz", process.admin);
     let ready = Http::default().send(Method::GET, &ready, &[], "").await.json();
     assert!(ready["config"]["rejected"].is_null(), "{ready}");
