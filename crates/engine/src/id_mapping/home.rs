@@ -74,9 +74,7 @@ impl Heard {
             Self::NoUpstream => (Follows::ByRequest, "no upstream of it is configured"),
             Self::Closed => (Follows::ByRequest, "it is closed to this project"),
             Self::NoSuchApi => (Follows::ByRequest, "its API is not there any more"),
-            Self::SeveralUpstreams => {
-                (Follows::Never, "name the one to ask in compat_endpoints[].upstream")
-            }
+            Self::SeveralUpstreams => (Follows::Never, "name the one to ask in compat_endpoints[].upstream"),
             Self::TakenOut => (Follows::Never, "send the request again: the configuration has changed"),
             Self::NotAllowed => (Follows::Never, "have a policy allow this caller that upstream"),
             Self::NoToken => {

@@ -142,7 +142,10 @@ impl Decisions {
                 Err(error) => return Err(unavailable(error)),
             }
         }
-        Err(Problem::new(Code::NotResolvable, format!("restore {id} changes too often at the moment; try again")))
+        Err(Problem::new(
+            Code::NotResolvable,
+            format!("restore {id} changes too often at the moment; try again"),
+        ))
     }
 
     /// Ends recovery mode on an operator's word.

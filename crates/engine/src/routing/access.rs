@@ -58,8 +58,10 @@ pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
 
 /// Why a restore cannot be read by a process whose settings lack its upstream.
 pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
-    let name =
-        format!("the configuration no longer has upstream {:?} of generation {}", pin.upstream, pin.generation);
+    let name = format!(
+        "the configuration no longer has upstream {:?} of generation {}",
+        pin.upstream, pin.generation
+    );
     match &pin.at {
         Some(at) => {
             format!("{name} at {at}; while they do, under this name or another, it is followed again")
