@@ -20,6 +20,27 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
+/// Every file at or below a path, in no order.
+///
+/// # Panics
+/// When a folder cannot be read.
+#[must_use]
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = std::fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    entries.flat_map(|entry| files(&entry.expect("an entry").path())).collect()
+}
+
+/// Every source file of Rust at or below a path, in no order.
+#[must_use]
+pub fn sources(path: &Path) -> Vec<PathBuf> {
+    let mut all = files(path);
+    all.retain(|path| path.extension().is_some_and(|end| end == "rs"));
+    all
+}
+
 /// The folder that `./dev tools` fills.
 fn installed() -> PathBuf {
     let here = std::env::current_exe().expect("the path of this program");

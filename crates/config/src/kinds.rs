@@ -22,10 +22,8 @@ pub(super) enum Kind {
     Whole(u64, u64),
     /// Seconds, whole or decimal, within bounds.
     Seconds(f64, f64),
-    /// A number from 0 to 1.
-    Ratio,
-    /// A percentage from 0 to 100.
-    Percent,
+    /// A number from 0 to this.
+    UpTo(f64),
     /// An IP address with a port.
     Address,
     /// An http or https URL without user, query or fragment.
@@ -79,7 +77,7 @@ impl Kind {
         let number = || text.parse().map_or_else(|_| text.into(), Value::Number);
         match self {
             Flag => text.parse().map_or_else(|_| text.into(), Value::Bool),
-            Whole(..) | Seconds(..) | Ratio | Percent => number(),
+            Whole(..) | Seconds(..) | UpTo(_) => number(),
             Words(_) | WaysIn | Ids | Texts => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
@@ -115,10 +113,9 @@ impl Kind {
                     Err(outside(value, least, most))
                 }
             }
-            Ratio | Percent => {
-                let most = if matches!(self, Ratio) { 1.0 } else { 100.0 };
+            UpTo(most) => {
                 let number = value.as_f64().ok_or_else(mistyped)?;
-                if (0.0..=most).contains(&number) { Ok(value.clone()) } else { Err(outside(value, 0, most)) }
+                if (0.0..=*most).contains(&number) { Ok(value.clone()) } else { Err(outside(value, 0, most)) }
             }
             OrNone(_) if value.as_f64() == Some(0.0) => Ok(Value::Null),
             OrNone(kind) => kind.check(value, generations),
@@ -227,8 +224,7 @@ impl Kind {
             Flag => "true or false".to_owned(),
             Whole(least, most) => format!("a whole number from {least} to {most}"),
             Seconds(least, most) => format!("seconds from {least} to {most}"),
-            Ratio => "a number from 0 to 1".to_owned(),
-            Percent => "a number from 0 to 100".to_owned(),
+            UpTo(most) => format!("a number from 0 to {most}"),
             Address => "an ip address with a port".to_owned(),
             Url => "an http or https url".to_owned(),
             LedgerAt => "`sqlite:PATH`, `postgres://user@host:port/database` or `memory:`".to_owned(),
@@ -258,8 +254,7 @@ impl Kind {
             Seconds(least, most) => {
                 json!({"type": "number", "minimum": shortest(*least), "maximum": shortest(*most)})
             }
-            Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
-            Percent => json!({"type": "number", "minimum": 0, "maximum": 100}),
+            UpTo(most) => json!({"type": "number", "minimum": 0, "maximum": shortest(*most)}),
             Address => {
                 json!({"type": "string", "pattern": "^(\\d+(\\.\\d+){3}|\\[[0-9a-fA-F:.]+\\]):\\d{1,5}$"})
             }
@@ -294,7 +289,7 @@ impl Kind {
     }
 }
 
-/// What a request can come through: the API, or a source API.
+/// APIs through which a restore can arrive: the canonical one, and the source APIs.
 fn ways_in() -> Vec<&'static str> {
     std::iter::once(CANONICAL).chain(source_api::names()).collect()
 }

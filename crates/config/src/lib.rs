@@ -53,7 +53,6 @@ pub use environment::{Environment, read_environment};
 pub use faults::{Code, Fault, Faults, Severity};
 pub use host::{Host, NOT_A_HOST};
 pub use listing::listing;
-pub use renamed::RENAMED;
 pub use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{

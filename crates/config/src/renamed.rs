@@ -1,8 +1,8 @@
 //! Keys that earlier commits named differently. Nothing else knows them: `check-config` reads this list to answer an old name
-//! with the new one, and the changelog prints it.
+//! with the new one; a test holds the table of the changelog to it.
 
 /// Old path and new path. `[]` stands for the index of a table in an array.
-pub const RENAMED: &[(&str, &str)] = &[
+pub(super) const RENAMED: &[(&str, &str)] = &[
     ("follow", "polling"),
     ("ids", "id_mapping"),
     ("doors", "compat_endpoints"),
@@ -109,6 +109,16 @@ pub(super) fn new_path(old: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changelog_lists_every_renamed_key() {
+        let changelog =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../CHANGELOG.md")).unwrap();
+        for (old, new) in RENAMED {
+            assert!(changelog.contains(&format!("| key | `{old}` | `{new}` |")), "{old}");
+        }
+    }
+
     use crate::Settings;
     use crate::environment::paths;
 

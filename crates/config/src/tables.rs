@@ -132,7 +132,7 @@ tables! {
         /// Largest part of `max_connections`, `max_in_flight` and `max_waits` that one client address may use, from 0 to 1. An
         /// IPv6 network of 64 bits counts as one address. 1 = no limit per address: for a gateway behind one proxy, which
         /// must then limit its clients itself.
-        max_share_per_address: f64 = Ratio => "0.5";
+        max_share_per_address: f64 = UpTo(1.0) => "0.5";
         /// Maximum of requests that wait for a restore with `Prefer: wait`. Further ones are answered at once.
         max_waits: usize = Whole(0, 1_000_000) => "4096";
         /// Maximum of rejections per second without delay: invalid requests (400, 408, 413, 415, 422) and requests without
@@ -219,8 +219,8 @@ tables! {
         /// them in any case.
         otlp_metrics_interval_seconds: Option<Duration> = OrNone(&Seconds(0.5, 3600.0)) => "60";
         /// Part of the traces that is sampled where the client made no decision, from 0 to 1.
-        sample_ratio: f64 = Ratio => "0.05";
-        /// Whether the gateway follows the sampling decision of a client. On a listener with callers it ignores the decision
+        sample_ratio: f64 = UpTo(1.0) => "0.05";
+        /// If true, the gateway follows the sampling decision of a client. On a listener with callers it ignores the decision
         /// of an unauthenticated client in any case.
         trust_remote_sampling: bool = Flag => "true";
         /// Time limit of one export, in seconds.
@@ -231,10 +231,10 @@ tables! {
         log_level: tracing::Level = Word(&["error", "warn", "info", "debug", "trace"]) => "info";
         /// Format of log lines: `json` for machines, `text` for people.
         log_format: LogFormat = Word(&["json", "text"]) => "json";
-        /// Whether the gateway logs each request.
+        /// If true, the gateway logs each request.
         access_log: bool = Flag => "false";
         /// Part of the requests that `access_log` covers, from 0 to 1. Responses of 5xx are always logged.
-        access_log_ratio: f64 = Ratio => "1.0";
+        access_log_ratio: f64 = UpTo(1.0) => "1.0";
     }
 
     /// One cloud API that can carry out a restore.
@@ -273,7 +273,7 @@ tables! {
         client_certificate_file: Option<PathBuf> = Text => absent;
         /// Reference to the private key of the client certificate, PEM.
         client_key: Option<values::Secret> = Secret => absent;
-        /// Whether the gateway uses HTTP/2.
+        /// If true, the gateway uses HTTP/2.
         http2: bool = Flag => "false";
     }
 
@@ -414,18 +414,18 @@ tables! {
         upstream: String = Text => required;
         /// Percentage of the matching targets that take this route, 0 to 100. A target always gets the same decision; the
         /// others continue with the next rule that matches.
-        traffic_percent: f64 = Percent => "100";
+        traffic_percent: f64 = UpTo(100.0) => "100";
         /// Name of an upstream of another generation that carries out the restore if this upstream's cloud answers that its
         /// generation is closed for the project (`BackupService.4003`, `BackupService.4008`). That answer proves that nothing
         /// was started. Absent = the restore is rejected.
         fallback_upstream: Option<String> = Text => absent;
-        /// Whether the gateway reads the state of backup and target before the send. Later evidence is compared with it.
+        /// If true, the gateway reads the state of backup and target before the send. Later evidence is compared with it.
         baseline_read: bool = Flag => "true";
-        /// Whether the gateway restores a server as one disk restore after another, where the upstream restores only single
+        /// If true, the gateway restores a server as one disk restore after another, where the upstream restores only single
         /// disks (VBS). This is not atomic: the server must be off and its disks detached, `power_on` has no effect, and some
         /// disks may be restored while others are not. The restore shows the status of each disk.
         per_disk_restore: bool = Flag => "false";
-        /// Whether a request must have an `Idempotency-Key`.
+        /// `required`: a request must have an `Idempotency-Key`.
         idempotency_key: IdempotencyKey = Word(&["optional", "required"]) => "optional";
         /// Time after which a running restore of this route is marked as overdue, in seconds. Absent =
         /// `polling.overdue_seconds`.
@@ -460,7 +460,7 @@ tables! {
         /// when another generation restores them. Absent = the only upstream of that generation, if there is one. Required if
         /// there are several.
         upstream: Option<String> = Text => absent;
-        /// Whether responses have a `Deprecation` header where a date for it is known.
+        /// If true, responses have a `Deprecation` header where a date for it is known.
         announce_deprecation: bool = Flag => "true";
         /// Date in the `Deprecation` header, such as `2025-07-28`. Absent = the date on which the generation was closed to new
         /// projects (2025-07-28 for CSBS and VBS), or no header where it is open.

@@ -187,8 +187,8 @@ impl Gateway {
         let collector = collector(settings);
         let metrics = Metrics::new(collector.as_ref()).map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
-        let dropped_fields = Arc::new(Losses::default());
-        let traces = collector.map(|options| telemetry::traces::provider(&options, &dropped_fields));
+        let losses = Arc::new(Losses::default());
+        let traces = collector.map(|options| telemetry::traces::provider(&options, &losses));
         let traces = traces.transpose().map_err(StartError::Setup)?;
         let log_level = telemetry::logs::install(
             telemetry::logs::Options {
@@ -241,7 +241,7 @@ impl Gateway {
         metrics.observe_webhooks(tallies);
         let unfinished = engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
-        metrics.observe_losses(dropped_fields);
+        metrics.observe_losses(losses);
         let (current, counts) = (rotation.counts(), rotation.counts());
         metrics.observe_rotation(move || current.is_current(), move || [counts.taken(), counts.refused()]);
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Status, Timestamp};
+use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Timestamp};
 
 use crate::{Accept, AcceptClock, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
@@ -281,7 +281,7 @@ impl Book {
     /// to be said in the order in which restores came in.
     pub(crate) fn load_changed(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
-        if has_effect(row.state.status) {
+        if row.state.status.has_effect() {
             self.changed.extend(row.locks.iter().map(|lock| (Arc::clone(lock), id)));
         }
     }
@@ -294,7 +294,7 @@ impl Book {
         let stands = || new.locks.iter().all(|lock| last(&self.locks, lock) && last(&self.changed, lock));
         let recent = || within(&row.state, new.intent.created_at, new.dedup_window_seconds);
         match row.state.status {
-            status if has_effect(status) => recent() && stands(),
+            status if status.has_effect() => recent() && stands(),
             status => !status.is_final(),
         }
     }
@@ -341,7 +341,7 @@ impl Book {
     /// Releases what only an unfinished restore holds.
     fn finish(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
-        let has_effect = has_effect(row.state.status);
+        let has_effect = row.state.status.has_effect();
         for lock in &row.locks {
             self.locks.remove(lock);
             if has_effect {
@@ -541,11 +541,6 @@ fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<Sta
 /// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
 pub(crate) fn lock_target(lock: &str) -> &str {
     lock.rsplit_once('/').map_or(lock, |(_, id)| id)
-}
-
-/// Whether a restore has ended and may have changed something.
-const fn has_effect(status: Status) -> bool {
-    matches!(status, Status::Succeeded | Status::Failed)
 }
 
 fn ended_before(state: &State, before: Timestamp) -> bool {

@@ -44,7 +44,7 @@ pub struct PostgresUrl {
     pub(crate) database: String,
     pub(crate) tls: Tls,
     pub(crate) root_certificate: Option<PathBuf>,
-    pub(crate) client_certificate_file: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
     pub(crate) client_key: Option<PathBuf>,
     pub(crate) application_name: Option<String>,
 }
@@ -109,7 +109,7 @@ impl PostgresUrl {
             database: decode(database)?,
             tls: Tls::Prefer,
             root_certificate: None,
-            client_certificate_file: None,
+            client_certificate: None,
             client_key: None,
             application_name: None,
         };
@@ -119,7 +119,7 @@ impl PostgresUrl {
             match &*name {
                 "sslmode" => tls = Some(Tls::named(&value)?),
                 "sslrootcert" => url.root_certificate = Some(value.into()),
-                "sslcert" => url.client_certificate_file = Some(value.into()),
+                "sslcert" => url.client_certificate = Some(value.into()),
                 "sslkey" => url.client_key = Some(value.into()),
                 "host" => url.host = value,
                 "application_name" => url.application_name = Some(value),

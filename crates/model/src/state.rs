@@ -95,6 +95,18 @@ impl Status {
         }
     }
 
+    /// Whether a restore has ended and may have changed its target.
+    #[must_use]
+    pub const fn has_effect(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// Whether a restore has ended and left its target as it was.
+    #[must_use]
+    pub const fn is_without_effect(self) -> bool {
+        self.is_final() && !self.has_effect()
+    }
+
     /// The public word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

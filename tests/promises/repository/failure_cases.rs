@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use restore_tests::tools::sources;
+
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
@@ -52,19 +54,6 @@ fn listed(list: char) -> BTreeSet<u32> {
     numbers.into_iter().collect()
 }
 
-/// The text of every source file below a folder.
-fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = std::fs::read_to_string(&path).expect("its text");
-            found.push((path, text));
-        }
-    }
-}
-
 #[test]
 fn every_section_that_is_cited_exists() {
     let page = std::fs::read_to_string(top().join("docs/reference/cloud-apis.md")).expect("the page");
@@ -73,12 +62,9 @@ fn every_section_that_is_cited_exists() {
         .filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').split_whitespace().next())
         .map(|number| number.trim_end_matches('.'))
         .collect();
-    let mut files = Vec::new();
-    for folder in ["crates", "tests"] {
-        sources(&top().join(folder), &mut files);
-    }
     let mut cited = 0;
-    for (path, text) in files {
+    for path in ["crates", "tests"].iter().flat_map(|folder| sources(&top().join(folder))) {
+        let text = std::fs::read_to_string(&path).expect("its text");
         for after in text.split("cloud APIs ").skip(1) {
             let list = after.split([')', ':']).next().unwrap_or_default();
             for word in list.split(|c: char| !c.is_ascii_alphanumeric() && c != '.') {

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use restore_tests::tools::sources;
+
 /// Crates, the lowest first; each imports only what stands before it. The simulator imports none of them.
 const CRATES: [&str; 9] =
     ["model", "generations", "ledger", "upstream", "webhooks", "engine", "config", "gateway", "cli"];
@@ -90,24 +92,11 @@ fn no_crate_imports_one_above_it() {
     assert_eq!(seen.len(), CRATES.len(), "{seen:?}");
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// Each source of a crate: the room it is in, its place within the crate, and its text without tests, which may stand on
 /// anything.
 fn rooms_of(name: &str) -> Vec<(String, PathBuf, String)> {
     let root = crates().join(name).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    files
+    sources(&root)
         .into_iter()
         .map(|file| {
             let within = file.strip_prefix(&root).expect("below it").to_owned();

@@ -2,9 +2,9 @@
 //!
 //! The list of words is `words.txt`. It covers what callers, operators and new contributors read; comments in code are not in it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use restore_tests::tools::root;
+use restore_tests::tools::{files, root};
 use serde_json::Value;
 
 /// Pages of facts about the clouds and of rows that tests cite. They quote, and are not held to the list.
@@ -31,25 +31,14 @@ const PAGES: [&str; 12] = [
     "crates/model/schemas",
 ];
 
-fn files(path: &Path, into: &mut Vec<PathBuf>) {
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).expect("a folder") {
-            files(&entry.expect("an entry").path(), into);
-        }
-    } else {
-        into.push(path.to_owned());
-    }
-}
-
 /// What is read, by its path from the root.
 fn pages() -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    PAGES.iter().for_each(|page| files(&root().join(page), &mut all));
     let read = |path: PathBuf| {
         let name = path.strip_prefix(root()).expect("below the root").display().to_string();
         Some((name, std::fs::read_to_string(&path).ok()?))
     };
-    all.into_iter().filter_map(read).filter(|(name, _)| !QUOTES.contains(&name.as_str())).collect()
+    let all = PAGES.iter().flat_map(|page| files(&root().join(page)));
+    all.filter_map(read).filter(|(name, _)| !QUOTES.contains(&name.as_str())).collect()
 }
 
 /// Whether a line has a word, or several, as a whole.
@@ -111,8 +100,7 @@ fn undescribed(schema: &Value, at: &str, into: &mut Vec<String>) {
 #[test]
 fn every_member_of_a_schema_is_described() {
     let mut found = Vec::new();
-    let mut all = Vec::new();
-    files(&root().join("crates/model/schemas"), &mut all);
+    let mut all = files(&root().join("crates/model/schemas"));
     all.push(root().join("config/restore-gateway.schema.json"));
     for path in all {
         let schema: Value =

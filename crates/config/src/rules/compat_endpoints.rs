@@ -54,7 +54,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// What is told of a compatibility endpoint's end is a day.
+/// Checks that the dates of a deprecation and of an end are days.
 fn days(endpoint: &Value, index: usize, report: &mut Report<'_>) {
     for key in ["deprecated_since", "sunset"] {
         let Some(text) = endpoint[key].as_str() else { continue };

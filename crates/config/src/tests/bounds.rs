@@ -15,8 +15,7 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
                 Kind::Seconds(least, most) | Kind::OrNone(Kind::Seconds(least, most)) => {
                     vec![(path, least.to_string(), most.to_string())]
                 }
-                Kind::Ratio => vec![(path, "0".to_owned(), "1".to_owned())],
-                Kind::Percent => vec![(path, "0".to_owned(), "100".to_owned())],
+                Kind::UpTo(most) => vec![(path, "0".to_owned(), most.to_string())],
                 _ => Vec::new(),
             }
         })

@@ -123,11 +123,7 @@ impl Dispatcher {
         for _ in 0..4 {
             let status = entry.state.status;
             let took_place = matches!(answer, EventKind::Started { .. } | EventKind::Failed { .. });
-            let contradicts = took_place
-                && matches!(
-                    status,
-                    Status::NotApplied | Status::Rejected | Status::Cancelled | Status::Expired
-                );
+            let contradicts = took_place && status.is_without_effect();
             if !contradicts {
                 break;
             }

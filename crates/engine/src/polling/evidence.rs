@@ -165,7 +165,7 @@ impl Poller {
         self.journal
             .each_of(query, |other| {
                 let state = &other.state;
-                let ended = matches!(state.status, Status::Succeeded | Status::Failed);
+                let ended = state.status.has_effect();
                 let is_unknown = state.task.is_none() && state.steps.iter().all(|step| step.task.is_none());
                 let apart = other.intent.created_at.micros_since(entry.intent.created_at).abs();
                 shared |= other.intent.id != entry.intent.id && ended && is_unknown && apart <= day;
@@ -191,7 +191,7 @@ impl Poller {
                     let state = &other.state;
                     // Sent, and not proven to have done nothing. What a person ended was perhaps never seen moving.
                     let sent = state.attempts > 0 || state.steps.iter().any(|step| step.attempts > 0);
-                    let moves = state.seen_moving || sent && !ended_without_effect(state.status);
+                    let moves = state.seen_moving || sent && !state.status.is_without_effect();
                     shared |=
                         moves && other.intent.id != entry.intent.id && !own.is_disjoint(&backups(other));
                 })
@@ -214,11 +214,6 @@ impl Poller {
                 .checked_sub(Duration::from_secs(entry.intent.route.overdue_seconds)),
         }
     }
-}
-
-/// Whether a restore has ended and left its target as it was.
-const fn ended_without_effect(status: Status) -> bool {
-    matches!(status, Status::Rejected | Status::NotApplied | Status::Cancelled | Status::Expired)
 }
 
 /// The backups that the present call of a restore is about, in the caller's names and in the upstream's.

@@ -76,7 +76,7 @@ export function describe(event) {
   const list = (...parts) => parts.filter(Boolean).join(" · ");
   const percent = Number.isInteger(event.progress) ? `${event.progress} %` : "";
   const word = event.upstream_status && `the cloud says ${event.upstream_status}`;
-  const handle = event.task && `${spaced(event.task.kind)} ${event.task.id}`;
+  const task = event.task && `${spaced(event.task.kind)} ${event.task.id}`;
   const call = event.request_id && `request ${event.request_id}`;
   switch (event.event) {
     case "accepted": return ["Accepted and recorded", "", "quiet"];
@@ -84,9 +84,9 @@ export function describe(event) {
     case "checked": return ["Reads before the send completed", event.sent_as ? "the upstream has another ID for the backup" : "", "quiet"];
     case "submitting": return [event.step ? `Sending disk ${event.step + 1}, attempt ${event.attempt}` : `Sending, attempt ${event.attempt}`, "", "busy"];
     case "not_sent": return ["Proven not to have been applied", spaced(event.proof), "warn"];
-    case "started": return ["The cloud accepted it", list(word, percent, handle, call), "busy"];
+    case "started": return ["The cloud accepted it", list(word, percent, task, call), "busy"];
     case "outcome_unclear": return ["The outcome of the send is unclear", event.reason, "warn"];
-    case "progress": return ["Progress in the cloud", list(percent, word, handle), "busy"];
+    case "progress": return ["Progress in the cloud", list(percent, word, task), "busy"];
     case "not_found": return ["Not in the task list of the cloud", "", "warn"];
     case "stale": return ["Poll failed", event.awaiting_credential ? "needs a token of a caller" : "", "warn"];
     case "overdue": return ["Overdue", "", "warn"];

@@ -282,16 +282,14 @@ impl Metrics {
     }
 
     /// Shows what became of spans.
-    pub(crate) fn observe_losses(&self, dropped_fields: Arc<Losses>) {
+    pub(crate) fn observe_losses(&self, losses: Arc<Losses>) {
         self.meter
             .u64_observable_counter("restore_gateway.telemetry.spans")
             .with_description("spans by outcome: exported, dropped (queue full), failed (collector)")
             .with_callback(move |counter| {
-                for (outcome, count) in [
-                    ("exported", &dropped_fields.exported),
-                    ("dropped", &dropped_fields.dropped),
-                    ("failed", &dropped_fields.failed),
-                ] {
+                for (outcome, count) in
+                    [("exported", &losses.exported), ("dropped", &losses.dropped), ("failed", &losses.failed)]
+                {
                     counter.observe(count.load(Ordering::Relaxed), &[KeyValue::new("outcome", outcome)]);
                 }
             })

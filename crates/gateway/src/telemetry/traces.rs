@@ -39,7 +39,7 @@ pub(crate) struct Losses {
 ///
 /// # Errors
 /// When the endpoint needs TLS and there are no roots of trust.
-pub(crate) fn provider(options: &Options, dropped_fields: &Arc<Losses>) -> Result<SdkTracerProvider, String> {
+pub(crate) fn provider(options: &Options, losses: &Arc<Losses>) -> Result<SdkTracerProvider, String> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(options.client()?)
@@ -48,7 +48,7 @@ pub(crate) fn provider(options: &Options, dropped_fields: &Arc<Losses>) -> Resul
         .with_timeout(options.timeout)
         .build()
         .map_err(|error| error.to_string())?;
-    let counted = Counted { inner: exporter, dropped_fields: Arc::clone(dropped_fields) };
+    let counted = Counted { inner: exporter, losses: Arc::clone(losses) };
     let batches = BatchSpanProcessor::builder(counted)
         .with_batch_config(
             BatchConfigBuilder::default()
@@ -62,11 +62,7 @@ pub(crate) fn provider(options: &Options, dropped_fields: &Arc<Losses>) -> Resul
     Ok(SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(options.resource())
-        .with_span_processor(Gate {
-            inner: batches,
-            dropped_fields: Arc::clone(dropped_fields),
-            most: options.queue,
-        })
+        .with_span_processor(Gate { inner: batches, losses: Arc::clone(losses), most: options.queue })
         .build())
 }
 
@@ -74,7 +70,7 @@ pub(crate) fn provider(options: &Options, dropped_fields: &Arc<Losses>) -> Resul
 #[derive(Debug)]
 struct Gate {
     inner: BatchSpanProcessor,
-    dropped_fields: Arc<Losses>,
+    losses: Arc<Losses>,
     most: usize,
 }
 
@@ -84,9 +80,9 @@ impl SpanProcessor for Gate {
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.dropped_fields.waiting.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.dropped_fields.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.dropped_fields.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.losses.waiting.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.losses.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.losses.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         self.inner.on_end(span);
@@ -109,16 +105,15 @@ impl SpanProcessor for Gate {
 #[derive(Debug)]
 struct Counted {
     inner: SpanExporter,
-    dropped_fields: Arc<Losses>,
+    losses: Arc<Losses>,
 }
 
 impl ExportSpans for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
-        self.dropped_fields.waiting.fetch_sub(count, Ordering::Relaxed);
+        self.losses.waiting.fetch_sub(count, Ordering::Relaxed);
         let result = self.inner.export(batch).await;
-        let counter =
-            if result.is_ok() { &self.dropped_fields.exported } else { &self.dropped_fields.failed };
+        let counter = if result.is_ok() { &self.losses.exported } else { &self.losses.failed };
         counter.fetch_add(count as u64, Ordering::Relaxed);
         result
     }

@@ -52,7 +52,7 @@ impl Way {
         if let Some(path) = &url.root_certificate {
             options = options.ssl_root_cert(path);
         }
-        if let Some(path) = &url.client_certificate_file {
+        if let Some(path) = &url.client_certificate {
             options = options.ssl_client_cert(path);
         }
         if let Some(path) = &url.client_key {
