@@ -95,13 +95,13 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Connects, and says that it speaks HTTP/2, with these settings (each an id and a value).
+    /// Connects, and says that it speaks HTTP/2, with this configuration (each an id and a value).
     ///
     /// # Panics
     /// When nobody listens.
-    pub async fn open(addr: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    pub async fn open(addr: SocketAddr, config: &[(u16, u32)]) -> Self {
         let mut socket = TcpStream::connect(addr).await.expect("a connection");
-        let terms: Vec<u8> = settings
+        let terms: Vec<u8> = config
             .iter()
             .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
             .collect();

@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod browser;
+mod config;
 mod contract;
 pub mod h2;
 mod http_client;
@@ -14,7 +15,6 @@ mod process;
 pub mod raw;
 mod receiver;
 pub mod sdks;
-mod settings;
 pub mod signer;
 pub mod tools;
 pub mod world;
@@ -22,12 +22,12 @@ mod wrong_clock;
 
 pub use authority::Authority;
 pub use browser::Browser;
+pub use config::TestConfig;
 pub use contract::Contract;
 pub use http_client::{Answer, Http};
 pub use issuer::Issuer;
 pub use process::{Process, binary};
 pub use receiver::{MetricSeen, Receiver, SpanSeen};
-pub use settings::Settings;
 pub use world::{World, words};
 pub use wrong_clock::WrongClock;
 

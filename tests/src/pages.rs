@@ -10,7 +10,7 @@
 //! | `sh no-run: REASON` | nothing: it cannot be run here, and who counts these is told why |
 //! | `text output`, `json output` | what the block before it printed must be like that; `…` stands for anything |
 //! | `LANGUAGE file=NAME` | it is written to that file |
-//! | `toml` | a whole settings file, which must be without fault |
+//! | `toml` | a whole configuration file, which must be without fault |
 //! | `toml part` | tables to be added to one |
 
 use std::collections::BTreeMap;
@@ -116,8 +116,8 @@ pub fn follow(page: &str, name: &str, replace: &[(&str, String)]) -> Followed {
                 let file = &about["file=".len()..];
                 script.push_str(&format!("cat >'{file}' <<'END_OF_FILE'\n{text}END_OF_FILE\n"));
             }
-            ("toml", "") => settings(folder.path(), &block.text, &place),
-            ("toml", "part") => settings(folder.path(), &(block.text + REST), &place),
+            ("toml", "") => config(folder.path(), &block.text, &place),
+            ("toml", "part") => config(folder.path(), &(block.text + REST), &place),
             ("json", "") => check_text("json", &text, &place),
             ("text" | "mermaid" | "csv", "") => {}
             other => panic!("{place}: nobody knows what to do with {other:?}"),
@@ -245,7 +245,7 @@ fn check_text(language: &str, text: &str, place: &str) {
     }
 }
 
-fn settings(folder: &Path, text: &str, place: &str) {
+fn config(folder: &Path, text: &str, place: &str) {
     let file = folder.join("settings-of-a-page.toml");
     std::fs::write(&file, text).expect("written");
     let mut command = Command::new(binary());

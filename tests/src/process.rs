@@ -26,7 +26,7 @@ pub fn binary() -> PathBuf {
         .unwrap_or_else(|| panic!("none of {:?}: cargo build -p restore-gateway", beside.collect::<Vec<_>>()))
 }
 
-/// `restore-gateway serve` with settings of its own.
+/// `restore-gateway serve` with configuration of its own.
 pub struct Process {
     child: Child,
     /// Where the canonical API listens.
@@ -39,11 +39,11 @@ pub struct Process {
     folder: tempfile::TempDir,
 }
 
-/// What the file of its settings is called.
+/// What the file of its configuration is called.
 const SETTINGS: &str = "gateway.toml";
 
 impl Process {
-    /// Starts it; the settings must log JSON, at `info` or more.
+    /// Starts it; the configuration must log JSON, at `info` or more.
     ///
     /// # Panics
     /// When it does not come up.
@@ -159,9 +159,9 @@ impl Process {
         self.folder.path()
     }
 
-    /// The file of its settings.
+    /// The file of its configuration.
     #[must_use]
-    pub fn settings(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.folder().join(SETTINGS)
     }
 

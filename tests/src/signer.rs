@@ -21,7 +21,7 @@ pub const ACCESS_KEY: &str = "RGTESTACCESSKEY00009";
 /// The secret key that belongs to it.
 pub const SECRET_KEY: &str = "rgTestSecretKey/000000000000000000000009";
 
-/// Settings of a caller with that key, and of its policy; the secrets are in the files `ak` and `sk`.
+/// Configuration of a caller with that key, and of its policy; the secrets are in the files `ak` and `sk`.
 pub const CALLER: &str = r#"
 [[callers]]
 name = "sdk"

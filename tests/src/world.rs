@@ -13,10 +13,10 @@ use restore_gateway::{Gateway, Start};
 use restore_simulator::Simulator;
 use serde_json::{Value, json};
 
+use crate::config::{SERVED, TestConfig};
 use crate::http_client::{Answer, Http};
 use crate::ids;
 use crate::process::Process;
-use crate::settings::{SERVED, Settings};
 use crate::wrong_clock::WrongClock;
 
 /// Longest wait for something that must happen.
@@ -75,50 +75,50 @@ pub struct World {
 }
 
 impl World {
-    /// Both, with the settings of a test.
+    /// Both, with the configuration of a test.
     pub async fn new() -> Self {
-        Self::with(Settings::default()).await
+        Self::with(TestConfig::default()).await
     }
 
-    /// Both, with other settings; the gateway as a process of its own, its ledger in memory unless
+    /// Both, with other configuration; the gateway as a process of its own, its ledger in memory unless
     /// told otherwise.
     ///
     /// # Panics
     /// When either does not start.
-    pub async fn with(settings: Settings) -> Self {
-        Self::start(settings, &SERVED[1..], &[], &[]).await
+    pub async fn with(config: TestConfig) -> Self {
+        Self::start(config, &SERVED[1..], &[], &[]).await
     }
 
     /// Both, the gateway within this process: for what can only be given to it there.
     ///
     /// # Panics
     /// When either does not start.
-    async fn within(settings: Settings, start: Start) -> Self {
+    async fn within(config: TestConfig, start: Start) -> Self {
         let clouds = clouds().await;
-        let toml = settings.toml(&clouds.url());
+        let toml = config.toml(&clouds.url());
         let gateway = Running::Here(Box::new(gateway(&toml, start).await));
         Self { clouds, gateway, http: Http::default(), toml }
     }
 
     /// The same, by a clock of its own.
-    pub async fn by_clock(settings: Settings, clock: &WrongClock) -> Self {
-        Self::within(settings, Start::new().clock(Arc::new(clock.clone()))).await
+    pub async fn by_clock(config: TestConfig, clock: &WrongClock) -> Self {
+        Self::within(config, Start::new().clock(Arc::new(clock.clone()))).await
     }
 
     /// The gateway as a process of its own, with a ledger on disk, logging JSON.
     ///
     /// # Panics
     /// When either does not start.
-    pub async fn serve(settings: Settings) -> Self {
-        Self::serve_with(settings, &[]).await
+    pub async fn serve(config: TestConfig) -> Self {
+        Self::serve_with(config, &[]).await
     }
 
     /// The same, with these variables: the first process alone has them.
     ///
     /// # Panics
     /// When either does not start.
-    pub async fn serve_with(settings: Settings, variables: &[(&str, &str)]) -> Self {
-        Self::start(settings, &SERVED, variables, &[]).await
+    pub async fn serve_with(config: TestConfig, variables: &[(&str, &str)]) -> Self {
+        Self::start(config, &SERVED, variables, &[]).await
     }
 
     /// The same, with these secrets as files in the folder it runs in.
@@ -126,21 +126,21 @@ impl World {
     /// # Panics
     /// When either does not start.
     pub async fn serve_beside(
-        settings: Settings,
+        config: TestConfig,
         variables: &[(&str, &str)],
         secrets: &[(&str, &str)],
     ) -> Self {
-        Self::start(settings, &SERVED, variables, secrets).await
+        Self::start(config, &SERVED, variables, secrets).await
     }
 
     async fn start(
-        settings: Settings,
+        config: TestConfig,
         served: &[(&str, &str)],
         variables: &[(&str, &str)],
         secrets: &[(&str, &str)],
     ) -> Self {
         let clouds = clouds().await;
-        let toml = settings.served(served).toml(&clouds.url());
+        let toml = config.served(served).toml(&clouds.url());
         let folder = tempfile::tempdir().expect("a folder");
         for (name, secret) in secrets {
             let path = folder.path().join(name);
@@ -154,7 +154,7 @@ impl World {
         Self { clouds, gateway, http: Http::default(), toml }
     }
 
-    /// One more gateway of the same settings, for the same clouds.
+    /// One more gateway of the same configuration, for the same clouds.
     ///
     /// # Panics
     /// When it does not start.
@@ -162,7 +162,7 @@ impl World {
         Process::serve(&self.toml).await
     }
 
-    /// Speaks to another gateway of the same settings from now on; returns the one it spoke to.
+    /// Speaks to another gateway of the same configuration from now on; returns the one it spoke to.
     ///
     /// # Panics
     /// When this one is no process.
@@ -212,23 +212,23 @@ impl World {
         }
     }
 
-    /// Starts the gateway again, with the same settings, where it ran before.
+    /// Starts the gateway again, with the same configuration, where it ran before.
     pub async fn again_in(&mut self, folder: tempfile::TempDir) {
         self.gateway = Running::Process(Box::new(Process::serve_in(folder, &self.toml).await));
     }
 
-    /// Starts the gateway again where it ran before, with other settings.
-    pub async fn again_as(&mut self, folder: tempfile::TempDir, settings: Settings) {
-        self.toml = settings.served(&SERVED).toml(&self.clouds.url());
+    /// Starts the gateway again where it ran before, with other configuration.
+    pub async fn again_as(&mut self, folder: tempfile::TempDir, config: TestConfig) {
+        self.toml = config.served(&SERVED).toml(&self.clouds.url());
         self.again_in(folder).await;
     }
 
-    /// Writes other settings where the running process has its own, as an editor does: anew, and put in their place.
+    /// Writes other configuration where the running process has its own, as an editor does: anew, and put in their place.
     ///
     /// # Panics
     /// When it is no process, or they cannot be written.
-    pub fn rewrite(&self, settings: Settings) {
-        self.rewrite_text(&settings.served(&SERVED[1..]).toml(&self.clouds.url()));
+    pub fn rewrite(&self, config: TestConfig) {
+        self.rewrite_text(&config.served(&SERVED[1..]).toml(&self.clouds.url()));
     }
 
     /// The same, with any text.
@@ -236,13 +236,13 @@ impl World {
     /// # Panics
     /// As [`World::rewrite`].
     pub fn rewrite_text(&self, text: &str) {
-        let path = self.process().settings();
+        let path = self.process().config();
         let next = path.with_extension("next");
         std::fs::write(&next, text).expect("settings are written");
         std::fs::rename(&next, &path).expect("and put in place");
     }
 
-    /// Has the running gateway load its settings now.
+    /// Has the running gateway load its configuration now.
     pub async fn reload(&self) -> Answer {
         self.decide("/config/reload", &json!({})).await
     }
@@ -405,14 +405,14 @@ pub async fn clouds() -> Simulator {
     Simulator::start(SocketAddr::from(([127, 0, 0, 1], 0)), options).await.expect("the clouds start")
 }
 
-/// A gateway of these settings.
+/// A gateway of this configuration.
 ///
 /// # Panics
 /// When they have a fault or the gateway does not start.
 pub async fn gateway(toml: &str, start: Start) -> Gateway {
     let source = Source::new("test", toml);
     let generations = ["csbs-v1", "cbr-v3", "vbs-v2", "cinder-v3"];
-    let (settings, _) = config::load(&source, &Environment::default(), &generations)
+    let (config, _) = config::load(&source, &Environment::default(), &generations)
         .unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
-    Gateway::start_with(&settings, start).await.unwrap_or_else(|error| panic!("{error}"))
+    Gateway::start_with(&config, start).await.unwrap_or_else(|error| panic!("{error}"))
 }

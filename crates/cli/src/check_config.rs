@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::dependencies::{self, Check, Outcome};
 use super::{CONFIG, ConfigFile, print_text};
-use restore_config::{self as config, Faults, Settings};
+use restore_config::{self as config, Config, Faults};
+use restore_gateway::BuildErrors;
 use restore_gateway::Rotation;
-use restore_gateway::Unfits;
 use restore_gateway::upstreams::{self, Built};
 
 #[derive(clap::Args)]
@@ -58,16 +58,18 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(source) => super::read(&source),
         Err(why) => Err(Faults::unreadable(name.clone(), why, file.help())),
     };
-    let (settings, mut faults) = match loaded {
-        Ok((settings, warnings)) => (Some(settings), warnings),
+    let (config, mut faults) = match loaded {
+        Ok((config, warnings)) => (Some(config), warnings),
         Err(faults) => (None, faults),
     };
     let mut checks = Vec::new();
-    if let Some(settings) = &settings {
-        match usable(settings, options.elsewhere) {
+    if let Some(config) = &config {
+        match usable(config, options.elsewhere) {
             Ok(_) if options.offline || options.elsewhere => {}
-            Ok(built) => checks = dependencies::check(settings, &built).await,
-            Err(unfits) => unfits.iter().for_each(|unfit| faults.refuse(&unfit.table, &unfit.why)),
+            Ok(built) => checks = dependencies::check(config, &built).await,
+            Err(build_errors) => build_errors
+                .iter()
+                .for_each(|build_error| faults.refuse(&build_error.table, &build_error.why)),
         }
     }
     if options.deny_warnings {
@@ -115,15 +117,15 @@ pub(super) async fn run(options: Options) -> ExitCode {
 }
 
 /// Builds everything that a start builds from a configuration and its files.
-fn usable(settings: &Settings, elsewhere: bool) -> Result<Built, Unfits> {
+fn usable(config: &Config, elsewhere: bool) -> Result<Built, BuildErrors> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut unfits = Unfits::default();
-    let built = unfits.keep(upstreams::build(settings, None, &clock, &mut Rotation::new()));
+    let mut build_errors = BuildErrors::default();
+    let built = build_errors.keep(upstreams::build(config, None, &clock, &mut Rotation::new()));
     if !elsewhere {
-        unfits.keep(restore_gateway::readable(settings, &clock));
+        build_errors.keep(restore_gateway::readable(config, &clock));
     }
     match built {
-        Some(built) => unfits.or(built),
-        None => Err(unfits),
+        Some(built) => build_errors.or(built),
+        None => Err(build_errors),
     }
 }

@@ -51,7 +51,7 @@ mod world {
 
 /// One gateway with three upstreams. The CSBS backup goes to CSBS, disks go to VBS, everything else to CBR. Requests through
 /// the compatibility endpoint of CSBS go to CBR.
-fn settings_text(options: &Options, clouds: &str) -> String {
+fn config_text(options: &Options, clouds: &str) -> String {
     format!(
         r#"
 [listen]
@@ -127,7 +127,7 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
         Simulator::start(options.clouds, restore_simulator::Options::default()).await.map_err(|error| {
             format!("cannot listen on {}: {error}; choose another address with --clouds", options.clouds)
         })?;
-    let gateway = start(&settings_text(options, &clouds.url())).await?;
+    let gateway = start(&config_text(options, &clouds.url())).await?;
     let api = format!("http://{}", gateway.api());
     let http = Http::new(&api)?;
 
@@ -177,9 +177,9 @@ async fn demonstrate(options: &Options) -> Result<bool, String> {
 
 async fn start(text: &str) -> Result<Gateway, String> {
     let source = Source::new("demo", text);
-    let (settings, _) = config::load(&source, &Environment::default(), &restore_generations::names())
+    let (config, _) = config::load(&source, &Environment::default(), &restore_generations::names())
         .map_err(|faults| faults.render_human(false))?;
-    Gateway::start(&settings)
+    Gateway::start(&config)
         .await
         .map_err(|error| format!("{error}; choose other addresses with --listen, --admin and --clouds"))
 }

@@ -6,7 +6,7 @@ use restore_ledger::{Found, LedgerUrl};
 use restore_upstream::KeySource;
 use serde::Serialize;
 
-use restore_config::Settings;
+use restore_config::Config;
 use restore_gateway::descriptors;
 use restore_gateway::upstreams::Built;
 
@@ -47,9 +47,9 @@ impl Check {
 }
 
 /// Runs all checks at once; returns the results in the order of the configuration.
-pub(super) async fn check(settings: &Settings, built: &Built) -> Vec<Check> {
-    let mut checks: Vec<BoxFuture<'_, Vec<Check>>> = vec![Box::pin(ledger(settings))];
-    for (index, written) in settings.upstreams.iter().enumerate() {
+pub(super) async fn check(config: &Config, built: &Built) -> Vec<Check> {
+    let mut checks: Vec<BoxFuture<'_, Vec<Check>>> = vec![Box::pin(ledger(config))];
+    for (index, written) in config.upstreams.iter().enumerate() {
         let Some(upstream) = built.routes.upstream(&written.name) else { continue };
         checks.push(Box::pin(async move {
             let reached = upstream.reach().await.into_iter().map(|reached| {
@@ -63,7 +63,7 @@ pub(super) async fn check(settings: &Settings, built: &Built) -> Vec<Check> {
             reached.collect()
         }));
     }
-    for (index, written) in settings.credentials.iter().enumerate() {
+    for (index, written) in config.credentials.iter().enumerate() {
         let Some(credential) = built.held.get(&written.name).cloned() else { continue };
         checks.push(Box::pin(async move {
             let path = format!("credentials[{index}]");
@@ -74,7 +74,7 @@ pub(super) async fn check(settings: &Settings, built: &Built) -> Vec<Check> {
             }]
         }));
     }
-    for (index, written) in settings.callers.iter().enumerate() {
+    for (index, written) in config.callers.iter().enumerate() {
         let Some(address) = written.jwks_url.clone() else { continue };
         checks.push(Box::pin(async move {
             let found = match KeySource::new(address.clone(), written.ca_file.clone()) {
@@ -89,27 +89,27 @@ pub(super) async fn check(settings: &Settings, built: &Built) -> Vec<Check> {
         }));
     }
     let checks = join_all(checks).await.into_iter().flatten();
-    descriptors(settings).into_iter().chain(checks).collect()
+    descriptors(config).into_iter().chain(checks).collect()
 }
 
 /// Reports only a limit that is too low: the gateway may run with another limit than this command.
-fn descriptors(settings: &Settings) -> Option<Check> {
-    let why = match descriptors::fitting(settings, descriptors::raise()) {
-        Ok(fitting) => descriptors::lowered(settings, fitting?),
+fn descriptors(config: &Config) -> Option<Check> {
+    let why = match descriptors::fitting(config, descriptors::raise()) {
+        Ok(fitting) => descriptors::lowered(config, fitting?),
         Err(why) => why,
     };
     Some(Check::new("limits.max_connections", Err(why)))
 }
 
-async fn ledger(settings: &Settings) -> Vec<Check> {
-    let url = &settings.ledger.url;
+async fn ledger(config: &Config) -> Vec<Check> {
+    let url = &config.ledger.url;
     if matches!(url, LedgerUrl::Memory) {
         return vec![Check::skipped(
             "ledger.url",
             "a ledger in memory loses every restore when the process ends",
         )];
     }
-    let found = restore_ledger::look(url, restore_gateway::ledger_options(settings)).await;
+    let found = restore_ledger::look(url, restore_gateway::ledger_options(config)).await;
     let found = found.map(|found| match found {
         Found::Ledger => format!("{url} is a ledger"),
         Found::Room => format!("the gateway creates {url} at the start"),

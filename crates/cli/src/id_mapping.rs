@@ -77,15 +77,15 @@ pub(super) async fn run(command: IdMapping) -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    let settings = match options.file.load() {
-        Ok(settings) => settings,
+    let config = match options.file.load() {
+        Ok(config) => config,
         Err(code) => return code,
     };
-    if !settings.upstreams.iter().any(|upstream| upstream.name == options.to) {
+    if !config.upstreams.iter().any(|upstream| upstream.name == options.to) {
         eprintln!("error: the configuration has no upstream {:?}", options.to);
         return ExitCode::from(2);
     }
-    let engine = match offline::engine(&settings).await {
+    let engine = match offline::engine(&config).await {
         Ok(engine) => engine,
         Err(code) => return code,
     };
@@ -100,7 +100,7 @@ pub(super) async fn run(command: IdMapping) -> ExitCode {
     let token = options.token.and_then(|token| HeaderValue::try_from(token).ok());
     let token = token.as_ref().and_then(Token::from_header);
     let sought = engine
-        .seek_names(&asked, &restore_gateway::endpoints::origin(&settings, endpoint), &options.to, token)
+        .seek_names(&asked, &restore_gateway::endpoints::origin(&config, endpoint), &options.to, token)
         .await;
     let sought = sought.unwrap_or_else(|problem| Sought { steps: Vec::new(), names: Err(problem) });
     let shown = match options.output {

@@ -27,11 +27,11 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> ExitCode {
     let (Command::Export(file) | Command::Check(file) | Command::Vacuum(file)) = &command;
-    let settings = match file.load() {
-        Ok(settings) => settings,
+    let config = match file.load() {
+        Ok(config) => config,
         Err(code) => return code,
     };
-    let (url, open) = (&settings.ledger.url, restore_gateway::ledger_options(&settings));
+    let (url, open) = (&config.ledger.url, restore_gateway::ledger_options(&config));
     if matches!(url, LedgerUrl::Memory) {
         eprintln!(
             "error: the configuration keeps the ledger in memory; there is no ledger outside the gateway"

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::output::print_text;
-use restore_config::{self as config, Faults, Settings, Source};
+use restore_config::{self as config, Config, Faults, Source};
 use restore_gateway::Again;
 
 mod admin;
@@ -139,10 +139,10 @@ impl ConfigFile {
             }
             let source = this.source()?;
             match read(&source) {
-                Ok((settings, warnings)) if warnings.is_empty() => Ok(settings),
-                Ok((settings, warnings)) => {
+                Ok((config, warnings)) if warnings.is_empty() => Ok(config),
+                Ok((config, warnings)) => {
                     tracing::warn!(warnings = warnings.render_human(false), "configuration has warnings");
-                    Ok(settings)
+                    Ok(config)
                 }
                 Err(faults) => Err(faults.render_human(false)),
             }
@@ -151,15 +151,15 @@ impl ConfigFile {
     }
 
     /// Loads the configuration and prints its errors and warnings.
-    fn load(&self) -> Result<Settings, ExitCode> {
+    fn load(&self) -> Result<Config, ExitCode> {
         let source = self.source().map_err(|why| {
             eprintln!("error: {why}\nhelp: {}", self.help());
             ExitCode::from(CONFIG)
         })?;
         match read(&source) {
-            Ok((settings, warnings)) => {
+            Ok((config, warnings)) => {
                 print_faults(&warnings);
-                Ok(settings)
+                Ok(config)
             }
             Err(faults) => {
                 print_faults(&faults);
@@ -170,7 +170,7 @@ impl ConfigFile {
 }
 
 /// Loads a configuration with the environment of this process; returns it with its warnings.
-fn read(source: &Source) -> Result<(Settings, Faults), Faults> {
+fn read(source: &Source) -> Result<(Config, Faults), Faults> {
     config::load(source, &config::read_environment(), &restore_generations::names())
 }
 

@@ -11,17 +11,17 @@ use serde_json::Value;
 
 use super::call::REJECTED;
 use super::output::print_json;
-use restore_config::Settings;
+use restore_config::Config;
 use restore_gateway::{StartError, endpoints, native_body, preview_body};
 
 /// Prints the upstream request for a restore request. Rejects what the gateway would reject before its first byte.
 pub(super) async fn preview(
-    settings: &Settings,
+    config: &Config,
     source_api: Option<&str>,
     path: Option<Uri>,
     request: Value,
 ) -> ExitCode {
-    let engine = match engine(settings).await {
+    let engine = match engine(config).await {
         Ok(engine) => engine,
         Err(code) => return code,
     };
@@ -33,7 +33,7 @@ pub(super) async fn preview(
         Some((_, Some(endpoint))) => Some((endpoint, path.unwrap_or_default())),
         None => None,
     };
-    match preview_of(settings, &engine, endpoint, request).await {
+    match preview_of(config, &engine, endpoint, request).await {
         Ok(body) => print_json(&body, true),
         Err(problem) => reject(&problem),
     }
@@ -48,7 +48,7 @@ pub(super) fn reject(problem: &Problem) -> ExitCode {
 
 /// The preview; for a request of a source API with its canonical request.
 async fn preview_of(
-    settings: &Settings,
+    config: &Config,
     engine: &Engine,
     endpoint: Option<(&'static dyn SourceApi, Uri)>,
     request: Value,
@@ -59,14 +59,14 @@ async fn preview_of(
         return Ok(preview_body(&engine.preview(&request, None, &caller).await?));
     };
     let request = endpoints::read(endpoint, &path, request)?;
-    let origin = endpoints::origin(settings, endpoint);
+    let origin = endpoints::origin(config, endpoint);
     let preview = engine.preview(&request, Some(&origin), &caller).await?;
     Ok(native_body(&preview, &origin, &request))
 }
 
 /// An engine under this configuration that stores nothing; prints errors.
-pub(super) async fn engine(settings: &Settings) -> Result<Engine, ExitCode> {
-    restore_gateway::offline::engine(settings).await.map_err(|error| {
+pub(super) async fn engine(config: &Config) -> Result<Engine, ExitCode> {
+    restore_gateway::offline::engine(config).await.map_err(|error| {
         eprintln!("error: {error}");
         if matches!(error, StartError::Setup(_)) { ExitCode::from(super::CONFIG) } else { ExitCode::FAILURE }
     })

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ConfigFile, offline, print_text};
-use restore_config::Settings;
+use restore_config::Config;
 use restore_gateway::endpoints;
 use restore_gateway::{native_body, preview_body};
 
@@ -49,19 +49,19 @@ pub(super) enum Routes {
 
 pub(super) async fn run(command: Routes) -> ExitCode {
     let (Routes::Test { file, .. } | Routes::Verify { file, .. }) = &command;
-    let settings = match file.load() {
-        Ok(settings) => settings,
+    let config = match file.load() {
+        Ok(config) => config,
         Err(code) => return code,
     };
-    let engine = match offline::engine(&settings).await {
+    let engine = match offline::engine(&config).await {
         Ok(engine) => engine,
         Err(code) => return code,
     };
     match command {
         Routes::Test { request, source_api, .. } => {
-            test(&settings, &engine, &request, source_api.as_deref()).await
+            test(&config, &engine, &request, source_api.as_deref()).await
         }
-        Routes::Verify { tests, .. } => verify(&settings, &engine, &tests).await,
+        Routes::Verify { tests, .. } => verify(&config, &engine, &tests).await,
     }
 }
 
@@ -70,12 +70,12 @@ fn wrong(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-async fn test(settings: &Settings, engine: &Engine, file: &Path, source_api: Option<&str>) -> ExitCode {
+async fn test(config: &Config, engine: &Engine, file: &Path, source_api: Option<&str>) -> ExitCode {
     let origin = match source_api.map(|name| (name, source_api::by_name(name))) {
         Some((unknown, None)) => {
             return wrong(&format!("no source API {unknown}; use one of {}", source_api::names().join(", ")));
         }
-        Some((_, Some(endpoint))) => Some(endpoints::origin(settings, endpoint)),
+        Some((_, Some(endpoint))) => Some(endpoints::origin(config, endpoint)),
         None => None,
     };
     let text = match offline::read_file(file) {
@@ -138,7 +138,7 @@ struct Test {
     refused: Option<String>,
 }
 
-async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> ExitCode {
+async fn verify(config: &Config, engine: &Engine, files: &[PathBuf]) -> ExitCode {
     let (mut passed, mut failed) = (0_usize, 0_usize);
     for file in files {
         let tests: Tests = match std::fs::read(file).map_err(|error| error.to_string()).and_then(|text| {
@@ -151,7 +151,7 @@ async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> Exit
         };
         for test in &tests.tests {
             let place = format!("{}: {}", file.display(), test.name);
-            match outcome(settings, engine, test).await {
+            match outcome(config, engine, test).await {
                 Err(why) => return wrong(&format!("{place}: {why}")),
                 Ok(faults) if faults.is_empty() => {
                     passed += 1;
@@ -173,8 +173,8 @@ async fn verify(settings: &Settings, engine: &Engine, files: &[PathBuf]) -> Exit
 }
 
 /// Differences from the expectation; an error means that the test itself is invalid.
-async fn outcome(settings: &Settings, engine: &Engine, test: &Test) -> Result<Vec<String>, String> {
-    let result = preview(settings, engine, test).await?;
+async fn outcome(config: &Config, engine: &Engine, test: &Test) -> Result<Vec<String>, String> {
+    let result = preview(config, engine, test).await?;
     let mut faults = Vec::new();
     match (&test.expect, &test.refused) {
         (Some(expected), None) => match result {
@@ -203,11 +203,7 @@ async fn outcome(settings: &Settings, engine: &Engine, test: &Test) -> Result<Ve
 }
 
 /// The preview of the request.
-async fn preview(
-    settings: &Settings,
-    engine: &Engine,
-    test: &Test,
-) -> Result<Result<Value, Problem>, String> {
+async fn preview(config: &Config, engine: &Engine, test: &Test) -> Result<Result<Value, Problem>, String> {
     let caller = Caller::anyone(None);
     let endpoint = match &test.source_api {
         None if test.path.is_some() => return Err("`path` needs `source_api`".to_owned()),
@@ -221,10 +217,10 @@ async fn preview(
     let (request, origin) = match (endpoint, &test.path) {
         (Some(endpoint), Some(path)) => {
             let path = path.parse().map_err(|_| format!("`{path}` is no valid path"))?;
-            (endpoints::read(endpoint, &path, request), Some(endpoints::origin(settings, endpoint)))
+            (endpoints::read(endpoint, &path, request), Some(endpoints::origin(config, endpoint)))
         }
         (endpoint, _) => {
-            (schema::parse_restore(request), endpoint.map(|endpoint| endpoints::origin(settings, endpoint)))
+            (schema::parse_restore(request), endpoint.map(|endpoint| endpoints::origin(config, endpoint)))
         }
     };
     let request = match request {

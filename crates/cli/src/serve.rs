@@ -41,8 +41,8 @@ pub(super) async fn run(options: Options) -> ExitCode {
     let hangup = signal(SignalKind::hangup());
     // Before the first secret is read.
     super::process_memory::keep_memory_private();
-    let settings = match options.file.load() {
-        Ok(settings) => settings,
+    let config = match options.file.load() {
+        Ok(config) => config,
         Err(code) => return code,
     };
     // Before the first caller connects: without a handler the signal would cut its request off.
@@ -52,7 +52,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         start = start.again(reload);
     }
     let started = tokio::select! {
-        started = Gateway::start_with(&settings, start) => started,
+        started = Gateway::start_with(&config, start) => started,
         () = stop.received() => {
             super::output::info("stop signal received during the start");
             return ExitCode::SUCCESS;

@@ -207,13 +207,13 @@ fn offline_preview_maps_a_source_api_request() {
             "[[upstreams]]\nname = \"{name}\"\ngeneration = \"{generation}\"\nendpoint = \"https://{name}.example\"\n"
         )
     };
-    let settings = format!(
+    let toml = format!(
         "[id_mapping]\nfile = {:?}\n{}{}[[routes]]\nsource_apis = [\"vbs-v2\"]\nupstream = \"cbr\"\n[[routes]]\nupstream = \"vbs\"\n",
         table.display().to_string(),
         upstream("cbr", "cbr-v3"),
         upstream("vbs", "vbs-v2"),
     );
-    std::fs::write(&config, settings).unwrap();
+    std::fs::write(&config, toml).unwrap();
     let request = folder.path().join("request.json");
     std::fs::write(&request, r#"{"restore": {"volume_id": "v1"}}"#).unwrap();
     let (config, request) = (config.display().to_string(), request.display().to_string());

@@ -1,11 +1,11 @@
 //! Keys that are read when the gateway starts and not again: sockets, the ledger, and what is bound to them. Everything
-//! else is taken whenever the settings are loaded anew.
+//! else is taken whenever the configuration is loaded anew.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::Settings;
+use super::Config;
 use super::values::{Secret, Setting};
 
 /// The keys, or tables of which that is every key.
@@ -43,17 +43,16 @@ pub(super) fn is_at_start(key: &str) -> bool {
 }
 
 /// The keys of the start that differ. A secret differs by where it is: what is in its file is read again by itself.
-pub fn read_at_start(before: &Settings, after: &Settings) -> Vec<&'static str> {
-    let secrets = |settings: &Settings| {
+pub fn read_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
+    let secrets = |config: &Config| {
         let place = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.file().map(Path::to_owned));
         [
-            ("ledger.password", vec![place(&settings.ledger.password)]),
-            ("tls", vec![place(&settings.tls.key)]),
-            ("webhooks", settings.webhooks.iter().map(|hook| place(&Some(hook.secret.clone()))).collect()),
+            ("ledger.password", vec![place(&config.ledger.password)]),
+            ("tls", vec![place(&config.tls.key)]),
+            ("webhooks", config.webhooks.iter().map(|hook| place(&Some(hook.secret.clone()))).collect()),
         ]
     };
-    let urls =
-        |settings: &Settings| -> Vec<_> { settings.webhooks.iter().map(|hook| hook.url.clone()).collect() };
+    let urls = |config: &Config| -> Vec<_> { config.webhooks.iter().map(|hook| hook.url.clone()).collect() };
     // They are shown without their paths.
     let urls_moved = (urls(before) != urls(after)).then_some("webhooks");
     let moved: Vec<&str> = secrets(before)

@@ -1,9 +1,9 @@
-//! Settings that can be used and take a protection away: a switch that says so, or a way without TLS. One list, which
+//! Configuration that can be used and take a protection away: a switch that says so, or a way without TLS. One list, which
 //! `check-config` and the start report as warnings, the log at every load, and `/readyz` for as long as it is so.
 //!
-//! It is read from a tree in the shape of the file, as the reader makes one and [`Settings::to_json`] shows one.
+//! It is read from a tree in the shape of the file, as the reader makes one and [`Config::to_json`] shows one.
 //!
-//! [`Settings::to_json`]: super::Settings::to_json
+//! [`Config::to_json`]: super::Config::to_json
 
 use std::path::Path;
 
@@ -135,7 +135,7 @@ fn files(tree: &Value, found: &mut Vec<Danger>) {
     }
 }
 
-/// The danger of a file of settings that other users of the machine can write.
+/// The danger of a file of configuration that other users of the machine can write.
 pub(super) fn writable(name: &str, mode: u32) -> Option<Danger> {
     (mode & 0o002 != 0).then(|| exposed(String::new(), name, mode, "can be written by everybody"))
 }

@@ -2,7 +2,7 @@
 
 use restore_model::Timestamp;
 
-/// A day, as settings write it: its beginning in UTC.
+/// A day, as configuration writes it: its beginning in UTC.
 pub fn day(text: &str) -> Option<Timestamp> {
     let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     plain.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()

@@ -135,19 +135,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::Settings;
+    use crate::Config;
 
     #[test]
     fn every_path_has_one_twin_and_back() {
-        let paths = paths(Settings::KEYS, 3);
+        let paths = paths(Config::KEYS, 3);
         let twins: BTreeSet<_> = paths.iter().map(|path| twin(path)).collect();
         assert_eq!(twins.len(), paths.len());
         for path in &paths {
-            assert_eq!(path_of(&twin(path), Settings::KEYS).as_ref(), Some(path));
+            assert_eq!(path_of(&twin(path), Config::KEYS).as_ref(), Some(path));
         }
         assert_eq!(twin("upstreams[0].endpoint"), "RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT");
-        assert_eq!(path_of("RESTORE_GATEWAY_UPSTREAMS__00__NAME", Settings::KEYS), None);
-        assert_eq!(path_of("RESTORE_GATEWAY_LISTEN", Settings::KEYS), None);
+        assert_eq!(path_of("RESTORE_GATEWAY_UPSTREAMS__00__NAME", Config::KEYS), None);
+        assert_eq!(path_of("RESTORE_GATEWAY_LISTEN", Config::KEYS), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Faults in settings: what each says, and where in the file or the environment its cause stands.
+//! Faults in configuration: what each says, and where in the file or the environment its cause stands.
 //!
 //! All faults of one reading are kept together with the text they point into. Secrets are struck out of that
 //! text before it gets here, so nothing that is rendered from [`Faults`] can show one.
@@ -13,9 +13,9 @@ use super::report::Places;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The settings cannot be used.
+    /// The configuration cannot be used.
     Error,
-    /// The settings can be used, and may not be what was meant.
+    /// The configuration can be used, and may not be what was meant.
     Warning,
 }
 
@@ -67,7 +67,7 @@ pub enum Code {
     Unbounded,
     /// Tokens, or what becomes of restores, would travel without TLS.
     Cleartext,
-    /// A file that cannot be used: the settings themselves, or one that a key names.
+    /// A file that cannot be used: the configuration itself, or one that a key names.
     Unusable,
 }
 
@@ -105,7 +105,7 @@ impl Code {
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Whether the settings can be used.
+    /// Whether the configuration can be used.
     pub severity: Severity,
     /// What kind of fault.
     pub code: Code,
@@ -138,7 +138,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The one of settings that cannot be read at all.
+    /// The one of configuration that cannot be read at all.
     pub fn unreadable(name: String, why: String, help: String) -> Self {
         let fault = Fault {
             severity: Severity::Error,
@@ -189,7 +189,7 @@ impl Faults {
         self.faults.is_empty()
     }
 
-    /// Whether one of them keeps the settings from being used.
+    /// Whether one of them keeps the configuration from being used.
     pub fn has_errors(&self) -> bool {
         self.iter().any(|fault| fault.severity == Severity::Error)
     }

@@ -1,12 +1,12 @@
-//! The settings of the gateway: written in TOML and the environment, checked as a whole, resolved into types.
+//! The configuration of the gateway: written in TOML and the environment, checked as a whole, resolved into types.
 //!
-//! Place: beside the layers, which take plain values and never [`Settings`]; the composition in the crate's root
+//! Place: beside the layers, which take plain values and never [`Config`]; the composition in the crate's root
 //! alone joins both. Nothing here opens a socket, only [`read_environment`] looks at the process, and only `secrets`
 //! opens a file: one that a key refers to.
 //!
 //! The line: text → document with places (`toml`) → `reader` walks it along the list of keys, environment over
 //! file over default → tree in which every key has a checked value → `rules` look at it as a whole →
-//! [`Settings`]. Faults are gathered all along in one `report` and come out together.
+//! [`Config`]. Faults are gathered all along in one `report` and come out together.
 //!
 //! # How to add a key
 //!
@@ -56,8 +56,8 @@ pub use listing::listing;
 pub use render::github;
 pub use schema::{explain, nearest_key, schema};
 pub use tables::{
-    Caller, CircuitBreaker, CompatEndpoint, Credential, IdMapping, Ledger, Limits, Listen, Match, Policy,
-    Polling, Route, Settings, Submit, Telemetry, Tls, Upstream, Webhook,
+    Caller, CircuitBreaker, CompatEndpoint, Config, Credential, IdMapping, Ledger, Limits, Listen, Match,
+    Policy, Polling, Route, Submit, Telemetry, Tls, Upstream, Webhook,
 };
 pub use values::{
     AgencyMember, CallerKind, ClientAuth, CredentialKind, IdempotencyKey, Listener, LogFormat, Secret, Target,
@@ -70,7 +70,7 @@ use values::Setting;
 /// The commented file with every key at its default, and an example of each generation.
 pub const DEFAULT_TOML: &str = include_str!("../../../config/restore-gateway.toml");
 
-/// A file of settings: its text, and the name it is called by in faults.
+/// A file of configuration: its text, and the name it is called by in faults.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Usually the path of the file.
@@ -88,17 +88,17 @@ impl Source {
     }
 }
 
-/// Reads settings: environment over file over default. `generations` are the names of those that are built in.
+/// Reads configuration: environment over file over default. `generations` are the names of those that are built in.
 ///
 /// # Errors
 ///
 /// All faults at once, warnings among them, if one of them is an error. Otherwise the warnings come with the
-/// settings.
+/// configuration.
 pub fn load(
     source: &Source,
     environment: &Environment,
     generations: &[&str],
-) -> Result<(Settings, Faults), Faults> {
+) -> Result<(Config, Faults), Faults> {
     let mut report = Report::new(source);
     let document = match DeTable::parse(&source.text) {
         Ok(document) => document,
@@ -118,16 +118,16 @@ pub fn load(
         report.warning(&danger.key, danger.code, danger.why, Some(danger.help.to_owned()));
     }
     let faults = report.finish();
-    let settings = if faults.has_errors() { None } else { Some(Settings::read(&tree)) };
+    let config = if faults.has_errors() { None } else { Some(Config::read(&tree)) };
     secrets::wipe(&mut tree);
-    let Some(settings) = settings else { return Err(faults) };
-    match settings {
-        Some(settings) => Ok((settings, faults)),
+    let Some(config) = config else { return Err(faults) };
+    match config {
+        Some(config) => Ok((config, faults)),
         None => unreachable!("a checked value has the type of its key: the tests read every key and bound"),
     }
 }
 
-impl Settings {
+impl Config {
     /// As they are in effect, in the shape of the file. Secrets are shown as `<redacted>`.
     pub fn to_json(&self) -> serde_json::Value {
         self.show()

@@ -1,6 +1,6 @@
 //! Every key in one Markdown page: what `explain` tells of each, in the order of the list.
 
-use super::Settings;
+use super::Config;
 use super::at_start::is_at_start;
 use super::environment::twin;
 use super::keys::{Key, Preset};
@@ -9,7 +9,7 @@ use super::kinds::Kind;
 /// The page.
 pub fn listing() -> String {
     let mut page = String::new();
-    tables(Settings::KEYS, "", &mut page);
+    tables(Config::KEYS, "", &mut page);
     page
 }
 

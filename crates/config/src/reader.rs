@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Settings;
+use super::Config;
 use super::environment::{Environment, PREFIX, path_of, paths, twin};
 use super::faults::Code;
 use super::keys::{Key, Preset};
@@ -39,7 +39,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// The whole tree.
     pub(super) fn read(mut self, document: &DeTable<'_>) -> Value {
-        let tree = self.table(Settings::KEYS, Some(document), "");
+        let tree = self.table(Config::KEYS, Some(document), "");
         self.unknown_variables();
         tree
     }
@@ -175,7 +175,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn unknown_variables(&mut self) {
         let unused: Vec<&str> = self.environment.names().filter(|name| !self.used.contains(*name)).collect();
         for name in unused {
-            let (message, help) = match path_of(name, Settings::KEYS) {
+            let (message, help) = match path_of(name, Config::KEYS) {
                 Some(path) => (
                     format!("the variable is for `{path}`, which has no table"),
                     Some("tables of an array are counted from 0, without a gap".to_owned()),
@@ -191,7 +191,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 /// The variable that an unknown one probably means, with its index: one that was renamed, or the nearest.
 fn nearest_variable(name: &str) -> Option<String> {
     let index = name.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
-    let paths = paths(Settings::KEYS, index);
+    let paths = paths(Config::KEYS, index);
     // Variables once had a single underscore between levels.
     let was = |path: &str| twin(path).replace("__", "_");
     let indexed = |path: &str| path.replace("[]", &format!("[{index}]"));
@@ -217,7 +217,7 @@ fn unknown_help(keys: &[Key], word: &str, path: &str) -> String {
     }
     let allowed: Vec<_> = keys.iter().map(|key| key.name).collect();
     let elsewhere = || {
-        let all = paths(Settings::KEYS, 0);
+        let all = paths(Config::KEYS, 0);
         let home = all.iter().find(|path| path.rsplit('.').next() == Some(word))?;
         Some(home.replace("[0]", "[]"))
     };

@@ -119,13 +119,13 @@ mod tests {
         }
     }
 
-    use crate::Settings;
+    use crate::Config;
     use crate::environment::paths;
 
     #[test]
     fn renamed_keys_new_names_exist() {
         let known: Vec<String> =
-            paths(Settings::KEYS, 0).into_iter().map(|path| path.replace("[0]", "[]")).collect();
+            paths(Config::KEYS, 0).into_iter().map(|path| path.replace("[0]", "[]")).collect();
         for (old, new) in RENAMED {
             let exists = |path: &str| {
                 known.iter().any(|key| {

@@ -269,7 +269,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
         }
     }
     // Also the one that a compatibility endpoint asks without a word, as the only one of its generation.
-    let read_by_doors: Vec<&str> = rows(tree, "compat_endpoints")
+    let read_by_endpoints: Vec<&str> = rows(tree, "compat_endpoints")
         .iter()
         .filter_map(|endpoint| {
             endpoint["upstream"].as_str().or_else(|| ways::asked(tree, endpoint)?["name"].as_str())
@@ -277,7 +277,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
         .collect();
     for (index, name) in names.iter().enumerate() {
         let used = wanted.iter().any(|(_, wanted)| wanted == name)
-            || name.is_some_and(|name| read_by_doors.contains(&name));
+            || name.is_some_and(|name| read_by_endpoints.contains(&name));
         if all_found && !used {
             let help = "add a route, or take the upstream out".to_owned();
             report.warning(

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Settings;
+use super::Config;
 use super::at_start::is_at_start;
 use super::environment::{path_of, paths, twin};
 use super::keys::{Key, Preset};
@@ -11,7 +11,7 @@ use super::nearest::nearest;
 
 /// The JSON Schema of the file, as shipped in `config/restore-gateway.schema.json`.
 pub fn schema() -> Value {
-    let mut schema = of_table(Settings::KEYS);
+    let mut schema = of_table(Config::KEYS);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "settings of restore-gateway".into();
     schema
@@ -41,10 +41,10 @@ pub(super) fn of_table(keys: &[Key]) -> Value {
 /// without index (`upstreams[0].name`, `upstreams.name`), or as its variable. `None` if there is no such key:
 /// [`nearest_key`] may know which was meant.
 pub fn explain(key: &str) -> Option<String> {
-    let path = path_of(key, Settings::KEYS).unwrap_or_else(|| key.to_owned());
+    let path = path_of(key, Config::KEYS).unwrap_or_else(|| key.to_owned());
     let names: Vec<_> = path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
     let (last, tables) = names.split_last()?;
-    let mut keys = Settings::KEYS;
+    let mut keys = Config::KEYS;
     let mut full = String::new();
     for table in tables {
         let key = keys.iter().find(|key| key.name == *table)?;
@@ -88,6 +88,6 @@ fn page(key: &Key, path: &str) -> String {
 
 /// The key that is written most like this one, if any is close.
 pub fn nearest_key(key: &str) -> Option<String> {
-    let all: Vec<_> = paths(Settings::KEYS, 0).iter().map(|path| path.replace("[0]", "")).collect();
+    let all: Vec<_> = paths(Config::KEYS, 0).iter().map(|path| path.replace("[0]", "")).collect();
     nearest(key, all.iter().map(String::as_str)).map(str::to_owned)
 }

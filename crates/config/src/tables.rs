@@ -30,7 +30,7 @@ const OCCASIONS: &[&str] = restore_webhooks::OCCASIONS;
 
 tables! {
     /// The configuration of one gateway: checked, complete, ready to use.
-    Settings {
+    Config {
         /// Addresses on which the gateway listens.
         listen: Listen = Table(Listen::KEYS) => absent;
         /// TLS of the gateway's own listeners.

@@ -1,4 +1,4 @@
-//! The types that settings resolve to, and how each is read from, and shown as, a checked value.
+//! The types that configuration resolves to, and how each is read from, and shown as, a checked value.
 //!
 //! Reading cannot fail on a tree that [`super::reader`] passed: what may be written is decided by
 //! [`super::kinds::Kind`] alone, and here it only takes its shape.
@@ -31,7 +31,7 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The secret, as it was when the settings were read.
+    /// The secret, as it was when the configuration was read.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
     }
@@ -221,7 +221,7 @@ words! {
 }
 
 /// Implements [`Setting`] from two closures.
-macro_rules! settings_of {
+macro_rules! config_of {
     ($( $type:ty: $read:expr, $show:expr; )+) => {$(
         impl Setting for $type {
             fn read(value: &Value) -> Option<Self> {
@@ -237,7 +237,7 @@ macro_rules! settings_of {
     )+};
 }
 
-settings_of! {
+config_of! {
     bool: Value::as_bool, |flag| (*flag).into();
     u32: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();
     usize: |value| value.as_u64()?.try_into().ok(), |number| (*number).into();

@@ -11,6 +11,7 @@ use crate::dispatch::Dispatcher;
 use crate::id_mapping::IdMapping;
 use crate::journal::Journal;
 use crate::live_restores::LiveRestores;
+use crate::observer::Observer;
 use crate::operations::{Decisions, Maintenance, Takeover};
 use crate::permissions::Permissions;
 use crate::planning::Planner;
@@ -21,7 +22,6 @@ use crate::routing::route::Routes;
 use crate::routing::{Policy, Routing};
 use crate::schedule::Schedule;
 use crate::tasks::Tasks;
-use crate::witness::Witness;
 
 /// The components that the engine delegates to.
 pub(crate) struct Components {
@@ -47,7 +47,7 @@ impl Components {
         routes: Routes,
         policy: Policy,
         clock: Arc<dyn Clock>,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         let tasks = Arc::new(Tasks::on(platform));
         let routing = Arc::new(Routing::new(routes, policy));
@@ -55,11 +55,11 @@ impl Components {
         let journal = Arc::new(Journal::new(
             ledger.clone(),
             clock,
-            witness.clone(),
+            observer.clone(),
             live.clone(),
             tasks.stop().clone(),
         ));
-        let permissions = Arc::new(Permissions::told_to(witness.clone()));
+        let permissions = Arc::new(Permissions::told_to(observer.clone()));
         let planner = Arc::new(Planner::new(routing.clone(), permissions.clone()));
         let ids = Arc::new(IdMapping::new(routing.clone()));
         let schedule = Arc::new(Schedule::new(journal.clone(), live.clone(), routing.clone()));
@@ -79,7 +79,7 @@ impl Components {
             schedule.clone(),
             dispatcher.clone(),
             tasks.clone(),
-            witness,
+            observer,
         ));
         let responses = Arc::new(ResponseCache::default());
         let admission = Arc::new(Admission::new(

@@ -8,9 +8,9 @@
 //! |---|---|
 //! | [`crash`], `brief` | where tests have the process killed; what is believed for a while |
 //! | `tasks` | runs what the engine has begun, and stops it |
-//! | `pacing` | how often an upstream is called: the budget and the poll queue of one upstream, the reads of one question |
+//! | `pacing` | how often an upstream is called: the read quota and the poll queue of one upstream, the reads of one question |
 //! | `routing` | which upstream does it, and why: routes, policy, and what was learnt of upstreams |
-//! | `callers`, `witness` | who asks, and what they may; who hears of what was done |
+//! | `callers`, `observer` | who asks, and what they may; who hears of what was done |
 //! | `live_restores` | what is kept in memory of restores that have not ended |
 //! | `journal` | writes events and tells who waits: the clock, the count of commits, recovery mode |
 //! | `permissions` | permits or refuses what a caller asks for |
@@ -37,6 +37,7 @@ mod dispatch;
 mod id_mapping;
 mod journal;
 mod live_restores;
+mod observer;
 mod operations;
 mod pacing;
 mod permissions;
@@ -49,14 +50,13 @@ mod schedule;
 mod tasks;
 #[cfg(test)]
 mod testing;
-mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use restore_generations::{Backup, Call, Listed, Reply};
-use restore_ledger::{Entry, Ledger, LedgerError, Position, Query, Recovery, Told, Unfinished, Waiting};
+use restore_ledger::{Entry, FeedItem, Ledger, LedgerError, Position, Query, Recovery, Unfinished, Waiting};
 use restore_model::{Clock, Event, Id, Origin, Problem, ProjectId, RestoreId, RestoreRequest, Timestamp};
 use restore_upstream::{BreakerState, Platform, Token, TraceContext};
 use serde_json::Value;
@@ -67,13 +67,13 @@ use tokio_util::sync::CancellationToken;
 use components::Components;
 
 pub use admission::{Refusal, Submission, Submitted};
-pub use callers::{Action, Caller, Decision, Grant, Identity, Trail};
+pub use callers::{Action, Caller, Decision, Grant, Identity, RequestContext};
 pub use id_mapping::{Asked, Named, Names, Sought, Step};
+pub use observer::Observer;
 pub use operations::Resolution;
 pub use queries::{CheckReport, Page, Preview, cell};
 pub use routing::route::{self, Idempotency, Match, Plan, Route, Routes};
 pub use routing::{Pair, Pairs, Policy};
-pub use witness::Witness;
 
 /// The engine. Cheap to clone; all clones are one. What a method refuses, and why, is told where the component does it.
 #[derive(Clone)]
@@ -87,9 +87,9 @@ impl Engine {
         routes: Routes,
         policy: Policy,
         clock: Arc<dyn Clock>,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
-        Self::on(None, ledger, routes, policy, clock, witness)
+        Self::on(None, ledger, routes, policy, clock, observer)
     }
 
     /// As [`Engine::new`], on a platform that a test plays.
@@ -100,9 +100,9 @@ impl Engine {
         routes: Routes,
         policy: Policy,
         clock: Arc<dyn Clock>,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
-        Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, witness)))
+        Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, observer)))
     }
 
     /// Starts the engine's own work, and takes up what no living process holds. Returns how many restores that were.
@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// Events of all restores after a place in the feed, at most `limit`, in the order of their commits.
-    pub async fn feed(&self, after: Position, limit: usize) -> Result<Vec<Told>, Problem> {
+    pub async fn feed(&self, after: Position, limit: usize) -> Result<Vec<FeedItem>, Problem> {
         self.0.journal.feed(after, limit).await
     }
 
@@ -229,7 +229,7 @@ impl Engine {
         added.into_iter().for_each(|queue| self.0.poller.keep_queue(queue));
     }
 
-    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
+    /// How many restores are due for a read and wait for their read quota of the upstream, by upstream.
     #[must_use]
     pub fn waiting_reads(&self) -> Vec<(String, usize)> {
         self.0.routing.waiting_reads()
@@ -244,8 +244,8 @@ impl Engine {
     // permissions
 
     /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
-    pub fn permit_survey(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
-        self.0.permissions.permit_survey(caller, project, upstream)
+    pub fn permit_audit(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
+        self.0.permissions.permit_audit(caller, project, upstream)
     }
 
     /// Refuses what an operator does to the gateway as a whole, also to operators of certain projects, upstreams or
@@ -448,8 +448,8 @@ impl Engine {
         self.0.decisions.unrecorded(upstream, project, since, token).await
     }
 
-    /// How many restores are under way at upstreams that the settings name no more, by upstream.
-    pub async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
-        self.0.maintenance.outlasting().await
+    /// How many restores are under way at upstreams that the configuration names no more, by upstream.
+    pub async fn on_removed_upstreams(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+        self.0.maintenance.on_removed_upstreams().await
     }
 }

@@ -1,4 +1,4 @@
-//! Permits or refuses what a caller asks for, and tells the [`Witness`] of every [`Decision`]. Stands below every verb.
+//! Permits or refuses what a caller asks for, and tells the [`Observer`] of every [`Decision`]. Stands below every verb.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use restore_model::{Code, Problem, ProjectId, RestoreId, RestoreRequest};
 
 use crate::callers::{Action, Caller, Decision};
 use crate::journal::not_found;
-use crate::witness::Witness;
+use crate::observer::Observer;
 
-/// What callers may do, as told to the witness.
+/// What callers may do, as told to the observer.
 pub(crate) struct Permissions {
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Permissions {
-    pub(crate) fn told_to(witness: Arc<dyn Witness>) -> Self {
-        Self { witness }
+    pub(crate) fn told_to(observer: Arc<dyn Observer>) -> Self {
+        Self { observer }
     }
 
     /// Refuses what a caller may not do, before anything else is found out about it: neither a route
@@ -108,7 +108,7 @@ impl Permissions {
     ///
     /// # Errors
     /// [`Code::Forbidden`].
-    pub(crate) fn permit_survey(
+    pub(crate) fn permit_audit(
         &self,
         caller: &Caller,
         project: &ProjectId,
@@ -157,9 +157,10 @@ impl Permissions {
     fn decide(&self, caller: &Caller, action: Action, on: On<'_>, allowed: bool) -> Result<(), Problem> {
         if let Some(name) = caller.name() {
             let On { request, restore, upstream } = on;
-            let trail = &caller.trail;
-            let decision = Decision { caller: name, action, request, restore, upstream, trail, allowed };
-            self.witness.decided(&decision);
+            let request_context = &caller.request_context;
+            let decision =
+                Decision { caller: name, action, request, restore, upstream, request_context, allowed };
+            self.observer.decided(&decision);
         }
         if allowed { Ok(()) } else { Err(denied(action)) }
     }
@@ -204,8 +205,8 @@ mod tests {
     #[derive(Default)]
     struct Hears(Mutex<Vec<(Action, bool)>>);
 
-    impl Witness for Hears {
-        fn witness(&self, _: &Entry, _: &Event) {}
+    impl Observer for Hears {
+        fn observer(&self, _: &Entry, _: &Event) {}
 
         fn decided(&self, decision: &Decision<'_>) {
             self.0.lock().unwrap().push((decision.action, decision.allowed));
@@ -214,10 +215,10 @@ mod tests {
 
     #[test]
     fn every_decision_on_a_known_caller_is_told_and_none_on_nobody_in_particular() {
-        let witness = Arc::new(Hears::default());
-        let permissions = Permissions::told_to(Arc::clone(&witness) as Arc<dyn Witness>);
+        let observer = Arc::new(Hears::default());
+        let permissions = Permissions::told_to(Arc::clone(&observer) as Arc<dyn Observer>);
         permissions.permit_operator(&Caller::anyone(None)).unwrap();
-        assert!(witness.0.lock().unwrap().is_empty());
+        assert!(observer.0.lock().unwrap().is_empty());
         let grant = Grant {
             allow: vec![Action::Read],
             upstreams: Vec::new(),
@@ -229,6 +230,6 @@ mod tests {
         let job = Caller::known(identity, None);
         permissions.permit_list(&job).unwrap();
         assert_eq!(permissions.permit_operator(&job).unwrap_err().code, Code::Forbidden);
-        assert_eq!(*witness.0.lock().unwrap(), [(Action::Read, true), (Action::Resolve, false)]);
+        assert_eq!(*observer.0.lock().unwrap(), [(Action::Read, true), (Action::Resolve, false)]);
     }
 }

@@ -52,7 +52,7 @@ impl Tasks {
         name: &'static str,
         begin: impl Fn() -> F + Send + Sync + 'static,
     ) {
-        self.spawn(anew(name, self.stop.clone(), begin));
+        self.spawn(restarting(name, self.stop.clone(), begin));
     }
 
     /// Cancelled when the engine stops.
@@ -72,7 +72,11 @@ impl Tasks {
 }
 
 /// Runs a task until it ends by itself, or `stop` comes while it rests.
-async fn anew<F: Future<Output = ()>>(name: &'static str, stop: CancellationToken, begin: impl Fn() -> F) {
+async fn restarting<F: Future<Output = ()>>(
+    name: &'static str,
+    stop: CancellationToken,
+    begin: impl Fn() -> F,
+) {
     while AssertUnwindSafe(async { begin().await }).catch_unwind().await.is_err() {
         tracing::error!(task = name, "engine task panicked and is restarted");
         tokio::select! {
@@ -94,7 +98,7 @@ mod tests {
         let task = || async {
             assert!(begun.fetch_add(1, Ordering::SeqCst) >= 2, "for a test");
         };
-        anew("test", CancellationToken::new(), task).await;
+        restarting("test", CancellationToken::new(), task).await;
         assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 
@@ -105,6 +109,6 @@ mod tests {
             stop.cancel();
             panic!("for a test");
         };
-        anew("test", stop.clone(), task).await;
+        restarting("test", stop.clone(), task).await;
     }
 }

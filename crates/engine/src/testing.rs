@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::callers::Decision;
 use crate::journal::{Journal, number};
 use crate::live_restores::LiveRestores;
+use crate::observer::Observer;
 use crate::routing::Policy;
-use crate::witness::Witness;
 
 /// Hears nothing.
 pub(crate) struct Nobody;
 
-impl Witness for Nobody {
-    fn witness(&self, _: &Entry, _: &Event) {}
+impl Observer for Nobody {
+    fn observer(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct Base {
 pub(crate) fn base() -> Base {
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let live = Arc::new(LiveRestores::default());
-    let (clock, witness, stop) = (Arc::new(SystemClock), Arc::new(Nobody), CancellationToken::new());
-    let journal = Arc::new(Journal::new(Arc::clone(&ledger), clock, witness, Arc::clone(&live), stop));
+    let (clock, observer, stop) = (Arc::new(SystemClock), Arc::new(Nobody), CancellationToken::new());
+    let journal = Arc::new(Journal::new(Arc::clone(&ledger), clock, observer, Arc::clone(&live), stop));
     Base { ledger, live, journal }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn policy() -> Policy {
         unsent: short,
         max_keys_per_caller: 1,
         retention: None,
-        patrol: short,
+        takeover_loop: short,
         interval: None,
         status_cache: short,
         settle: short,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use restore_engine::{
-    Caller, Decision, Engine, Idempotency, Match, Policy, Route, Routes, Submission, Witness,
+    Caller, Decision, Engine, Idempotency, Match, Observer, Policy, Route, Routes, Submission,
 };
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{
-    Accept, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox, Position, Pruned,
-    Query, Record, Recovery, Told, Unfinished, Waiting,
+    Accept, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef, NewEntry, Outbox,
+    Position, Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use restore_model::{Code, Effect, Event, EventKind, ProjectId, RestoreId, Status, SystemClock, Timestamp};
 use restore_simulator::Simulator;
@@ -84,7 +84,7 @@ impl Ledger for Away {
         claim(limit: usize) -> Vec<Entry>;
         take(id: RestoreId) -> bool;
         reserve_read(id: RestoreId, interval: Duration) -> bool;
-        feed(after: Position, limit: usize) -> Vec<Told>;
+        feed(after: Position, limit: usize) -> Vec<FeedItem>;
         position() -> Position;
         keys(caller: &'a str, at_most: usize) -> usize;
         prune(restores: Option<Timestamp>, keys: Timestamp, limit: usize) -> Pruned;
@@ -100,12 +100,12 @@ impl Ledger for Away {
 impl Outbox for Away {
     as_kept! {
         hook(name: &'a str) -> Option<Hook>;
-        post(name: &'a str, from: Option<Position>, to: Position, letters: Vec<Letter>) -> bool;
+        post(name: &'a str, from: Option<Position>, to: Position, message_refs: Vec<MessageRef>) -> bool;
         due(name: &'a str, now: Timestamp, reserve: Duration, limit: usize) -> Vec<Delivery>;
         next_due(name: &'a str) -> Option<Timestamp>;
-        delivered(name: &'a str, letter: Letter) -> ();
-        put_off(name: &'a str, letter: Letter, attempts: u32, until: Timestamp, why: String) -> ();
-        give_up(name: &'a str, letter: Letter, why: String) -> ();
+        delivered(name: &'a str, message_ref: MessageRef) -> ();
+        put_off(name: &'a str, message_ref: MessageRef, attempts: u32, until: Timestamp, why: String) -> ();
+        give_up(name: &'a str, message_ref: MessageRef, why: String) -> ();
         set_disabled(name: &'a str, why: Option<String>) -> ();
         waiting(name: &'a str) -> Waiting;
     }
@@ -113,8 +113,8 @@ impl Outbox for Away {
 
 struct Nobody;
 
-impl Witness for Nobody {
-    fn witness(&self, _: &Entry, _: &Event) {}
+impl Observer for Nobody {
+    fn observer(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 
@@ -148,7 +148,7 @@ async fn bench() -> Bench {
         unsent: Duration::from_secs(60),
         max_keys_per_caller: 100,
         retention: None,
-        patrol: Duration::from_secs(1),
+        takeover_loop: Duration::from_secs(1),
         interval: Some(Duration::from_millis(100)),
         status_cache: Duration::from_millis(50),
         settle: Duration::from_secs(1),

@@ -14,7 +14,7 @@ use tower::Service;
 use crate::api::{self, App, Asked};
 use crate::auth::{Signature, SignedUntil};
 use crate::compat::{self, Call};
-use crate::dispatch::endpoints::AtDoor;
+use crate::dispatch::endpoints::AtEndpoint;
 use crate::dispatch::{Action, Found};
 use crate::middleware::Future;
 use crate::middleware::shed::Place;
@@ -51,7 +51,7 @@ impl Service<Request<Bytes>> for Dispatch {
 /// What a request asks for. The request itself ends here: what is not in this is held no longer.
 enum Ask {
     Route { action: Action, method: Method, asked: Asked },
-    SourceApi { at: AtDoor, call: Call },
+    SourceApi { at: AtEndpoint, call: Call },
 }
 
 impl Ask {
@@ -113,9 +113,9 @@ mod tests {
     #[tokio::test]
     async fn s48_without_a_caller_every_handler_answers_500_and_does_nothing() {
         let source = Source::new("test", SETTINGS);
-        let (settings, _) =
+        let (config, _) =
             config::load(&source, &Environment::default(), &restore_generations::names()).unwrap();
-        let engine = crate::offline::engine(&settings).await.unwrap();
+        let engine = crate::offline::engine(&config).await.unwrap();
         let app = App {
             engine: engine.clone(),
             wait_cap: Duration::ZERO,

@@ -1,7 +1,7 @@
-//! THE SERVICE: settings, listener, the way in as a tower stack, routes, telemetry, the binary. The
+//! THE SERVICE: configuration, listener, the way in as a tower stack, routes, telemetry, the binary. The
 //! only crate that listens.
 //!
-//! This module alone joins the settings with everything else: layers, engine and telemetry take
+//! This module alone joins the configuration with everything else: layers, engine and telemetry take
 //! plain values. A [`Gateway`] is one running instance; tests start several in one process.
 
 mod admin;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use restore_engine::{Engine, Policy};
 use restore_model::{Clock, Problem, SystemClock};
-use restore_upstream::{Courier, Receiver};
+use restore_upstream::{Receiver, WebhookClient};
 use restore_webhooks::{Hook, Relay};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -42,12 +42,12 @@ use crate::api::streams::Streams;
 use crate::auth::UsedSignatures;
 pub use crate::auth::new_key;
 pub use crate::compose::access::readable;
+pub use crate::compose::build_error::{BuildError, BuildErrors};
 pub use crate::compose::reload::Again;
 use crate::compose::reload::{Loader, Trusted};
 pub use crate::compose::rotation::Rotation;
 pub use crate::compose::rules::Rules;
 use crate::compose::serving::Lasting;
-pub use crate::compose::unfit::{Unfit, Unfits};
 pub use crate::compose::upstreams;
 pub use crate::dispatch::endpoints;
 use crate::dispatch::usage::Usage;
@@ -61,7 +61,7 @@ pub use crate::web::answer::problem_body;
 pub use crate::web::destination;
 use crate::web::destination::Place;
 use crate::web::pool::Share;
-use restore_config::{self as config, LedgerUrl, Listener, LogFormat, Settings};
+use restore_config::{self as config, Config, LedgerUrl, Listener, LogFormat};
 
 /// Connections of operators, probes and scrapers open at once.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -138,7 +138,7 @@ impl Start {
         self
     }
 
-    /// With settings that can be loaded again; without, those of the start stay.
+    /// With configuration that can be loaded again; without, those of the start stay.
     #[must_use]
     pub fn again(mut self, again: Again) -> Self {
         self.again = Some(again);
@@ -164,7 +164,7 @@ pub struct Gateway {
     listeners: Vec<JoinHandle<()>>,
     traces: Option<SdkTracerProvider>,
     metrics: Metrics,
-    unready: Duration,
+    shutdown_delay: Duration,
     drain: Duration,
 }
 
@@ -173,18 +173,18 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, Start::new()).await
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, Start::new()).await
     }
 
     /// Starts a gateway in a manner of the caller's.
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub async fn start_with(settings: &Settings, start: Start) -> Result<Self, StartError> {
+    pub async fn start_with(config: &Config, start: Start) -> Result<Self, StartError> {
         restore_model::schema::warm_up();
-        let fitting = descriptors::fitting(settings, descriptors::raise()).map_err(StartError::Setup)?;
-        let collector = collector(settings);
+        let fitting = descriptors::fitting(config, descriptors::raise()).map_err(StartError::Setup)?;
+        let collector = collector(config);
         let metrics = Metrics::new(collector.as_ref()).map_err(StartError::Setup)?;
         opentelemetry_meter(&metrics);
         let losses = Arc::new(Losses::default());
@@ -192,28 +192,27 @@ impl Gateway {
         let traces = traces.transpose().map_err(StartError::Setup)?;
         let log_level = telemetry::logs::install(
             telemetry::logs::Options {
-                level: settings.telemetry.log_level,
-                json: settings.telemetry.log_format == LogFormat::Json,
+                level: config.telemetry.log_level,
+                json: config.telemetry.log_format == LogFormat::Json,
             },
             traces.as_ref(),
         );
 
         if let Some(fitting) = fitting {
-            tracing::warn!("{}", descriptors::lowered(settings, fitting));
+            tracing::warn!("{}", descriptors::lowered(config, fitting));
         }
-        let most = fitting.unwrap_or(settings.limits.max_connections);
-        let cap = Connections::new(most, Share(settings.limits.max_share_per_address));
-        let ledger_fault = |error| StartError::Ledger { url: settings.ledger.url.to_string(), error };
-        let ledger = restore_ledger::open(&settings.ledger.url, ledger_options(settings))
-            .await
-            .map_err(ledger_fault)?;
+        let most = fitting.unwrap_or(config.limits.max_connections);
+        let cap = Connections::new(most, Share(config.limits.max_share_per_address));
+        let ledger_fault = |error| StartError::Ledger { url: config.ledger.url.to_string(), error };
+        let ledger =
+            restore_ledger::open(&config.ledger.url, ledger_options(config)).await.map_err(ledger_fault)?;
         let mut rotation = Rotation::new();
         // Before they are read: what changes meanwhile is a change.
-        let trusted = Trusted::by(settings);
-        let built = upstreams::build(settings, None, &start.clock, &mut rotation)
-            .map_err(|unfit| StartError::Setup(unfit.into()))?;
+        let trusted = Trusted::by(config);
+        let built = upstreams::build(config, None, &start.clock, &mut rotation)
+            .map_err(|build_error| StartError::Setup(build_error.into()))?;
         let now = start.clock.now();
-        let system = match settings.ledger.url {
+        let system = match config.ledger.url {
             LedgerUrl::Memory => {
                 tracing::warn!("new ledger in memory; it is lost when the process ends");
                 "memory"
@@ -221,16 +220,16 @@ impl Gateway {
             LedgerUrl::Sqlite(_) => "sqlite",
             LedgerUrl::Postgres(_) => "postgresql",
         };
-        let witness = Arc::new(metrics.restores(system));
+        let observer = Arc::new(metrics.restores(system));
         let engine =
-            Engine::new(Arc::clone(&ledger), built.routes.clone(), policy(settings), start.clock, witness);
+            Engine::new(Arc::clone(&ledger), built.routes.clone(), policy(config), start.clock, observer);
         if start.recovery {
             let reason = "the gateway was started with --recovery";
             engine.begin_recovery(reason, now).await.map_err(ledger_fault)?;
         }
         // Before anything happens that they are to be told.
         let mut tallies = Vec::new();
-        for hook in hooks(settings, &mut rotation).map_err(StartError::Setup)? {
+        for hook in hooks(config, &mut rotation).map_err(StartError::Setup)? {
             let name = hook.name.clone();
             let (ledger, clock) = (Arc::clone(&ledger), Arc::clone(engine.clock()));
             let relay = Relay::new(hook, ledger, clock, engine.changed(), engine.stop());
@@ -245,27 +244,27 @@ impl Gateway {
         let (current, counts) = (rotation.counts(), rotation.counts());
         metrics.observe_rotation(move || current.is_current(), move || [counts.taken(), counts.refused()]);
 
-        let tls = compose::access::tls(settings, engine.clock(), &mut rotation)
-            .map_err(|unfit| StartError::Setup(unfit.into()))?;
+        let tls = compose::access::tls(config, engine.clock(), &mut rotation)
+            .map_err(|build_error| StartError::Setup(build_error.into()))?;
         let shown = tls.clone();
         metrics.observe_tls(move || shown.as_ref().is_none_or(|tls| tls.overdue_list().is_none()));
-        let api = listen(settings.listen.api).await?;
-        let admin = listen(settings.listen.admin).await?;
+        let api = listen(config.listen.api).await?;
+        let admin = listen(config.listen.admin).await?;
         let (api_address, admin_address) = (address(&api), address(&admin));
         let stop = CancellationToken::new();
-        let memory = Memory::new(settings.limits.max_memory_bytes);
-        let (reload, asked) = Reload::new(settings, now);
+        let memory = Memory::new(config.limits.max_memory_bytes);
+        let (reload, asked) = Reload::new(config, now);
         let lasting = Lasting {
             engine: engine.clone(),
             metrics: metrics.clone(),
             memory: memory.clone(),
             connections: cap.clone(),
-            places: Places::new(sizes(&settings.limits)),
+            places: Places::new(sizes(&config.limits)),
             admin_places: Places::new(Sizes {
                 work: ADMIN_IN_FLIGHT,
                 waits: ADMIN_IN_FLIGHT,
                 share: Share(ADMIN_SHARE),
-                ..sizes(&settings.limits)
+                ..sizes(&config.limits)
             }),
             stopping: Arc::default(),
             reload: reload.clone(),
@@ -273,46 +272,45 @@ impl Gateway {
             used: UsedSignatures::new(),
             usage: Usage::new(now),
             streams: Streams::new(
-                settings.limits.max_streams,
-                settings.limits.stream_max_age_seconds,
+                config.limits.max_streams,
+                config.limits.stream_max_age_seconds,
                 stop.clone(),
             ),
             // Callers who keep all streams of the API open must not blind its operators.
-            admin_streams: Streams::new(ADMIN_STREAMS, settings.limits.stream_max_age_seconds, stop.clone()),
+            admin_streams: Streams::new(ADMIN_STREAMS, config.limits.stream_max_age_seconds, stop.clone()),
             exporting: traces.is_some(),
             tls: tls.clone(),
         };
         let stopping = Arc::clone(&lasting.stopping);
-        let serving = lasting.serving(settings, None, &mut rotation).map_err(StartError::Setup)?;
+        let serving = lasting.serving(config, None, &mut rotation).map_err(StartError::Setup)?;
         let places = compose::reload::Places::of(&serving);
-        let mut at_doors = Vec::new();
+        let mut at_endpoints = Vec::new();
         for (endpoint, place) in serving.apart.iter().zip(&places.apart) {
             let listener = listen(endpoint.address).await?;
-            at_doors.push((endpoint.source_api, address(&listener), listener, place.clone()));
+            at_endpoints.push((endpoint.source_api, address(&listener), listener, place.clone()));
         }
         let options = server::listener::Options {
             cap: cap.clone(),
-            head_bytes: settings.limits.max_header_bytes,
-            max_body_bytes: settings.limits.max_body_bytes,
-            head: settings.limits.header_timeout_seconds,
-            write: settings.limits.write_timeout_seconds,
-            drain: settings.limits.shutdown_timeout_seconds,
+            head_bytes: config.limits.max_header_bytes,
+            max_body_bytes: config.limits.max_body_bytes,
+            head: config.limits.header_timeout_seconds,
+            write: config.limits.write_timeout_seconds,
+            drain: config.limits.shutdown_timeout_seconds,
             metrics: metrics.connections("api"),
             reached: metrics.limits(),
             memory: memory.clone(),
             heads: lasting.places.heads(),
             leaving: Arc::clone(&stopping),
-            tls: tls.clone().filter(|_| settings.tls.listeners.contains(&Listener::Api)),
+            tls: tls.clone().filter(|_| config.tls.listeners.contains(&Listener::Api)),
             place: Place {
                 port: api_address.port(),
-                all: at_doors
+                all: at_endpoints
                     .iter()
                     .map(|(_, address, ..)| *address)
                     .chain([api_address])
                     .map(|at| at.port())
                     .collect(),
-                tls: settings.tls.certificate_file.is_some()
-                    && settings.tls.listeners.contains(&Listener::Api),
+                tls: config.tls.certificate_file.is_some() && config.tls.listeners.contains(&Listener::Api),
             },
         };
         let admin_options = server::listener::Options {
@@ -323,7 +321,7 @@ impl Gateway {
             memory: Memory::default(),
             heads: lasting.admin_places.heads(),
             place: Place { port: admin_address.port(), ..Place::default() },
-            tls: tls.clone().filter(|_| settings.tls.listeners.contains(&Listener::Admin)),
+            tls: tls.clone().filter(|_| config.tls.listeners.contains(&Listener::Admin)),
             ..options.clone()
         };
         let mut listeners = vec![
@@ -338,23 +336,23 @@ impl Gateway {
         if let Some(again) = start.again {
             let handle = reload.clone();
             let loads = metrics.loads(move || handle.is_current());
-            let (settings, stop) = (settings.clone(), stop.clone());
+            let (config, stop) = (config.clone(), stop.clone());
             let loader =
-                Loader { again, settings, built, serving, places, lasting, rotations, loads, stop, trusted };
+                Loader { again, config, built, serving, places, lasting, rotations, loads, stop, trusted };
             listeners.push(tokio::spawn(loader.run(asked)));
         }
         let mut endpoints = Vec::new();
-        for (source_api, address, listener, way_in) in at_doors {
+        for (source_api, address, listener, inbound) in at_endpoints {
             tracing::info!(source_api, address = %address, "compatibility endpoint started");
             let mut options = options.clone();
             options.place.port = address.port();
-            listeners.push(tokio::spawn(server::listener::serve(listener, way_in, options, stop.clone())));
+            listeners.push(tokio::spawn(server::listener::serve(listener, inbound, options, stop.clone())));
             endpoints.push((source_api, address));
         }
         tracing::info!(
             api = %api_address,
             admin = %admin_address,
-            ledger = %settings.ledger.url,
+            ledger = %config.ledger.url,
             unfinished,
             "gateway started",
         );
@@ -369,8 +367,8 @@ impl Gateway {
             listeners,
             traces,
             metrics,
-            unready: settings.limits.shutdown_delay_seconds,
-            drain: settings.limits.shutdown_timeout_seconds,
+            shutdown_delay: config.limits.shutdown_delay_seconds,
+            drain: config.limits.shutdown_timeout_seconds,
         })
     }
 
@@ -392,7 +390,7 @@ impl Gateway {
         &self.endpoints
     }
 
-    /// Loads the settings again, if they can be.
+    /// Loads the configuration again, if they can be.
     ///
     /// # Errors
     /// What is wrong with them; those in effect stay then.
@@ -406,7 +404,7 @@ impl Gateway {
     pub async fn stop(self) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
         // A balancer hears of it before the listeners close.
-        tokio::time::sleep(self.unready).await;
+        tokio::time::sleep(self.shutdown_delay).await;
         self.stop.cancel();
         let end = tokio::time::Instant::now() + self.drain;
         // Whoever waits for a restore is answered with how it stands.
@@ -441,19 +439,19 @@ fn opentelemetry_meter(metrics: &Metrics) {
 }
 
 /// Who is told of traces and metrics.
-fn collector(settings: &Settings) -> Option<telemetry::otlp::Options> {
+fn collector(config: &Config) -> Option<telemetry::otlp::Options> {
     Some(telemetry::otlp::Options {
-        endpoint: settings.telemetry.otlp_endpoint.clone()?,
-        service_name: settings.telemetry.service_name.clone(),
+        endpoint: config.telemetry.otlp_endpoint.clone()?,
+        service_name: config.telemetry.service_name.clone(),
         instance: uuid::Uuid::new_v4().to_string(),
-        timeout: settings.telemetry.export_timeout_seconds,
-        queue: settings.telemetry.max_queued_spans,
-        metrics: settings.telemetry.otlp_metrics_interval_seconds,
+        timeout: config.telemetry.export_timeout_seconds,
+        queue: config.telemetry.max_queued_spans,
+        metrics: config.telemetry.otlp_metrics_interval_seconds,
     })
 }
 
 /// The receivers of webhooks.
-fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, String> {
+fn hooks(config: &Config, rotation: &mut Rotation) -> Result<Vec<Hook>, String> {
     let hook = |written: &config::Webhook| {
         let name = &written.name;
         let fault = |why: &dyn std::fmt::Display| format!("webhook {name}: {why}");
@@ -470,20 +468,20 @@ fn hooks(settings: &Settings, rotation: &mut Rotation) -> Result<Vec<Hook>, Stri
             name: name.clone(),
             occasions: written.events.clone(),
             projects: written.project_ids.clone(),
-            carrier: Arc::new(Courier::new(receiver).map_err(|why| fault(&why))?),
+            carrier: Arc::new(WebhookClient::new(receiver).map_err(|why| fault(&why))?),
             timeout: written.timeout_seconds,
             schedule: restore_webhooks::SCHEDULE.iter().copied().map(Duration::from_secs).collect(),
         })
     };
-    settings.webhooks.iter().map(hook).collect()
+    config.webhooks.iter().map(hook).collect()
 }
 
 /// How the ledger of this configuration is opened.
 #[must_use]
-pub fn ledger_options(settings: &Settings) -> restore_ledger::OpenOptions {
+pub fn ledger_options(config: &Config) -> restore_ledger::OpenOptions {
     let mut options = restore_ledger::OpenOptions::default();
-    options.password = settings.ledger.password.as_ref().map(|secret| secret.expose().to_owned().into());
-    options.lease = settings.ledger.lease_seconds;
+    options.password = config.ledger.password.as_ref().map(|secret| secret.expose().to_owned().into());
+    options.lease = config.ledger.lease_seconds;
     options
 }
 
@@ -499,26 +497,21 @@ fn sizes(limits: &config::Limits) -> Sizes {
 
 /// How the engine works by this configuration.
 #[must_use]
-pub fn policy(settings: &Settings) -> Policy {
-    let days = settings.ledger.retention_days;
+pub fn policy(config: &Config) -> Policy {
+    let days = config.ledger.retention_days;
     Policy {
-        answer: settings.submit.sync_wait_seconds,
-        unsent: settings.submit.dedup_window_seconds,
-        max_keys_per_caller: settings.submit.max_keys_per_caller,
+        answer: config.submit.sync_wait_seconds,
+        unsent: config.submit.dedup_window_seconds,
+        max_keys_per_caller: config.submit.max_keys_per_caller,
         retention: (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
         // Often enough that a silent replica's restores are found soon after its lease is over.
-        patrol: settings.ledger.lease_seconds / 3,
-        interval: settings.polling.interval_seconds,
-        status_cache: settings.polling.status_cache_ttl_seconds,
-        settle: settings.polling.absence_confirmation_seconds,
-        grace: settings.polling.visibility_grace_seconds,
-        unknown: settings.polling.operator_escalation_seconds,
+        takeover_loop: config.ledger.lease_seconds / 3,
+        interval: config.polling.interval_seconds,
+        status_cache: config.polling.status_cache_ttl_seconds,
+        settle: config.polling.absence_confirmation_seconds,
+        grace: config.polling.visibility_grace_seconds,
+        unknown: config.polling.operator_escalation_seconds,
         // Absence counts from the end of the longest send any upstream may take.
-        send: settings
-            .upstreams
-            .iter()
-            .map(|upstream| upstream.send_timeout_seconds)
-            .max()
-            .unwrap_or_default(),
+        send: config.upstreams.iter().map(|upstream| upstream.send_timeout_seconds).max().unwrap_or_default(),
     }
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use restore_config::Settings;
-use restore_engine::{Decision, Engine, Witness};
+use restore_config::Config;
+use restore_engine::{Decision, Engine, Observer};
 use restore_ledger::{Entry, LedgerUrl, OpenOptions};
 use restore_model::{Clock, Event, SystemClock};
 
@@ -12,8 +12,8 @@ use crate::{Rotation, StartError, upstreams};
 
 struct Nobody;
 
-impl Witness for Nobody {
-    fn witness(&self, _: &Entry, _: &Event) {}
+impl Observer for Nobody {
+    fn observer(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 
@@ -21,10 +21,10 @@ impl Witness for Nobody {
 ///
 /// # Errors
 /// [`StartError::Setup`] where nothing can be made of the configuration.
-pub async fn engine(config: &Settings) -> Result<Engine, StartError> {
+pub async fn engine(config: &Config) -> Result<Engine, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let built = upstreams::build(config, None, &clock, &mut Rotation::new())
-        .map_err(|unfits| StartError::Setup(unfits.into()))?;
+        .map_err(|build_errors| StartError::Setup(build_errors.into()))?;
     let url = LedgerUrl::Memory;
     let ledger = restore_ledger::open(&url, OpenOptions::default())
         .await

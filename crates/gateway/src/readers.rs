@@ -93,7 +93,7 @@ impl Readers {
     /// Those of a gateway with endpoints and one access key.
     ///
     /// # Panics
-    /// When its own settings have a fault.
+    /// When its own configuration has a fault.
     #[must_use]
     pub fn new() -> Self {
         let loaded = config::load(
@@ -101,11 +101,11 @@ impl Readers {
             &Environment::new(std::iter::empty::<(&str, &str)>()),
             &["cbr-v3", "vbs-v2"],
         );
-        let (settings, _) = loaded.unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
-        let endpoints = endpoints::open(&settings).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
+        let (config, _) = loaded.unwrap_or_else(|faults| panic!("{}", faults.render_human(false)));
+        let endpoints = endpoints::open(&config).unwrap_or_else(|why| panic!("{why}")).beside_the_api;
         let mut names: Vec<String> = endpoints.hosts().collect();
         names.push("gateway.internal".to_owned());
-        let address = settings.listen.api;
+        let address = config.listen.api;
         let mut keys = AccessKeys::of(Some(Hosts { names: names.clone(), addresses: vec![address.ip()] }));
         let (access_key, secret_key) = (KEYS.0.into(), KEYS.1.into());
         let key = SecretCell::new(AccessKey { access_key, secret_key, security_token: None });

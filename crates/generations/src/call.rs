@@ -134,7 +134,7 @@ impl Reply {
 pub enum Unread {
     /// No answer came: connection, TLS, timeout, breaker. In words.
     NoAnswer(String),
-    /// The settings name no endpoint for that service.
+    /// The configuration names no endpoint for that service.
     NoEndpoint,
     /// There is no token to ask with.
     NoCredential,

@@ -56,7 +56,7 @@ pub use source_api::SourceApi;
 pub static ALL: &[&dyn Generation] =
     &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3, &cinder_v3::CinderV3];
 
-/// The generation of this name, as settings and ledger spell it.
+/// The generation of this name, as configuration and ledger spell it.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Generation> {
     ALL.iter().copied().find(|generation| generation.name() == name)
@@ -70,7 +70,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// One generation of the backup API.
 pub trait Generation: Send + Sync + 'static {
-    /// Its name in settings, ledger and answers.
+    /// Its name in configuration, ledger and answers.
     fn name(&self) -> &'static str;
 
     /// What catalogs call its service (cloud APIs 5.1), the likeliest first.
@@ -136,7 +136,7 @@ pub trait Generation: Send + Sync + 'static {
     }
 
     /// Seconds to the next read of a restore that was sent `age_seconds` ago.
-    fn rhythm(&self, age_seconds: u64) -> u64;
+    fn poll_interval(&self, age_seconds: u64) -> u64;
 
     /// The reads that come before the send. Done with what is to be remembered, or with the
     /// refusal that the send would meet anyway.
@@ -172,7 +172,7 @@ pub trait Generation: Send + Sync + 'static {
 
     /// The reads that list every restore begun in a project since a moment, whoever asked for it;
     /// for generations with such a list ([`Generation::lists_restores`]).
-    fn survey(
+    fn audit(
         &self,
         _project: &ProjectId,
         _since: Timestamp,

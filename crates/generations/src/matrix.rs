@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dialect_says_and_a_generation_cannot_carry_is_told() {
+    fn what_a_source_api_says_and_a_generation_cannot_carry_is_told() {
         let lost = |source_api| of(source_api, "cbr-v3", TargetKind::Server).lost;
         assert_eq!(lost("csbs-v1"), ["source.checkpoint_id: the call has no place for it"]);
         assert!(lost("cbr-v3").is_empty(), "CBR's own programs never name a protection run");
@@ -149,7 +149,7 @@ mod tests {
 
     /// What a source API is said to have words for is what its own schema takes.
     #[test]
-    fn every_dialect_can_say_what_its_own_generation_does_for_it() {
+    fn every_source_api_can_say_what_its_own_generation_does_for_it() {
         for source_api in source_api::ALL {
             let own = by_name(source_api.generation()).unwrap();
             for target in source_api.targets() {

@@ -16,13 +16,13 @@ use crate::{Backup, Generation, Host, lenient};
 
 /// Every source API, oldest first.
 pub static ALL: &[&dyn SourceApi] = &[
-    &crate::csbs_v1::source_api::CsbsDoor,
-    &crate::vbs_v2::source_api::VbsDoor,
-    &crate::vbs_v2::cinder::CinderDoor,
-    &crate::cbr_v3::source_api::CbrDoor,
+    &crate::csbs_v1::source_api::CsbsSourceApi,
+    &crate::vbs_v2::source_api::VbsSourceApi,
+    &crate::vbs_v2::cinder::CinderSourceApi,
+    &crate::cbr_v3::source_api::CbrSourceApi,
 ];
 
-/// The source API of this name, as settings and ledger spell it.
+/// The source API of this name, as configuration and ledger spell it.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn SourceApi> {
     ALL.iter().copied().find(|source_api| source_api.source_api() == name)
@@ -131,7 +131,7 @@ pub struct Verdict<'a> {
 
 /// A restore as the ledger has it.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct RestoreView<'a> {
     /// What was asked.
     pub intent: &'a Intent,
     /// What became of it.
@@ -185,7 +185,7 @@ impl Stage {
 
 /// One native API, as its clients know it.
 pub trait SourceApi: Send + Sync + 'static {
-    /// Its name in settings, ledger and answers.
+    /// Its name in configuration, ledger and answers.
     fn source_api(&self) -> &'static str;
 
     /// The generation whose names its clients have for backups, and whose upstream knows what the gateway does not.
@@ -227,10 +227,10 @@ pub trait SourceApi: Send + Sync + 'static {
     fn restore(&self, form: Form, named: &Named, body: Value) -> Result<Wanted, Problem>;
 
     /// The answer to a request to restore that was taken in.
-    fn taken(&self, form: Form, told: Told<'_>) -> Native;
+    fn taken(&self, form: Form, told: RestoreView<'_>) -> Native;
 
     /// One restore.
-    fn restored(&self, told: Told<'_>) -> Native;
+    fn restored(&self, told: RestoreView<'_>) -> Native;
 
     /// What of its own list the compatibility endpoint's upstream, `home`, is asked for to fill a page: its query. None where a page shows
     /// the restores of the gateway alone.
@@ -240,7 +240,7 @@ pub trait SourceApi: Send + Sync + 'static {
     fn others(
         &self,
         _query: &str,
-        _told: &[Told<'_>],
+        _told: &[RestoreView<'_>],
         _home: Option<&str>,
     ) -> Result<Option<String>, Problem> {
         Ok(None)
@@ -258,7 +258,7 @@ pub trait SourceApi: Send + Sync + 'static {
     fn restored_list(
         &self,
         _query: &str,
-        _told: &[Told<'_>],
+        _told: &[RestoreView<'_>],
         _home: Option<&str>,
         _others: Option<Value>,
     ) -> Result<Native, Problem> {
@@ -282,7 +282,7 @@ pub trait SourceApi: Send + Sync + 'static {
     fn backup(&self, form: Form, named: &Named, backup: &Backup) -> Value;
 
     /// Shows in a backup what a restore does to it that its cloud does not show by itself.
-    fn restoring(&self, form: Form, backup: &mut Value, told: Told<'_>);
+    fn restoring(&self, form: Form, backup: &mut Value, told: RestoreView<'_>);
 
     /// Whether a backup shows by itself that its restore has failed, or that it is anything but at rest. What the cloud
     /// says of that is the better word.
@@ -297,10 +297,10 @@ pub trait SourceApi: Send + Sync + 'static {
     }
 
     /// Shows in a disk what a restore does to it. The cloud's own word is the better one once that has ended well.
-    fn overwriting(&self, _disk: &mut Value, _told: Told<'_>) {}
+    fn overwriting(&self, _disk: &mut Value, _told: RestoreView<'_>) {}
 
     /// The disk that a restore overwrites, out of what the ledger tells of that, where no cloud can be asked.
-    fn disk(&self, _named: &Named, _told: Told<'_>) -> Native {
+    fn disk(&self, _named: &Named, _told: RestoreView<'_>) -> Native {
         self.refuse(&Refusal::before(&not_here()))
     }
 

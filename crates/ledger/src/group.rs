@@ -7,7 +7,7 @@ use std::time::Duration;
 use restore_model::{Event, EventKind, RestoreId, Timestamp};
 
 use crate::book::{Book, Coming, lock_target, tasks};
-use crate::{Accept, Delivery, Entry, LedgerError, Letter, Position, Pruned, Recovery};
+use crate::{Accept, Delivery, Entry, LedgerError, MessageRef, Position, Pruned, Recovery};
 
 /// One thing to write.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub(crate) enum Write {
 pub(crate) enum Side {
     Prune { restores_before: Option<Timestamp>, keys_before: Timestamp, limit: usize },
     SetRecovery(Option<Recovery>),
-    Post { hook: String, from: Option<Position>, to: Position, letters: Vec<Letter> },
+    Post { hook: String, from: Option<Position>, to: Position, message_refs: Vec<MessageRef> },
     Due { hook: String, now: Timestamp, reserve: Duration, limit: usize },
-    Delivered { hook: String, letter: Letter },
-    PutOff { hook: String, letter: Letter, attempts: u32, until: Timestamp, why: String },
-    GiveUp { hook: String, letter: Letter, why: String },
+    Delivered { hook: String, message_ref: MessageRef },
+    PutOff { hook: String, message_ref: MessageRef, attempts: u32, until: Timestamp, why: String },
+    GiveUp { hook: String, message_ref: MessageRef, why: String },
     SetDisabled { hook: String, why: Option<String> },
 }
 

@@ -52,8 +52,8 @@ mod writer;
 pub use check::{Checked, check};
 pub use lease::Lease;
 pub use open::{Found, OpenOptions, look, open, open_to_read, vacuum};
-pub use outbox::{Delivery, Hook, Letter, Outbox, Waiting};
-pub use position::{InvalidPosition, Position, Told};
+pub use outbox::{Delivery, Hook, MessageRef, Outbox, Waiting};
+pub use position::{FeedItem, InvalidPosition, Position};
 pub use url::{InvalidLedgerUrl, LedgerUrl, PostgresUrl};
 
 /// One restore as the ledger keeps it.
@@ -252,7 +252,7 @@ pub trait Ledger: Outbox {
     /// Anybody may write down what became known. But `submitting` among the events is refused with
     /// [`LedgerError::NotHeld`] unless this process holds the restore (I11). A task of the upstream that an event names
     /// is bound to this restore for good; where it is bound to another one already, nothing is written
-    /// ([`LedgerError::TaskTaken`]). Tasks are bound within a project, whatever upstream the settings call it by.
+    /// ([`LedgerError::TaskTaken`]). Tasks are bound within a project, whatever upstream the configuration calls it by.
     fn append(
         &self,
         id: RestoreId,
@@ -300,7 +300,7 @@ pub trait Ledger: Outbox {
     /// Events of all restores in the order in which they were committed, after a position, at most
     /// `limit`. Whatever is committed later has a higher position than everything this has ever
     /// returned; in a shared ledger an event may be told a moment after its commit for that.
-    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>>;
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<FeedItem>, LedgerError>>;
 
     /// The present end of the feed: higher than all that was told, lower than all that is committed
     /// from now on.

@@ -24,7 +24,7 @@ pub struct Hook {
 
 /// Which event is to be told: the restore and the event's number in its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Letter {
+pub struct MessageRef {
     /// The restore.
     pub restore: RestoreId,
     /// The event's number.
@@ -45,8 +45,8 @@ pub struct Delivery {
 impl Delivery {
     /// The letter it delivers.
     #[must_use]
-    pub const fn letter(&self) -> Letter {
-        Letter { restore: self.restore, seq: self.seq }
+    pub const fn message_ref(&self) -> MessageRef {
+        MessageRef { restore: self.restore, seq: self.seq }
     }
 }
 
@@ -72,7 +72,7 @@ pub trait Outbox: Send + Sync + 'static {
         name: &'a str,
         from: Option<Position>,
         to: Position,
-        letters: Vec<Letter>,
+        message_refs: Vec<MessageRef>,
     ) -> BoxFuture<'a, Result<bool, LedgerError>>;
 
     /// Letters that are due at `now`, the longest due first, at most `limit`. Each is put off to
@@ -90,13 +90,17 @@ pub trait Outbox: Send + Sync + 'static {
     fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>>;
 
     /// The letter has arrived and is forgotten. One that is not there is no error.
-    fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>>;
+    fn delivered<'a>(
+        &'a self,
+        name: &'a str,
+        message_ref: MessageRef,
+    ) -> BoxFuture<'a, Result<(), LedgerError>>;
 
     /// The letter is tried again at `until`; `attempts` were in vain so far, the last one for `why`.
     fn put_off<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         attempts: u32,
         until: Timestamp,
         why: String,
@@ -106,7 +110,7 @@ pub trait Outbox: Send + Sync + 'static {
     fn give_up<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>>;
 

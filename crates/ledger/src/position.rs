@@ -56,7 +56,7 @@ impl fmt::Display for Position {
 
 /// One event of the feed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct FeedItem {
     /// Where in the feed it stands.
     pub position: Position,
     /// The restore it is about, as that stands now: later events may have moved it on.

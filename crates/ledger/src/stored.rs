@@ -8,7 +8,7 @@ use restore_model::Timestamp;
 
 use crate::group::Side;
 use crate::writer::Queue;
-use crate::{Delivery, Hook, LedgerError, Letter, Outbox, Position, Waiting};
+use crate::{Delivery, Hook, LedgerError, MessageRef, Outbox, Position, Waiting};
 
 /// A store that writes in groups.
 pub(crate) trait Stored: Send + Sync + 'static {
@@ -31,9 +31,9 @@ impl<T: Stored> Outbox for T {
         name: &'a str,
         from: Option<Position>,
         to: Position,
-        letters: Vec<Letter>,
+        message_refs: Vec<MessageRef>,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        Box::pin(self.queue().post(Side::Post { hook: name.to_owned(), from, to, letters }))
+        Box::pin(self.queue().post(Side::Post { hook: name.to_owned(), from, to, message_refs }))
     }
 
     fn due<'a>(
@@ -50,29 +50,33 @@ impl<T: Stored> Outbox for T {
         Stored::next_due(self, name)
     }
 
-    fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>> {
-        Box::pin(self.queue().carry_out(Side::Delivered { hook: name.to_owned(), letter }))
+    fn delivered<'a>(
+        &'a self,
+        name: &'a str,
+        message_ref: MessageRef,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(self.queue().carry_out(Side::Delivered { hook: name.to_owned(), message_ref }))
     }
 
     fn put_off<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         attempts: u32,
         until: Timestamp,
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
         let hook = name.to_owned();
-        Box::pin(self.queue().carry_out(Side::PutOff { hook, letter, attempts, until, why }))
+        Box::pin(self.queue().carry_out(Side::PutOff { hook, message_ref, attempts, until, why }))
     }
 
     fn give_up<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
-        Box::pin(self.queue().carry_out(Side::GiveUp { hook: name.to_owned(), letter, why }))
+        Box::pin(self.queue().carry_out(Side::GiveUp { hook: name.to_owned(), message_ref, why }))
     }
 
     fn set_disabled<'a>(

@@ -1,4 +1,4 @@
-//! Where a ledger is kept, as settings and the command line name it.
+//! Where a ledger is kept, as configuration and the command line name it.
 
 use std::fmt;
 use std::net::IpAddr;

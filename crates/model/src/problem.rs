@@ -25,7 +25,7 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retry {
-    /// Not without a change to the request or the settings.
+    /// Not without a change to the request or the configuration.
     Never,
     /// Once the state that refused it has passed.
     Later,

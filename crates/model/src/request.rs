@@ -85,7 +85,7 @@ impl TargetKind {
     /// Every kind, in the order of the documentation.
     pub const ALL: [Self; 3] = [Self::Server, Self::Volume, Self::Resource];
 
-    /// The word used in requests, settings and documents.
+    /// The word used in requests, configuration and documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -101,7 +101,7 @@ pub struct Origin {
 /// The route a restore was accepted under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePin {
-    /// Name of the upstream in the settings.
+    /// Name of the upstream in the configuration.
     pub upstream: String,
     /// Generation it speaks, such as `cbr-v3`.
     pub generation: String,
@@ -115,7 +115,7 @@ pub struct RoutePin {
     /// is a single call.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub steps: Vec<Mapping>,
-    /// Where that upstream was, in the words of the settings: another place under the same name knows nothing of the
+    /// Where that upstream was, in the words of the configuration: another place under the same name knows nothing of the
     /// restore. None of restores from before this was written down.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<String>,
@@ -176,7 +176,7 @@ pub struct Restore<'a> {
 /// Where a restore would have gone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReroutedView<'a> {
-    /// Name in the settings of the upstream that refused it.
+    /// Name in the configuration of the upstream that refused it.
     pub from: &'a str,
     /// Generation that it speaks.
     pub generation: &'a str,
@@ -189,7 +189,7 @@ pub struct ReroutedView<'a> {
 /// The upstream's side of a restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpstreamView<'a> {
-    /// Name in the settings.
+    /// Name in the configuration.
     pub name: &'a str,
     /// Generation it speaks.
     pub generation: &'a str,

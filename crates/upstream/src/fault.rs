@@ -10,7 +10,7 @@ use crate::body::Closed;
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
-    /// The settings name no endpoint for the service.
+    /// The configuration names no endpoint for the service.
     NoEndpoint,
     /// There is no credential to call with.
     NoCredential,

@@ -55,14 +55,14 @@ pub struct Keys {
     project: ProjectId,
     key: SecretCell<AccessKey>,
     clock: Arc<dyn Clock>,
-    heard: Mutex<Heard>,
+    heard: Mutex<CloudReports>,
     /// Who goes first.
     first: Arc<Semaphore>,
 }
 
 /// What the clouds have told so far.
 #[derive(Default)]
-struct Heard {
+struct CloudReports {
     /// Their time minus ours in seconds, where a signature was refused as made at the wrong time: it counts by their
     /// clock, and ours may be wrong (F30), or one of theirs. A `Date` that explains no refusal may be wrong itself (F50).
     ahead_by_host: HashMap<String, i64>,
@@ -109,7 +109,7 @@ pub(crate) enum Verdict {
 }
 
 impl Keys {
-    /// A key under the name of the settings, for a project; the time is that of `clock` until the clouds tell theirs.
+    /// A key under the name of the configuration, for a project; the time is that of `clock` until the clouds tell theirs.
     #[must_use]
     pub fn new(name: &str, project: ProjectId, key: SecretCell<AccessKey>, clock: Arc<dyn Clock>) -> Self {
         let (heard, first) = (Mutex::default(), Arc::new(Semaphore::new(1)));
@@ -176,7 +176,7 @@ impl Keys {
     }
 
     /// Hears what became of a signature: the upstream's own time, if it told it, and what it thinks of it.
-    pub(crate) fn heard(&self, signature: &Signature, date: Option<Timestamp>, verdict: Verdict) {
+    pub(crate) fn observe(&self, signature: &Signature, date: Option<Timestamp>, verdict: Verdict) {
         let seconds = |later: Timestamp, earlier| later.micros_since(earlier) / 1_000_000;
         let mut heard = self.so_far();
         let now = Instant::now();
@@ -203,7 +203,7 @@ impl Keys {
         }
     }
 
-    fn so_far(&self) -> MutexGuard<'_, Heard> {
+    fn so_far(&self) -> MutexGuard<'_, CloudReports> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -229,7 +229,7 @@ impl Keys {
     }
 }
 
-impl Heard {
+impl CloudReports {
     fn ahead(&self, host: &str) -> i64 {
         self.ahead_by_host.get(host).copied().unwrap_or(self.ahead_by_last)
     }
@@ -324,7 +324,7 @@ mod tests {
     async fn a_refused_key_rests_until_it_is_rotated() {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
         let made = keys.sign(&mut request(&url)).await.unwrap();
-        keys.heard(&made, None, Verdict::Refused);
+        keys.observe(&made, None, Verdict::Refused);
         let fault = keys.sign(&mut request(&url)).await.err().unwrap();
         assert_eq!((fault.kind, fault.to_problem().code), (FaultKind::NoCredential, Code::CredentialFailed));
         assert!(fault.to_problem().detail.contains("until it is rotated"));
@@ -347,7 +347,7 @@ mod tests {
         };
         let first = async {
             tokio::task::yield_now().await;
-            keys.heard(&bad, None, Verdict::Refused);
+            keys.observe(&bad, None, Verdict::Refused);
             drop(bad);
         };
         assert_eq!(tokio::join!(second, first).0, Some(FaultKind::NoCredential), "it is not shown again");
@@ -358,7 +358,7 @@ mod tests {
         let hangs = keys.sign(&mut request(&url)).await.unwrap();
         let good = keys.sign(&mut request(&url)).await.unwrap();
         assert_eq!(begun.elapsed(), WAIT_FOR_FIRST);
-        keys.heard(&good, None, Verdict::Accepted);
+        keys.observe(&good, None, Verdict::Accepted);
         assert!(keys.sign(&mut request(&url)).await.is_ok());
         assert_eq!(begun.elapsed(), WAIT_FOR_FIRST);
         drop(hangs);
@@ -379,7 +379,7 @@ mod tests {
         let mut first = request(&url);
         let made = keys.sign(&mut first).await.unwrap();
         assert_eq!(date(&first), "20261122T101501Z");
-        keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
+        keys.observe(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
         let mut second = request(&url);
         keys.sign(&mut second).await.unwrap();
         assert_eq!(date(&second), "20261122T111501Z", "by the clouds' own clock");
@@ -396,16 +396,16 @@ mod tests {
             (made, request.headers()["x-sdk-date"].to_str().unwrap().to_owned())
         };
         let (made, _) = signed_at(&right).await;
-        keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
+        keys.observe(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
         let (made, _) = signed_at(&wrong).await;
-        keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
+        keys.observe(&made, read_sdk_date("20261122T111501Z"), Verdict::Refused);
         // What the right one is signed with was refused at the wrong one's time, once.
         let (made, _) = signed_at(&right).await;
-        keys.heard(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
+        keys.observe(&made, read_sdk_date("20261122T101501Z"), Verdict::Accepted);
         for _ in 0..5 {
             let (made, at) = signed_at(&wrong).await;
             assert_eq!(at, "20261122T111501Z", "by its own clock");
-            keys.heard(&made, read_sdk_date("20261122T111501Z"), Verdict::Accepted);
+            keys.observe(&made, read_sdk_date("20261122T111501Z"), Verdict::Accepted);
         }
     }
 
@@ -418,10 +418,10 @@ mod tests {
                 let mut request = request(&url);
                 let made = keys.sign(&mut request).await.unwrap();
                 assert_eq!(request.headers()["x-sdk-date"], "20261122T101501Z", "{verdict:?} {date}");
-                keys.heard(&made, read_sdk_date(date), verdict);
+                keys.observe(&made, read_sdk_date(date), verdict);
                 // A refused key would rest; only its time is looked at here.
                 let ahead_by_host = std::mem::take(&mut keys.so_far().ahead_by_host);
-                *keys.so_far() = Heard { ahead_by_host, ..Heard::default() };
+                *keys.so_far() = CloudReports { ahead_by_host, ..CloudReports::default() };
             }
         }
     }
@@ -431,7 +431,7 @@ mod tests {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
         for date in ["20261122T111501Z", "20261122T131501Z"] {
             let made = keys.sign(&mut request(&url)).await.unwrap();
-            keys.heard(&made, read_sdk_date(date), Verdict::Refused);
+            keys.observe(&made, read_sdk_date(date), Verdict::Refused);
         }
         let fault = keys.sign(&mut request(&url)).await.err().unwrap();
         assert!(fault.to_problem().detail.contains("until it is rotated"));

@@ -20,10 +20,10 @@ use tower::{Service, ServiceExt};
 mod body;
 mod client;
 mod coding;
-mod courier;
 mod fault;
 mod iam;
 mod identity;
+mod introspection;
 mod keys;
 mod layers;
 mod measures;
@@ -34,15 +34,15 @@ pub mod signing;
 mod stack;
 mod token;
 mod trace_context;
-mod vouch;
+mod webhook_client;
 
 pub use body::Sealed;
 pub use client::{Client, client_to, plain_client};
-pub use courier::{Courier, Message, Receipt, Receiver, SigningKey, is_public, literal_address};
 pub use fault::{Fault, FaultKind};
 pub use iam::catalog::is_loopback;
 pub use iam::{Iam, IamLogin, IamOptions, IamProject, IamUser};
 pub use identity::ClientIdentity;
+pub use introspection::{KeySource, TokenFacts, TokenIntrospection};
 pub use keys::{AccessKey, Keys};
 pub use layers::authorise::Credential;
 pub use layers::breaker::BreakerState;
@@ -52,7 +52,7 @@ pub use reach::Reached;
 pub use secret::SecretCell;
 pub use token::Token;
 pub use trace_context::TraceContext;
-pub use vouch::{KeySource, TokenJudge, Vouched};
+pub use webhook_client::{Message, Receipt, Receiver, SigningKey, WebhookClient, is_public, literal_address};
 
 use layers::breaker::Breaker;
 use layers::retry::RetryLimits;
@@ -75,7 +75,7 @@ const VOLUMES: &[&str] = &["volumev2", "volumev3"];
 /// How one upstream is reached.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     pub name: String,
     /// Where it is.
     pub endpoint: Endpoint,
@@ -114,7 +114,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The ways of the default settings to one endpoint.
+    /// The ways of the default configuration to one endpoint.
     #[must_use]
     pub fn to(name: &str, endpoint: Uri) -> Self {
         Self {
@@ -216,7 +216,7 @@ impl Upstream {
         Ok(Self { options, generation, stack, breaker })
     }
 
-    /// Its name in the settings.
+    /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.options.name
@@ -228,7 +228,7 @@ impl Upstream {
         self.generation
     }
 
-    /// Where it is, in the words of the settings: what tells one cloud from another of the same name.
+    /// Where it is, in the words of the configuration: what tells one cloud from another of the same name.
     #[must_use]
     pub fn place(&self) -> String {
         match &self.options.endpoint {
@@ -262,7 +262,7 @@ impl Upstream {
         self.breaker.state()
     }
 
-    /// The absolute URL of a call, for people; `None` when the settings name no endpoint for its service. A base URL
+    /// The absolute URL of a call, for people; `None` when the configuration names no endpoint for its service. A base URL
     /// that only the catalog tells is shown as `https://{discovered}`.
     #[must_use]
     pub fn url(&self, call: &Call) -> Option<String> {

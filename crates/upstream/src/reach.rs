@@ -1,4 +1,4 @@
-//! Whether an upstream can be reached and lets the gateway's own credential in: for whoever checks settings. Nothing of
+//! Whether an upstream can be reached and lets the gateway's own credential in: for whoever checks configuration. Nothing of
 //! a project is asked, no token is sent.
 
 use std::time::Duration;

@@ -18,9 +18,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use restore_ledger::{Delivery, GATHER, Ledger, LedgerError, Letter, POLL, Position, Told};
+use restore_ledger::{Delivery, FeedItem, GATHER, Ledger, LedgerError, MessageRef, POLL, Position};
 use restore_model::{Clock, EventKind, RestoreId, Status};
-use restore_upstream::{Courier, Message, Receipt};
+use restore_upstream::{Message, Receipt, WebhookClient};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +93,7 @@ pub trait Carrier: Send + Sync + 'static {
     fn carry(&self, message: Message) -> BoxFuture<'_, Receipt>;
 }
 
-impl Carrier for Courier {
+impl Carrier for WebhookClient {
     fn carry(&self, message: Message) -> BoxFuture<'_, Receipt> {
         Box::pin(self.deliver(message))
     }
@@ -101,7 +101,7 @@ impl Carrier for Courier {
 
 /// One hook: what it is told, and how.
 pub struct Hook {
-    /// Its name in the settings, under which the ledger keeps its messages.
+    /// Its name in the configuration, under which the ledger keeps its messages.
     pub name: String,
     /// Words of [`OCCASIONS`]; `None` is all.
     pub occasions: Option<Vec<String>>,
@@ -116,7 +116,7 @@ pub struct Hook {
 }
 
 impl Hook {
-    fn wants(&self, told: &Told) -> bool {
+    fn wants(&self, told: &FeedItem) -> bool {
         let named = |list: &Option<Vec<String>>, word: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|item| item == word))
         };
@@ -256,11 +256,12 @@ impl Relay {
         loop {
             let told = ledger.feed(self.seen, PAGE).await?;
             let Some(last) = told.last().map(|told| told.position) else { return Ok(()) };
-            let letter = |told: &Told| Letter { restore: told.entry.intent.id, seq: told.event.seq };
-            let letters: Vec<_> = told.iter().filter(|told| hook.wants(told)).map(letter).collect();
+            let message_ref =
+                |told: &FeedItem| MessageRef { restore: told.entry.intent.id, seq: told.event.seq };
+            let message_refs: Vec<_> = told.iter().filter(|told| hook.wants(told)).map(message_ref).collect();
             self.passed += told.len();
-            if !letters.is_empty() || self.passed >= RESCAN {
-                if !ledger.post(&hook.name, Some(cursor), last, letters).await? {
+            if !message_refs.is_empty() || self.passed >= RESCAN {
+                if !ledger.post(&hook.name, Some(cursor), last, message_refs).await? {
                     // Another process has done it; its cursor counts from the next round on.
                     return Ok(());
                 }
@@ -295,14 +296,15 @@ impl Relay {
         if self.in_hand.len() >= ABREAST && !self.in_hand.contains_key(&delivery.restore) {
             return false;
         }
-        let letters = self.in_hand.entry(delivery.restore).or_default();
-        if letters.iter().any(|letter| letter.seq == delivery.seq) {
+        let message_refs = self.in_hand.entry(delivery.restore).or_default();
+        if message_refs.iter().any(|message_ref| message_ref.seq == delivery.seq) {
             return false;
         }
         // Behind the one under way, in order.
-        let behind = letters.iter().skip(1).take_while(|letter| letter.seq < delivery.seq).count();
-        letters.insert(letters.len().min(1 + behind), delivery);
-        if letters.len() == 1 {
+        let behind =
+            message_refs.iter().skip(1).take_while(|message_ref| message_ref.seq < delivery.seq).count();
+        message_refs.insert(message_refs.len().min(1 + behind), delivery);
+        if message_refs.len() == 1 {
             self.send(delivery);
         }
         true
@@ -322,13 +324,13 @@ impl Relay {
     fn landed(&mut self, restore: RestoreId, ended: Result<Outcome, LedgerError>) {
         match ended {
             Ok(Outcome::Next) => {}
-            Ok(Outcome::Gone) => self.in_hand.values_mut().for_each(|letters| letters.truncate(1)),
+            Ok(Outcome::Gone) => self.in_hand.values_mut().for_each(|message_refs| message_refs.truncate(1)),
             // It is still in the outbox, and due again when its reserve lapses.
             Err(error) => self.away(&error),
         }
-        let letters = self.in_hand.entry(restore).or_default();
-        letters.pop_front();
-        match letters.front() {
+        let message_refs = self.in_hand.entry(restore).or_default();
+        message_refs.pop_front();
+        match message_refs.front() {
             Some(next) => {
                 let next = *next;
                 self.send(next);

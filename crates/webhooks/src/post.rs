@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use restore_ledger::{Delivery, Hook as Standing, Ledger, LedgerError, Letter};
+use restore_ledger::{Delivery, Hook as Standing, Ledger, LedgerError, MessageRef};
 use restore_model::{Clock, Restore, RestoreId, Timestamp};
 use restore_upstream::{Message, Receipt};
 use serde_json::json;
@@ -48,7 +48,7 @@ pub(super) struct Post {
     pub(super) tally: Arc<Tally>,
     held: Mutex<HashMap<RestoreId, Held>>,
     /// Messages that met a 410, since the receiver last took one.
-    gone: Mutex<HashSet<Letter>>,
+    gone: Mutex<HashSet<MessageRef>>,
 }
 
 impl Post {
@@ -83,14 +83,14 @@ impl Post {
 
     /// Attempts one letter, and writes down what became of it.
     pub(super) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, LedgerError> {
-        let (name, letter) = (&self.hook.name, delivery.letter());
-        if let Some(until) = self.held_back(letter) {
+        let (name, message_ref) = (&self.hook.name, delivery.message_ref());
+        if let Some(until) = self.held_back(message_ref) {
             let why = "an earlier message of the restore comes first".to_owned();
-            self.ledger.put_off(name, letter, delivery.attempts, until, why).await?;
+            self.ledger.put_off(name, message_ref, delivery.attempts, until, why).await?;
             return Ok(Outcome::Next);
         }
-        let Some(message) = self.message(letter).await? else {
-            self.give_up(letter, "the restore is no longer kept".to_owned()).await?;
+        let Some(message) = self.message(message_ref).await? else {
+            self.give_up(message_ref, "the restore is no longer kept".to_owned()).await?;
             return Ok(Outcome::Next);
         };
         let receipt = tokio::select! {
@@ -101,17 +101,17 @@ impl Post {
         match receipt {
             None => {
                 let why = "the gateway stopped".to_owned();
-                self.ledger.put_off(name, letter, delivery.attempts, self.clock.now(), why).await?;
+                self.ledger.put_off(name, message_ref, delivery.attempts, self.clock.now(), why).await?;
             }
             Some(Receipt::Delivered) => {
                 self.tally.delivered.fetch_add(1, Ordering::Relaxed);
                 // The receiver takes messages, whatever it said before.
                 self.gone().clear();
-                self.held().remove(&letter.restore);
-                self.ledger.delivered(name, letter).await?;
+                self.held().remove(&message_ref.restore);
+                self.ledger.delivered(name, message_ref).await?;
             }
             // One 410 may be a mistake, as of a receiver that is being replaced; a second one of the same message is meant.
-            Some(Receipt::Gone) if !self.gone().insert(letter) => {
+            Some(Receipt::Gone) if !self.gone().insert(message_ref) => {
                 self.gone().clear();
                 self.tally.disabled.store(true, Ordering::Relaxed);
                 tracing::warn!(webhook = name, "webhook disabled: the receiver answered 410");
@@ -146,41 +146,41 @@ impl Post {
         retry_after: Option<Duration>,
     ) -> Result<(), LedgerError> {
         self.tally.failed.fetch_add(1, Ordering::Relaxed);
-        let letter = delivery.letter();
+        let message_ref = delivery.message_ref();
         let attempts = delivery.attempts + 1;
         tracing::warn!(
             webhook = self.hook.name,
-            restore.id = %letter.restore,
+            restore.id = %message_ref.restore,
             attempts,
             why,
             "webhook delivery failed",
         );
         let Some(wait) = self.hook.schedule.get(attempts as usize - 1) else {
-            return self.give_up(letter, why).await;
+            return self.give_up(message_ref, why).await;
         };
         // From 90 to 110 hundredths, by a number that each restore has of its own.
-        let spread = *wait * (900 + u32::from(letter.restore.spread() % 201)) / 1_000;
+        let spread = *wait * (900 + u32::from(message_ref.restore.spread() % 201)) / 1_000;
         // A receiver may ask for more time, not for less: its message would be given up the sooner.
         let wait = spread.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
         let until = self.clock.now().plus_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
-        self.hold(letter, attempts, until);
-        self.ledger.put_off(&self.hook.name, letter, attempts, until, why).await
+        self.hold(message_ref, attempts, until);
+        self.ledger.put_off(&self.hook.name, message_ref, attempts, until, why).await
     }
 
-    async fn give_up(&self, letter: Letter, why: String) -> Result<(), LedgerError> {
+    async fn give_up(&self, message_ref: MessageRef, why: String) -> Result<(), LedgerError> {
         self.tally.given_up.fetch_add(1, Ordering::Relaxed);
-        self.held().remove(&letter.restore);
-        self.gone().remove(&letter);
+        self.held().remove(&message_ref.restore);
+        self.gone().remove(&message_ref);
         tracing::error!(
             webhook = self.hook.name,
-            restore.id = %letter.restore,
+            restore.id = %message_ref.restore,
             why,
             "webhook message given up",
         );
-        self.ledger.give_up(&self.hook.name, letter, why).await
+        self.ledger.give_up(&self.hook.name, message_ref, why).await
     }
 
-    fn gone(&self) -> MutexGuard<'_, HashSet<Letter>> {
+    fn gone(&self) -> MutexGuard<'_, HashSet<MessageRef>> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,32 +188,32 @@ impl Post {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hold(&self, letter: Letter, attempts: u32, until: Timestamp) {
+    fn hold(&self, message_ref: MessageRef, attempts: u32, until: Timestamp) {
         let now = self.clock.now();
         let mut held = self.held();
         if attempts > HELD_ATTEMPTS {
-            held.remove(&letter.restore);
+            held.remove(&message_ref.restore);
             return;
         }
         if held.len() >= MAX_HELD {
             held.retain(|_, held| held.until > now);
         }
         if held.len() < MAX_HELD {
-            held.insert(letter.restore, Held { seq: letter.seq, until });
+            held.insert(message_ref.restore, Held { seq: message_ref.seq, until });
         }
     }
 
     /// Until when a letter waits for an earlier one of its restore, if it does.
-    fn held_back(&self, letter: Letter) -> Option<Timestamp> {
-        let held = self.held().get(&letter.restore).copied()?;
+    fn held_back(&self, message_ref: MessageRef) -> Option<Timestamp> {
+        let held = self.held().get(&message_ref.restore).copied()?;
         // Just after it, so that both are due together and in this order.
-        (letter.seq > held.seq && self.clock.now() < held.until).then(|| held.until.plus_micros(1))
+        (message_ref.seq > held.seq && self.clock.now() < held.until).then(|| held.until.plus_micros(1))
     }
 
     /// A letter as it is sent: a CloudEvent with the event and the restore as it stands now. `None` when neither
     /// is kept any more.
-    async fn message(&self, letter: Letter) -> Result<Option<Message>, LedgerError> {
-        let Letter { restore: id, seq } = letter;
+    async fn message(&self, message_ref: MessageRef) -> Result<Option<Message>, LedgerError> {
+        let MessageRef { restore: id, seq } = message_ref;
         let events = self.ledger.events(id).await?;
         let event = events.into_iter().find(|event| event.seq == seq);
         let (Some(event), Some(entry)) = (event, self.ledger.get(id).await?) else { return Ok(None) };

@@ -105,7 +105,7 @@ async fn start(own: &PathBuf, folder: &Path, setups: &[Setup]) -> Result<Vec<Con
             "sqlite" => format!("sqlite:{}", folder.join(format!("{}.db", setups.len())).display()),
             other => other.to_owned(),
         };
-        let config = settings(port, &ledger, telemetry, folder)?;
+        let config = config(port, &ledger, telemetry, folder)?;
         let child = pinned(0, &gateway, &["serve", "--config", &config.display().to_string()])?;
         field.push(Contender { name, port, child, samples: Vec::new() });
     }
@@ -238,7 +238,7 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (at(0), at(values.len() / 2), at(values.len().saturating_sub(1)))
 }
 
-fn settings(port: u16, ledger: &str, telemetry: &str, folder: &Path) -> Result<PathBuf, String> {
+fn config(port: u16, ledger: &str, telemetry: &str, folder: &Path) -> Result<PathBuf, String> {
     let text = format!(
         r#"
 [listen]

@@ -14,7 +14,7 @@ use restore_model::{Clock, Code, EventKind, RestoreId, SystemClock, Timestamp};
 use restore_simulator::{Clock as SimClock, Simulator};
 use restore_test_postgres::Postgres;
 use restore_tests::world::is_restore_call;
-use restore_tests::{Http, Process, Settings, ids};
+use restore_tests::{Http, Process, TestConfig, ids};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::task::JoinHandle;
@@ -187,9 +187,9 @@ const fn key(who: Who) -> &'static str {
     }
 }
 
-/// Settings of a schedule, in a version of [`routing`]. Everything that takes long in service is short here, in the same
+/// Configuration of a schedule, in a version of [`routing`]. Everything that takes long in service is short here, in the same
 /// order of lengths.
-fn settings(setup: &Setup, ledger: &str, version: u8, clouds: &str) -> String {
+fn config(setup: &Setup, ledger: &str, version: u8, clouds: &str) -> String {
     let credential = if setup.held { "robot" } else { "passthrough" };
     let mut callers = String::new();
     for who in CALLERS {
@@ -218,7 +218,7 @@ domain = "OTC00000000001000012345"
 password = { file = "password" }
 project = "eu-test-1"
 "#;
-    Settings::default()
+    TestConfig::default()
         .set("ledger.url", &format!("{ledger:?}"))
         .set("ledger.lease_seconds", "3")
         .set("limits.rate_per_second", "1000")
@@ -495,7 +495,7 @@ impl Stage<'_> {
         self.version = version;
         let text = self.toml();
         let Some(process) = &self.replicas[replica] else { return };
-        let path = process.settings();
+        let path = process.config();
         let next = path.with_extension("next");
         if std::fs::write(&next, text).is_ok() && std::fs::rename(&next, &path).is_ok() {
             let url = format!("http://{}/config/reload", process.admin);
@@ -507,7 +507,7 @@ impl Stage<'_> {
     }
 
     fn toml(&self) -> String {
-        settings(self.setup, &self.url, self.version, &self.clouds.url())
+        config(self.setup, &self.url, self.version, &self.clouds.url())
     }
 
     /// Starts a gateway that is not there, or is dead; one that lives is left alone.

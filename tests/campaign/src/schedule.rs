@@ -45,7 +45,7 @@ pub enum Step {
     Locked { millis: u64 },
     /// The gateway ends, and its SQLite file is deleted before it starts again.
     Delete { killed: bool },
-    /// The replica loads this version of its settings.
+    /// The replica loads this version of its configuration.
     Reload { replica: usize, version: u8 },
     /// The clouds, and the proxies before them, play these faults next.
     Faults(Value),
@@ -103,7 +103,7 @@ fn setup(rng: &mut Rng, store: Store) -> Setup {
         place: if store == Store::Postgres { Place::Shared } else { Place::File },
         way,
         held: rng.bool(),
-        // The shortest that settings may have.
+        // The shortest that configuration may have.
         key_window: 60,
         duplicate_window: *rng.choice(&[1, 1, 5, 10]).unwrap_or(&1),
         retention: None,

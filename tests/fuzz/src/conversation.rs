@@ -50,7 +50,7 @@ pub(crate) fn hold(told: &Conversation) {
         }
     }
     wording::checks(&told.drive(|answers| generation.check(&question, answers)));
-    match told.drive(|answers| generation.survey(&told.request.project_id, told.since(), answers)) {
+    match told.drive(|answers| generation.audit(&told.request.project_id, told.since(), answers)) {
         Ok(listed) => assert!(generation.lists_restores() && (listed.is_empty() || told.any_success())),
         Err(problem) => wording::problem(&problem),
     }

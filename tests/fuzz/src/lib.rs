@@ -1,4 +1,4 @@
-//! What must hold for any bytes at all, whoever sends them: callers, clouds, or whoever writes the settings.
+//! What must hold for any bytes at all, whoever sends them: callers, clouds, or whoever writes the configuration.
 //!
 //! One file per target in `targets`, each with `run`, which panics when its promise is broken, and with the longest
 //! input that is worth trying. A target is a plain function: the fuzzer drives it with what it makes up, and every
@@ -43,17 +43,4 @@ macro_rules! targets {
     };
 }
 
-targets![
-    canonical,
-    errors,
-    settings,
-    path,
-    csbs,
-    cbr,
-    vbs,
-    mask,
-    headers,
-    signing,
-    compat_endpoints,
-    requests
-];
+targets![canonical, errors, config, path, csbs, cbr, vbs, mask, headers, signing, compat_endpoints, requests];

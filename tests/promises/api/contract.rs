@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use restore_tests::raw::Raw;
-use restore_tests::{Answer, Contract, Settings, World, ids, requests};
+use restore_tests::{Answer, Contract, TestConfig, World, ids, requests};
 use serde_json::{Map, Value, json};
 
 /// Requests that are made: a few seconds' worth.
@@ -357,9 +357,9 @@ async fn two_restores(world: &World, contract: &Contract) -> Vec<String> {
 #[test]
 fn any_request_is_answered_as_the_contract_says() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let settings =
-        Settings::default().set("limits.max_wait_seconds", "1").set("limits.max_body_bytes", "3000");
-    let world = runtime.block_on(World::with(settings));
+    let config =
+        TestConfig::default().set("limits.max_wait_seconds", "1").set("limits.max_body_bytes", "3000");
+    let world = runtime.block_on(World::with(config));
     let contract = runtime.block_on(Contract::served(&world));
     let restores = runtime.block_on(two_restores(&world, &contract));
     let schema: Value = restore_model::schema::text("restore-request")

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use restore_tests::{Answer, Contract, Settings, World, ids, requests, world::words};
+use restore_tests::{Answer, Contract, TestConfig, World, ids, requests, world::words};
 use serde_json::{Value, json};
 
 /// The contract, and what of it was seen in use.
@@ -34,7 +34,7 @@ fn id(restore: &Value) -> String {
 #[tokio::test]
 async fn every_answer_fits_the_contract() {
     let world = World::with(
-        Settings::default()
+        TestConfig::default()
             .set("limits.max_body_bytes", "65536")
             .set("polling.absence_confirmation_seconds", "1"),
     )
@@ -225,7 +225,7 @@ async fn every_answer_fits_the_contract() {
 async fn a_route_that_takes_nothing_says_so_within_the_contract() {
     let routes = "[[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\n\
                   [[routes]]\nmatch = { target_types = [\"volume\", \"resource\"] }\nupstream = \"vbs\"\nidempotency_key = \"required\"\n";
-    let world = World::with(Settings::default().routes(routes)).await;
+    let world = World::with(TestConfig::default().routes(routes)).await;
     let mut contract = Held::served(&world).await;
     let resource = json!({"project_id": ids::PROJECT, "source": {"backup_id": "b"}, "target": {"type": "resource", "resource_id": "r"}});
     for (request, code) in [
@@ -328,11 +328,11 @@ async fn s34_metrics_hold_templates_and_no_strangers_words() {
 }
 
 #[tokio::test]
-async fn s22_the_settings_are_shown_and_hold_no_environment() {
+async fn s22_the_configuration_is_shown_without_the_environment() {
     let world = World::new().await;
-    let settings = world.admin("/config").await;
-    assert_eq!(settings.json()["upstreams"][0]["name"], "cbr");
-    assert!(!settings.text().contains("PATH="), "{}", settings.text());
+    let config = world.admin("/config").await;
+    assert_eq!(config.json()["upstreams"][0]["name"], "cbr");
+    assert!(!config.text().contains("PATH="), "{}", config.text());
     let ready = world.admin("/readyz").await;
     assert_eq!(
         (ready.status, &ready.json()["ready"], &ready.json()["reasons"]),

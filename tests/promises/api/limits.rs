@@ -1,11 +1,11 @@
-//! Every limit of the settings: what is over it is ended or turned away, says so where it can, and is
+//! Every limit of the configuration: what is over it is ended or turned away, says so where it can, and is
 //! counted under the limit's own name.
 
 use std::time::Duration;
 
 use http::Method;
 use restore_tests::raw::Raw;
-use restore_tests::{Settings, World, requests};
+use restore_tests::{TestConfig, World, requests};
 use tokio::time::Instant;
 
 /// Waits until the limit has been counted.
@@ -26,7 +26,7 @@ async fn counted(world: &World, limit: &str) {
 }
 
 async fn world(key: &str, value: &str) -> World {
-    World::with(Settings::default().set(&format!("limits.{key}"), value)).await
+    World::with(TestConfig::default().set(&format!("limits.{key}"), value)).await
 }
 
 /// The head of a submit that promises a body and does not send it.
@@ -102,9 +102,9 @@ async fn more_at_once_than_there_is_room_for() {
     drop(raw);
     busy.end().await;
 
-    let settings =
-        Settings::default().set("limits.max_connections", "2").set("limits.max_share_per_address", "1");
-    let full = World::with(settings).await;
+    let config =
+        TestConfig::default().set("limits.max_connections", "2").set("limits.max_share_per_address", "1");
+    let full = World::with(config).await;
     let (mut one, mut two) = (Raw::open(full.gateway.api()).await, Raw::open(full.gateway.api()).await);
     let end = Instant::now() + Duration::from_secs(20);
     // Both are at work, and nobody can be let in.
@@ -183,7 +183,7 @@ async fn more_memory_than_the_process_may_hold() {
 #[tokio::test]
 async fn a_caller_that_is_too_fast_and_a_request_that_takes_too_long() {
     let fast =
-        World::with(Settings::default().set("limits.rate_per_second", "1").set("limits.rate_burst", "2"))
+        World::with(TestConfig::default().set("limits.rate_per_second", "1").set("limits.rate_burst", "2"))
             .await;
     let end = Instant::now() + Duration::from_secs(20);
     while fast.get("/api/v1/restores").await.status != 429 {
@@ -193,7 +193,7 @@ async fn a_caller_that_is_too_fast_and_a_request_that_takes_too_long() {
     fast.end().await;
 
     let long = World::with(
-        Settings::default()
+        TestConfig::default()
             .set("limits.request_timeout_seconds", "0.4")
             .set("limits.max_wait_seconds", "0.3")
             .set("submit.sync_wait_seconds", "0.3"),

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -122,11 +122,11 @@ fn words(told: &[Told]) -> Vec<String> {
 #[tokio::test]
 async fn a_restore_is_told_as_it_goes_and_to_its_end() {
     // A stream outlives what a request may take.
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("limits.request_timeout_seconds", "1.5")
         .set("limits.max_wait_seconds", "1")
         .set("submit.sync_wait_seconds", "1");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = world.submit(&requests::free_disk()).await.json();
     let path = events_of(&id(&restore));
@@ -169,7 +169,7 @@ async fn a_restore_is_told_as_it_goes_and_to_its_end() {
 
 #[tokio::test]
 async fn a_stream_that_is_cut_goes_on_where_it_was_even_in_another_process() {
-    let mut world = World::serve(Settings::default()).await;
+    let mut world = World::serve(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let mut all = Reader::open(&world, LIST, None).await;
     // The place at which it begins, for whoever is cut off before the first event.
@@ -282,8 +282,8 @@ async fn what_makes_no_sense_is_refused() {
 
 #[tokio::test]
 async fn streams_have_a_bound_of_their_own_and_take_nobodys_place() {
-    let settings = Settings::default().set("limits.max_streams", "3").set("limits.max_in_flight", "1");
-    let world = World::with(settings).await;
+    let config = TestConfig::default().set("limits.max_streams", "3").set("limits.max_in_flight", "1");
+    let world = World::with(config).await;
     let mut open = Vec::new();
     for _ in 0..3 {
         let reader = Reader::open(&world, LIST, None).await;
@@ -305,12 +305,12 @@ async fn streams_have_a_bound_of_their_own_and_take_nobodys_place() {
 
 #[tokio::test]
 async fn a_stream_ends_when_its_time_is_over_and_when_the_gateway_stops() {
-    let world = World::with(Settings::default().set("limits.stream_max_age_seconds", "1")).await;
+    let world = World::with(TestConfig::default().set("limits.stream_max_age_seconds", "1")).await;
     let mut reader = Reader::open(&world, LIST, None).await;
     assert!(reader.next().await.is_none(), "it ends, and does not break off");
     world.end().await;
 
-    let mut world = World::serve(Settings::default().set("limits.shutdown_timeout_seconds", "20")).await;
+    let mut world = World::serve(TestConfig::default().set("limits.shutdown_timeout_seconds", "20")).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = id(&world.submit(&requests::free_disk()).await.json());
     let mut one = Reader::open(&world, &events_of(&restore), None).await;

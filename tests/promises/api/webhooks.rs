@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use restore_tests::{Settings, World, binary, requests};
+use restore_tests::{TestConfig, World, binary, requests};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
@@ -181,13 +181,13 @@ fn secret_in(folder: &Path) -> String {
     path.display().to_string()
 }
 
-/// Settings with one webhook.
-pub(crate) fn hooked(url: &str, folder: &Path, more: &str) -> Settings {
+/// Configuration with one webhook.
+pub(crate) fn hooked(url: &str, folder: &Path, more: &str) -> TestConfig {
     let hook = format!(
         "[{{ name = \"ops\", url = {url:?}, secret = {{ file = {:?} }}, allow_private_addresses = true{more} }}]",
         secret_in(folder)
     );
-    Settings::default().set("webhooks", &hook)
+    TestConfig::default().set("webhooks", &hook)
 }
 
 fn id(restore: &Value) -> String {
@@ -217,8 +217,8 @@ const DELIVERIES: &str = "restore_gateway_webhook_deliveries";
 async fn messages_are_signed_named_in_order_and_tell_no_secret() {
     let receiver = Receiver::start().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = hooked(&receiver.url(), folder.path(), "").set("telemetry.log_level", "\"trace\"");
-    let mut world = World::serve(settings).await;
+    let config = hooked(&receiver.url(), folder.path(), "").set("telemetry.log_level", "\"trace\"");
+    let mut world = World::serve(config).await;
     receiver.next(Manner::Status(503));
     let restore = world.submit(&requests::free_disk()).await.json();
     world.until_status(&id(&restore), "succeeded").await;
@@ -277,8 +277,8 @@ async fn f38_a_receiver_that_hangs_harms_no_restore_and_is_told_by_the_next_proc
     let receiver = Receiver::start().await;
     receiver.always(Manner::Never);
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = hooked(&receiver.url(), folder.path(), "");
-    let mut world = World::serve(settings).await;
+    let config = hooked(&receiver.url(), folder.path(), "");
+    let mut world = World::serve(config).await;
     let mut restores = Vec::new();
     for request in [requests::free_disk(), requests::cbr_server()] {
         let restore = id(&world.submit(&request).await.json());
@@ -381,7 +381,7 @@ async fn s8_s25_a_private_receiver_or_an_open_secret_keeps_the_gateway_from_star
     let config = folder.path().join("gateway.toml");
     let served = async |hook: &str| {
         let hook = format!("[{{ name = \"ops\", {hook} }}]");
-        let toml = Settings::default().set("webhooks", &hook).toml("http://127.0.0.1:9");
+        let toml = TestConfig::default().set("webhooks", &hook).toml("http://127.0.0.1:9");
         std::fs::write(&config, toml).expect("settings");
         let run =
             Command::new(binary()).arg("serve").arg("--config").arg(&config).kill_on_drop(true).output();
@@ -417,8 +417,8 @@ async fn messages_never_keep_who_asks_from_the_ledger() {
     const CLIENTS: usize = 8;
     let receiver = Receiver::start().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = hooked(&receiver.url(), folder.path(), "").set("ledger.url", "\"sqlite:ledger.db\"");
-    let world = Arc::new(World::serve(settings).await);
+    let config = hooked(&receiver.url(), folder.path(), "").set("ledger.url", "\"sqlite:ledger.db\"");
+    let world = Arc::new(World::serve(config).await);
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..CLIENTS {
         let world = Arc::clone(&world);

@@ -2,7 +2,7 @@
 //! started again. What was asked is done at most once, and nothing is said that is not so.
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 const KEY: [(&str, &str); 1] = [("idempotency-key", "the-one")];
@@ -22,8 +22,8 @@ const CASES: [Case; 3] = [
 ];
 
 /// Windows that a test can wait for, in the order of those of service.
-fn hasty() -> Settings {
-    Settings::default()
+fn hasty() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.visibility_grace_seconds", "1")
         .set("polling.operator_escalation_seconds", "6")
@@ -191,8 +191,8 @@ async fn a_crash_point_that_does_not_exist_is_refused() {
 
 #[tokio::test]
 async fn what_was_not_sent_and_has_lost_its_route_expires_all_the_same() {
-    let settings = hasty().set("submit.dedup_window_seconds", "2");
-    let mut world = World::serve_with(settings, &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;
+    let config = hasty().set("submit.dedup_window_seconds", "2");
+    let mut world = World::serve_with(config, &[("RESTORE_GATEWAY_CRASH_AT", "accepted")]).await;
     let url = world.url("/api/v1/restores");
     let headers = [("x-auth-token", ids::TOKEN), ("content-type", "application/json"), KEY[0]];
     let body = requests::cbr_server().to_string();

@@ -1,6 +1,6 @@
 //! At most once: keys, duplicates, locks.
 
-use restore_tests::{Settings, World, WrongClock, ids, requests};
+use restore_tests::{TestConfig, World, WrongClock, ids, requests};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn many_equal_requests_at_once_are_one_restore() {
 /// Ids in capitals, or without their dashes: the same restore while it runs and after its end, at a compatibility endpoint and at the API.
 #[tokio::test]
 async fn another_spelling_of_an_id_is_the_same_request() {
-    let world = World::with(Settings::default().and(crate::compat::basics::DOORS)).await;
+    let world = World::with(TestConfig::default().and(crate::compat::basics::DOORS)).await;
     let asked = |backup: String, volume: String| {
         let path = format!("/cinder/v3/{}/backups/{backup}/restore", ids::PROJECT);
         let canonical = json!({
@@ -166,7 +166,7 @@ endpoint = "{clouds}"
 upstream = "cbr"
 idempotency_key = "required"
 "#;
-    let world = World::with(Settings::default().routes(routes)).await;
+    let world = World::with(TestConfig::default().routes(routes)).await;
     let without = world.submit(&requests::cbr_server()).await;
     assert_eq!((without.status, without.json()["code"].as_str()), (400, Some("idempotency_key_required")));
     let with =
@@ -178,11 +178,11 @@ idempotency_key = "required"
 
 /// A program at a compatibility endpoint that sends a key gets what a key promises, also where a route demands one.
 #[tokio::test]
-async fn a_key_counts_at_a_door() {
+async fn a_key_counts_at_an_endpoint() {
     let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
                   evs_endpoint = \"{clouds}/evs\"\n\
                   [[routes]]\nupstream = \"cbr\"\nidempotency_key = \"required\"\n";
-    let world = World::with(Settings::default().routes(routes).and(crate::compat::basics::DOORS)).await;
+    let world = World::with(TestConfig::default().routes(routes).and(crate::compat::basics::DOORS)).await;
     let path = format!("/cbr/v3/{}/backups/{}/restore", ids::PROJECT, ids::FREE.0);
     let body = |volume: &str| json!({"restore": {"volume_id": volume}});
     let without = world.post(&path, &body(ids::FREE.1)).await;
@@ -207,7 +207,7 @@ async fn a_caller_that_hangs_up_leaves_no_restore_behind_half_sent() {
     use tokio::io::AsyncWriteExt;
     let folder = tempfile::tempdir().unwrap();
     let ledger = format!("\"sqlite:{}\"", folder.path().join("ledger.db").display());
-    let world = World::with(Settings::default().set("ledger.url", &ledger)).await;
+    let world = World::with(TestConfig::default().set("ledger.url", &ledger)).await;
     let body = requests::free_disk().to_string();
     let request = format!(
         "POST /api/v1/restores HTTP/1.1\r\nHost: gateway\r\nX-Auth-Token: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -270,7 +270,7 @@ async fn a_key_whose_restore_was_refused_says_to_take_a_new_one() {
 
 #[tokio::test]
 async fn s37_a_caller_has_so_many_keys_and_no_more_and_those_it_has_go_on_working() {
-    let world = World::with(Settings::default().set("submit.max_keys_per_caller", "2")).await;
+    let world = World::with(TestConfig::default().set("submit.max_keys_per_caller", "2")).await;
     world.behave(json!({"extra_disks": 4})).await;
     let submit = async |number: usize, key: &str| {
         world.post_with("/api/v1/restores", &requests::extra_disk(number), &[("idempotency-key", key)]).await
@@ -309,8 +309,8 @@ upstream = "vbs"
         requests::extra_disk(0)["source"]["backup_id"].as_str().unwrap_or_default()
     );
     let clock = WrongClock::default();
-    let settings = Settings::default().set("submit.dedup_window_seconds", "100").routes(&routes);
-    let world = World::by_clock(settings, &clock).await;
+    let config = TestConfig::default().set("submit.dedup_window_seconds", "100").routes(&routes);
+    let world = World::by_clock(config, &clock).await;
     world.behave(json!({"extra_disks": 2, "restore_seconds": 0})).await;
     // Whether it is a new restore; if so, it is let go to its end.
     let is_new = async |number: usize, key: Option<&str>| {
@@ -342,7 +342,7 @@ upstream = "vbs"
 #[tokio::test]
 async fn a_clock_that_jumps_forward_ends_no_window_early() {
     let clock = WrongClock::default();
-    let world = World::by_clock(Settings::default(), &clock).await;
+    let world = World::by_clock(TestConfig::default(), &clock).await;
     world.behave(json!({"restore_seconds": 0})).await;
     let ask = async |key: Option<&str>| {
         let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
@@ -374,7 +374,7 @@ async fn a_target_whose_holder_ended_unseen_is_free_for_the_next_who_asks_with_a
         // Another restore of one of the server's disks.
         (requests::cbr_server, Some(ids::DATA)),
     ] {
-        let mut world = World::serve(Settings::default()).await;
+        let mut world = World::serve(TestConfig::default()).await;
         world.behave(json!({"restore_seconds": 60})).await;
         let holder = world.submit(&request()).await.json();
         assert_eq!(holder["status"], "running", "{holder}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, WrongClock, ids, requests};
+use restore_tests::{Answer, TestConfig, World, WrongClock, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -14,13 +14,13 @@ const CBR_RESTORE: &str = "/v3/*/backups/*/restore";
 const OPERATION_LOGS: &str = "/v3/*/operation-logs";
 
 /// A gateway that looks often and concludes late.
-fn patient() -> Settings {
+fn patient() -> TestConfig {
     with_baseline(true)
 }
 
 /// The same, for CBR with or without the reads before a send.
-fn with_baseline(baseline: bool) -> Settings {
-    Settings::default()
+fn with_baseline(baseline: bool) -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "30")
         .set("polling.operator_escalation_seconds", "60")
         .routes(&format!(
@@ -227,10 +227,9 @@ async fn f30_a_gateway_whose_clock_is_ten_minutes_wrong_finds_its_restores() {
 async fn f30_a_clock_that_is_set_ends_nothing_early() {
     for seconds in [600, -600] {
         let clock = WrongClock::default();
-        let settings =
+        let config =
             patient().set("polling.overdue_seconds", "300").set("polling.operator_escalation_seconds", "300");
-        let world =
-            World::by_clock(settings.set("polling.absence_confirmation_seconds", "200"), &clock).await;
+        let world = World::by_clock(config.set("polling.absence_confirmation_seconds", "200"), &clock).await;
         world.behave(json!({"restore_seconds": 7200, "extra_disks": 1})).await;
         let running = id(&world.submit(&requests::free_disk()).await.json());
         world.faults(stalled(false)).await;
@@ -412,10 +411,10 @@ upstream = "vbs"
 [[routes]]
 upstream = "cbr"
 "#;
-    let settings = patient()
+    let config = patient()
         .set("polling.visibility_grace_seconds", "1")
         .set("polling.operator_escalation_seconds", "4");
-    let world = World::with(settings.routes(routes)).await;
+    let world = World::with(config.routes(routes)).await;
     world.behave(json!({"restore_seconds": 3})).await;
     let disk = json!({
         "project_id": ids::PROJECT,
@@ -451,10 +450,10 @@ async fn f50_a_wrong_date_makes_no_old_task_ours() {
         ["Thu, 01 Jan 1970 00:00:00 GMT", "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"]
     {
         for baseline in [true, false] {
-            let settings = with_baseline(baseline)
+            let config = with_baseline(baseline)
                 .set("polling.absence_confirmation_seconds", "1")
                 .set("polling.visibility_grace_seconds", "1");
-            let world = World::with(settings).await;
+            let world = World::with(config).await;
             world.behave(json!({"restore_seconds": 1})).await;
             // Somebody's restore at the console, three days ago.
             let before = console(&world).await;

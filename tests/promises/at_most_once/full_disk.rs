@@ -1,7 +1,7 @@
 //! F6: the disk under the ledger is full. Nothing is sent that could not be written down first, the
 //! gateway says so, and it goes on by itself when there is room again.
 
-use restore_tests::{Settings, World, requests};
+use restore_tests::{TestConfig, World, requests};
 use serde_json::json;
 
 /// Extra disks of the clouds' world: as many restores fit side by side.
@@ -9,7 +9,7 @@ const DISKS: usize = 400;
 
 #[tokio::test]
 async fn f6_on_a_full_disk_nothing_is_sent_and_room_again_is_enough() {
-    let world = World::serve(Settings::default()).await;
+    let world = World::serve(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 1, "extra_disks": DISKS})).await;
     let first = world.submit(&requests::extra_disk(0)).await.json();
     world.until_status(first["id"].as_str().expect("an id"), "succeeded").await;

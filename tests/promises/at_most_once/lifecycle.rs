@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use restore_tests::raw::{Raw, post};
-use restore_tests::{Answer, Settings, World, binary, ids, requests};
+use restore_tests::{Answer, TestConfig, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -37,8 +37,8 @@ fn submit_apart(world: &World, request: &Value) -> tokio::task::JoinHandle<Resul
     })
 }
 
-fn quick() -> Settings {
-    Settings::default()
+fn quick() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "20")
         .set("limits.shutdown_timeout_seconds", "20")
@@ -50,12 +50,12 @@ async fn f35_a_stop_is_heard_before_the_gateway_is_up() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let ledger = format!("\"postgres://gateway@{}/ledger\"", silent.local_addr().expect("an address"));
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = folder.path().join("gateway.toml");
-    std::fs::write(&settings, Settings::default().set("ledger.url", &ledger).toml("http://127.0.0.1:9"))
+    let config = folder.path().join("gateway.toml");
+    std::fs::write(&config, TestConfig::default().set("ledger.url", &ledger).toml("http://127.0.0.1:9"))
         .expect("settings are written");
     let mut gateway = tokio::process::Command::new(binary())
         .args(["serve", "--config"])
-        .arg(&settings)
+        .arg(&config)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -233,7 +233,7 @@ async fn a_running_restore_outlives_the_process_and_goes_on_with_the_next_token(
 
 #[tokio::test]
 async fn memory_of_an_idle_process_is_told() {
-    let world = World::serve(Settings::default()).await;
+    let world = World::serve(TestConfig::default()).await;
     assert_eq!(world.admin("/readyz").await.status, 200);
     // A figure, not a promise of a debug build.
     println!("idle: {} KiB resident", world.process().resident_kib());
@@ -346,7 +346,7 @@ async fn a_restore_that_was_sent_cannot_be_called_off_and_says_what_it_did() {
 
 #[tokio::test]
 async fn s38_a_list_comes_in_pages_that_miss_and_repeat_nothing() {
-    let world = World::with(Settings::default().set("limits.max_page_size", "3")).await;
+    let world = World::with(TestConfig::default().set("limits.max_page_size", "3")).await;
     world.behave(json!({"extra_disks": 8})).await;
     let mut all = Vec::new();
     for n in 0..8 {

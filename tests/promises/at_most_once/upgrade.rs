@@ -1,10 +1,10 @@
-//! What changes under a running restore: the settings (F34), and the program (F36).
+//! What changes under a running restore: the configuration (F34), and the program (F36).
 
 use std::path::Path;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{Settings, World, requests};
+use restore_tests::{TestConfig, World, requests};
 use serde_json::{Value, json};
 use sqlx::Connection;
 
@@ -21,10 +21,10 @@ generation = "cbr-v3"
 endpoint = "{clouds}"
 "#;
 
-/// Settings with these upstreams, all restores going to one of them.
-fn routed(upstreams: &[&str], to: &str) -> Settings {
+/// Configuration with these upstreams, all restores going to one of them.
+fn routed(upstreams: &[&str], to: &str) -> TestConfig {
     let routes = format!("{}\n[[routes]]\nupstream = \"{to}\"\n", upstreams.concat());
-    Settings::default().routes(&routes)
+    TestConfig::default().routes(&routes)
 }
 
 fn id(restore: &Value) -> String {
@@ -68,11 +68,11 @@ async fn f34_a_restore_keeps_the_way_it_was_accepted_on_when_no_route_leads_ther
 async fn f34_without_its_upstream_a_restore_says_so_and_goes_on_when_it_is_back() {
     let (mut world, restore, folder) = begun().await;
     let reads = world.arrived().await.len();
-    // Gone from the settings; and then there by its name, but as another generation.
+    // Gone from the configuration; and then there by its name, but as another generation.
     let other = VBS.replace("vbs-v2", "cbr-v3").replace("/vbs", "");
     let mut folder = folder;
-    for settings in [routed(&[CBR], "cbr"), routed(&[&other], "vbs")] {
-        world.again_as(folder, settings).await;
+    for config in [routed(&[CBR], "cbr"), routed(&[&other], "vbs")] {
+        world.again_as(folder, config).await;
         let stale = world.until(&restore, |restore| restore["awaiting_credential"] != true).await;
         assert_eq!((&stale["status"], &stale["finished_at"]), (&json!("running"), &Value::Null), "{stale}");
         assert!(stale["last_poll_failed_since"].is_string(), "{stale}");
@@ -127,8 +127,8 @@ async fn age(ledger: &str, newer: i64, room: i64) {
 
 /// A ledger with a restore that has ended, under a schema of a program newer by one version: which one may
 /// not touch, and then one may.
-async fn under_a_newer_schema(settings: Settings, ledger: impl Fn(&Path) -> String) {
-    let mut world = World::serve(settings).await;
+async fn under_a_newer_schema(config: TestConfig, ledger: impl Fn(&Path) -> String) {
+    let mut world = World::serve(config).await;
     let restore = id(&world.submit(&requests::free_disk()).await.json());
     world.until_status(&restore, "succeeded").await;
     let (_, _, folder) = world.ended_by("TERM").await;
@@ -165,7 +165,7 @@ async fn refused(folder: &tempfile::TempDir) -> (Option<i32>, String) {
 #[tokio::test]
 async fn f36_a_sqlite_ledger_of_a_newer_program_is_refused_unless_that_left_room_for_this_one() {
     let file = |folder: &Path| format!("sqlite:{}", folder.join("ledger.db").display());
-    under_a_newer_schema(Settings::default(), file).await;
+    under_a_newer_schema(TestConfig::default(), file).await;
 }
 
 #[tokio::test]
@@ -173,5 +173,5 @@ async fn f36_a_postgresql_ledger_of_a_newer_program_is_refused_unless_that_left_
     let postgres = Postgres::start();
     postgres.create_database("ledger");
     let url = postgres.url("ledger");
-    under_a_newer_schema(Settings::default().set("ledger.url", &format!("{url:?}")), |_| url.clone()).await;
+    under_a_newer_schema(TestConfig::default().set("ledger.url", &format!("{url:?}")), |_| url.clone()).await;
 }

@@ -1,7 +1,7 @@
 //! Who may do what: keys, policies, what others' restores look like, rates, operators.
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::auth::tokens::OTHER;
@@ -20,10 +20,10 @@ pub(crate) fn hash(key: &str) -> String {
 }
 
 /// One who restores, one who watches, one of another project, and an operator.
-fn settings() -> Settings {
+fn config() -> TestConfig {
     let [nightly, old, audit, foreign, operator] = [NIGHTLY, OLD, AUDIT, FOREIGN, OPERATOR].map(hash);
     let (ours, theirs) = (ids::PROJECT, OTHER);
-    let hasty = Settings::default()
+    let hasty = TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "1");
     let hasty = hasty.set("polling.visibility_grace_seconds", "1").each_upstream("send_timeout_seconds = 1");
@@ -112,7 +112,7 @@ fn shape(answer: &Answer) -> (u16, Value) {
 
 #[tokio::test]
 async fn s23_a_key_is_known_or_refused_in_the_same_words() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let list = |headers: Vec<(&'static str, &'static str)>| {
         let world = &world;
         async move { ask_with(world, &headers, Method::GET, "/api/v1/restores", &Value::Null).await }
@@ -165,7 +165,7 @@ async fn s23_a_key_is_known_or_refused_in_the_same_words() {
 
 #[tokio::test]
 async fn s24_a_credential_in_the_query_is_refused_even_a_good_one() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     for name in ["api_key", "API-Key", "x-api-key", "token", "access_token", "x-auth-token", "%74oken"] {
         let path = format!("/api/v1/restores?limit=1&{name}={NIGHTLY}");
         let answer = ask(&world, NIGHTLY, Method::GET, &path, &Value::Null).await;
@@ -176,8 +176,8 @@ async fn s24_a_credential_in_the_query_is_refused_even_a_good_one() {
 }
 
 /// One more caller, who may restore and see nothing.
-fn settings_of_a_blind_one() -> Settings {
-    settings().and(&format!(
+fn config_of_a_blind_one() -> TestConfig {
+    config().and(&format!(
         "[[callers]]\nname = \"blind\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
          [[policies]]\ncallers = [\"blind\"]\nactions = [\"restore\"]\n",
         hash("rgk_blind")
@@ -186,7 +186,7 @@ fn settings_of_a_blind_one() -> Settings {
 
 #[tokio::test]
 async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
-    let mut world = World::serve(settings()).await;
+    let mut world = World::serve(config()).await;
     let ours = requests::cbr_server();
     let theirs = of_project(OTHER, requests::cbr_server());
     let denied = submit(&world, NIGHTLY, &theirs).await;
@@ -210,7 +210,7 @@ async fn s3_s35_what_no_policy_allows_is_denied_before_anything_is_asked() {
     }
     assert!(world.arrived().await.is_empty(), "no cloud was asked");
     // Who may see nothing is told that, and not that there is nothing.
-    let blind = settings_of_a_blind_one();
+    let blind = config_of_a_blind_one();
     let other = World::with(blind).await;
     let list = ask(&other, "rgk_blind", Method::GET, "/api/v1/restores", &Value::Null).await;
     assert_eq!((list.status, &list.json()["code"]), (403, &json!("forbidden")), "{}", list.text());
@@ -271,7 +271,7 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
             )
         })
         .collect();
-    let world = World::with(Settings::default().and(&callers)).await;
+    let world = World::with(TestConfig::default().and(&callers)).await;
     for path in ["/api/v1/restore-previews", "/api/v1/restores"] {
         let denied = ask(&world, "rgk_some", Method::POST, path, &request).await;
         assert_eq!((denied.status, &denied.json()["code"]), (403, &json!("forbidden")), "{path}");
@@ -284,7 +284,7 @@ async fn s3_a_policy_that_names_disks_holds_for_those_that_a_server_is_mapped_to
 
 #[tokio::test]
 async fn s4_s5_what_belongs_to_another_caller_looks_like_nothing() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     world.behave(json!({"restore_seconds": 20})).await;
     let mine = submit(&world, NIGHTLY, &requests::free_disk()).await;
     assert_eq!(mine.status, 202, "{}", mine.text());
@@ -323,7 +323,7 @@ async fn s4_s5_what_belongs_to_another_caller_looks_like_nothing() {
 
 #[tokio::test]
 async fn s5_a_lock_of_another_caller_tells_no_ids() {
-    let world = World::with(settings_of_a_blind_one()).await;
+    let world = World::with(config_of_a_blind_one()).await;
     world.behave(json!({"restore_seconds": 20})).await;
     let mine = submit(&world, NIGHTLY, &requests::free_disk()).await;
     let busy = submit(&world, "rgk_blind", &requests::free_disk()).await;
@@ -335,7 +335,7 @@ async fn s5_a_lock_of_another_caller_tells_no_ids() {
 
 #[tokio::test]
 async fn who_may_restore_may_call_off_what_it_cannot_see() {
-    let world = World::with(settings_of_a_blind_one()).await;
+    let world = World::with(config_of_a_blind_one()).await;
     world.faults(json!([{"match": {"method": "GET"}, "delay_ms": 3000, "times": 0}])).await;
     let headers = [("x-api-key", "rgk_blind"), ("x-auth-token", ids::TOKEN)];
     let request = requests::csbs_server();
@@ -365,7 +365,7 @@ async fn who_may_restore_may_call_off_what_it_cannot_see() {
 
 #[tokio::test]
 async fn s36_keys_and_duplicates_are_each_callers_own() {
-    let both = settings().and(&format!(
+    let both = config().and(&format!(
         "[[callers]]\nname = \"twin\"\ntype = \"api-key\"\nkey_hash = \"{}\"\n\
          [[policies]]\ncallers = [\"twin\"]\nactions = [\"restore\", \"read\"]\n",
         hash("rgk_twin")
@@ -397,7 +397,7 @@ async fn s36_keys_and_duplicates_are_each_callers_own() {
 
 #[tokio::test]
 async fn a_caller_has_a_rate_of_its_own_and_is_told_where_it_stands() {
-    let slow = settings().set("limits.rate_per_second", "1000").set("limits.rate_burst", "1000").and(&format!(
+    let slow = config().set("limits.rate_per_second", "1000").set("limits.rate_burst", "1000").and(&format!(
         "[[callers]]\nname = \"slow\"\ntype = \"api-key\"\nrate_per_second = 1\nrate_burst = 3\nkey_hash = \"{}\"\n\
          [[policies]]\ncallers = [\"slow\"]\nactions = [\"read\"]\n",
         hash("rgk_slow")
@@ -435,7 +435,7 @@ async fn s20_the_admin_listener_knows_its_operators_too() {
         "[[callers]]\nname = \"looker\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{}\"\n",
         hash("rgk_looker")
     );
-    let world = World::with(settings().and(&looker)).await;
+    let world = World::with(config().and(&looker)).await;
     let admin = |key: Option<&'static str>, method: Method, path: &str, body: &Value| {
         let url = format!("http://{}{path}", world.gateway.admin());
         let body = if body.is_null() { String::new() } else { body.to_string() };

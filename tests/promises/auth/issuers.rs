@@ -2,13 +2,13 @@
 
 use http::Method;
 use restore_tests::issuer::part;
-use restore_tests::{Answer, Issuer, Settings, World, ids, requests};
+use restore_tests::{Answer, Issuer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::auth::tokens::{POLICY, list};
 
-fn of_issuer(issuer: &Issuer) -> Settings {
-    Settings::default().and(&of_issuer_alone(issuer))
+fn of_issuer(issuer: &Issuer) -> TestConfig {
+    TestConfig::default().and(&of_issuer_alone(issuer))
 }
 
 /// The caller whom this issuer vouches for, and its policy.
@@ -142,11 +142,11 @@ async fn s29_keys_are_fetched_once_and_outlive_their_issuer() {
 async fn s29_a_key_that_is_withdrawn_from_a_file_ends_without_a_restart() {
     let issuer = Issuer::start().await;
     issuer.add_key("two");
-    let settings = Settings::default().and(&format!(
+    let config = TestConfig::default().and(&format!(
         "[[callers]]\nname = \"them\"\ntype = \"jwt\"\nissuer = \"https://login.example\"\n\
          audience = \"restore-gateway\"\njwks_file = \"keys.json\"\n{POLICY}"
     ));
-    let world = World::serve_beside(settings, &[], &[("keys.json", &issuer.published())]).await;
+    let world = World::serve_beside(config, &[], &[("keys.json", &issuer.published())]).await;
     let (one, two) = (issuer.token("one", &issuer.claims()), issuer.token("two", &issuer.claims()));
     assert_eq!((with_token(&world, &one).await.status, with_token(&world, &two).await.status), (200, 200));
     issuer.withdraw("one");
@@ -191,8 +191,8 @@ jwks_url = "http://{hangs}/keys"
 "#
     );
     // First in the file, so that it would be asked first.
-    let settings = Settings::default().and(&other);
-    let world = World::with(settings.and(&of_issuer_alone(&issuer))).await;
+    let config = TestConfig::default().and(&other);
+    let world = World::with(config.and(&of_issuer_alone(&issuer))).await;
     let token = issuer.token("one", &issuer.claims());
     let answer = tokio::time::timeout(std::time::Duration::from_secs(10), with_token(&world, &token)).await;
     assert_eq!(answer.expect("nobody waits for the other one").status, 200);

@@ -3,7 +3,7 @@
 use http::Method;
 use restore_tests::raw::Raw;
 use restore_tests::signer::{self, SignedRequest};
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 /// Two endpoints with names of their own, of source APIs that share a path and name backups differently, beside the API.
@@ -24,13 +24,13 @@ fn shared() -> (String, String) {
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-fn settings() -> Settings {
-    let credentials = Settings::default().robot().each_upstream("credential = \"robot\"");
+fn config() -> TestConfig {
+    let credentials = TestConfig::default().robot().each_upstream("credential = \"robot\"");
     credentials.and(ENDPOINTS).and(signer::CALLER)
 }
 
 async fn world() -> World {
-    World::serve_beside(settings(), &[], &signer::FILES).await
+    World::serve_beside(config(), &[], &signer::FILES).await
 }
 
 /// Refused as malformed, and nothing was decided: no cloud was asked.
@@ -71,7 +71,7 @@ async fn s52_a_request_signed_for_one_endpoint_is_not_applied_by_another() {
 
 #[tokio::test]
 async fn s52_two_authorities_in_one_request_are_refused() {
-    let world = World::with(Settings::default().and(ENDPOINTS)).await;
+    let world = World::with(TestConfig::default().and(ENDPOINTS)).await;
     let (path, body) = shared();
     let api = world.gateway.api();
     let token = ("x-auth-token", ids::TOKEN);
@@ -133,7 +133,7 @@ async fn s52_two_authorities_in_one_request_are_refused() {
 /// The same name in another spelling is the same endpoint, for routes, links, same-site checks and signatures alike.
 #[tokio::test]
 async fn s52_an_endpoint_is_known_by_every_spelling_of_its_name() {
-    let world = World::with(Settings::default().and(ENDPOINTS)).await;
+    let world = World::with(TestConfig::default().and(ENDPOINTS)).await;
     let versions = async |target: &str, host: &str| {
         let mut raw = Raw::open(world.gateway.api()).await;
         raw.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
@@ -179,7 +179,7 @@ async fn s52_a_signature_for_an_endpoints_own_host_counts() {
 async fn s52_a_request_signed_for_one_listener_is_not_applied_by_another() {
     let apart = "[[compat_endpoints]]\napi = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"\n\
                  [[compat_endpoints]]\napi = \"cinder-v3\"\nlisten = \"127.0.0.1:0\"\n";
-    let credentials = Settings::default().robot().each_upstream("credential = \"robot\"");
+    let credentials = TestConfig::default().robot().each_upstream("credential = \"robot\"");
     let world = World::serve_beside(credentials.and(apart).and(signer::CALLER), &[], &signer::FILES).await;
     let endpoints = world.process().endpoints.clone();
     let [(_, cbr), (_, cinder)] = endpoints.as_slice() else { panic!("two endpoints: {endpoints:?}") };

@@ -2,7 +2,7 @@
 
 use http::Method;
 use restore_tests::issuer::Issuer;
-use restore_tests::{Answer, Settings, World, ids};
+use restore_tests::{Answer, TestConfig, World, ids};
 use serde_json::json;
 
 const POLICY: &str = "[[policies]]\ncallers = [\"them\"]\nactions = [\"read\"]\n";
@@ -14,11 +14,11 @@ async fn list(world: &World, header: (&str, &str)) -> Answer {
 #[tokio::test]
 async fn s29_a_token_that_names_what_must_be_understood_is_refused() {
     let issuer = Issuer::start().await;
-    let settings = Settings::default().and(&format!(
+    let config = TestConfig::default().and(&format!(
         "[[callers]]\nname = \"them\"\ntype = \"jwt\"\nissuer = \"https://login.example\"\n\
          audience = \"restore-gateway\"\njwks_file = \"keys.json\"\n{POLICY}"
     ));
-    let world = World::serve_beside(settings, &[], &[("keys.json", &issuer.published())]).await;
+    let world = World::serve_beside(config, &[], &[("keys.json", &issuer.published())]).await;
     let ask = async |token: String| list(&world, ("authorization", &format!("Bearer {token}"))).await.status;
     assert_eq!(ask(issuer.token("one", &issuer.claims())).await, 200);
     for critical in [json!(["exp-of-mine"]), json!(["b64"]), json!([]), json!("exp")] {
@@ -45,7 +45,7 @@ async fn s31_an_iam_that_is_away_is_not_hidden_by_one_that_does_not_know_the_tok
             })
             .collect();
         let policy = POLICY.replace("[\"them\"]", "[\"them\", \"others\"]");
-        let world = World::with(Settings::default().and(&(callers + &policy))).await;
+        let world = World::with(TestConfig::default().and(&(callers + &policy))).await;
         let answer = list(&world, ("x-auth-token", "of-nobody-here")).await;
         assert_eq!(
             (answer.status, &answer.json()["code"]),

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use http::Method;
 use restore_tests::signer::{self, SignedRequest};
-use restore_tests::{Answer, Settings, World, requests};
+use restore_tests::{Answer, TestConfig, World, requests};
 use serde_json::{Value, json};
 
 use crate::auth::tokens::VBS_ALONE;
@@ -13,12 +13,12 @@ const HOST: &str = "gateway";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// One who signs, at clouds that take a credential of the gateway's own.
-pub(crate) fn settings() -> Settings {
-    Settings::default().robot().each_upstream("credential = \"robot\"").and(signer::CALLER)
+pub(crate) fn config() -> TestConfig {
+    TestConfig::default().robot().each_upstream("credential = \"robot\"").and(signer::CALLER)
 }
 
-pub(crate) async fn world(settings: Settings) -> World {
-    let world = World::serve_beside(settings, &[], &signer::FILES).await;
+pub(crate) async fn world(config: TestConfig) -> World {
+    let world = World::serve_beside(config, &[], &signer::FILES).await;
     world.behave(json!({"extra_disks": 8})).await;
     world
 }
@@ -84,7 +84,7 @@ async fn refused_once(world: &World) {
 
 #[tokio::test]
 async fn s50_another_spelling_of_a_signature_is_the_same_signature() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     refused_once(&world).await;
     let request = SignedRequest::restore(HOST, &requests::extra_disk(0));
@@ -123,7 +123,7 @@ async fn s50_another_spelling_of_a_signature_is_the_same_signature() {
 
 #[tokio::test]
 async fn s50_a_signature_at_an_endpoint_counts_once_however_it_is_spelt() {
-    let world = world(settings().and(crate::compat::basics::DOORS)).await;
+    let world = world(config().and(crate::compat::basics::DOORS)).await;
     let api = world.gateway.api();
     for source_api in ["cbr-v3", "vbs-v2", "cinder-v3"] {
         let (path, body) = native::request(source_api, "disk");
@@ -170,7 +170,7 @@ async fn assert_used_up(world: &World, request: &SignedRequest, refused: (u16, &
 
 #[tokio::test]
 async fn s50_a_signed_request_that_was_refused_is_not_done_when_it_comes_again() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     world.behave(json!({"restore_seconds": 600, "extra_disks": 8})).await;
     let busy = SignedRequest::restore(HOST, &requests::extra_disk(0));
@@ -212,7 +212,7 @@ async fn s50_a_signed_request_that_was_refused_is_not_done_when_it_comes_again()
 
 #[tokio::test]
 async fn s50_a_signed_request_that_came_too_fast_is_not_done_later() {
-    let slow = settings().routes(VBS_ALONE).set("limits.rate_per_second", "1").set("limits.rate_burst", "2");
+    let slow = config().routes(VBS_ALONE).set("limits.rate_per_second", "1").set("limits.rate_burst", "2");
     let world = world(slow).await;
     let api = world.gateway.api();
     let all: Vec<_> =
@@ -244,7 +244,7 @@ async fn s50_a_signed_request_that_came_too_fast_is_not_done_later() {
 
 #[tokio::test]
 async fn s50_equal_signed_requests_at_once_are_one_restore() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     let request = SignedRequest::restore(HOST, &requests::extra_disk(0));
     let all = spellings(&request);
@@ -259,7 +259,7 @@ async fn s50_equal_signed_requests_at_once_are_one_restore() {
 
 #[tokio::test]
 async fn s50_what_changes_nothing_may_be_asked_again() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     for path in ["/api/v1/restore-previews", "/api/v1/restore-checks"] {
         let body = requests::extra_disk(0).to_string();
@@ -288,7 +288,7 @@ async fn two_restores(world: &World) {
 
 #[tokio::test]
 async fn s56_a_header_that_is_not_signed_gives_a_signed_request_no_other_meaning() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     let restore = SignedRequest::restore(HOST, &requests::extra_disk(0));
     let taken = restore.send(api).await;
@@ -384,7 +384,7 @@ async fn s56_a_header_that_is_not_signed_gives_a_signed_request_no_other_meaning
 
 #[tokio::test]
 async fn s56_parameters_in_another_order_are_those_that_were_signed() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     two_restores(&world).await;
     let request = SignedRequest::new(Method::GET, HOST, "/api/v1/restores?limit=1&limit=2", &[], "");
@@ -399,7 +399,7 @@ async fn s56_parameters_in_another_order_are_those_that_were_signed() {
 
 #[tokio::test]
 async fn s56_a_stream_ends_with_the_window_of_its_signature() {
-    let world = world(settings()).await;
+    let world = world(config()).await;
     let api = world.gateway.api();
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = SignedRequest::restore(HOST, &requests::extra_disk(0)).send(api).await;

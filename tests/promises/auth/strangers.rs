@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use restore_tests::issuer::{Issuer, part};
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
@@ -124,7 +124,7 @@ actions = ["read"]
         hash(KEY)
     );
     issuer.hang(true);
-    let world = World::with(Settings::default().set("limits.max_in_flight", "8").and(&callers)).await;
+    let world = World::with(TestConfig::default().set("limits.max_in_flight", "8").and(&callers)).await;
     let api = world.gateway.api();
     let claims = part(&issuer.claims());
     let (flood, answered) = flood(api, "authorization", move |number| {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use http::Method;
 use restore_tests::authority::{Holder, Signed};
-use restore_tests::{Answer, Authority, Http, Settings, World};
+use restore_tests::{Answer, Authority, Http, TestConfig, World};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,12 +15,12 @@ const BOTH: [&rustls::SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 const KEY: &str = "rgk_0123456789abcdef0123456789abcdef";
 
 /// TLS on both listeners, one caller with a certificate and one with a key.
-fn settings(more: &str) -> Settings {
-    settings_on("api", more)
+fn config(more: &str) -> TestConfig {
+    config_on("api", more)
 }
 
-fn settings_on(listeners: &str, more: &str) -> Settings {
-    Settings::default().and(&format!(
+fn config_on(listeners: &str, more: &str) -> TestConfig {
+    TestConfig::default().and(&format!(
         r#"
 [tls]
 certificate_file = "tls.crt"
@@ -56,7 +56,7 @@ impl Names {
     }
 
     /// A gateway with these files beside it.
-    async fn world(&self, settings: Settings, more: &[(&str, &str)]) -> World {
+    async fn world(&self, config: TestConfig, more: &[(&str, &str)]) -> World {
         let server = self.servers.server(1);
         let authority = self.clients.pem();
         let mut files = vec![
@@ -65,7 +65,7 @@ impl Names {
             ("clients.crt", authority.as_str()),
         ];
         files.extend_from_slice(more);
-        World::serve_beside(settings, &[], &files).await
+        World::serve_beside(config, &[], &files).await
     }
 
     fn client(&self, signed: Option<&Signed>) -> Http {
@@ -89,7 +89,7 @@ async fn s28_a_certificate_lets_in_whom_it_names() {
     let names = Names::new();
     let revoked = names.clients.client(&holder("x", NIGHTLY, 7));
     let lists = names.clients.revoked(&[&revoked]);
-    let world = names.world(settings("client_crl_file = \"clients.crl\""), &[("clients.crl", &lists)]).await;
+    let world = names.world(config("client_crl_file = \"clients.crl\""), &[("clients.crl", &lists)]).await;
 
     let by_name = names.clients.client(&holder("x", NIGHTLY, 8));
     let by_subject = names.clients.client(&holder("by subject", &[], 9));
@@ -125,7 +125,7 @@ async fn s28_a_certificate_lets_in_whom_it_names() {
 #[tokio::test]
 async fn s28_a_session_that_is_resumed_is_still_somebodys() {
     let names = Names::new();
-    let world = names.world(settings(""), &[]).await;
+    let world = names.world(config(""), &[]).await;
     let http = names.client(Some(&names.clients.client(&holder("x", NIGHTLY, 8))));
     for _ in 0..3 {
         let answer = list(&world, &http, &[("connection", "close")]).await.expect("an answer");
@@ -137,7 +137,7 @@ async fn s28_a_session_that_is_resumed_is_still_somebodys() {
 #[tokio::test]
 async fn s28_where_a_certificate_is_required_nobody_connects_without() {
     let names = Names::new();
-    let world = names.world(settings("client_auth = \"required\""), &[]).await;
+    let world = names.world(config("client_auth = \"required\""), &[]).await;
     assert!(list(&world, &names.client(None), &[("x-api-key", KEY)]).await.is_err());
     let known = names.clients.client(&holder("x", NIGHTLY, 2));
     assert_eq!(list(&world, &names.client(Some(&known)), &[]).await.expect("an answer").status, 200);
@@ -147,7 +147,7 @@ async fn s28_where_a_certificate_is_required_nobody_connects_without() {
 #[tokio::test]
 async fn tls_is_1_2_or_1_3_with_http_2_and_nothing_less() {
     let names = Names::new();
-    let world = names.world(settings(""), &[]).await;
+    let world = names.world(config(""), &[]).await;
     for version in BOTH {
         for http2 in [false, true] {
             let http = Http::over(names.servers.trusted_by(None, &[version]), http2);
@@ -187,7 +187,7 @@ fn hello_of_tls11() -> Vec<u8> {
 #[tokio::test]
 async fn s26_a_certificate_is_rotated_without_a_restart() {
     let names = Names::new();
-    let world = names.world(settings(""), &[]).await;
+    let world = names.world(config(""), &[]).await;
     let folder = world.process().folder().to_owned();
     let write = |name: &str, text: &str| write(&folder.join(name), text);
     let moved = Authority::new();
@@ -242,7 +242,7 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
     let names = Names::new();
     let until_then = restore_tests::issuer::now() + 12;
     let lists = names.clients.revoked_until(&[], until_then);
-    let mut world = names.world(settings(CRL), &[("clients.crl", &lists)]).await;
+    let mut world = names.world(config(CRL), &[("clients.crl", &lists)]).await;
     let file = world.process().folder().join("clients.crl");
     let known = names.clients.client(&holder("x", NIGHTLY, 8));
     let with_certificate = async |world: &World| list(world, &names.client(Some(&known)), &[]).await;
@@ -293,7 +293,7 @@ async fn s55_client_certificates_are_refused_once_their_revocation_list_is_past_
 async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
     let names = Names::new();
     let lists = names.clients.revoked_until(&[], restore_tests::issuer::now() - 60);
-    let mut world = names.world(settings(EXPIRED_CRL), &[("clients.crl", &lists)]).await;
+    let mut world = names.world(config(EXPIRED_CRL), &[("clients.crl", &lists)]).await;
     let known = names.clients.client(&holder("x", NIGHTLY, 8));
     let answer = list(&world, &names.client(Some(&known)), &[]).await;
     assert_eq!(answer.expect("it is meant").status, 200);
@@ -303,7 +303,7 @@ async fn s55_a_revocation_list_past_its_date_is_refused_unless_it_is_meant() {
         (&json!("tls.allow_expired_crl"), &json!(false)),
         "{ready}"
     );
-    let config = world.process().settings();
+    let config = world.process().config();
     let text = std::fs::read_to_string(&config).expect("settings");
     let run = async |arguments: &[&str], text: &str| {
         let other = config.with_file_name("other.toml");
@@ -357,12 +357,12 @@ async fn until(world: &World, what: &str, wanted: impl Fn(&str) -> bool) {
 #[tokio::test]
 async fn s20_the_admin_listener_can_speak_tls_and_the_command_line_with_it() {
     let names = Names::new();
-    let settings = settings_on("api\", \"admin", "").and(&format!(
+    let config = config_on("api\", \"admin", "").and(&format!(
         "[[callers]]\nname = \"operator\"\ntype = \"api-key\"\nlisteners = [\"admin\"]\nkey_hash = \"{}\"\n\
          [[policies]]\ncallers = [\"operator\"]\nactions = [\"read-any\", \"resolve\"]\n",
         hash("rgk_operator")
     ));
-    let world = names.world(settings, &[]).await;
+    let world = names.world(config, &[]).await;
     let ca = world.process().folder().join("servers.crt");
     std::fs::write(&ca, names.servers.pem()).expect("it is written");
     let admin = format!("https://localhost:{}", world.gateway.admin().port());

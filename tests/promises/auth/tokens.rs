@@ -3,7 +3,7 @@
 use http::Method;
 pub(crate) use restore_tests::signer::{ACCESS_KEY as AK, SECRET_KEY as SK};
 use restore_tests::signer::{SignedRequest, sdk_date};
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// The clouds' other project.
@@ -20,8 +20,8 @@ pub(crate) async fn list(world: &World, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// Callers are known by their tokens for the cloud.
-pub(crate) fn of_iam(more: &str) -> Settings {
-    Settings::default().set("polling.interval_seconds", "1").and(&format!(
+pub(crate) fn of_iam(more: &str) -> TestConfig {
+    TestConfig::default().set("polling.interval_seconds", "1").and(&format!(
         r#"
 [[callers]]
 name = "them"
@@ -155,8 +155,8 @@ upstream = "vbs"
 "#;
 
 /// An access key of a caller, and a credential of the gateway's own for the cloud.
-fn of_keys() -> Settings {
-    Settings::default().robot().routes(VBS_ALONE).and(
+fn of_keys() -> TestConfig {
+    TestConfig::default().robot().routes(VBS_ALONE).and(
         r#"
 [[callers]]
 name = "sdk"
@@ -295,7 +295,7 @@ async fn a_token_is_not_used_for_what_its_caller_may_not_see() {
          [[policies]]\ncallers = [\"ann\"]\nactions = [\"restore\", \"read\"]\nupstreams = [\"vbs\"]\n\
          [[policies]]\ncallers = [\"bob\"]\nactions = [\"restore\", \"read\"]\nupstreams = [\"cbr\"]\n"
     );
-    let mut world = World::serve(Settings::default().routes(&routes).and(&callers)).await;
+    let mut world = World::serve(TestConfig::default().routes(&routes).and(&callers)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let theirs = requests::free_disk();
     let first = world.post_with("/api/v1/restores", &theirs, &[("x-api-key", keys[0])]).await;

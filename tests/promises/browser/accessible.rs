@@ -1,7 +1,7 @@
 //! That pages can be used by whoever cannot see them, or has no mouse, or needs strong contrast: axe-core finds nothing to
 //! say against them, in light, in dark and on a narrow screen.
 
-use restore_tests::{Browser, Settings, World, ids, requests, sdks};
+use restore_tests::{Browser, TestConfig, World, ids, requests, sdks};
 use serde_json::{Value, json};
 
 use crate::auth::callers::hash;
@@ -63,7 +63,7 @@ async fn axe_has_nothing_against_the_pages_and_the_question_who_asks() {
          [[policies]]\ncallers = [\"operator\"]\nactions = [\"read-any\"]\n",
         hash("rgk_operator-0123456789abcdef0123456789abcde")
     );
-    let world = World::with(Settings::default().and(&operator)).await;
+    let world = World::with(TestConfig::default().and(&operator)).await;
     let browser = Browser::open(1300, 900).await;
     browser.prefer(&[STILL]).await;
     browser.go(&format!("http://{}/console", world.gateway.admin())).await;

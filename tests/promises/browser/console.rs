@@ -1,6 +1,6 @@
 //! The console in a real browser: what it shows by itself, what an operator does with it, what strangers cannot.
 
-use restore_tests::{Browser, Settings, World, ids, requests};
+use restore_tests::{Browser, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::operations::operator::{hasty, waiting};
@@ -188,7 +188,7 @@ async fn s39_a_hostile_answer_is_text_on_the_console() {
 
 #[tokio::test]
 async fn the_console_comes_back_when_the_gateway_does() {
-    let mut world = World::serve(Settings::default().set("listen.admin", "\"127.0.0.1:0\"")).await;
+    let mut world = World::serve(TestConfig::default().set("listen.admin", "\"127.0.0.1:0\"")).await;
     let admin = world.gateway.admin();
     world.toml = world.toml.replacen("admin = \"127.0.0.1:0\"", &format!("admin = \"{admin}\""), 1);
     let browser = at_console(&world).await;
@@ -226,12 +226,13 @@ async fn what_was_decided_while_the_console_was_cut_off_no_longer_waits() {
 
 #[tokio::test]
 async fn what_ends_or_begins_elsewhere_is_seen_on_a_page_that_stays_open() {
-    let world = World::serve_with(Settings::default(), &[("RESTORE_GATEWAY_RECOVERY", "true")]).await;
+    let world = World::serve_with(TestConfig::default(), &[("RESTORE_GATEWAY_RECOVERY", "true")]).await;
     let browser = at_console(&world).await;
-    let (recovery, unready) = ("document.getElementById('recovery')", "document.getElementById('unready')");
+    let (recovery, shutdown_delay) =
+        ("document.getElementById('recovery')", "document.getElementById('unready')");
     browser.until(&format!("{recovery}.textContent.includes('older backup') && !{recovery}.hidden")).await;
     browser.until("document.getElementById('ready').textContent === 'not ready'").await;
-    assert_eq!(browser.run(&format!("return {unready}.hidden")).await, true, "it is said once");
+    assert_eq!(browser.run(&format!("return {shutdown_delay}.hidden")).await, true, "it is said once");
     browser.run("window.same = true").await;
     let said = json!({"by": "ada", "reason": "compared elsewhere"});
     assert_eq!(world.decide("/recovery/confirmation", &said).await.status, 200);

@@ -2,7 +2,7 @@
 //! another origin may read an answer (S40).
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = "<script src=https://evil.example/x.js></script><img src=x onerror=alert(1)>\"'&";
@@ -79,12 +79,12 @@ async fn a_page_reaches_loopback_by_no_name_of_its_own() {
 #[tokio::test]
 async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
     let mapped = "\"[::ffff:127.0.0.1]:0\"";
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("listen.api", mapped)
         .set("listen.admin", mapped)
         .set("listen.allowed_hosts", "[\"gateway\"]")
         .set("listen.allow_unauthenticated_remote", "true");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     let restore = world.submit(&requests::free_disk()).await;
     assert_eq!(restore.status, 202, "{}", restore.text());
     let arrived = world.arrived().await.len();
@@ -132,10 +132,10 @@ async fn s53_without_callers_no_listener_answers_to_a_foreign_name() {
 
 #[tokio::test]
 async fn s39_words_of_strangers_are_never_html() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "1");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     world.behave(json!({"extra_disks": 3})).await;
     let before = pages(&world).await;
     for (path, page) in &before {

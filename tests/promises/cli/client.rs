@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use restore_tests::{Settings, World, binary, ids, requests};
+use restore_tests::{TestConfig, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -40,7 +40,7 @@ pub(crate) fn file(folder: &tempfile::TempDir, request: &Value) -> String {
 
 #[tokio::test]
 async fn a_restore_is_followed_line_by_line_to_its_end() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 2})).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::cbr_server());
@@ -90,7 +90,7 @@ async fn a_restore_is_followed_line_by_line_to_its_end() {
 
 #[tokio::test]
 async fn the_exit_code_tells_how_it_ended() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let volume = ["--project", ids::PROJECT, "--backup", ids::FREE.0, "--volume", ids::FREE.1];
     let submit = async |more: &[&str]| {
         let arguments = [&["submit", "--yes"], &volume[..], more].concat();
@@ -131,7 +131,7 @@ async fn the_exit_code_tells_how_it_ended() {
 
 #[tokio::test]
 async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
     let mut gone = client(&world, &["submit", &request, "--yes"]);
@@ -193,7 +193,7 @@ async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
     const PROXY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 5\r\nconnection: close\r\n\r\n<oh/>";
     const STOPPING: &str = "HTTP/1.1 503 x\r\ncontent-type: application/json\r\ncontent-length: 17\r\nconnection: close\r\n\r\n{\"effect\":\"none\"}";
     const EMPTY: &str = "HTTP/1.1 202 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
     for (answers, code) in [
@@ -228,7 +228,7 @@ async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
 
 #[tokio::test]
 async fn without_a_terminal_nobody_is_asked_and_nothing_is_sent() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
     let output = run(&mut client(&world, &["submit", &request])).await;
@@ -271,7 +271,7 @@ async fn on_a_terminal(world: &World, folder: &tempfile::TempDir, typed: &str) -
 
 #[tokio::test]
 async fn a_person_sees_what_is_overwritten_by_what_and_only_yes_goes_on() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (code, text) = on_a_terminal(&world, &folder, "y").await;
     assert_eq!(code, Some(2), "{text}");
@@ -292,7 +292,7 @@ async fn a_person_sees_what_is_overwritten_by_what_and_only_yes_goes_on() {
 
 #[tokio::test]
 async fn checks_and_previews_change_nothing() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::cbr_server());
     let check = run(&mut client(&world, &["check", &request])).await;

@@ -4,7 +4,7 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use restore_tests::{Settings, World, binary, ids, requests};
+use restore_tests::{TestConfig, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -298,7 +298,7 @@ async fn what_a_person_must_end_is_not_waited_for() {
 
 #[tokio::test]
 async fn whoever_stops_waiting_is_told_how_to_go_on() {
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
@@ -349,7 +349,7 @@ async fn calling_off_says_what_became_of_it() {
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
 
     // And of a real one that is under way, also where a person's word is asked for too early.
-    let world = World::with(Settings::default()).await;
+    let world = World::with(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let id = world.submit(&requests::free_disk()).await.json()["id"].as_str().expect("an id").to_owned();
     world.until_status(&id, "running").await;

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use restore_tests::{Settings, World, binary, ids, requests};
+use restore_tests::{TestConfig, World, binary, ids, requests};
 use tokio::process::Command;
 
 use crate::cli::client::{client, file, run, says, told};
@@ -63,7 +63,7 @@ async fn into(out: Stdio, command: &mut Command) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn what_cannot_be_printed_is_said_and_what_nobody_reads_is_no_failure() {
-    let mut world = World::serve(Settings::default()).await;
+    let mut world = World::serve(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
     let submit = ["submit", &request, "--yes", "--key", "k", "--output", "text"];

@@ -1,6 +1,6 @@
 //! What the cloud's answer to a restore proves. The clouds' own truth says what was applied.
 
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// The restore call of each generation, and a request that is sent by it.
@@ -13,8 +13,8 @@ fn calls() -> [(&'static str, Value); 3] {
 }
 
 /// Short times, so that unknown outcomes settle within a test.
-fn hasty() -> Settings {
-    Settings::default()
+fn hasty() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "5")
 }
@@ -195,8 +195,8 @@ async fn f51_compressed_answers_are_read_as_if_they_were_not() {
 
 #[tokio::test]
 async fn f51_an_answer_that_grows_beyond_its_bound_is_no_refusal() {
-    let settings = hasty().each_upstream("max_body_bytes = 65536");
-    let world = World::with(settings).await;
+    let config = hasty().each_upstream("max_body_bytes = 65536");
+    let world = World::with(config).await;
     let body = json!({"error_code": "BackupService.2010", "error_msg": " ".repeat(1024 * 1024)});
     world
         .faults(json!([{"match": {"method": "POST", "path": calls()[0].0}, "applied": true, "coding": "gzip",

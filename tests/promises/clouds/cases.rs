@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use restore_tests::{Settings, World};
+use restore_tests::{TestConfig, World};
 use serde_json::{Value, json};
 
 fn folders(root: &Path) -> Vec<PathBuf> {
@@ -77,7 +77,7 @@ async fn run(generation: &str, case: &Path) -> Result<(), String> {
          [[routes]]\nupstream = \"u\"\nbaseline_read = false\n"
     );
     // One send: what a repetition may do is another promise.
-    let world = World::with(Settings::default().set("submit.max_attempts", "1").routes(&routes)).await;
+    let world = World::with(TestConfig::default().set("submit.max_attempts", "1").routes(&routes)).await;
     let mut faults = Vec::new();
     for read in file(case, "reads.json").iter().filter_map(Value::as_array).flatten() {
         faults.push(

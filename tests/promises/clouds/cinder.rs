@@ -1,7 +1,7 @@
 //! Cinder v3 restores: the disk alone tells the end, its backup never a failure, and Cinder itself keeps no two restores
 //! apart (cloud APIs 1.9, 2.4).
 
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// OpenStack's own block storage, beside the others.
@@ -12,12 +12,12 @@ generation = "cinder-v3"
 endpoint = "{clouds}/cinder"
 "#;
 
-fn settings() -> Settings {
-    Settings::default().routes(&format!("{UPSTREAM}[[routes]]\nupstream = \"cinder\"\n"))
+fn config() -> TestConfig {
+    TestConfig::default().routes(&format!("{UPSTREAM}[[routes]]\nupstream = \"cinder\"\n"))
 }
 
 async fn world() -> World {
-    World::with(settings()).await
+    World::with(config()).await
 }
 
 /// The free disk's backup onto a disk that it is not of, in which a success leaves a mark.
@@ -116,9 +116,9 @@ async fn a_lost_answer_is_found_again_by_disk_and_backup_and_nothing_is_sent_twi
 /// A disk at rest is no proof that nothing was applied: that is for a person.
 #[tokio::test]
 async fn absence_is_no_proof() {
-    let settings =
-        settings().set("polling.operator_escalation_seconds", "2").set("polling.interval_seconds", "1");
-    let world = World::with(settings).await;
+    let config =
+        config().set("polling.operator_escalation_seconds", "2").set("polling.interval_seconds", "1");
+    let world = World::with(config).await;
     let page = json!({"status": 502, "body": "<html>bad gateway</html>"});
     world.faults(json!([{"match": {"method": "POST", "path": "*/restore"}, "answer": page}])).await;
     let id = begun(&world, &requests::free_disk()).await;
@@ -195,7 +195,7 @@ async fn what_would_be_refused_is_not_sent() {
 #[tokio::test]
 async fn a_server_is_refused_disk_by_disk_as_well() {
     let routes = format!("{UPSTREAM}[[routes]]\nupstream = \"cinder\"\nper_disk_restore = true\n");
-    let world = World::with(Settings::default().routes(&routes)).await;
+    let world = World::with(TestConfig::default().routes(&routes)).await;
     let server = world.submit(&requests::cbr_server()).await;
     assert_eq!(
         (server.status, &server.json()["code"]),

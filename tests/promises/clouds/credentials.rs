@@ -4,12 +4,12 @@
 use std::os::unix::fs::PermissionsExt;
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, WrongClock, requests};
+use restore_tests::{Answer, TestConfig, World, WrongClock, requests};
 use serde_json::{Value, json};
 
 /// A CBR that is called with tokens of the gateway's own.
-fn held() -> Settings {
-    Settings::default()
+fn held() -> TestConfig {
+    TestConfig::default()
         .robot()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "20")
@@ -37,8 +37,8 @@ upstream = "cbr"
 }
 
 /// A gateway with that password beside it.
-async fn world(settings: Settings, password: &str, variables: &[(&str, &str)]) -> World {
-    World::serve_beside(settings, variables, &[("password", password)]).await
+async fn world(config: TestConfig, password: &str, variables: &[(&str, &str)]) -> World {
+    World::serve_beside(config, variables, &[("password", password)]).await
 }
 
 /// A submit without any token.
@@ -223,7 +223,7 @@ async fn a_wrong_password_sends_nothing_and_is_not_tried_again_and_again() {
 }
 
 /// A CBR and a VBS that are called with this credential.
-fn with(credential: &str, endpoints: [&str; 2]) -> Settings {
+fn with(credential: &str, endpoints: [&str; 2]) -> TestConfig {
     let [cbr, vbs] = endpoints;
     let routes = format!(
         r#"
@@ -248,7 +248,7 @@ upstream = "vbs"
 upstream = "cbr"
 "#
     );
-    Settings::default().routes(&routes)
+    TestConfig::default().routes(&routes)
 }
 
 const WRITTEN: [&str; 2] = ["endpoint = \"{clouds}\"", "endpoint = \"{clouds}/vbs\""];

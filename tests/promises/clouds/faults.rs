@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// A restore call of CBR, whatever the ids.
 const CBR_RESTORE: &str = "/v3/*/backups/*/restore";
 
 /// Short times, so that unknown outcomes settle within a test.
-fn hasty() -> Settings {
-    Settings::default()
+fn hasty() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "5")
         .each_upstream("send_timeout_seconds = 1\nconnect_timeout_seconds = 1")
@@ -353,8 +353,8 @@ async fn f27_csbs_does_not_claim_success_it_has_not_seen() {
 
 #[tokio::test]
 async fn a_short_restore_is_seen_by_the_generations_own_rhythm() {
-    // No interval in the settings: CSBS would be read every 10 s, and this restore lasts 2 s.
-    let world = World::with(Settings::default().without("polling.interval_seconds")).await;
+    // No interval in the configuration: CSBS would be read every 10 s, and this restore lasts 2 s.
+    let world = World::with(TestConfig::default().without("polling.interval_seconds")).await;
     let answer = world.submit(&requests::csbs_server()).await;
     world.until_status(&id(&answer.json()), "succeeded").await;
     world.end().await;
@@ -373,8 +373,8 @@ connect_timeout_seconds = 1
 upstream = "all"
 baseline_read = false
 "#;
-    let settings = Settings::default().set("submit.max_retry_after_seconds", "3").routes(routes);
-    let world = World::with(settings).await;
+    let config = TestConfig::default().set("submit.max_retry_after_seconds", "3").routes(routes);
+    let world = World::with(config).await;
     world
         .faults(json!([{"match": {"method": "POST", "path": CBR_RESTORE},
             "answer": {"status": 429, "headers": {"retry-after": "3"},

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::compat::basics::native;
-use crate::compat::ids::{MOVED, settings, settings_of};
+use crate::compat::ids::{MOVED, config, config_of};
 
 async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output {
-    std::fs::write(file, settings().toml(&world.clouds.url())).expect("a file");
+    std::fs::write(file, config().toml(&world.clouds.url())).expect("a file");
     Command::new(restore_tests::binary())
         .args(["id-mapping", "resolve", "--config", &file.display().to_string(), "--source-api", "csbs-v1"])
         .args(["--project", ids::PROJECT, "--to", "cbr", "--output", "json"])
@@ -26,7 +26,7 @@ async fn resolve(world: &World, file: &std::path::Path, more: &[&str]) -> Output
 async fn what_an_id_would_be_is_shown_beforehand() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("gateway.toml");
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let token = ["--token", ids::TOKEN];
     let said = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).expect("JSON");
 
@@ -57,8 +57,8 @@ async fn what_an_id_would_be_is_shown_beforehand() {
 async fn the_home_is_asked_with_the_programs_token_and_the_worker_with_the_gateways() {
     let held =
         MOVED.replacen("generation = \"cbr-v3\"", "generation = \"cbr-v3\"\ncredential = \"robot\"", 1);
-    let settings = settings_of(&held).robot();
-    let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+    let config = config_of(&held).robot();
+    let world = World::serve_beside(config, &[], &[("password", "example-only")]).await;
     let (path, body) = native::request("csbs-v1", "server");
     let json = [("content-type", "application/json")];
     let without = world.http.send(http::Method::POST, &world.url(&path), &json, body.to_string()).await;

@@ -1,7 +1,7 @@
 //! Moving off the generations that end: a share of the targets, or what a closed generation refuses, goes another way.
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, follow, native};
@@ -17,13 +17,13 @@ upstream = "csbs"
 fallback_upstream = "cbr"
 "#;
 
-async fn closed(code: &str, settings: Settings) -> World {
-    closed_by(code, settings.ways(CLOSED)).await
+async fn closed(code: &str, config: TestConfig) -> World {
+    closed_by(code, config.ways(CLOSED)).await
 }
 
-/// The same, with routes of the settings' own.
-async fn closed_by(code: &str, settings: Settings) -> World {
-    let world = World::with(settings.and(DOORS)).await;
+/// The same, with routes of the configuration' own.
+async fn closed_by(code: &str, config: TestConfig) -> World {
+    let world = World::with(config.and(DOORS)).await;
     let refusal = |body: Value| json!({"status": 400, "body": body});
     let said = json!({"error_code": code, "error_msg": "new project not allowed to use old services"});
     world
@@ -40,7 +40,7 @@ async fn closed_by(code: &str, settings: Settings) -> World {
 async fn what_a_closed_generation_refuses_goes_to_the_one_that_is_left() {
     for code in ["BackupService.4008", "BackupService.4003"] {
         for (source_api, target) in [("csbs-v1", "server"), ("vbs-v2", "volume")] {
-            let world = closed(code, Settings::default()).await;
+            let world = closed(code, TestConfig::default()).await;
             let (path, body) = native::request(source_api, target);
             let answer = world.post(&path, &body).await;
             follow(&world, source_api, &path, &answer).await;
@@ -65,7 +65,7 @@ async fn what_a_closed_generation_refuses_goes_to_the_one_that_is_left() {
 /// Asked again, with its key and without: the same restore, done once.
 #[tokio::test]
 async fn what_went_around_is_asked_for_again_and_done_once() {
-    let world = closed("BackupService.4008", Settings::default()).await;
+    let world = closed("BackupService.4008", TestConfig::default()).await;
     let key = [("idempotency-key", "the-one")];
     let request = requests::csbs_server();
     let first = world.post_with("/api/v1/restores", &request, &key).await;
@@ -90,7 +90,7 @@ async fn f46_one_key_is_one_restore_whatever_way_it_went() {
         "fallback_upstream",
         "idempotency_key_ttl_seconds = 60\ndedup_window_seconds = 60\nfallback_upstream",
     );
-    let world = closed_by("BackupService.4008", Settings::default().ways(&windows)).await;
+    let world = closed_by("BackupService.4008", TestConfig::default().ways(&windows)).await;
     // Known beforehand: another restore has met the closure.
     world.behave(json!({"extra_disks": 2, "restore_seconds": 2})).await;
     let first =
@@ -122,7 +122,7 @@ async fn f46_one_key_is_one_restore_whatever_way_it_went() {
 /// F46: the operator leads the route to the fallback upstream: keys and equal requests of before stand.
 #[tokio::test]
 async fn f46_a_route_that_is_changed_makes_no_second_restore() {
-    let world = World::with(Settings::default().ways(CLOSED).and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways(CLOSED).and(DOORS)).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     let post = json!({"method": "POST", "path": "/v1/*/restores"});
     world.faults(json!([{"match": post, "answer": {"status": 400, "body": said}, "times": 0}])).await;
@@ -132,7 +132,7 @@ async fn f46_a_route_that_is_changed_makes_no_second_restore() {
     assert_eq!(first.status, 202, "{}", first.text());
     let id = first.json()["id"].as_str().unwrap_or_default().to_owned();
     world.until_status(&id, "succeeded").await;
-    world.rewrite(Settings::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS));
+    world.rewrite(TestConfig::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS));
     assert_eq!(world.reload().await.status, 200);
     let again = world.post_with("/api/v1/restores", &request, &key).await;
     assert_eq!((again.status, &again.json()["id"]), (200, &json!(id)), "{}", again.text());
@@ -150,7 +150,7 @@ async fn questions_are_answered_for_the_way_that_a_restore_would_take() {
         "error_code": "BackupService.4008", "error_msg": "closed"}]});
     // In the negative, or not at all; and through the API, or as old programs ask.
     for answer in [json!({"status": 200, "body": no}), json!({"status": 400, "body": said})] {
-        let world = closed("BackupService.4008", Settings::default()).await;
+        let world = closed("BackupService.4008", TestConfig::default()).await;
         let action = json!({"method": "POST", "path": "/v1/*/providers/*/resources/action"});
         world.faults(json!([{"match": action, "answer": answer, "times": 0}])).await;
         let request = requests::csbs_server();
@@ -177,7 +177,7 @@ async fn questions_are_answered_for_the_way_that_a_restore_would_take() {
 /// Told once, the closed generation is not asked for every restore.
 #[tokio::test]
 async fn a_closed_generation_is_asked_once() {
-    let world = closed("BackupService.4008", Settings::default()).await;
+    let world = closed("BackupService.4008", TestConfig::default()).await;
     world.behave(json!({"extra_disks": 5, "restore_seconds": 1})).await;
     for number in 0..5 {
         let answer = world.submit(&requests::extra_disk(number)).await;
@@ -196,7 +196,7 @@ async fn a_closed_generation_is_asked_once() {
 /// goes no other way.
 #[tokio::test]
 async fn what_may_have_been_started_does_not_go_another_way() {
-    let world = World::with(Settings::default().ways(CLOSED).and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways(CLOSED).and(DOORS)).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     let answer = json!({"status": 504, "body": said});
     let post = json!({"method": "POST", "path": "/v1/*/restores"});
@@ -212,7 +212,7 @@ async fn what_may_have_been_started_does_not_go_another_way() {
 #[tokio::test]
 async fn without_another_way_it_is_refused() {
     let routes = CLOSED.replace("fallback_upstream = \"cbr\"", "");
-    let world = World::with(Settings::default().ways(&routes).and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways(&routes).and(DOORS)).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     let answer = json!({"status": 400, "body": said});
     world.faults(json!([{"match": {"method": "POST", "path": "/v1/*/restores"}, "answer": answer}])).await;
@@ -228,9 +228,9 @@ async fn without_another_way_it_is_refused() {
 /// request, after which nobody would know its handle.
 #[tokio::test]
 async fn two_slow_clouds_are_waited_for_once() {
-    let settings = Settings::default().ways(CLOSED).and(DOORS);
-    let settings = settings.set("submit.sync_wait_seconds", "4").set("limits.request_timeout_seconds", "6");
-    let world = World::with(settings.set("limits.max_wait_seconds", "1")).await;
+    let config = TestConfig::default().ways(CLOSED).and(DOORS);
+    let config = config.set("submit.sync_wait_seconds", "4").set("limits.request_timeout_seconds", "6");
+    let world = World::with(config.set("limits.max_wait_seconds", "1")).await;
     let said = json!({"error_code": "BackupService.4008", "error_msg": "closed"});
     world
         .faults(json!([
@@ -256,7 +256,7 @@ traffic_percent = 30
 [[routes]]
 upstream = "vbs"
 "#;
-    let world = World::with(Settings::default().ways(routes)).await;
+    let world = World::with(TestConfig::default().ways(routes)).await;
     let mut to_cbr = 0;
     for number in 0..200 {
         let request = requests::extra_disk(number);

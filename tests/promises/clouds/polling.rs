@@ -1,4 +1,4 @@
-//! How often the clouds are asked (F40): no more than the settings allow however many restores run, in turns
+//! How often the clouds are asked (F40): no more than the configuration allows however many restores run, in turns
 //! between projects, and never in the way of a send. Times are the clouds' own, of when a request arrived; a
 //! request that is held up on its way makes every bound here easier, not harder, to keep.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use restore_model::{Clock, SystemClock, Timestamp};
 use restore_tests::world::is_restore_call;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const SMALL: &str = "1b2c3d4e5f60718293a4b5c6d7e8f90a";
 
 /// One upstream that may be asked so often, and no reads before a send.
-fn asked(polls_per_minute: u32) -> Settings {
-    Settings::default().routes(&format!(
+fn asked(polls_per_minute: u32) -> TestConfig {
+    TestConfig::default().routes(&format!(
         r#"
 [[upstreams]]
 name = "vbs"

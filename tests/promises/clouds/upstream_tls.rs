@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use restore_tests::{Settings, World, requests};
+use restore_tests::{TestConfig, World, requests};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -98,7 +98,7 @@ async fn world(
         if generation == "vbs-v2" { "/vbs" } else { "" },
         file.display().to_string(),
     );
-    let world = World::with(Settings::default().routes(&routes)).await;
+    let world = World::with(TestConfig::default().routes(&routes)).await;
     (world, folder)
 }
 
@@ -165,8 +165,8 @@ async fn s26_authorities_in_a_file_are_taken_anew() {
          [[routes]]\nupstream = \"u\"\n",
         addr.port(),
     );
-    let settings = Settings::default().routes(&routes);
-    let world = World::serve_beside(settings, &[], &[("ca.pem", other.pem().as_str())]).await;
+    let config = TestConfig::default().routes(&routes);
+    let world = World::serve_beside(config, &[], &[("ca.pem", other.pem().as_str())]).await;
     let file = world.process().folder().join("ca.pem");
     let url = world.url("/api/v1/restore-checks");
     let headers = [("content-type", "application/json"), ("x-auth-token", restore_tests::ids::TOKEN)];
@@ -213,9 +213,9 @@ async fn an_upstream_that_wants_a_certificate_is_shown_it_and_the_rotated_one() 
         addr.port(),
     );
     let (certificate, key) = client(&other);
-    let (root, settings) = (ours.pem(), Settings::default().routes(&routes));
+    let (root, config) = (ours.pem(), TestConfig::default().routes(&routes));
     let beside = [("ca.pem", root.as_str()), ("gateway.pem", &certificate), ("gateway.key", &key)];
-    let world = World::serve_beside(settings, &[], &beside).await;
+    let world = World::serve_beside(config, &[], &beside).await;
     // Only reads: whether the refusal or the end of the connection is seen first is chance.
     let url = world.url("/api/v1/restore-checks");
     let headers = [("content-type", "application/json"), ("x-auth-token", restore_tests::ids::TOKEN)];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -22,8 +22,8 @@ fn requests() -> [(Value, &'static str); 3] {
 }
 
 /// One upstream of CBR that is asked nothing before a restore, and short times.
-fn hasty() -> Settings {
-    Settings::default()
+fn hasty() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.operator_escalation_seconds", "5")
         .routes(
@@ -268,7 +268,7 @@ async fn f13_an_upstream_that_cannot_be_reached_is_a_refusal_and_never_unknown()
                     "[[upstreams]]\nname = \"u\"\ngeneration = \"{generation}\"\nendpoint = \"{endpoint}\"\nconnect_timeout_seconds = 2\n\
                      [[routes]]\nupstream = \"u\"\nbaseline_read = {baseline}\n"
                 );
-                let world = World::with(Settings::default().routes(&routes)).await;
+                let world = World::with(TestConfig::default().routes(&routes)).await;
                 let answer = world.submit(&request).await;
                 let problem = answer.json();
                 let what = format!("{endpoint} {generation} {baseline}: {problem}");
@@ -302,7 +302,7 @@ async fn the_breaker_opens_and_readyz_shows_it() {
         "[[upstreams]]\nname = \"u\"\ngeneration = \"cbr-v3\"\nendpoint = \"http://{closed}\"\ncircuit_breaker.failure_threshold = 2\ncircuit_breaker.open_seconds = 600\n\
          [[routes]]\nupstream = \"u\"\nbaseline_read = false\n"
     );
-    let world = World::with(Settings::default().set("submit.max_attempts", "1").routes(&routes)).await;
+    let world = World::with(TestConfig::default().set("submit.max_attempts", "1").routes(&routes)).await;
     let breaker = async || world.admin("/readyz").await.json()["upstreams"][0]["breaker"].clone();
     assert_eq!(breaker().await, "closed");
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 //! them, in order.
 
 use restore_test_postgres::Postgres;
-use restore_tests::{Process, Settings, World, requests};
+use restore_tests::{Process, TestConfig, World, requests};
 use serde_json::{Value, json};
 
 use crate::api::streams::{LIST, Reader};
@@ -11,7 +11,7 @@ use crate::api::webhooks::{Receiver, Seen, hooked};
 const RESTORES: usize = 12;
 
 /// A gateway over a new database, its lease short enough for a test to wait for.
-fn shared(settings: Settings, postgres: &Postgres) -> Settings {
+fn shared(config: TestConfig, postgres: &Postgres) -> TestConfig {
     postgres.create_database("ledger");
     let routes = r#"
 [[upstreams]]
@@ -22,12 +22,12 @@ endpoint = "{clouds}/vbs"
 upstream = "vbs"
 "#;
     let url = format!("{:?}", postgres.url("ledger"));
-    settings.set("ledger.url", &url).set("ledger.lease_seconds", "3").routes(routes)
+    config.set("ledger.url", &url).set("ledger.lease_seconds", "3").routes(routes)
 }
 
-/// Two gateways of the same settings, and a world with disks to restore.
-async fn two(settings: Settings) -> (World, Process) {
-    let world = World::serve(settings).await;
+/// Two gateways of the same configuration, and a world with disks to restore.
+async fn two(config: TestConfig) -> (World, Process) {
+    let world = World::serve(config).await;
     world.behave(json!({"extra_disks": RESTORES})).await;
     let other = world.another().await;
     (world, other)
@@ -108,7 +108,7 @@ async fn over_two_replicas_each_message_is_delivered_once_and_none_is_lost_with_
 #[tokio::test]
 async fn a_stream_at_one_replica_tells_what_happens_at_the_other_in_order_and_goes_on_after_a_cut() {
     let postgres = Postgres::start();
-    let (mut world, other) = two(shared(Settings::default(), &postgres)).await;
+    let (mut world, other) = two(shared(TestConfig::default(), &postgres)).await;
     // A reader at the one; all restores at the other.
     let mut all = Reader::open(&world, LIST, None).await;
     let reading_at = world.turn_to(other);

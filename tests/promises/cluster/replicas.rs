@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{Answer, Http, Process, Settings, World, ids, requests};
+use restore_tests::{Answer, Http, Process, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -15,11 +15,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Windows that a test can wait for, over a new database.
-fn shared(postgres: &Postgres) -> Settings {
+fn shared(postgres: &Postgres) -> TestConfig {
     static DATABASES: AtomicU32 = AtomicU32::new(0);
     let name = format!("ledger_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     postgres.create_database(&name);
-    Settings::default()
+    TestConfig::default()
         .set("ledger.url", &format!("{:?}", postgres.url(&name)))
         .set("ledger.lease_seconds", "3")
         .set("polling.absence_confirmation_seconds", "1")
@@ -300,8 +300,8 @@ async fn f8_killed_while_the_database_is_away_it_is_unknown_until_reads_tell() {
 async fn an_answer_that_contradicts_a_persons_word_is_kept_in_the_history() {
     let postgres = Postgres::start();
     let pause = [("RESTORE_GATEWAY_CRASH_AT", "answered/STOP")];
-    let settings = shared(&postgres).set("polling.operator_escalation_seconds", "1");
-    let world = World::serve_with(settings, &pause).await;
+    let config = shared(&postgres).set("polling.operator_escalation_seconds", "1");
+    let world = World::serve_with(config, &pause).await;
     let other = world.another().await;
     let request = requests::free_disk();
     // It stops with the cloud's acceptance in hand.
@@ -559,8 +559,8 @@ per_disk_restore = true
 #[tokio::test]
 async fn f45_recovery_mode_between_two_disks_keeps_the_second_for_a_person() {
     let postgres = Postgres::start();
-    let settings = shared(&postgres).routes(crate::compat::per_disk::VBS);
-    let world = World::serve(settings).await;
+    let config = shared(&postgres).routes(crate::compat::per_disk::VBS);
+    let world = World::serve(config).await;
     crate::compat::per_disk::detach(&world).await;
     world.behave(json!({"restore_seconds": 4})).await;
     let submitted = world.submit(&requests::cbr_server()).await.json();

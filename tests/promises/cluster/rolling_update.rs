@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{Answer, Http, Process, Settings, World, ids, requests};
+use restore_tests::{Answer, Http, Process, TestConfig, World, ids, requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -100,9 +100,9 @@ impl Balancer {
     }
 }
 
-fn settings(postgres: &Postgres) -> Settings {
+fn config(postgres: &Postgres) -> TestConfig {
     postgres.create_database("ledger");
-    Settings::default()
+    TestConfig::default()
         .set("ledger.url", &format!("{:?}", postgres.url("ledger")))
         .set("ledger.lease_seconds", "5")
         .set("limits.shutdown_delay_seconds", "1.5")
@@ -136,7 +136,7 @@ async fn calls(url: &str, numbers: &AtomicUsize, enough: &AtomicBool) -> Vec<(St
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f35_replicas_are_replaced_under_load_and_no_request_fails() {
     let postgres = Postgres::start();
-    let mut world = World::serve(settings(&postgres)).await;
+    let mut world = World::serve(config(&postgres)).await;
     world.behave(serde_json::json!({"extra_disks": DISKS})).await;
     let balancer = Balancer::start().await;
     let mut old = vec![world.another().await];
@@ -213,8 +213,8 @@ async fn f35_replicas_are_replaced_under_load_and_no_request_fails() {
 
 #[tokio::test]
 async fn f35_it_says_that_it_is_not_ready_before_it_stops_to_serve() {
-    let settings = Settings::default().set("limits.shutdown_delay_seconds", "2");
-    let mut world = World::serve(settings).await;
+    let config = TestConfig::default().set("limits.shutdown_delay_seconds", "2");
+    let mut world = World::serve(config).await;
     assert_eq!(world.submit(&requests::free_disk()).await.header("connection"), "");
     world.process().signal("TERM").await;
     let end = Instant::now() + DEADLINE;

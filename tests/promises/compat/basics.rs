@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use restore_tests::{Answer, Settings, World, ids};
+use restore_tests::{Answer, TestConfig, World, ids};
 use serde_json::{Value, json};
 
 /// A compatibility endpoint of each source API, by prefix.
@@ -92,7 +92,7 @@ pub(crate) mod native {
 }
 
 async fn world(routes: &str) -> World {
-    World::with(Settings::default().ways(routes).and(DOORS)).await
+    World::with(TestConfig::default().ways(routes).and(DOORS)).await
 }
 
 /// Polls a native read until what it says is what is wanted.
@@ -219,7 +219,7 @@ async fn vbs_is_spoken_to_programs_that_speak_vbs() {
 }
 
 #[tokio::test]
-async fn block_storage_is_spoken_at_two_doors() {
+async fn block_storage_is_spoken_at_two_endpoints() {
     for (endpoint, call) in [
         ("vbs", "v2/{project}/backups/{backup}"),
         ("vbs", "v3/{project}/backups/{backup}"),
@@ -247,11 +247,11 @@ async fn block_storage_is_spoken_at_two_doors() {
 
 /// A compatibility endpoint with a name of its own is told apart by that, whatever prefixes other compatibility endpoints have and in which order they stand.
 #[tokio::test]
-async fn a_doors_own_name_counts_before_the_prefix_of_another() {
+async fn a_endpoints_own_name_counts_before_the_prefix_of_another() {
     let by_prefix = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/v2\"\n";
     let by_name = "[[compat_endpoints]]\napi = \"vbs-v2\"\nhost = \"vbs.internal\"\n";
     for endpoints in [[by_prefix, by_name], [by_name, by_prefix]] {
-        let world = World::with(Settings::default().and(&endpoints.concat())).await;
+        let world = World::with(TestConfig::default().and(&endpoints.concat())).await;
         for (host, version) in [("vbs.internal", "v2"), ("127.0.0.1", "v1")] {
             let mut raw = restore_tests::raw::Raw::open(world.gateway.api()).await;
             raw.send(format!("GET /v2 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;

@@ -1,7 +1,7 @@
 //! Who may do what at a compatibility endpoint: the callers and policies of the API hold there, and refusals are in the source API's own form.
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids};
+use restore_tests::{Answer, TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::auth::callers::hash;
@@ -45,9 +45,9 @@ actions = ["restore", "read", "check"]
 match = {{ project_ids = ["{theirs}"] }}
 "#
     );
-    let settings =
-        Settings::default().each_upstream("credential = \"robot\"").and(DOORS).and(&callers).robot();
-    World::serve_beside(settings, &[], &[("password", "example-only")]).await
+    let config =
+        TestConfig::default().each_upstream("credential = \"robot\"").and(DOORS).and(&callers).robot();
+    World::serve_beside(config, &[], &[("password", "example-only")]).await
 }
 
 async fn ask(world: &World, key: Option<&str>, method: Method, path: &str, body: &Value) -> Answer {
@@ -65,7 +65,7 @@ async fn asked(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn who_is_not_known_is_refused_in_every_dialect_before_a_cloud_is_asked() {
+async fn who_is_not_known_is_refused_in_every_source_api_before_a_cloud_is_asked() {
     let world = world().await;
     for (source_api, target) in
         [("csbs-v1", "server"), ("cbr-v3", "server"), ("vbs-v2", "volume"), ("cinder-v3", "volume")]
@@ -127,7 +127,7 @@ async fn a_program_may_do_what_its_policies_say_and_nothing_else() {
 
 /// A project in the path that the gateway's credential is not for is never asked with it.
 #[tokio::test]
-async fn no_door_leads_into_another_project() {
+async fn no_endpoint_leads_into_another_project() {
     let world = world().await;
     let path = format!("/cbr/v3/{OTHER}/backups/{}", ids::CBR_BACKUP);
     let answer = ask(&world, Some(FOREIGN), Method::GET, &path, &Value::Null).await;

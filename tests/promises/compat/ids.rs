@@ -1,7 +1,7 @@
 //! What a backup is called by the generation that carries its restore out: on proof, or not at all. A wrong id would
 //! overwrite disks with something else.
 
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, native};
@@ -39,12 +39,12 @@ upstream = "cbr"
 /// When CSBS says that it made the server's backup.
 const MADE: &str = "2026-11-21T01:20:37.277880";
 
-pub(crate) fn settings() -> Settings {
-    settings_of(MOVED)
+pub(crate) fn config() -> TestConfig {
+    config_of(MOVED)
 }
 
-pub(crate) fn settings_of(upstreams: &str) -> Settings {
-    Settings::default().routes(upstreams).and(DOORS)
+pub(crate) fn config_of(upstreams: &str) -> TestConfig {
+    TestConfig::default().routes(upstreams).and(DOORS)
 }
 
 /// The backup that CBR shows under the id that VBS has for the disk's.
@@ -85,7 +85,7 @@ fn item_path() -> String {
 
 #[tokio::test]
 async fn how_an_id_was_found_stands_in_the_history() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
     crate::compat::basics::follow(&world, "csbs-v1", &path, &answer).await;
@@ -105,7 +105,7 @@ async fn how_an_id_was_found_stands_in_the_history() {
 /// CSBS refuses a protection run that is not the item's; so does its compatibility endpoint, whoever restores.
 #[tokio::test]
 async fn a_checkpoint_that_is_not_the_items_is_refused_as_csbs_does() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let (path, mut body) = native::request("csbs-v1", "server");
     let right = body["restore"]["checkpoint_id"].clone();
     body["restore"]["checkpoint_id"] = json!("99aa22bb-33cc-44dd-95ee-66ff77008811");
@@ -131,8 +131,8 @@ async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
              [[policies]]\ncallers = [\"program\"]\nactions = [\"restore\", \"check\", \"read\"]\n{policy}\n",
             crate::auth::callers::hash(key)
         );
-        let settings = settings_of(&held).and(&callers).robot();
-        let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+        let config = config_of(&held).and(&callers).robot();
+        let world = World::serve_beside(config, &[], &[("password", "example-only")]).await;
         let (path, body) = native::request("csbs-v1", "server");
         let headers = [("content-type", "application/json"), ("x-api-key", key)];
         let answer = world.http.send(http::Method::POST, &world.url(&path), &headers, body.to_string()).await;
@@ -158,7 +158,7 @@ async fn a_home_that_a_caller_may_not_know_is_not_asked_for_it() {
 async fn a_namesake_that_is_another_backup_is_never_restored() {
     let other = "ffffffff-3b0a-4c55-9a51-0f6c2b9e8d14";
     for (of, time) in [(other, MADE), (ids::SERVER, "2026-11-21T01:20:40.500000")] {
-        let world = World::with(settings()).await;
+        let world = World::with(config()).await;
         world.faults(json!([answered("GET", &namesake_path(), 200, &namesake(of, time))])).await;
         let (path, body) = native::request("csbs-v1", "server");
         let answer = world.post(&path, &body).await;
@@ -174,7 +174,7 @@ async fn a_namesake_that_is_another_backup_is_never_restored() {
 /// What both generations tell the same of is taken for the same, and then it must have the disks.
 #[tokio::test]
 async fn a_proven_namesake_counts_and_must_have_the_disks() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     world.faults(json!([answered("GET", &namesake_path(), 200, &namesake(ids::SERVER, MADE))])).await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
@@ -189,7 +189,7 @@ async fn a_proven_namesake_counts_and_must_have_the_disks() {
 /// CSBS tells nothing any more, and CBR has a namesake without the disks that are asked for.
 #[tokio::test]
 async fn where_home_is_silent_a_namesake_without_the_disks_is_refused() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let namesake = namesake(ids::SERVER, MADE);
     let gone = json!({"code": "CSBS.3001", "message": "gone"});
     world
@@ -230,7 +230,7 @@ async fn trouble_at_home_does_not_make_a_namesake_the_backup() {
         ("nothing", Some(cut_off), 503, "backup_lookup_failed"),
     ];
     for (name, trouble, status, code) in rows {
-        let world = World::with(settings_of(HOME_OF_DISKS)).await;
+        let world = World::with(config_of(HOME_OF_DISKS)).await;
         let mut plan = vec![self::answered("GET", &at_cbr(), 200, &namesake)];
         plan.extend(trouble);
         world.faults(json!(plan)).await;
@@ -261,7 +261,7 @@ async fn where_home_is_silent_a_disks_backup_must_be_of_that_disk() {
     ];
     for (name, upstreams, silence) in rows {
         for (of, sent) in [("ffffffff-3b0a-4c55-9a51-0f6c2b9e8d14", 0), (ids::FREE.1, 1)] {
-            let world = World::with(settings_of(upstreams)).await;
+            let world = World::with(config_of(upstreams)).await;
             let mut plan = vec![answered("GET", &at_cbr(), 200, &of_disk(of, "2025-01-01T00:00:00.0"))];
             plan.extend(silence.map(|(status, body)| answered("GET", &at_vbs(), status, body)));
             world.faults(json!(plan)).await;
@@ -287,7 +287,7 @@ async fn a_row_of_the_table_counts_also_in_trouble() {
     let row = format!("from,from_id,to,to_id\nvbs-v2,{0},cbr-v3,{0}\n", ids::FREE.0);
     std::fs::write(&file, row).expect("a file");
     let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
-    let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
+    let world = World::with(config_of(HOME_OF_DISKS).and(&map)).await;
     world.faults(json!([answered("GET", &at_vbs(), 503, &json!({"message": "try again"}))])).await;
     let (path, body) = native::request("vbs-v2", "volume");
     let answer = world.post(&path, &body).await;
@@ -306,21 +306,21 @@ async fn one_id_in_the_names_of_two_generations_is_two_backups() {
     std::fs::write(&file, format!("from,from_id,to,to_id\nvbs-v2,{x},cbr-v3,{}\n", ids::FREE.0))
         .expect("a file");
     let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
-    let world = World::with(settings_of(HOME_OF_DISKS).and(&map)).await;
+    let world = World::with(config_of(HOME_OF_DISKS).and(&map)).await;
     let body = json!({"restore": {"volume_id": ids::FREE.1}});
-    let at_door = |endpoint: &str| format!("{endpoint}/{}/", ids::PROJECT);
-    let vbs = format!("{}cloudbackups/{x}/restore", at_door("/vbs/v2"));
+    let at_endpoint = |endpoint: &str| format!("{endpoint}/{}/", ids::PROJECT);
+    let vbs = format!("{}cloudbackups/{x}/restore", at_endpoint("/vbs/v2"));
     let first = world.post(&vbs, &body).await;
     assert_eq!(first.status, 200, "{}", first.text());
     // The same names at another compatibility endpoint of VBS: the same backup, and the same restore.
-    let again = world.post(&format!("{}backups/{x}/restore", at_door("/cinder/v3")), &body).await;
+    let again = world.post(&format!("{}backups/{x}/restore", at_endpoint("/cinder/v3")), &body).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (202, "true"), "{}", again.text());
     let end = world.get("/api/v1/restores").await.json()["restores"][0]["id"].clone();
     for ended in [false, true] {
         if ended {
             world.until_status(end.as_str().unwrap_or_default(), "succeeded").await;
         }
-        let other = world.post(&format!("{}backups/{x}/restore", at_door("/cbr/v3")), &body).await;
+        let other = world.post(&format!("{}backups/{x}/restore", at_endpoint("/cbr/v3")), &body).await;
         assert_eq!(other.header("idempotency-replayed"), "", "{}", other.text());
         // The disk is being restored, or there is no backup X in CBR.
         assert!((400..500).contains(&other.status), "{} {}", other.status, other.text());
@@ -339,8 +339,8 @@ async fn one_id_in_the_names_of_two_generations_is_two_backups() {
 /// The compatibility endpoint and the API call a backup alike where the names are those of one generation: what came through the one and
 /// comes again through the other is the same restore.
 #[tokio::test]
-async fn what_came_through_a_door_and_comes_again_at_the_api_is_the_same_restore() {
-    let world = World::with(settings_of(HOME_OF_DISKS)).await;
+async fn what_came_through_an_endpoint_and_comes_again_at_the_api_is_the_same_restore() {
+    let world = World::with(config_of(HOME_OF_DISKS)).await;
     let (path, body) = native::request("cbr-v3", "volume");
     let first = world.post(&path, &body).await;
     assert_eq!(first.status, 202, "{}", first.text());
@@ -371,7 +371,7 @@ async fn a_candidate_that_cannot_be_read_is_still_a_candidate() {
         (404, said("BackupService.6200"), 1),
     ];
     for (status, body, sent) in rows {
-        let world = World::with(settings()).await;
+        let world = World::with(config()).await;
         let list = json!({"backups": [one(twin), one(ids::CBR_BACKUP)], "count": 2});
         let of_twin = format!("/v3/{}/backups/{twin}", ids::PROJECT);
         world
@@ -403,7 +403,7 @@ async fn half_a_list_makes_no_backup_the_only_one() {
     for list in
         [json!({"backups": [one.clone()], "count": 2}), json!({"backups": [one.clone(), {"id": "x"}]})]
     {
-        let world = World::with(settings()).await;
+        let world = World::with(config()).await;
         world.faults(json!([answered("GET", &format!("/v3/{}/backups", ids::PROJECT), 200, &list)])).await;
         let (path, body) = native::request("csbs-v1", "server");
         let answer = world.post(&path, &body).await;
@@ -427,7 +427,7 @@ async fn the_table_of_ids_counts_and_is_read_again() {
     };
     table("0f9e8d7c-6b5a-4948-8372-61504938271f");
     let map = format!("[id_mapping]\nfile = {:?}\n", file.display().to_string());
-    let world = World::with(settings().and(&map)).await;
+    let world = World::with(config().and(&map)).await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
     assert_eq!(answer.status, 400, "{}", answer.text());

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, native};
@@ -33,7 +33,7 @@ async fn done(world: &World, source_api: &str, target: &str) -> String {
 async fn a_filter_finds_each_restore_once_whoever_can_judge_it() {
     for upstream in ["cbr", "vbs"] {
         let routes = format!("[[routes]]\nupstream = \"{upstream}\"\n");
-        let world = World::with(Settings::default().ways(&routes).and(DOORS)).await;
+        let world = World::with(TestConfig::default().ways(&routes).and(DOORS)).await;
         let id = done(&world, "cbr-v3", "volume").await;
         let mut queries = vec![
             String::new(),
@@ -73,7 +73,7 @@ async fn a_filter_finds_each_restore_once_whoever_can_judge_it() {
 /// Ids of another generation are no ids at this compatibility endpoint.
 #[tokio::test]
 async fn a_restore_is_listed_where_its_names_are_known() {
-    let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways("[[routes]]\nupstream = \"cbr\"\n").and(DOORS)).await;
     let of_csbs = done(&world, "csbs-v1", "server").await;
     let (count, rows) = logs(&world, "").await;
     assert_eq!((count, rows.len()), (1, 1), "{rows:?}");
@@ -116,7 +116,7 @@ async fn a_question_that_could_not_be_asked_is_not_answered_no() {
     let body = json!({"check_restorable": [asked(ids::CSBS_ITEM)]});
     for (status, wanted) in [(503, 503), (500, 503), (429, 429), (403, 403)] {
         // A cloud that has said 429 is left alone for a while.
-        let world = World::with(Settings::default().and(DOORS)).await;
+        let world = World::with(TestConfig::default().and(DOORS)).await;
         let answer = json!({"status": status, "body": {"error_msg": "not now"}});
         world
             .faults(json!([{"match": {"method": "POST", "path": action()}, "times": 0, "answer": answer}]))
@@ -126,7 +126,7 @@ async fn a_question_that_could_not_be_asked_is_not_answered_no() {
         assert!(answer.json()["error"]["code"].is_string(), "{}", answer.text());
         world.end().await;
     }
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     world
         .faults(json!([{"match": {"method": "POST", "path": action()}, "times": 0, "reset": "before"}]))
         .await;
@@ -137,7 +137,7 @@ async fn a_question_that_could_not_be_asked_is_not_answered_no() {
 
 #[tokio::test]
 async fn equal_questions_are_asked_once_and_a_few_at_a_time() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     let path = format!("/csbs{}", action());
     let arrived = async || {
         let arrived = world.arrived().await;
@@ -181,8 +181,8 @@ async fn equal_questions_are_asked_once_and_a_few_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_is_nowhere_at_a_door_is_not_found_in_its_words() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+async fn what_is_nowhere_at_an_endpoint_is_not_found_in_its_words() {
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     let project = ids::PROJECT;
     for path in [
         "/csbs/v2".to_owned(),

@@ -1,7 +1,7 @@
 //! Any source API to any generation: each cell works, or is refused with the reason in the source API's own form, and nothing is
 //! sent then (cloud APIs 6.3). What works is followed to its end by the reads that its programs make.
 
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, follow, native};
@@ -68,13 +68,13 @@ const CELLS: &[Cell] = &[
 ];
 
 /// Everything goes to one upstream; the others are known to the compatibility endpoints alone.
-fn settings(upstream: &str) -> Settings {
+fn config(upstream: &str) -> TestConfig {
     let routes = r#"
 [[routes]]
 upstream = "UPSTREAM"
 "#;
     let further = if upstream == "cinder" { crate::clouds::cinder::UPSTREAM } else { "" };
-    Settings::default().ways(&format!("{further}{}", routes.replace("UPSTREAM", upstream))).and(DOORS)
+    TestConfig::default().ways(&format!("{further}{}", routes.replace("UPSTREAM", upstream))).and(DOORS)
 }
 
 /// The body of a restore that the upstream must get, and where.
@@ -116,7 +116,7 @@ fn expected(cell: &Cell) -> (String, Value) {
 async fn play(cell: &Cell) {
     let Cell { source_api, target, upstream, refused } = cell;
     let name = format!("{source_api} {target} to {upstream}");
-    let world = World::with(settings(upstream)).await;
+    let world = World::with(config(upstream)).await;
     let (path, body) = native::request(source_api, target);
     let answer = world.post(&path, &body).await;
     match refused {
@@ -139,7 +139,7 @@ async fn play(cell: &Cell) {
 }
 
 #[tokio::test]
-async fn every_dialect_and_generation_as_the_matrix_has_it() {
+async fn every_source_api_and_generation_as_the_matrix_has_it() {
     assert_eq!(CELLS.len(), 4 * 4 * 2);
     for cells in CELLS.chunks(4) {
         futures_util::future::join_all(cells.iter().map(play)).await;
@@ -151,7 +151,7 @@ async fn every_dialect_and_generation_as_the_matrix_has_it() {
 async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
     let mut said = std::collections::BTreeMap::new();
     for upstream in ["csbs", "cbr", "vbs", "cinder"] {
-        let world = World::with(settings(upstream)).await;
+        let world = World::with(config(upstream)).await;
         let capabilities = world.get("/api/v1/capabilities").await;
         assert_eq!(capabilities.status, 200, "{}", capabilities.text());
         for source_api in capabilities.json()["source_apis"].as_array().expect("a list") {
@@ -169,7 +169,7 @@ async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
         let verdict = said.get(&name).map(String::as_str).unwrap_or_default();
         let kept = match cell.refused {
             None => ["lossless", "lossy"].contains(&verdict),
-            // No route of these settings opts in.
+            // No route of this configuration opts in.
             Some(CANNOT) => ["impossible", "opt_in"].contains(&verdict),
             Some(_) => verdict == "unsupported_target",
         };

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids};
+use restore_tests::{Answer, TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::auth::tokens::login;
@@ -50,7 +50,7 @@ fn mark(told: &Value) -> (String, String) {
 
 /// The compatibility endpoint's own cloud did not say what it has done with the request, and in truth has done nothing.
 #[tokio::test]
-async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
+async fn what_the_endpoints_own_cloud_has_not_done_is_never_shown_as_done() {
     let item = |path: &str| path.replace("{item}", ids::CSBS_ITEM);
     let free = |path: &str| path.replace("{free}", ids::FREE.0).replace("{disk}", ids::FREE.1);
     for (source_api, target, reads, id, during, after) in [
@@ -131,7 +131,7 @@ async fn what_the_doors_own_cloud_has_not_done_is_never_shown_as_done() {
 /// A refusal that came when the request had been answered as taken has nowhere to show but in what programs wait by.
 #[tokio::test]
 async fn a_refusal_that_comes_late_is_shown_as_a_failure() {
-    let late = Settings::default().set("submit.sync_wait_seconds", "0.2").and(DOORS);
+    let late = TestConfig::default().set("submit.sync_wait_seconds", "0.2").and(DOORS);
     let world = World::with(late).await;
     let busy =
         json!({"status": 400, "body": {"error_code": "CSBS.6015", "error_msg": "it is being restored"}});
@@ -159,7 +159,7 @@ async fn a_refusal_that_comes_late_is_shown_as_a_failure() {
 /// The cloud's own mark of a failure is told as it is.
 #[tokio::test]
 async fn a_failure_that_the_cloud_shows_is_told_in_its_words() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     let fails = json!({"status": "failed", "error_code": "CSBS.9999", "error_msg": "no"});
     world.behave(json!({"next_restore": fails})).await;
     let (path, body) = native::request("csbs-v1", "server");
@@ -168,11 +168,11 @@ async fn a_failure_that_the_cloud_shows_is_told_in_its_words() {
     let list = world.get("/api/v1/restores").await.json();
     world.until_status(list["restores"][0]["id"].as_str().expect("an id"), "failed").await;
     let read = format!("/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
-    let at_door = told(&world.get(&format!("/csbs{read}")).await, ids::CSBS_ITEM);
+    let at_endpoint = told(&world.get(&format!("/csbs{read}")).await, ids::CSBS_ITEM);
     let headers = [("x-auth-token", ids::TOKEN)];
     let native = world.http.send(Method::GET, &format!("{}{read}", world.clouds.url()), &headers, "").await;
-    assert_eq!(mark(&at_door).1, "restore", "{at_door}");
-    assert_eq!(at_door, told(&native, ids::CSBS_ITEM));
+    assert_eq!(mark(&at_endpoint).1, "restore", "{at_endpoint}");
+    assert_eq!(at_endpoint, told(&native, ids::CSBS_ITEM));
     world.end().await;
 }
 
@@ -224,7 +224,7 @@ async fn after_a_restart_each_read_learns_how_a_restore_has_ended() {
         ),
     ];
     for (source_api, target, read, said, end) in cases {
-        let mut world = World::serve(Settings::default().ways(MOVED).and(DOORS)).await;
+        let mut world = World::serve(TestConfig::default().ways(MOVED).and(DOORS)).await;
         world.behave(json!({"restore_seconds": 600})).await;
         let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
@@ -243,7 +243,7 @@ async fn after_a_restart_each_read_learns_how_a_restore_has_ended() {
 #[tokio::test]
 async fn one_list_has_no_more_than_a_few_restores_read() {
     // None is read twice while the test looks.
-    let slow = Settings::default().set("polling.interval_seconds", "60");
+    let slow = TestConfig::default().set("polling.interval_seconds", "60");
     let mut world = World::serve(slow.ways(MOVED).and(DOORS)).await;
     world.behave(json!({"extra_disks": 24, "restore_seconds": 600, "cbr_202": "job_id"})).await;
     for number in 0..24 {
@@ -288,7 +288,7 @@ async fn a_token_that_ended_is_told_to_the_program_that_reads_with_it() {
         ),
         ("vbs-v2", "volume", vec!["/vbs/v1/{project}/jobs/{id}", &disk]),
     ] {
-        let world = World::with(Settings::default().ways(MOVED).and(DOORS)).await;
+        let world = World::with(TestConfig::default().ways(MOVED).and(DOORS)).await;
         world.behave(json!({"restore_seconds": 600})).await;
         let token = login(&world, ids::PROJECT).await;
         let (path, body) = native::request(source_api, target);

@@ -2,7 +2,7 @@
 //! disk, sent one after the other, and never called succeeded unless all are.
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use sqlx::Connection;
 
@@ -21,8 +21,8 @@ per_disk_restore = true
 "#;
 
 /// A server that is off, its disks detached: what VBS asks for.
-async fn detached(settings: Settings) -> World {
-    let world = World::with(settings.routes(VBS).and(DOORS)).await;
+async fn detached(config: TestConfig) -> World {
+    let world = World::with(config.routes(VBS).and(DOORS)).await;
     detach(&world).await;
     world
 }
@@ -44,7 +44,7 @@ fn statuses(restore: &Value) -> Vec<String> {
 #[tokio::test]
 async fn every_disk_is_restored_once_and_then_the_server_is() {
     for source_api in ["csbs-v1", "cbr-v3"] {
-        let world = detached(Settings::default()).await;
+        let world = detached(TestConfig::default()).await;
         let (path, body) = native::request(source_api, "server");
         let answer = world.post(&path, &body).await;
         crate::compat::basics::follow(&world, source_api, &path, &answer).await;
@@ -66,7 +66,7 @@ async fn every_disk_is_restored_once_and_then_the_server_is() {
 #[tokio::test]
 async fn disks_are_known_by_what_they_are_where_home_knows_servers_alone() {
     let csbs = "[[upstreams]]\nname = \"csbs\"\ngeneration = \"csbs-v1\"\nendpoint = \"{clouds}\"\n";
-    let world = World::with(Settings::default().routes(&format!("{csbs}{VBS}")).and(DOORS)).await;
+    let world = World::with(TestConfig::default().routes(&format!("{csbs}{VBS}")).and(DOORS)).await;
     detach(&world).await;
     let (path, mut body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;
@@ -85,7 +85,7 @@ async fn disks_are_known_by_what_they_are_where_home_knows_servers_alone() {
 
 #[tokio::test]
 async fn a_disk_that_would_be_refused_keeps_the_others_from_being_overwritten() {
-    let world = World::with(Settings::default().routes(VBS).and(DOORS)).await;
+    let world = World::with(TestConfig::default().routes(VBS).and(DOORS)).await;
     // The data disk is still attached.
     world.behave(json!({"volumes": {ids::SYSTEM.1: {"detached": true}}})).await;
     let (path, body) = native::request("csbs-v1", "server");
@@ -98,7 +98,7 @@ async fn a_disk_that_would_be_refused_keeps_the_others_from_being_overwritten() 
 
 #[tokio::test]
 async fn some_disks_are_not_a_server() {
-    let world = detached(Settings::default()).await;
+    let world = detached(TestConfig::default()).await;
     let answer = world.submit(&server()).await;
     let id = answer.json()["id"].as_str().unwrap_or_default().to_owned();
     let restore = world.until_status(&id, "succeeded").await;
@@ -128,7 +128,7 @@ async fn some_disks_are_not_a_server() {
 /// The second disk is refused after the first was overwritten: the server is not as the backup has it, and says so.
 #[tokio::test]
 async fn a_disk_that_is_refused_later_leaves_a_server_in_part() {
-    let world = detached(Settings::default()).await;
+    let world = detached(TestConfig::default()).await;
     let refused =
         json!({"status": 400, "body": {"error": {"code": "VolumeBackup.0205", "message": "attached"}}});
     let post = json!({"method": "POST", "path": format!("*{}/restore", ids::DATA.0)});
@@ -146,7 +146,7 @@ async fn a_disk_that_is_refused_later_leaves_a_server_in_part() {
 /// Of the first disk nobody knows: nothing more is sent, and the restore is unknown.
 #[tokio::test]
 async fn what_nobody_knows_of_one_disk_nobody_knows_of_the_server() {
-    let world = detached(Settings::default()).await;
+    let world = detached(TestConfig::default()).await;
     let post = json!({"method": "POST", "path": format!("*{}/restore", ids::SYSTEM.0)});
     world.faults(json!([{"match": post, "answer": {"status": 504, "body_raw": ""}}])).await;
     let answer = world.submit(&server()).await;
@@ -164,7 +164,7 @@ async fn what_nobody_knows_of_one_disk_nobody_knows_of_the_server() {
 #[tokio::test]
 async fn without_the_routes_word_a_server_is_not_taken_apart() {
     let routes = VBS.replace("per_disk_restore = true", "");
-    let world = World::with(Settings::default().routes(&routes).and(DOORS)).await;
+    let world = World::with(TestConfig::default().routes(&routes).and(DOORS)).await;
     detach(&world).await;
     let answer = world.submit(&server()).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (422, Some("unsupported_by_generation")));
@@ -189,12 +189,12 @@ async fn started_again(world: &mut World, folder: tempfile::TempDir) -> String {
 
 /// A gateway with a credential of its own that dies at a point while it restores a server disk by disk, and the one that
 /// is started after it.
-async fn crashed_at(point: &str, settings: Settings) -> (World, String) {
+async fn crashed_at(point: &str, config: TestConfig) -> (World, String) {
     let routes =
         VBS.replace("endpoint = \"{clouds}/vbs\"", "endpoint = \"{clouds}/vbs\"\ncredential = \"robot\"");
-    let settings = settings.routes(&routes).and(DOORS).robot();
+    let config = config.routes(&routes).and(DOORS).robot();
     let crash = [("RESTORE_GATEWAY_CRASH_AT", point)];
-    let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
+    let mut world = World::serve_beside(config, &crash, &[("password", "example-only")]).await;
     let folder = dies(&mut world).await;
     let id = started_again(&mut world, folder).await;
     (world, id)
@@ -213,7 +213,7 @@ async fn f45_a_crash_between_two_disks_costs_neither() {
         ("recorded:2", ["succeeded", "succeeded"]),
     ];
     for (point, steps) in points {
-        let (world, id) = crashed_at(point, Settings::default()).await;
+        let (world, id) = crashed_at(point, TestConfig::default()).await;
         world.until(&id, |restore| statuses(restore) == steps).await;
         let applied = world.applied().await;
         let mut disks: Vec<_> = applied.iter().map(|restore| restore["target"].to_string()).collect();
@@ -229,7 +229,7 @@ async fn f45_a_crash_between_two_disks_costs_neither() {
 /// F45: a person ends a restore of which one disk may have been sent: the other is never sent, by no later process.
 #[tokio::test]
 async fn f45_what_a_person_has_ended_sends_no_further_disk() {
-    let windows = Settings::default()
+    let windows = TestConfig::default()
         .set("polling.operator_escalation_seconds", "1")
         .set("polling.visibility_grace_seconds", "1");
     for (said, ends, steps) in [
@@ -255,8 +255,8 @@ async fn f45_what_a_person_has_ended_sends_no_further_disk() {
 /// somebody with a token settles the first and sends nothing; the caller's own repetition goes on.
 #[tokio::test]
 async fn f45_without_a_token_the_next_disk_waits_for_its_caller() {
-    let settings = Settings::default().routes(VBS).and(DOORS);
-    let mut world = World::serve_with(settings, &[("RESTORE_GATEWAY_CRASH_AT", "recorded")]).await;
+    let config = TestConfig::default().routes(VBS).and(DOORS);
+    let mut world = World::serve_with(config, &[("RESTORE_GATEWAY_CRASH_AT", "recorded")]).await;
     let folder = dies(&mut world).await;
     let id = started_again(&mut world, folder).await;
     let restore = world
@@ -276,7 +276,7 @@ async fn f45_without_a_token_the_next_disk_waits_for_its_caller() {
 /// F45, F47: with nobody to bring a token a server that waits for its next disk becomes overdue, and then an operator's.
 #[tokio::test]
 async fn f47_a_disk_that_waits_for_nobody_is_an_operators_in_the_end() {
-    let windows = Settings::default().set("polling.operator_escalation_seconds", "1");
+    let windows = TestConfig::default().set("polling.operator_escalation_seconds", "1");
     let routes = VBS.replace("per_disk_restore = true", "per_disk_restore = true\noverdue_seconds = 1");
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "recorded")];
     let mut world = World::serve_with(windows.routes(&routes), &crash).await;
@@ -302,10 +302,10 @@ async fn f47_a_disk_that_waits_for_nobody_is_an_operators_in_the_end() {
 async fn f41_an_old_copy_of_the_ledger_sends_no_disk_again() {
     let routes =
         VBS.replace("endpoint = \"{clouds}/vbs\"", "endpoint = \"{clouds}/vbs\"\ncredential = \"robot\"");
-    let settings =
-        Settings::default().routes(&routes).set("polling.operator_escalation_seconds", "3").robot();
+    let config =
+        TestConfig::default().routes(&routes).set("polling.operator_escalation_seconds", "3").robot();
     let crash = [("RESTORE_GATEWAY_CRASH_AT", "submitting")];
-    let mut world = World::serve_beside(settings, &crash, &[("password", "example-only")]).await;
+    let mut world = World::serve_beside(config, &crash, &[("password", "example-only")]).await;
     let folder = dies(&mut world).await;
     // The restore is in it, and what came to its disks is not.
     let ledger = folder.path().join("ledger.db");
@@ -361,7 +361,7 @@ async fn s46_a_policy_for_servers_is_none_for_a_disk_that_it_does_not_list() {
              [[policies]]\ncallers = [\"bob\"]\nactions = [\"restore\"]\nmatch = {{ {limit} }}\n",
             crate::auth::callers::hash(key)
         );
-        let world = detached(Settings::default().and(&policy)).await;
+        let world = detached(TestConfig::default().and(&policy)).await;
         let answer = world.post_with("/api/v1/restores", &server(), &[("x-api-key", key)]).await;
         let expected = if allowed { 202 } else { 403 };
         assert_eq!(answer.status, expected, "{limit}: {}", answer.text());
@@ -391,7 +391,7 @@ async fn s46_a_disk_that_the_cloud_does_not_confirm_is_not_restored() {
     let mut alone = server();
     alone["target"]["volumes"] = json!([{"backup_id": ids::FREE.0, "volume_id": ids::FREE.1}]);
     for request in [nobodys, swapped(), alone] {
-        let world = detached(Settings::default()).await;
+        let world = detached(TestConfig::default()).await;
         let answer = world.submit(&request).await;
         assert_eq!(
             (answer.status, answer.json()["code"].as_str()),
@@ -411,12 +411,12 @@ async fn s46_a_disk_that_the_cloud_does_not_confirm_is_not_restored() {
 /// nor sends a disk twice.
 #[tokio::test]
 async fn f45_a_ledger_that_is_locked_between_two_disks_only_delays_the_second() {
-    let world = World::serve(Settings::default().routes(VBS).and(DOORS)).await;
+    let world = World::serve(TestConfig::default().routes(VBS).and(DOORS)).await;
     detach(&world).await;
     world.behave(json!({"restore_seconds": 1})).await;
     let id = world.submit(&server()).await.json()["id"].as_str().expect("an id").to_owned();
     world.until_sent(1).await;
-    let ledger = world.process().settings().with_file_name("ledger.db");
+    let ledger = world.process().config().with_file_name("ledger.db");
     let mut file =
         sqlx::SqliteConnection::connect(&format!("sqlite:{}", ledger.display())).await.expect("a file");
     sqlx::raw_sql("begin immediate").execute(&mut file).await.expect("it is locked");

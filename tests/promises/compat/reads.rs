@@ -1,7 +1,7 @@
 //! What compatibility endpoints tell while another cloud than theirs carries a restore out: never that it has ended well while it
 //! has not, in no read that a program could wait by.
 
-use restore_tests::{Settings, World, ids, raw};
+use restore_tests::{TestConfig, World, ids, raw};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, native};
@@ -10,7 +10,7 @@ use crate::compat::basics::{DOORS, native};
 const MOVED: &str = "[[routes]]\nupstream = \"cbr\"\n";
 
 async fn moved() -> World {
-    World::with(Settings::default().ways(MOVED).and(DOORS)).await
+    World::with(TestConfig::default().ways(MOVED).and(DOORS)).await
 }
 
 async fn begun(world: &World, source_api: &str, target: &str) {
@@ -66,7 +66,7 @@ endpoint = "{clouds}"
 upstream = "worker"
 "#;
     let endpoints = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\nupstream = \"home\"\n";
-    let world = World::with(Settings::default().routes(routes).and(endpoints)).await;
+    let world = World::with(TestConfig::default().routes(routes).and(endpoints)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let path = format!("/csbs/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
     let idle = world.get(&path).await.json();
@@ -82,7 +82,7 @@ upstream = "worker"
 #[tokio::test]
 async fn a_cloud_that_restores_is_not_answered_for_by_another_one() {
     let routes = "[[routes]]\nmatch = { target_types = [\"server\"] }\nupstream = \"csbs\"\n[[routes]]\nupstream = \"cbr\"\n";
-    let world = World::with(Settings::default().ways(routes).and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways(routes).and(DOORS)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     begun(&world, "csbs-v1", "server").await;
     let native = format!("/v1/{}/checkpoint_items/{}", ids::PROJECT, ids::CSBS_ITEM);
@@ -106,7 +106,7 @@ async fn a_cloud_that_restores_is_not_answered_for_by_another_one() {
 /// What was read before a restore was accepted is not told again after it.
 #[tokio::test]
 async fn a_read_after_the_request_shows_the_request() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let list = "/vbs/v2/{project}/backups/detail";
     assert_eq!(one(&read(&world, list, "/backups").await, ids::FREE.0)["status"], "available");
@@ -179,7 +179,7 @@ async fn a_backup_is_being_restored_however_many_others_are() {
 #[tokio::test]
 async fn pages_of_operation_logs_leave_nothing_out() {
     // Done by a cloud that the compatibility endpoint's own one knows nothing of.
-    let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"vbs\"\n").and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways("[[routes]]\nupstream = \"vbs\"\n").and(DOORS)).await;
     world.behave(json!({"extra_disks": 4})).await;
     let log = |id: &str| json!({"id": id, "operation_type": "restore", "status": "success", "created_at": "2026-11-20T00:00:00.000000"});
     for number in 0..2 {
@@ -230,7 +230,7 @@ async fn pages_of_operation_logs_leave_nothing_out() {
 /// Whoever reads the path behind the gateway must read the project that the caller was asked about.
 #[tokio::test]
 async fn no_path_and_no_query_leads_out_of_the_project() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     let other = "ffffffffffffffffffffffffffffffff";
     let odd = [
         "..",
@@ -279,7 +279,7 @@ async fn no_path_and_no_query_leads_out_of_the_project() {
 /// A pause that a cloud asks for is the program's to make.
 #[tokio::test]
 async fn a_cloud_that_asks_for_a_pause_is_heard() {
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     let answer = json!({"status": 429, "headers": {"retry-after": "7"}, "body": {"error_msg": "slow down"}});
     let path = format!("/v3/{}/vaults", ids::PROJECT);
     world.faults(json!([{"match": {"method": "GET", "path": path}, "answer": answer}])).await;

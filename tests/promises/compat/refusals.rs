@@ -1,7 +1,7 @@
 //! Native reads while the cloud refuses, or answers nothing that can be read: the program gets that refusal in its
 //! source API, and never an empty list, an item that nobody told, or a "no" to a question that was not asked.
 
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, native};
@@ -65,13 +65,13 @@ fn refusals() -> Vec<(Value, u16)> {
 }
 
 #[tokio::test]
-async fn f54_a_read_that_the_cloud_refuses_is_refused_in_the_dialect() {
+async fn f54_a_read_that_the_cloud_refuses_is_refused_in_the_source_api() {
     for moved in [false, true] {
         for (answer, status) in refusals() {
             // A world for each: an answer is given again for a second.
-            let settings = Settings::default();
-            let settings = if moved { settings.ways(MOVED) } else { settings };
-            let world = World::with(settings.and(DOORS)).await;
+            let config = TestConfig::default();
+            let config = if moved { config.ways(MOVED) } else { config };
+            let world = World::with(config.and(DOORS)).await;
             world.behave(json!({"restore_seconds": 3_600})).await;
             if moved {
                 // Restores by another cloud show in what is read.
@@ -106,7 +106,7 @@ async fn f54_a_read_that_the_cloud_refuses_is_refused_in_the_dialect() {
 }
 
 #[tokio::test]
-async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
+async fn f54_a_question_that_was_not_answered_is_refused_in_the_source_api() {
     let action =
         format!("/v1/{}/providers/fc4d5750-22e7-4798-8a46-f48f62c4c1da/resources/action", ids::PROJECT);
     let asked = json!({"checkpoint_item_id": ids::CSBS_ITEM,
@@ -117,7 +117,7 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
     let body = json!({ "check_restorable": [asked] });
     for (answer, status) in refusals() {
         // A cloud that has said 429 is left alone for a while.
-        let world = World::with(Settings::default().and(DOORS)).await;
+        let world = World::with(TestConfig::default().and(DOORS)).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": action}, "times": 0, "answer": answer}]))
             .await;
@@ -131,7 +131,7 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
         }
         world.end().await;
     }
-    let world = World::with(Settings::default().and(DOORS)).await;
+    let world = World::with(TestConfig::default().and(DOORS)).await;
     // What the cloud refuses by a name of the table is an answer.
     let busy = json!({"status": 400, "body": {"error_code": "CSBS.6015", "error_msg": "restoring"}});
     world.faults(json!([{"match": {"method": "POST", "path": action}, "answer": busy}])).await;
@@ -144,11 +144,11 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
     );
     world.end().await;
 
-    // The generation that restores has no such call, and the settings do not say who knows the disks.
+    // The generation that restores has no such call, and the configuration does not say who knows the disks.
     let routes = "[[upstreams]]\nname = \"cbr\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
                   [[upstreams]]\nname = \"csbs\"\ngeneration = \"csbs-v1\"\nendpoint = \"{clouds}\"\n\
                   [[routes]]\nupstream = \"cbr\"\n";
-    let world = World::with(Settings::default().routes(routes).and(DOORS)).await;
+    let world = World::with(TestConfig::default().routes(routes).and(DOORS)).await;
     let got = world.post(&format!("/csbs{action}"), &body).await;
     assert_eq!(got.status, 503, "{}", got.text());
     assert!(got.text().contains("could not be asked"), "{}", got.text());
@@ -159,8 +159,8 @@ async fn f54_a_question_that_was_not_answered_is_refused_in_the_dialect() {
 async fn f54_a_credential_of_the_gateways_own_that_is_refused_invents_no_disk() {
     let routes = "[[upstreams]]\nname = \"vbs\"\ngeneration = \"vbs-v2\"\nendpoint = \"{clouds}/vbs\"\n\
                   evs_endpoint = \"{clouds}/evs\"\ncredential = \"robot\"\n[[routes]]\nupstream = \"vbs\"\n";
-    let settings = Settings::default().routes(routes).robot().and(DOORS);
-    let world = World::serve_beside(settings, &[], &[("password", "example-only")]).await;
+    let config = TestConfig::default().routes(routes).robot().and(DOORS);
+    let world = World::serve_beside(config, &[], &[("password", "example-only")]).await;
     world.behave(json!({"restore_seconds": 3_600})).await;
     let (path, body) = native::request("cinder-v3", "volume");
     assert_eq!(world.post(&path, &body).await.status, 202);
@@ -176,7 +176,7 @@ async fn f54_a_credential_of_the_gateways_own_that_is_refused_invents_no_disk() 
 /// A preview shows what is lost on the way, and no id that will not be sent.
 #[tokio::test]
 async fn f54_a_native_preview_shows_what_the_canonical_one_does() {
-    let world = World::with(Settings::default().ways(MOVED).and(DOORS)).await;
+    let world = World::with(TestConfig::default().ways(MOVED).and(DOORS)).await;
     let (path, body) = native::request("csbs-v1", "server");
     let native = json!({"source_api": "csbs-v1", "method": "POST",
         "path": path.strip_prefix("/csbs").expect("a prefix"), "body": body});

@@ -1,6 +1,6 @@
 //! Moving programs off old source APIs: what an old compatibility endpoint tells them, and who still uses it.
 
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::compat::basics::native;
@@ -17,11 +17,11 @@ prefix = "/cbr"
 "#;
 
 async fn world() -> World {
-    World::with(Settings::default().and(DOORS)).await
+    World::with(TestConfig::default().and(DOORS)).await
 }
 
 #[tokio::test]
-async fn every_answer_of_an_old_door_says_so_and_no_other() {
+async fn every_answer_of_an_old_endpoint_says_so_and_no_other() {
     let world = world().await;
     let (path, body) = native::request("csbs-v1", "server");
     let answers = [
@@ -49,7 +49,7 @@ async fn every_answer_of_an_old_door_says_so_and_no_other() {
 }
 
 #[tokio::test]
-async fn who_still_uses_which_dialect_is_told() {
+async fn who_still_uses_which_source_api_is_told() {
     let world = world().await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;

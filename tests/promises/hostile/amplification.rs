@@ -2,7 +2,7 @@
 //! little work done, and a list of faults has an end that it tells.
 
 use http::Method;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// What an answer may weigh, per byte of the request with its head.
@@ -12,8 +12,8 @@ const LISTED: usize = 100;
 /// The largest body there may be: more than the default of `limits.max_body_bytes`, for it may be set higher.
 const LARGEST: usize = 1_048_576;
 
-fn generous() -> Settings {
-    Settings::default().set("limits.max_body_bytes", &LARGEST.to_string())
+fn generous() -> TestConfig {
+    TestConfig::default().set("limits.max_body_bytes", &LARGEST.to_string())
 }
 
 /// Bodies that ask for as much answer per byte as can be had, from very small to as large as is taken.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use http::Method;
 use restore_tests::raw::Raw;
-use restore_tests::{Answer, Receiver, Settings, World, ids, requests};
+use restore_tests::{Answer, Receiver, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ async fn issued(world: &World) -> String {
 #[tokio::test]
 async fn s18_no_secret_of_a_request_is_found_anywhere() {
     let receiver = Receiver::start().await;
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("telemetry.log_level", "\"trace\"")
         .set("telemetry.access_log", "true")
         .set("telemetry.sample_ratio", "1.0")
@@ -105,7 +105,7 @@ async fn s18_no_secret_of_a_request_is_found_anywhere() {
         .set("polling.absence_confirmation_seconds", "1")
         .set("limits.body_timeout_seconds", "0.5")
         .routes(ROUTES);
-    let mut world = World::serve(settings).await;
+    let mut world = World::serve(config).await;
     let good = issued(&world).await;
     let mut said = Said::default();
     let send = async |method: Method, path: &str, token: &str, more: &[(&str, &str)], body: String| {

@@ -4,7 +4,7 @@
 use http::Method;
 use restore_tests::issuer::now;
 use restore_tests::raw::Raw;
-use restore_tests::{Authority, Http, Issuer, Receiver, Settings, World, binary, requests};
+use restore_tests::{Authority, Http, Issuer, Receiver, TestConfig, World, binary, requests};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -20,7 +20,7 @@ const PASSWORD: &str = "example-only";
 /// base64 of 32 bytes that nothing else has.
 const HOOK: &str = "whsec_Y2FuYXJ5LTdkMWM5ZTViLXdlYmhvb2sta2V5LTAxMjM=";
 
-fn settings(issuer: &Issuer, collector: &Receiver) -> Settings {
+fn config(issuer: &Issuer, collector: &Receiver) -> TestConfig {
     let tables = format!(
         r#"
 [tls]
@@ -66,7 +66,7 @@ actions = ["read-any"]
         hash(KEY),
         issuer.addr
     );
-    Settings::default()
+    TestConfig::default()
         .robot()
         .set("telemetry.log_level", "\"trace\"")
         .set("telemetry.access_log", "true")
@@ -93,7 +93,7 @@ async fn s18_no_secret_of_those_who_call_is_found_anywhere() {
         ("ak", AK),
         ("sk", SK),
     ];
-    let mut world = World::serve_beside(settings(&issuer, &collector), &[], &files).await;
+    let mut world = World::serve_beside(config(&issuer, &collector), &[], &files).await;
     world.behave(json!({"restore_seconds": 1, "extra_disks": 40})).await;
     let mut said = Said::default();
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use restore_tests::raw::Raw;
-use restore_tests::{Process, Settings, World, binary, ids, requests};
+use restore_tests::{Process, TestConfig, World, binary, ids, requests};
 use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ async fn limit(world: &World, limit: &str) -> f64 {
 
 #[tokio::test]
 async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
-    let world = World::with(Settings::default().set("limits.max_connections", "64")).await;
+    let world = World::with(TestConfig::default().set("limits.max_connections", "64")).await;
     // Every one of them asks something, and then holds its connection.
     let mut held = Vec::new();
     for _ in 0..80 {
@@ -73,8 +73,8 @@ async fn s51_one_address_that_holds_all_it_can_get_leaves_room_for_others() {
 
 #[tokio::test]
 async fn s51_a_request_that_is_under_way_is_not_cut_off_for_another() {
-    let settings = Settings::default().set("limits.max_connections", "4");
-    let world = World::with(settings).await;
+    let config = TestConfig::default().set("limits.max_connections", "4");
+    let world = World::with(config).await;
     world.behave(serde_json::json!({"restore_seconds": 3, "extra_disks": 16})).await;
     let taken = world.submit(&requests::extra_disk(0)).await.json();
     let wait = format!(
@@ -100,11 +100,11 @@ async fn s51_a_request_that_is_under_way_is_not_cut_off_for_another() {
     world.end().await;
 }
 
-/// A process that may open so few files that the connections of the settings do not fit.
+/// A process that may open so few files that the connections of the configuration do not fit.
 #[tokio::test]
 async fn s51_file_descriptors_that_run_out_fail_no_restore_and_fill_no_log() {
     const FILES: usize = 700;
-    let mut world = World::serve(Settings::default()).await;
+    let mut world = World::serve(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("gateway.toml"), &world.toml).expect("settings are written");
     let limited = |arguments: &[&str]| {

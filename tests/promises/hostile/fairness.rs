@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use restore_tests::raw::Raw;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -15,9 +15,9 @@ const GREEDY: &str = "rgk_greedy-0123456789abcdef0123456789abcdef0";
 const OTHER: &str = "rgk_other-0123456789abcdef0123456789abcdef01";
 
 /// One who may only ask, and one who restores; both may read.
-fn settings() -> Settings {
+fn config() -> TestConfig {
     let [greedy, other] = [GREEDY, OTHER].map(hash);
-    Settings::default().set("polling.interval_seconds", "1").and(&format!(
+    TestConfig::default().set("polling.interval_seconds", "1").and(&format!(
         r#"
 [[callers]]
 name = "greedy"
@@ -74,7 +74,7 @@ async fn until_succeeded(world: &World, restore: &Value) {
 
 #[tokio::test]
 async fn f52_checks_of_one_caller_hold_up_no_restore_of_another() {
-    let world = Arc::new(World::with(settings()).await);
+    let world = Arc::new(World::with(config()).await);
     world.behave(json!({"restore_seconds": 2, "extra_disks": 40})).await;
     let tasks = greedy(&world, 24, Duration::from_millis(200));
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -93,7 +93,7 @@ async fn f52_checks_of_one_caller_hold_up_no_restore_of_another() {
 
 #[tokio::test]
 async fn f52_questions_to_a_slow_cloud_leave_room_for_restores() {
-    let world = Arc::new(World::with(settings().each_upstream("polls_per_minute = 6000")).await);
+    let world = Arc::new(World::with(config().each_upstream("polls_per_minute = 6000")).await);
     world.behave(json!({"restore_seconds": 2, "extra_disks": 40})).await;
     world.faults(json!([{"match": {"method": "GET"}, "times": 0, "delay_ms": 1000}])).await;
     let tasks = greedy(&world, 150, Duration::ZERO);
@@ -114,7 +114,7 @@ async fn f52_questions_to_a_slow_cloud_leave_room_for_restores() {
 #[tokio::test]
 async fn f53_one_caller_with_all_streams_leaves_others_theirs() {
     const STREAMS: usize = 8;
-    let world = World::with(settings().set("limits.max_streams", &STREAMS.to_string())).await;
+    let world = World::with(config().set("limits.max_streams", &STREAMS.to_string())).await;
     let open = async |key: &str| {
         let head = format!(
             "GET /api/v1/restores HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX-Api-Key: {key}\r\n\r\n"
@@ -151,7 +151,7 @@ async fn s47_a_strangers_token_reads_and_polls_no_holder() {
          [[policies]]\ncallers = [\"stranger\"]\nactions = [\"restore\", \"read\"]\n",
         hash(stranger)
     );
-    let mut world = World::serve(settings().and(&policies)).await;
+    let mut world = World::serve(config().and(&policies)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let request = requests::free_disk();
     let holder = ask(&world, OTHER, Method::POST, "/api/v1/restores", &request).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use restore_tests::h2::{Ended, Http2, flag, frame, head, kind, literal};
 use restore_tests::raw::Raw;
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -36,17 +36,17 @@ async fn good(world: &World, number: usize) {
 }
 
 async fn world() -> World {
-    let world = World::with(Settings::default().set("limits.body_timeout_seconds", "3")).await;
+    let world = World::with(TestConfig::default().set("limits.body_timeout_seconds", "3")).await;
     world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
     world
 }
 
 #[tokio::test]
 async fn s17_ten_thousand_that_say_nothing_cost_little_and_hold_nobody_up() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("limits.header_timeout_seconds", "600")
         .set("limits.max_share_per_address", "1");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
     good(&world, 0).await;
     let before = world.process().resident_kib();
@@ -154,7 +154,7 @@ async fn s17_who_asks_and_does_not_read_is_closed() {
         ("pings", frame(kind::PING, 0, 0, &[7; 8])),
         ("settings", frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
     ] {
-        let world = World::with(Settings::default().set("limits.write_timeout_seconds", "1")).await;
+        let world = World::with(TestConfig::default().set("limits.write_timeout_seconds", "1")).await;
         world.behave(serde_json::json!({"restore_seconds": 1, "extra_disks": 16})).await;
         good(&world, 0).await;
         let before = world.process().peak_kib();
@@ -175,10 +175,10 @@ async fn s17_who_asks_and_does_not_read_is_closed() {
 /// Whoever answers pings and no more holds a connection no longer than one who is silent.
 #[tokio::test]
 async fn s16_s17_times_of_http_2_are_those_of_http_1() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("limits.header_timeout_seconds", "1")
         .set("limits.write_timeout_seconds", "1");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     let get = head("GET", "/openapi.json", &[("x-auth-token", ids::TOKEN)]);
     let whole = frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, 1, &get);
     let cut = whole.len() - 3;
@@ -225,9 +225,9 @@ const WINDOW_UPDATE: u8 = 8;
 /// And over HTTP/1.1, where all that is left is to fill the places: those who wait for one get it.
 #[tokio::test]
 async fn s17_who_fills_all_places_gives_them_back() {
-    let settings =
-        Settings::default().set("limits.max_connections", "64").set("limits.header_timeout_seconds", "1");
-    let world = World::with(settings).await;
+    let config =
+        TestConfig::default().set("limits.max_connections", "64").set("limits.header_timeout_seconds", "1");
+    let world = World::with(config).await;
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(Raw::open(world.gateway.api()).await);

@@ -171,7 +171,7 @@ async fn s10_no_header_of_a_caller_travels_on() {
     let body = body();
     let lines = format!(
         "{}Connection: X-Auth-Token, keep-alive\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nUpgrade: h2c\r\n\
-         HTTP2-Settings: AAMAAABkAAQAAP__\r\nProxy-Authorization: Basic c2VjcmV0\r\nProxy: http://evil.example\r\n\
+         HTTP2-TestConfig: AAMAAABkAAQAAP__\r\nProxy-Authorization: Basic c2VjcmV0\r\nProxy: http://evil.example\r\n\
          Proxy-Connection: keep-alive\r\nAuthorization: Bearer other\r\nCookie: a=b\r\nX-Security-Token: other\r\n\
          X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: https\r\nForwarded: for=10.0.0.1\r\n\
          X-HTTP-Method-Override: DELETE\r\nX-Original-URL: /api/v1/capabilities\r\nX-Project-Id: other\r\n\

@@ -3,7 +3,7 @@
 
 use http::Method;
 use restore_tests::raw::Raw;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 /// Ids that could leave their place in a path, a query or a header (S1).
@@ -205,7 +205,7 @@ async fn s14_what_is_not_one_json_value_is_refused_with_its_place() {
 
 #[tokio::test]
 async fn s14_s15_large_requests_are_refused_with_a_small_answer() {
-    let world = World::with(Settings::default().set("limits.max_body_bytes", "1048576")).await;
+    let world = World::with(TestConfig::default().set("limits.max_body_bytes", "1048576")).await;
     // As many members as fit.
     let keys: Vec<String> = (0..100_000).map(|key| format!("\"{key:x}\":1")).collect();
     let keys = format!("{{{}}}", keys.join(","));

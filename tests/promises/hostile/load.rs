@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use http::Method;
 use restore_tests::h2::{Http2, flag, frame, head, kind};
 use restore_tests::raw::Raw;
-use restore_tests::{Authority, Http, Settings, World, ids, requests};
+use restore_tests::{Authority, Http, TestConfig, World, ids, requests};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,8 +30,8 @@ const RESTORES: usize = 12;
 const CROWD: usize = 8;
 const CEILING: u64 = 256 * 1024 * 1024;
 
-fn settings() -> Settings {
-    Settings::default()
+fn config() -> TestConfig {
+    TestConfig::default()
         .set("limits.max_memory_bytes", &CEILING.to_string())
         .set("limits.max_connections", "2048")
         .set("limits.header_timeout_seconds", "1")
@@ -273,7 +273,7 @@ async fn filled(world: &World) {
 
 #[tokio::test]
 async fn s13_s16_s17_good_restores_arrive_once_beside_a_hostile_crowd() {
-    let world = World::serve(settings()).await;
+    let world = World::serve(config()).await;
     filled(&world).await;
     let crowd = Crowd::new(world.gateway.api());
     let bad = (0..KINDS.len()).flat_map(|kind| vec![kind; CROWD]);
@@ -300,7 +300,7 @@ async fn s16_s28_good_restores_arrive_once_beside_strangers_to_tls() {
     let server = servers.server(1);
     let tls = "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\n";
     let files = [("tls.crt", server.certificate.as_str()), ("tls.key", server.key.as_str())];
-    let world = World::serve_beside(settings().and(tls), &[], &files).await;
+    let world = World::serve_beside(config().and(tls), &[], &files).await;
     filled(&world).await;
     let api = world.gateway.api();
     let over = Arc::new(AtomicBool::new(false));

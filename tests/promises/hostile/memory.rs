@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use restore_tests::authority::Authority;
 use restore_tests::h2::{Http2, flag, frame, head, kind, literal};
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -175,15 +175,15 @@ async fn s49_heads_that_never_end_hold_no_more_than_their_part() {
     let certificate = Authority::new().server(1);
     let files = [("tls.crt", certificate.certificate.as_str()), ("tls.key", certificate.key.as_str())];
     for (what, bytes) in half_heads() {
-        let mut settings = Settings::default()
+        let mut config = TestConfig::default()
             .set("limits.max_memory_bytes", &(CEILING_KIB * 1024).to_string())
             .set("limits.header_timeout_seconds", "60");
         if what == "a handshake" {
-            settings = settings.and(
+            config = config.and(
                 "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlisteners = [\"api\"]",
             );
         }
-        let world = World::serve_beside(settings, &[], &files).await;
+        let world = World::serve_beside(config, &[], &files).await;
         let mut held = Vec::new();
         for nth in 0..CONNECTIONS {
             // Two addresses, so that nobody's share alone is the bound.
@@ -258,8 +258,8 @@ async fn s49_a_gateway_that_is_quiet_again_is_below_its_ceiling() {
         resident
     };
     let ceiling = quiet + LEFT;
-    let settings = Settings::default().set("limits.max_memory_bytes", &(ceiling * 1024).to_string());
-    let world = World::with(settings).await;
+    let config = TestConfig::default().set("limits.max_memory_bytes", &(ceiling * 1024).to_string());
+    let world = World::with(config).await;
     assert_eq!(world.admin("/readyz").await.status, 200);
     let nothing = head("GET", "/nothing", &[("x-auth-token", ids::TOKEN)]);
     // Before the first of them is answered; above the ceiling connections are accepted slowly.

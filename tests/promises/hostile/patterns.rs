@@ -2,7 +2,7 @@
 //! what the process spends on hostile words grows as they do, counted by the kernel.
 
 use http::Method;
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 /// Every schema below a value that has a pattern.
@@ -68,7 +68,7 @@ const MORE: u64 = 4 * TIMES as u64;
 #[tokio::test]
 async fn s33_a_hostile_word_costs_no_more_than_its_length() {
     // Bodies of which words this long are a part are read to their end.
-    let world = World::with(Settings::default().set("limits.max_body_bytes", "2097152")).await;
+    let world = World::with(TestConfig::default().set("limits.max_body_bytes", "2097152")).await;
     let names = world.get("/docs").await.text();
     let mut count = 0;
     for name in names.split("href=\"/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use restore_tests::raw::{Raw, post};
-use restore_tests::{Settings, World, ids, requests};
+use restore_tests::{TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
@@ -11,10 +11,10 @@ use crate::hostile::framing::{body, length};
 
 #[tokio::test]
 async fn s16_slow_senders_are_closed() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("limits.header_timeout_seconds", "0.5")
         .set("limits.body_timeout_seconds", "0.5");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     let api = world.gateway.api();
 
     // Nothing at all, in HTTP/1.1 and after the beginnings of the HTTP/2 preface.
@@ -66,9 +66,9 @@ const API_CONNECTIONS: &str = "restore_gateway_connections{listener=\"api\"} ";
 
 #[tokio::test]
 async fn s16_a_reader_that_does_not_read_is_closed() {
-    let settings =
-        Settings::default().set("limits.write_timeout_seconds", "0.5").set("limits.max_page_size", "1000");
-    let world = World::with(settings).await;
+    let config =
+        TestConfig::default().set("limits.write_timeout_seconds", "0.5").set("limits.max_page_size", "1000");
+    let world = World::with(config).await;
     // A list that no socket buffer holds: many refused restores of 128 disks each.
     let refusal = json!({"match": {"method": "POST"}, "times": 0, "answer": {"status": 400,
         "body": {"error_code": "BackupService.2010", "error_msg": "busy"}}});

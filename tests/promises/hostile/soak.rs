@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{Answer, Settings, World, ids, requests};
+use restore_tests::{Answer, TestConfig, World, ids, requests};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -45,8 +45,8 @@ baseline_read = false
 async fn over(postgres: &Postgres) -> World {
     postgres.create_database("ledger");
     let url = format!("{:?}", postgres.url("ledger"));
-    let settings = Settings::default().set("submit.sync_wait_seconds", "0.5").set("ledger.url", &url);
-    let world = World::serve(settings.routes(ROUTES)).await;
+    let config = TestConfig::default().set("submit.sync_wait_seconds", "0.5").set("ledger.url", &url);
+    let world = World::serve(config.routes(ROUTES)).await;
     world.behave(json!({"extra_disks": DISKS + 1})).await;
     comes_back(&world).await;
     world

@@ -1,11 +1,11 @@
-//! What helps with settings before anything runs: a first file, a check in stages, which route takes what and why, and a
+//! What helps with configuration before anything runs: a first file, a check in stages, which route takes what and why, and a
 //! team's own tests of its routes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use restore_tests::{Settings, World, binary, requests};
+use restore_tests::{TestConfig, World, binary, requests};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -51,15 +51,15 @@ async fn a_first_file_has_ten_lines_at_most_and_is_good() {
 
 /// The gateway's own login is asked for once, each address of each upstream once, and nothing of any project.
 #[tokio::test]
-async fn what_settings_need_around_them_is_looked_at() {
-    let world = World::with(Settings::default()).await;
+async fn the_systems_that_the_configuration_needs_are_checked() {
+    let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).expect("written");
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("kept");
     };
-    let good = Settings::default().each_upstream("credential = \"robot\"").robot();
+    let good = TestConfig::default().each_upstream("credential = \"robot\"").robot();
     let good = good.set("ledger.url", "\"sqlite:ledger.db\"").toml(&world.clouds.url());
     write("password", "example-only");
     write("gateway.toml", &good);
@@ -79,7 +79,7 @@ async fn what_settings_need_around_them_is_looked_at() {
         "{arrived:?}"
     );
 
-    // Each thing that is not as it should be has its own line; the settings are good.
+    // Each thing that is not as it should be has its own line; the configuration is good.
     write("password", "wrong");
     let bad = good.replace("sqlite:ledger.db", "sqlite:no/such/folder/ledger.db");
     let bad = bad.replacen(&world.clouds.url(), "http://127.0.0.1:9", 1);
@@ -200,10 +200,10 @@ async fn messages_say_what_there_is_and_where() {
 #[tokio::test]
 async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = Settings::default().ways(
+    let config = TestConfig::default().ways(
         "[[routes]]\nmatch = { target_types = [\"server\"] }\nupstream = \"vbs\"\n[[routes]]\nupstream = \"cbr\"\n",
     );
-    std::fs::write(folder.path().join("gateway.toml"), settings.toml("http://127.0.0.1:9")).expect("written");
+    std::fs::write(folder.path().join("gateway.toml"), config.toml("http://127.0.0.1:9")).expect("written");
     let test = ["routes", "test", "-c", "gateway.toml", "request.json"];
     for (request, code, words) in [
         (
@@ -222,7 +222,7 @@ async fn a_route_that_takes_what_it_cannot_express_says_that_it_refuses_it() {
 #[tokio::test]
 async fn each_route_says_why_it_takes_a_request_or_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = Settings::default().ways(
+    let config = TestConfig::default().ways(
         r#"
 [[routes]]
 match = { target_types = ["volume"] }
@@ -239,7 +239,7 @@ upstream = "cbr"
 upstream = "cbr"
 "#,
     );
-    std::fs::write(folder.path().join("gateway.toml"), settings.toml("http://127.0.0.1:9")).expect("written");
+    std::fs::write(folder.path().join("gateway.toml"), config.toml("http://127.0.0.1:9")).expect("written");
     std::fs::write(folder.path().join("request.json"), requests::cbr_server().to_string()).expect("written");
     let test = ["routes", "test", "-c", "gateway.toml", "request.json"];
     let output = run(folder.path(), &test).await;

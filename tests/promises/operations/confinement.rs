@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use restore_tests::world::{Running, clouds};
-use restore_tests::{Http, Process, Settings, World, binary, requests};
+use restore_tests::{Http, Process, TestConfig, World, binary, requests};
 use tokio::process::Command;
 
 /// A user that nothing belongs to.
@@ -85,15 +85,15 @@ async fn s41_s44_it_needs_no_rights_and_one_folder_and_its_memory_is_its_own() {
         chown(&ledger, Some(NOBODY), Some(NOBODY)).expect("its own folder");
         chown(&password, Some(NOBODY), Some(NOBODY)).expect("its own secret");
     }
-    let toml = Settings::default()
+    let toml = TestConfig::default()
         .set("ledger.url", &format!("\"sqlite:{}\"", ledger.join("ledger.db").display()))
         .set("telemetry.log_level", "\"info\"")
         .set("telemetry.log_format", "\"json\"")
         .routes(HELD)
         .toml(&clouds.url())
         .replace("{folder}", &top.display().to_string());
-    let settings = top.join("gateway.toml");
-    std::fs::write(&settings, &toml).expect("settings");
+    let config = top.join("gateway.toml");
+    std::fs::write(&config, &toml).expect("settings");
     let work = top.join("work");
     std::fs::create_dir(&work).expect("a folder");
     mode(&work, 0o555);
@@ -114,7 +114,7 @@ async fn s41_s44_it_needs_no_rights_and_one_folder_and_its_memory_is_its_own() {
     let child = Command::new(&words[0])
         .args(&words[1..])
         .args(["serve", "--config"])
-        .arg(&settings)
+        .arg(&config)
         .current_dir(&work)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

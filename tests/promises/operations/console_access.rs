@@ -1,7 +1,7 @@
 //! Who may look at restores on the admin listener, and that it shows what the API shows.
 
 use http::Method;
-use restore_tests::{Answer, Browser, Settings, World, ids, requests};
+use restore_tests::{Answer, Browser, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 
 use crate::auth::callers::hash;
@@ -19,8 +19,8 @@ const FILES: [&str; 7] = [
 ];
 
 /// One who may look at one project and decide, and one who may decide alone.
-fn settings() -> Settings {
-    Settings::default().and(&format!(
+fn config() -> TestConfig {
+    TestConfig::default().and(&format!(
         r#"
 [[callers]]
 name = "operator"
@@ -96,7 +96,7 @@ async fn the_admin_listener_shows_restores_as_the_api_does() {
 
 #[tokio::test]
 async fn s21_the_console_is_told_to_all_and_restores_to_operators_alone() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let restore = world.submit(&requests::free_disk()).await.json();
     let id = restore["id"].as_str().expect("an id");
     let other = json!({"project_id": "ffffffffffffffffffffffffffffffff", "source": {"backup_id": "b"},
@@ -144,7 +144,7 @@ async fn s21_the_console_is_told_to_all_and_restores_to_operators_alone() {
 
 #[tokio::test]
 async fn the_console_asks_for_a_key_and_keeps_it_nowhere() {
-    let world = World::with(settings()).await;
+    let world = World::with(config()).await;
     let browser = Browser::open(1200, 800).await;
     browser.go(&format!("http://{}/console", world.gateway.admin())).await;
     let asks = "!document.getElementById('login').hidden && document.getElementById('shown').hidden";

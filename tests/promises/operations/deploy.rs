@@ -33,9 +33,9 @@ fn of_kind<'a>(manifests: &'a [Value], kind: &str) -> Option<&'a Value> {
     manifests.iter().find(|manifest| manifest["kind"] == kind)
 }
 
-/// Seconds of a key of settings, its default where it is not written.
-fn seconds(settings: &toml::Table, key: &str, default: f64) -> f64 {
-    let value = settings.get("limits").and_then(|limits| limits.get(key));
+/// Seconds of a key of configuration, its default where it is not written.
+fn seconds(config: &toml::Table, key: &str, default: f64) -> f64 {
+    let value = config.get("limits").and_then(|limits| limits.get(key));
     value.map_or(default, |value| {
         value.as_float().or(value.as_integer().map(|whole| whole as f64)).expect(key)
     })
@@ -79,14 +79,14 @@ async fn the_chart_is_sound_and_the_plain_manifests_are_what_it_renders() {
 /// A key as `openssl rand -hex 24` makes one.
 const API_KEY: &str = "000000000000000000000000000000000000000000000000";
 
-/// S53: settings that are shipped are safe as they are. Whoever other machines let in is asked who it is, and no switch
+/// S53: configuration that is shipped are safe as they are. Whoever other machines let in is asked who it is, and no switch
 /// takes that away.
-fn asks_who_calls(settings: &toml::Table) {
-    let listen = settings.get("listen").and_then(toml::Value::as_table);
+fn asks_who_calls(config: &toml::Table) {
+    let listen = config.get("listen").and_then(toml::Value::as_table);
     let api = listen.and_then(|listen| listen.get("api")).and_then(toml::Value::as_str);
     let remote = api.is_some_and(|address| !address.starts_with("127."));
     let switched = listen.is_some_and(|listen| listen.contains_key("allow_unauthenticated_remote"));
-    assert!(!switched && (!remote || settings.contains_key("callers")), "{settings}");
+    assert!(!switched && (!remote || config.contains_key("callers")), "{config}");
 }
 
 /// Whoever wants the manifests written anew says so to the test command.
@@ -113,12 +113,12 @@ async fn s41_what_is_rendered_has_no_rights_and_lets_a_gateway_live_and_go() {
         }
         let gateway = containers.iter().find(|c| c["name"] == "restore-gateway").expect("the gateway");
         assert!(gateway["resources"]["limits"]["memory"].is_string(), "{path}");
-        // By a subPath a change of the settings would never arrive.
+        // By a subPath a change of the configuration would never arrive.
         for mount in gateway["volumeMounts"].as_array().expect("mounts") {
             assert!(mount["subPath"].is_null(), "{path}: {mount}");
         }
 
-        // The settings in it are good ones.
+        // The configuration in it are good ones.
         let config = of_kind(&manifests, "ConfigMap").expect("settings");
         let toml = config["data"]["restore-gateway.toml"].as_str().expect("the file");
         let folder = tempfile::tempdir().expect("a folder");
@@ -136,24 +136,27 @@ async fn s41_what_is_rendered_has_no_rights_and_lets_a_gateway_live_and_go() {
             Command::new(binary()).args(["check-config", "--offline", "--elsewhere", "--config"]).arg(&file),
         )
         .await;
-        let settings: toml::Table = toml.parse().expect("TOML");
-        asks_who_calls(&settings);
+        let config: toml::Table = toml.parse().expect("TOML");
+        asks_who_calls(&config);
 
         // It is given the time that it asks for, and the balancer notices before the listeners close.
         let grace = pod["terminationGracePeriodSeconds"].as_f64().expect("seconds");
-        let (unready, drain) = (
-            seconds(&settings, "shutdown_delay_seconds", 0.0),
-            seconds(&settings, "shutdown_timeout_seconds", 30.0),
+        let (shutdown_delay, drain) = (
+            seconds(&config, "shutdown_delay_seconds", 0.0),
+            seconds(&config, "shutdown_timeout_seconds", 30.0),
         );
-        assert!(grace > unready + drain + 5.0, "{path}: {grace} for {unready} and {drain}");
+        assert!(grace > shutdown_delay + drain + 5.0, "{path}: {grace} for {shutdown_delay} and {drain}");
         let probe = &gateway["readinessProbe"];
         let notices =
             probe["periodSeconds"].as_f64().expect("s") * probe["failureThreshold"].as_f64().expect("n");
         let single = deployment["spec"]["strategy"]["type"] == "Recreate";
-        assert!(single || unready > notices + 2.0, "{path}: {unready} s and noticed after {notices}");
+        assert!(
+            single || shutdown_delay > notices + 2.0,
+            "{path}: {shutdown_delay} s and noticed after {notices}"
+        );
 
         // One process for a file, several for a database; and several are never all taken away.
-        let file = settings["ledger"]["url"].as_str().is_some_and(|url| url.starts_with("sqlite:"));
+        let file = config["ledger"]["url"].as_str().is_some_and(|url| url.starts_with("sqlite:"));
         assert_eq!(file, single, "{path}");
         assert_eq!(of_kind(&manifests, "PodDisruptionBudget").is_some(), !single, "{path}");
         assert_eq!(
@@ -194,7 +197,7 @@ async fn the_chart_refuses_what_cannot_work() {
     }
 }
 
-/// Values of the chart: this ledger in the settings, none where there is none, and more.
+/// Values of the chart: this ledger in the configuration, none where there is none, and more.
 fn with_ledger(ledger: &str, more: &str) -> String {
     format!("{more}\nconfig: |\n  {}\n", ledger.replace('\n', "\n  "))
 }
@@ -289,16 +292,16 @@ async fn chart_options_render_their_objects() {
 }
 
 #[tokio::test]
-async fn settings_replace_the_pods_where_that_is_wanted() {
+async fn a_changed_configuration_replaces_the_pods_if_the_values_say_so() {
     const SETTINGS: [&str; 2] =
         ["[ledger]\nurl = 'postgres://g@db/g'", "[ledger]\nurl = 'postgres://g@db/h'"];
     let mut seen = Vec::new();
-    for settings in SETTINGS {
-        let (rendered, said) = of_chart("render", &with_ledger(settings, "rollOnConfigChange: true")).await;
+    for config in SETTINGS {
+        let (rendered, said) = of_chart("render", &with_ledger(config, "rollOnConfigChange: true")).await;
         assert!(rendered, "{said}");
         let sum = said.lines().find(|line| line.contains("checksum/config:")).expect("a sum").to_owned();
         seen.push(sum);
-        let (_, said) = of_chart("render", &with_ledger(settings, "")).await;
+        let (_, said) = of_chart("render", &with_ledger(config, "")).await;
         assert!(!said.contains("checksum"), "{said}");
     }
     assert_ne!(seen[0], seen[1]);
@@ -322,7 +325,7 @@ async fn s41_the_image_runs_as_nobody_and_says_how_it_is() {
     let command: Vec<String> =
         serde_json::from_str(health).expect("without a shell, which there may be none of");
     assert_eq!(command[0], "/usr/local/bin/restore-gateway");
-    let mut world = World::serve(restore_tests::Settings::default()).await;
+    let mut world = World::serve(restore_tests::TestConfig::default()).await;
     let admin = format!("http://{}", world.gateway.admin());
     for more in [&[][..], &["--ready"]] {
         let mut check = Command::new(binary());
@@ -337,8 +340,8 @@ async fn s41_the_image_runs_as_nobody_and_says_how_it_is() {
 
 #[tokio::test]
 async fn one_that_is_not_ready_says_so_to_a_health_check() {
-    let settings = restore_tests::Settings::default().set("limits.shutdown_delay_seconds", "60");
-    let mut world = World::serve(settings).await;
+    let config = restore_tests::TestConfig::default().set("limits.shutdown_delay_seconds", "60");
+    let mut world = World::serve(config).await;
     let admin = format!("http://{}", world.gateway.admin());
     world.process().signal("TERM").await;
     let end = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -403,19 +406,19 @@ async fn the_compose_file_and_what_it_mounts_are_sound() {
     let [collector, prometheus, source] = &yaml(&paths.each_ref().map(String::as_str)).await[..] else {
         panic!()
     };
-    let settings: toml::Table = read("deploy/compose/gateway/restore-gateway.toml").parse().expect("TOML");
-    asks_who_calls(&settings);
+    let config: toml::Table = read("deploy/compose/gateway/restore-gateway.toml").parse().expect("TOML");
+    asks_who_calls(&config);
     let port =
         |address: &str| address.rsplit(':').next().unwrap_or_default().trim_end_matches('/').to_owned();
     let taken =
         collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].as_str().expect("an endpoint");
     assert_eq!(
-        settings["telemetry"]["otlp_endpoint"].as_str(),
+        config["telemetry"]["otlp_endpoint"].as_str(),
         Some(&*format!("http://collector:{}", port(taken)))
     );
     let target =
         prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0].as_str().expect("a target");
-    let admin = settings["listen"]["admin"].as_str().expect("an address");
+    let admin = config["listen"]["admin"].as_str().expect("an address");
     assert_eq!(target, format!("gateway:{}", port(admin)));
     assert_eq!(source["datasources"][0]["url"], "http://prometheus:9090");
 }
@@ -450,7 +453,7 @@ async fn the_unit_for_systemd_is_sound_and_exposed_to_little() {
         .and_then(|s| s.parse::<u32>().ok());
     assert!(stop.is_some_and(|seconds| seconds > 35), "longer than shutdown_timeout_seconds: {stop:?}");
 
-    // Faults of the settings end the main process, whose code is the one that is not started again after.
+    // Faults of the configuration end the main process, whose code is the one that is not started again after.
     let of = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect("a line").to_owned();
     let (start, faulty) = (of("ExecStart="), folder.path().join("faulty.toml"));
     std::fs::write(&faulty, "nonsense = 1\n").expect("settings");

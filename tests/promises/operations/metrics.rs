@@ -6,7 +6,7 @@ use std::path::Path;
 
 use http::Method;
 use restore_test_postgres::Postgres;
-use restore_tests::{MetricSeen, Receiver, Settings, World, ids, requests};
+use restore_tests::{MetricSeen, Receiver, TestConfig, World, ids, requests};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
@@ -49,16 +49,16 @@ pub(crate) fn families(page: &str) -> BTreeMap<String, Family> {
 
 /// What a gateway shows that has met everything it counts.
 pub(crate) async fn everything(collector: &Receiver) -> BTreeMap<String, Family> {
-    let telemetry = |settings: Settings| {
-        settings
+    let telemetry = |config: TestConfig| {
+        config
             .set("telemetry.otlp_endpoint", &format!("\"http://{}\"", collector.addr))
             .set("telemetry.otlp_metrics_interval_seconds", "0.5")
             .set("telemetry.service_name", "\"one-of-ours\"")
     };
     let folder = tempfile::tempdir().expect("a folder");
     let ears = webhooks::Receiver::start().await;
-    let settings = webhooks::hooked(&ears.url(), folder.path(), "").robot().and(DOOR).routes(ROUTES);
-    let world = World::serve_beside(telemetry(settings), &[], &[("password", "example-only")]).await;
+    let config = webhooks::hooked(&ears.url(), folder.path(), "").robot().and(DOOR).routes(ROUTES);
+    let world = World::serve_beside(telemetry(config), &[], &[("password", "example-only")]).await;
     for request in [requests::cbr_server(), requests::free_disk()] {
         let answer = world.submit(&request).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
@@ -74,7 +74,7 @@ pub(crate) async fn everything(collector: &Receiver) -> BTreeMap<String, Family>
 
     let postgres = Postgres::start();
     postgres.create_database("ledger");
-    let known = Settings::default().and(&CALLER.replace("{hash}", &hash(KEY)));
+    let known = TestConfig::default().and(&CALLER.replace("{hash}", &hash(KEY)));
     let known = known.set("ledger.url", &format!("{:?}", postgres.url("ledger")));
     let world = World::serve(telemetry(known.routes(&nowhere()))).await;
     let ask = async |key: &str| {
@@ -228,12 +228,12 @@ async fn until_figure(world: &World, series: &str, wanted: impl Fn(f64) -> bool)
 
 #[tokio::test]
 async fn what_has_not_ended_is_counted_by_status_and_flag_and_the_oldest_lock_has_an_age() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("polling.overdue_seconds", "1")
         .set("polling.operator_escalation_seconds", "1");
-    let settings =
-        settings.set("polling.absence_confirmation_seconds", "600").each_upstream("send_timeout_seconds = 1");
-    let world = World::serve(settings).await;
+    let config =
+        config.set("polling.absence_confirmation_seconds", "600").each_upstream("send_timeout_seconds = 1");
+    let world = World::serve(config).await;
     world.behave(json!({"restore_seconds": 3600})).await;
     until_figure(&world, "restore_gateway_oldest_lock_age_seconds", |age| age == 0.0).await;
     let running = world.submit(&requests::free_disk()).await;
@@ -269,7 +269,7 @@ async fn a_ledger_that_is_away_is_said_to_be_and_counts_nothing() {
     let postgres = Postgres::start();
     postgres.create_database("ledger");
     let url = format!("{:?}", postgres.url("ledger"));
-    let world = World::serve(Settings::default().set("ledger.url", &url)).await;
+    let world = World::serve(TestConfig::default().set("ledger.url", &url)).await;
     until_figure(&world, "restore_gateway_ledger_writable", |writable| writable == 1.0).await;
     postgres.kill();
     until_figure(&world, "restore_gateway_ledger_writable", |writable| writable == 0.0).await;
@@ -288,11 +288,11 @@ async fn a_ledger_that_is_away_is_said_to_be_and_counts_nothing() {
 
 #[tokio::test]
 async fn a_share_of_requests_is_logged_and_all_that_fail() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("telemetry.access_log", "true")
         .set("telemetry.access_log_ratio", "0.0")
         .routes(&nowhere());
-    let mut world = World::serve(settings).await;
+    let mut world = World::serve(config).await;
     for _ in 0..20 {
         assert_eq!(world.get("/api/v1/restores").await.status, 200);
     }

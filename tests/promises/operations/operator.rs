@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use http::Method;
-use restore_tests::{Settings, World, binary, ids, requests};
+use restore_tests::{TestConfig, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// CBR and VBS; windows that a test can wait for.
-pub(crate) fn hasty() -> Settings {
-    Settings::default()
+pub(crate) fn hasty() -> TestConfig {
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.visibility_grace_seconds", "1")
         .set("polling.operator_escalation_seconds", "2")
@@ -210,9 +210,9 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     // What the copy lacks, the cloud's own list has.
     let admin = format!("http://{}", world.gateway.admin());
     let here = world.process().folder().to_owned();
-    let survey = ["recovery", "audit", "--upstream", "cbr", "--project", ids::PROJECT];
+    let audit = ["recovery", "audit", "--upstream", "cbr", "--project", ids::PROJECT];
     let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin-url", &admin];
-    let (code, out, error) = command(&here, &[&survey[..], &rest[..]].concat()).await;
+    let (code, out, error) = command(&here, &[&audit[..], &rest[..]].concat()).await;
     assert_eq!(code, 0, "{error}");
     let listed: Value = serde_json::from_str(&out).expect("JSON");
     let listed = listed["unknown_to_ledger"].as_array().expect("a list");
@@ -238,7 +238,7 @@ async fn f41_an_older_copy_of_the_ledger_is_noticed_and_nothing_is_sent_until_a_
     let admin = format!("http://{}", world.gateway.admin());
     let rest = ["--since", "2020-01-01T00:00:00Z", "--token", ids::TOKEN, "--admin-url", &admin];
     let here = world.process().folder().to_owned();
-    let (_, out, _) = command(&here, &[&survey[..], &rest[..]].concat()).await;
+    let (_, out, _) = command(&here, &[&audit[..], &rest[..]].concat()).await;
     assert_eq!(out.matches("\"task\"").count(), 1, "{out}");
     let (_, _, folder) = world.ended_by("TERM").await;
     world.again_in(folder).await;
@@ -338,11 +338,11 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
         )
     };
     let of_project = format!("match = {{ project_ids = [\"{}\"] }}", ids::PROJECT);
-    let settings = hasty()
+    let config = hasty()
         .and(&caller("all", ""))
         .and(&caller("ours", &of_project))
         .and(&caller("some", "upstreams = [\"cbr\"]"));
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     let ask = async |key: &str, method: Method, path: &str, body: &str| {
         let headers =
             [("x-api-key", key), ("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
@@ -367,7 +367,7 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
             assert_eq!(ask(key, Method::GET, path, "").await.status, status, "{key} {path}");
         }
     }
-    let survey = |upstream: &str, project: &str| {
+    let audit = |upstream: &str, project: &str| {
         format!("/recovery/audit?upstream={upstream}&project_id={project}&since=2026-11-22T10:00:00Z")
     };
     let other = "0".repeat(32);
@@ -377,7 +377,7 @@ async fn an_operator_of_one_project_is_none_for_the_whole_gateway() {
         ("rgk_some", "cbr", ids::PROJECT, 200),
         ("rgk_some", "vbs", ids::PROJECT, 403),
     ] {
-        let answer = ask(key, Method::GET, &survey(upstream, project), "").await;
+        let answer = ask(key, Method::GET, &audit(upstream, project), "").await;
         assert_eq!(answer.status, status, "{key} {upstream} {project}: {}", answer.text());
     }
     let since =
@@ -435,7 +435,7 @@ async fn f47_a_running_restore_that_cannot_be_read_is_an_operators_in_the_end() 
 /// F47: an operator who has looked need not wait until the gateway asks, and the history says so.
 #[tokio::test]
 async fn f47_an_operator_may_decide_early_and_that_is_recorded() {
-    let world = World::with(Settings::default().ways("[[routes]]\nupstream = \"vbs\"\n")).await;
+    let world = World::with(TestConfig::default().ways("[[routes]]\nupstream = \"vbs\"\n")).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let id = id(&world.submit(&requests::free_disk()).await.json());
     world.until_status(&id, "running").await;
@@ -466,12 +466,12 @@ async fn f47_an_operator_may_decide_early_and_that_is_recorded() {
 /// An operator is asked, and reads go on: absence that becomes proof later ends the restore by itself.
 #[tokio::test]
 async fn reads_go_on_after_an_operator_was_asked() {
-    let settings = Settings::default()
+    let config = TestConfig::default()
         .set("polling.absence_confirmation_seconds", "4")
         .set("polling.visibility_grace_seconds", "1")
         .set("polling.operator_escalation_seconds", "1")
         .each_upstream("send_timeout_seconds = 1");
-    let world = World::with(settings).await;
+    let world = World::with(config).await;
     let post = json!({"method": "POST", "path": "*/restore"});
     world.faults(json!([{"match": post, "stall": true, "applied": false}])).await;
     let id = id(&world.submit(&requests::cbr_server()).await.json());

@@ -1,18 +1,18 @@
-//! Settings that are loaded while the gateway runs: taken whole or not at all, and never to the harm of what is under
+//! Configuration that is loaded while the gateway runs: taken whole or not at all, and never to the harm of what is under
 //! way (F34).
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Http, Process, Settings, World, binary, ids, requests};
+use restore_tests::{Http, Process, TestConfig, World, binary, ids, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::streams::{LIST, Reader};
 
 /// Everything goes to CBR, wherever that is.
-fn all_to(cbr: &str) -> Settings {
+fn all_to(cbr: &str) -> TestConfig {
     let routes = format!(
         r#"
 [[upstreams]]
@@ -24,7 +24,7 @@ evs_endpoint = "{{clouds}}/evs"
 upstream = "{cbr}"
 "#
     );
-    Settings::default().routes(&routes)
+    TestConfig::default().routes(&routes)
 }
 
 /// Which upstream a restore would go to.
@@ -85,7 +85,7 @@ async fn a_mounted_folder_that_is_swapped_is_a_new_file() {
     }
     symlink("..v1", folder.join("..data")).unwrap();
     symlink("..data/gateway.toml", folder.join("link")).unwrap();
-    std::fs::rename(folder.join("link"), world.process().settings()).unwrap();
+    std::fs::rename(folder.join("link"), world.process().config()).unwrap();
     assert_eq!(way(&world).await, "one");
     symlink("..v2", folder.join("..next")).unwrap();
     std::fs::rename(folder.join("..next"), folder.join("..data")).unwrap();
@@ -94,7 +94,7 @@ async fn a_mounted_folder_that_is_swapped_is_a_new_file() {
 }
 
 #[tokio::test]
-async fn a_signal_loads_the_settings_and_ends_nothing() {
+async fn a_signal_loads_the_configuration_and_ends_nothing() {
     let mut world = World::with(all_to("one")).await;
     world.rewrite(all_to("two"));
     world.process().signal("HUP").await;
@@ -142,7 +142,7 @@ async fn f34_another_place_of_the_same_name_is_never_asked_about_a_restore() {
     // With a credential of its own: nobody has to bring a token after a start.
     let routes = "[[upstreams]]\nname = \"here\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
                   credential = \"robot\"\n[[routes]]\nupstream = \"here\"\n";
-    let held = Settings::default().routes(routes).robot();
+    let held = TestConfig::default().routes(routes).robot();
     let mut world = World::serve_beside(held, &[], &[("password", "example-only")]).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = world.submit(&requests::cbr_server()).await.json();
@@ -170,12 +170,12 @@ async fn f34_another_place_of_the_same_name_is_never_asked_about_a_restore() {
     world.end().await;
 }
 
-/// No token would help where the settings do not name the place: nobody is told to bring one.
+/// No token would help where the configuration does not name the place: nobody is told to bring one.
 #[tokio::test]
 async fn f34_a_restore_of_a_place_that_is_gone_waits_for_no_token() {
     let routes = "[[upstreams]]\nname = \"here\"\ngeneration = \"cbr-v3\"\nendpoint = \"{clouds}\"\n\
                   [[routes]]\nupstream = \"here\"\noverdue_seconds = 2\n";
-    let mut world = World::serve(Settings::default().routes(routes)).await;
+    let mut world = World::serve(TestConfig::default().routes(routes)).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let restore = world.submit(&requests::cbr_server()).await.json();
     let id = restore["id"].as_str().expect("an id").to_owned();
@@ -239,7 +239,7 @@ async fn what_is_read_at_the_start_alone_is_refused_by_its_name_and_nothing_else
     world.end().await;
 }
 
-/// A connection that is open goes by the new settings from its next request on.
+/// A connection that is open goes by the new configuration from its next request on.
 #[tokio::test]
 async fn callers_policies_and_limits_change_on_open_connections_too() {
     const KEY: &str = "rgk_reload_0123456789abcdef0123456789abcdef";
@@ -316,9 +316,9 @@ async fn lines_are_logged_from_another_level_for_a_while() {
     assert!(log[turned..].contains("\"level\":\"DEBUG\""), "{log}");
 }
 
-/// Settings that come through a pipe are read once: what is left of it is no new version of them.
+/// Configuration that come through a pipe are read once: what is left of it is no new version of them.
 #[tokio::test]
-async fn settings_out_of_a_pipe_stay_what_they_were() {
+async fn a_configuration_from_a_pipe_is_kept_at_a_reload() {
     use tokio::io::AsyncWriteExt;
     let mut child = tokio::process::Command::new(binary())
         .args(["serve", "--config", "/dev/stdin"])
@@ -351,7 +351,7 @@ async fn settings_out_of_a_pipe_stay_what_they_were() {
 #[tokio::test]
 async fn a_pipe_in_the_place_of_the_file_is_refused() {
     let mut world = World::with(all_to("one")).await;
-    let file = world.process().settings();
+    let file = world.process().config();
     std::fs::remove_file(&file).unwrap();
     let made = tokio::process::Command::new("mkfifo").arg(&file).status().await.expect("mkfifo runs");
     assert!(made.success());

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, requests};
+use restore_tests::{Answer, TestConfig, World, requests};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const ACCESS: &str = "RGTESTACCESSKEY00001";
 const SECRET: &str = "rgTestSecretKey/000000000000000000000001";
 
-fn upstream(credential: &str) -> Settings {
+fn upstream(credential: &str) -> TestConfig {
     let routes = format!(
         r#"
 [[credentials]]
@@ -27,7 +27,7 @@ credential = "robot"
 upstream = "cbr"
 "#
     );
-    Settings::default().routes(&routes)
+    TestConfig::default().routes(&routes)
 }
 
 const PASSWORD: &str = r#"
@@ -184,15 +184,15 @@ callers = ["job"]
 actions = ["restore", "read"]
 "#;
     let (first, second) = ("1".repeat(48), "2".repeat(48));
-    let settings = Settings::default().and(CALLER);
-    let mut world = World::serve_beside(settings, &[], &[("api-key", &first)]).await;
+    let config = TestConfig::default().and(CALLER);
+    let mut world = World::serve_beside(config, &[], &[("api-key", &first)]).await;
     let url = world.url("/api/v1/restores");
     let asked = async |key: &str| {
         world.http.send(Method::GET, &url, &[("x-api-key", key)], String::new()).await.status
     };
     assert_eq!((asked(&first).await, asked(&second).await, asked("").await), (200, 401, 401));
     rotate(&world, "api-key", &second, 0o600);
-    // Soon after the start a load of the settings may take it before the watch does, which then counts nothing.
+    // Soon after the start a load of the configuration may take it before the watch does, which then counts nothing.
     let end = Instant::now() + Duration::from_secs(60);
     while (asked(&first).await, asked(&second).await) != (401, 200) {
         assert!(Instant::now() < end, "the new key is not taken");
@@ -212,9 +212,9 @@ async fn s18_no_secret_that_the_gateway_holds_is_found_anywhere() {
         (&keys, vec![("access", ACCESS), ("secret", SECRET), ("token", "canary7f3e9a1c5b2d8046-security==")]),
         (KEYS, vec![("access", ACCESS), ("secret", SECRET)]),
     ] {
-        let settings =
+        let config =
             upstream(credential).set("telemetry.log_level", "\"trace\"").set("telemetry.access_log", "true");
-        let mut world = World::serve_beside(settings, &[], &beside).await;
+        let mut world = World::serve_beside(config, &[], &beside).await;
         let answer = submit(&world).await;
         let mut said = format!("{:?}{}", answer.headers, answer.text());
         if answer.status == 202 {

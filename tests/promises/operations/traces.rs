@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use http::Method;
-use restore_tests::{Receiver, Settings, SpanSeen, World, ids, requests};
+use restore_tests::{Receiver, SpanSeen, TestConfig, World, ids, requests};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Duration, Instant};
@@ -13,8 +13,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-fn traced(collector: SocketAddr) -> Settings {
-    Settings::default()
+fn traced(collector: SocketAddr) -> TestConfig {
+    TestConfig::default()
         .set("telemetry.otlp_endpoint", &format!("\"http://{collector}\""))
         .set("telemetry.sample_ratio", "0.0")
         .set("telemetry.trust_remote_sampling", "true")
@@ -192,7 +192,7 @@ async fn what_is_not_sampled_leaves_no_span_and_still_keeps_its_trace_id() {
 #[tokio::test]
 async fn a_gateway_without_a_collector_does_not_break_a_callers_trace() {
     // W3C: the sampled flag may be changed only together with the id of the parent.
-    let world = World::with(Settings::default().set("telemetry.sample_ratio", "0.0")).await;
+    let world = World::with(TestConfig::default().set("telemetry.sample_ratio", "0.0")).await;
     let answer =
         world.post_with("/api/v1/restores", &requests::free_disk(), &[("traceparent", &parent(true))]).await;
     assert_eq!(answer.status, 202);
@@ -225,11 +225,11 @@ async fn f39_a_collector_that_never_answers_costs_nothing_but_its_spans() {
             held.push(socket);
         }
     });
-    let settings = traced(addr)
+    let config = traced(addr)
         .set("telemetry.sample_ratio", "1.0")
         .set("telemetry.max_queued_spans", "16")
         .set("telemetry.export_timeout_seconds", "1");
-    let mut world = World::serve(settings).await;
+    let mut world = World::serve(config).await;
     for _ in 0..400 {
         assert_eq!(world.get("/api/v1/capabilities").await.status, 200);
     }
@@ -259,7 +259,7 @@ async fn f39_a_collector_that_never_answers_costs_nothing_but_its_spans() {
 
 #[tokio::test]
 async fn a_line_of_the_access_log_carries_the_request_id_of_its_answer() {
-    let mut world = World::serve(Settings::default().set("telemetry.access_log", "true")).await;
+    let mut world = World::serve(TestConfig::default().set("telemetry.access_log", "true")).await;
     let evil = [("x-request-id", "evil"), ("user-agent", "a\" b"), ("traceparent", "00-evil")];
     let answer =
         world.http.send(Method::GET, &world.url("/api/v1/restores/0%0a%0d%22?a=evil"), &evil, "").await;

@@ -39,12 +39,12 @@ async fn what_configures_a_client_is_no_fault_of_a_gateway() {
         page.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()).collect();
     assert!(names.contains("RESTORE_CLIENT_URL") && names.len() >= 6, "{names:?}");
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = folder.path().join("settings.toml");
-    std::fs::write(&settings, printed(&["init", "sidecar", "--file", "-"]).await).expect("written");
+    let config = folder.path().join("settings.toml");
+    std::fs::write(&config, printed(&["init", "sidecar", "--file", "-"]).await).expect("written");
     for name in names {
         let value = if name.ends_with("RECOVERY") { "true" } else { "http://127.0.0.1:1" };
         let mut command = Command::new(binary());
-        command.args(["check-config", "--offline", "--config"]).arg(&settings).env(name, value);
+        command.args(["check-config", "--offline", "--config"]).arg(&config).env(name, value);
         // The file is named on the command line, which wins.
         let output = run(&mut command).await;
         assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stderr));

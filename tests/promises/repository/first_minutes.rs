@@ -168,7 +168,7 @@ async fn the_commands_of_the_first_screen_exist() {
 }
 
 #[tokio::test]
-async fn every_example_of_settings_is_good() {
+async fn every_example_of_configuration_is_good() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut count = 0;
     for entry in std::fs::read_dir(root().join("config/examples")).expect("examples") {

@@ -35,7 +35,7 @@ const ENGINE_ROOMS: [&str; 20] = [
     "pacing",
     "routing",
     "callers",
-    "witness",
+    "observer",
     "live_restores",
     "journal",
     "permissions",

@@ -3,7 +3,7 @@
 
 use futures_util::future::join_all;
 use restore_tests::sdks::{KEY, NO_BACKUP, Ran, Sdk, sdk};
-use restore_tests::{Settings, World, ids};
+use restore_tests::{TestConfig, World, ids};
 use serde_json::{Value, json};
 
 /// One program at one compatibility endpoint.
@@ -76,7 +76,7 @@ impl Case {
         }
     }
 
-    fn settings(&self, retired: bool) -> Settings {
+    fn config(&self, retired: bool) -> TestConfig {
         let mut routes = String::new();
         for (name, lines) in [
             ("cbr", "generation = \"cbr-v3\"\nendpoint = \"{clouds}\"\nevs_endpoint = \"{clouds}/evs\""),
@@ -95,11 +95,11 @@ impl Case {
             Stand::Listener => "listen = \"127.0.0.1:0\"",
         };
         let endpoints = format!("[[compat_endpoints]]\napi = \"{}\"\n{stand}\n", self.source_api);
-        let mut settings = Settings::default().routes(&routes).and(&endpoints);
+        let mut config = TestConfig::default().routes(&routes).and(&endpoints);
         if self.signs() {
-            settings = settings.robot().and(SIGNER);
+            config = config.robot().and(SIGNER);
         }
-        if retired { settings.set("id_mapping.file", "\"pairs.csv\"") } else { settings }
+        if retired { config.set("id_mapping.file", "\"pairs.csv\"") } else { config }
     }
 
     async fn world(&self, retired: bool) -> World {
@@ -108,8 +108,8 @@ impl Case {
             "from,from_id,to,to_id\ncsbs-v1,{item},cbr-v3,{backup}\ncbr-v3,{backup},csbs-v1,{item}\n"
         );
         let files = [("password", "example-only"), ("ak", KEY.0), ("sk", KEY.1), ("pairs.csv", &*pairs)];
-        let settings = self.settings(retired).set("ledger.url", "\"memory:\"");
-        World::serve_beside(settings, &[], &files).await
+        let config = self.config(retired).set("ledger.url", "\"memory:\"");
+        World::serve_beside(config, &[], &files).await
     }
 
     /// The program, pointed at the compatibility endpoint; `backup` is what it asks for, its own generation's name where there is none.
@@ -222,7 +222,7 @@ fn shown(ran: &Ran) -> (bool, u64, String) {
 }
 
 #[tokio::test]
-async fn a_refusal_at_a_door_is_shown_by_every_sdk() {
+async fn a_refusal_at_an_endpoint_is_shown_by_every_sdk() {
     let play = async |case: &Case| {
         let name = case.name();
         let world = case.world(false).await;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::Method;
-use restore_tests::{Answer, Settings, World, ids};
+use restore_tests::{Answer, TestConfig, World, ids};
 use serde_json::{Value, json};
 
 use crate::compat::basics::{DOORS, follow, native};
@@ -20,7 +20,7 @@ pub(crate) const ELSEWHERE: [(&str, &str, &str); 5] = [
 ];
 
 /// All compatibility endpoints and all clouds; everything goes to one upstream, which is not waited for longer than a second.
-pub(crate) fn settings(upstream: &str) -> Settings {
+pub(crate) fn config(upstream: &str) -> TestConfig {
     let routes = r#"
 [[upstreams]]
 name = "cbr"
@@ -42,7 +42,7 @@ evs_endpoint = "{clouds}/evs"
 [[routes]]
 upstream = "UPSTREAM"
 "#;
-    Settings::default()
+    TestConfig::default()
         .set("polling.absence_confirmation_seconds", "1")
         .set("polling.visibility_grace_seconds", "1")
         .set("polling.operator_escalation_seconds", "2")
@@ -92,10 +92,10 @@ fn is_taken(source_api: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_504_of_the_cloud_is_no_error_at_any_door_and_a_repetition_is_the_same_restore() {
+async fn a_504_of_the_cloud_is_no_error_at_any_endpoint_and_a_repetition_is_the_same_restore() {
     for (source_api, target, upstream) in ELSEWHERE {
         let name = format!("{source_api} {target} by {upstream}");
-        let world = World::with(settings(upstream)).await;
+        let world = World::with(config(upstream)).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": "*/restore*"}, "applied": true,
                 "answer": {"status": 504, "body_raw": "<html>504 Gateway Time-out</html>"}}]))
@@ -142,7 +142,7 @@ async fn who_sends_again_after_a_429_or_a_401_restores_once() {
     for (source_api, target, upstream) in ELSEWHERE {
         for (refused, seen) in [(429, &[200, 202, 503][..]), (401, &[200, 202, 403][..])] {
             let name = format!("{source_api} {target} by {upstream} after {refused}");
-            let world = World::with(settings(upstream)).await;
+            let world = World::with(config(upstream)).await;
             let code = if refused == 429 { "APIGW.0308" } else { "APIGW.0301" };
             let answer = json!({"status": refused, "headers": {"retry-after": "1"},
                 "body": {"error_code": code, "error_msg": "no"}});
@@ -172,7 +172,7 @@ async fn who_sends_again_after_a_429_or_a_401_restores_once() {
 #[tokio::test]
 async fn a_401_is_told_while_nothing_was_sent() {
     for (source_api, target, upstream) in ELSEWHERE {
-        let world = World::with(settings(upstream)).await;
+        let world = World::with(config(upstream)).await;
         let refused = json!({"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "expired"}});
         world.faults(json!([{"match": {"method": "GET"}, "times": 0, "answer": refused}])).await;
         let (path, body) = native::request(source_api, target);
@@ -204,7 +204,7 @@ async fn no_answer_to_a_restore_makes_a_client_send_it_again() {
         faults.push(json!({"delay_ms": 2500}));
         let play = async |fault: &Value| {
             let name = format!("{source_api} {target} by {upstream}: {fault}");
-            let world = World::with(settings(upstream)).await;
+            let world = World::with(config(upstream)).await;
             let mut fault = fault.clone();
             fault["match"] = json!({"method": "POST", "path": "*/restore*"});
             fault["times"] = json!(0);
@@ -229,7 +229,7 @@ async fn no_answer_to_a_restore_makes_a_client_send_it_again() {
 #[tokio::test]
 async fn power_on_left_out_at_cbr_is_true_and_false_is_kept() {
     for (written, wanted) in [(None, true), (Some(true), true), (Some(false), false)] {
-        let world = World::with(settings("csbs")).await;
+        let world = World::with(config("csbs")).await;
         let (path, mut body) = native::request("cbr-v3", "server");
         let restore = body["restore"].as_object_mut().expect("an object");
         restore.remove("power_on");
@@ -245,9 +245,8 @@ async fn power_on_left_out_at_cbr_is_true_and_false_is_kept() {
 #[tokio::test]
 async fn what_karbors_client_adds_is_taken_and_credentials_are_not() {
     const SECRET: &str = "canary-4f1c-of-another-cloud";
-    let settings =
-        settings("cbr").set("telemetry.log_level", "\"trace\"").set("telemetry.access_log", "true");
-    let mut world = World::with(settings).await;
+    let config = config("cbr").set("telemetry.log_level", "\"trace\"").set("telemetry.access_log", "true");
+    let mut world = World::with(config).await;
     let (path, body) = native::request("csbs-v1", "server");
     let with = |auth: Value, target: Value| {
         let mut body = body.clone();
@@ -293,7 +292,7 @@ async fn the_forms_in_which_clients_write_a_restore_are_one() {
         ("cinder", "v3/{project}/backups/{backup}", &named, 202),
     ];
     for (index, (endpoint, call, body, success)) in forms.into_iter().enumerate() {
-        let world = World::with(settings("cbr")).await;
+        let world = World::with(config("cbr")).await;
         let (path, _) = native::disk(endpoint, call);
         let kind = types[index % types.len()];
         let headers =

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::Method;
-use restore_tests::{Authority, Http, Settings, World, ids};
+use restore_tests::{Authority, Http, TestConfig, World, ids};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 
 use crate::auth::callers::hash;
 use crate::auth::tokens::OTHER;
 use crate::compat::basics::{DOORS, native};
-use crate::sdks::habits::{ELSEWHERE, handle, poll, settings, status, words};
+use crate::sdks::habits::{ELSEWHERE, config, handle, poll, status, words};
 
 async fn until(world: &World, path: &str, at: &str, wanted: &str) -> Value {
     let end = Instant::now() + Duration::from_secs(30);
@@ -27,10 +27,10 @@ async fn until(world: &World, path: &str, at: &str, wanted: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_nobody_knows_the_end_of_runs_on_in_every_dialect() {
+async fn what_nobody_knows_the_end_of_runs_on_in_every_source_api() {
     for (source_api, target, upstream) in ELSEWHERE {
         let name = format!("{source_api} {target} by {upstream}");
-        let world = World::with(settings(upstream)).await;
+        let world = World::with(config(upstream)).await;
         world.behave(json!({"cbr_oplogs_hidden": true, "restore_seconds": 0})).await;
         world
             .faults(json!([{"match": {"method": "POST", "path": "*/restore*"}, "reset": "after_apply"}]))
@@ -53,10 +53,10 @@ async fn what_nobody_knows_the_end_of_runs_on_in_every_dialect() {
 }
 
 #[tokio::test]
-async fn a_restore_that_fails_elsewhere_says_why_where_its_dialect_has_a_place() {
+async fn a_restore_that_fails_elsewhere_says_why_where_its_source_api_has_a_place() {
     for (source_api, target, upstream) in ELSEWHERE {
         let name = format!("{source_api} {target} by {upstream}");
-        let world = World::with(settings(upstream)).await;
+        let world = World::with(config(upstream)).await;
         world.behave(json!({"next_restore": {"status": "failed"}})).await;
         let (path, body) = native::request(source_api, target);
         let answer = world.post(&path, &body).await;
@@ -96,7 +96,7 @@ async fn a_restore_that_fails_elsewhere_says_why_where_its_dialect_has_a_place()
 }
 
 #[tokio::test]
-async fn restores_of_others_are_at_a_door_as_if_they_were_not() {
+async fn restores_of_others_are_at_an_endpoint_as_if_they_were_not() {
     const ONE: &str = "rgk_one-0123456789abcdef0123456789abcdef0123";
     const TWO: &str = "rgk_two-0123456789abcdef0123456789abcdef0123";
     let callers = format!(
@@ -117,7 +117,7 @@ actions = ["restore", "read", "check"]
         hash(TWO)
     );
     for (source_api, target, upstream) in ELSEWHERE {
-        let world = World::with(settings(upstream).and(&callers)).await;
+        let world = World::with(config(upstream).and(&callers)).await;
         let ask = async |key: &str, method: Method, path: &str, body: &Value| {
             let headers =
                 [("x-api-key", key), ("x-auth-token", ids::TOKEN), ("content-type", "application/json")];
@@ -174,7 +174,7 @@ async fn reads(world: &World) -> usize {
 async fn fifty_clients_that_poll_every_second_cost_a_cloud_no_more_than_one() {
     for (source_api, target, upstream) in ELSEWHERE {
         let name = format!("{source_api} {target} by {upstream}");
-        let world = World::with(settings(upstream).set("polling.interval_seconds", "1")).await;
+        let world = World::with(config(upstream).set("polling.interval_seconds", "1")).await;
         world.behave(json!({"restore_seconds": 60})).await;
         let (path, body) = native::request(source_api, target);
         let (read, _) = poll(source_api, &handle(&world.post(&path, &body).await));
@@ -204,7 +204,7 @@ async fn what_is_passed_on_is_asked_once_a_second_for_all_who_ask_the_same() {
         format!("/cinder/v3/{project}/volumes/{}", ids::FREE.1),
         format!("/cinder/v3/{project}/volumes/detail"),
     ];
-    let world = World::with(settings("cbr")).await;
+    let world = World::with(config("cbr")).await;
     for path in &paths {
         let before = reads(&world).await;
         let begun = Instant::now();
@@ -226,8 +226,8 @@ async fn what_is_passed_on_is_asked_once_a_second_for_all_who_ask_the_same() {
 }
 
 #[tokio::test]
-async fn links_of_what_is_passed_on_lead_to_the_door() {
-    let world = World::with(settings("vbs")).await;
+async fn links_of_what_is_passed_on_lead_to_the_endpoint() {
+    let world = World::with(config("vbs")).await;
     let inside = world.clouds.url().replace("http://", "");
     for list in
         ["/vbs/v2/P/backups/detail", "/vbs/v3/P/backups?limit=1", "/cinder/v3/P/backups/detail?limit=1"]
@@ -248,8 +248,8 @@ async fn versions_are_told_in_the_one_form_that_clients_read() {
     let server = authority.server(1);
     let files = [("tls.crt", server.certificate.as_str()), ("tls.key", server.key.as_str())];
     let tls = "[tls]\ncertificate_file = \"tls.crt\"\nkey = { file = \"tls.key\" }\nlisteners = [\"api\"]\n";
-    let plain = World::with(Settings::default().and(DOORS)).await;
-    let secure = World::serve_beside(Settings::default().and(DOORS).and(tls), &[], &files).await;
+    let plain = World::with(TestConfig::default().and(DOORS)).await;
+    let secure = World::serve_beside(TestConfig::default().and(DOORS).and(tls), &[], &files).await;
     let trusting = Http::over(authority.trusted_by(None, &[&TLS13]), false);
     let places = [
         ("csbs", &["", "/", "/v1", "/v1/"][..], "v1"),
@@ -278,7 +278,7 @@ async fn versions_are_told_in_the_one_form_that_clients_read() {
 
 #[tokio::test]
 async fn what_a_cloud_breaks_on_breaks_no_client() {
-    let world = World::with(settings("cbr")).await;
+    let world = World::with(config("cbr")).await;
     let inside = world.clouds.url().replace("http://", "");
     let project = ids::PROJECT;
     let page = "<html><title>502 Bad Gateway</title>nginx inside</html>";

@@ -234,9 +234,9 @@ async fn preview_offline(
     source_api: Option<&str>,
     path: Option<Uri>,
 ) -> Result<ExitCode, ExitCode> {
-    let settings = file.load()?;
+    let config = file.load()?;
     let body = request.read(true)?;
-    Ok(offline::preview(&settings, source_api, path, body).await)
+    Ok(offline::preview(&config, source_api, path, body).await)
 }
 
 async fn status(id: &IdOrPrefix, connection: &Connection) -> Result<ExitCode, ExitCode> {

@@ -1,4 +1,4 @@
-//! Compatibility endpoints, routes and upstreams together: what stands in the settings and takes nothing, refuses everything, or leaves it open
+//! Compatibility endpoints, routes and upstreams together: what stands in the configuration and takes nothing, refuses everything, or leaves it open
 //! which backup is meant. Only what is certain is said.
 
 use restore_generations::matrix::{self, Fate};

@@ -1,5 +1,5 @@
 use super::{HOOK, LEAST, caller, clean, faults};
-use crate::Settings;
+use crate::Config;
 use crate::keys::{Key, Preset};
 use crate::kinds::Kind;
 
@@ -25,7 +25,7 @@ fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> 
 #[test]
 fn each_bound_holds() {
     let text = &format!("{LEAST}{HOOK}{}", caller("api-key"));
-    for (path, least, most) in bounded(Settings::KEYS, "") {
+    for (path, least, most) in bounded(Config::KEYS, "") {
         let variable = crate::environment::twin(&path);
         for inside in [&least, &most] {
             // times that must fit into one another, and a share of nothing, are the rules' affair
@@ -56,13 +56,13 @@ fn each_default_is_a_value_of_its_kind() {
             assert!(key.about().ends_with('.'), "{}", key.name);
         }
     }
-    check(Settings::KEYS);
+    check(Config::KEYS);
 }
 
 #[test]
 fn seconds_may_be_decimal_and_counts_may_not() {
-    let settings = clean(&format!("[limits]\nheader_timeout_seconds = 0.25\n{LEAST}"), &[]);
-    assert_eq!(settings.limits.header_timeout_seconds, std::time::Duration::from_millis(250));
+    let config = clean(&format!("[limits]\nheader_timeout_seconds = 0.25\n{LEAST}"), &[]);
+    assert_eq!(config.limits.header_timeout_seconds, std::time::Duration::from_millis(250));
     assert_eq!(
         faults(
             &format!(
@@ -110,30 +110,30 @@ fn values_of_other_kinds_are_checked() {
 
 #[test]
 fn values_resolve_to_types() {
-    let settings = clean(LEAST, &[("RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT", "https://host:8443/prefix/")]);
-    assert_eq!(settings.upstreams[0].endpoint.as_ref().unwrap().path(), "/prefix/");
-    assert_eq!(settings.upstreams[0].evs_endpoint, None);
-    assert_eq!(settings.polling.interval_seconds, None);
-    assert_eq!(settings.telemetry.otlp_endpoint, None);
-    assert_eq!(settings.telemetry.log_level, tracing::Level::INFO);
-    assert_eq!(settings.ledger.url.to_string(), "sqlite:restore-gateway.db");
-    assert_eq!(settings.routes[0].overdue_seconds, settings.polling.overdue_seconds);
-    assert_eq!(settings.routes[0].idempotency_key_ttl_seconds, settings.submit.idempotency_key_ttl_seconds);
-    assert_eq!(settings.routes[0].dedup_window_seconds, settings.submit.dedup_window_seconds);
-    assert_eq!((settings.ledger.password, settings.ledger.retention_days), (None, 0));
-    assert_eq!((settings.upstreams[0].polls_per_minute, settings.submit.max_keys_per_caller), (600, 100_000));
-    assert!(settings.webhooks.is_empty());
-    assert_eq!(settings.routes[0].r#match.target_types, None);
+    let config = clean(LEAST, &[("RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT", "https://host:8443/prefix/")]);
+    assert_eq!(config.upstreams[0].endpoint.as_ref().unwrap().path(), "/prefix/");
+    assert_eq!(config.upstreams[0].evs_endpoint, None);
+    assert_eq!(config.polling.interval_seconds, None);
+    assert_eq!(config.telemetry.otlp_endpoint, None);
+    assert_eq!(config.telemetry.log_level, tracing::Level::INFO);
+    assert_eq!(config.ledger.url.to_string(), "sqlite:restore-gateway.db");
+    assert_eq!(config.routes[0].overdue_seconds, config.polling.overdue_seconds);
+    assert_eq!(config.routes[0].idempotency_key_ttl_seconds, config.submit.idempotency_key_ttl_seconds);
+    assert_eq!(config.routes[0].dedup_window_seconds, config.submit.dedup_window_seconds);
+    assert_eq!((config.ledger.password, config.ledger.retention_days), (None, 0));
+    assert_eq!((config.upstreams[0].polls_per_minute, config.submit.max_keys_per_caller), (600, 100_000));
+    assert!(config.webhooks.is_empty());
+    assert_eq!(config.routes[0].r#match.target_types, None);
 }
 
 #[test]
 fn a_route_may_have_windows_of_its_own() {
-    let settings = clean(
+    let config = clean(
         &format!("{LEAST}idempotency_key_ttl_seconds = 60\ndedup_window_seconds = 0\noverdue_seconds = 9\n"),
         &[],
     );
     let seconds = |time: std::time::Duration| time.as_secs();
-    let route = &settings.routes[0];
+    let route = &config.routes[0];
     assert_eq!(
         [route.idempotency_key_ttl_seconds, route.dedup_window_seconds, route.overdue_seconds].map(seconds),
         [60, 0, 9]

@@ -10,7 +10,7 @@ fn endpoints(endpoints: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_door_stands_in_one_place_of_its_own() {
+fn an_endpoint_stands_in_one_place_of_its_own() {
     let good: &[&[&str]] = &[
         &["api = \"cbr-v3\"\nprefix = \"/cbr\"", "api = \"cinder-v3\"\nprefix = \"/cinder\""],
         &["api = \"cbr-v3\"\nhost = \"cbr.internal\"", "api = \"cinder-v3\"\nhost = \"evs.internal\""],
@@ -89,9 +89,9 @@ fn a_door_stands_in_one_place_of_its_own() {
     }
 }
 
-/// The words that settings know are those of the source APIs that are built in.
+/// The words that configuration knows are those of the source APIs that are built in.
 #[test]
-fn every_dialect_can_be_written() {
+fn every_source_api_can_be_written() {
     for source_api in restore_generations::source_api::names() {
         assert!(
             endpoints(&[&format!("api = \"{source_api}\"\nprefix = \"/old\"")]).is_empty(),

@@ -15,10 +15,10 @@ fn held() -> String {
 
 #[test]
 fn an_upstream_names_a_credential_that_there_is() {
-    let settings = clean(&format!("{}{CREDENTIAL}", held()), &[]);
-    assert_eq!(settings.upstreams[0].credential, "robot");
-    assert_eq!(settings.credentials[0].password.as_ref().unwrap().expose(), "example-only");
-    assert!(!format!("{:?}{}", settings, settings.to_json()).contains("example-only"));
+    let config = clean(&format!("{}{CREDENTIAL}", held()), &[]);
+    assert_eq!(config.upstreams[0].credential, "robot");
+    assert_eq!(config.credentials[0].password.as_ref().unwrap().expose(), "example-only");
+    assert!(!format!("{:?}{}", config, config.to_json()).contains("example-only"));
     let found = shown(&held());
     assert!(found.contains("no credential has this name"), "{found:?}");
 }
@@ -135,9 +135,9 @@ fn an_endpoint_may_be_left_to_the_catalog_of_iam_alone() {
         format!("{bare}\n[[credentials]]\nname = \"robot\"\ntype = \"{kind}\"\n{lines}\n")
     };
     for kind in &KINDS[..3] {
-        let settings = clean(&robot(*kind), &[]);
+        let config = clean(&robot(*kind), &[]);
         assert_eq!(
-            (&settings.upstreams[0].endpoint, settings.upstreams[0].region.as_deref()),
+            (&config.upstreams[0].endpoint, config.upstreams[0].region.as_deref()),
             (&None, Some("eu-test-1"))
         );
     }
@@ -156,8 +156,8 @@ fn a_client_certificate_has_its_key() {
     let with = |lines: &str| LEAST.replace("generation", &format!("{lines}\ngeneration"));
     let (certificate, key) =
         ("client_certificate_file = \"gateway.pem\"", "client_key = { env = \"IAM_PASSWORD\" }");
-    let settings = clean(&with(&format!("{certificate}\n{key}")), &[]);
-    assert_eq!(settings.upstreams[0].client_key.as_ref().unwrap().expose(), "example-only");
+    let config = clean(&with(&format!("{certificate}\n{key}")), &[]);
+    assert_eq!(config.upstreams[0].client_key.as_ref().unwrap().expose(), "example-only");
     for (line, missing) in [(certificate, "client_key"), (key, "client_certificate_file")] {
         let found = faults(&with(line), &[]).join("\n");
         assert!(found.contains(&format!("upstreams[0].{missing}: `{missing}` is missing")), "{found}");

@@ -3,7 +3,7 @@ use super::{CREDENTIAL, HOOK, LEAST, caller, clean, faults, read};
 use crate::environment::{paths, twin};
 use crate::keys::{Key, Preset};
 use crate::kinds::Kind;
-use crate::{DEFAULT_TOML, Settings};
+use crate::{Config, DEFAULT_TOML};
 
 /// A value that differs from the default of a kind, as the environment and as the tree have it.
 fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
@@ -55,8 +55,8 @@ fn leaves(keys: &'static [Key], prefix: &str) -> Vec<(String, &'static Key)> {
 
 #[test]
 fn the_twin_of_every_key_wins_over_the_file() {
-    let leaves = leaves(Settings::KEYS, "");
-    assert_eq!(leaves.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths(Settings::KEYS, 0));
+    let leaves = leaves(Config::KEYS, "");
+    assert_eq!(leaves.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), paths(Config::KEYS, 0));
     for (path, key) in leaves {
         let (text, value) = match path.as_str() {
             "credentials[0].project_id" => ("0".repeat(32), "0".repeat(32).into()),
@@ -171,7 +171,7 @@ upstream = "a"
 
 #[test]
 fn everything_can_stand_in_the_environment() {
-    let settings = clean(
+    let config = clean(
         "",
         &[
             ("RESTORE_GATEWAY_UPSTREAMS__0__NAME", "a"),
@@ -182,8 +182,8 @@ fn everything_can_stand_in_the_environment() {
             ("RESTORE_GATEWAY_CONFIG", "gateway.toml"),
         ],
     );
-    assert_eq!(settings.upstreams[0].generation, "csbs-v1");
-    assert_eq!(settings.routes[0].r#match.project_ids, Some(vec!["p".to_owned()]));
+    assert_eq!(config.upstreams[0].generation, "csbs-v1");
+    assert_eq!(config.routes[0].r#match.project_ids, Some(vec!["p".to_owned()]));
 }
 
 #[test]

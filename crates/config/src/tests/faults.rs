@@ -226,7 +226,7 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
-fn a_warning_does_not_keep_the_settings_from_loading() {
+fn a_warning_does_not_keep_the_configuration_from_loading() {
     let (_, warnings) = read(&format!("{LEAST}\n[[routes]]\nupstream = \"a\"\n"), &[]).unwrap();
     assert_eq!(warnings.len(), 1);
     assert!(warnings.iter().all(|fault| fault.severity == Severity::Warning));

@@ -1,4 +1,4 @@
-//! What the settings promise as a whole.
+//! What the configuration promises as a whole.
 
 mod bounds;
 mod callers;
@@ -12,7 +12,7 @@ mod shipped;
 mod ways;
 mod webhooks;
 
-use super::{Environment, Faults, Settings, Source, load};
+use super::{Config, Environment, Faults, Source, load};
 
 /// The generations that the gateway is built with.
 const GENERATIONS: &[&str] = &["csbs-v1", "cbr-v3", "vbs-v2"];
@@ -78,7 +78,7 @@ fn caller(kind: &str) -> String {
     )
 }
 
-fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Faults> {
+fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Config, Faults), Faults> {
     let variables = variables.iter().copied().chain([
         ("HOOK_SECRET", HOOK_SECRET),
         ("IAM_PASSWORD", "example-only"),
@@ -89,10 +89,10 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Faults), Fa
     load(&Source::new("gateway.toml", text), &Environment::new(variables), GENERATIONS)
 }
 
-/// The settings of a text without any fault.
-fn clean(text: &str, variables: &[(&str, &str)]) -> Settings {
+/// The configuration of a text without any fault.
+fn clean(text: &str, variables: &[(&str, &str)]) -> Config {
     match read(text, variables) {
-        Ok((settings, warnings)) if warnings.is_empty() => settings,
+        Ok((config, warnings)) if warnings.is_empty() => config,
         Ok((_, faults)) | Err(faults) => panic!("{}", faults.render_human(false)),
     }
 }

@@ -130,12 +130,12 @@ fn a_route_that_contradicts_itself_is_unreachable() {
 
 #[test]
 fn the_least_has_no_fault() {
-    let settings = clean(LEAST, &[]);
-    assert_eq!((settings.upstreams.len(), settings.routes.len()), (1, 1));
+    let config = clean(LEAST, &[]);
+    assert_eq!((config.upstreams.len(), config.routes.len()), (1, 1));
 }
 
 #[test]
-fn a_door_is_old_since_a_day_and_ends_on_one() {
+fn an_endpoint_is_old_since_a_day_and_ends_on_one() {
     let endpoint = "[[compat_endpoints]]\napi = \"csbs-v1\"\nprefix = \"/csbs\"\n";
     let faulty = format!("{endpoint}deprecated_since = \"yes\"\nsunset = \"30.06.2027\"\n");
     assert_eq!(
@@ -175,8 +175,8 @@ fn an_address_is_copied_with_version_and_project() {
         assert!(found[0].contains("a version, a project or a path"), "{found:?}");
     }
     let source = Source::new("x", LEAST.replace(".example", ".example/v3/{project}"));
-    let (settings, _) = load(&source, &Environment::default(), GENERATIONS).unwrap();
-    let endpoint = settings.upstreams[0].endpoint.as_ref().unwrap();
+    let (config, _) = load(&source, &Environment::default(), GENERATIONS).unwrap();
+    let endpoint = config.upstreams[0].endpoint.as_ref().unwrap();
     assert_eq!(endpoint.to_string().trim_end_matches('/'), "https://cbr.eu-test-1.cloud.example");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{GENERATIONS, LEAST, clean, faults, read};
 use crate::{Environment, Source, load};
 
-/// Settings whose ledger's password is where this says.
+/// Configuration whose ledger's password is where this says.
 fn with(reference: &str) -> String {
     format!("[ledger]\npassword = {reference}\n{LEAST}")
 }
@@ -31,11 +31,11 @@ fn a_secret_comes_from_a_variable_or_a_file() {
     assert_eq!(from_file(b"hunter2\r\n").expose(), "hunter2");
     assert_eq!(from_file(b" hunter2 \n\n").expose(), " hunter2 \n");
     for name in ["PGPASSWORD", "RESTORE_GATEWAY_PASSWORD"] {
-        let settings = clean(&with(&format!("{{ env = \"{name}\" }}")), &[(name, "hunter2")]);
-        assert_eq!(settings.ledger.password.as_ref().unwrap().expose(), "hunter2");
-        let shown = format!("{settings:?}{:#}", settings.to_json());
+        let config = clean(&with(&format!("{{ env = \"{name}\" }}")), &[(name, "hunter2")]);
+        assert_eq!(config.ledger.password.as_ref().unwrap().expose(), "hunter2");
+        let shown = format!("{config:?}{:#}", config.to_json());
         assert!(!shown.contains("hunter2"), "{shown}");
-        assert_eq!(settings.to_json()["ledger"]["password"], "<redacted>");
+        assert_eq!(config.to_json()["ledger"]["password"], "<redacted>");
     }
     // The key has a twin as all have: a reference too.
     let twin = [("RESTORE_GATEWAY_LEDGER__PASSWORD", "env:PGPASSWORD"), ("PGPASSWORD", "hunter2")];
@@ -107,8 +107,8 @@ fn a_postgresql_url_names_a_user_and_no_password() {
         "postgres://me@[::1]:5432/restores",
         "postgres://me@/restores?host=/run/postgresql",
     ] {
-        let settings = clean(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"), &[]);
-        assert_eq!(settings.to_json()["ledger"]["url"], url);
+        let config = clean(&format!("[ledger]\nurl = \"{url}\"\n{LEAST}"), &[]);
+        assert_eq!(config.to_json()["ledger"]["url"], url);
     }
 }
 
@@ -147,7 +147,7 @@ fn s59_a_file_that_everybody_can_write_is_a_warning() {
     set_mode(&pairs, 0o666);
     let found = faults(&format!("[id_mapping]\nfile = {pairs:?}\n{LEAST}"), &[]).join("\n");
     assert!(found.contains("file-exposed id_mapping.file"), "{found}");
-    // The settings themselves.
+    // The configuration itself.
     for (mode, warns) in [(0o644, false), (0o666, true)] {
         let source = Source { mode: Some(mode), ..Source::new("gateway.toml", LEAST) };
         let none: [(&str, &str); 0] = [];

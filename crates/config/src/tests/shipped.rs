@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::clean;
 use crate::keys::{Key, Preset};
 use crate::kinds::Kind;
-use crate::{DEFAULT_TOML, Settings, explain, nearest_key, schema};
+use crate::{Config, DEFAULT_TOML, explain, nearest_key, schema};
 
 fn shipped(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../config", name].iter().collect()
@@ -15,11 +15,10 @@ fn shipped(name: &str) -> PathBuf {
 
 #[test]
 fn the_default_file_loads_without_fault() {
-    let settings = clean(DEFAULT_TOML, &[]);
-    let generations: Vec<_> =
-        settings.upstreams.iter().map(|upstream| upstream.generation.as_str()).collect();
+    let config = clean(DEFAULT_TOML, &[]);
+    let generations: Vec<_> = config.upstreams.iter().map(|upstream| upstream.generation.as_str()).collect();
     assert_eq!(generations, ["cbr-v3", "csbs-v1", "vbs-v2"]);
-    assert_eq!(settings.routes.len(), 3);
+    assert_eq!(config.routes.len(), 3);
 }
 
 #[test]
@@ -77,7 +76,7 @@ fn compare(keys: &[Key], written: &[&Value], path: &str) {
 #[test]
 fn the_default_file_has_every_key_at_its_default() {
     let written: Value = toml::from_str(&uncommented()).unwrap();
-    compare(Settings::KEYS, &[&written], "");
+    compare(Config::KEYS, &[&written], "");
     assert_eq!(clean(&uncommented(), &[]).webhooks.len(), 1);
 }
 

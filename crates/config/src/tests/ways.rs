@@ -24,7 +24,7 @@ fn route(upstream: &str, more: &str) -> String {
     format!("[[routes]]\nupstream = \"{upstream}\"\n{more}\n")
 }
 
-/// What is said of these settings, without its place.
+/// What is said of this configuration, without its place.
 fn said(parts: &[String]) -> Vec<String> {
     let without_place =
         |fault: String| fault.split_once(' ').map_or(fault.clone(), |(_, rest)| rest.to_owned());
@@ -32,7 +32,7 @@ fn said(parts: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn the_upstream_that_a_door_asks_is_used() {
+fn the_upstream_that_an_endpoint_asks_is_used() {
     let parts = [cbr(), vbs(), endpoint("vbs-v2"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
     // No compatibility endpoint asks it.
@@ -41,7 +41,7 @@ fn the_upstream_that_a_door_asks_is_used() {
 }
 
 #[test]
-fn a_door_that_could_ask_two_upstreams_says_which() {
+fn an_endpoint_that_could_ask_two_upstreams_says_which() {
     let two =
         [cbr(), vbs(), upstream("old", "vbs-v2"), endpoint("vbs-v2"), route("vbs", ""), route("old", "")];
     let two: Vec<String> = two.into_iter().filter(|part| !part.contains("upstream = \"old\"")).collect();
@@ -60,7 +60,7 @@ fn a_door_that_could_ask_two_upstreams_says_which() {
 }
 
 #[test]
-fn a_door_that_no_route_serves_is_doubted() {
+fn an_endpoint_that_no_route_serves_is_doubted() {
     let none = |source_api: &str, words: &str| {
         format!(
             "useless-endpoint compat_endpoints[0]: no route takes a restore that comes through it ({source_api}, {words})"
@@ -75,7 +75,7 @@ fn a_door_that_no_route_serves_is_doubted() {
 }
 
 #[test]
-fn a_door_to_what_cannot_do_its_restores_is_doubted() {
+fn an_endpoint_to_what_cannot_do_its_restores_is_doubted() {
     let cannot = "no route leads csbs-v1 to an upstream that can do what its programs ask for";
     let parts = [vbs(), endpoint("csbs-v1"), route("vbs", "")];
     assert_eq!(said(&parts), [format!("useless-endpoint compat_endpoints[0]: {cannot}")]);
@@ -106,7 +106,7 @@ fn a_route_that_takes_nothing_is_doubted() {
 }
 
 #[test]
-fn keys_that_programs_of_doors_do_not_send_are_doubted() {
+fn keys_that_programs_of_endpoints_do_not_send_are_doubted() {
     let required = "idempotency_key = \"required\"";
     let parts = [cbr(), endpoint("cbr-v3"), route("cbr", required)];
     assert_eq!(
@@ -153,7 +153,7 @@ fn who_tells_which_backup_is_meant_can_be_asked() {
 }
 
 #[test]
-fn a_door_does_not_take_the_names_of_the_api() {
+fn an_endpoint_does_not_take_the_names_of_the_api() {
     let at = |host: &str| {
         let endpoint = format!("[[compat_endpoints]]\napi = \"cbr-v3\"\nhost = \"{host}\"\n");
         said(&["[listen]\nallowed_hosts = [\"Gateway\"]\n".to_owned(), cbr(), endpoint, route("cbr", "")])

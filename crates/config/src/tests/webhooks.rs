@@ -14,12 +14,12 @@ fn receiver(url: &str) -> Vec<String> {
 
 #[test]
 fn a_webhook_has_its_defaults() {
-    let settings = clean(&format!("{LEAST}{HOOK}"), &[]);
-    let [hook] = &*settings.webhooks else { panic!("{:?}", settings.webhooks) };
+    let config = clean(&format!("{LEAST}{HOOK}"), &[]);
+    let [hook] = &*config.webhooks else { panic!("{:?}", config.webhooks) };
     assert_eq!((hook.name.as_str(), hook.secret.expose()), ("ops", HOOK_SECRET));
     assert_eq!((&hook.events, &hook.project_ids), (&None, &None));
     assert_eq!((hook.timeout_seconds.as_secs(), hook.allow_private_addresses), (15, false));
-    assert_eq!(settings.to_json()["webhooks"][0]["secret"], "<redacted>");
+    assert_eq!(config.to_json()["webhooks"][0]["secret"], "<redacted>");
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn hooks_are_told_apart_and_told_what_there_is() {
     let events = with("[[webhooks]]", "[[webhooks]]\nevents = [\"done\"]");
     assert_eq!(events, ["11:10 bad-value webhooks[0].events: `done` is not allowed here"]);
     let hook = HOOK.to_owned() + "events = [\"succeeded\", \"needs_operator\"]\nproject_ids = [\"p\"]\n";
-    let settings = clean(&format!("{LEAST}{hook}"), &[]);
-    assert_eq!(settings.webhooks[0].events, Some(vec!["succeeded".to_owned(), "needs_operator".to_owned()]));
+    let config = clean(&format!("{LEAST}{hook}"), &[]);
+    assert_eq!(config.webhooks[0].events, Some(vec!["succeeded".to_owned(), "needs_operator".to_owned()]));
 }
 
 /// S60: the path of a receiver often is its credential.
@@ -86,13 +86,13 @@ fn s60_the_path_of_a_receiver_is_shown_nowhere() {
         "{LEAST}{}",
         HOOK.replace("hooks.example.com/restores", &format!("hooks.example.com/{secret}"))
     );
-    let settings = clean(&text, &[]);
-    assert_eq!(settings.webhooks[0].url.expose().path(), format!("/{secret}"));
-    assert_eq!(settings.to_json()["webhooks"][0]["url"], "https://hooks.example.com/<redacted>");
-    assert!(!format!("{:?}", settings.webhooks[0].url).contains("hunter2"));
+    let config = clean(&text, &[]);
+    assert_eq!(config.webhooks[0].url.expose().path(), format!("/{secret}"));
+    assert_eq!(config.to_json()["webhooks"][0]["url"], "https://hooks.example.com/<redacted>");
+    assert!(!format!("{:?}", config.webhooks[0].url).contains("hunter2"));
     // Another path is a change all the same.
     let other = clean(&text.replace("hunter2hunter2", "another"), &[]);
-    assert_eq!(crate::read_at_start(&settings, &other), ["webhooks"]);
+    assert_eq!(crate::read_at_start(&config, &other), ["webhooks"]);
     // Nor do faults show the line.
     for wrong in
         [text.replace("https://hooks", "http://hooks"), text.replace("[[webhooks]]", "[[webhooks]]\nodd = 1")]

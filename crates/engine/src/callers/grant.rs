@@ -1,4 +1,4 @@
-//! Holds what a policy of the settings allows: the rule by which [`Caller`](crate::Caller)s are judged.
+//! Holds what a policy of the configuration allows: the rule by which [`Caller`](crate::Caller)s are judged.
 
 use restore_model::{Id, RestoreRequest, Target, TargetKind};
 

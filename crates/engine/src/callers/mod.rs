@@ -55,7 +55,7 @@ impl Action {
 
 /// How a request came in: what an auditor needs to find it again elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trail {
+pub struct RequestContext {
     /// The id that its answer carries.
     pub request_id: Option<String>,
     /// Its trace.
@@ -92,7 +92,7 @@ pub struct Decision<'a> {
     /// Through which upstream, where one is found.
     pub upstream: Option<&'a str>,
     /// How the request came in.
-    pub trail: &'a Trail,
+    pub request_context: &'a RequestContext,
     /// Whether it may.
     pub allowed: bool,
 }
@@ -104,7 +104,7 @@ pub struct Caller {
     /// The token it brought for the cloud.
     pub token: Option<Token>,
     /// How its request came in.
-    pub trail: Trail,
+    pub request_context: RequestContext,
 }
 
 impl Caller {
@@ -112,19 +112,19 @@ impl Caller {
     /// token's rights in the cloud; its name is the project it names.
     #[must_use]
     pub fn anyone(token: Option<Token>) -> Self {
-        Self { identity: None, token, trail: Trail::default() }
+        Self { identity: None, token, request_context: RequestContext::default() }
     }
 
     /// A caller that is known.
     #[must_use]
     pub fn known(identity: Identity, token: Option<Token>) -> Self {
-        Self { identity: Some(identity), token, trail: Trail::default() }
+        Self { identity: Some(identity), token, request_context: RequestContext::default() }
     }
 
     /// With how its request came in.
     #[must_use]
-    pub fn by(self, trail: Trail) -> Self {
-        Self { trail, ..self }
+    pub fn by(self, request_context: RequestContext) -> Self {
+        Self { request_context, ..self }
     }
 
     /// Its name, where it is known.

@@ -94,21 +94,21 @@ impl Dispatcher {
                 // to this process, and then nobody else goes on with it.
                 tracing::info!(restore.id = %id, "restore continued by another process");
                 let detail = "another process went on with the restore; this one sent nothing";
-                self.settle_up(id, Problem::new(Code::SendWindowMissed, detail)).await
+                self.end_unsent(id, Problem::new(Code::SendWindowMissed, detail)).await
             }
             Ok(Err(error)) => {
                 tracing::warn!(restore.id = %id, error = %error, "restore dispatch failed");
                 let why = Problem::new(Code::LedgerUnavailable, format!("{error}; nothing was sent"));
                 // Whoever waits is not kept waiting for the ledger.
                 drop(answered);
-                let ended = self.settle_up(id, why).await;
+                let ended = self.end_unsent(id, why).await;
                 self.release(id, ended, &access);
                 return;
             }
             // The panic hook has said where.
             Err(_) => {
                 let why = Problem::new(Code::Internal, "the gateway failed before anything was sent");
-                self.settle_up(id, why).await
+                self.end_unsent(id, why).await
             }
         };
         self.release(id, ended.clone(), &access);
@@ -153,10 +153,10 @@ impl Dispatcher {
 
     /// Ends what was not sent, and makes unknown what may have been, after a fault of our own or of
     /// the ledger; as long as it takes, for until then the target is locked by nobody's work.
-    async fn settle_up(&self, id: RestoreId, why: Problem) -> Option<Entry> {
+    async fn end_unsent(&self, id: RestoreId, why: Problem) -> Option<Entry> {
         let mut wait = Duration::from_millis(200);
         loop {
-            match self.try_to_settle_up(id, &why).await {
+            match self.try_to_end_unsent(id, &why).await {
                 Ok(entry) => return entry,
                 Err(error) => {
                     tracing::warn!(restore.id = %id, error = %error, "restore outcome waits for the ledger");
@@ -170,7 +170,7 @@ impl Dispatcher {
         }
     }
 
-    async fn try_to_settle_up(&self, id: RestoreId, why: &Problem) -> Result<Option<Entry>, LedgerError> {
+    async fn try_to_end_unsent(&self, id: RestoreId, why: &Problem) -> Result<Option<Entry>, LedgerError> {
         let held = self.ledger.take(id).await?;
         let Some(entry) = self.ledger.get(id).await? else { return Ok(None) };
         if !held {
@@ -286,12 +286,12 @@ impl Dispatcher {
             Arc::new(SendPermit::new(Arc::clone(&self.journal), Arc::clone(&self.routing), entry, lease));
         let with = With { journal: Some(Arc::clone(&permit) as Arc<dyn restore_upstream::Journal>), ..with };
         let queue = self.routing.queue(&plan.pin.upstream);
-        queue.budget().spend();
+        queue.quota().spend();
         let result = plan.upstream.send(&encoded.call, with).await;
         let kept_back = result.as_ref().is_err_and(Fault::is_kept_back);
         if kept_back {
             // A send is paid for as a poll is.
-            queue.budget().give_back(&Behalf::Poll);
+            queue.quota().give_back(&Behalf::Poll);
         }
         crash::point("answered");
         let entry = permit.entry();
@@ -300,7 +300,7 @@ impl Dispatcher {
             && let EventKind::Rejected { problem } = kind
         {
             if !kept_back {
-                queue.budget().forgive();
+                queue.quota().forgive();
             }
             *kind = reroute(&self.routing, &entry, plan, Problem::clone(problem)).await;
         }
@@ -347,7 +347,7 @@ impl Dispatcher {
         let ask = Prepare { request, known, baseline: plan.pin.baseline, server: None, now };
         let generation = plan.upstream.generation();
         let queue = self.routing.queue(&plan.pin.upstream);
-        let mut reads = Reads::counted(queue.budget());
+        let mut reads = Reads::counted(queue.quota());
         let done = reads.until_done(&plan.upstream, &with, |answers| generation.prepare(&ask, answers)).await;
         let Some(done) = done else {
             let detail = "the reads before the restore did not come to an end";

@@ -45,7 +45,7 @@ impl Dispatcher {
                 server: Some(server_id),
                 now: self.journal.now(),
             };
-            let mut reads = Reads::counted(queue.budget());
+            let mut reads = Reads::counted(queue.quota());
             let checks =
                 reads.until_done(&plan.upstream, with, |answers| generation.check(&ask, answers)).await;
             let stands_against = |check: &&Check| match check.result {

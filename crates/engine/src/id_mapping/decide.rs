@@ -268,7 +268,7 @@ fn volumes(backup: &Backup) -> Vec<&str> {
 mod tests {
     use restore_generations::DiskBackup;
 
-    use super::super::home::Heard;
+    use super::super::home::LookupResult;
     use super::*;
 
     fn id(text: &str) -> Id {
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn where_home_could_not_be_asked_no_namesake_counts() {
-        let unread = Home::untold(Heard::NoAnswer, "no answer", None);
+        let unread = Home::untold(LookupResult::NoAnswer, "no answer", None);
         let ours = backup("b", TIME, ["d1", "d2"]);
         refused(same_id(&asked(TargetKind::Server), &unread, Some(&ours)), "could not be asked: no answer");
     }

@@ -1,4 +1,4 @@
-//! What the caller's own generation says of the backup, and what may follow from that: one table, [`Heard::row`]. Whatever
+//! What the caller's own generation says of the backup, and what may follow from that: one table, [`LookupResult::row`]. Whatever
 //! could not be read proves nothing, so it must never make the proof of a name an easier one: a fault that passes is waited
 //! out, and what does not pass is for a person to mend.
 
@@ -13,26 +13,26 @@ const BY_TABLE: &str = "or write both ids into the file of id_mapping.file";
 
 /// What came of asking the caller's own generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum LookupResult {
     /// It tells of the backup.
     Told,
     /// It knows no such backup.
     NoSuchBackup,
-    /// The settings have no upstream of that generation.
+    /// The configuration has no upstream of that generation.
     NoUpstream,
     /// The generation is closed to the project.
     Closed,
     /// The API itself is not there any more.
     NoSuchApi,
-    /// The settings have upstreams of that generation, and do not say which is meant.
+    /// The configuration has upstreams of that generation, and do not say which is meant.
     SeveralUpstreams,
-    /// The upstream was taken out of the settings since the restore was accepted.
+    /// The upstream was taken out of the configuration since the restore was accepted.
     TakenOut,
     /// Whoever asks may not know what the upstream has: it was not asked.
     NotAllowed,
     /// Nothing to ask with: it takes the caller's token, and there is none.
     NoToken,
-    /// The settings leave no way to ask: there is no endpoint.
+    /// The configuration leaves no way to ask: there is no endpoint.
     NoWay,
     /// The gateway's credential there is for another project.
     OutOfScope,
@@ -65,7 +65,7 @@ pub(super) enum Follows {
     Never,
 }
 
-impl Heard {
+impl LookupResult {
     /// The table: what follows, and what to do about it.
     const fn row(self) -> (Follows, &'static str) {
         match self {
@@ -151,23 +151,25 @@ pub(super) enum Home {
 impl Home {
     /// What follows where it does not tell of the backup. `what` says in words what was heard, `problem` is the one behind
     /// it where there is one.
-    pub(super) fn untold(heard: Heard, what: &str, problem: Option<Problem>) -> Self {
-        let (follows, advice) = heard.row();
+    pub(super) fn untold(result: LookupResult, what: &str, problem: Option<Problem>) -> Self {
+        let (follows, advice) = result.row();
         let what = if what.is_empty() { advice.to_owned() } else { what.to_owned() };
         if matches!(follows, Follows::Compare | Follows::ByRequest) {
             return Self::Silent(what);
         }
         let detail = format!("{what}; nothing was sent: {advice}, {BY_TABLE}");
         // What was said is in the detail alone: a compatibility endpoint would tell it as the answer to the restore.
-        let refusal = match (follows, heard, problem) {
+        let refusal = match (follows, result, problem) {
             (Follows::Later, _, problem) => {
                 let said = problem.and_then(|problem| problem.retry_after);
                 Problem::new(Code::BackupLookupFailed, detail).after(said.unwrap_or(PASSES))
             }
             // Who asks can mend these, and programs know them by their own words.
-            (_, Heard::Unauthorized | Heard::Forbidden | Heard::OutOfScope, Some(problem)) => {
-                Problem { detail, upstream: None, ..problem.effect(Effect::None) }
-            }
+            (
+                _,
+                LookupResult::Unauthorized | LookupResult::Forbidden | LookupResult::OutOfScope,
+                Some(problem),
+            ) => Problem { detail, upstream: None, ..problem.effect(Effect::None) },
             _ => Problem::new(Code::BackupIdUnmapped, detail),
         };
         Self::Unread(what, Box::new(refusal))
@@ -188,9 +190,9 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Heard {
+    fn answer(status: u16, body: &str) -> LookupResult {
         let reply = Reply { status, body: body.as_bytes().to_vec().into(), ..Reply::default() };
-        Heard::of(&reply, &"b".parse().unwrap(), None)
+        LookupResult::of(&reply, &"b".parse().unwrap(), None)
     }
 
     fn backup(id: &str) -> Backup {
@@ -215,38 +217,38 @@ mod tests {
     fn what_could_not_be_read_never_makes_the_proof_an_easier_one() {
         use Follows::{ByRequest, Compare, Later, Never};
         let rows = [
-            (Heard::Told, Compare),
-            (Heard::NoSuchBackup, ByRequest),
-            (Heard::NoUpstream, ByRequest),
-            (Heard::Closed, ByRequest),
-            (Heard::NoSuchApi, ByRequest),
-            (Heard::SeveralUpstreams, Never),
-            (Heard::TakenOut, Never),
-            (Heard::NotAllowed, Never),
-            (Heard::NoToken, Never),
-            (Heard::NoWay, Never),
-            (Heard::OutOfScope, Never),
-            (Heard::Unauthorized, Never),
-            (Heard::Forbidden, Never),
-            (Heard::Refused, Never),
-            (Heard::Throttled, Later),
-            (Heard::Failed, Later),
-            (Heard::Unreadable, Later),
-            (Heard::NoAnswer, Later),
+            (LookupResult::Told, Compare),
+            (LookupResult::NoSuchBackup, ByRequest),
+            (LookupResult::NoUpstream, ByRequest),
+            (LookupResult::Closed, ByRequest),
+            (LookupResult::NoSuchApi, ByRequest),
+            (LookupResult::SeveralUpstreams, Never),
+            (LookupResult::TakenOut, Never),
+            (LookupResult::NotAllowed, Never),
+            (LookupResult::NoToken, Never),
+            (LookupResult::NoWay, Never),
+            (LookupResult::OutOfScope, Never),
+            (LookupResult::Unauthorized, Never),
+            (LookupResult::Forbidden, Never),
+            (LookupResult::Refused, Never),
+            (LookupResult::Throttled, Later),
+            (LookupResult::Failed, Later),
+            (LookupResult::Unreadable, Later),
+            (LookupResult::NoAnswer, Later),
         ];
-        for (heard, follows) in rows {
-            assert_eq!(heard.row().0, follows, "{heard:?}");
-            let home = Home::untold(heard, "", None);
+        for (result, follows) in rows {
+            assert_eq!(result.row().0, follows, "{result:?}");
+            let home = Home::untold(result, "", None);
             match follows {
                 Compare => {}
-                ByRequest => assert!(matches!(home, Home::Silent(_)), "{heard:?}"),
+                ByRequest => assert!(matches!(home, Home::Silent(_)), "{result:?}"),
                 Later | Never => {
-                    let Home::Unread(_, problem) = home else { panic!("{heard:?}: {home:?}") };
-                    assert_eq!(problem.effect, Effect::None, "{heard:?}");
-                    assert_eq!(problem.retry_after.is_some(), follows == Later, "{heard:?}");
+                    let Home::Unread(_, problem) = home else { panic!("{result:?}: {home:?}") };
+                    assert_eq!(problem.effect, Effect::None, "{result:?}");
+                    assert_eq!(problem.retry_after.is_some(), follows == Later, "{result:?}");
                     let code =
                         if follows == Later { Code::BackupLookupFailed } else { Code::BackupIdUnmapped };
-                    assert_eq!(problem.code, code, "{heard:?}");
+                    assert_eq!(problem.code, code, "{result:?}");
                     assert!(problem.detail.contains("nothing was sent: "), "{problem}");
                     assert!(problem.detail.contains("id_mapping.file"), "{problem}");
                 }
@@ -257,51 +259,52 @@ mod tests {
     #[test]
     fn an_answer_is_what_its_code_and_status_say() {
         let code = |code: &str| format!(r#"{{"error_code":"{code}","error_msg":"m"}}"#);
-        let rows: &[(u16, String, Heard)] = &[
-            (400, code("BackupService.4003"), Heard::Closed),
-            (403, code("BackupService.4008"), Heard::Closed),
+        let rows: &[(u16, String, LookupResult)] = &[
+            (400, code("BackupService.4003"), LookupResult::Closed),
+            (403, code("BackupService.4008"), LookupResult::Closed),
             // A balancer's word is none of the service's.
-            (504, code("BackupService.4008"), Heard::Failed),
-            (404, code("APIGW.0101"), Heard::NoSuchApi),
-            (404, code("APIG.0101"), Heard::NoSuchApi),
-            (502, code("APIGW.0103"), Heard::Refused),
-            (404, code("CSBS.3001"), Heard::NoSuchBackup),
-            (400, code("VolumeBackup.0111"), Heard::NoSuchBackup),
-            (500, code("VolumeBackup.0111"), Heard::Refused),
-            (404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#.to_owned(), Heard::NoSuchBackup),
-            (404, String::new(), Heard::Unreadable),
-            (404, "<html>nginx</html>".to_owned(), Heard::Unreadable),
-            (404, code("IAM.0002"), Heard::Unreadable),
-            (401, String::new(), Heard::Unauthorized),
-            (500, code("BackupService.9998"), Heard::Unauthorized),
-            (403, String::new(), Heard::Forbidden),
-            (403, code("IAM.0003"), Heard::Forbidden),
-            (403, code("VolumeBackup.0041"), Heard::Failed),
-            (429, String::new(), Heard::Throttled),
-            (409, String::new(), Heard::Failed),
-            (408, String::new(), Heard::Failed),
-            (500, String::new(), Heard::Failed),
-            (502, "<html>".to_owned(), Heard::Failed),
-            (503, code("VolumeBackup.0900"), Heard::Failed),
-            (504, String::new(), Heard::Failed),
-            (400, String::new(), Heard::Refused),
-            (405, String::new(), Heard::Refused),
-            (410, String::new(), Heard::Refused),
-            (301, String::new(), Heard::Unreadable),
-            (200, "{".to_owned(), Heard::Unreadable),
-            (204, String::new(), Heard::Unreadable),
-            (302, String::new(), Heard::Unreadable),
+            (504, code("BackupService.4008"), LookupResult::Failed),
+            (404, code("APIGW.0101"), LookupResult::NoSuchApi),
+            (404, code("APIG.0101"), LookupResult::NoSuchApi),
+            (502, code("APIGW.0103"), LookupResult::Refused),
+            (404, code("CSBS.3001"), LookupResult::NoSuchBackup),
+            (400, code("VolumeBackup.0111"), LookupResult::NoSuchBackup),
+            (500, code("VolumeBackup.0111"), LookupResult::Refused),
+            (404, r#"{"itemNotFound":{"code":404,"message":"gone"}}"#.to_owned(), LookupResult::NoSuchBackup),
+            (404, String::new(), LookupResult::Unreadable),
+            (404, "<html>nginx</html>".to_owned(), LookupResult::Unreadable),
+            (404, code("IAM.0002"), LookupResult::Unreadable),
+            (401, String::new(), LookupResult::Unauthorized),
+            (500, code("BackupService.9998"), LookupResult::Unauthorized),
+            (403, String::new(), LookupResult::Forbidden),
+            (403, code("IAM.0003"), LookupResult::Forbidden),
+            (403, code("VolumeBackup.0041"), LookupResult::Failed),
+            (429, String::new(), LookupResult::Throttled),
+            (409, String::new(), LookupResult::Failed),
+            (408, String::new(), LookupResult::Failed),
+            (500, String::new(), LookupResult::Failed),
+            (502, "<html>".to_owned(), LookupResult::Failed),
+            (503, code("VolumeBackup.0900"), LookupResult::Failed),
+            (504, String::new(), LookupResult::Failed),
+            (400, String::new(), LookupResult::Refused),
+            (405, String::new(), LookupResult::Refused),
+            (410, String::new(), LookupResult::Refused),
+            (301, String::new(), LookupResult::Unreadable),
+            (200, "{".to_owned(), LookupResult::Unreadable),
+            (204, String::new(), LookupResult::Unreadable),
+            (302, String::new(), LookupResult::Unreadable),
         ];
-        for (status, body, heard) in rows {
-            assert_eq!(answer(*status, body), *heard, "{status} {body}");
+        for (status, body, result) in rows {
+            assert_eq!(answer(*status, body), *result, "{status} {body}");
         }
     }
 
     #[test]
     fn a_backup_is_told_where_it_is_the_one_that_was_asked_for() {
         let reply = Reply { status: 200, ..Reply::default() };
-        let heard = |asked: &str, read: &str| Heard::of(&reply, &asked.parse().unwrap(), Some(&backup(read)));
-        assert_eq!(heard("C0-FFEE", "c0ffee"), Heard::Told);
-        assert_eq!(heard("c0ffee", "c0ffef"), Heard::Unreadable);
+        let result =
+            |asked: &str, read: &str| LookupResult::of(&reply, &asked.parse().unwrap(), Some(&backup(read)));
+        assert_eq!(result("C0-FFEE", "c0ffee"), LookupResult::Told);
+        assert_eq!(result("c0ffee", "c0ffef"), LookupResult::Unreadable);
     }
 }

@@ -26,7 +26,7 @@ mod decide;
 mod home;
 
 pub use decide::{Asked, Names};
-use home::{Heard, Home};
+use home::{Home, LookupResult};
 
 /// What a preview shows in the place of an id that only a read before the send tells.
 pub(crate) const PLACEHOLDER: &str = "read-before-sending";
@@ -205,26 +205,26 @@ impl IdMapping {
             let own = routes.upstreams().filter(|one| one.generation().name() == origin.generation);
             let names: Vec<String> = own.map(|one| one.name().to_owned()).collect();
             if names.is_empty() {
-                return Home::untold(Heard::NoUpstream, "", None);
+                return Home::untold(LookupResult::NoUpstream, "", None);
             }
             let what = format!("{} are of {}", names.join(" and "), origin.generation);
-            return Home::untold(Heard::SeveralUpstreams, &what, None);
+            return Home::untold(LookupResult::SeveralUpstreams, &what, None);
         };
         if origin.closed {
             let what = format!("this caller may not know what upstream {name} has");
-            return Home::untold(Heard::NotAllowed, &what, None);
+            return Home::untold(LookupResult::NotAllowed, &what, None);
         }
         let Some(upstream) = routes.upstream(name) else {
             let what = format!("upstream {name} is not configured any more");
-            return Home::untold(Heard::TakenOut, &what, None);
+            return Home::untold(LookupResult::TakenOut, &what, None);
         };
         if upstream.generation().name() != origin.generation {
             let what = format!("upstream {name} is of another generation now");
-            return Home::untold(Heard::TakenOut, &what, None);
+            return Home::untold(LookupResult::TakenOut, &what, None);
         }
         if !upstream.holds_credential() && with.token.is_none() {
             let what = format!("upstream {name} takes the caller's token, which is not there");
-            return Home::untold(Heard::NoToken, &what, None);
+            return Home::untold(LookupResult::NoToken, &what, None);
         }
         let generation = upstream.generation();
         let call = generation.read_backup(&asked.project_id, &asked.backup_id);
@@ -232,15 +232,15 @@ impl IdMapping {
             Ok(reply) => reply,
             Err(fault) => {
                 let what = format!("upstream {name} gives no answer: {}", fault.detail);
-                return Home::untold(Heard::without(&fault), &what, Some(fault.to_problem()));
+                return Home::untold(LookupResult::without(&fault), &what, Some(fault.to_problem()));
             }
         };
         let read = generation.backup(&reply);
-        match (Heard::of(&reply, &asked.backup_id, read.as_ref()), read) {
-            (Heard::Told, Some(read)) => Home::Tells(Box::new(read)),
-            (heard, _) => {
+        match (LookupResult::of(&reply, &asked.backup_id, read.as_ref()), read) {
+            (LookupResult::Told, Some(read)) => Home::Tells(Box::new(read)),
+            (result, _) => {
                 let (what, problem) = refusal(&reply, &upstream);
-                Home::untold(heard, &what, Some(problem))
+                Home::untold(result, &what, Some(problem))
             }
         }
     }
@@ -287,10 +287,10 @@ impl IdMapping {
         let call = generation.read_backup(&search.asked.project_id, id);
         let reply = self.read_or_refuse(search, &call).await?;
         let read = generation.backup(&reply);
-        match Heard::of(&reply, id, read.as_ref()) {
-            Heard::Told => Ok(read),
-            Heard::NoSuchBackup => Ok(None),
-            heard => Err(search.unread(&reply, heard)),
+        match LookupResult::of(&reply, id, read.as_ref()) {
+            LookupResult::Told => Ok(read),
+            LookupResult::NoSuchBackup => Ok(None),
+            result => Err(search.unread(&reply, result)),
         }
     }
 
@@ -307,12 +307,12 @@ impl IdMapping {
         let reply = self.read_or_refuse(search, &call).await?;
         // What is listed and cannot be read, or is not listed any more, may be the one.
         let Some(listed) = generation.backups(&reply) else {
-            return Err(search.unread(&reply, Heard::Unreadable));
+            return Err(search.unread(&reply, LookupResult::Unreadable));
         };
         let mut found = Vec::new();
         for listed in listed.iter().filter(|listed| decide::may_be(listed, theirs)) {
             let Ok(id) = listed.id.parse::<Id>() else {
-                return Err(search.unread(&reply, Heard::Unreadable));
+                return Err(search.unread(&reply, LookupResult::Unreadable));
             };
             // Gone since it was listed.
             let Some(whole) = self.read_ours(search, &id).await? else { continue };
@@ -333,8 +333,8 @@ impl IdMapping {
     async fn read(&self, upstream: &Arc<Upstream>, call: &Call, with: &With) -> Result<Reply, Fault> {
         let queue = self.routing.queue(upstream.name());
         if with.behalf == Behalf::Poll {
-            queue.budget().spend();
-        } else if !queue.budget().turn(&with.behalf).await {
+            queue.quota().spend();
+        } else if !queue.quota().turn(&with.behalf).await {
             let detail = format!("upstream {} was asked often enough for now", upstream.name());
             return Err(Fault {
                 kind: FaultKind::Overloaded,
@@ -345,12 +345,12 @@ impl IdMapping {
         }
         match upstream.send(call, with.clone()).await {
             Ok(reply) => {
-                queue.budget().heard(&reply);
+                queue.quota().observe(&reply);
                 Ok(reply)
             }
             Err(fault) => {
                 if fault.is_kept_back() {
-                    queue.budget().give_back(&with.behalf);
+                    queue.quota().give_back(&with.behalf);
                 }
                 Err(fault)
             }
@@ -379,10 +379,12 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Why an answer of the upstream leaves it open which backup is the same one.
-    fn unread(&self, reply: &Reply, heard: Heard) -> Problem {
+    fn unread(&self, reply: &Reply, result: LookupResult) -> Problem {
         let (what, problem) = refusal(reply, self.upstream);
-        match heard {
-            Heard::Failed | Heard::Unreadable | Heard::Told => self.later(&what, problem.retry_after),
+        match result {
+            LookupResult::Failed | LookupResult::Unreadable | LookupResult::Told => {
+                self.later(&what, problem.retry_after)
+            }
             _ => Problem { detail: format!("{what}; nothing was sent"), ..problem },
         }
     }

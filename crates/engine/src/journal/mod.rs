@@ -1,7 +1,7 @@
 //! Writes down what happens to restores, and tells who waits. Owns the count of commits, the clock, and the knowledge of
 //! recovery mode. Everything durable of a restore goes through here.
 //!
-//! Stands above `live_restores` and the [`Witness`], and below every component that writes events.
+//! Stands above `live_restores` and the [`Observer`], and below every component that writes events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::live_restores::LiveRestores;
-use crate::witness::Witness;
+use crate::observer::Observer;
 
 mod clock_steps;
 mod recovery_mode;
@@ -34,7 +34,7 @@ pub(crate) struct Journal {
     clock: Arc<dyn Clock>,
     clock_steps: ClockSteps,
     recovery: RecoveryMode,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn Observer>,
     live: Arc<LiveRestores>,
     /// Counts commits, of this process and, with a shared ledger, of the others.
     commits: watch::Sender<u64>,
@@ -46,13 +46,13 @@ impl Journal {
     pub(crate) fn new(
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn Observer>,
         live: Arc<LiveRestores>,
         stop: CancellationToken,
     ) -> Self {
         let clock_steps = ClockSteps::since(&*clock);
         let recovery = RecoveryMode::of(Arc::clone(&ledger));
-        Self { ledger, clock, clock_steps, recovery, witness, live, commits: watch::channel(0).0, stop }
+        Self { ledger, clock, clock_steps, recovery, observer, live, commits: watch::channel(0).0, stop }
     }
 
     /// The clock that everything here goes by.
@@ -135,7 +135,7 @@ impl Journal {
         }
     }
 
-    /// Appends events, tells the witness and wakes who waits.
+    /// Appends events, tells the observer and wakes who waits.
     pub(crate) async fn append(
         &self,
         entry: &Entry,
@@ -150,7 +150,7 @@ impl Journal {
         let events = number(seen, self.now(), cause, &entry.intent.trace_id, kinds.collect());
         let begun = Instant::now();
         let after = self.ledger.append(entry.intent.id, seen, events.clone()).await;
-        self.witness.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
+        self.observer.wrote("append", begun.elapsed(), after.as_ref().err().map(LedgerError::kind));
         let after = after?;
         self.notify_committed(&after, &events);
         Ok(after)
@@ -160,14 +160,14 @@ impl Journal {
     pub(crate) async fn accept(&self, new: NewEntry) -> Result<Accept, LedgerError> {
         let begun = Instant::now();
         let accepted = self.ledger.accept(new).await;
-        self.witness.wrote("accept", begun.elapsed(), accepted.as_ref().err().map(LedgerError::kind));
+        self.observer.wrote("accept", begun.elapsed(), accepted.as_ref().err().map(LedgerError::kind));
         accepted
     }
 
     /// Does what follows every commit.
     pub(crate) fn notify_committed(&self, entry: &Entry, events: &[Event]) {
         for event in events {
-            self.witness.witness(entry, event);
+            self.observer.observer(entry, event);
         }
         self.count_commit();
         self.now_stands(entry);

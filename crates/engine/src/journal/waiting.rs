@@ -1,7 +1,7 @@
 //! Waits for what is committed: for one restore, or at the end of the feed of all. A stream of events reads here, one caller
 //! at a time and at the caller's pace: nothing is kept for a reader that is slow.
 
-use restore_ledger::{Entry, GATHER, POLL, Position, Told};
+use restore_ledger::{Entry, FeedItem, GATHER, POLL, Position};
 use restore_model::{Problem, RestoreId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -62,7 +62,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`restore_model::Code::LedgerUnavailable`].
-    pub(crate) async fn feed(&self, after: Position, limit: usize) -> Result<Vec<Told>, Problem> {
+    pub(crate) async fn feed(&self, after: Position, limit: usize) -> Result<Vec<FeedItem>, Problem> {
         self.ledger.feed(after, limit).await.map_err(unavailable)
     }
 

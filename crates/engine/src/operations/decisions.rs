@@ -236,8 +236,8 @@ impl Decisions {
         let with = access.with(None);
         let queue = self.routing.queue(upstream);
         let generation = way.generation();
-        let question = |answers: &[Answer]| generation.survey(project, since, answers);
-        let listed = Reads::counted(queue.budget()).until_done(&way, &with, question).await;
+        let question = |answers: &[Answer]| generation.audit(project, since, answers);
+        let listed = Reads::counted(queue.quota()).until_done(&way, &with, question).await;
         let endless = || Problem::new(Code::Internal, "the reads of a survey did not come to an end");
         let mut unrecorded = Vec::new();
         for restore in listed.ok_or_else(endless)?? {

@@ -14,7 +14,7 @@ use crate::polling::EVIDENCE;
 use crate::routing::Routing;
 use crate::tasks::Tasks;
 
-/// The longest window of a key that settings can ask for.
+/// The longest window of a key that configuration can ask for.
 const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A signature is good for so long on either side of its date, and a repetition of it is the same restore.
 const SIGNATURES: Duration = Duration::from_secs(2 * 900);
@@ -84,12 +84,12 @@ impl Maintenance {
         Ok(())
     }
 
-    /// How many restores are under way at upstreams that the settings name no more, by upstream. This process follows
+    /// How many restores are under way at upstreams that the configuration names no more, by upstream. This process follows
     /// them to their end; one that is started anew would not know where to ask.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub(crate) async fn outlasting(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
+    pub(crate) async fn on_removed_upstreams(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
         let routes = self.routing.rules().routes.clone();
         let mut counts = BTreeMap::new();
         self.under_way(|entry| {
@@ -127,7 +127,7 @@ impl Maintenance {
             }
         };
         // Other replicas may have other windows, and this one had others before: no key is forgotten
-        // that any settings could still honour.
+        // that any configuration could still honour.
         let keys = ago(self.routing.rules().routes.longest_key_window().max(LONGEST_KEY_WINDOW));
         loop {
             let pruned = self.ledger.prune(restores, keys, TIDY_STEP).await?;

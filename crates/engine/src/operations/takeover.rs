@@ -54,7 +54,7 @@ impl Takeover {
         if self.journal.is_shared() {
             let position = self.ledger.position().await?;
             let takeover = Arc::clone(self);
-            self.tasks.keep("patrol", move || Arc::clone(&takeover).patrol());
+            self.tasks.keep("patrol", move || Arc::clone(&takeover).takeover_loop());
             let takeover = Arc::clone(self);
             self.tasks.keep("listen", move || Arc::clone(&takeover).listen(position));
         }
@@ -177,8 +177,8 @@ impl Takeover {
     }
 
     /// Looks for restores whose process has fallen silent.
-    async fn patrol(self: Arc<Self>) {
-        let mut rounds = tokio::time::interval(self.routing.rules().policy.patrol);
+    async fn takeover_loop(self: Arc<Self>) {
+        let mut rounds = tokio::time::interval(self.routing.rules().policy.takeover_loop);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -188,7 +188,7 @@ impl Takeover {
             let looked = async {
                 self.journal.recovery().learn().await?;
                 let processes = self.ledger.processes().await?;
-                self.routing.queues().iter().for_each(|queue| queue.budget().share_among(processes));
+                self.routing.queues().iter().for_each(|queue| queue.quota().share_among(processes));
                 self.take_over().await
             };
             match looked.await {

@@ -4,7 +4,7 @@
 use restore_generations::{Answer, Step, Unread};
 use restore_upstream::{Behalf, Fault, FaultKind, Upstream, With};
 
-use super::budget::Budget;
+use super::quota::ReadQuota;
 
 /// Reads for one question, at most: some page through long lists.
 const MAX_READS: usize = 160;
@@ -12,7 +12,7 @@ const MAX_READS: usize = 160;
 /// What was read for one question so far.
 pub(crate) struct Reads<'a> {
     /// What each read is counted in.
-    budget: &'a Budget,
+    quota: &'a ReadQuota,
     /// Whether the first one is counted already.
     paid: bool,
     /// Each answer, in order.
@@ -22,24 +22,24 @@ pub(crate) struct Reads<'a> {
 }
 
 impl<'a> Reads<'a> {
-    /// Reads that are counted in this budget, and wait for their turn in it.
-    pub(crate) const fn counted(budget: &'a Budget) -> Self {
-        Self { budget, paid: false, answers: Vec::new(), fault: None }
+    /// Reads that are counted in this read quota, and wait for their turn in it.
+    pub(crate) const fn counted(quota: &'a ReadQuota) -> Self {
+        Self { quota, paid: false, answers: Vec::new(), fault: None }
     }
 
     /// The same, the first of them having been counted before.
-    pub(crate) const fn paid(budget: &'a Budget) -> Self {
-        Self { budget, paid: true, answers: Vec::new(), fault: None }
+    pub(crate) const fn paid(quota: &'a ReadQuota) -> Self {
+        Self { quota, paid: true, answers: Vec::new(), fault: None }
     }
 
     /// Whether one more read may be made. The further reads of a poll follow its first, which waited for its turn.
     async fn is_granted(&self, with: &With) -> bool {
         match &with.behalf {
             Behalf::Poll => {
-                self.budget.spend();
+                self.quota.spend();
                 true
             }
-            behalf => self.budget.turn(behalf).await,
+            behalf => self.quota.turn(behalf).await,
         }
     }
 
@@ -66,8 +66,8 @@ impl<'a> Reads<'a> {
             }
             let answer = upstream.send(&call, with.clone()).await;
             match &answer {
-                Ok(reply) => self.budget.heard(reply),
-                Err(fault) if fault.is_kept_back() => self.budget.give_back(&with.behalf),
+                Ok(reply) => self.quota.observe(reply),
+                Err(fault) if fault.is_kept_back() => self.quota.give_back(&with.behalf),
                 Err(_) => {}
             }
             self.fault = answer.as_ref().err().cloned();

@@ -1,4 +1,4 @@
-//! What is due for a poll at one upstream. The projects take turns, and the upstream's budget says when the next one may go.
+//! What is due for a poll at one upstream. The projects take turns, and the read quota of the upstream says when the next one may go.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use restore_model::{ProjectId, RestoreId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::quota::ReadQuota;
 
-/// The poll queue of one upstream, and the budget of all calls that are made there.
+/// The poll queue of one upstream, and the read quota of all calls that are made there.
 pub(crate) struct UpstreamQueue {
-    budget: Budget,
+    quota: ReadQuota,
     waiting: Mutex<Turns>,
     more: Notify,
 }
@@ -26,12 +26,12 @@ struct Turns {
 impl UpstreamQueue {
     /// A queue with so many reads per minute; 0 is no limit.
     pub(crate) fn per_minute(reads: u32) -> Self {
-        Self { budget: Budget::per_minute(reads), waiting: Mutex::default(), more: Notify::new() }
+        Self { quota: ReadQuota::per_minute(reads), waiting: Mutex::default(), more: Notify::new() }
     }
 
-    /// The budget of the calls that are made there.
-    pub(crate) const fn budget(&self) -> &Budget {
-        &self.budget
+    /// The read quota of the calls that are made there.
+    pub(crate) const fn quota(&self) -> &ReadQuota {
+        &self.quota
     }
 
     fn waiting(&self) -> MutexGuard<'_, Turns> {
@@ -78,7 +78,7 @@ impl UpstreamQueue {
                 self.more.notified().await;
             }
             // Whose turn it is, is decided after the wait.
-            self.budget.take().await;
+            self.quota.take().await;
             if let Some(next) = self.pop() {
                 return next;
             }

@@ -19,11 +19,11 @@ use tokio::sync::Semaphore;
 use crate::brief::Brief;
 use crate::dispatch::Dispatcher;
 use crate::journal::Journal;
+use crate::observer::Observer;
 use crate::pacing::{Reads, UpstreamQueue};
 use crate::routing::{Access, Routing, no_longer_named};
 use crate::schedule::{FIRST_LOOK, OPERATOR_INTERVAL, Round, Schedule};
 use crate::tasks::Tasks;
-use crate::witness::Witness;
 
 mod evidence;
 mod reconcile;
@@ -48,7 +48,7 @@ pub(crate) struct Poller {
     schedule: Arc<Schedule>,
     dispatcher: Arc<Dispatcher>,
     tasks: Arc<Tasks>,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn Observer>,
     /// Restores that were read on demand a moment ago; also the single flight of such reads.
     fresh: Brief<RestoreId, ()>,
     /// Tokens of callers that upstreams refused a moment ago.
@@ -63,11 +63,11 @@ impl Poller {
         schedule: Arc<Schedule>,
         dispatcher: Arc<Dispatcher>,
         tasks: Arc<Tasks>,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         let fresh = Brief::new(100_000, routing.rules().policy.status_cache);
         let refused = RefusedTokens::default();
-        Self { journal, ledger, routing, schedule, dispatcher, tasks, witness, fresh, refused }
+        Self { journal, ledger, routing, schedule, dispatcher, tasks, observer, fresh, refused }
     }
 
     /// The tokens of callers that upstreams refused a moment ago.
@@ -133,7 +133,7 @@ impl Poller {
             });
             // After that: what comes out of the queue is followed, whatever becomes of who is told.
             if let Some(upstream) = upstream {
-                self.witness.read(&upstream, late);
+                self.observer.read(&upstream, late);
             }
         }
     }
@@ -188,7 +188,7 @@ impl Poller {
             }
             Some(access) => {
                 let queue = self.routing.queue(&entry.state.route(&entry.intent).upstream);
-                self.observe(&entry, access, None, Reads::paid(queue.budget())).await?
+                self.observe(&entry, access, None, Reads::paid(queue.quota())).await?
             }
         };
         if entry.state.is_between_steps() {
@@ -292,10 +292,10 @@ impl Poller {
             entry.state.awaiting_credential || self.ledger.reserve_read(entry.intent.id, shared).await?;
         // A read that a caller asks for takes turns with those of others.
         let asks = Behalf::Restore(entry.intent.caller.as_str().into());
-        let free = free && queue.budget().quiet().is_zero();
-        if !free || tokio::time::timeout(TURN, queue.budget().turn(&asks)).await != Ok(true) {
+        let free = free && queue.quota().quiet().is_zero();
+        if !free || tokio::time::timeout(TURN, queue.quota().turn(&asks)).await != Ok(true) {
             return Ok(entry.clone());
         }
-        self.observe(entry, access, trace, Reads::paid(queue.budget())).await
+        self.observe(entry, access, trace, Reads::paid(queue.quota())).await
     }
 }

@@ -128,7 +128,7 @@ impl Inquiries {
         let with = With { behalf: behalf.clone(), ..access.with(trace.clone()) };
         let generation = plan.upstream.generation();
         let queue = self.routing.queue(&plan.pin.upstream);
-        queue.budget().refuse_while_quiet(plan.upstream.name())?;
+        queue.quota().refuse_while_quiet(plan.upstream.name())?;
         let mut checks = Vec::new();
         let mut unasked = None;
         let parts = requests(&plan.pin, request);
@@ -142,7 +142,7 @@ impl Inquiries {
             let known = self.routing.learnt().facts(plan, &request).await;
             let ask =
                 Prepare { request: &request, known: &known, baseline: true, server, now: self.journal.now() };
-            let mut reads = Reads::counted(queue.budget());
+            let mut reads = Reads::counted(queue.quota());
             let done =
                 reads.until_done(&plan.upstream, &with, |answers| generation.check(&ask, answers)).await;
             let Some(done) = done else {
@@ -304,7 +304,7 @@ impl Inquiries {
         let source_apis: Vec<Value> = source_api::ALL
             .iter()
             .map(|endpoint| {
-                let routed = rules.routes.of_dialect(endpoint.source_api());
+                let routed = rules.routes.of_source_api(endpoint.source_api());
                 let upstreams: Vec<Value> = routed
                     .iter()
                     .map(|upstream| {
@@ -354,7 +354,7 @@ fn unanswered(answer: &Answer, plan: &Plan) -> Option<Problem> {
             let detail = format!("upstream {name} did not answer a check: {why}");
             Some(Problem::new(Code::UpstreamUnavailable, detail).after(RETRY_CHECK))
         }
-        // A matter of settings, which no other attempt mends.
+        // A matter of configuration, which no other attempt mends.
         Err(Unread::NoEndpoint | Unread::NoCredential) => None,
     }
 }

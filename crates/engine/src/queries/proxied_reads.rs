@@ -79,14 +79,14 @@ impl ProxiedReads {
     ) -> Result<Reply, Problem> {
         let name = upstream.name();
         let queue = self.routing.queue(name);
-        queue.budget().refuse_while_quiet(name)?;
-        if !queue.budget().turn(&behalf).await {
+        queue.quota().refuse_while_quiet(name)?;
+        if !queue.quota().turn(&behalf).await {
             return Err(asked_enough(name, 1));
         }
         let with = With { behalf: behalf.clone(), ..access.with(trace) };
         match upstream.send(call, with).await {
             Ok(reply) => {
-                queue.budget().heard(&reply);
+                queue.quota().observe(&reply);
                 if reply.status == 401 && access.is_held() {
                     // A client would get itself a new token for it, which is of no use.
                     let detail = format!("upstream {name} refused the gateway's own credential");
@@ -96,7 +96,7 @@ impl ProxiedReads {
             }
             Err(fault) => {
                 if fault.is_kept_back() {
-                    queue.budget().give_back(&behalf);
+                    queue.quota().give_back(&behalf);
                 }
                 Err(fault.to_problem())
             }
@@ -113,7 +113,7 @@ impl ProxiedReads {
         call: &Call,
     ) -> Option<String> {
         let own = own.and_then(|own| self.routing.rules().routes.upstream(own));
-        let mut all = own.into_iter().chain(self.routing.rules().routes.of_dialect(source_api));
+        let mut all = own.into_iter().chain(self.routing.rules().routes.of_source_api(source_api));
         all.find(|upstream| upstream.url(call).is_some()).map(|upstream| upstream.name().to_owned())
     }
 
@@ -132,7 +132,7 @@ impl ProxiedReads {
         trace: Option<TraceContext>,
     ) -> Result<Option<Backup>, Problem> {
         let mut fault = None;
-        for upstream in self.routing.rules().routes.of_dialect(&origin.source_api) {
+        for upstream in self.routing.rules().routes.of_source_api(&origin.source_api) {
             let generation = upstream.generation();
             if generation.name() == origin.generation {
                 continue;

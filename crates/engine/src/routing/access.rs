@@ -56,7 +56,7 @@ pub(crate) fn whose(problem: Problem, upstream: &Upstream) -> Problem {
     Problem { upstream: problem.upstream, ..ours }
 }
 
-/// Why a restore cannot be read by a process whose settings lack its upstream.
+/// Why a restore cannot be read by a process whose configuration lacks its upstream.
 pub(crate) fn no_longer_named(pin: &RoutePin) -> String {
     let name = format!(
         "the configuration no longer has upstream {:?} of generation {}",

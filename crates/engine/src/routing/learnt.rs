@@ -1,5 +1,5 @@
 //! Keeps what was learnt of upstreams: facts of backups, which projects they are closed to, and which optional read they
-//! lack. May be lost at any time, and is where the settings change, for upstreams may be others then.
+//! lack. May be lost at any time, and is where the configuration changes, for upstreams may be others then.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,12 +91,12 @@ fn fact_key(plan: &Plan, request: &RestoreRequest) -> (String, String, String) {
     )
 }
 
-/// Under what it is remembered that an upstream is closed to a project: its place, whatever the settings call it.
+/// Under what it is remembered that an upstream is closed to a project: its place, whatever the configuration calls it.
 fn closed_key(plan: &Plan, request: &RestoreRequest) -> (String, String) {
     (plan.upstream.place(), request.project_id.to_string())
 }
 
-/// The place that a restore goes to, which is one whatever the settings call it.
+/// The place that a restore goes to, which is one whatever the configuration calls it.
 fn place_of(entry: &Entry) -> String {
     let route = entry.state.route(&entry.intent);
     route.at.clone().unwrap_or_else(|| route.upstream.clone())

@@ -1,5 +1,5 @@
 //! Decides which upstream does a restore. Owns the routes and the policy in effect, the poll queue of each upstream, and
-//! what was learnt of upstreams. A reload of the settings replaces routes and policy at once; whoever is in the
+//! what was learnt of upstreams. A reload of the configuration replaces routes and policy at once; whoever is in the
 //! middle of something keeps what it began with, and a restore that was accepted keeps the upstream it was accepted
 //! for, with its address and its credential, until it has ended (F34).
 //!
@@ -77,7 +77,7 @@ impl Routing {
         rules.queues.values().chain([&rules.no_queue]).cloned().collect()
     }
 
-    /// How many restores are due for a read and wait for their upstream's budget, by upstream.
+    /// How many restores are due for a read and wait for their read quota of the upstream, by upstream.
     pub(crate) fn waiting_reads(&self) -> Vec<(String, usize)> {
         self.rules().queues.iter().map(|(upstream, queue)| (upstream.clone(), queue.len())).collect()
     }
@@ -92,7 +92,7 @@ impl Routing {
     pub(crate) fn access(&self, entry: &Entry, token: Option<Token>) -> Option<Access> {
         match self.rules().routes.upstream_of(entry.state.route(&entry.intent)) {
             Some(upstream) => Access::to(&upstream, token),
-            // Gone from the settings: no credential helps, and the attempt to read says so.
+            // Gone from the configuration: no credential helps, and the attempt to read says so.
             None => token.map(Access::Token),
         }
     }
@@ -117,7 +117,7 @@ impl Routing {
         for upstream in routes.upstreams() {
             let reads = upstream.polls_per_minute();
             if let Some(queue) = queues.get(upstream.name()) {
-                queue.budget().allow(reads);
+                queue.quota().allow(reads);
                 continue;
             }
             let queue = Arc::new(UpstreamQueue::per_minute(reads));
@@ -143,7 +143,7 @@ mod tests {
         Arc::new(Upstream::new(Options::to(name, place.parse().unwrap()), generation).unwrap())
     }
 
-    /// F34: three versions of the settings; a restore finds the place it was accepted for, and never another of its name.
+    /// F34: three versions of the configuration; a restore finds the place it was accepted for, and never another of its name.
     #[test]
     fn f34_each_restore_finds_the_place_that_it_was_accepted_for() {
         let (here, there) = ("http://127.0.0.1:9", "http://127.0.0.1:9/there");
@@ -165,7 +165,7 @@ mod tests {
         let found = |routes: &Routes, pin: &RoutePin| routes.upstream_of(pin);
         assert!(Arc::ptr_eq(&found(&two, &pin("a", Some(here))).unwrap(), &first));
         assert!(Arc::ptr_eq(&found(&two, &pin("a", Some(there))).unwrap(), &second));
-        // A process that was started with the new settings knows nothing of the old place, and does not ask another.
+        // A process that was started with the new configuration knows nothing of the old place, and does not ask another.
         let anew = routes(&[&second]);
         assert!(found(&anew, &pin("a", Some(here))).is_none());
         assert!(

@@ -1,4 +1,4 @@
-//! How the engine goes about its work: times and bounds, out of the settings.
+//! How the engine goes about its work: times and bounds, out of the configuration.
 
 use std::time::Duration;
 
@@ -27,5 +27,5 @@ pub struct Policy {
     pub retention: Option<Duration>,
     /// How often it is looked for restores that another process left behind, and for what is to be
     /// forgotten, where the ledger is shared.
-    pub patrol: Duration,
+    pub takeover_loop: Duration,
 }

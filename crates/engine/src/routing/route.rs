@@ -256,14 +256,14 @@ impl Routes {
     }
 
     /// The upstream that a restore was accepted for: at the place where that was then, as it is now or was before. None
-    /// where the settings have no such place any more: another cloud of the same name has never heard of the restore.
+    /// where the configuration has no such place any more: another cloud of the same name has never heard of the restore.
     pub(crate) fn upstream_of(&self, pin: &RoutePin) -> Option<Arc<Upstream>> {
         let all = || self.upstreams.iter().chain(&self.former);
         let named = all().find(|upstream| upstream.name() == pin.upstream && is_of(upstream, pin));
         named.or_else(|| all().find(|upstream| pin.at.is_some() && is_of(upstream, pin))).cloned()
     }
 
-    /// Whether the settings have the place that a restore was accepted for.
+    /// Whether the configuration has the place that a restore was accepted for.
     pub(crate) fn names(&self, pin: &RoutePin) -> bool {
         Self { former: Vec::new(), ..self.clone() }.upstream_of(pin).is_some()
     }
@@ -305,7 +305,7 @@ impl Routes {
     }
 
     /// The upstreams that rules lead to for what comes through a compatibility endpoint of this source API, each once, in their order.
-    pub(crate) fn of_dialect(&self, source_api: &str) -> Vec<Arc<Upstream>> {
+    pub(crate) fn of_source_api(&self, source_api: &str) -> Vec<Arc<Upstream>> {
         let mut found: Vec<Arc<Upstream>> = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.is_through(source_api)) {
             if !found.iter().any(|known| known.name() == rule.upstream.name()) {

@@ -55,7 +55,7 @@ impl Schedule {
         let id = entry.intent.id;
         let first = match access {
             // By the generation's rhythm the first look is early: a short restore that ends unseen
-            // could not be told from none. An interval in the settings is taken at its word.
+            // could not be told from none. An interval in the configuration is taken at its word.
             Some(_) if self.routing.rules().policy.interval.is_none() => {
                 Some(self.interval(entry).min(FIRST_LOOK))
             }
@@ -163,7 +163,7 @@ impl Schedule {
     pub(crate) fn interval(&self, entry: &Entry) -> Duration {
         let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         let age = self.age(entry).as_secs();
-        let own = Duration::from_secs(generation.map_or(15, |generation| generation.rhythm(age)));
+        let own = Duration::from_secs(generation.map_or(15, |generation| generation.poll_interval(age)));
         let own = if age < YOUNG_SECONDS { own.min(YOUNG_INTERVAL) } else { own };
         let mut interval = self.routing.rules().policy.interval.unwrap_or(own);
         // An operator is asked, and reads go on: more slowly once absence can prove nothing more.

@@ -1,6 +1,6 @@
 //! Knows which restore is to be read next, and when. One queue for all restores, because there
 //! may be very many of them and nearly all of them only wait. What is due goes into the queue of its
-//! upstream, where the budget lets it pass, the projects taking turns.
+//! upstream, where the read quota lets it pass, the projects taking turns.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

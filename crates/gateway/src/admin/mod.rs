@@ -1,11 +1,11 @@
 //! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
 //! for a person, how restores stand, and a console for all that; and the things that only a person decides. On loopback unless told otherwise.
 //!
-//! Where the settings name callers for this listener, who asks is one of them, and what changes
+//! Where the configuration names callers for this listener, who asks is one of them, and what changes
 //! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
 //! to everybody. Without callers, everybody on this machine is an operator, and other machines are shown
 //! `/livez`, `/readyz` and `/metrics` alone. A page on the web
-//! that an operator has open is not: `Host` and `Trail` are checked, and what changes anything is a
+//! that an operator has open is not: `Host` and `Origin` are checked, and what changes anything is a
 //! POST of JSON.
 
 pub(crate) mod reload;
@@ -36,7 +36,7 @@ use crate::auth::{Callers, Presented};
 use crate::console;
 use crate::dispatch::Action;
 use crate::dispatch::usage::Usage;
-use crate::middleware::caller::trail;
+use crate::middleware::caller::request_context;
 use crate::middleware::shed::{self, Place, Places};
 use crate::middleware::well_formed;
 use crate::server::certificate::Certificate;
@@ -59,7 +59,7 @@ pub(crate) struct Admin {
     pub(crate) reached: LimitsReached,
     /// Of this listener alone, so that an operator gets in whatever is asked of the API.
     pub(crate) places: Places,
-    pub(crate) settings: Value,
+    pub(crate) config: Value,
     /// The names of the configured ones.
     pub(crate) webhooks: Vec<String>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ pub(crate) struct Admin {
     /// True where only this machine reaches it.
     pub(crate) is_loopback: bool,
     pub(crate) callers: Callers,
-    /// Settings in effect that take a protection away.
+    /// Configuration in effect that take a protection away.
     pub(crate) dangers: Vec<Danger>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) memory: Memory,
@@ -113,7 +113,7 @@ fn is_local(peer: Option<IpAddr>) -> bool {
     peer.is_some_and(|peer| peer.to_canonical().is_loopback())
 }
 
-/// True for a page that shows nothing of restores and settings.
+/// True for a page that shows nothing of restores and configuration.
 fn tells_little(path: &str) -> bool {
     is_open(path) || path == "/metrics"
 }
@@ -204,14 +204,15 @@ impl Admin {
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
         }
         let certificate = request.extensions().get::<Arc<Certificate>>().cloned();
-        let trail = trail(request.headers(), request.extensions());
-        let presented = self.callers.identify(request.headers_mut(), certificate.as_deref(), trail).await;
+        let request_context = request_context(request.headers(), request.extensions());
+        let presented =
+            self.callers.identify(request.headers_mut(), certificate.as_deref(), request_context).await;
         match presented.map_err(|problem| Failure::from(problem).closing())? {
             Presented::Known(caller) => {
                 self.engine.permit_watch(&caller)?;
                 Ok(caller)
             }
-            // The settings permit no such callers here.
+            // The configuration permits no such callers here.
             Presented::Signed(_) => {
                 Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
             }
@@ -219,7 +220,7 @@ impl Admin {
     }
 
     /// True for a request that may go on where there are no callers: it comes from this machine, or its page shows
-    /// nothing of restores and settings.
+    /// nothing of restores and configuration.
     fn is_trusted(&self, request: &Request<Incoming>) -> bool {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
         self.is_loopback
@@ -242,7 +243,7 @@ impl Admin {
             "/livez" => answer::json(StatusCode::OK, &json!({ "alive": true })),
             "/readyz" => self.ready().await,
             "/metrics" => answer::typed(StatusCode::OK, TEXT, self.metrics.page()),
-            "/config" => answer::json(StatusCode::OK, &self.settings),
+            "/config" => answer::json(StatusCode::OK, &self.config),
             "/triage" => self.attention(caller).await?,
             "/recovery" => self.recovery(),
             "/recovery/audit" => self.unrecorded(request, caller).await?,
@@ -271,13 +272,13 @@ impl Admin {
         if path == "/config/reload" {
             self.engine.permit_operator(caller)?;
             let ReloadBody {} = body(request).await?;
-            let (changed, outlasting) = match self.reload.ask().await? {
-                Loaded::Anew { outlasting } => (true, json!(outlasting)),
+            let (changed, on_removed_upstreams) = match self.reload.ask().await? {
+                Loaded::Applied { on_removed_upstreams } => (true, json!(on_removed_upstreams)),
                 Loaded::Same => (false, json!({})),
             };
             return Ok(answer::json(
                 StatusCode::OK,
-                &json!({ "changed": changed, "removed_upstreams": outlasting, "config": self.reload.view() }),
+                &json!({ "changed": changed, "removed_upstreams": on_removed_upstreams, "config": self.reload.view() }),
             ));
         }
         if path == "/log-level" {
@@ -405,7 +406,7 @@ impl Admin {
                 "query parameters are upstream, project_id and since, a time such as 2026-11-22T10:00:00Z";
             return Err(Problem::new(Code::InvalidParameter, detail).into());
         };
-        self.engine.permit_survey(caller, &project, &upstream)?;
+        self.engine.permit_audit(caller, &project, &upstream)?;
         let restores = self.engine.unrecorded(&upstream, &project, since, caller.token.clone()).await?;
         Ok(answer::json(StatusCode::OK, &json!({ "unknown_to_ledger": restores })))
     }

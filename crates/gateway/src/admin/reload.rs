@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use restore_config::Settings;
+use restore_config::Config;
 use restore_model::{Code, Problem, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,17 +17,17 @@ const WAITING: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// Something else is in effect now.
-    Anew {
+    Applied {
         /// How many restores are under way at upstreams that are in it no more, by upstream; none if the ledger cannot
         /// say.
-        outlasting: Option<BTreeMap<String, usize>>,
+        on_removed_upstreams: Option<BTreeMap<String, usize>>,
     },
     /// They are what was in effect already.
     Same,
 }
 
-/// How the settings in effect stand.
-pub(crate) struct Told {
+/// How the configuration in effect stand.
+pub(crate) struct ReloadStatus {
     pub(crate) loaded_at: Timestamp,
     /// Of what is in effect: equal where two replicas go by the same.
     pub(crate) digest: String,
@@ -42,23 +42,24 @@ pub(crate) type Ask = oneshot::Sender<Result<Loaded, String>>;
 #[derive(Clone)]
 pub(crate) struct Reload {
     asks: mpsc::Sender<Ask>,
-    told: Arc<Mutex<Told>>,
+    told: Arc<Mutex<ReloadStatus>>,
 }
 
 impl Reload {
     /// And what its loader listens to.
-    pub(crate) fn new(settings: &Settings, now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(config: &Config, now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(WAITING);
-        let told = Arc::new(Mutex::new(Told { loaded_at: now, digest: digest(settings), refused: None }));
+        let told =
+            Arc::new(Mutex::new(ReloadStatus { loaded_at: now, digest: digest(config), refused: None }));
         (Self { asks, told }, asked)
     }
 
     /// How it stands, to be changed by the loader.
-    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+    pub(crate) fn told(&self) -> MutexGuard<'_, ReloadStatus> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads the settings now.
+    /// Loads the configuration now.
     ///
     /// # Errors
     /// [`Code::InvalidConfiguration`] with all that is wrong; those in effect stay.
@@ -75,7 +76,7 @@ impl Reload {
         answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
     }
 
-    /// Since when the settings are in effect, and since when newer ones are refused. For everybody: why is told by
+    /// Since when the configuration is in effect, and since when newer ones are refused. For everybody: why is told by
     /// [`Reload::refused`].
     pub(crate) fn view(&self) -> Value {
         let told = self.told();
@@ -83,7 +84,7 @@ impl Reload {
         json!({ "loaded_at": told.loaded_at, "digest": told.digest, "rejected": refused })
     }
 
-    /// Why newer settings are refused, with the lines of the file; null where none are.
+    /// Why newer configuration is refused, with the lines of the file; null where none are.
     pub(crate) fn refused(&self) -> Value {
         self.told().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
     }
@@ -94,8 +95,8 @@ impl Reload {
     }
 }
 
-/// Twelve digits that tell settings apart, of what is shown of them: secrets are not in it.
-pub(crate) fn digest(settings: &Settings) -> String {
-    let shown = settings.to_json().to_string();
+/// Twelve digits that tell configuration apart, of what is shown of them: secrets are not in it.
+pub(crate) fn digest(config: &Config) -> String {
+    let shown = config.to_json().to_string();
     hex::encode(&Sha256::digest(shown.as_bytes())[..6])
 }

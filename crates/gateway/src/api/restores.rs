@@ -169,7 +169,7 @@ fn restore(status: StatusCode, entry: &Entry) -> Answer {
     insert_etag(&mut answer, &etag(entry));
     if !entry.state.status.is_final() {
         let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
-        let seconds = generation.map_or(15, |generation| generation.rhythm(0));
+        let seconds = generation.map_or(15, |generation| generation.poll_interval(0));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer

@@ -1,4 +1,4 @@
-//! API keys: long random words that the operator gives out. Only their hashes are kept here. The settings name the
+//! API keys: long random words that the operator gives out. Only their hashes are kept here. The configuration names the
 //! hash, so that who reads them cannot use the key, or the file or variable that holds the key; a key has as many bits
 //! as a hash, which is why one round of SHA-256 is enough.
 
@@ -47,7 +47,7 @@ pub(crate) fn hash_of(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// A hash as settings write it.
+/// A hash as configuration writes it.
 ///
 /// # Errors
 /// When that is not `sha256:` and 64 hexadecimal digits.

@@ -13,7 +13,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use restore_engine::Identity;
 use restore_model::{Clock, ProjectId};
-use restore_upstream::{Token, TokenJudge, Vouched};
+use restore_upstream::{Token, TokenFacts, TokenIntrospection};
 
 use super::turns::{Room, Turns};
 use super::{Row, Unknown};
@@ -30,7 +30,7 @@ const TOKENS: u64 = 10_000;
 
 /// The callers whose tokens one IAM knows.
 pub(crate) struct IamTokens {
-    judge: TokenJudge,
+    judge: TokenIntrospection,
     domains: Vec<String>,
     projects: Vec<ProjectId>,
     row: Row,
@@ -54,7 +54,7 @@ struct Line {
 /// What IAM said.
 #[derive(Clone)]
 struct Word {
-    vouched: Option<Arc<Vouched>>,
+    facts: Option<Arc<TokenFacts>>,
     lasts: Duration,
 }
 
@@ -69,7 +69,7 @@ impl Expiry<[u8; 32], Word> for ForAsLong {
 impl IamTokens {
     /// Takes the tokens of these domains or these projects.
     pub(crate) fn new(
-        judge: TokenJudge,
+        judge: TokenIntrospection,
         domains: Vec<String>,
         projects: Vec<ProjectId>,
         row: Row,
@@ -90,18 +90,18 @@ impl IamTokens {
             Some(word) => word,
             None => self.ask(token, Neighbour::at(peer)).await?,
         };
-        let Some(vouched) = word.vouched else { return Err(Unknown::Refused("IAM does not know the token")) };
-        if vouched.expires_at <= self.clock.now() {
+        let Some(facts) = word.facts else { return Err(Unknown::Refused("IAM does not know the token")) };
+        if facts.expires_at <= self.clock.now() {
             return Err(Unknown::Refused("the token has expired"));
         }
         // On a public cloud everybody's token is good: only these are callers of ours.
-        if !self.domains.contains(&vouched.domain) && !self.projects.contains(&vouched.project) {
+        if !self.domains.contains(&facts.domain) && !self.projects.contains(&facts.project) {
             return Err(Unknown::Refused("a token of another domain or project"));
         }
-        if !is_name(&vouched.user_id) {
+        if !is_name(&facts.user_id) {
             return Err(Unknown::Refused("a user that has no name"));
         }
-        Ok(self.row.one_of(&vouched.user_id, Some([vouched.project.clone()].into())))
+        Ok(self.row.one_of(&facts.user_id, Some([facts.project.clone()].into())))
     }
 
     /// What IAM says now, of one question for all who bring this token.
@@ -118,12 +118,12 @@ impl IamTokens {
     }
 
     async fn judged(&self, token: &Token) -> Result<Word, String> {
-        let vouched = self.judge.judge(token).await?.map(Arc::new);
-        let lasts = if vouched.is_some() { GOOD } else { BAD };
-        if vouched.is_some() {
+        let facts = self.judge.judge(token).await?.map(Arc::new);
+        let lasts = if facts.is_some() { GOOD } else { BAD };
+        if facts.is_some() {
             self.once_good.insert(token.digest(), ()).await;
         }
-        Ok(Word { vouched, lasts })
+        Ok(Word { facts, lasts })
     }
 
     /// Forgets what is believed of a token.

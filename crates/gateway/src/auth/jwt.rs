@@ -130,7 +130,7 @@ impl Issuer {
         })
     }
 
-    /// The name of those it vouches for.
+    /// The name of the callers that it identifies.
     pub(crate) fn name(&self) -> &str {
         &self.row.name
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, request};
-use restore_engine::{Caller, Grant, Identity, Trail};
+use restore_engine::{Caller, Grant, Identity, RequestContext};
 use restore_model::{Code, Problem, ProjectId};
 use restore_upstream::Token;
 
@@ -50,7 +50,7 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// One configured caller, or kind of callers.
 #[derive(Clone)]
 pub(crate) struct Row {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     pub(crate) name: Arc<str>,
     /// What the policies allow it.
     pub(crate) grants: Arc<[Grant]>,
@@ -62,7 +62,7 @@ impl Row {
         self.named(Arc::clone(&self.name), None)
     }
 
-    /// One of the callers of this name, told apart by who vouched for it.
+    /// One of the callers of this name, told apart by the provider that identified it.
     fn one_of(&self, subject: &str, scope: Option<Arc<[ProjectId]>>) -> Identity {
         self.named(format!("{}/{subject}", self.name).into(), scope)
     }
@@ -135,20 +135,24 @@ impl Callers {
     ///
     /// # Errors
     /// [`Code::Unauthenticated`], always in the same words, but for a header that would have to be signed;
-    /// [`Code::IdentityUnavailable`] when whoever vouches for callers cannot be asked.
+    /// [`Code::IdentityUnavailable`] when a provider that identifies callers cannot be asked.
     pub(crate) async fn identify(
         &self,
         headers: &mut HeaderMap,
         certificate: Option<&Certificate>,
-        trail: Trail,
+        request_context: RequestContext,
     ) -> Result<Presented, Problem> {
         match self.signers.claimed(headers) {
             Ok(None) => {}
             Ok(Some(_)) if headers.contains_key(X_API_KEY) => {
-                return Err(self.refuse("two", &Unknown::Refused("both a signature and X-Api-Key"), &trail));
+                return Err(self.refuse(
+                    "two",
+                    &Unknown::Refused("both a signature and X-Api-Key"),
+                    &request_context,
+                ));
             }
             Ok(Some(claim)) => return Ok(Presented::Signed(claim)),
-            Err(unknown) => return Err(self.refuse("aksk", &unknown, &trail)),
+            Err(unknown) => return Err(self.refuse("aksk", &unknown, &request_context)),
         }
         let authorization = headers.remove(AUTHORIZATION);
         let key = headers.remove(X_API_KEY);
@@ -158,12 +162,12 @@ impl Callers {
         let (way, found) = match (authorization, key) {
             (Some(_), Some(_)) => ("two", Err(Unknown::Refused("both Authorization and X-Api-Key"))),
             (None, Some(key)) => ("api-key", self.keys.identify(key)),
-            (Some(authorization), None) => self.authorised(authorization, trail.peer).await,
-            (None, None) => self.unspoken(certificate, token.as_ref(), trail.peer).await,
+            (Some(authorization), None) => self.authorised(authorization, request_context.peer).await,
+            (None, None) => self.unspoken(certificate, token.as_ref(), request_context.peer).await,
         };
         match found {
-            Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(trail))),
-            Err(unknown) => Err(self.refuse(way, &unknown, &trail)),
+            Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(request_context))),
+            Err(unknown) => Err(self.refuse(way, &unknown, &request_context)),
         }
     }
 
@@ -176,11 +180,11 @@ impl Callers {
         claim: &Claim,
         head: &mut request::Parts,
         body: &[u8],
-        trail: Trail,
+        request_context: RequestContext,
     ) -> Result<Caller, Problem> {
         match self.signers.verify(claim, head, body) {
-            Ok(caller) => Ok(caller.by(trail)),
-            Err(unknown) => Err(self.refuse("aksk", &unknown, &trail)),
+            Ok(caller) => Ok(caller.by(request_context)),
+            Err(unknown) => Err(self.refuse("aksk", &unknown, &request_context)),
         }
     }
 
@@ -192,11 +196,11 @@ impl Callers {
         &self,
         used: &UsedSignatures,
         claim: &Claim,
-        trail: &Trail,
+        request_context: &RequestContext,
     ) -> Result<Signature, Problem> {
         let (access_key, signature) = claim.signature();
         used.begin(access_key, signature).inspect_err(|_| {
-            self.refuse("aksk", &Unknown::Refused("a signature that was used before"), trail);
+            self.refuse("aksk", &Unknown::Refused("a signature that was used before"), request_context);
         })
     }
 
@@ -266,7 +270,7 @@ impl Callers {
         }
     }
 
-    fn refuse(&self, way: &'static str, unknown: &Unknown, trail: &Trail) -> Problem {
+    fn refuse(&self, way: &'static str, unknown: &Unknown, request_context: &RequestContext) -> Problem {
         if let Some(refusals) = &self.refusals {
             refusals.count(way);
         }
@@ -291,9 +295,9 @@ impl Callers {
                     why,
                     decision = "unauthenticated",
                     left_out,
-                    peer = trail.peer.map(tracing::field::display),
-                    request_id = trail.request_id,
-                    trace_id = trail.trace_id,
+                    peer = request_context.peer.map(tracing::field::display),
+                    request_id = request_context.request_id,
+                    trace_id = request_context.trace_id,
                 },
                 "decision",
             );

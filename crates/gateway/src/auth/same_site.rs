@@ -15,7 +15,7 @@ pub(crate) enum Hosts {
     /// Any: callers prove who they are, which a page cannot.
     #[default]
     Any,
-    /// Names and addresses of this machine, and those of the settings.
+    /// Names and addresses of this machine, and those of the configuration.
     Local,
     /// Those, and any IP address: a listener without callers that other machines can reach. Only a name can be
     /// pointed elsewhere (DNS rebinding), and probes of orchestrators call the address.

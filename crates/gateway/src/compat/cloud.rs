@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::links;
 use super::{Call, base};
 use crate::api::App;
-use crate::dispatch::endpoints::AtDoor;
+use crate::dispatch::endpoints::AtEndpoint;
 use crate::web::answer::{self, Answer, Failure};
 
 /// Longest path with its query that is passed on, in bytes.
 const LONGEST_PATH: usize = 4_096;
 
 /// Passes a read on.
-pub(super) async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answer, Failure> {
+pub(super) async fn pass_on(app: &App, at: &AtEndpoint, call: &Call) -> Result<Answer, Failure> {
     if (call.method != Method::GET && call.method != Method::HEAD) || !at.names_project() {
         return Err(source_api::not_here().into());
     }
@@ -28,7 +28,7 @@ pub(super) async fn pass_on(app: &App, at: &AtDoor, call: &Call) -> Result<Answe
 /// Asks the cloud that the compatibility endpoint's programs used to talk to. `about` is the restore that shows in the answer.
 pub(super) async fn ask_cloud(
     app: &App,
-    at: &AtDoor,
+    at: &AtEndpoint,
     call: &Call,
     about: Option<&Entry>,
     body: Option<&Value>,
@@ -106,7 +106,7 @@ pub(crate) fn plain(
 /// An answer of the cloud, with the links of its inside turned into the compatibility endpoint's. A refusal keeps its words and gets the
 /// form that every client shows besides; what is no JSON, and the 500 that one client breaks on, is told as the compatibility endpoint
 /// tells a refusal.
-pub(super) fn passed_on(at: &AtDoor, call: &Call, reply: &Reply) -> Answer {
+pub(super) fn passed_on(at: &AtEndpoint, call: &Call, reply: &Reply) -> Answer {
     match (reply.status, reply.json()) {
         (200..=299, Some(body)) => with_links(at, call, reply, body),
         (400..=599, Some(Value::Object(mut members))) if !members.is_empty() => {
@@ -139,7 +139,7 @@ const fn refusal(status: u16) -> u16 {
     }
 }
 
-pub(super) fn with_links(at: &AtDoor, call: &Call, reply: &Reply, mut body: Value) -> Answer {
+pub(super) fn with_links(at: &AtEndpoint, call: &Call, reply: &Reply, mut body: Value) -> Answer {
     if let Ok(named) = at.named() {
         links::rewrite(&mut body, &base(at, call), &named.project);
     }

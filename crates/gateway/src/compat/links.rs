@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn links_lead_to_the_door_or_nowhere() {
+    fn links_lead_to_the_endpoint_or_nowhere() {
         let project: ProjectId = "0a1b2c3d4e5f60718293a4b5c6d7e8f9".parse().unwrap();
         let mut answer = json!({
             "backups": [{"links": [

@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use restore_engine::{Caller, Submission};
-use restore_generations::source_api::{Act, Question, Told, Verdict};
+use restore_generations::source_api::{Act, Question, RestoreView, Verdict};
 use restore_generations::{Check, CheckResult};
 use restore_ledger::Entry;
 use restore_model::{Code, Origin, Problem, RestoreRequest, Retry, json as strict};
@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::api::{App, preferences, restores};
 use crate::auth::Signature;
-use crate::dispatch::endpoints::{AtDoor, Stand};
+use crate::dispatch::endpoints::{AtEndpoint, Stand};
 use crate::web::answer::{self, Answer, Failure};
 use crate::web::destination::Destination;
 
@@ -75,7 +75,7 @@ impl Call {
 }
 
 /// Answers a request at a compatibility endpoint.
-pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(crate) async fn answer(app: &Arc<App>, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     if at.is_wrong_method() {
         return Err(Problem::new(Code::MethodNotAllowed, "this path does not take that method").into());
     }
@@ -94,7 +94,7 @@ pub(crate) async fn answer(app: &Arc<App>, at: &AtDoor, call: Call) -> Result<An
 }
 
 /// Where the compatibility endpoint is, as its client calls it.
-pub(crate) fn base(at: &AtDoor, call: &Call) -> String {
+pub(crate) fn base(at: &AtEndpoint, call: &Call) -> String {
     let prefix = match &at.endpoint.stand {
         Stand::Prefix(prefix) => prefix,
         Stand::Host(_) | Stand::Listener => "",
@@ -102,11 +102,11 @@ pub(crate) fn base(at: &AtDoor, call: &Call) -> String {
     format!("{}://{}{prefix}", at.endpoint.scheme, call.authority)
 }
 
-pub(crate) fn told(entry: &Entry) -> Told<'_> {
-    Told { intent: &entry.intent, state: &entry.state }
+pub(crate) fn restore_view(entry: &Entry) -> RestoreView<'_> {
+    RestoreView { intent: &entry.intent, state: &entry.state }
 }
 
-pub(crate) fn origin(at: &AtDoor, echo: Value) -> Origin {
+pub(crate) fn origin(at: &AtEndpoint, echo: Value) -> Origin {
     let endpoint = at.endpoint.endpoint;
     Origin {
         source_api: endpoint.source_api().to_owned(),
@@ -118,7 +118,7 @@ pub(crate) fn origin(at: &AtDoor, echo: Value) -> Origin {
 }
 
 /// The restore call. Whatever may have reached a cloud is answered as taken: an error would be sent again.
-async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+async fn restore(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let endpoint = at.endpoint.endpoint;
     let wanted = endpoint.restore(at.form(), &at.named()?, call.json(app)?)?;
     let mut submission = Submission::new(wanted.request, call.caller);
@@ -132,7 +132,7 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
         return Err(failure);
     }
     let entry = submitted.entry;
-    let mut answer = answer::native(endpoint.taken(at.form(), told(&entry)));
+    let mut answer = answer::native(endpoint.taken(at.form(), restore_view(&entry)));
     if submitted.replayed {
         answer.headers_mut().insert(answer::REPLAYED, HeaderValue::from_static("true"));
     }
@@ -140,7 +140,7 @@ async fn restore(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> 
 }
 
 /// A question that changes nothing, sent as a POST.
-async fn ask(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+async fn ask(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let body = call.json(app)?;
     let requests = match at.endpoint.endpoint.ask(&at.named()?, &body)? {
         Question::PassOn => {
@@ -174,7 +174,7 @@ type Obstacle = Option<(String, String)>;
 /// Asks what stands against a restore. A question that could not be asked is an error, for no is an answer.
 async fn obstacle(
     app: &App,
-    at: &AtDoor,
+    at: &AtEndpoint,
     call: &Call,
     request: &RestoreRequest,
 ) -> Result<Obstacle, Failure> {

@@ -4,23 +4,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use restore_generations::source_api::{self, Told};
+use restore_generations::source_api::{self, RestoreView};
 use restore_generations::{self as generations, Backup, DiskBackup, Reply, errors};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Id, Mapping, Problem, RestoreId, Status};
 use serde_json::{Value, json};
 
 use super::cloud::{ask_cloud, pass_on, passed_on, with_links};
-use super::{Call, origin, told};
+use super::{Call, origin, restore_view};
 use crate::api::App;
-use crate::dispatch::endpoints::AtDoor;
+use crate::dispatch::endpoints::AtEndpoint;
 use crate::web::answer::{self, Answer, Failure};
 
 /// Restores on one page of a native list at most; the source APIs' own pages are of this size.
 const PAGE: usize = 1_000;
 
 /// One restore by the handle that a compatibility endpoint gave out; what is no restore of the gateway's may be one of the cloud's.
-pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn restored(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let id = named.id.as_ref().and_then(|id| id.as_str().parse::<RestoreId>().ok());
     let Some(id) = id else { return pass_on(app, at, &call).await };
@@ -28,7 +28,7 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
     match Box::pin(read).await {
         Ok(entry) if entry.intent.request.project_id == named.project && is_told(at, &entry) => {
             app.engine.readable_by(&entry, &call.caller)?;
-            Ok(answer::native(at.endpoint.endpoint.restored(told(&entry))))
+            Ok(answer::native(at.endpoint.endpoint.restored(restore_view(&entry))))
         }
         Ok(_) => pass_on(app, at, &call).await,
         Err(problem) if problem.code == Code::RestoreNotFound => {
@@ -45,22 +45,22 @@ pub(super) async fn restored(app: &App, at: &AtDoor, call: Call) -> Result<Answe
 /// Whether the source API has words for a restore: one of another kind of target would be told as what it is not, and one
 /// in the names of another generation under ids that are none here. Whose names a request has its compatibility endpoint says; those of
 /// the API have the names of the upstream's generation.
-fn is_told(at: &AtDoor, entry: &Entry) -> bool {
+fn is_told(at: &AtEndpoint, entry: &Entry) -> bool {
     let intent = &entry.intent;
     let endpoint = at.endpoint.endpoint;
     endpoint.targets().contains(&intent.request.target.kind()) && intent.names() == endpoint.generation()
 }
 
-pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn restored_list(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let query = Query { project_id: Some(named.project.clone()), limit: PAGE, ..Query::default() };
     let page = app.engine.list(query, &call.caller).await?;
     let is_listed = |entry: &Entry| is_told(at, entry);
     let listed = page.entries.into_iter().filter(is_listed).collect();
     let listed = app.engine.refresh_shown(listed, &call.caller, call.trace.as_ref()).await?;
-    let told: Vec<Told<'_>> = listed.iter().map(told).collect();
+    let restore_view: Vec<RestoreView<'_>> = listed.iter().map(restore_view).collect();
     let home = at.endpoint.upstream.as_deref();
-    let others = match at.endpoint.endpoint.others(&call.query, &told, home)? {
+    let others = match at.endpoint.endpoint.others(&call.query, &restore_view, home)? {
         None => None,
         Some(query) => {
             let asked = Call { query, ..call.clone() };
@@ -72,14 +72,14 @@ pub(super) async fn restored_list(app: &App, at: &AtDoor, call: Call) -> Result<
             }
         }
     };
-    Ok(answer::native(at.endpoint.endpoint.restored_list(&call.query, &told, home, others)?))
+    Ok(answer::native(at.endpoint.endpoint.restored_list(&call.query, &restore_view, home, others)?))
 }
 
 /// A backup: the word of the cloud that the compatibility endpoint's programs used to talk to, else that of the one that carries out
 /// their restores. A restore by another generation is shown in it. Where none of them tells what the backup is, that
 /// is the answer: the ledger knows of a backup no more than its id, and tells that only where no cloud stands behind
 /// the compatibility endpoint.
-pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn backup(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(source_api::not_here().into()) };
     let endpoint = at.endpoint.endpoint;
@@ -126,7 +126,7 @@ pub(super) async fn backup(app: &App, at: &AtDoor, call: Call) -> Result<Answer,
         }
     };
     if let Some(entry) = running.filter(|entry| is_shown(at, entry, &body)) {
-        endpoint.restoring(at.form(), &mut body, told(&entry));
+        endpoint.restoring(at.form(), &mut body, restore_view(&entry));
     }
     Ok(with_links(at, &call, &reply, body))
 }
@@ -152,13 +152,13 @@ fn is_silent_for_good(reply: &Reply) -> bool {
 }
 
 /// The restore of a backup, if another upstream than the compatibility endpoint's carries it out: that one shows it by itself.
-fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtDoor) -> Option<&'a Entry> {
+fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtEndpoint) -> Option<&'a Entry> {
     running
         .filter(|entry| at.endpoint.upstream.as_deref() != Some(&*entry.state.route(&entry.intent).upstream))
 }
 
 /// Whether the compatibility endpoint's own cloud is known to do, or to have done well, what shows in a backup.
-fn shows_by_itself(at: &AtDoor, entry: &Entry) -> bool {
+fn shows_by_itself(at: &AtEndpoint, entry: &Entry) -> bool {
     elsewhere(Some(entry), at).is_none() && matches!(entry.state.status, Status::Running | Status::Succeeded)
 }
 
@@ -181,18 +181,18 @@ async fn refreshed(
 /// Whether a restore has to be shown in its backup, which stands in `body` as its cloud has it. The compatibility endpoint's own cloud
 /// shows by itself what it is known to do and has done well. Of a restore that it may not even have got it shows
 /// nothing, and of one that it never got it shows no failure: to programs both would be success.
-fn is_shown(at: &AtDoor, entry: &Entry, body: &Value) -> bool {
+fn is_shown(at: &AtEndpoint, entry: &Entry, body: &Value) -> bool {
     let is_ours_to_tell = elsewhere(Some(entry), at).is_some() || !entry.state.status.is_final();
     !shows_by_itself(at, entry) && (is_ours_to_tell || at.endpoint.endpoint.is_plain(body))
 }
 
 /// Backups as the cloud lists them, each with what a restore does to it that the cloud does not show.
-pub(super) async fn backup_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn backup_list(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let (list, one) = at.endpoint.endpoint.backups();
     let of = |entry: &Entry| vec![entry.intent.request.source.backup_id.folded()];
     let show = |backup: &mut Value, entry: &Entry| {
         if is_shown(at, entry, backup) {
-            at.endpoint.endpoint.restoring(at.form(), backup, told(entry));
+            at.endpoint.endpoint.restoring(at.form(), backup, restore_view(entry));
         }
     };
     let is_read = |entry: &Entry| !shows_by_itself(at, entry);
@@ -200,13 +200,13 @@ pub(super) async fn backup_list(app: &App, at: &AtDoor, call: Call) -> Result<An
 }
 
 /// Disks as the cloud lists them, each with what a restore does to it.
-pub(super) async fn disk_list(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn disk_list(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let of = |entry: &Entry| {
         let target = &entry.intent.request.target;
         let mapped = target.mappings().iter().map(|mapping| mapping.volume_id.folded());
         mapped.chain([target.id().folded()]).collect()
     };
-    let show = |disk: &mut Value, entry: &Entry| at.endpoint.endpoint.overwriting(disk, told(entry));
+    let show = |disk: &mut Value, entry: &Entry| at.endpoint.endpoint.overwriting(disk, restore_view(entry));
     shown_in_list(app, at, &call, ("volumes", "volume"), of, |_| true, show).await
 }
 
@@ -214,7 +214,7 @@ pub(super) async fn disk_list(app: &App, at: &AtDoor, call: Call) -> Result<Answ
 /// `show` how, in an item that stands as a member of that name.
 async fn shown_in_list(
     app: &App,
-    at: &AtDoor,
+    at: &AtEndpoint,
     call: &Call,
     (list, one): (&str, &str),
     of: impl Fn(&Entry) -> Vec<String>,
@@ -284,9 +284,9 @@ fn as_backup(entry: &Entry) -> Backup {
     }
 }
 
-/// A disk: the word of the cloud, and what a restore does to it. Where the settings name no cloud that has disks, what the
+/// A disk: the word of the cloud, and what a restore does to it. Where the configuration names no cloud that has disks, what the
 /// ledger knows.
-pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, Failure> {
+pub(super) async fn disk(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> {
     let named = at.named()?;
     let Some(id) = &named.id else { return Err(source_api::not_here().into()) };
     let entry = app.engine.restore_of_disk(&named.project, id, &call.caller).await?;
@@ -294,13 +294,13 @@ pub(super) async fn disk(app: &App, at: &AtDoor, call: Call) -> Result<Answer, F
     let reply = match (ask_cloud(app, at, &call, entry.as_ref(), None).await, &entry) {
         (Ok(reply), _) => reply,
         (Err(failure), Some(entry)) if failure.problem.code == Code::NotFound => {
-            return Ok(answer::native(at.endpoint.endpoint.disk(&named, told(entry))));
+            return Ok(answer::native(at.endpoint.endpoint.disk(&named, restore_view(entry))));
         }
         (Err(failure), _) => return Err(failure),
     };
     match (reply.json().filter(|_| reply.status == 200), entry) {
         (Some(mut body), Some(entry)) => {
-            at.endpoint.endpoint.overwriting(&mut body, told(&entry));
+            at.endpoint.endpoint.overwriting(&mut body, restore_view(&entry));
             Ok(with_links(at, &call, &reply, body))
         }
         _ => Ok(passed_on(at, &call, &reply)),

@@ -1,4 +1,4 @@
-//! Callers, policies and TLS of the settings, joined with what they mean: the second half of the
+//! Callers, policies and TLS of the configuration, joined with what they mean: the second half of the
 //! composition in the crate's root.
 
 use std::path::Path;
@@ -6,54 +6,54 @@ use std::sync::Arc;
 
 use restore_engine::{Action, Grant};
 use restore_model::{Clock, ProjectId};
-use restore_upstream::{KeySource, SecretCell, TokenJudge};
+use restore_upstream::{KeySource, SecretCell, TokenIntrospection};
 use secrecy::ExposeSecret;
 
 use crate::auth::{AccessKeys, Callers, Hosts, IamTokens, Issuer, IssuerOptions, Row, Source, api_key};
+use crate::compose::build_error::{BuildError, BuildErrors};
 use crate::compose::credentials;
 use crate::compose::rotation::Rotation;
-use crate::compose::unfit::{Unfit, Unfits};
 use crate::middleware::rate::{Rate, RateLayer};
 use crate::server::tls::{self, Tls};
 use crate::telemetry::metrics::Refusals;
-use restore_config::{self as config, CallerKind, ClientAuth, Listener, Secret, Settings};
+use restore_config::{self as config, CallerKind, ClientAuth, Config, Listener, Secret};
 
-/// Algorithms of tokens where the settings name none: the one that every issuer has, and the one
+/// Algorithms of tokens where the configuration names none: the one that every issuer has, and the one
 /// that should be had.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 
 /// Who may talk to this listener.
 pub(crate) fn callers(
-    settings: &Settings,
+    config: &Config,
     listener: Listener,
     clock: &Arc<dyn Clock>,
     refusals: Option<Refusals>,
     rotation: &mut Rotation,
-) -> Result<Callers, Unfits> {
-    let hosts = hosts(settings);
-    let mut unfits = Unfits::default();
+) -> Result<Callers, BuildErrors> {
+    let hosts = hosts(config);
+    let mut build_errors = BuildErrors::default();
     let mut callers = Callers { refusals, signers: AccessKeys::of(hosts), ..Callers::default() };
     let here = |(_, caller): &(usize, &config::Caller)| caller.listeners.contains(&listener);
-    for (index, written) in settings.callers.iter().enumerate().filter(here) {
-        let added = grants(settings, &written.name)
+    for (index, written) in config.callers.iter().enumerate().filter(here) {
+        let added = grants(config, &written.name)
             .and_then(|grants| add(&mut callers, written, grants, clock, rotation))
-            .map_err(Unfit::one("caller", index, &written.name));
-        unfits.keep(added);
+            .map_err(BuildError::one("caller", index, &written.name));
+        build_errors.keep(added);
     }
-    unfits.or(callers)
+    build_errors.or(callers)
 }
 
 /// The hosts that a signed request may be for. Without `listen.allowed_hosts` nobody knows how callers call the gateway, behind a proxy
 /// say; with them, the gateway still has the names and addresses of its compatibility endpoints besides.
-fn hosts(settings: &Settings) -> Option<Hosts> {
-    let mut names: Vec<String> = settings.listen.allowed_hosts.clone().unwrap_or_default();
+fn hosts(config: &Config) -> Option<Hosts> {
+    let mut names: Vec<String> = config.listen.allowed_hosts.clone().unwrap_or_default();
     if names.is_empty() {
         return None;
     }
-    names.extend(settings.compat_endpoints.iter().filter_map(|endpoint| endpoint.host.clone()));
-    let endpoints = settings.compat_endpoints.iter().filter_map(|endpoint| endpoint.listen);
+    names.extend(config.compat_endpoints.iter().filter_map(|endpoint| endpoint.host.clone()));
+    let endpoints = config.compat_endpoints.iter().filter_map(|endpoint| endpoint.listen);
     let addresses =
-        std::iter::once(settings.listen.api).chain(endpoints).map(|address| address.ip().to_canonical());
+        std::iter::once(config.listen.api).chain(endpoints).map(|address| address.ip().to_canonical());
     Some(Hosts { names, addresses: addresses.collect() })
 }
 
@@ -105,7 +105,7 @@ fn add(
         }
         CallerKind::IamToken => {
             let iam = written.iam_endpoint.as_ref().ok_or_else(|| needed("iam"))?;
-            let judge = TokenJudge::new(iam, written.ca_file.clone())?;
+            let judge = TokenIntrospection::new(iam, written.ca_file.clone())?;
             let domains = list(&written.domains);
             callers.iam.push(IamTokens::new(judge, domains, projects(written)?, row, Arc::clone(clock)));
         }
@@ -138,8 +138,8 @@ fn projects(written: &config::Caller) -> Result<Vec<ProjectId>, String> {
 }
 
 /// What the policies allow a caller.
-fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
-    let own = settings.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
+fn grants(config: &Config, caller: &str) -> Result<Arc<[Grant]>, String> {
+    let own = config.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
     own.map(|policy| {
         let mut matches = crate::compose::upstreams::matches(&policy.r#match)?;
         Ok(Grant {
@@ -154,9 +154,9 @@ fn grants(settings: &Settings, caller: &str) -> Result<Arc<[Grant]>, String> {
 }
 
 /// How fast callers may be.
-pub(crate) fn rates(settings: &Settings) -> RateLayer {
-    let general = Rate { per_second: settings.limits.rate_per_second, burst: settings.limits.rate_burst };
-    let own = settings
+pub(crate) fn rates(config: &Config) -> RateLayer {
+    let general = Rate { per_second: config.limits.rate_per_second, burst: config.limits.rate_burst };
+    let own = config
         .callers
         .iter()
         .filter(|caller| caller.rate_per_second.is_some() || caller.rate_burst.is_some());
@@ -168,13 +168,13 @@ pub(crate) fn rates(settings: &Settings) -> RateLayer {
     RateLayer::new(general, own.collect::<Vec<_>>())
 }
 
-/// The TLS of all listeners that speak it; none where the settings have no certificate.
+/// The TLS of all listeners that speak it; none where the configuration has no certificate.
 pub(crate) fn tls(
-    settings: &Settings,
+    config: &Config,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Option<Arc<Tls>>, Unfits> {
-    let written = &settings.tls;
+) -> Result<Option<Arc<Tls>>, BuildErrors> {
+    let written = &config.tls;
     let (Some(certificate), Some(key)) = (&written.certificate_file, &written.key) else { return Ok(None) };
     let secret = key.clone();
     let options = tls::Options {
@@ -186,7 +186,7 @@ pub(crate) fn tls(
         client_required: written.client_auth == ClientAuth::Required,
         clock: Arc::clone(clock),
     };
-    let tls = Arc::new(Tls::new(options).map_err(Unfit::alone("tls"))?);
+    let tls = Arc::new(Tls::new(options).map_err(BuildError::alone("tls"))?);
     let key = key.file().map(Path::to_owned);
     let files =
         [Some(certificate.clone()), key, written.client_ca_file.clone(), written.client_crl_file.clone()];
@@ -198,16 +198,20 @@ pub(crate) fn tls(
 ///
 /// # Errors
 /// Which cannot be used, and why.
-pub fn readable(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<(), Unfits> {
-    let (mut rotation, mut unfits) = (Rotation::new(), Unfits::default());
-    unfits.keep(tls(settings, clock, &mut rotation));
+pub fn readable(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), BuildErrors> {
+    let (mut rotation, mut build_errors) = (Rotation::new(), BuildErrors::default());
+    build_errors.keep(tls(config, clock, &mut rotation));
     for listener in [Listener::Api, Listener::Admin] {
-        let made = unfits.keep(callers(settings, listener, clock, None, &mut rotation));
+        let made = build_errors.keep(callers(config, listener, clock, None, &mut rotation));
         for issuer in made.unwrap_or_default().issuers {
-            let index = settings.callers.iter().position(|caller| caller.name == *issuer.name());
+            let index = config.callers.iter().position(|caller| caller.name == *issuer.name());
             let read = issuer.renew().map_err(|why| format!("jwks_file: {why}"));
-            unfits.keep(read.map_err(Unfit::one("caller", index.unwrap_or_default(), issuer.name())));
+            build_errors.keep(read.map_err(BuildError::one(
+                "caller",
+                index.unwrap_or_default(),
+                issuer.name(),
+            )));
         }
     }
-    unfits.or(())
+    build_errors.or(())
 }

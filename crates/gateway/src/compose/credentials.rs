@@ -1,4 +1,4 @@
-//! From settings to what proves who the gateway is: identities of IAM, access keys, client certificates. Whatever is
+//! From configuration to what proves who the gateway is: identities of IAM, access keys, client certificates. Whatever is
 //! in a file is watched, and replaced while it is in use.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,21 +12,21 @@ use restore_upstream::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::compose::build_error::{BuildError, BuildErrors};
 use crate::compose::rotation::Rotation;
-use crate::compose::unfit::{Unfit, Unfits};
-use restore_config::{self as config, AgencyMember, CredentialKind, Secret, Settings};
+use restore_config::{self as config, AgencyMember, Config, CredentialKind, Secret};
 
 /// The credentials of the gateway's own, by name. All upstreams that use one share its token. What is written as it was
 /// before is taken over from there.
 pub(crate) fn held(
-    settings: &Settings,
-    before: Option<(&Settings, &HashMap<String, Credential>)>,
+    config: &Config,
+    before: Option<(&Config, &HashMap<String, Credential>)>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-    unfits: &mut Unfits,
+    build_errors: &mut BuildErrors,
 ) -> HashMap<String, Credential> {
     // Its answer is long: it is asked for only where an endpoint depends on it.
-    let discovering = discovering(settings);
+    let discovering = discovering(config);
     let credential = |(index, written): (usize, &config::Credential)| {
         let name = written.name.clone();
         let same = before.filter(|(old, _)| {
@@ -44,14 +44,14 @@ pub(crate) fn held(
                 .and_then(Iam::new)
                 .map(|iam| Credential::Iam(Arc::new(iam))),
         };
-        made.map(|made| (name.clone(), made)).map_err(Unfit::one("credential", index, &name))
+        made.map(|made| (name.clone(), made)).map_err(BuildError::one("credential", index, &name))
     };
-    settings.credentials.iter().enumerate().map(credential).filter_map(|made| unfits.keep(made)).collect()
+    config.credentials.iter().enumerate().map(credential).filter_map(|made| build_errors.keep(made)).collect()
 }
 
 /// The credentials whose catalog says where an upstream is.
-fn discovering(settings: &Settings) -> BTreeSet<&str> {
-    let without_endpoint = settings.upstreams.iter().filter(|upstream| upstream.endpoint.is_none());
+fn discovering(config: &Config) -> BTreeSet<&str> {
+    let without_endpoint = config.upstreams.iter().filter(|upstream| upstream.endpoint.is_none());
     without_endpoint.map(|upstream| upstream.credential.as_str()).collect()
 }
 
@@ -199,7 +199,7 @@ fn differ(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() != other.expose_secret()
 }
 
-/// What the rules of the settings have seen to.
+/// What the rules of the configuration has seen to.
 fn there<'s, T>(value: &'s Option<T>, key: &str) -> Result<&'s T, String> {
     value.as_ref().ok_or_else(|| format!("it has no `{key}`"))
 }

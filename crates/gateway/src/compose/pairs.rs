@@ -9,7 +9,7 @@ use restore_model::Id;
 use serde::Deserialize;
 
 use crate::compose::rotation::Rotation;
-use restore_config::Settings;
+use restore_config::Config;
 
 /// What the first line names, in any order.
 const COLUMNS: [&str; 4] = ["from", "from_id", "to", "to_id"];
@@ -23,10 +23,10 @@ struct Row {
     to_id: Id,
 }
 
-/// The pairs of the settings, kept as their file is.
-pub(crate) fn of(settings: &Settings, rotation: &mut Rotation) -> Result<Arc<Pairs>, String> {
+/// The pairs of the configuration, kept as their file is.
+pub(crate) fn of(config: &Config, rotation: &mut Rotation) -> Result<Arc<Pairs>, String> {
     let pairs = Arc::new(Pairs::default());
-    let Some(file) = settings.id_mapping.file.clone() else { return Ok(pairs) };
+    let Some(file) = config.id_mapping.file.clone() else { return Ok(pairs) };
     renew(&pairs, &file)?;
     let watched: PathBuf = file.clone();
     rotation.watch("id_mapping.file", Some(watched), Arc::clone(&pairs), move |pairs| renew(pairs, &file));

@@ -1,4 +1,4 @@
-//! Settings that are loaded anew while the gateway runs: because their file holds something else, because of a signal,
+//! Configuration that is loaded anew while the gateway runs: because their file holds something else, because of a signal,
 //! or because an operator asks. They are taken as a whole or not at all. What cannot be taken leaves everything as it
 //! was, and is told in the log, in a metric and by `/readyz`, until something that can be taken is there.
 //!
@@ -18,24 +18,24 @@ use crate::admin::reload::{Ask, Loaded, digest};
 use crate::compose::rotation::{self, Counts, Rotation};
 use crate::compose::serving::{Current, Lasting, Pages, Serving};
 use crate::compose::upstreams::{self, Built};
-use crate::middleware::stack::WayIn;
+use crate::middleware::stack::InboundStack;
 use crate::telemetry::metrics::Loads;
 use crate::web::pool::Share;
-use restore_config::{self as config, Settings};
+use restore_config::{self as config, Config};
 
-/// Where settings come from, to be asked again.
+/// Where configuration comes from, to be asked again.
 pub struct Again {
     /// The file that is watched.
     pub file: PathBuf,
-    /// Reads the settings; an error tells people all that is wrong with them, and no secret.
-    pub load: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
+    /// Reads the configuration; an error tells people all that is wrong with them, and no secret.
+    pub load: Arc<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
 /// What is served, where it is replaced.
 pub(crate) struct Places {
-    pub(crate) api: Current<WayIn>,
-    /// In the order of the settings.
-    pub(crate) apart: Vec<Current<WayIn>>,
+    pub(crate) api: Current<InboundStack>,
+    /// In the order of the configuration.
+    pub(crate) apart: Vec<Current<InboundStack>>,
     pub(crate) admin: Current<Pages>,
 }
 
@@ -44,7 +44,7 @@ impl Places {
     pub(crate) fn of(serving: &Serving) -> Self {
         Self {
             api: Current::new(serving.api.clone()),
-            apart: serving.apart.iter().map(|endpoint| Current::new(endpoint.way_in.clone())).collect(),
+            apart: serving.apart.iter().map(|endpoint| Current::new(endpoint.inbound.clone())).collect(),
             admin: Current::new(serving.admin.clone()),
         }
     }
@@ -52,17 +52,17 @@ impl Places {
     fn replace(&self, serving: &Serving) {
         self.api.replace(serving.api.clone());
         for (place, endpoint) in self.apart.iter().zip(&serving.apart) {
-            place.replace(endpoint.way_in.clone());
+            place.replace(endpoint.inbound.clone());
         }
         self.admin.replace(serving.admin.clone());
     }
 }
 
-/// Loads settings, one load at a time.
+/// Loads configuration, one load at a time.
 pub(crate) struct Loader {
     pub(crate) again: Again,
     /// What is in effect, and what was made of it.
-    pub(crate) settings: Settings,
+    pub(crate) config: Config,
     pub(crate) built: Built,
     pub(crate) serving: Serving,
     pub(crate) places: Places,
@@ -74,28 +74,28 @@ pub(crate) struct Loader {
     pub(crate) trusted: Trusted,
 }
 
-/// The authorities that the settings name by a file: who is trusted is a part of what the settings say.
+/// The authorities that the configuration names by a file: who is trusted is a part of what the configuration says.
 pub(crate) struct Trusted {
     hasher: RandomState,
     seen: u64,
 }
 
 impl Trusted {
-    pub(crate) fn by(settings: &Settings) -> Self {
+    pub(crate) fn by(config: &Config) -> Self {
         let hasher = RandomState::new();
-        let seen = rotation::look(&hasher, &authorities(settings));
+        let seen = rotation::look(&hasher, &authorities(config));
         Self { hasher, seen }
     }
 
-    fn now(&self, settings: &Settings) -> u64 {
-        rotation::look(&self.hasher, &authorities(settings))
+    fn now(&self, config: &Config) -> u64 {
+        rotation::look(&self.hasher, &authorities(config))
     }
 }
 
-fn authorities(settings: &Settings) -> Vec<PathBuf> {
-    let upstreams = settings.upstreams.iter().map(|written| &written.ca_file);
-    let credentials = settings.credentials.iter().map(|written| &written.ca_file);
-    let callers = settings.callers.iter().map(|written| &written.ca_file);
+fn authorities(config: &Config) -> Vec<PathBuf> {
+    let upstreams = config.upstreams.iter().map(|written| &written.ca_file);
+    let credentials = config.credentials.iter().map(|written| &written.ca_file);
+    let callers = config.callers.iter().map(|written| &written.ca_file);
     upstreams.chain(credentials).chain(callers).flatten().cloned().collect()
 }
 
@@ -145,23 +145,23 @@ impl Loader {
         }
     }
 
-    /// What the files hold that the settings in effect were made of.
+    /// What the files hold that the configuration in effect were made of.
     fn look(&self) -> u64 {
-        let files = std::iter::once(self.again.file.clone()).chain(authorities(&self.settings));
+        let files = std::iter::once(self.again.file.clone()).chain(authorities(&self.config));
         rotation::look(&self.trusted.hasher, &files.collect::<Vec<_>>())
     }
 
     /// Everything that can fail comes first; then all of it changes.
     async fn load(&mut self) -> Result<Loaded, String> {
         let load = Arc::clone(&self.again.load);
-        let settings =
+        let config =
             tokio::task::spawn_blocking(move || load()).await.map_err(|error| error.to_string())??;
-        let seen = self.trusted.now(&settings);
+        let seen = self.trusted.now(&config);
         let same_trust = seen == self.trusted.seen;
-        if settings == self.settings && same_trust {
+        if config == self.config && same_trust {
             return Ok(Loaded::Same);
         }
-        let fixed = config::read_at_start(&self.settings, &settings);
+        let fixed = config::read_at_start(&self.config, &config);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             return Err(format!("read at the start alone, so that a change needs a restart: {keys}"));
@@ -169,25 +169,25 @@ impl Loader {
         let mut rotation = Rotation::another(&self.rotations);
         let clock = self.lasting.engine.clock();
         // Where others are trusted, nothing is kept that has trusted the former ones.
-        let before = same_trust.then_some((&self.settings, &self.built));
-        let built = upstreams::build(&settings, before, clock, &mut rotation)?;
-        let before = same_trust.then_some((&self.settings, &self.serving));
-        let serving = self.lasting.serving(&settings, before, &mut rotation)?;
+        let before = same_trust.then_some((&self.config, &self.built));
+        let built = upstreams::build(&config, before, clock, &mut rotation)?;
+        let before = same_trust.then_some((&self.config, &self.serving));
+        let serving = self.lasting.serving(&config, before, &mut rotation)?;
 
-        self.lasting.engine.replace(built.routes.clone(), crate::policy(&settings));
+        self.lasting.engine.replace(built.routes.clone(), crate::policy(&config));
         self.places.replace(&serving);
-        self.lasting.places.resize(crate::sizes(&settings.limits));
-        self.lasting.connections.set_share(Share(settings.limits.max_share_per_address));
+        self.lasting.places.resize(crate::sizes(&config.limits));
+        self.lasting.connections.set_share(Share(config.limits.max_share_per_address));
         self.serving.make_way_for(&serving);
-        self.lasting.log_level.is_usually(settings.telemetry.log_level);
+        self.lasting.log_level.is_usually(config.telemetry.log_level);
         tokio::spawn(rotation.run(self.stop.clone()));
-        (self.settings, self.built, self.serving) = (settings, built, serving);
+        (self.config, self.built, self.serving) = (config, built, serving);
         self.trusted.seen = seen;
-        let outlasting = self.lasting.engine.outlasting().await;
-        let outlasting = outlasting.inspect_err(|error| {
+        let on_removed_upstreams = self.lasting.engine.on_removed_upstreams().await;
+        let on_removed_upstreams = on_removed_upstreams.inspect_err(|error| {
             tracing::warn!(%error, "restores on removed upstreams cannot be counted");
         });
-        Ok(Loaded::Anew { outlasting: outlasting.ok() })
+        Ok(Loaded::Applied { on_removed_upstreams: on_removed_upstreams.ok() })
     }
 
     fn tell(&self, loaded: &Result<Loaded, String>) {
@@ -196,10 +196,10 @@ impl Loader {
         match loaded {
             Ok(loaded) => {
                 told.refused = None;
-                if let Loaded::Anew { outlasting } = loaded {
+                if let Loaded::Applied { on_removed_upstreams } = loaded {
                     told.loaded_at = now;
-                    told.digest = digest(&self.settings);
-                    for (upstream, restores) in outlasting.iter().flatten() {
+                    told.digest = digest(&self.config);
+                    for (upstream, restores) in on_removed_upstreams.iter().flatten() {
                         tracing::warn!(
                             upstream,
                             restores,
@@ -224,7 +224,7 @@ impl Loader {
         }
         drop(told);
         self.loads.count(match loaded {
-            Ok(Loaded::Anew { .. }) => "accepted",
+            Ok(Loaded::Applied { .. }) => "accepted",
             Ok(Loaded::Same) => "same",
             Err(_) => "rejected",
         });

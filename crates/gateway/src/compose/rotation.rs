@@ -177,7 +177,7 @@ impl Rotation {
         });
     }
 
-    /// Another one that is counted together with this one: for what settings that are loaded later use.
+    /// Another one that is counted together with this one: for what configuration that is loaded later use.
     #[must_use]
     pub fn another(counts: &Arc<Counts>) -> Self {
         Self { counts: Arc::clone(counts), ..Self::default() }
@@ -217,7 +217,7 @@ impl Rotation {
             let steady = now == watch.seen;
             watch.seen = now;
             if watch.settled == Some(now) || !steady {
-                // Settings that were loaded since may have no more use for what cannot be taken.
+                // Configuration that was loaded since may have no more use for what cannot be taken.
                 return watch.behind.is_none() || watch.user.is_there();
             }
             if !watch.user.is_there() {

@@ -1,4 +1,4 @@
-//! What the engine goes by, out of settings: for whoever runs an engine without a listener.
+//! What the engine goes by, out of configuration: for whoever runs an engine without a listener.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use restore_upstream::Platform;
 
 use crate::compose::rotation::Rotation;
 use crate::compose::upstreams::{self, Built};
-use restore_config::Settings;
+use restore_config::Config;
 
-/// Routes, upstreams and manners of work, as a gateway of these settings has them.
+/// Routes, upstreams and manners of work, as a gateway of this configuration has them.
 pub struct Rules {
-    settings: Settings,
+    config: Config,
     built: Built,
 }
 
 impl Rules {
-    /// Of settings that take the place of others, or are the first. As with a reload, an upstream and a credential that are
-    /// written as before are taken over. Files that settings name are read once and not watched.
+    /// Of configuration that takes the place of others, or are the first. As with a reload, an upstream and a credential that are
+    /// written as before are taken over. Files that configuration names are read once and not watched.
     ///
     /// # Errors
     /// What cannot be used.
     pub fn of(
-        settings: &Settings,
+        config: &Config,
         before: Option<&Self>,
         clock: &Arc<dyn Clock>,
         platform: Option<&Arc<dyn Platform>>,
     ) -> Result<Self, String> {
-        let before = before.map(|before| (&before.settings, &before.built));
-        let built = upstreams::build_on(platform, settings, before, clock, &mut Rotation::new())
+        let before = before.map(|before| (&before.config, &before.built));
+        let built = upstreams::build_on(platform, config, before, clock, &mut Rotation::new())
             .map_err(String::from)?;
-        Ok(Self { settings: settings.clone(), built })
+        Ok(Self { config: config.clone(), built })
     }
 
     /// The routes.
@@ -43,6 +43,6 @@ impl Rules {
     /// The manners of work.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        crate::policy(&self.settings)
+        crate::policy(&self.config)
     }
 }

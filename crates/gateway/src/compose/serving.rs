@@ -1,5 +1,5 @@
-//! What is served under one version of the settings: the ways in of the API and the compatibility endpoints, and the admin pages. Made
-//! anew when the settings are loaded anew, and put in the place of what was there; what must outlive that (the engine,
+//! What is served under one version of the configuration: the ways in of the API and the compatibility endpoints, and the admin pages. Made
+//! anew when the configuration is loaded anew, and put in the place of what was there; what must outlive that (the engine,
 //! what was counted, what is remembered of signed requests) is in [`Lasting`].
 
 use std::convert::Infallible;
@@ -23,12 +23,12 @@ use crate::api::streams::Streams;
 use crate::auth::same_site::{Hosts, SameSite};
 use crate::auth::{Callers, UsedSignatures};
 use crate::compose::rotation::Rotation;
-use crate::dispatch::endpoints::Doors;
+use crate::dispatch::endpoints::Endpoints;
 use crate::dispatch::usage::Usage;
 use crate::dispatch::{self, endpoints};
 use crate::handler::Dispatch;
 use crate::middleware::shed::Places;
-use crate::middleware::stack::{self, WayIn};
+use crate::middleware::stack::{self, InboundStack};
 use crate::middleware::{route, trace};
 use crate::server::connections::Connections;
 use crate::server::memory::Memory;
@@ -36,7 +36,7 @@ use crate::server::tls::Tls;
 use crate::telemetry::logs::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::web::answer;
-use restore_config::{Listener, Settings};
+use restore_config::{Config, Listener};
 
 /// The admin pages behind one short name.
 pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
@@ -65,8 +65,8 @@ pub(crate) struct Lasting {
 
 /// What is served.
 pub(crate) struct Serving {
-    pub(crate) api: WayIn,
-    /// Compatibility endpoints with a listener of their own, in the order of the settings.
+    pub(crate) api: InboundStack,
+    /// Compatibility endpoints with a listener of their own, in the order of the configuration.
     pub(crate) apart: Vec<Apart>,
     pub(crate) admin: Pages,
     /// Those of the API, for a next version that has the same.
@@ -89,28 +89,27 @@ impl Serving {
 pub(crate) struct Apart {
     pub(crate) source_api: &'static str,
     pub(crate) address: SocketAddr,
-    pub(crate) way_in: WayIn,
+    pub(crate) inbound: InboundStack,
 }
 
 impl Lasting {
-    /// What these settings ask for. `before` is what is served under the settings in effect, where there are any.
+    /// What this configuration asks for. `before` is what is served under the configuration in effect, where there are any.
     ///
     /// # Errors
     /// Which part cannot be made, and why; nothing that is served changes by that.
     pub(crate) fn serving(
         &self,
-        settings: &Settings,
-        before: Option<(&Settings, &Serving)>,
+        config: &Config,
+        before: Option<(&Config, &Serving)>,
         rotation: &mut Rotation,
     ) -> Result<Serving, String> {
         // With the keys of issuers and what IAM said of tokens.
         let same = before.filter(|(old, _)| {
-            (&old.callers, &old.policies, &old.listen)
-                == (&settings.callers, &settings.policies, &settings.listen)
+            (&old.callers, &old.policies, &old.listen) == (&config.callers, &config.policies, &config.listen)
         });
         let mut known = |listener| {
             let refusals = Some(self.metrics.refusals());
-            access::callers(settings, listener, self.engine.clock(), refusals, rotation)
+            access::callers(config, listener, self.engine.clock(), refusals, rotation)
         };
         let (callers, streams) = match same {
             Some((_, serving)) => (Arc::clone(&serving.callers), serving.streams.clone()),
@@ -118,23 +117,23 @@ impl Lasting {
         };
         let [of_the_api, of_admin] = streams.clone();
         let admin_callers = known(Listener::Admin)?;
-        let dangers = restore_config::dangers(&settings.to_json());
+        let dangers = restore_config::dangers(&config.to_json());
         for danger in &dangers {
             tracing::warn!(key = danger.key, why = danger.why, "configuration disables a protection");
         }
-        let names = settings.listen.allowed_hosts.iter().flatten().map(|name| name.to_ascii_lowercase());
+        let names = config.listen.allowed_hosts.iter().flatten().map(|name| name.to_ascii_lowercase());
         let same_site = SameSite { hosts: Hosts::Any, names: names.collect() };
         let app = Arc::new(api::App {
             engine: self.engine.clone(),
-            wait_cap: settings.limits.max_wait_seconds,
-            max_json_depth: settings.limits.max_json_depth,
-            max_page_size: settings.limits.max_page_size,
-            origins: source_api::ALL.iter().map(|endpoint| endpoints::origin(settings, *endpoint)).collect(),
+            wait_cap: config.limits.max_wait_seconds,
+            max_json_depth: config.limits.max_json_depth,
+            max_page_size: config.limits.max_page_size,
+            origins: source_api::ALL.iter().map(|endpoint| endpoints::origin(config, *endpoint)).collect(),
             usage: self.usage.clone(),
             streams: of_the_api,
         });
-        let rate = access::rates(settings);
-        let way_in = |endpoints: Doors, address: SocketAddr| {
+        let rate = access::rates(config);
+        let inbound = |endpoints: Endpoints, address: SocketAddr| {
             let parts = stack::Parts {
                 // Callers prove who they are, and a page cannot.
                 same_site: SameSite {
@@ -148,11 +147,11 @@ impl Lasting {
                 route: route::RouteLayer::new(dispatch::Router::new(endpoints)),
                 trace: trace::TraceLayer::new(
                     self.metrics.requests(),
-                    settings.telemetry.sample_ratio,
-                    settings.telemetry.trust_remote_sampling,
+                    config.telemetry.sample_ratio,
+                    config.telemetry.trust_remote_sampling,
                     !callers.is_empty(),
                     self.exporting,
-                    settings.telemetry.access_log.then_some(settings.telemetry.access_log_ratio),
+                    config.telemetry.access_log.then_some(config.telemetry.access_log_ratio),
                 ),
                 callers: Arc::clone(&callers),
                 used: self.used.clone(),
@@ -161,13 +160,13 @@ impl Lasting {
                 memory: self.memory.clone(),
                 reached: self.metrics.limits(),
             };
-            stack::build(&settings.limits, parts, Dispatch(Arc::clone(&app)))
+            stack::build(&config.limits, parts, Dispatch(Arc::clone(&app)))
         };
-        let endpoints = endpoints::open(settings)?;
-        let api = way_in(endpoints.beside_the_api, settings.listen.api);
+        let endpoints = endpoints::open(config)?;
+        let api = inbound(endpoints.beside_the_api, config.listen.api);
         let apart = endpoints.apart.into_iter().map(|(endpoint, address)| {
             let source_api = endpoint.endpoint.source_api();
-            Apart { source_api, address, way_in: way_in(Doors::only(endpoint), address) }
+            Apart { source_api, address, inbound: inbound(Endpoints::only(endpoint), address) }
         });
         let apart = apart.collect();
         let pages = Arc::new(Admin {
@@ -176,14 +175,14 @@ impl Lasting {
             metrics: self.metrics.clone(),
             reached: self.metrics.limits(),
             places: self.admin_places.clone(),
-            settings: settings.to_json(),
-            webhooks: settings.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+            config: config.to_json(),
+            webhooks: config.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
             stopping: Arc::clone(&self.stopping),
             same_site: SameSite {
-                hosts: Hosts::of(settings.listen.admin.ip().is_loopback(), !admin_callers.is_empty()),
+                hosts: Hosts::of(config.listen.admin.ip().is_loopback(), !admin_callers.is_empty()),
                 ..same_site
             },
-            is_loopback: settings.listen.admin.ip().is_loopback(),
+            is_loopback: config.listen.admin.ip().is_loopback(),
             callers: admin_callers,
             dangers,
             tls: self.tls.clone(),

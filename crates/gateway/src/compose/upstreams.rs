@@ -1,4 +1,4 @@
-//! Upstreams and routes out of the settings: part of the composition in the crate's root.
+//! Upstreams and routes out of the configuration: part of the composition in the crate's root.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use restore_model::{Clock, TargetKind};
 use restore_upstream::{Credential, Endpoint, Platform, Upstream};
 
 use super::{credentials, pairs};
+use crate::compose::build_error::{BuildError, BuildErrors};
 use crate::compose::rotation::Rotation;
-use crate::compose::unfit::{Unfit, Unfits};
-use restore_config::{self as config, IdempotencyKey, Settings, Target};
+use restore_config::{self as config, Config, IdempotencyKey, Target};
 
-/// What was made of one version of the settings. The next version takes over what is the same in both: with its
+/// What was made of one version of the configuration. The next version takes over what is the same in both: with its
 /// connections, its token and what is known of its health.
 pub struct Built {
     /// Where restores go.
@@ -22,55 +22,57 @@ pub struct Built {
 }
 
 /// What is in effect, where there is something already.
-pub type Before<'a> = Option<(&'a Settings, &'a Built)>;
+pub type Before<'a> = Option<(&'a Config, &'a Built)>;
 
 /// The rules and their upstreams, each built once.
 pub fn build(
-    settings: &Settings,
+    config: &Config,
     before: Before<'_>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Built, Unfits> {
-    build_on(None, settings, before, clock, rotation)
+) -> Result<Built, BuildErrors> {
+    build_on(None, config, before, clock, rotation)
 }
 
 /// As [`build`], with upstreams that a platform carries the connections of.
 pub fn build_on(
     platform: Option<&Arc<dyn Platform>>,
-    settings: &Settings,
+    config: &Config,
     before: Before<'_>,
     clock: &Arc<dyn Clock>,
     rotation: &mut Rotation,
-) -> Result<Built, Unfits> {
-    let mut unfits = Unfits::default();
+) -> Result<Built, BuildErrors> {
+    let mut build_errors = BuildErrors::default();
     let known = before.map(|(old, built)| (old, &built.held));
-    let held = credentials::held(settings, known, clock, rotation, &mut unfits);
+    let held = credentials::held(config, known, clock, rotation, &mut build_errors);
     let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
-    for (index, written) in settings.upstreams.iter().enumerate() {
-        if let Some(same) = before.and_then(|before| unchanged(written, settings, &held, before)) {
+    for (index, written) in config.upstreams.iter().enumerate() {
+        if let Some(same) = before.and_then(|before| unchanged(written, config, &held, before)) {
             upstreams.push(same);
             continue;
         }
-        let made = upstream(platform, written, settings, &held, rotation);
-        upstreams
-            .extend(unfits.keep(made.map_err(Unfit::one("upstream", index, &written.name))).map(Arc::new));
+        let made = upstream(platform, written, config, &held, rotation);
+        upstreams.extend(
+            build_errors.keep(made.map_err(BuildError::one("upstream", index, &written.name))).map(Arc::new),
+        );
     }
     let mut routes = Vec::new();
-    for (index, written) in settings.routes.iter().enumerate() {
-        let made = route(written, settings, &upstreams);
-        routes.extend(unfits.keep(made.map_err(Unfit::alone(format!("routes[{index}]")))).flatten());
+    for (index, written) in config.routes.iter().enumerate() {
+        let made = route(written, config, &upstreams);
+        routes
+            .extend(build_errors.keep(made.map_err(BuildError::alone(format!("routes[{index}]")))).flatten());
     }
-    let pairs = unfits
-        .keep(pairs::of(settings, rotation).map_err(Unfit::alone("id_mapping.file")))
+    let pairs = build_errors
+        .keep(pairs::of(config, rotation).map_err(BuildError::alone("id_mapping.file")))
         .unwrap_or_default();
     let routes = upstreams.into_iter().fold(Routes::new(routes), Routes::and).with_pairs(pairs);
-    unfits.or(Built { routes, held })
+    build_errors.or(Built { routes, held })
 }
 
 fn upstream(
     platform: Option<&Arc<dyn Platform>>,
     written: &config::Upstream,
-    settings: &Settings,
+    config: &Config,
     held: &HashMap<String, Credential>,
     rotation: &mut Rotation,
 ) -> Result<Upstream, String> {
@@ -92,9 +94,9 @@ fn upstream(
         ca_file: written.ca_file.clone(),
         identity: credentials::client_identity(written, rotation)?,
         http2: written.http2,
-        sends: settings.submit.max_attempts,
-        deadline: settings.submit.retry_deadline_seconds,
-        retry_after_cap: settings.submit.max_retry_after_seconds,
+        sends: config.submit.max_attempts,
+        deadline: config.submit.retry_deadline_seconds,
+        retry_after_cap: config.submit.max_retry_after_seconds,
         polls_per_minute: written.polls_per_minute,
         credential: held.get(&written.credential).cloned().unwrap_or(Credential::PassThrough),
         platform: platform.cloned(),
@@ -105,11 +107,11 @@ fn upstream(
 /// The rule, unless it names an upstream that could not be made: that is a fault of its own.
 fn route(
     written: &config::Route,
-    settings: &Settings,
+    config: &Config,
     upstreams: &[Arc<Upstream>],
 ) -> Result<Option<Route>, String> {
     let named = |name: &str| match upstreams.iter().find(|upstream| upstream.name() == name) {
-        None if !settings.upstreams.iter().any(|written| written.name == name) => {
+        None if !config.upstreams.iter().any(|written| written.name == name) => {
             Err(format!("upstream {name} is none"))
         }
         found => Ok(found.map(Arc::clone)),
@@ -139,12 +141,12 @@ fn route(
 /// The upstream as it is, if nothing that it is made of has changed.
 fn unchanged(
     written: &config::Upstream,
-    settings: &Settings,
+    config: &Config,
     held: &HashMap<String, Credential>,
-    (old, built): (&Settings, &Built),
+    (old, built): (&Config, &Built),
 ) -> Option<Arc<Upstream>> {
-    let of_sends = |settings: &Settings| {
-        let submit = &settings.submit;
+    let of_sends = |config: &Config| {
+        let submit = &config.submit;
         (submit.max_attempts, submit.retry_deadline_seconds, submit.max_retry_after_seconds)
     };
     let same_credential = match (held.get(&written.credential), built.held.get(&written.credential)) {
@@ -152,7 +154,7 @@ fn unchanged(
         (None, None) => true,
         _ => false,
     };
-    let same = old.upstreams.contains(written) && same_credential && of_sends(old) == of_sends(settings);
+    let same = old.upstreams.contains(written) && same_credential && of_sends(old) == of_sends(config);
     same.then(|| built.routes.upstream(&written.name)).flatten()
 }
 

@@ -14,7 +14,7 @@ use restore_model::{Code, Id, Origin, Problem, ProjectId, RestoreRequest};
 use super::notice;
 use crate::web::answer::{self, Answer, Failure};
 use crate::web::destination::Destination;
-use restore_config::{Listener, Settings};
+use restore_config::{Config, Listener};
 
 /// Where a compatibility endpoint stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Stand {
 }
 
 /// A compatibility endpoint that is open.
-pub(crate) struct OpenDoor {
+pub(crate) struct OpenEndpoint {
     pub(crate) endpoint: &'static dyn SourceApi,
     pub(crate) stand: Stand,
     /// The upstream of its generation that reads are passed on to.
@@ -40,7 +40,7 @@ pub(crate) struct OpenDoor {
     places: matchit::Router<Vec<&'static Place>>,
 }
 
-impl fmt::Debug for OpenDoor {
+impl fmt::Debug for OpenEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenDoor")
             .field("source_api", &self.endpoint.source_api())
@@ -49,7 +49,7 @@ impl fmt::Debug for OpenDoor {
     }
 }
 
-impl OpenDoor {
+impl OpenEndpoint {
     pub(crate) fn new(
         endpoint: &'static dyn SourceApi,
         stand: Stand,
@@ -81,9 +81,9 @@ impl OpenDoor {
         }
     }
 
-    fn find(self: &Arc<Self>, method: &Method, path: &str) -> AtDoor {
+    fn find(self: &Arc<Self>, method: &Method, path: &str) -> AtEndpoint {
         let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
-        let mut at = AtDoor {
+        let mut at = AtEndpoint {
             endpoint: Arc::clone(self),
             place: None,
             wrong_method: false,
@@ -106,8 +106,8 @@ impl OpenDoor {
 
 /// A request at a compatibility endpoint.
 #[derive(Clone, Debug)]
-pub(crate) struct AtDoor {
-    pub(crate) endpoint: Arc<OpenDoor>,
+pub(crate) struct AtEndpoint {
+    pub(crate) endpoint: Arc<OpenEndpoint>,
     /// What is there; none where the source API has no place of its own.
     pub(crate) place: Option<&'static Place>,
     wrong_method: bool,
@@ -117,7 +117,7 @@ pub(crate) struct AtDoor {
     pub(crate) path: String,
 }
 
-impl AtDoor {
+impl AtEndpoint {
     /// What it asks for; a read of something else is passed on.
     pub(crate) fn act(&self) -> Option<Act> {
         self.place.map(|place| place.act)
@@ -189,15 +189,15 @@ impl AtDoor {
 
 /// The compatibility endpoints of one listener.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doors {
+pub(crate) struct Endpoints {
     /// The only one, on a listener that is a compatibility endpoint's own.
-    own: Option<Arc<OpenDoor>>,
-    others: Vec<Arc<OpenDoor>>,
+    own: Option<Arc<OpenEndpoint>>,
+    others: Vec<Arc<OpenEndpoint>>,
 }
 
-impl Doors {
+impl Endpoints {
     /// A listener that belongs to one compatibility endpoint.
-    pub(crate) fn only(endpoint: Arc<OpenDoor>) -> Self {
+    pub(crate) fn only(endpoint: Arc<OpenEndpoint>) -> Self {
         Self { own: Some(endpoint), others: Vec::new() }
     }
 
@@ -210,12 +210,12 @@ impl Doors {
     }
 
     /// The compatibility endpoint of a request; none where it is for the API.
-    pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Option<AtDoor> {
+    pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Option<AtEndpoint> {
         if let Some(own) = &self.own {
             return Some(own.find(method, path));
         }
         // A name of its own tells a compatibility endpoint from everything else; a prefix may be a path of that compatibility endpoint's.
-        let is_host = |endpoint: &&Arc<OpenDoor>| matches!(endpoint.stand, Stand::Host(_));
+        let is_host = |endpoint: &&Arc<OpenEndpoint>| matches!(endpoint.stand, Stand::Host(_));
         let hosts = self.others.iter().filter(is_host);
         hosts.chain(self.others.iter().filter(|endpoint| !is_host(endpoint))).find_map(|endpoint| {
             if let Stand::Host(name) = &endpoint.stand
@@ -229,32 +229,33 @@ impl Doors {
 }
 
 /// The answer that a failure becomes at a compatibility endpoint.
-pub(crate) fn native_failure(failure: Failure, at: &AtDoor, request_id: Option<&str>) -> Answer {
+pub(crate) fn native_failure(failure: Failure, at: &AtEndpoint, request_id: Option<&str>) -> Answer {
     let refusal =
         Refusal { problem: &failure.problem, restores: at.restores(), sent: failure.sent, request_id };
     answer::finish(answer::native(at.endpoint.endpoint.refuse(&refusal)), failure)
 }
 
-/// The compatibility endpoints of the settings.
+/// The compatibility endpoints of the configuration.
 pub(crate) struct Opened {
     /// Those on the listener of the API.
-    pub(crate) beside_the_api: Doors,
+    pub(crate) beside_the_api: Endpoints,
     /// Those with a listener of their own, and where that is.
-    pub(crate) apart: Vec<(Arc<OpenDoor>, SocketAddr)>,
+    pub(crate) apart: Vec<(Arc<OpenEndpoint>, SocketAddr)>,
 }
 
-/// Opens the compatibility endpoints that the settings ask for.
-pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
-    let mut opened = Opened { beside_the_api: Doors::default(), apart: Vec::new() };
+/// Opens the compatibility endpoints that the configuration asks for.
+pub(crate) fn open(config: &Config) -> Result<Opened, String> {
+    let mut opened = Opened { beside_the_api: Endpoints::default(), apart: Vec::new() };
     // Compatibility endpoints with a listener of their own speak as that of the API does.
-    let tls = settings.tls.certificate_file.is_some() && settings.tls.listeners.contains(&Listener::Api);
+    let tls = config.tls.certificate_file.is_some() && config.tls.listeners.contains(&Listener::Api);
     let scheme = if tls { "https" } else { "http" };
-    for written in &settings.compat_endpoints {
+    for written in &config.compat_endpoints {
         let endpoint = source_api::by_name(&written.api)
             .ok_or_else(|| format!("there is no source API {}", written.api))?;
-        let upstream = written.upstream.clone().or_else(|| the_only_one(settings, endpoint.generation()));
+        let upstream = written.upstream.clone().or_else(|| the_only_one(config, endpoint.generation()));
         let notice = notice::headers(endpoint, written);
-        let open = |stand| Arc::new(OpenDoor::new(endpoint, stand, upstream.clone(), scheme, notice.clone()));
+        let open =
+            |stand| Arc::new(OpenEndpoint::new(endpoint, stand, upstream.clone(), scheme, notice.clone()));
         match (&written.prefix, &written.host, written.listen) {
             (Some(prefix), ..) => {
                 opened.beside_the_api.others.push(open(Stand::Prefix(prefix.clone())));
@@ -272,13 +273,13 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, String> {
 }
 
 /// Where a restore of this source API comes from: its compatibility endpoint, or else the upstream that its compatibility endpoint would ask.
-pub fn origin(settings: &Settings, endpoint: &'static dyn SourceApi) -> Origin {
-    let written = settings.compat_endpoints.iter().find(|written| written.api == endpoint.source_api());
+pub fn origin(config: &Config, endpoint: &'static dyn SourceApi) -> Origin {
+    let written = config.compat_endpoints.iter().find(|written| written.api == endpoint.source_api());
     let upstream = written.and_then(|written| written.upstream.clone());
     Origin {
         source_api: endpoint.source_api().to_owned(),
         generation: endpoint.generation().to_owned(),
-        upstream: upstream.or_else(|| the_only_one(settings, endpoint.generation())),
+        upstream: upstream.or_else(|| the_only_one(config, endpoint.generation())),
         closed: false,
         echo: serde_json::Value::Null,
     }
@@ -290,7 +291,7 @@ pub fn read(
     path: &Uri,
     body: serde_json::Value,
 ) -> Result<RestoreRequest, Problem> {
-    let open = OpenDoor::new(endpoint, Stand::Listener, None, "http", HeaderMap::new());
+    let open = OpenEndpoint::new(endpoint, Stand::Listener, None, "http", HeaderMap::new());
     let at = Arc::new(open).find(&Method::POST, path.path());
     if !at.restores() {
         let detail = format!("a POST of {} to this path is no restore", endpoint.source_api());
@@ -301,14 +302,14 @@ pub fn read(
 
 /// A request at a compatibility endpoint that stands nowhere.
 #[cfg(test)]
-pub(crate) fn at(endpoint: &'static dyn SourceApi, method: &Method, path: &Uri) -> AtDoor {
-    Arc::new(OpenDoor::new(endpoint, Stand::Listener, None, "http", HeaderMap::new()))
+pub(crate) fn at(endpoint: &'static dyn SourceApi, method: &Method, path: &Uri) -> AtEndpoint {
+    Arc::new(OpenEndpoint::new(endpoint, Stand::Listener, None, "http", HeaderMap::new()))
         .find(method, path.path())
 }
 
 /// The upstream of a generation, where there is no doubt which.
-fn the_only_one(settings: &Settings, generation: &str) -> Option<String> {
-    let mut own = settings.upstreams.iter().filter(|upstream| upstream.generation == generation);
+fn the_only_one(config: &Config, generation: &str) -> Option<String> {
+    let mut own = config.upstreams.iter().filter(|upstream| upstream.generation == generation);
     let first = own.next()?;
     own.next().is_none().then(|| first.name.clone())
 }

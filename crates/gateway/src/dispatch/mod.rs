@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::dispatch::endpoints::{AtDoor, Doors};
+use crate::dispatch::endpoints::{AtEndpoint, Endpoints};
 use crate::web::destination::Destination;
 
 /// What a route does.
@@ -55,7 +55,7 @@ pub(crate) enum Found {
     /// A path whose routes take other methods.
     OtherMethod { template: &'static str, allow: &'static str },
     /// A compatibility endpoint.
-    SourceApi(AtDoor),
+    SourceApi(AtEndpoint),
     /// No such path.
     Nothing,
 }
@@ -113,7 +113,7 @@ impl Found {
     }
 
     /// The compatibility endpoint it is at.
-    pub(crate) fn at_door(&self) -> Option<&AtDoor> {
+    pub(crate) fn at_endpoint(&self) -> Option<&AtEndpoint> {
         match self {
             Self::SourceApi(at) => Some(at),
             Self::Route { .. } | Self::OtherMethod { .. } | Self::Nothing => None,
@@ -125,7 +125,7 @@ impl Found {
 #[derive(Clone)]
 pub(crate) struct Router {
     paths: Arc<matchit::Router<Path>>,
-    endpoints: Doors,
+    endpoints: Endpoints,
 }
 
 struct Path {
@@ -136,7 +136,7 @@ struct Path {
 
 impl Router {
     /// The table as a router, with the compatibility endpoints of its listener.
-    pub(crate) fn new(endpoints: Doors) -> Self {
+    pub(crate) fn new(endpoints: Endpoints) -> Self {
         let mut router = matchit::Router::new();
         for (index, (_, template, _)) in ROUTES.iter().enumerate() {
             if ROUTES[..index].iter().any(|(_, earlier, _)| earlier == template) {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn methods_and_paths_are_told_apart() {
-        let router = Router::new(Doors::default());
+        let router = Router::new(Endpoints::default());
         let find = |method: Method, path| router.find_path(&method, path);
         assert!(matches!(find(Method::GET, "/api/v1/restores"), Found::Route { .. }));
         assert!(matches!(find(Method::HEAD, "/api/v1/restores/x"), Found::Route { .. }));

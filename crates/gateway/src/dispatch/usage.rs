@@ -10,10 +10,10 @@ use restore_ledger::{Entry, Query};
 use restore_model::{Problem, Timestamp};
 use serde_json::{Value, json};
 
-use super::endpoints::AtDoor;
+use super::endpoints::AtEndpoint;
 
 /// Callers and projects that are told apart in memory; those beyond are counted together.
-const TOLD_APART: usize = 1_000;
+const MAX_PROGRAMS: usize = 1_000;
 /// Who they are counted as.
 const OTHERS: &str = "(others)";
 /// Restores that are looked through for one report, more or less.
@@ -45,7 +45,7 @@ impl Usage {
     }
 
     /// One request more, of somebody who was let in.
-    pub(crate) fn count(&self, at: &AtDoor, caller: &Caller, now: Timestamp) {
+    pub(crate) fn count(&self, at: &AtEndpoint, caller: &Caller, now: Timestamp) {
         if at.is_public() {
             return;
         }
@@ -57,7 +57,7 @@ impl Usage {
 
     fn note(&self, mut key: Who, now: Timestamp) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= TOLD_APART && !seen.contains_key(&key) {
+        if seen.len() >= MAX_PROGRAMS && !seen.contains_key(&key) {
             key.1 = OTHERS.to_owned();
         }
         let one = seen.entry(key).or_insert(Seen { requests: 0, first: now, last: now });
@@ -156,12 +156,12 @@ mod tests {
     fn who_is_beyond_the_bound_is_counted_with_the_others() {
         let now = "2026-11-22T10:00:00Z".parse::<Timestamp>().unwrap();
         let usage = Usage::new(now);
-        for number in 0..TOLD_APART + 5 {
+        for number in 0..MAX_PROGRAMS + 5 {
             usage.note(("csbs-v1", number.to_string()), now);
         }
         usage.note(("csbs-v1", "0".to_owned()), now);
         let seen = usage.seen.lock().unwrap();
-        assert_eq!(seen.len(), TOLD_APART + 1);
+        assert_eq!(seen.len(), MAX_PROGRAMS + 1);
         assert_eq!(seen[&("csbs-v1", OTHERS.to_owned())].requests, 5);
         assert_eq!(seen[&("csbs-v1", "0".to_owned())].requests, 2);
     }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Request};
-use restore_engine::{Caller, Trail};
+use restore_engine::{Caller, RequestContext};
 use restore_model::Code;
 use restore_upstream::{Token, TraceContext};
 
@@ -32,8 +32,8 @@ impl CallerLayer {
 }
 
 /// How a request came in: by the id of ours and the trace that the layers above gave it.
-pub(crate) fn trail(headers: &HeaderMap, extensions: &Extensions) -> Trail {
-    Trail {
+pub(crate) fn request_context(headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
+    RequestContext {
         request_id: headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
         trace_id: extensions.get::<TraceContext>().map(|trace| format!("{:032x}", trace.trace_id)),
         peer: extensions.get::<Peer>().map(|peer| peer.address),
@@ -56,8 +56,9 @@ impl<B: Send + 'static> Middleware<B> for CallerLayer {
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let certificate = head.extensions.get::<Arc<Certificate>>().cloned();
-            let trail = trail(&head.headers, &head.extensions);
-            let presented = callers.identify(&mut head.headers, certificate.as_deref(), trail).await;
+            let request_context = request_context(&head.headers, &head.extensions);
+            let presented =
+                callers.identify(&mut head.headers, certificate.as_deref(), request_context).await;
             // The body stays unread.
             let token = match presented.map_err(|problem| Failure::from(problem).closing())? {
                 Presented::Known(caller) => {

@@ -62,7 +62,7 @@ where
         // No more of it than is shown: the rest need not be held while somebody waits.
         let instance: String = request.uri().path().chars().take(256).collect();
         let peer = shed::peer(request.extensions());
-        let endpoint = request.extensions().get::<Found>().and_then(Found::at_door).cloned();
+        let endpoint = request.extensions().get::<Found>().and_then(Found::at_endpoint).cloned();
         let id = request.headers().get("x-request-id").cloned();
         let call = self.inner.call(request);
         let ErrorsLayer { reached, places } = self.layer.clone();

@@ -6,7 +6,7 @@ pub(crate) mod caller;
 pub(crate) mod deadline;
 pub(crate) mod errors;
 pub(crate) mod rate;
-pub(crate) mod ration;
+pub(crate) mod rejection_throttle;
 pub(crate) mod route;
 pub(crate) mod share;
 pub(crate) mod shed;

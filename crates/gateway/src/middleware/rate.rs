@@ -1,4 +1,4 @@
-//! Rate limit per caller, where the settings ask for one. A caller that is known is told apart by
+//! Rate limit per caller, where the configuration asks for one. A caller that is known is told apart by
 //! its name, whoever else by its address: a token that nobody has looked at can be made up anew for
 //! each request. Behind a sidecar's loopback all who are not known are one. Who signs a request counts once the signature is found to be
 //! good, so that nobody can use up another's rate by its access key alone: the layer stands in the
@@ -50,7 +50,7 @@ pub(crate) struct RateLayer {
 
 struct Limits {
     general: Option<Limit>,
-    /// By the name of the caller in the settings.
+    /// By the name of the caller in the configuration.
     own: HashMap<String, Limit>,
     hash: RandomState,
 }
@@ -123,7 +123,7 @@ impl Limit {
 impl Limits {
     fn admit(&self, caller: Option<&Caller>, address: Option<IpAddr>) -> Result<Option<Standing>, Failure> {
         let name = caller.and_then(Caller::name);
-        // All callers that one entry of the settings stands for have its rate, each for itself.
+        // All callers that one entry of the configuration stands for have its rate, each for itself.
         let own = name.and_then(|name| self.own.get(name.split('/').next().unwrap_or_default()));
         let Some(limit) = own.or(self.general.as_ref()) else { return Ok(None) };
         let key = match name {

@@ -55,7 +55,7 @@ where
         let nowhere = Destination::default();
         let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
         let found = self.router.find(request.method(), request.uri().path(), destination);
-        let endpoint = found.at_door().map(|at| Arc::clone(&at.endpoint));
+        let endpoint = found.at_endpoint().map(|at| Arc::clone(&at.endpoint));
         request.extensions_mut().insert(found);
         let call = self.inner.call(request);
         match endpoint {

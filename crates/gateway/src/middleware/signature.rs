@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use restore_model::{Code, Effect};
 
-use super::caller::trail;
+use super::caller::request_context;
 use super::{Future, Inner, Middleware};
 use crate::auth::{Callers, Claim, UsedSignatures};
 use crate::dispatch::Found;
@@ -36,8 +36,8 @@ impl Middleware<Bytes> for SignatureLayer {
             return inner.call(request);
         };
         let (mut head, body) = request.into_parts();
-        let trail = trail(&head.headers, &head.extensions);
-        let caller = match self.callers.verify(&claim, &mut head, &body, trail.clone()) {
+        let request_context = request_context(&head.headers, &head.extensions);
+        let caller = match self.callers.verify(&claim, &mut head, &body, request_context.clone()) {
             Ok(caller) => caller,
             Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
         };
@@ -47,7 +47,7 @@ impl Middleware<Bytes> for SignatureLayer {
         if !changes {
             return inner.call(Request::from_parts(head, body));
         }
-        let signature = match self.callers.use_up(&self.used, &claim, &trail) {
+        let signature = match self.callers.use_up(&self.used, &claim, &request_context) {
             Ok(signature) => signature,
             Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
         };

@@ -20,7 +20,8 @@ use super::{Future, of};
 use crate::auth::same_site::SameSite;
 use crate::auth::{Callers, UsedSignatures};
 use crate::middleware::{
-    body, caller, deadline, errors, rate, ration, route, share, shed, signature, trace, well_formed,
+    body, caller, deadline, errors, rate, rejection_throttle, route, share, shed, signature, trace,
+    well_formed,
 };
 use crate::server::memory::Memory;
 use crate::telemetry::metrics::LimitsReached;
@@ -28,7 +29,7 @@ use crate::web::answer::{self, Answer, Body, Failure};
 use restore_config::Limits;
 
 /// The way in behind one short name. Built once; cloned per connection.
-pub(crate) type WayIn =
+pub(crate) type InboundStack =
     BoxCloneSyncService<Request<Incoming>, Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,7 +48,7 @@ pub(crate) struct Parts {
 }
 
 /// Puts the layers together.
-pub(crate) fn build<S>(limits: &Limits, parts: Parts, handler: S) -> WayIn
+pub(crate) fn build<S>(limits: &Limits, parts: Parts, handler: S) -> InboundStack
 where
     S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future>
         + Clone
@@ -61,7 +62,7 @@ where
     // Below the seam: what may fail.
     let inner = ServiceBuilder::new()
         // Outside all that is held for a request, so that a refusal that waits holds nothing.
-        .map_future(ration::per_second(limits.rejections_per_second))
+        .map_future(rejection_throttle::per_second(limits.rejections_per_second))
         // First of all: what two readers could read differently is read by nobody.
         .layer(of(well_formed::WellFormedLayer(same_site)))
         // Everything below ends in this time.

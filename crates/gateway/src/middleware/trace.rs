@@ -29,9 +29,9 @@ use crate::web::destination::Destination;
 
 /// How requests are traced and counted.
 #[derive(Clone)]
-pub(crate) struct TraceLayer(Arc<Settings>);
+pub(crate) struct TraceLayer(Arc<Config>);
 
-struct Settings {
+struct Config {
     requests: Requests,
     sample_below: u64,
     trust_remote_sampling: bool,
@@ -52,7 +52,7 @@ impl TraceLayer {
         access_log: Option<f64>,
     ) -> Self {
         let (sample_below, log_below) = (below(sample_ratio), access_log.map(below));
-        Self(Arc::new(Settings {
+        Self(Arc::new(Config {
             requests,
             sample_below,
             trust_remote_sampling,
@@ -72,7 +72,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, settings: Arc::clone(&self.0) }
+        Trace { inner, config: Arc::clone(&self.0) }
     }
 }
 
@@ -80,7 +80,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Clone)]
 pub(crate) struct Trace<S> {
     inner: S,
-    settings: Arc<Settings>,
+    config: Arc<Config>,
 }
 
 impl<S, B, R> Service<Request<B>> for Trace<S>
@@ -99,17 +99,17 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let begun = Instant::now();
-        let settings = Arc::clone(&self.settings);
+        let config = Arc::clone(&self.config);
         let found = request.extensions().get::<Found>();
         let template = found.map_or("", Found::template);
-        let endpoint = found.and_then(Found::at_door).map(|at| at.endpoint.endpoint.source_api());
+        let endpoint = found.and_then(Found::at_endpoint).map(|at| at.endpoint.endpoint.source_api());
         let method = method(request.method());
         let scheme = request.extensions().get::<Peer>().map_or("http", |peer| peer.scheme);
 
         // On a listener with callers nobody knows yet whose parent it is.
         let parent = parent(request.headers());
-        let (parent, deferred) = if settings.has_callers { (None, parent) } else { (parent, None) };
-        let (mut context, has_parent) = settings.context(parent);
+        let (parent, deferred) = if config.has_callers { (None, parent) } else { (parent, None) };
+        let (mut context, has_parent) = config.context(parent);
         let adopted = Arc::new(OnceLock::new());
         if let Some(parent) = deferred {
             context.sampled = false;
@@ -120,10 +120,10 @@ where
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
-            settings.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
+            config.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
         request.extensions_mut().insert(context);
 
-        let active = settings.requests.begun(method, scheme);
+        let active = config.requests.begun(method, scheme);
         let call = match &span {
             Some(span) => span.in_scope(|| self.inner.call(request)),
             None => self.inner.call(request),
@@ -134,13 +134,13 @@ where
             if let Ok(answer) = &answer {
                 let status = answer.status().as_u16();
                 if let Some(source_api) = endpoint {
-                    settings.requests.at_compat_endpoint(source_api, template, status);
+                    config.requests.at_compat_endpoint(source_api, template, status);
                 }
                 conclude(&Span::current(), status);
-                settings.requests.record(method, template, scheme, status, begun.elapsed());
+                config.requests.record(method, template, scheme, status, begun.elapsed());
                 let trace_id = adopted.get().copied().unwrap_or(trace_id);
                 // What went wrong here is told whatever the share.
-                if settings.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
+                if config.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
                     let id = request_id.as_ref().and_then(|id| id.to_str().ok());
                     tracing::info!(
                         target: "restore_gateway::access",
@@ -165,7 +165,7 @@ where
     }
 }
 
-impl Settings {
+impl Config {
     /// The trace a request belongs to: the caller's, or a new one; whether it is recorded; and
     /// whether it is the caller's.
     fn context(&self, parent: Option<TraceContext>) -> (TraceContext, bool) {
@@ -204,7 +204,7 @@ struct Deferred {
 
 /// The layer below all that find out who asks: a known caller's request belongs to the trace that it names.
 #[derive(Clone)]
-pub(crate) struct AdoptLayer(Arc<Settings>);
+pub(crate) struct AdoptLayer(Arc<Config>);
 
 impl<B: Send + 'static> Middleware<B> for AdoptLayer {
     type Passed = B;
@@ -223,7 +223,7 @@ impl<B: Send + 'static> Middleware<B> for AdoptLayer {
             context.sampled.then(|| span(&request, &mut context, has_parent, method, template, scheme));
         let _ = adopted.set(context.trace_id);
         if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
-            caller.trail.trace_id = Some(format!("{:032x}", context.trace_id));
+            caller.request_context.trace_id = Some(format!("{:032x}", context.trace_id));
         }
         request.extensions_mut().insert(context);
         let Some(span) = span else { return inner.call(request) };

@@ -1,9 +1,9 @@
 //! File descriptors: each connection takes one, and so do files, the ledger and the connections to the clouds. What those
 //! need is kept for them, so that no restore fails because of connections that came in.
 
-use restore_config::{LedgerUrl, Settings};
+use restore_config::{Config, LedgerUrl};
 
-/// Of the process itself: standard streams, listeners, the runtime, files of settings and secrets that are read, the
+/// Of the process itself: standard streams, listeners, the runtime, files of configuration and secrets that are read, the
 /// telemetry's connections.
 const OWN: usize = 96;
 /// Of a ledger in PostgreSQL, and of one in a file.
@@ -32,19 +32,19 @@ pub fn raise() -> Option<usize> {
 }
 
 /// What is kept for everything but connections of the API and its compatibility endpoints.
-fn others(settings: &Settings) -> usize {
-    let upstreams: usize = settings.upstreams.iter().map(|upstream| upstream.max_concurrency).sum();
-    let ledger = if matches!(settings.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
-    OWN + ledger + crate::ADMIN_CONNECTIONS + upstreams + settings.webhooks.len() + settings.credentials.len()
+fn others(config: &Config) -> usize {
+    let upstreams: usize = config.upstreams.iter().map(|upstream| upstream.max_concurrency).sum();
+    let ledger = if matches!(config.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
+    OWN + ledger + crate::ADMIN_CONNECTIONS + upstreams + config.webhooks.len() + config.credentials.len()
 }
 
 /// So many connections of the API and its compatibility endpoints fit, where that is fewer than `limits.max_connections`.
 ///
 /// # Errors
 /// Why so few fit that the gateway is of no use.
-pub fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize>, String> {
+pub fn fitting(config: &Config, limit: Option<usize>) -> Result<Option<usize>, String> {
     let Some(limit) = limit else { return Ok(None) };
-    let (wanted, others) = (settings.limits.max_connections, others(settings));
+    let (wanted, others) = (config.limits.max_connections, others(config));
     let room = limit.saturating_sub(others);
     if room >= wanted {
         return Ok(None);
@@ -60,11 +60,11 @@ pub fn fitting(settings: &Settings, limit: Option<usize>) -> Result<Option<usize
 }
 
 /// What is said of a cap that was lowered.
-pub fn lowered(settings: &Settings, fitting: usize) -> String {
+pub fn lowered(config: &Config, fitting: usize) -> String {
     format!(
         "this process may not open as many files as limits.max_connections = {} takes: {fitting} connections fit; raise the \
          limit (ulimit -n, LimitNOFILE=) to {}, or lower limits.max_connections",
-        settings.limits.max_connections,
-        settings.limits.max_connections + others(settings)
+        config.limits.max_connections,
+        config.limits.max_connections + others(config)
     )
 }

@@ -1,5 +1,5 @@
 //! TLS for those who call the gateway: versions 1.2 and 1.3, HTTP/2 by ALPN, client certificates
-//! where the settings name who signs them. A changed certificate, key, authority or revocation list
+//! where the configuration names who signs them. A changed certificate, key, authority or revocation list
 //! is taken for new connections without a restart. Connections that showed a client certificate before are ended then,
 //! each after its request: who was withdrawn asks nothing more.
 //!

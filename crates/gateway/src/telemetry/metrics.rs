@@ -1,5 +1,5 @@
 //! Metrics: one set of instruments, shown as a Prometheus page and exported over OTLP. Labels are words of ours alone
-//! (templates, classes, names from the settings), never ids or a stranger's text (S34).
+//! (templates, classes, names from the configuration), never ids or a stranger's text (S34).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -145,7 +145,7 @@ impl Metrics {
         Refusals(refusals)
     }
 
-    /// Counts loads of the settings, and shows whether what is in effect is what was last read.
+    /// Counts loads of the configuration, and shows whether what is in effect is what was last read.
     pub(crate) fn loads(&self, is_current: impl Fn() -> bool + Send + Sync + 'static) -> Loads {
         self.meter
             .u64_observable_gauge("restore_gateway.config.last_reload_successful")
@@ -391,7 +391,7 @@ impl Refusals {
     }
 }
 
-/// Counts loads of the settings.
+/// Counts loads of the configuration.
 #[derive(Clone)]
 pub(crate) struct Loads(Counter<u64>);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
-use restore_engine::{Decision, Witness};
+use restore_engine::{Decision, Observer};
 use restore_ledger::Entry;
 use restore_model::{Event, EventKind, RestoreRequest};
 
@@ -52,7 +52,7 @@ impl Restores {
     }
 }
 
-impl Witness for Restores {
+impl Observer for Restores {
     fn wrote(&self, operation: &'static str, took: Duration, fault: Option<&'static str>) {
         let labels = [
             KeyValue::new("db.system.name", self.system),
@@ -68,7 +68,7 @@ impl Witness for Restores {
         self.lag.record(late.as_secs_f64(), &[label]);
     }
 
-    fn witness(&self, entry: &Entry, event: &Event) {
+    fn observer(&self, entry: &Entry, event: &Event) {
         let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         self.events.add(
             1,
@@ -117,7 +117,7 @@ impl Witness for Restores {
     }
 
     fn decided(&self, decision: &Decision<'_>) {
-        let Decision { caller, action, request, restore, upstream, trail, allowed } = *decision;
+        let Decision { caller, action, request, restore, upstream, request_context, allowed } = *decision;
         let (action, decision) = (action.as_str(), if allowed { "allow" } else { "deny" });
         self.decisions.add(1, &[KeyValue::new("action", action), KeyValue::new("decision", decision)]);
         // For auditors: each decision, in one form, under one target, without a secret.
@@ -134,9 +134,9 @@ impl Witness for Restores {
                 disks = request.and_then(disks),
                 upstream,
                 restore.id = restore.map(tracing::field::display),
-                peer = trail.peer.map(tracing::field::display),
-                request_id = trail.request_id,
-                trace_id = trail.trace_id,
+                peer = request_context.peer.map(tracing::field::display),
+                request_id = request_context.request_id,
+                trace_id = request_context.trace_id,
             },
             "decision",
         );

@@ -178,7 +178,7 @@ impl Failure {
         self
     }
 
-    /// The same failure, for a limit of the settings that was reached.
+    /// The same failure, for a limit of the configuration that was reached.
     pub(crate) fn at_limit(mut self, key: &'static str) -> Self {
         self.limit = Some(key);
         self

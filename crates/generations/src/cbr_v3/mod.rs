@@ -9,6 +9,7 @@ use crate::{
     Prepare, Prepared, Reading, Reply, Schema, SignatureRefusal, Step, Watch, errors, schemas::schemas,
 };
 
+mod audit;
 mod backup;
 mod check;
 mod decode;
@@ -16,7 +17,6 @@ mod encode;
 mod follow;
 mod prepare;
 pub(crate) mod source_api;
-mod survey;
 mod wire;
 
 /// The generation.
@@ -93,7 +93,7 @@ impl Generation for CbrV3 {
     }
 
     /// Every 5 s for the first 30 s, then every 15 s (cloud APIs 2.3.1).
-    fn rhythm(&self, age_seconds: u64) -> u64 {
+    fn poll_interval(&self, age_seconds: u64) -> u64 {
         if age_seconds < 30 { 5 } else { 15 }
     }
 
@@ -133,12 +133,12 @@ impl Generation for CbrV3 {
         check::check(ask, answers)
     }
 
-    fn survey(
+    fn audit(
         &self,
         project: &ProjectId,
         since: Timestamp,
         answers: &[Answer],
     ) -> Step<Result<Vec<Listed>, Problem>> {
-        survey::survey(project, since, answers)
+        audit::audit(project, since, answers)
     }
 }

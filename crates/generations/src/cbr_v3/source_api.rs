@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::source_api::{
-    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, both_forms, compiled, naive,
-    one, version_list, why,
+    Act, Form, Named, Native, Place, Refusal, RestoreView, SourceApi, Stage, Wanted, both_forms, compiled,
+    naive, one, version_list, why,
 };
 use crate::{Backup, Generation, lenient};
 
@@ -28,7 +28,7 @@ static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("cbr-restore-request", include_str!("schemas/cbr-restore-request.json")));
 
 /// The source API.
-pub(crate) struct CbrDoor;
+pub(crate) struct CbrSourceApi;
 
 #[derive(Deserialize)]
 struct Body {
@@ -57,7 +57,7 @@ const fn yes() -> bool {
     true
 }
 
-impl SourceApi for CbrDoor {
+impl SourceApi for CbrSourceApi {
     fn source_api(&self) -> &'static str {
         "cbr-v3"
     }
@@ -113,16 +113,21 @@ impl SourceApi for CbrDoor {
         Ok(Wanted { request: schema::consistent(request, "/restore/mappings")?, echo: Value::Null })
     }
 
-    fn taken(&self, _form: Form, told: Told<'_>) -> Native {
+    fn taken(&self, _form: Form, told: RestoreView<'_>) -> Native {
         Native::new(202, json!({"job_id": told.intent.id}))
     }
 
-    fn restored(&self, told: Told<'_>) -> Native {
+    fn restored(&self, told: RestoreView<'_>) -> Native {
         Native::new(200, json!({"operation_log": log(told)}))
     }
 
     /// The restores that the cloud has no log of come first; its list begins where they end.
-    fn others(&self, query: &str, told: &[Told<'_>], home: Option<&str>) -> Result<Option<String>, Problem> {
+    fn others(
+        &self,
+        query: &str,
+        told: &[RestoreView<'_>],
+        home: Option<&str>,
+    ) -> Result<Option<String>, Problem> {
         let filter = Filter::read(query)?;
         if home.is_none() {
             return Ok(None);
@@ -154,15 +159,15 @@ impl SourceApi for CbrDoor {
     fn restored_list(
         &self,
         query: &str,
-        told: &[Told<'_>],
+        told: &[RestoreView<'_>],
         home: Option<&str>,
         others: Option<Value>,
     ) -> Result<Native, Problem> {
         let filter = Filter::read(query)?;
         let others = others.unwrap_or_default();
-        let (logged, apart): (Vec<Told<'_>>, Vec<Told<'_>>) =
+        let (logged, apart): (Vec<RestoreView<'_>>, Vec<RestoreView<'_>>) =
             told.iter().copied().partition(|told| is_logged(*told, home));
-        let mut lacking: HashMap<&str, Told<'_>> =
+        let mut lacking: HashMap<&str, RestoreView<'_>> =
             logged.iter().filter_map(|told| Some((&*told.state.task.as_ref()?.id, *told))).collect();
         let theirs: Vec<Value> = lenient::items(&others, &["operation_logs"])
             .iter()
@@ -171,7 +176,7 @@ impl SourceApi for CbrDoor {
                 lacking.remove(&*id).map_or_else(|| theirs.clone(), log)
             })
             .collect();
-        let ours = |told: Vec<Told<'_>>| -> Vec<Value> {
+        let ours = |told: Vec<RestoreView<'_>>| -> Vec<Value> {
             told.into_iter().map(log).filter(|log| filter.takes(log)).collect()
         };
         let mut all = ours(apart);
@@ -180,7 +185,7 @@ impl SourceApi for CbrDoor {
         // which of them it lacks; by its status a restore is asked for as the cloud has it.
         let is_whole = filter.offset <= all.len() && theirs.len() as u64 == listed;
         if is_whole && filter.status.is_empty() {
-            let is_lacking = |told: &Told<'_>| {
+            let is_lacking = |told: &RestoreView<'_>| {
                 told.state.task.as_ref().is_some_and(|task| lacking.contains_key(&*task.id))
             };
             let lacking = ours(logged.into_iter().filter(is_lacking).collect());
@@ -250,7 +255,7 @@ impl SourceApi for CbrDoor {
         json!({ "backup": body })
     }
 
-    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+    fn restoring(&self, _form: Form, backup: &mut Value, told: RestoreView<'_>) {
         let status = match Stage::of(told.state) {
             Stage::Waiting => "waiting_restore",
             Stage::Running => "restoring",
@@ -272,7 +277,7 @@ impl SourceApi for CbrDoor {
 }
 
 /// Whether the list of the upstream `home` has a log of a restore.
-fn is_logged(told: Told<'_>, home: Option<&str>) -> bool {
+fn is_logged(told: RestoreView<'_>, home: Option<&str>) -> bool {
     let task = told.state.task.as_ref();
     home == Some(&*told.intent.route.upstream)
         && task.is_some_and(|task| task.kind == super::wire::OPERATION_LOG)
@@ -354,8 +359,8 @@ const fn resource_type(kind: Option<TargetKind>) -> &'static str {
 }
 
 /// A restore as an operation log.
-fn log(told: Told<'_>) -> Value {
-    let Told { intent, state } = told;
+fn log(told: RestoreView<'_>) -> Value {
+    let RestoreView { intent, state } = told;
     let request = &intent.request;
     let stage = Stage::of(state);
     let word = match stage {

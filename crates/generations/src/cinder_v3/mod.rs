@@ -94,7 +94,7 @@ impl Generation for CinderV3 {
     }
 
     /// One cheap read tells it: every 5 s for the first minute, then every 15 s.
-    fn rhythm(&self, age_seconds: u64) -> u64 {
+    fn poll_interval(&self, age_seconds: u64) -> u64 {
         if age_seconds < 60 { 5 } else { 15 }
     }
 

@@ -97,7 +97,7 @@ impl Generation for CsbsV1 {
     }
 
     /// Every 10 s, growing to 60 s (cloud APIs 2.1, step 3).
-    fn rhythm(&self, age_seconds: u64) -> u64 {
+    fn poll_interval(&self, age_seconds: u64) -> u64 {
         (age_seconds / 10).clamp(10, 60)
     }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::wire::{PROVIDER, SERVER};
 use crate::source_api::{
-    Act, Form, Named, Native, Place, Question, Refusal, SourceApi, Stage, Told, Verdict, Wanted, both_forms,
-    compiled, naive, version_list, why,
+    Act, Form, Named, Native, Place, Question, Refusal, RestoreView, SourceApi, Stage, Verdict, Wanted,
+    both_forms, compiled, naive, version_list, why,
 };
 use crate::{Backup, Generation, lenient};
 
@@ -25,7 +25,7 @@ static CHECK: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// The source API.
-pub(crate) struct CsbsDoor;
+pub(crate) struct CsbsSourceApi;
 
 #[derive(Deserialize)]
 struct Body {
@@ -71,7 +71,7 @@ struct CheckTarget {
     volumes: Vec<Mapping>,
 }
 
-impl SourceApi for CsbsDoor {
+impl SourceApi for CsbsSourceApi {
     fn source_api(&self) -> &'static str {
         "csbs-v1"
     }
@@ -125,18 +125,18 @@ impl SourceApi for CsbsDoor {
         Ok(Wanted { request, echo })
     }
 
-    fn taken(&self, _form: Form, told: Told<'_>) -> Native {
+    fn taken(&self, _form: Form, told: RestoreView<'_>) -> Native {
         Native::new(200, json!({"restore": restore(told)}))
     }
 
-    fn restored(&self, told: Told<'_>) -> Native {
+    fn restored(&self, told: RestoreView<'_>) -> Native {
         Native::new(200, json!({"restore": restore(told)}))
     }
 
     fn restored_list(
         &self,
         query: &str,
-        told: &[Told<'_>],
+        told: &[RestoreView<'_>],
         _home: Option<&str>,
         _others: Option<Value>,
     ) -> Result<Native, Problem> {
@@ -258,7 +258,7 @@ impl SourceApi for CsbsDoor {
         ("checkpoint_items", "checkpoint_item")
     }
 
-    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+    fn restoring(&self, _form: Form, backup: &mut Value, told: RestoreView<'_>) {
         let state = told.state;
         let Some(item) = backup.get_mut("checkpoint_item").filter(|item| item.is_object()) else { return };
         item["updated_at"] = json!(naive(state.updated_at));
@@ -312,8 +312,8 @@ fn without_credentials(body: &mut Value) -> Result<(), Problem> {
 
 /// A restore as this service shows it. The two members on resources are objects here, empty while nothing is known:
 /// a released client breaks on anything else.
-fn restore(told: Told<'_>) -> Value {
-    let Told { intent, state } = told;
+fn restore(told: RestoreView<'_>) -> Value {
+    let RestoreView { intent, state } = told;
     let request = &intent.request;
     let stage = Stage::of(state);
     let word = match stage {

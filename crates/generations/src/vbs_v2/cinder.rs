@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::source_api::{Body, OWN, of_disk};
 use crate::source_api::{
-    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, compiled, naive, version_list,
+    Act, Form, Named, Native, Place, Refusal, RestoreView, SourceApi, Stage, Wanted, compiled, naive,
+    version_list,
 };
 use crate::{Backup, Host};
 
@@ -17,9 +18,9 @@ static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("cinder-restore-request", include_str!("schemas/cinder-restore-request.json")));
 
 /// The source API.
-pub(crate) struct CinderDoor;
+pub(crate) struct CinderSourceApi;
 
-impl SourceApi for CinderDoor {
+impl SourceApi for CinderSourceApi {
     fn source_api(&self) -> &'static str {
         "cinder-v3"
     }
@@ -62,11 +63,11 @@ impl SourceApi for CinderDoor {
         restore(named, body)
     }
 
-    fn taken(&self, _form: Form, told: Told<'_>) -> Native {
+    fn taken(&self, _form: Form, told: RestoreView<'_>) -> Native {
         taken(told)
     }
 
-    fn restored(&self, _told: Told<'_>) -> Native {
+    fn restored(&self, _told: RestoreView<'_>) -> Native {
         self.refuse(&Refusal::before(&crate::source_api::not_here()))
     }
 
@@ -74,18 +75,18 @@ impl SourceApi for CinderDoor {
         self::backup(named, backup)
     }
 
-    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+    fn restoring(&self, _form: Form, backup: &mut Value, told: RestoreView<'_>) {
         restoring(backup, told);
     }
 
-    fn overwriting(&self, disk: &mut Value, told: Told<'_>) {
+    fn overwriting(&self, disk: &mut Value, told: RestoreView<'_>) {
         if let (Some(word), Some(disk)) = (overwritten(told), disk.get_mut("volume")) {
             disk["status"] = json!(word);
         }
     }
 
-    fn disk(&self, named: &Named, told: Told<'_>) -> Native {
-        let Told { intent, state } = told;
+    fn disk(&self, named: &Named, told: RestoreView<'_>) -> Native {
+        let RestoreView { intent, state } = told;
         let status = overwritten(told).unwrap_or("available");
         Native::new(
             200,
@@ -136,7 +137,7 @@ impl SourceApi for CinderDoor {
 
 /// The status of a disk that a restore overwrites. None where it is what the restore has made of it. One that was not
 /// restored after all says so as well: its programs wait by it, and were told that it would be.
-fn overwritten(told: Told<'_>) -> Option<&'static str> {
+fn overwritten(told: RestoreView<'_>) -> Option<&'static str> {
     match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => Some("restoring-backup"),
         Stage::Done => None,
@@ -151,7 +152,7 @@ pub(super) fn restore(named: &Named, body: Value) -> Result<Wanted, Problem> {
     Ok(Wanted { request: of_disk(named, body.restore.volume_id)?, echo: Value::Null })
 }
 
-pub(super) fn taken(told: Told<'_>) -> Native {
+pub(super) fn taken(told: RestoreView<'_>) -> Native {
     let request = &told.intent.request;
     Native::new(
         202,
@@ -192,7 +193,7 @@ pub(super) fn backup(named: &Named, backup: &Backup) -> Value {
 
 /// What a restore does to the status of its backup. One that failed is shown as such: `available` would be read as
 /// success.
-pub(super) fn restoring(backup: &mut Value, told: Told<'_>) {
+pub(super) fn restoring(backup: &mut Value, told: RestoreView<'_>) {
     let status = match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => "restoring",
         Stage::Failed => "error_restoring",

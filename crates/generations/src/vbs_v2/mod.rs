@@ -92,7 +92,7 @@ impl Generation for VbsV2 {
     }
 
     /// Jobs are cheap to read and short: every 5 s for the first minute, then every 15 s.
-    fn rhythm(&self, age_seconds: u64) -> u64 {
+    fn poll_interval(&self, age_seconds: u64) -> u64 {
         if age_seconds < 60 { 5 } else { 15 }
     }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::cinder;
 use crate::source_api::{
-    Act, Form, Named, Native, Place, Refusal, SourceApi, Stage, Told, Wanted, both_forms, compiled, one,
-    version_list, why, zulu,
+    Act, Form, Named, Native, Place, Refusal, RestoreView, SourceApi, Stage, Wanted, both_forms, compiled,
+    one, version_list, why, zulu,
 };
 use crate::{Backup, Generation};
 
@@ -23,7 +23,7 @@ static REQUEST: LazyLock<Validator> =
     LazyLock::new(|| compiled("vbs-restore-request", include_str!("schemas/vbs-restore-request.json")));
 
 /// The source API.
-pub(crate) struct VbsDoor;
+pub(crate) struct VbsSourceApi;
 
 /// A request to restore one disk, in each form that it has here.
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ pub(super) struct Restore {
     pub(super) volume_id: Id,
 }
 
-impl SourceApi for VbsDoor {
+impl SourceApi for VbsSourceApi {
     fn source_api(&self) -> &'static str {
         "vbs-v2"
     }
@@ -83,14 +83,14 @@ impl SourceApi for VbsDoor {
         Ok(Wanted { request: of_disk(named, body.restore.volume_id)?, echo: Value::Null })
     }
 
-    fn taken(&self, form: Form, told: Told<'_>) -> Native {
+    fn taken(&self, form: Form, told: RestoreView<'_>) -> Native {
         match form {
             Form::Own => Native::new(200, json!({"job_id": told.intent.id})),
             Form::Cinder => cinder::taken(told),
         }
     }
 
-    fn restored(&self, told: Told<'_>) -> Native {
+    fn restored(&self, told: RestoreView<'_>) -> Native {
         Native::new(200, job(told))
     }
 
@@ -98,7 +98,7 @@ impl SourceApi for VbsDoor {
         cinder::backup(named, backup)
     }
 
-    fn restoring(&self, _form: Form, backup: &mut Value, told: Told<'_>) {
+    fn restoring(&self, _form: Form, backup: &mut Value, told: RestoreView<'_>) {
         cinder::restoring(backup, told);
     }
 
@@ -134,8 +134,8 @@ pub(super) fn of_disk(named: &Named, volume_id: Id) -> Result<RestoreRequest, Pr
 }
 
 /// A restore as a job.
-fn job(told: Told<'_>) -> Value {
-    let Told { intent, state } = told;
+fn job(told: RestoreView<'_>) -> Value {
+    let RestoreView { intent, state } = told;
     let stage = Stage::of(state);
     let word = match stage {
         Stage::Waiting => "INIT",

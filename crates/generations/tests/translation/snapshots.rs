@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::support::{CHECKPOINT, ITEM, SERVER_BACKUP, disk, generation, resource, server};
 
 fn assert(name: &str, value: &Value) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_json_snapshot!(name, value));
+    let mut config = insta::Settings::clone_current();
+    config.set_snapshot_path("../snapshots");
+    config.set_prepend_module_to_snapshot(false);
+    config.set_omit_expression(true);
+    config.bind(|| insta::assert_json_snapshot!(name, value));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn capabilities() {
                 (target.as_str().to_owned(), told)
             })
             .collect();
-        let rhythm = [0, 29, 30, 59, 60, 300, 3_600].map(|age| generation.rhythm(age));
+        let poll_interval = [0, 29, 30, 59, 60, 300, 3_600].map(|age| generation.poll_interval(age));
         let schemas: Vec<&str> = generation.schemas().iter().map(|(name, _)| *name).collect();
         assert(
             &format!("{}-capabilities", generation.name()),
@@ -61,7 +61,7 @@ fn capabilities() {
                 "checks_natively": generation.checks_natively(),
                 "tells_progress": generation.tells_progress(),
                 "lists_restores": generation.lists_restores(),
-                "rhythm": rhythm,
+                "rhythm": poll_interval,
                 "schemas": schemas,
             }),
         );

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use restore_generations::source_api::{self, Form, Named, Refusal, SourceApi, Told, Verdict};
+use restore_generations::source_api::{self, Form, Named, Refusal, RestoreView, SourceApi, Verdict};
 use restore_generations::{Backup, DiskBackup, Known, schemas};
 use restore_model::{
     Cause, Code, Event, EventKind, Evidence, Id, Intent, Origin, Problem, RestoreRequest, RoutePin, State,
@@ -126,7 +126,7 @@ proptest! {
         let sent = generation(source_api.generation()).encode(&wanted.request, &Known::default()).unwrap().call;
         prop_assert_eq!((sent.path.clone(), sent.body_json()), call.meant.clone());
         // And what it is answered repeats what it asked for, in the same words.
-        let answer = source_api.taken(call.form, Told { intent: &intent(&wanted.request, source_api, wanted.echo), state: &begun() });
+        let answer = source_api.taken(call.form, RestoreView { intent: &intent(&wanted.request, source_api, wanted.echo), state: &begun() });
         let body = answer.body.unwrap();
         if call.source_api == "csbs-v1" {
             prop_assert_eq!(&body["restore"]["parameters"], &call.meant.1["restore"]["parameters"]);
@@ -259,8 +259,10 @@ fn what_is_told_of_a_restore_has_the_documented_shape_in_every_state() {
     for state in states() {
         let of_server = intent(&server("8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"), csbs, Value::Null);
         let of_disk = intent(&disk(), vbs, Value::Null);
-        let (whole, one) =
-            (Told { intent: &of_server, state: &state }, Told { intent: &of_disk, state: &state });
+        let (whole, one) = (
+            RestoreView { intent: &of_server, state: &state },
+            RestoreView { intent: &of_disk, state: &state },
+        );
         let resources = ["/restore/resources_status/", "/restore/resources_reason/"];
         for answer in [csbs.taken(Form::Own, whole), csbs.restored(whole)] {
             assert_eq!(answer.status, 200);
@@ -359,7 +361,7 @@ fn backups_of_another_generation_are_told_in_the_documented_shape() {
             for state in states() {
                 let of_it = intent(&disk(), source_api, Value::Null);
                 let mut shown = as_it_is.clone();
-                source_api.restoring(Form::Own, &mut shown, Told { intent: &of_it, state: &state });
+                source_api.restoring(Form::Own, &mut shown, RestoreView { intent: &of_it, state: &state });
                 is_documented(
                     &shown,
                     schema,

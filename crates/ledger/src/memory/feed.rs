@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use restore_model::RestoreId;
 
 use crate::book::Book;
-use crate::{Position, Told};
+use crate::{FeedItem, Position};
 
 #[derive(Debug, Default)]
 pub(super) struct Feed {
@@ -29,12 +29,12 @@ impl Feed {
         Position::new(self.last, 0)
     }
 
-    pub(super) fn after(&self, after: Position, limit: usize, book: &Book) -> Vec<Told> {
+    pub(super) fn after(&self, after: Position, limit: usize, book: &Book) -> Vec<FeedItem> {
         let from = self.told.partition_point(|(position, ..)| *position <= after.first());
         let told = self.told.range(from..).filter_map(|(position, id, seq)| {
             let row = book.rows.get(id)?;
             let event = row.events.get(usize::try_from(*seq).ok()?.checked_sub(1)?)?.clone();
-            Some(Told { position: Position::new(*position, 0), entry: row.entry(), event })
+            Some(FeedItem { position: Position::new(*position, 0), entry: row.entry(), event })
         });
         told.take(limit).collect()
     }

@@ -16,7 +16,7 @@ use restore_model::{Event, ProjectId, RestoreId, Timestamp};
 
 use crate::book::{Book, Coming, Forgotten, task_name};
 use crate::{
-    Accept, Entry, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery, Told,
+    Accept, Entry, FeedItem, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery,
     Unfinished,
 };
 use feed::Feed;
@@ -176,7 +176,7 @@ impl Ledger for MemoryLedger {
         false
     }
 
-    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<FeedItem>, LedgerError>> {
         let kept = self.kept();
         Box::pin(future::ready(Ok(kept.feed.after(after, limit, &kept.book))))
     }

@@ -7,7 +7,7 @@ use futures_util::future::{self, BoxFuture};
 use restore_model::{RestoreId, Timestamp};
 
 use super::MemoryLedger;
-use crate::{Delivery, Hook, LedgerError, Letter, Outbox, Position, Waiting};
+use crate::{Delivery, Hook, LedgerError, MessageRef, Outbox, Position, Waiting};
 
 /// What was never tried is due since then.
 const AT_ONCE: Timestamp = Timestamp::from_micros(0);
@@ -19,9 +19,9 @@ pub(super) struct Hooks(HashMap<String, Post>);
 #[derive(Debug)]
 struct Post {
     hook: Hook,
-    letters: BTreeMap<Letter, Standing>,
+    message_refs: BTreeMap<MessageRef, Standing>,
     /// Those that wait, by when they are due and the order in which they were put in.
-    due: BTreeSet<(Timestamp, u64, Letter)>,
+    due: BTreeSet<(Timestamp, u64, MessageRef)>,
     put_in: u64,
 }
 
@@ -38,29 +38,38 @@ impl Hooks {
     pub(super) fn forget(&mut self, restores: &[RestoreId]) {
         for post in self.0.values_mut() {
             for restore in restores {
-                let of_restore =
-                    Letter { restore: *restore, seq: 0 }..=Letter { restore: *restore, seq: u32::MAX };
-                let gone: Vec<Letter> = post.letters.range(of_restore).map(|(letter, _)| *letter).collect();
-                for letter in gone {
-                    post.remove(letter);
+                let of_restore = MessageRef { restore: *restore, seq: 0 }..=MessageRef {
+                    restore: *restore,
+                    seq: u32::MAX,
+                };
+                let gone: Vec<MessageRef> =
+                    post.message_refs.range(of_restore).map(|(message_ref, _)| *message_ref).collect();
+                for message_ref in gone {
+                    post.remove(message_ref);
                 }
             }
         }
     }
 
-    fn post(&mut self, name: &str, from: Option<Position>, to: Position, letters: Vec<Letter>) -> bool {
+    fn post(
+        &mut self,
+        name: &str,
+        from: Option<Position>,
+        to: Position,
+        message_refs: Vec<MessageRef>,
+    ) -> bool {
         match (self.0.get_mut(name), from) {
             (None, None) => {
                 let hook = Hook { cursor: to, disabled: None };
-                let post = Post { hook, letters: BTreeMap::new(), due: BTreeSet::new(), put_in: 0 };
+                let post = Post { hook, message_refs: BTreeMap::new(), due: BTreeSet::new(), put_in: 0 };
                 self.0.insert(name.to_owned(), post);
             }
             (Some(post), Some(from)) if post.hook.cursor == from => post.hook.cursor = to,
             _ => return false,
         }
         if let Some(post) = self.0.get_mut(name) {
-            for letter in letters {
-                post.put_in(letter);
+            for message_ref in message_refs {
+                post.put_in(message_ref);
             }
         }
         true
@@ -68,48 +77,48 @@ impl Hooks {
 }
 
 impl Post {
-    fn put_in(&mut self, letter: Letter) {
-        if !self.letters.contains_key(&letter) {
+    fn put_in(&mut self, message_ref: MessageRef) {
+        if !self.message_refs.contains_key(&message_ref) {
             self.put_in += 1;
             let number = self.put_in;
-            self.letters.insert(letter, Standing { number, attempts: 0, due: Some(AT_ONCE) });
-            self.due.insert((AT_ONCE, number, letter));
+            self.message_refs.insert(message_ref, Standing { number, attempts: 0, due: Some(AT_ONCE) });
+            self.due.insert((AT_ONCE, number, message_ref));
         }
     }
 
     /// Moves a letter to when it is due next, `None` for never.
-    fn put_off(&mut self, letter: Letter, due: Option<Timestamp>) -> Option<&mut Standing> {
-        let standing = self.letters.get_mut(&letter)?;
+    fn put_off(&mut self, message_ref: MessageRef, due: Option<Timestamp>) -> Option<&mut Standing> {
+        let standing = self.message_refs.get_mut(&message_ref)?;
         if let Some(before) = standing.due {
-            self.due.remove(&(before, standing.number, letter));
+            self.due.remove(&(before, standing.number, message_ref));
         }
         standing.due = due;
         if let Some(due) = due {
-            self.due.insert((due, standing.number, letter));
+            self.due.insert((due, standing.number, message_ref));
         }
         Some(standing)
     }
 
-    fn remove(&mut self, letter: Letter) {
-        self.put_off(letter, None);
-        self.letters.remove(&letter);
+    fn remove(&mut self, message_ref: MessageRef) {
+        self.put_off(message_ref, None);
+        self.message_refs.remove(&message_ref);
     }
 
     fn due(&mut self, now: Timestamp, until: Timestamp, limit: usize) -> Vec<Delivery> {
         if self.hook.disabled.is_some() {
             return Vec::new();
         }
-        let due: Vec<Letter> = self
+        let due: Vec<MessageRef> = self
             .due
             .iter()
             .take_while(|(due, ..)| *due <= now)
-            .map(|(.., letter)| *letter)
+            .map(|(.., message_ref)| *message_ref)
             .take(limit)
             .collect();
         let mut deliveries = Vec::with_capacity(due.len());
-        for letter in due {
-            if let Some(standing) = self.put_off(letter, Some(until)) {
-                let Letter { restore, seq } = letter;
+        for message_ref in due {
+            if let Some(standing) = self.put_off(message_ref, Some(until)) {
+                let MessageRef { restore, seq } = message_ref;
                 deliveries.push(Delivery { restore, seq, attempts: standing.attempts });
             }
         }
@@ -117,7 +126,7 @@ impl Post {
     }
 
     fn waiting(&self) -> Waiting {
-        let (waiting, all) = (self.due.len() as u64, self.letters.len() as u64);
+        let (waiting, all) = (self.due.len() as u64, self.message_refs.len() as u64);
         Waiting { waiting, dead: all - waiting }
     }
 }
@@ -144,9 +153,9 @@ impl Outbox for MemoryLedger {
         name: &'a str,
         from: Option<Position>,
         to: Position,
-        letters: Vec<Letter>,
+        message_refs: Vec<MessageRef>,
     ) -> BoxFuture<'a, Result<bool, LedgerError>> {
-        let posted = self.kept().hooks.post(name, from, to, letters);
+        let posted = self.kept().hooks.post(name, from, to, message_refs);
         Box::pin(future::ready(Ok(posted)))
     }
 
@@ -167,20 +176,24 @@ impl Outbox for MemoryLedger {
         })
     }
 
-    fn delivered<'a>(&'a self, name: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), LedgerError>> {
-        self.with(name, |post| post.remove(letter))
+    fn delivered<'a>(
+        &'a self,
+        name: &'a str,
+        message_ref: MessageRef,
+    ) -> BoxFuture<'a, Result<(), LedgerError>> {
+        self.with(name, |post| post.remove(message_ref))
     }
 
     fn put_off<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         attempts: u32,
         until: Timestamp,
         _: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
         self.with(name, |post| {
-            if let Some(standing) = post.put_off(letter, Some(until)) {
+            if let Some(standing) = post.put_off(message_ref, Some(until)) {
                 standing.attempts = attempts;
             }
         })
@@ -189,11 +202,11 @@ impl Outbox for MemoryLedger {
     fn give_up<'a>(
         &'a self,
         name: &'a str,
-        letter: Letter,
+        message_ref: MessageRef,
         _: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>> {
         self.with(name, |post| {
-            post.put_off(letter, None);
+            post.put_off(message_ref, None);
         })
     }
 

@@ -1,5 +1,5 @@
 //! Who holds what. A restore names its holder; a holder whose lease is over is struck off the list
-//! of replicas first, and what an absent one held is free. See [`super::tenure`].
+//! of replicas first, and what an absent one held is free. See [`super::replica_lease`].
 
 use std::time::Duration;
 
@@ -7,14 +7,18 @@ use restore_model::RestoreId;
 use sqlx::postgres::{PgConnection, PgPool, PgRow, Postgres};
 use sqlx::{Row as _, Transaction};
 
-use super::tenure::Tenure;
+use super::replica_lease::ReplicaLease;
 use super::unavailable;
 use crate::text::{parse, size};
 use crate::{Entry, LedgerError};
 
 /// See [`crate::Ledger::claim`]. What was claimed by a commit whose answer was lost is claimed again: it is this
 /// process's, nobody here knows it, and nobody else may have it.
-pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+pub(super) async fn claim(
+    pool: &PgPool,
+    replica_lease: &ReplicaLease,
+    limit: usize,
+) -> Result<Vec<Entry>, LedgerError> {
     const CLAIM: &str = "with free as materialized (
           select id from restores r
            where finished_at is null
@@ -26,11 +30,11 @@ pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Resul
            set owner = $1, epoch = epoch + case when r.owner = $1 then 0 else 1 end
           from free where r.id = free.id
         returning r.intent, r.state";
-    let mut step = begin(pool, tenure).await?;
+    let mut step = begin(pool, replica_lease).await?;
     let rows = sqlx::query(CLAIM)
-        .bind(&tenure.replica)
+        .bind(&replica_lease.replica)
         .bind(size(limit))
-        .bind(tenure.unheard())
+        .bind(replica_lease.unheard())
         .fetch_all(&mut *step)
         .await
         .map_err(unavailable)?;
@@ -42,14 +46,18 @@ pub(super) async fn claim(pool: &PgPool, tenure: &Tenure, limit: usize) -> Resul
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<Entry>, LedgerError>>()?;
     entries.sort_by_key(|entry| entry.intent.id);
     // From here on it may be done, whatever is heard of it.
-    tenure.claim_unheard(&entries);
+    replica_lease.claim_unheard(&entries);
     step.commit().await.map_err(unavailable)?;
-    tenure.heard_of(&entries);
+    replica_lease.heard_of(&entries);
     Ok(entries)
 }
 
 /// See [`crate::Ledger::take`].
-pub(super) async fn take(pool: &PgPool, tenure: &Tenure, id: RestoreId) -> Result<bool, LedgerError> {
+pub(super) async fn take(
+    pool: &PgPool,
+    replica_lease: &ReplicaLease,
+    id: RestoreId,
+) -> Result<bool, LedgerError> {
     const TAKE: &str = "update restores r
            set owner = $1, epoch = epoch + case when owner = $1 then 0 else 1 end
          where id = $2 and finished_at is null
@@ -57,15 +65,15 @@ pub(super) async fn take(pool: &PgPool, tenure: &Tenure, id: RestoreId) -> Resul
     const OURS: &str =
         "select exists (select 1 from restores where id = $2 and finished_at is null and owner = $1)";
     // Nearly always it is this process's already, and then nothing needs to be written.
-    if tenure.lease().is_current() {
-        let ours = sqlx::query_scalar(OURS).bind(&tenure.replica).bind(id.to_string());
+    if replica_lease.lease().is_current() {
+        let ours = sqlx::query_scalar(OURS).bind(&replica_lease.replica).bind(id.to_string());
         if ours.fetch_one(pool).await.map_err(unavailable)? {
             return Ok(true);
         }
     }
-    let mut step = begin(pool, tenure).await?;
+    let mut step = begin(pool, replica_lease).await?;
     let taken = sqlx::query(TAKE)
-        .bind(&tenure.replica)
+        .bind(&replica_lease.replica)
         .bind(id.to_string())
         .execute(&mut *step)
         .await
@@ -96,15 +104,18 @@ pub(super) async fn processes(pool: &PgPool) -> Result<usize, LedgerError> {
 
 /// Begins a transaction in which this process stays registered, after those whose lease is over
 /// have been struck off.
-async fn begin(pool: &PgPool, tenure: &Tenure) -> Result<Transaction<'static, Postgres>, LedgerError> {
+async fn begin(
+    pool: &PgPool,
+    replica_lease: &ReplicaLease,
+) -> Result<Transaction<'static, Postgres>, LedgerError> {
     let mut step = pool.begin().await.map_err(unavailable)?;
-    if !lock_registration(&mut step, tenure).await? {
+    if !lock_registration(&mut step, replica_lease).await? {
         step.rollback().await.map_err(unavailable)?;
         let mut connection = pool.acquire().await.map_err(unavailable)?;
-        tenure.renew(&mut connection).await?;
+        replica_lease.renew(&mut connection).await?;
         drop(connection);
         step = pool.begin().await.map_err(unavailable)?;
-        if !lock_registration(&mut step, tenure).await? {
+        if !lock_registration(&mut step, replica_lease).await? {
             return Err(LedgerError::Unavailable("the lease ends as soon as it is renewed".to_owned()));
         }
     }
@@ -122,11 +133,11 @@ async fn begin(pool: &PgPool, tenure: &Tenure) -> Result<Transaction<'static, Po
 /// Locks this process's registration until the transaction ends; whether it is current.
 pub(super) async fn lock_registration(
     connection: &mut PgConnection,
-    tenure: &Tenure,
+    replica_lease: &ReplicaLease,
 ) -> Result<bool, LedgerError> {
     const LOCK: &str = "select lease_until > clock_timestamp() from replicas where id = $1 for share";
     let current: Option<bool> = sqlx::query_scalar(LOCK)
-        .bind(&tenure.replica)
+        .bind(&replica_lease.replica)
         .fetch_optional(connection)
         .await
         .map_err(unavailable)?;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `connect` | as whom and over what the database is reached |
 //! | `schema` | what it looks like, how an older one gets there, and the registration of a process |
-//! | `tenure` | the lease of this process, and its renewal |
+//! | `replica_lease` | the lease of this process, and its renewal |
 //! | `hold` | who holds which restore |
 //! | `store` | commits groups of writes |
 //! | `rows`, `side` | what a group stores |
@@ -30,22 +30,22 @@ use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
-    Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position, PostgresUrl, Pruned,
-    Query, Record, Recovery, Told, Unfinished, Waiting,
+    Accept, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position, PostgresUrl,
+    Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use connect::Way;
+use replica_lease::ReplicaLease;
 use store::PostgresStore;
-use tenure::Tenure;
 
 mod connect;
 mod fail;
 mod hold;
 mod read;
+mod replica_lease;
 mod rows;
 mod schema;
 mod side;
 mod store;
-mod tenure;
 
 /// The ledger in a PostgreSQL database.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct PostgresLedger {
     queue: Queue,
     pool: PgPool,
     /// `None` when it was opened only to be read.
-    tenure: Option<Arc<Tenure>>,
+    replica_lease: Option<Arc<ReplicaLease>>,
 }
 
 impl PostgresLedger {
@@ -77,10 +77,10 @@ impl PostgresLedger {
         let asked = Instant::now();
         schema::enter(&mut connection, schema::MIGRATIONS, &replica, lease).await?;
         let _leftover = connection.close().await;
-        let tenure = Arc::new(Tenure::new(replica, lease, asked));
-        let heart = tokio::spawn(Arc::clone(&tenure).keep_alive(way.clone()));
-        let queue = Queue::to(PostgresStore::new(way.clone(), Arc::clone(&tenure), heart));
-        Ok(Self { queue, pool: way.pool(), tenure: Some(tenure) })
+        let replica_lease = Arc::new(ReplicaLease::new(replica, lease, asked));
+        let heart = tokio::spawn(Arc::clone(&replica_lease).keep_alive(way.clone()));
+        let queue = Queue::to(PostgresStore::new(way.clone(), Arc::clone(&replica_lease), heart));
+        Ok(Self { queue, pool: way.pool(), replica_lease: Some(replica_lease) })
     }
 
     /// Opens the ledger only to read it. Nothing is created and this process is not registered;
@@ -94,13 +94,13 @@ impl PostgresLedger {
             let mut connection = way.connect().await?;
             schema::check(&mut connection).await?;
             let _leftover = connection.close().await;
-            Ok(Self { queue: Queue::to_nowhere(), pool: way.pool(), tenure: None })
+            Ok(Self { queue: Queue::to_nowhere(), pool: way.pool(), replica_lease: None })
         };
         open.await.map_err(|error| named(url, error))
     }
 
-    fn tenure(&self) -> Result<&Tenure, LedgerError> {
-        self.tenure.as_deref().ok_or_else(crate::writer::only_to_be_read)
+    fn replica_lease(&self) -> Result<&ReplicaLease, LedgerError> {
+        self.replica_lease.as_deref().ok_or_else(crate::writer::only_to_be_read)
     }
 }
 
@@ -197,20 +197,20 @@ impl Ledger for PostgresLedger {
     }
 
     fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        Box::pin(async move { hold::claim(&self.pool, self.tenure()?, limit).await })
+        Box::pin(async move { hold::claim(&self.pool, self.replica_lease()?, limit).await })
     }
 
     fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {
-        Box::pin(async move { hold::take(&self.pool, self.tenure()?, id).await })
+        Box::pin(async move { hold::take(&self.pool, self.replica_lease()?, id).await })
     }
 
     fn lease(&self) -> Lease {
-        self.tenure.as_ref().map_or_else(Lease::of_nothing, |tenure| tenure.lease())
+        self.replica_lease.as_ref().map_or_else(Lease::of_nothing, |replica_lease| replica_lease.lease())
     }
 
     fn reserve_read(&self, id: RestoreId, interval: Duration) -> BoxFuture<'_, Result<bool, LedgerError>> {
         Box::pin(async move {
-            self.tenure()?;
+            self.replica_lease()?;
             hold::reserve_read(&self.pool, id, interval).await
         })
     }
@@ -223,7 +223,7 @@ impl Ledger for PostgresLedger {
         Box::pin(hold::processes(&self.pool))
     }
 
-    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<FeedItem>, LedgerError>> {
         Box::pin(read::feed(&self.pool, after, limit))
     }
 

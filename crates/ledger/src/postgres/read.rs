@@ -2,7 +2,7 @@
 
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 
-use crate::{Position, Record, Told};
+use crate::{FeedItem, Position, Record};
 
 const OF_TARGET: (&str, &str) = ("select restore_id from targets where target = ", "");
 
@@ -20,7 +20,7 @@ crate::read::reads!(PgPool, PgRow, Postgres);
 
 /// Only of transactions before the oldest that is still open: whatever commits from now on stands
 /// behind them.
-pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result<Vec<Told>, LedgerError> {
+pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result<Vec<FeedItem>, LedgerError> {
     const FEED: &str = "select r.intent, r.state, e.tx, e.n, e.event
         from events e join restores r on r.id = e.restore_id
         where (e.tx, e.n) > ($1, $2)
@@ -35,7 +35,7 @@ pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result
         .await
         .map_err(unavailable)?;
     let told = |row: &PgRow| {
-        Ok(Told {
+        Ok(FeedItem {
             position: Position::new(row.get(2), row.get(3)),
             entry: entry(row)?,
             event: parse(row.get(4))?,

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::fail::{Failed, failed};
 use crate::group::{Side, Written};
 use crate::text::{number, parse_id, size};
-use crate::{Delivery, Letter, Position, Pruned};
+use crate::{Delivery, MessageRef, Position, Pruned};
 
 /// Every statement below is one of the group's transaction.
 pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Result<Written, Failed> {
@@ -33,8 +33,8 @@ pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Res
                 .await
                 .map_err(failed)?;
         }
-        Side::Post { hook, from, to, letters } => {
-            return post(connection, hook, *from, *to, letters).await.map(Written::Posted);
+        Side::Post { hook, from, to, message_refs } => {
+            return post(connection, hook, *from, *to, message_refs).await.map(Written::Posted);
         }
         Side::Due { hook, now, reserve, limit } => {
             let reserve = i64::try_from(reserve.as_micros()).unwrap_or(i64::MAX);
@@ -42,23 +42,23 @@ pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Res
             let due = due(connection, hook, now.as_micros(), until, *limit).await?;
             return Ok(Written::Deliveries(due));
         }
-        Side::Delivered { hook, letter } => {
+        Side::Delivered { hook, message_ref } => {
             const DELIVERED: &str = "delete from deliveries where hook = $1 and restore_id = $2 and seq = $3";
             sqlx::query(DELIVERED)
                 .bind(hook)
-                .bind(letter.restore.to_string())
-                .bind(i64::from(letter.seq))
+                .bind(message_ref.restore.to_string())
+                .bind(i64::from(message_ref.seq))
                 .execute(connection)
                 .await
                 .map_err(failed)?;
         }
-        Side::PutOff { hook, letter, attempts, until, why } => {
+        Side::PutOff { hook, message_ref, attempts, until, why } => {
             const PUT_OFF: &str = "update deliveries set attempts = $4, due_at = $5, why = $6
                 where hook = $1 and restore_id = $2 and seq = $3";
             sqlx::query(PUT_OFF)
                 .bind(hook)
-                .bind(letter.restore.to_string())
-                .bind(i64::from(letter.seq))
+                .bind(message_ref.restore.to_string())
+                .bind(i64::from(message_ref.seq))
                 .bind(i64::from(*attempts))
                 .bind(until.as_micros())
                 .bind(why)
@@ -66,13 +66,13 @@ pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Res
                 .await
                 .map_err(failed)?;
         }
-        Side::GiveUp { hook, letter, why } => {
+        Side::GiveUp { hook, message_ref, why } => {
             const GIVE_UP: &str = "update deliveries set dead = true, why = $4
                 where hook = $1 and restore_id = $2 and seq = $3";
             sqlx::query(GIVE_UP)
                 .bind(hook)
-                .bind(letter.restore.to_string())
-                .bind(i64::from(letter.seq))
+                .bind(message_ref.restore.to_string())
+                .bind(i64::from(message_ref.seq))
                 .bind(why)
                 .execute(connection)
                 .await
@@ -106,7 +106,7 @@ async fn forget_restores(connection: &mut PgConnection, before: i64, limit: usiz
          where finished_at < $1 and not exists (select 1 from keys where restore_id = restores.id)
          order by finished_at limit $2 for update skip locked)
         returning id";
-    const LETTERS: &str = "delete from deliveries d using hooks h, unnest($1::text[]) gone (id)
+    const MESSAGE_REFS: &str = "delete from deliveries d using hooks h, unnest($1::text[]) gone (id)
         where d.hook = h.name and d.restore_id = gone.id";
     let gone: Vec<String> = sqlx::query_scalar(FORGET)
         .bind(before)
@@ -115,7 +115,7 @@ async fn forget_restores(connection: &mut PgConnection, before: i64, limit: usiz
         .await
         .map_err(failed)?;
     if !gone.is_empty() {
-        sqlx::query(LETTERS).bind(&gone).execute(connection).await.map_err(failed)?;
+        sqlx::query(MESSAGE_REFS).bind(&gone).execute(connection).await.map_err(failed)?;
     }
     Ok(gone.len())
 }
@@ -125,7 +125,7 @@ async fn post(
     hook: &str,
     from: Option<Position>,
     to: Position,
-    letters: &[Letter],
+    message_refs: &[MessageRef],
 ) -> Result<bool, Failed> {
     const BEGIN: &str = "insert into hooks (name, cursor) values ($1, $2) on conflict do nothing";
     const MOVE: &str = "update hooks set cursor = $2 where name = $1 and cursor = $3";
@@ -138,9 +138,10 @@ async fn post(
     if moved.execute(&mut *connection).await.map_err(failed)?.rows_affected() == 0 {
         return Ok(false);
     }
-    if !letters.is_empty() {
-        let restores: Vec<String> = letters.iter().map(|letter| letter.restore.to_string()).collect();
-        let numbers: Vec<i64> = letters.iter().map(|letter| i64::from(letter.seq)).collect();
+    if !message_refs.is_empty() {
+        let restores: Vec<String> =
+            message_refs.iter().map(|message_ref| message_ref.restore.to_string()).collect();
+        let numbers: Vec<i64> = message_refs.iter().map(|message_ref| i64::from(message_ref.seq)).collect();
         let put_in = sqlx::query(PUT_IN).bind(hook).bind(restores).bind(numbers);
         put_in.execute(connection).await.map_err(failed)?;
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::connect::Way;
 use super::fail::{Failed, failed};
 use super::hold::lock_registration;
-use super::tenure::Tenure;
+use super::replica_lease::ReplicaLease;
 use super::{rows, side};
 use crate::LedgerError;
 use crate::book::Book;
@@ -36,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct PostgresStore {
     way: Way,
-    tenure: Arc<Tenure>,
-    /// What keeps the tenure alive.
+    replica_lease: Arc<ReplicaLease>,
+    /// What renews the lease of this replica.
     heart: JoinHandle<()>,
     /// `None` before the first write and after a failure.
     connection: Option<PgConnection>,
@@ -98,8 +98,8 @@ mod found {
 }
 
 impl PostgresStore {
-    pub(super) const fn new(way: Way, tenure: Arc<Tenure>, heart: JoinHandle<()>) -> Self {
-        Self { way, tenure, heart, connection: None, doubtful: Vec::new() }
+    pub(super) const fn new(way: Way, replica_lease: Arc<ReplicaLease>, heart: JoinHandle<()>) -> Self {
+        Self { way, replica_lease, heart, connection: None, doubtful: Vec::new() }
     }
 
     async fn try_commit(&mut self, writes: &[&Write]) -> Result<Vec<Answer>, Failed> {
@@ -107,11 +107,11 @@ impl PostgresStore {
             Some(connection) => connection,
             none => none.insert(self.way.connect().await.map_err(|error| Failure::Down(error.to_string()))?),
         };
-        begin(connection, &self.tenure).await?;
+        begin(connection, &self.replica_lease).await?;
         if !self.doubtful.is_empty() {
             sqlx::query("update restores set owner = null where id = any($1) and owner = $2")
                 .bind(&self.doubtful)
-                .bind(&self.tenure.replica)
+                .bind(&self.replica_lease.replica)
                 .execute(&mut *connection)
                 .await
                 .map_err(failed)?;
@@ -119,15 +119,19 @@ impl PostgresStore {
         let mut book = Book::default();
         let wanted = Wanted::by(writes);
         lock_names(connection, &wanted).await?;
-        let held = read_moving(connection, &wanted, &self.tenure.replica, &mut book).await?;
+        let held = read_moving(connection, &wanted, &self.replica_lease.replica, &mut book).await?;
         read(connection, &wanted, &mut book).await?;
         let decided = Decided::of(&mut book, writes, |id| held.contains(&id));
         if decided.stores() {
-            rows::store(connection, &Change::of(&book, &decided), &self.tenure.replica).await?;
+            rows::store(connection, &Change::of(&book, &decided), &self.replica_lease.replica).await?;
         }
         if decided.touched {
             const TOUCH: &str = "update replicas set started_at = started_at where id = $1";
-            sqlx::query(TOUCH).bind(&self.tenure.replica).execute(&mut *connection).await.map_err(failed)?;
+            sqlx::query(TOUCH)
+                .bind(&self.replica_lease.replica)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
         }
         let mut answers = Vec::with_capacity(writes.len());
         for decision in decided.decisions {
@@ -183,7 +187,7 @@ impl Store for PostgresStore {
                 Some(connection) => connection,
                 None => self.way.connect().await?,
             };
-            self.tenure.leave(&mut connection).await?;
+            self.replica_lease.leave(&mut connection).await?;
             let _leftover = connection.close().await;
             Ok::<(), LedgerError>(())
         };
@@ -194,15 +198,15 @@ impl Store for PostgresStore {
 }
 
 /// Begins the transaction, with this process's registration locked in it.
-async fn begin(connection: &mut PgConnection, tenure: &Tenure) -> Result<(), Failed> {
+async fn begin(connection: &mut PgConnection, replica_lease: &ReplicaLease) -> Result<(), Failed> {
     let down = |error: LedgerError| Failure::Down(error.to_string());
     for _ in 0..2 {
         connection.execute("begin").await.map_err(failed)?;
-        if lock_registration(connection, tenure).await.map_err(down)? {
+        if lock_registration(connection, replica_lease).await.map_err(down)? {
             return Ok(());
         }
         connection.execute("rollback").await.map_err(failed)?;
-        tenure.renew(connection).await.map_err(down)?;
+        replica_lease.renew(connection).await.map_err(down)?;
     }
     Err(Failure::Down("the lease ends as soon as it is renewed".to_owned()).into())
 }

@@ -38,8 +38,8 @@ use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
-    Accept, Entry, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery,
-    Told, Unfinished, Waiting,
+    Accept, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record,
+    Recovery, Unfinished, Waiting,
 };
 use file::{LedgerFile, Note};
 use store::SqliteStore;
@@ -95,7 +95,7 @@ impl SqliteLedger {
         Self::open_tuned(path, Tuning::default()).await
     }
 
-    /// [`SqliteLedger::open`] with other settings than those for service.
+    /// [`SqliteLedger::open`] with other configuration than those for service.
     ///
     /// # Errors
     /// As [`SqliteLedger::open`].
@@ -380,7 +380,7 @@ impl Ledger for SqliteLedger {
         false
     }
 
-    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Told>, LedgerError>> {
+    fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<FeedItem>, LedgerError>> {
         Box::pin(read::feed(&self.readers, after, limit))
     }
 

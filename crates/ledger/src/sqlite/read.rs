@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 
-use crate::{Position, Record, Told};
+use crate::{FeedItem, Position, Record};
 
 /// The locks of the unfinished are looked through one by one, for they are few; an index of them would
 /// have to be written before each send.
@@ -36,14 +36,18 @@ pub(super) async fn unfinished(pool: &SqlitePool) -> Result<BTreeSet<RestoreId>,
     ids.iter().map(|id| parse_id(id)).collect()
 }
 
-pub(super) async fn feed(pool: &SqlitePool, after: Position, limit: usize) -> Result<Vec<Told>, LedgerError> {
+pub(super) async fn feed(
+    pool: &SqlitePool,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<FeedItem>, LedgerError> {
     const FEED: &str = "select r.intent, r.state, e.position, e.event
         from events e join restores r on r.id = e.restore_id
         where e.position > $1 order by e.position limit $2";
     let rows =
         sqlx::query(FEED).bind(after.first()).bind(size(limit)).fetch_all(pool).await.map_err(unavailable)?;
     let told = |row: &SqliteRow| {
-        Ok(Told { position: Position::new(row.get(2), 0), entry: entry(row)?, event: parse(row.get(3))? })
+        Ok(FeedItem { position: Position::new(row.get(2), 0), entry: entry(row)?, event: parse(row.get(3))? })
     };
     rows.iter().map(told).collect()
 }

@@ -8,7 +8,7 @@ use super::group::{failure, json};
 use crate::book::lock_target;
 use crate::group::{Failure, Side, Written};
 use crate::text::{parse, parse_id, size};
-use crate::{Delivery, Letter, Position, Pruned};
+use crate::{Delivery, MessageRef, Position, Pruned};
 
 /// Every statement below is one of the group's transaction.
 pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) -> Result<Written, Failure> {
@@ -33,8 +33,8 @@ pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) ->
                     .map_err(failure)?;
             }
         }
-        Side::Post { hook, from, to, letters } => {
-            return post(connection, hook, *from, *to, letters).await.map(Written::Posted);
+        Side::Post { hook, from, to, message_refs } => {
+            return post(connection, hook, *from, *to, message_refs).await.map(Written::Posted);
         }
         Side::Due { hook, now, reserve, limit } => {
             let reserve = i64::try_from(reserve.as_micros()).unwrap_or(i64::MAX);
@@ -42,22 +42,22 @@ pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) ->
             let due = due(connection, hook, now.as_micros(), until, *limit).await?;
             return Ok(Written::Deliveries(due));
         }
-        Side::Delivered { hook, letter } => {
+        Side::Delivered { hook, message_ref } => {
             sqlx::query("delete from deliveries where hook = $1 and restore_id = $2 and seq = $3")
                 .bind(hook.clone())
-                .bind(letter.restore.to_string())
-                .bind(letter.seq)
+                .bind(message_ref.restore.to_string())
+                .bind(message_ref.seq)
                 .execute(connection)
                 .await
                 .map_err(failure)?;
         }
-        Side::PutOff { hook, letter, attempts, until, why } => {
+        Side::PutOff { hook, message_ref, attempts, until, why } => {
             const PUT_OFF: &str = "update deliveries set attempts = $4, due_at = $5, why = $6
                 where hook = $1 and restore_id = $2 and seq = $3";
             sqlx::query(PUT_OFF)
                 .bind(hook.clone())
-                .bind(letter.restore.to_string())
-                .bind(letter.seq)
+                .bind(message_ref.restore.to_string())
+                .bind(message_ref.seq)
                 .bind(*attempts)
                 .bind(until.as_micros())
                 .bind(why.clone())
@@ -65,13 +65,13 @@ pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) ->
                 .await
                 .map_err(failure)?;
         }
-        Side::GiveUp { hook, letter, why } => {
+        Side::GiveUp { hook, message_ref, why } => {
             const GIVE_UP: &str = "update deliveries set dead = 1, why = $4
                 where hook = $1 and restore_id = $2 and seq = $3";
             sqlx::query(GIVE_UP)
                 .bind(hook.clone())
-                .bind(letter.restore.to_string())
-                .bind(letter.seq)
+                .bind(message_ref.restore.to_string())
+                .bind(message_ref.seq)
                 .bind(why.clone())
                 .execute(connection)
                 .await
@@ -144,7 +144,7 @@ async fn post(
     hook: &str,
     from: Option<Position>,
     to: Position,
-    letters: &[Letter],
+    message_refs: &[MessageRef],
 ) -> Result<bool, Failure> {
     const BEGIN: &str = "insert or ignore into hooks (name, cursor) values ($1, $2)";
     const MOVE: &str = "update hooks set cursor = $2 where name = $1 and cursor = $3";
@@ -157,11 +157,11 @@ async fn post(
     if moved.execute(&mut *connection).await.map_err(failure)?.rows_affected() == 0 {
         return Ok(false);
     }
-    if !letters.is_empty() {
-        let letters: Vec<(RestoreId, u32)> = letters.iter().map(|l| (l.restore, l.seq)).collect();
+    if !message_refs.is_empty() {
+        let message_refs: Vec<(RestoreId, u32)> = message_refs.iter().map(|l| (l.restore, l.seq)).collect();
         sqlx::query(PUT_IN)
             .bind(hook.to_owned())
-            .bind(json(&letters)?)
+            .bind(json(&message_refs)?)
             .execute(connection)
             .await
             .map_err(failure)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use restore_ledger::{Accept, Ledger, Letter, Position, Pruned, Waiting};
+use restore_ledger::{Accept, Ledger, MessageRef, Position, Pruned, Waiting};
 use restore_model::EventKind;
 
 use crate::support::{ask, at, push, succeed, take, told, unfinished, volume};
@@ -24,9 +24,9 @@ async fn what_is_over_and_old_is_forgotten(ledger: Arc<dyn Ledger>) {
     let old = succeed(&*ledger, &old, 10).await;
     let new = take(&*ledger, ask("ann", Some("new"), volume("v2"), 1)).await;
     let new = succeed(&*ledger, &new, 20).await;
-    let letters = [&old, &new].map(|entry| Letter { restore: entry.intent.id, seq: 1 });
+    let message_refs = [&old, &new].map(|entry| MessageRef { restore: entry.intent.id, seq: 1 });
     let end = told(&*ledger, Position::START, 8).await[7].position;
-    assert!(ledger.post("hook", None, end, letters.to_vec()).await.unwrap());
+    assert!(ledger.post("hook", None, end, message_refs.to_vec()).await.unwrap());
 
     let pruned = ledger.prune(Some(at(20)), at(20), ALL).await.unwrap();
     assert_eq!(pruned, Pruned { restores: 1, keys: 1 });

@@ -131,7 +131,7 @@ async fn f48_a_task_belongs_to_one_restore(ledger: Arc<dyn Ledger>) {
 
     let begun = |task| vec![EventKind::Submitting { attempt: 1, step: 0 }, started(task)];
     let entry = push(&*ledger, &one, 2, begun(DASHED)).await;
-    // Whatever the settings call the upstream, and however the id is spelled.
+    // Whatever the configuration calls the upstream, and however the id is spelled.
     let sent = push(&*ledger, &two, 2, vec![EventKind::Submitting { attempt: 1, step: 0 }]).await;
     let seen = sent.state.seq;
     let refused = ledger.append(two.intent.id, seen, vec![event(seen + 1, at(3), started(FOLDED))]).await;

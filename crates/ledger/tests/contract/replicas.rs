@@ -400,11 +400,11 @@ async fn a_delivery_is_one_replicas_at_a_time() {
         take(&*ledgers[0], ask("ann", None, volume(&format!("v{n}")), n)).await;
     }
     let all = told(&*ledgers[0], Position::START, 30).await;
-    let letters: Vec<_> = all
+    let message_refs: Vec<_> = all
         .iter()
-        .map(|told| restore_ledger::Letter { restore: told.entry.intent.id, seq: told.event.seq })
+        .map(|told| restore_ledger::MessageRef { restore: told.entry.intent.id, seq: told.event.seq })
         .collect();
-    let posts = ledgers.iter().map(|ledger| ledger.post("h", None, all[29].position, letters.clone()));
+    let posts = ledgers.iter().map(|ledger| ledger.post("h", None, all[29].position, message_refs.clone()));
     assert_eq!(join_all(posts).await.into_iter().filter(|posted| matches!(posted, Ok(true))).count(), 1);
     let due = (0..12).map(|n| ledgers[n % 3].due("h", at(0), Duration::from_secs(60), 5));
     let due: Vec<_> = join_all(due).await.into_iter().flat_map(Result::unwrap).collect();

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
-use restore_ledger::{Accept, Entry, Ledger, LedgerUrl, NewEntry, OpenOptions, Position, Query, Told, open};
+use restore_ledger::{
+    Accept, Entry, FeedItem, Ledger, LedgerUrl, NewEntry, OpenOptions, Position, Query, open,
+};
 use restore_model::{
     Cause, Code, Event, EventKind, Evidence, Intent, Mapping, Problem, RestoreId, RestoreRequest, RoutePin,
     Source, Status, Strength, Target, TaskRef, Timestamp,
@@ -128,7 +130,7 @@ pub(crate) async fn unfinished(ledger: &dyn Ledger) -> Vec<Entry> {
 
 /// Everything the feed tells after `after`, which is at least `least` events before long: a shared
 /// ledger may tell an event a moment after its commit.
-pub(crate) async fn told(ledger: &dyn Ledger, after: Position, least: usize) -> Vec<Told> {
+pub(crate) async fn told(ledger: &dyn Ledger, after: Position, least: usize) -> Vec<FeedItem> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let told = ledger.feed(after, 10_000).await.unwrap();

@@ -99,7 +99,7 @@ impl Credential {
     }
 
     /// Hears what the upstream said.
-    async fn heard(&self, shown: &Shown, answer: &Inbound, generation: &dyn Generation) {
+    async fn observe(&self, shown: &Shown, answer: &Inbound, generation: &dyn Generation) {
         let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
         match (self, shown) {
             (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
@@ -113,7 +113,7 @@ impl Credential {
                     status if status.is_server_error() => Verdict::Unclear,
                     _ => Verdict::Accepted,
                 };
-                keys.heard(signature, date, verdict);
+                keys.observe(signature, date, verdict);
             }
             _ => {}
         }
@@ -173,7 +173,7 @@ where
         Box::pin(async move {
             let shown = credential.apply(&mut request).await?;
             let answer = inner.call(request).await?;
-            credential.heard(&shown, &answer, generation).await;
+            credential.observe(&shown, &answer, generation).await;
             Ok(shown.secrets().iter().fold(answer, masked))
         })
     }

@@ -22,7 +22,7 @@ use crate::Behalf;
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{Inbound, Outbound};
 
-/// Settings and the semaphores of all clones.
+/// Configuration and the semaphores of all clones.
 #[derive(Clone)]
 pub(crate) struct LimitLayer {
     places: Arc<Semaphore>,
@@ -96,7 +96,7 @@ impl<S> Layer<S> for LimitLayer {
     type Service = Limit<S>;
 
     fn layer(&self, inner: S) -> Limit<S> {
-        Limit { inner, settings: self.clone() }
+        Limit { inner, config: self.clone() }
     }
 }
 
@@ -104,7 +104,7 @@ impl<S> Layer<S> for LimitLayer {
 #[derive(Clone)]
 pub(crate) struct Limit<S> {
     inner: S,
-    settings: LimitLayer,
+    config: LimitLayer,
 }
 
 impl<S> Service<Outbound> for Limit<S>
@@ -120,18 +120,18 @@ where
     }
 
     fn call(&mut self, request: Outbound) -> Self::Future {
-        let settings = self.settings.clone();
+        let config = self.config.clone();
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
             let purpose = request.extensions().get::<Purpose>();
             let behalf = purpose.map(|purpose| purpose.behalf.clone()).unwrap_or_default();
-            let Ok(Some(_places)) = tokio::time::timeout(settings.patience, settings.places(&behalf)).await
+            let Ok(Some(_places)) = tokio::time::timeout(config.patience, config.places(&behalf)).await
             else {
                 let detail = "too many calls to this upstream are under way";
                 return Err(Fault::not_sent(FaultKind::Overloaded, detail));
             };
-            settings.breaker.admit_still()?;
+            config.breaker.admit_still()?;
             inner.call(request).await
         })
     }

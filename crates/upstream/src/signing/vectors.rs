@@ -164,7 +164,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 #[test]
-fn every_vector_of_dialect_a() {
+fn every_vector_of_source_api_a() {
     for vector in VECTORS {
         let names: Vec<&str> = vector.headers.iter().map(|(name, _)| *name).collect();
         let signed: Vec<(&str, &[u8])> =
@@ -203,7 +203,7 @@ fn b1() -> HeaderMap {
 }
 
 #[test]
-fn the_vector_of_dialect_b() {
+fn the_vector_of_source_api_b() {
     let signed: Vec<(&str, &[u8])> =
         VECTORS[0].headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let text = canonical_request("GET", B1_TARGET, &signed, EMPTY);
@@ -340,7 +340,7 @@ fn a_signature_is_read_strictly() {
 }
 
 #[test]
-fn a_day_of_dialect_b_is_the_day_of_the_date() {
+fn a_day_of_source_api_b_is_the_day_of_the_date() {
     let mut headers = b1();
     headers.insert("authorization", B1.replace("20261122", "20261121").parse().unwrap());
     let presented = Signed::parse(&headers).unwrap().unwrap();

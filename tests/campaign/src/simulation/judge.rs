@@ -103,7 +103,7 @@ pub fn judge(played: &Played) -> Result<(), String> {
 const SKEW: Duration = Duration::from_secs(600);
 
 /// Whether somebody restored the same backup to the same disk so close that no reader of the cloud could tell whose it is:
-/// while the restore was open, or so shortly before that the cloud did not show it yet; where the settings forgo the
+/// while the restore was open, or so shortly before that the cloud did not show it yet; where the configuration forgo the
 /// reads before a send, as long before as clocks may differ. Where the cloud names no disk, the backup alone counts, but
 /// what rests on that must not be called strong.
 fn cannot_be_told_apart(row: &Row, played: &Played) -> bool {

@@ -1,4 +1,4 @@
-//! The campaign in virtual time: gateways, the ledger they share, their settings and the simulated clouds in one thread,
+//! The campaign in virtual time: gateways, the ledger they share, their configuration and the simulated clouds in one thread,
 //! on a paused clock and a network in memory. A seed draws a schedule ([`schedule`]) and plays it ([`play`]) the same way
 //! again each time; the clouds' own truth judges it ([`judge`]).
 //!
@@ -7,7 +7,7 @@
 //! | [`process`] | a gateway as a process: killed, stopped, at a named point or between two polls; its clocks |
 //! | [`net`] | the network between gateways and clouds |
 //! | [`store`] | the ledger: leases, restarts, being away, locked or old |
-//! | [`routing`] | upstreams and routes, as settings |
+//! | [`routing`] | upstreams and routes, as configuration |
 //! | [`trace`] | what happened, as lines and as one number |
 
 pub mod judge;

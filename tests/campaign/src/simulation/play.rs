@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use jiff::Timestamp as CloudTime;
-use restore_config::{self as config, Environment, Settings, Source};
+use restore_config::{self as config, Config, Environment, Source};
 use restore_engine::route::Match;
 use restore_engine::{
-    Action, Caller, Decision, Engine, Grant, Identity, Policy, Resolution, Submission, Witness,
+    Action, Caller, Decision, Engine, Grant, Identity, Observer, Policy, Resolution, Submission,
 };
 use restore_gateway::Rules;
 use restore_ledger::{Entry, Record};
@@ -29,7 +29,7 @@ use super::schedule::{Ask, DISKS, Place, Schedule, Setup, Step, Way, What, Who, 
 use super::store::{Handed, Kind, Row, Store, short};
 use super::trace::Trace;
 
-/// In seconds, as the settings have it.
+/// In seconds, as the configuration has it.
 const LEASE: u64 = 3;
 /// Between two looks while everything comes to rest.
 const LOOK: Duration = Duration::from_secs(5);
@@ -147,8 +147,8 @@ pub fn applied_of(
 
 struct Nobody;
 
-impl Witness for Nobody {
-    fn witness(&self, _: &Entry, _: &Event) {}
+impl Observer for Nobody {
+    fn observer(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 
@@ -183,9 +183,9 @@ struct Stage<'a> {
     clouds: Arc<InMemory>,
     store: Arc<Store>,
     gateways: Vec<Option<Gateway>>,
-    /// The version of the settings that a start reads.
+    /// The version of the configuration that a start reads.
     version: u8,
-    known_settings: BTreeMap<u8, Settings>,
+    known_settings: BTreeMap<u8, Config>,
     offsets: Vec<i64>,
     asks: Vec<Ask>,
     answers: Arc<Mutex<Vec<Answered>>>,
@@ -491,12 +491,12 @@ impl Stage<'_> {
         };
         let clock: Arc<dyn Clock> = Arc::new(ProcessClock(Arc::clone(&process)));
         let platform: Arc<dyn Platform> = Arc::new(Machine(Arc::clone(&process)));
-        let settings = self.settings(self.version)?;
-        let rules = Rules::of(&settings, None, &clock, Some(&platform))?;
+        let config = self.config(self.version)?;
+        let rules = Rules::of(&config, None, &clock, Some(&platform))?;
         let policy = self.policy(&rules);
         let ledger = Arc::clone(&handed) as Arc<dyn restore_ledger::Ledger>;
-        let witness = Arc::new(Nobody);
-        let engine = Engine::on(Some(platform), ledger, rules.routes(), policy, Arc::clone(&clock), witness);
+        let observer = Arc::new(Nobody);
+        let engine = Engine::on(Some(platform), ledger, rules.routes(), policy, Arc::clone(&clock), observer);
         let starting = engine.clone();
         let started = process.spawn(async move {
             if recovery {
@@ -549,7 +549,7 @@ impl Stage<'_> {
 
     fn reload(&mut self, replica: usize, version: u8) -> Result<(), String> {
         self.version = version;
-        let settings = self.settings(version)?;
+        let config = self.config(version)?;
         let retention = self.setup.retention;
         let Some(gateway) = self.gateways[replica].as_mut().filter(|gateway| gateway.process.is_alive())
         else {
@@ -558,25 +558,25 @@ impl Stage<'_> {
         self.trace.line(|| format!("{} loads version {version} of the settings", gateway.process.name));
         let clock: Arc<dyn Clock> = Arc::new(ProcessClock(Arc::clone(&gateway.process)));
         let platform: Arc<dyn Platform> = Arc::new(Machine(Arc::clone(&gateway.process)));
-        let rules = Rules::of(&settings, Some(&gateway.rules), &clock, Some(&platform))?;
+        let rules = Rules::of(&config, Some(&gateway.rules), &clock, Some(&platform))?;
         let policy = Policy { retention: retention.map(Duration::from_secs), ..rules.policy() };
         gateway.engine.replace(rules.routes(), policy);
         gateway.rules = rules;
         Ok(())
     }
 
-    /// The settings in a version: 0 as at first, 1 with upstreams renamed, 2 with requests rerouted, 3 at another address of
+    /// The configuration in a version: 0 as at first, 1 with upstreams renamed, 2 with requests rerouted, 3 at another address of
     /// the same clouds.
-    fn settings(&mut self, version: u8) -> Result<Settings, String> {
+    fn config(&mut self, version: u8) -> Result<Config, String> {
         if let Some(known) = self.known_settings.get(&version) {
             return Ok(known.clone());
         }
-        let read = self.read_settings(version)?;
+        let read = self.read_config(version)?;
         self.known_settings.insert(version, read.clone());
         Ok(read)
     }
 
-    fn read_settings(&self, version: u8) -> Result<Settings, String> {
+    fn read_config(&self, version: u8) -> Result<Config, String> {
         let setup = self.setup;
         let credential = if setup.held { "signer" } else { "passthrough" };
         let mut text = format!(
@@ -604,7 +604,7 @@ impl Stage<'_> {
         ]);
         let loaded =
             config::load(&Source::new("settings", text.clone()), &environment, &restore_generations::names());
-        loaded.map(|(settings, _)| settings).map_err(|faults| format!("{faults}\n{text}"))
+        loaded.map(|(config, _)| config).map_err(|faults| format!("{faults}\n{text}"))
     }
 
     fn begin_recovery(&self, replica: usize) {

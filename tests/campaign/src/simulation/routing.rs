@@ -1,4 +1,4 @@
-//! Upstreams and routes of a schedule, as settings: the same for both campaigns.
+//! Upstreams and routes of a schedule, as configuration: the same for both campaigns.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::requests;
 use super::schedule::{DISKS, Setup, Way, What};
 use restore_tests::ids;
 
-/// The settings in a version: 0 as at first, 1 with upstreams renamed, 2 with requests rerouted. `places` are two
+/// The configuration in a version: 0 as at first, 1 with upstreams renamed, 2 with requests rerouted. `places` are two
 /// addresses of the same clouds: that of the upstreams, and that of the second name.
 #[must_use]
 pub fn routing(setup: &Setup, version: u8, credential: &str, [place, other]: [&str; 2]) -> String {

@@ -177,7 +177,7 @@ pub enum Step {
     Net { weather: Weather, millis: u64 },
     /// Somebody restores at the cloud's console.
     Console { what: What, through: &'static str },
-    /// The settings are loaded again, in this version.
+    /// The configuration is loaded again, in this version.
     Reload { replica: usize, version: u8 },
     /// Time passes.
     Wait { millis: u64 },

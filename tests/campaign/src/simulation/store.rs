@@ -12,8 +12,8 @@ use restore_ledger::lease::Term;
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
 use restore_ledger::{
-    Accept, AcceptClock, Delivery, Entry, Hook, Lease, Ledger, LedgerError, Letter, NewEntry, Outbox,
-    Position, Pruned, Query, Record, Recovery, Told, Unfinished, Waiting,
+    Accept, AcceptClock, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef, NewEntry,
+    Outbox, Position, Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use restore_model::{Clock, Event, EventKind, Intent, ProjectId, RestoreId, Status, Timestamp};
 use tokio::runtime::Handle;
@@ -714,7 +714,7 @@ impl Ledger for Handed {
         false get(id: RestoreId) -> Option<Entry>;
         false events(id: RestoreId) -> Vec<Event>;
         false list(query: Query) -> Vec<Entry>;
-        false feed(after: Position, limit: usize) -> Vec<Told>;
+        false feed(after: Position, limit: usize) -> Vec<FeedItem>;
         false position() -> Position;
         false keys(caller: &'a str, at_most: usize) -> usize;
         true prune(restores: Option<Timestamp>, keys: Timestamp, limit: usize) -> Pruned;
@@ -730,12 +730,12 @@ impl Ledger for Handed {
 impl Outbox for Handed {
     as_kept! {
         false hook(name: &'a str) -> Option<Hook>;
-        true post(name: &'a str, from: Option<Position>, to: Position, letters: Vec<Letter>) -> bool;
+        true post(name: &'a str, from: Option<Position>, to: Position, message_refs: Vec<MessageRef>) -> bool;
         true due(name: &'a str, now: Timestamp, reserve: Duration, limit: usize) -> Vec<Delivery>;
         false next_due(name: &'a str) -> Option<Timestamp>;
-        true delivered(name: &'a str, letter: Letter) -> ();
-        true put_off(name: &'a str, letter: Letter, attempts: u32, until: Timestamp, why: String) -> ();
-        true give_up(name: &'a str, letter: Letter, why: String) -> ();
+        true delivered(name: &'a str, message_ref: MessageRef) -> ();
+        true put_off(name: &'a str, message_ref: MessageRef, attempts: u32, until: Timestamp, why: String) -> ();
+        true give_up(name: &'a str, message_ref: MessageRef, why: String) -> ();
         true set_disabled(name: &'a str, why: Option<String>) -> ();
         false waiting(name: &'a str) -> Waiting;
     }

@@ -1,7 +1,7 @@
 //! Compatibility endpoints: a request of a stranger, or an answer of a cloud that is told there. First line source API, method, path and
 //! query; the rest is the body.
 
-use restore_generations::source_api::{self, Act, SourceApi, Form, Named, Place, Question, Refusal, Told, Verdict};
+use restore_generations::source_api::{self, Act, SourceApi, Form, Named, Place, Question, Refusal, RestoreView, Verdict};
 use restore_generations::{ALL, Known, Reply};
 use restore_model::{
     Cause, Code, Effect, Event, EventKind, Evidence, Intent, Origin, Problem, RestoreRequest, RoutePin, State,
@@ -183,12 +183,12 @@ fn is_json(body: Option<&Value>) {
 }
 
 /// In every state, ended well and badly.
-fn each(_: &dyn SourceApi, intent: &Intent, look: &dyn Fn(Told<'_>)) {
+fn each(_: &dyn SourceApi, intent: &Intent, look: &dyn Fn(RestoreView<'_>)) {
     for status in STATUSES {
         let ended = Problem::new(Code::RestoreFailed, "it has failed");
         let error = matches!(status, Status::Failed | Status::Unknown).then_some(ended);
         let state = State { status, error, ..begun() };
-        look(Told { intent, state: &state });
+        look(RestoreView { intent, state: &state });
     }
 }
 

@@ -15,7 +15,8 @@ use crate::web::answer::{self, Answer, Failure};
 pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result<Answer, Failure> {
     let code = code.and_then(|code| Code::ALL.iter().find(|known| known.as_str() == code));
     let code = *code.ok_or_else(|| Problem::new(Code::NotFound, "no such problem; /docs lists them all"))?;
-    let Some(Told { programs, people, .. }) = ALL.iter().find(|told| told.code == code) else {
+    let Some(Description { programs, people, .. }) = ALL.iter().find(|description| description.code == code)
+    else {
         return Err(Problem::new(Code::Internal, "this problem has no page").into());
     };
     let mut answer = if wants_json(headers) { answer::document(JSON, programs) } else { show(people) };
@@ -24,15 +25,16 @@ pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result
 }
 
 /// What is told of one problem.
-struct Told {
+struct Description {
     code: Code,
     programs: Bytes,
     people: Bytes,
 }
 
-static ALL: LazyLock<Vec<Told>> = LazyLock::new(|| {
-    let told = |code: &Code| Told { code: *code, programs: for_programs(*code), people: for_people(*code) };
-    Code::ALL.iter().map(told).collect()
+static ALL: LazyLock<Vec<Description>> = LazyLock::new(|| {
+    let description =
+        |code: &Code| Description { code: *code, programs: for_programs(*code), people: for_people(*code) };
+    Code::ALL.iter().map(description).collect()
 });
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -54,7 +56,7 @@ fn sentence(text: &str) -> String {
 }
 
 fn for_programs(code: Code) -> Bytes {
-    let told = json!({
+    let description = json!({
         "type": format!("/problems/{}", code.as_str()),
         "code": code.as_str(),
         "title": code.title(),
@@ -62,7 +64,7 @@ fn for_programs(code: Code) -> Bytes {
         "retry": code.retry(),
         "advice": code.advice(),
     });
-    told.to_string().into()
+    description.to_string().into()
 }
 
 fn for_people(code: Code) -> Bytes {

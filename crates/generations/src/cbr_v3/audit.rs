@@ -11,7 +11,7 @@ use crate::{Listed, Step};
 /// Pages read at most: more restores than a person would compare.
 const MAX_PAGES: usize = 20;
 
-pub(super) fn survey(
+pub(super) fn audit(
     project: &ProjectId,
     since: Timestamp,
     answers: &[Answer],

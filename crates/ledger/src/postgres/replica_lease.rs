@@ -19,7 +19,7 @@ use crate::lease::Term;
 use crate::{Entry, Lease, LedgerError};
 
 #[derive(Debug)]
-pub(super) struct Tenure {
+pub(super) struct ReplicaLease {
     /// The name under which this process holds what it holds.
     pub(super) replica: String,
     lease: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Tenure {
     unheard: Mutex<BTreeSet<RestoreId>>,
 }
 
-impl Tenure {
+impl ReplicaLease {
     /// For a process that has just been registered; `asked` is the moment before that.
     pub(super) fn new(replica: String, lease: Duration, asked: Instant) -> Self {
         let term = Mutex::new(Arc::new(Term::new(asked, lasts(lease))));

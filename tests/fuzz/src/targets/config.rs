@@ -1,8 +1,8 @@
-//! The loader of settings. A text, and after a line of `---` the variables of a process, one `NAME=value` each.
+//! The loader of configuration. A text, and after a line of `---` the variables of a process, one `NAME=value` each.
 //!
 //! Three words stand for lines that hold a secret, wherever the input puts them; none of them may ever be shown.
 
-use restore_config::{Environment, Fault, Faults, Settings, Source, load};
+use restore_config::{Environment, Fault, Faults, Config, Source, load};
 
 use crate::script;
 
@@ -27,10 +27,10 @@ pub(crate) fn run(data: &[u8]) {
     let environment = Environment::new(variables);
     let source = Source::new("gateway.toml", text.as_str());
     match load(&source, &environment, GENERATIONS) {
-        Ok((settings, warnings)) => {
+        Ok((config, warnings)) => {
             assert!(!warnings.has_errors());
             faults(&warnings, &text);
-            shown(&settings);
+            shown(&config);
         }
         Err(found) => {
             assert!(found.has_errors(), "refused without an error");
@@ -44,9 +44,9 @@ fn planted(line: &str) -> &str {
     LINES.iter().find(|(word, _)| *word == end).map_or(line, |(_, secret)| secret)
 }
 
-/// Settings that are in effect are shown to operators.
-fn shown(settings: &Settings) {
-    let shown = format!("{settings:?}{}", settings.to_json());
+/// Configuration that is in effect are shown to operators.
+fn shown(config: &Config) {
+    let shown = format!("{config:?}{}", config.to_json());
     assert!(!shown.contains(CANARY), "{shown}");
 }
 

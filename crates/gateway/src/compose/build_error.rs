@@ -1,9 +1,9 @@
-//! Settings that are well written and cannot be used: a file that is not there, a key that is none. Found when something
+//! Configuration that is well written and cannot be used: a file that is not there, a key that is none. Found when something
 //! is made of them, and told with the table that they stand in, so that `check-config` can point at a line.
 
-/// Why nothing can be made of a table of the settings. Holds nothing of a secret.
+/// Why nothing can be made of a table of the configuration. Holds nothing of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub struct BuildError {
     /// Such as `upstreams[0]`.
     pub table: String,
     /// What it is called by those who do not see the file, such as `upstream eu-de`; empty where it has no name.
@@ -12,7 +12,7 @@ pub struct Unfit {
     pub why: String,
 }
 
-impl Unfit {
+impl BuildError {
     /// What is wrong with a table that there is one of.
     pub fn alone(table: impl Into<String>) -> impl FnOnce(String) -> Self {
         move |why| Self { table: table.into(), who: String::new(), why }
@@ -25,7 +25,7 @@ impl Unfit {
     }
 }
 
-impl std::fmt::Display for Unfit {
+impl std::fmt::Display for BuildError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.who.as_str() {
             "" => f.write_str(&self.why),
@@ -36,18 +36,18 @@ impl std::fmt::Display for Unfit {
 
 /// Each table of which nothing can be made: one fault does not hide the next.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unfits(Vec<Unfit>);
+pub struct BuildErrors(Vec<BuildError>);
 
-impl Unfits {
+impl BuildErrors {
     /// What was made, or nothing and its faults kept.
     pub fn keep<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
         match made {
             Ok(made) => Some(made),
-            Err(unfit) => {
+            Err(build_error) => {
                 // Two listeners can need the same table.
-                for unfit in unfit.into().0 {
-                    if !self.0.contains(&unfit) {
-                        self.0.push(unfit);
+                for build_error in build_error.into().0 {
+                    if !self.0.contains(&build_error) {
+                        self.0.push(build_error);
                     }
                 }
                 None
@@ -61,22 +61,22 @@ impl Unfits {
     }
 
     /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Unfit> {
+    pub fn iter(&self) -> std::slice::Iter<'_, BuildError> {
         self.0.iter()
     }
 }
 
-impl From<Unfit> for Unfits {
-    fn from(unfit: Unfit) -> Self {
-        Self(vec![unfit])
+impl From<BuildError> for BuildErrors {
+    fn from(build_error: BuildError) -> Self {
+        Self(vec![build_error])
     }
 }
 
-impl std::fmt::Display for Unfits {
+impl std::fmt::Display for BuildErrors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut before = "";
-        for unfit in &self.0 {
-            write!(f, "{before}{unfit}")?;
+        for build_error in &self.0 {
+            write!(f, "{before}{build_error}")?;
             before = "; ";
         }
         Ok(())
@@ -84,8 +84,8 @@ impl std::fmt::Display for Unfits {
 }
 
 /// For those to whom the words are enough.
-impl From<Unfits> for String {
-    fn from(unfits: Unfits) -> Self {
-        unfits.to_string()
+impl From<BuildErrors> for String {
+    fn from(build_errors: BuildErrors) -> Self {
+        build_errors.to_string()
     }
 }

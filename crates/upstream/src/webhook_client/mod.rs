@@ -1,9 +1,9 @@
-//! The courier: takes one signed message to one receiver of webhooks, and says what became of it.
+//! The client for webhooks: takes one signed message to one receiver of webhooks, and says what became of it.
 //!
 //! Place: beside the way out to the clouds, and like it used by the engine alone. It shares TLS with that way and
 //! nothing else: a message is small, may be sent twice, and has no caller whose token it could carry.
 //!
-//! A receiver is named in the settings, and so perhaps by somebody who may not reach all that the gateway can.
+//! A receiver is named in the configuration, and so perhaps by somebody who may not reach all that the gateway can.
 //! Each delivery resolves the name, judges every address it got, connects to exactly these, and follows no
 //! redirect (S8).
 
@@ -79,13 +79,13 @@ pub enum Receipt {
 
 /// Takes messages to one receiver. Nothing is kept between two deliveries but the roots of trust.
 #[derive(Clone, Debug)]
-pub struct Courier {
+pub struct WebhookClient {
     receiver: Arc<Receiver>,
     tls: ClientConfig,
 }
 
-impl Courier {
-    /// A courier for a receiver.
+impl WebhookClient {
+    /// A client for a receiver.
     ///
     /// # Errors
     /// When the URL is not absolute, or TLS is needed and the system's roots of trust cannot be loaded.
@@ -179,14 +179,14 @@ mod tests {
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    fn courier(url: &str, allow_private: bool) -> Courier {
+    fn webhook_client(url: &str, allow_private: bool) -> WebhookClient {
         let receiver = Receiver {
             url: url.parse().unwrap(),
             key: SecretCell::new(SigningKey::parse(SECRET).unwrap()),
             timeout: Duration::from_secs(20),
             allow_private,
         };
-        Courier::new(receiver).unwrap()
+        WebhookClient::new(receiver).unwrap()
     }
 
     fn message() -> Message {
@@ -217,8 +217,8 @@ mod tests {
     #[tokio::test]
     async fn the_connection_goes_to_the_checked_address_whatever_the_name_says_now() {
         let (address, got) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
-        let courier = courier("http://receiver.invalid/hooks/restores", false);
-        let receipt = courier.post([address].into(), message()).await;
+        let webhook_client = webhook_client("http://receiver.invalid/hooks/restores", false);
+        let receipt = webhook_client.post([address].into(), message()).await;
         assert_eq!(receipt, Ok(Receipt::Delivered));
         let got = got.await.unwrap();
         assert!(got.starts_with("POST /hooks/restores HTTP/1.1\r\n"), "{got}");
@@ -231,7 +231,7 @@ mod tests {
         ] {
             assert!(got.contains(&format!("\r\n{line}\r\n")), "{line} in {got}");
         }
-        let unresolved = courier.deliver(message()).await;
+        let unresolved = webhook_client.deliver(message()).await;
         assert!(matches!(unresolved, Receipt::Failed { .. }), "{unresolved:?}");
     }
 
@@ -242,12 +242,12 @@ mod tests {
         for host in
             ["127.0.0.1", "2130706433", "0x7f.1", "127.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0"]
         {
-            let receipt = courier(&format!("http://{host}:{port}/"), false).deliver(message()).await;
+            let receipt = webhook_client(&format!("http://{host}:{port}/"), false).deliver(message()).await;
             let Receipt::Failed { why, .. } = receipt else { panic!("{host}: {receipt:?}") };
             assert!(why.contains("not public") || why.contains("does not resolve"), "{host}: {why}");
         }
         // And where it is allowed, it is.
-        let allowed = courier(&format!("http://127.0.0.1:{port}/"), true);
+        let allowed = webhook_client(&format!("http://127.0.0.1:{port}/"), true);
         let sent = tokio::spawn(async move { allowed.deliver(message()).await });
         listener.accept().await.unwrap();
         sent.abort();
@@ -275,8 +275,8 @@ mod tests {
             (long, Receipt::Delivered),
         ] {
             let (address, got) = receiver(answer).await;
-            let courier = courier(&format!("http://{address}/"), true);
-            assert_eq!(courier.deliver(message()).await, expected);
+            let webhook_client = webhook_client(&format!("http://{address}/"), true);
+            assert_eq!(webhook_client.deliver(message()).await, expected);
             got.await.unwrap();
         }
     }
@@ -284,9 +284,9 @@ mod tests {
     #[tokio::test]
     async fn a_receiver_that_never_answers_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut courier = courier(&format!("http://{}/", listener.local_addr().unwrap()), true);
-        Arc::make_mut(&mut courier.receiver).timeout = Duration::from_millis(50);
-        let receipt = courier.deliver(message()).await;
+        let mut webhook_client = webhook_client(&format!("http://{}/", listener.local_addr().unwrap()), true);
+        Arc::make_mut(&mut webhook_client.receiver).timeout = Duration::from_millis(50);
+        let receipt = webhook_client.deliver(message()).await;
         assert_eq!(receipt, Receipt::Failed { why: "no answer within 0.05 s".to_owned(), retry_after: None });
     }
 }

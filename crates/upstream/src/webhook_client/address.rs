@@ -2,7 +2,7 @@
 //! name reach what only this machine can (S8).
 //!
 //! What counts is the address that is connected to, however the URL spells it. [`literal_address`] reads the
-//! spellings of an address in a URL for an early word to whoever writes the settings; a delivery judges what
+//! spellings of an address in a URL for an early word to whoever writes the configuration; a delivery judges what
 //! the name was resolved to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

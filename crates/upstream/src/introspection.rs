@@ -1,4 +1,4 @@
-//! What others vouch for when the gateway asks who its own callers are: IAM for a token, an issuer
+//! Asks identity providers who the callers of the gateway are: IAM for a token, an issuer
 //! for the keys it signs with. Here because no other crate dials out; what follows from an answer is
 //! decided by whoever asks.
 
@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER: usize = 512 * 1024;
 
 /// Somebody who is asked over HTTP.
-struct Voucher {
+struct IdentityServer {
     client: Client,
 }
 
-impl Voucher {
+impl IdentityServer {
     fn new(endpoint: &Uri, ca_file: Option<PathBuf>) -> Result<Self, String> {
         Ok(Self { client: client_to(endpoint, PATIENCE, ca_file)? })
     }
@@ -51,7 +51,7 @@ impl Voucher {
 
 /// The keys an issuer signs with (JWKS, RFC 7517), over HTTP.
 pub struct KeySource {
-    voucher: Voucher,
+    server: IdentityServer,
     uri: Uri,
 }
 
@@ -61,7 +61,7 @@ impl KeySource {
     /// # Errors
     /// When TLS is needed and the roots of trust cannot be loaded.
     pub fn new(uri: Uri, ca_file: Option<PathBuf>) -> Result<Self, String> {
-        Ok(Self { voucher: Voucher::new(&uri, ca_file)?, uri })
+        Ok(Self { server: IdentityServer::new(&uri, ca_file)?, uri })
     }
 
     /// The document as it is now.
@@ -69,7 +69,7 @@ impl KeySource {
     /// # Errors
     /// Why there is none, in words.
     pub async fn fetch(&self) -> Result<Bytes, String> {
-        let (status, body) = self.voucher.ask(Request::builder().uri(self.uri.clone())).await?;
+        let (status, body) = self.server.ask(Request::builder().uri(self.uri.clone())).await?;
         if status == StatusCode::OK {
             Ok(body)
         } else {
@@ -80,7 +80,7 @@ impl KeySource {
 
 /// What IAM says of a good token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vouched {
+pub struct TokenFacts {
     /// The id of the user.
     pub user_id: String,
     /// The name of the user's domain.
@@ -92,33 +92,33 @@ pub struct Vouched {
 }
 
 /// Asks IAM whether tokens are good (cloud APIs 5.1: `GET /v3/auth/tokens`).
-pub struct TokenJudge {
-    voucher: Voucher,
+pub struct TokenIntrospection {
+    server: IdentityServer,
     uri: String,
 }
 
-impl TokenJudge {
+impl TokenIntrospection {
     /// The IAM at this address, without `/v3`.
     ///
     /// # Errors
     /// When TLS is needed and the roots of trust cannot be loaded.
     pub fn new(iam: &Uri, ca_file: Option<PathBuf>) -> Result<Self, String> {
         let uri = format!("{}/v3/auth/tokens?nocatalog=true", iam.to_string().trim_end_matches('/'));
-        Ok(Self { voucher: Voucher::new(iam, ca_file)?, uri })
+        Ok(Self { server: IdentityServer::new(iam, ca_file)?, uri })
     }
 
-    /// What a token is good for; `None` when it is not. The token vouches for itself: no other right
+    /// What a token is good for; `None` when it is not. The token authorises this call itself: no other right
     /// is needed to ask about one's own.
     ///
     /// # Errors
     /// Why IAM did not say, in words without the token.
-    pub async fn judge(&self, token: &Token) -> Result<Option<Vouched>, String> {
+    pub async fn judge(&self, token: &Token) -> Result<Option<TokenFacts>, String> {
         let Some(value) = token.to_header() else { return Ok(None) };
         let request = Request::builder()
             .uri(&self.uri)
             .header("x-auth-token", value.clone())
             .header("x-subject-token", value);
-        let (status, body) = self.voucher.ask(request).await?;
+        let (status, body) = self.server.ask(request).await?;
         match status {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => return Ok(None),
@@ -126,8 +126,8 @@ impl TokenJudge {
         }
         let body: Value = serde_json::from_slice(&body).map_err(|_| "IAM's answer is no JSON")?;
         let text = |path: &str| body.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let vouched = || {
-            Some(Vouched {
+        let facts = || {
+            Some(TokenFacts {
                 user_id: text("/token/user/id")?,
                 domain: text("/token/user/domain/name")?,
                 project: text("/token/project/id")?.parse().ok()?,
@@ -135,6 +135,6 @@ impl TokenJudge {
             })
         };
         // A token for a domain, or for nothing, opens no project.
-        Ok(vouched())
+        Ok(facts())
     }
 }

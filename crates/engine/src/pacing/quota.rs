@@ -1,5 +1,5 @@
 //! How often one upstream is read. A bucket that fills evenly, so that no minute sees more reads
-//! than the settings allow. An upstream that asks for time gets it.
+//! than the configuration allows. An upstream that asks for time gets it.
 //!
 //! Restores come first:
 //! - Sends are made at once, whatever is left. They count.
@@ -31,7 +31,7 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_s
 
 /// The reads of one upstream.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct ReadQuota {
     state: Mutex<Tokens>,
     /// Somebody's turn may have come.
     changed: Notify,
@@ -119,15 +119,15 @@ impl Queue {
 
 /// A place in the queue, which is left when it is dropped.
 struct Ticket<'a> {
-    budget: &'a Budget,
+    quota: &'a ReadQuota,
     behalf: &'a Behalf,
     number: u64,
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.budget.state().queue.remove(self.behalf, self.number, false);
-        self.budget.changed.notify_waiters();
+        self.quota.state().queue.remove(self.behalf, self.number, false);
+        self.quota.changed.notify_waiters();
     }
 }
 
@@ -185,7 +185,7 @@ struct Tokens {
     quiet_until: Option<Instant>,
 }
 
-impl Budget {
+impl ReadQuota {
     /// At most so many calls within any minute; 0 is no limit.
     pub(crate) fn per_minute(calls: u32) -> Self {
         let rate = Rate::of(calls, 1);
@@ -281,7 +281,7 @@ impl Budget {
 
     async fn queue_for(&self, behalf: &Behalf) {
         let number = self.state().queue.push(behalf);
-        let ticket = Ticket { budget: self, behalf, number };
+        let ticket = Ticket { quota: self, behalf, number };
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -357,7 +357,7 @@ impl Budget {
     }
 
     /// Hears what the upstream answered: one that throttles is left alone for a while.
-    pub(crate) fn heard(&self, reply: &Reply) {
+    pub(crate) fn observe(&self, reply: &Reply) {
         if !matches!(reply.status, 429 | 503) {
             return;
         }
@@ -396,11 +396,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_minute_sees_more_than_the_limit() {
         for limit in [1_u32, 2, 60, 100, 600] {
-            let budget = Budget::per_minute(limit);
+            let quota = ReadQuota::per_minute(limit);
             let mut taken: Vec<Instant> = Vec::new();
             let end = Instant::now() + Duration::from_secs(600);
             loop {
-                budget.take().await;
+                quota.take().await;
                 if Instant::now() > end {
                     break;
                 }
@@ -422,14 +422,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn several_processes_share_one_limit() {
-        let both = [(); 2].map(|()| Arc::new(Budget::per_minute(120)));
+        let both = [(); 2].map(|()| Arc::new(ReadQuota::per_minute(120)));
         let end = Instant::now() + Duration::from_secs(60);
-        let taken = both.each_ref().map(|budget| {
-            budget.share_among(2);
-            let budget = Arc::clone(budget);
+        let taken = both.each_ref().map(|quota| {
+            quota.share_among(2);
+            let quota = Arc::clone(quota);
             tokio::spawn(async move {
                 let mut taken = 0;
-                while tokio::time::timeout_at(end, budget.take()).await.is_ok() {
+                while tokio::time::timeout_at(end, quota.take()).await.is_ok() {
                     taken += 1;
                 }
                 taken
@@ -448,14 +448,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn sends_go_first_and_count() {
-        let budget = Budget::per_minute(60);
+        let quota = ReadQuota::per_minute(60);
         for _ in 0..30 {
-            budget.spend();
+            quota.spend();
         }
         let before = Instant::now();
-        budget.queue_for(&question("a")).await;
+        quota.queue_for(&question("a")).await;
         assert!(before.elapsed() >= Duration::from_secs(29), "{:?}", before.elapsed());
-        let free = Budget::per_minute(0);
+        let free = ReadQuota::per_minute(0);
         for _ in 0..10_000 {
             free.take().await;
         }
@@ -465,15 +465,15 @@ mod tests {
     /// F52: half of the rate is for what restores need, however much callers ask.
     #[tokio::test(start_paused = true)]
     async fn f52_polls_and_reads_before_a_send_keep_their_half() {
-        let budget = Arc::new(Budget::per_minute(600));
+        let quota = Arc::new(ReadQuota::per_minute(600));
         let greedy: Vec<_> = (0..200)
             .map(|_| {
-                let budget = Arc::clone(&budget);
+                let quota = Arc::clone(&quota);
                 tokio::spawn(async move {
                     loop {
-                        budget.turn(&question("greedy")).await;
+                        quota.turn(&question("greedy")).await;
                         // Refused at once, after one read.
-                        budget.turn(&Behalf::Restore("greedy".into())).await;
+                        quota.turn(&Behalf::Restore("greedy".into())).await;
                     }
                 })
             })
@@ -483,7 +483,7 @@ mod tests {
         for behalf in [&Behalf::Poll, &other] {
             let begun = Instant::now();
             for _ in 0..100 {
-                budget.queue_for(behalf).await;
+                quota.queue_for(behalf).await;
             }
             // Polls and the reads before a send share that half.
             assert!(begun.elapsed() <= Duration::from_secs(42), "{behalf:?}: {:?}", begun.elapsed());
@@ -498,16 +498,16 @@ mod tests {
             [question("greedy"), question("other")],
             [Behalf::Restore("greedy".into()), Behalf::Restore("other".into())],
         ] {
-            let budget = Arc::new(Budget::per_minute(60));
+            let quota = Arc::new(ReadQuota::per_minute(60));
             let many: Vec<_> = (0..100)
                 .map(|_| {
-                    let (budget, greedy) = (Arc::clone(&budget), greedy.clone());
-                    tokio::spawn(async move { budget.queue_for(&greedy).await })
+                    let (quota, greedy) = (Arc::clone(&quota), greedy.clone());
+                    tokio::spawn(async move { quota.queue_for(&greedy).await })
                 })
                 .collect();
             tokio::time::sleep(Duration::from_secs(5)).await;
             let begun = Instant::now();
-            budget.queue_for(&other).await;
+            quota.queue_for(&other).await;
             assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
             many.iter().for_each(tokio::task::JoinHandle::abort);
         }
@@ -516,15 +516,15 @@ mod tests {
     /// Many restores at once are sent at once; more than a minute's worth wait their turn.
     #[tokio::test(start_paused = true)]
     async fn reads_before_a_send_wait_once_a_minutes_worth_is_owed() {
-        let budget = Budget::per_minute(600);
+        let quota = ReadQuota::per_minute(600);
         let one = Behalf::Restore("one".into());
         let begun = Instant::now();
         for _ in 0..500 {
-            assert!(budget.turn(&one).await);
+            assert!(quota.turn(&one).await);
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
         for _ in 0..200 {
-            assert!(budget.turn(&one).await);
+            assert!(quota.turn(&one).await);
         }
         assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
     }
@@ -532,35 +532,35 @@ mod tests {
     /// An outage with many sends is over: the next restore is sent at once, polls pay the sends back.
     #[tokio::test(start_paused = true)]
     async fn sends_hold_back_polls_and_no_read_before_a_send() {
-        let budget = Budget::per_minute(600);
+        let quota = ReadQuota::per_minute(600);
         for _ in 0..10_000 {
-            budget.spend();
+            quota.spend();
         }
         let begun = Instant::now();
-        assert!(budget.turn(&Behalf::Restore("one".into())).await);
+        assert!(quota.turn(&Behalf::Restore("one".into())).await);
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        budget.take().await;
+        quota.take().await;
         assert_eq!(begun.elapsed().as_secs(), 60);
     }
 
     /// F52: restores that are refused, however many, leave the polls their half.
     #[tokio::test(start_paused = true)]
     async fn f52_refused_sends_hold_back_no_polls() {
-        let budget = Arc::new(Budget::per_minute(600));
+        let quota = Arc::new(ReadQuota::per_minute(600));
         let sends = tokio::spawn({
-            let budget = Arc::clone(&budget);
+            let quota = Arc::clone(&quota);
             async move {
                 loop {
-                    budget.spend();
+                    quota.spend();
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    budget.forgive();
+                    quota.forgive();
                 }
             }
         });
         tokio::time::sleep(Duration::from_secs(120)).await;
         let begun = Instant::now();
         for _ in 0..100 {
-            budget.take().await;
+            quota.take().await;
         }
         assert!(begun.elapsed() <= Duration::from_secs(22), "{:?}", begun.elapsed());
         sends.abort();
@@ -568,34 +568,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_holds_nobody_up() {
-        let budget = Budget::per_minute(1);
-        budget.take().await;
+        let quota = ReadQuota::per_minute(1);
+        quota.take().await;
         for _ in 0..10 {
-            assert!(!budget.turn(&question("a")).await);
+            assert!(!quota.turn(&question("a")).await);
         }
-        let state = budget.state();
+        let state = quota.state();
         assert!(state.queue.questions.order.is_empty() && state.queue.questions.tickets.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn however_many_were_sent_questions_are_held_back_for_a_minute_at_most() {
-        let budget = Budget::per_minute(60);
+        let quota = ReadQuota::per_minute(60);
         for _ in 0..10_000 {
-            budget.spend();
+            quota.spend();
         }
         let before = Instant::now();
-        budget.queue_for(&question("a")).await;
+        quota.queue_for(&question("a")).await;
         assert_eq!(before.elapsed().as_secs(), 61);
         // What was never made holds nothing back, and is not saved up either.
         for _ in 0..10 {
-            budget.spend();
-            budget.give_back(&Behalf::Poll);
+            quota.spend();
+            quota.give_back(&Behalf::Poll);
         }
-        budget.give_back(&Behalf::Poll);
+        quota.give_back(&Behalf::Poll);
         let before = Instant::now();
-        budget.queue_for(&question("a")).await;
+        quota.queue_for(&question("a")).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
-        budget.queue_for(&question("a")).await;
+        quota.queue_for(&question("a")).await;
         assert!(before.elapsed() > Duration::ZERO);
     }
 
@@ -609,10 +609,10 @@ mod tests {
             (reply(503, None), 0),
             (reply(200, Some("7")), 0),
         ] {
-            let budget = Budget::per_minute(0);
-            budget.heard(&answer);
+            let quota = ReadQuota::per_minute(0);
+            quota.observe(&answer);
             let before = Instant::now();
-            budget.take().await;
+            quota.take().await;
             assert_eq!(before.elapsed().as_secs(), seconds, "{answer:?}");
         }
     }

@@ -1,56 +1,56 @@
-//! Settings of a test's gateway.
+//! Configuration of a test's gateway.
 
-/// Settings of a test's gateway: the default of a test with changes by dotted path.
+/// Configuration of a test's gateway: the default of a test with changes by dotted path.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct TestConfig {
     changes: Vec<(String, String)>,
     unset: Vec<String>,
     routes: Option<String>,
     tables: String,
 }
 
-impl Settings {
-    /// The same settings with the credential `robot`: the clouds' own user, its password in the file `password`.
+impl TestConfig {
+    /// The same configuration with the credential `robot`: the clouds' own user, its password in the file `password`.
     #[must_use]
     pub fn robot(self) -> Self {
         self.and(ROBOT)
     }
 
-    /// The same settings with more tables, after everything else; `{clouds}` stands for the clouds' URL.
+    /// The same configuration with more tables, after everything else; `{clouds}` stands for the clouds' URL.
     #[must_use]
     pub fn and(mut self, toml: &str) -> Self {
         self.tables.push_str(toml);
         self
     }
 
-    /// The same settings with another value, written as in TOML: `set("polling.absence_confirmation_seconds", "1")`.
+    /// The same configuration with another value, written as in TOML: `set("polling.absence_confirmation_seconds", "1")`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.changes.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same settings without a key of the default of a test, so that it has the gateway's own default.
+    /// The same configuration without a key of the default of a test, so that it has the gateway's own default.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.unset.push(key.to_owned());
         self
     }
 
-    /// The same settings with other upstreams and routes; `{clouds}` stands for the clouds' URL.
+    /// The same configuration with other upstreams and routes; `{clouds}` stands for the clouds' URL.
     #[must_use]
     pub fn routes(mut self, toml: &str) -> Self {
         self.routes = Some(toml.to_owned());
         self
     }
 
-    /// The same settings with other routes to the usual upstreams `cbr`, `csbs` and `vbs`.
+    /// The same configuration with other routes to the usual upstreams `cbr`, `csbs` and `vbs`.
     #[must_use]
     pub fn ways(self, toml: &str) -> Self {
         self.routes(&format!("{UPSTREAMS}{toml}"))
     }
 
-    /// The same settings, these lines written into each of the usual upstreams.
+    /// The same configuration, these lines written into each of the usual upstreams.
     #[must_use]
     pub fn each_upstream(self, lines: &str) -> Self {
         let routes = usual().replace("\nendpoint", &format!("\n{lines}\nendpoint"));

@@ -8,9 +8,9 @@ use restore_model::Event;
 use crate::callers::Decision;
 
 /// Who wants to know what was written down: metrics and logs.
-pub trait Witness: Send + Sync + 'static {
+pub trait Observer: Send + Sync + 'static {
     /// Called after the commit, once per event, with the state it led to.
-    fn witness(&self, entry: &Entry, event: &Event);
+    fn observer(&self, entry: &Entry, event: &Event);
 
     /// Called with every decision on what a known caller may do.
     fn decided(&self, decision: &Decision<'_>);

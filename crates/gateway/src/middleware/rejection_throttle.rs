@@ -21,21 +21,21 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Hands out so many refusals a second, over all connections; 0 is no limit. For tower's `map_future`: it stands where
 /// its calls have given back all they held.
 pub(crate) fn per_second(refusals: u32) -> impl Fn(Future) -> Future + Clone {
-    let ration = Ration::per_second(refusals).map(Arc::new);
-    move |call| match ration.clone() {
-        Some(ration) => Box::pin(async move { ration.give(call.await).await }),
+    let rejection_throttle = RejectionThrottle::per_second(refusals).map(Arc::new);
+    move |call| match rejection_throttle.clone() {
+        Some(rejection_throttle) => Box::pin(async move { rejection_throttle.give(call.await).await }),
         None => call,
     }
 }
 
-struct Ration {
+struct RejectionThrottle {
     /// Between two refusals.
     apart: Duration,
     /// When the next one may be given.
     next: Mutex<Instant>,
 }
 
-impl Ration {
+impl RejectionThrottle {
     fn per_second(refusals: u32) -> Option<Self> {
         let apart = Duration::from_secs(1).checked_div(refusals)?;
         Some(Self { apart, next: Mutex::new(Instant::now()) })
@@ -56,7 +56,7 @@ impl Ration {
     /// Gives an answer: a refusal in its turn, any other at once.
     async fn give(&self, answered: Result) -> Result {
         let refused = match answered {
-            Err(failure) if is_rationed(&failure) => failure,
+            Err(failure) if is_throttled(&failure) => failure,
             answered => return answered,
         };
         let wait = self.wait();
@@ -70,11 +70,11 @@ impl Ration {
 }
 
 /// Whether a failure is about the request itself, or about who sends it, and nothing of a restore.
-const fn is_rationed(failure: &Failure) -> bool {
+const fn is_throttled(failure: &Failure) -> bool {
     failure.restore.is_none()
         && !failure.sent
         && (matches!(failure.problem.status(), 400 | 401 | 408 | 413 | 415 | 422)
-            // A stranger causes as many of these as there are made-up tokens, while nobody vouches for callers.
+            // A stranger causes as many of these as there are made-up tokens, while no provider answers.
             || matches!(failure.problem.code, Code::IdentityUnavailable))
 }
 
@@ -98,32 +98,32 @@ mod tests {
             Code::IdentityUnavailable,
         ];
         for code in rationed {
-            assert!(is_rationed(&failure(code)), "{code:?}");
+            assert!(is_throttled(&failure(code)), "{code:?}");
         }
         let at_once =
             [Code::RestoreNotFound, Code::Forbidden, Code::TargetBusy, Code::RateLimited, Code::Overloaded];
         for code in at_once {
-            assert!(!is_rationed(&failure(code)), "{code:?}");
+            assert!(!is_throttled(&failure(code)), "{code:?}");
         }
         let mut of_a_restore = failure(Code::InvalidRequest);
         of_a_restore.restore = Some(RestoreId::at(Timestamp::from_micros(0)));
-        assert!(!is_rationed(&of_a_restore));
+        assert!(!is_throttled(&of_a_restore));
         let mut sent = failure(Code::InvalidRequest);
         sent.sent = true;
-        assert!(!is_rationed(&sent));
+        assert!(!is_throttled(&sent));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_of_the_ration_is_given_at_once_and_the_rest_in_turn() {
-        let ration = Ration::per_second(10).unwrap();
+        let rejection_throttle = RejectionThrottle::per_second(10).unwrap();
         tokio::time::advance(Duration::from_secs(60)).await;
-        let waits: Vec<u128> = (0..30).map(|_| ration.wait().as_millis()).collect();
+        let waits: Vec<u128> = (0..30).map(|_| rejection_throttle.wait().as_millis()).collect();
         assert!(waits[..11].iter().all(|wait| *wait == 0), "{waits:?}");
         assert_eq!(waits[11..21], [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
         assert!(waits[21..].iter().all(|wait| *wait == 1000), "nobody waits longer: {waits:?}");
         // Those who waited longest took nothing from who comes later.
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(ration.wait() <= Duration::from_millis(100));
-        assert!(Ration::per_second(0).is_none());
+        assert!(rejection_throttle.wait() <= Duration::from_millis(100));
+        assert!(RejectionThrottle::per_second(0).is_none());
     }
 }
