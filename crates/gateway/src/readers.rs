@@ -136,7 +136,7 @@ impl Readers {
             "an authority is left"
         );
         destination.verdict()?;
-        let (mut head, ()) = request.into_parts();
+        let (head, ()) = request.into_parts();
         let found = self.router.find(&head.method, head.uri.path(), &destination);
         let written = destination.as_signed(&head.headers);
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -149,14 +149,19 @@ impl Readers {
             same_site: self.same_site.check(&head.headers, &destination).is_ok(),
             signed: None,
         };
-        head.extensions.insert(destination);
-        understood.signed = self.signed(&found, head, body);
+        understood.signed = self.signed(&found, &destination, head, body);
         Ok(understood)
     }
 
-    fn signed(&self, found: &Found, mut head: request::Parts, body: &[u8]) -> Option<Option<String>> {
+    fn signed(
+        &self,
+        found: &Found,
+        destination: &Destination,
+        mut head: request::Parts,
+        body: &[u8],
+    ) -> Option<Option<String>> {
         let claim = self.keys.claimed(&head.headers).ok()??;
-        self.keys.verify(&claim, &mut head, body).ok()?;
+        self.keys.verify(&claim, destination, &mut head, body).ok()?;
         Some(asked(found, &head.uri))
     }
 }

@@ -44,7 +44,7 @@ impl Gate {
 
 /// A body of known length, with a gate where the call restores.
 #[derive(Clone)]
-pub struct Sealed {
+pub struct GatedBody {
     bytes: Full<Bytes>,
     /// The same once more: what is signed is what is sent.
     whole: Bytes,
@@ -53,7 +53,7 @@ pub struct Sealed {
     gate: Option<Arc<Gate>>,
 }
 
-impl Sealed {
+impl GatedBody {
     /// These bytes, given out only if `journal` allows it then.
     pub(crate) fn new(bytes: Bytes, journal: Option<Arc<dyn Journal>>) -> Self {
         Self { bytes: Full::new(bytes.clone()), whole: bytes, journal, gate: None }
@@ -70,7 +70,7 @@ impl Sealed {
     }
 }
 
-impl From<Bytes> for Sealed {
+impl From<Bytes> for GatedBody {
     fn from(bytes: Bytes) -> Self {
         Self::new(bytes, None)
     }
@@ -81,7 +81,7 @@ impl From<Bytes> for Sealed {
 #[error("{0}")]
 pub struct Closed(&'static str);
 
-impl Body for Sealed {
+impl Body for GatedBody {
     type Data = Bytes;
     type Error = Closed;
 

@@ -18,7 +18,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceExt};
 
 use crate::Options;
-use crate::body::Sealed;
+use crate::body::GatedBody;
 use crate::platform::{Spawns, Stream};
 
 /// How long an idle connection is kept. Shorter than the idle times of common balancers (60 s), so
@@ -28,7 +28,7 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 type Connector = BoxCloneSyncService<http::Uri, Stream, BoxError>;
 
 /// The client of one upstream.
-pub type Client = legacy::Client<Connector, Sealed>;
+pub type Client = legacy::Client<Connector, GatedBody>;
 
 /// Builds the client of one upstream. Roots of trust are only loaded where an endpoint needs them.
 pub(crate) fn build(options: &Options, tls: bool) -> Result<Client, String> {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::stack::Inbound;
+use crate::stack::UpstreamResponse;
 
 /// Sent with every request.
 pub(crate) const NO_CODING: HeaderValue = HeaderValue::from_static("identity");
@@ -38,7 +38,7 @@ pub(crate) enum Unreadable {
 pub(crate) async fn read_whole<B>(
     answer: http::Response<B>,
     limit: usize,
-) -> Result<Inbound, (Parts, Unreadable)>
+) -> Result<UpstreamResponse, (Parts, Unreadable)>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
@@ -49,7 +49,7 @@ where
         Err(error) => return Err((head, Unreadable::Broken(error.to_string()))),
     };
     match plain(&mut head.headers, body, limit) {
-        Ok(body) => Ok(Inbound::from_parts(head, utf8(body))),
+        Ok(body) => Ok(UpstreamResponse::from_parts(head, utf8(body))),
         Err(why) => Err((head, why)),
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::fault::{Fault, FaultKind};
 use crate::layers::authorise::is_of;
 use crate::signing::{WINDOW_SECONDS, X_SDK_DATE, sdk_date, sign};
-use crate::stack::Outbound;
+use crate::stack::UpstreamRequest;
 use crate::{SecretCell, Token};
 
 const X_PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
@@ -117,7 +117,7 @@ impl Keys {
     }
 
     /// Signs a request, after the one that goes first where there is one.
-    pub(crate) async fn sign(&self, request: &mut Outbound) -> Result<Signature, Fault> {
+    pub(crate) async fn sign(&self, request: &mut UpstreamRequest) -> Result<Signature, Fault> {
         let first = self.go_first().await;
         let host = host(request.uri()).unwrap_or_default();
         let now = self.clock.now().plus_seconds(self.so_far().ahead(&host));
@@ -282,7 +282,7 @@ mod tests {
         Keys::new("robot", PROJECT.parse().unwrap(), SecretCell::new(key), clock)
     }
 
-    fn request(url: &str) -> Outbound {
+    fn request(url: &str) -> UpstreamRequest {
         let project = url.split('/').find(|segment| *segment == PROJECT).unwrap_or("another");
         let request = http::Request::post(url).header("content-type", "application/json");
         let request = request.extension(crate::layers::Purpose::of(project));
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wrong_clock_costs_one_signature_and_the_key_does_not_rest() {
         let (keys, url) = (keys(None), format!("https://cbr.example/v3/{PROJECT}/backups"));
-        let date = |request: &Outbound| request.headers()["x-sdk-date"].to_str().unwrap().to_owned();
+        let date = |request: &UpstreamRequest| request.headers()["x-sdk-date"].to_str().unwrap().to_owned();
         let mut first = request(&url);
         let made = keys.sign(&mut first).await.unwrap();
         assert_eq!(date(&first), "20261122T101501Z");

@@ -36,7 +36,7 @@ mod token;
 mod trace_context;
 mod webhook_client;
 
-pub use body::Sealed;
+pub use body::GatedBody;
 pub use client::{Client, client_to, plain_client};
 pub use fault::{Fault, FaultKind};
 pub use iam::catalog::is_loopback;

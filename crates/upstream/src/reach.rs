@@ -8,7 +8,7 @@ use http::{Method, Request};
 use restore_generations::Host;
 
 use crate::fault::{Fault, FaultKind};
-use crate::{Credential, Endpoint, Sealed, Upstream, VOLUMES, base, client};
+use crate::{Credential, Endpoint, GatedBody, Upstream, VOLUMES, base, client};
 
 /// What one address had to say.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl Upstream {
         let fault = |why: String| Fault::not_sent(FaultKind::Connect, why);
         let client = client::build(&self.options, base.starts_with("https:")).map_err(fault)?;
         let request = Request::builder().method(Method::GET).uri(format!("{base}/"));
-        let request = request.body(Sealed::from(Bytes::new())).map_err(|error| fault(error.to_string()))?;
+        let request =
+            request.body(GatedBody::from(Bytes::new())).map_err(|error| fault(error.to_string()))?;
         let patience: Duration = self.options.connect + self.options.read;
         match tokio::time::timeout(patience, client.request(request)).await {
             Ok(Ok(answer)) => Ok(answer.status().as_u16()),

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use restore_engine::{Caller, Engine, Page, Resolution};
 use restore_ledger::{Entry, Query};
 use restore_model::{Code, Problem, ProjectId, ResolvedAs, Restore, Status, Timestamp, json};
@@ -32,15 +31,13 @@ use serde_json::{Value, json};
 use self::reload::{Loaded, Reload};
 use crate::api::{self, App, Asked};
 use crate::auth::same_site::SameSite;
-use crate::auth::{Callers, Presented};
+use crate::auth::{Callers, Sender};
 use crate::console;
 use crate::dispatch::Action;
 use crate::dispatch::usage::Usage;
-use crate::middleware::caller::request_context;
-use crate::middleware::shed::{self, Place, Places};
+use crate::middleware::shed::{Place, Places};
 use crate::middleware::well_formed;
-use crate::server::certificate::Certificate;
-use crate::server::connection::Peer;
+use crate::server::arrival::Arrived;
 use crate::server::connections::Connections;
 use crate::server::memory::Memory;
 use crate::server::tls::Tls;
@@ -109,8 +106,8 @@ const PAGES: [&str; 15] = [
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
 /// True for a peer that is this machine itself.
-fn is_local(peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+const fn is_local(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
 }
 
 /// True for a page that shows nothing of restores and configuration.
@@ -160,10 +157,10 @@ impl Admin {
     /// Answers one request.
     pub(crate) async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Arrived>,
     ) -> Result<Response<answer::Body>, Infallible> {
         let path = request.uri().path().to_owned();
-        let (peer, changes) = (shed::peer(request.extensions()), *request.method() == Method::POST);
+        let (peer, changes) = (request.body().arrival.neighbour(), *request.method() == Method::POST);
         let answered = match self.places.enter(peer) {
             Err(failure) => Err(failure),
             Ok(place) => {
@@ -192,8 +189,8 @@ impl Admin {
     }
 
     /// Who asks, if it may ask here at all.
-    async fn admitted(&self, request: &mut Request<Incoming>) -> Result<Caller, Failure> {
-        well_formed::check(request, &self.same_site)?;
+    async fn admitted(&self, request: &mut Request<Arrived>) -> Result<Caller, Failure> {
+        well_formed::check(request, &request.body().arrival, &self.same_site)?;
         if self.callers.is_empty() && !self.is_trusted(request) {
             let detail = "operators are known by callers, and this listener has none: ask from the machine of the \
                           gateway, or add [[callers]] with listeners = [\"admin\"]; nothing was done";
@@ -203,17 +200,18 @@ impl Admin {
             let token = request.headers_mut().remove("x-auth-token");
             return Ok(Caller::anyone(token.as_ref().and_then(Token::from_header)));
         }
-        let certificate = request.extensions().get::<Arc<Certificate>>().cloned();
-        let request_context = request_context(request.headers(), request.extensions());
+        let arrival = &request.body().arrival;
+        let certificate = arrival.certificate.clone();
+        let request_context = arrival.request_context(request.headers(), None);
         let presented =
             self.callers.identify(request.headers_mut(), certificate.as_deref(), request_context).await;
         match presented.map_err(|problem| Failure::from(problem).closing())? {
-            Presented::Known(caller) => {
+            Sender::Known(caller) => {
                 self.engine.permit_watch(&caller)?;
                 Ok(caller)
             }
             // The configuration permits no such callers here.
-            Presented::Signed(_) => {
+            Sender::Signed(_) => {
                 Err(Problem::new(Code::Unauthenticated, "signatures count on the API alone").into())
             }
         }
@@ -221,17 +219,16 @@ impl Admin {
 
     /// True for a request that may go on where there are no callers: it comes from this machine, or its page shows
     /// nothing of restores and configuration.
-    fn is_trusted(&self, request: &Request<Incoming>) -> bool {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    fn is_trusted(&self, request: &Request<Arrived>) -> bool {
         self.is_loopback
-            || is_local(peer)
+            || is_local(request.body().arrival.peer.address.ip())
             || (matches!(*request.method(), Method::GET | Method::HEAD) && tells_little(request.uri().path()))
     }
 
     async fn page(
         &self,
         path: &str,
-        request: &Request<Incoming>,
+        request: &Request<Arrived>,
         caller: &Caller,
         place: &Place,
     ) -> Result<Answer, Failure> {
@@ -262,7 +259,7 @@ impl Admin {
         })
     }
 
-    async fn act(&self, path: &str, request: Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
+    async fn act(&self, path: &str, request: Request<Arrived>, caller: &Caller) -> Result<Answer, Failure> {
         if path == "/recovery/confirmation" {
             self.engine.permit_operator(caller)?;
             let ConfirmationBody { by, reason } = body(request).await?;
@@ -389,7 +386,7 @@ impl Admin {
     }
 
     /// What the cloud has restored and the ledger does not know.
-    async fn unrecorded(&self, request: &Request<Incoming>, caller: &Caller) -> Result<Answer, Failure> {
+    async fn unrecorded(&self, request: &Request<Arrived>, caller: &Caller) -> Result<Answer, Failure> {
         let mut upstream = None;
         let mut project: Option<ProjectId> = None;
         let mut since: Option<Timestamp> = None;
@@ -493,11 +490,11 @@ fn other_method(path: &str) -> Failure {
     failure
 }
 
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+async fn body<T: DeserializeOwned>(request: Request<Arrived>) -> Result<T, Failure> {
     if !is_json(request.headers()) {
         return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json").into());
     }
-    let read = Limited::new(request.into_body(), BODY).collect();
+    let read = Limited::new(request.into_body().body, BODY).collect();
     let late = || Problem::new(Code::RequestTimeout, "the body did not arrive in time; nothing was changed");
     let body: Bytes = tokio::time::timeout(BODY_TIME, read)
         .await
@@ -540,12 +537,11 @@ mod tests {
     #[test]
     fn s53_other_machines_see_no_page_that_shows_or_changes_anything() {
         for local in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert!(is_local(local.parse().ok()), "{local}");
+            assert!(is_local(local.parse().unwrap()), "{local}");
         }
         for other in ["10.0.0.7", "172.18.0.1", "::ffff:10.0.0.7", "fe80::1", "0.0.0.0"] {
-            assert!(!is_local(other.parse().ok()), "{other}");
+            assert!(!is_local(other.parse().unwrap()), "{other}");
         }
-        assert!(!is_local(None));
         let little: Vec<&str> = PAGES.into_iter().filter(|page| tells_little(page)).collect();
         // The files of the console say nothing by themselves.
         assert_eq!(little, ["/console", "/livez", "/readyz", "/metrics"]);

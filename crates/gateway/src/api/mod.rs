@@ -53,7 +53,7 @@ pub(crate) struct Asked {
     /// The end of the signature of a signed request.
     pub(crate) signed_until: Option<SignedUntil>,
     pub(crate) trace: Option<TraceContext>,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Place,
 }
 
 /// What is left of a request once it was read: all that may be held while its caller waits.
@@ -61,13 +61,13 @@ struct Waiter {
     caller: Caller,
     signature: Option<Signature>,
     trace: Option<TraceContext>,
-    place: Option<Place>,
+    place: Place,
 }
 
 impl Waiter {
     /// Whether this caller may wait: it has given its place back for one among those who do.
     fn waits(&self) -> bool {
-        self.place.as_ref().is_none_or(Place::waits)
+        self.place.waits()
     }
 }
 
@@ -110,7 +110,7 @@ impl Asked {
             signature: None,
             signed_until: None,
             trace: None,
-            place: Some(place),
+            place,
         }
     }
 

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::{App, Asked, preferences};
 use crate::auth::Signature;
-use crate::middleware::shed::Place;
 use crate::telemetry::links::link_to_submit;
 use crate::web::answer::{self, Answer, Failure, REPLAYED, restore_path};
 
@@ -24,7 +23,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let asked = asked.read();
     // Waiting is no work: the place is somebody else's meanwhile. Where too many wait, nobody more does.
     let place = asked.place;
-    let waits = || place.as_ref().is_none_or(Place::waits);
+    let waits = || place.waits();
     let mut submission = Submission::new(request, asked.caller);
     submission.key = key;
     submission.trace = asked.trace;

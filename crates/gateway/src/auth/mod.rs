@@ -43,6 +43,7 @@ use self::signed::LIFE;
 use crate::auth::lines::Lines;
 use crate::server::certificate::Certificate;
 use crate::telemetry::metrics::Refusals;
+use crate::web::destination::Destination;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -84,7 +85,7 @@ pub(crate) enum Unknown {
 }
 
 /// What a request's head says of who sent it.
-pub(crate) enum Presented {
+pub(crate) enum Sender {
     /// This caller did.
     Known(Caller),
     /// The holder of this access key, if its signature also covers the body that follows.
@@ -141,7 +142,7 @@ impl Callers {
         headers: &mut HeaderMap,
         certificate: Option<&Certificate>,
         request_context: RequestContext,
-    ) -> Result<Presented, Problem> {
+    ) -> Result<Sender, Problem> {
         match self.signers.claimed(headers) {
             Ok(None) => {}
             Ok(Some(_)) if headers.contains_key(X_API_KEY) => {
@@ -151,7 +152,7 @@ impl Callers {
                     &request_context,
                 ));
             }
-            Ok(Some(claim)) => return Ok(Presented::Signed(claim)),
+            Ok(Some(claim)) => return Ok(Sender::Signed(claim)),
             Err(unknown) => return Err(self.refuse("aksk", &unknown, &request_context)),
         }
         let authorization = headers.remove(AUTHORIZATION);
@@ -166,7 +167,7 @@ impl Callers {
             (None, None) => self.unspoken(certificate, token.as_ref(), request_context.peer).await,
         };
         match found {
-            Ok(identity) => Ok(Presented::Known(Caller::known(identity, token).by(request_context))),
+            Ok(identity) => Ok(Sender::Known(Caller::known(identity, token).by(request_context))),
             Err(unknown) => Err(self.refuse(way, &unknown, &request_context)),
         }
     }
@@ -178,13 +179,14 @@ impl Callers {
     pub(crate) fn verify(
         &self,
         claim: &Claim,
+        destination: &Destination,
         head: &mut request::Parts,
         body: &[u8],
-        request_context: RequestContext,
-    ) -> Result<Caller, Problem> {
-        match self.signers.verify(claim, head, body) {
-            Ok(caller) => Ok(caller.by(request_context)),
-            Err(unknown) => Err(self.refuse("aksk", &unknown, &request_context)),
+        request_context: &RequestContext,
+    ) -> Result<(Caller, SignedUntil), Problem> {
+        match self.signers.verify(claim, destination, head, body) {
+            Ok((caller, until)) => Ok((caller.by(request_context.clone()), until)),
+            Err(unknown) => Err(self.refuse("aksk", &unknown, request_context)),
         }
     }
 

@@ -166,14 +166,12 @@ impl AccessKeys {
     pub(crate) fn verify(
         &self,
         claim: &Claim,
+        destination: &Destination,
         head: &mut request::Parts,
         body: &[u8],
-    ) -> Result<Caller, Unknown> {
+    ) -> Result<(Caller, SignedUntil), Unknown> {
         let signed = &claim.0;
         let known = self.holder(signed.access_key());
-        let destination = head.extensions.get::<Destination>();
-        let destination =
-            destination.ok_or(Unknown::Refused("a request whose destination was not decided"))?;
         if destination.is_path_ambiguous() {
             return Err(Unknown::Refused("a signed path with an escaped slash"));
         }
@@ -194,9 +192,9 @@ impl AccessKeys {
         }
         keep_signed(head, signed)?;
         let rest = u64::try_from(end.micros_since(now)).unwrap_or_default();
-        head.extensions.insert(SignedUntil(Instant::now() + Duration::from_micros(rest)));
+        let until = SignedUntil(Instant::now() + Duration::from_micros(rest));
         let identity = Identity { scope: holder.projects.clone(), repeatable: LIFE, ..holder.row.caller() };
-        Ok(Caller::known(identity, None))
+        Ok((Caller::known(identity, None), until))
     }
 }
 

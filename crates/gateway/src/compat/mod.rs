@@ -1,5 +1,5 @@
-//! What a compatibility endpoint does: reads a native request, asks the engine, answers in the source API. What it tells is in `reads`, what
-//! it passes on in `cloud`.
+//! The compatibility endpoints: a native request becomes a call of the engine, and its result an answer in the source API.
+//! `reads` has the reads of restores and backups, `cloud` the reads that are proxied to the cloud.
 
 pub(crate) mod cloud;
 pub(crate) mod links;
@@ -30,7 +30,7 @@ use crate::web::destination::Destination;
 /// Questions of one request that a cloud is asked at the same time.
 const ASKED_AT_ONCE: usize = 4;
 
-/// A request at a compatibility endpoint, out of the way in.
+/// A request at a compatibility endpoint, as the inbound stack hands it over.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -46,17 +46,24 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(caller: Caller, mut head: Parts, body: Bytes) -> Self {
-        let destination = head.extensions.get::<Destination>().and_then(Destination::authority);
+    /// Takes of a request what the endpoints need.
+    pub(crate) fn new(
+        head: Parts,
+        destination: &Destination,
+        caller: Caller,
+        signature: Option<Signature>,
+        trace: TraceContext,
+        body: Bytes,
+    ) -> Self {
         Self {
-            authority: destination.map(ToString::to_string).unwrap_or_default(),
+            authority: destination.authority().map(ToString::to_string).unwrap_or_default(),
             method: head.method,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
-            signature: head.extensions.remove::<Signature>(),
+            signature,
             key: preferences::idempotency_key(&head.headers),
             caller,
-            trace: head.extensions.remove::<TraceContext>(),
+            trace: Some(trace),
         }
     }
 

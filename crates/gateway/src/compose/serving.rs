@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use restore_engine::Engine;
 use restore_generations::source_api;
 use tower::util::BoxCloneSyncService;
@@ -30,6 +29,7 @@ use crate::handler::Dispatch;
 use crate::middleware::shed::Places;
 use crate::middleware::stack::{self, InboundStack};
 use crate::middleware::{route, trace};
+use crate::server::arrival::Arrived;
 use crate::server::connections::Connections;
 use crate::server::memory::Memory;
 use crate::server::tls::Tls;
@@ -39,7 +39,7 @@ use crate::web::answer;
 use restore_config::{Config, Listener};
 
 /// The admin pages behind one short name.
-pub(crate) type Pages = BoxCloneSyncService<Request<Incoming>, Response<answer::Body>, Infallible>;
+pub(crate) type Pages = BoxCloneSyncService<Request<Arrived>, Response<answer::Body>, Infallible>;
 
 /// What outlives a reload.
 pub(crate) struct Lasting {

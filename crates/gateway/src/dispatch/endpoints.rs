@@ -300,13 +300,6 @@ pub fn read(
     Ok(endpoint.restore(at.form(), &at.named()?, body)?.request)
 }
 
-/// A request at a compatibility endpoint that stands nowhere.
-#[cfg(test)]
-pub(crate) fn at(endpoint: &'static dyn SourceApi, method: &Method, path: &Uri) -> AtEndpoint {
-    Arc::new(OpenEndpoint::new(endpoint, Stand::Listener, None, "http", HeaderMap::new()))
-        .find(method, path.path())
-}
-
 /// The upstream of a generation, where there is no doubt which.
 fn the_only_one(config: &Config, generation: &str) -> Option<String> {
     let mut own = config.upstreams.iter().filter(|upstream| upstream.generation == generation);

@@ -10,8 +10,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use restore_model::{Code, Problem};
 
+use super::stages::{Read, Seated, Stage};
 use super::{Future, Inner, Middleware};
-use crate::server::connection::Framing;
 use crate::web::answer::Failure;
 
 /// The layer.
@@ -23,25 +23,25 @@ pub(crate) struct BodyLayer {
     pub(crate) time: Duration,
 }
 
-impl Middleware<Incoming> for BodyLayer {
-    type Passed = Bytes;
+impl Middleware<Seated> for BodyLayer {
+    type Passed = Read;
 
-    fn call<S: Inner<Bytes>>(&self, inner: &mut S, request: Request<Incoming>) -> Future {
+    fn call<S: Inner<Read>>(&self, inner: &mut S, request: Request<Seated>) -> Future {
         let limits = *self;
         let ready = inner.clone();
         let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
-            let (head, body) = request.into_parts();
+            let (head, stage) = request.into_parts();
+            let Stage { arrival, found, trace, deferred, sender, body } = stage;
             let body = if body.is_end_stream() {
                 Bytes::new()
             } else {
                 plain_json(&head.headers)?;
                 read(body, limits).await?
             };
-            if let Some(framing) = head.extensions.get::<Framing>() {
-                framing.connection.body_read();
-            }
-            inner.call(Request::from_parts(head, body)).await
+            arrival.framing.connection.body_read();
+            let stage = Stage { arrival, found, trace, deferred, sender, body };
+            inner.call(Request::from_parts(head, stage)).await
         })
     }
 }

@@ -8,16 +8,14 @@
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, Request};
-use restore_engine::{Caller, RequestContext};
+use http::Request;
+use restore_engine::Caller;
 use restore_model::Code;
-use restore_upstream::{Token, TraceContext};
+use restore_upstream::Token;
 
+use super::stages::{Identified, Traced};
 use super::{Future, Inner, Middleware};
-use crate::auth::{Callers, Presented};
-use crate::dispatch::Found;
-use crate::server::certificate::Certificate;
-use crate::server::connection::Peer;
+use crate::auth::{Callers, Sender};
 use crate::web::answer::Failure;
 
 /// The layer.
@@ -31,47 +29,30 @@ impl CallerLayer {
     }
 }
 
-/// How a request came in: by the id of ours and the trace that the layers above gave it.
-pub(crate) fn request_context(headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
-    RequestContext {
-        request_id: headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
-        trace_id: extensions.get::<TraceContext>().map(|trace| format!("{:032x}", trace.trace_id)),
-        peer: extensions.get::<Peer>().map(|peer| peer.address),
-    }
-}
+impl Middleware<Traced> for CallerLayer {
+    type Passed = Identified;
 
-impl<B: Send + 'static> Middleware<B> for CallerLayer {
-    type Passed = B;
-
-    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> Future {
-        let public = request.extensions().get::<Found>().is_some_and(Found::is_public);
-        let Some(callers) = self.0.clone().filter(|_| !public) else {
+    fn call<S: Inner<Identified>>(&self, inner: &mut S, mut request: Request<Traced>) -> Future {
+        let is_public = request.body().found.is_public();
+        let Some(callers) = self.0.clone().filter(|_| !is_public) else {
             let token = request.headers_mut().remove("x-auth-token");
-            let token = token.as_ref().and_then(Token::from_header);
-            request.extensions_mut().insert(Caller::anyone(token));
-            return inner.call(request);
+            let caller = Caller::anyone(token.as_ref().and_then(Token::from_header));
+            return inner.call(request.map(|stage| stage.by(|()| Sender::Known(caller))));
         };
         let ready = inner.clone();
         let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
-            let (mut head, body) = request.into_parts();
-            let certificate = head.extensions.get::<Arc<Certificate>>().cloned();
-            let request_context = request_context(&head.headers, &head.extensions);
-            let presented =
-                callers.identify(&mut head.headers, certificate.as_deref(), request_context).await;
+            let (mut head, stage) = request.into_parts();
+            let request_context = stage.arrival.request_context(&head.headers, Some(&stage.trace));
+            let certificate = stage.arrival.certificate.as_deref();
+            let presented = callers.identify(&mut head.headers, certificate, request_context).await;
             // The body stays unread.
-            let token = match presented.map_err(|problem| Failure::from(problem).closing())? {
-                Presented::Known(caller) => {
-                    let token = caller.token.clone();
-                    head.extensions.insert(caller);
-                    token
-                }
-                Presented::Signed(claim) => {
-                    head.extensions.insert(claim);
-                    None
-                }
+            let sender = presented.map_err(|problem| Failure::from(problem).closing())?;
+            let token = match &sender {
+                Sender::Known(caller) => caller.token.clone(),
+                Sender::Signed(_) => None,
             };
-            let answer = inner.call(Request::from_parts(head, body)).await;
+            let answer = inner.call(Request::from_parts(head, stage.by(|()| sender))).await;
             if let (Err(failure), Some(token)) = (&answer, &token)
                 && failure.problem.code == Code::UpstreamUnauthorized
             {

@@ -7,20 +7,20 @@ use std::time::Duration;
 use http::Request;
 use restore_model::{Code, Effect, Problem};
 
+use super::stages::Traced;
 use super::{Future, Inner, Middleware};
-use crate::dispatch::Found;
 use crate::web::answer::Failure;
 
 /// The layer.
 #[derive(Clone, Copy)]
 pub(crate) struct DeadlineLayer(pub(crate) Duration);
 
-impl<B: Send + 'static> Middleware<B> for DeadlineLayer {
-    type Passed = B;
+impl Middleware<Traced> for DeadlineLayer {
+    type Passed = Traced;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
+    fn call<S: Inner<Traced>>(&self, inner: &mut S, request: Request<Traced>) -> Future {
         let limit = self.0;
-        let submits = request.extensions().get::<Found>().is_some_and(Found::submits);
+        let submits = request.body().found.submits();
         let call = inner.call(request);
         Box::pin(async move {
             tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {

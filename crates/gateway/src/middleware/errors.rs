@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use http::Request;
 use tower::{Layer, Service};
 
-use super::shed::{self, Places};
-use crate::dispatch::{Found, endpoints};
+use super::shed::Places;
+use super::stages::Traced;
+use crate::dispatch::endpoints;
 use crate::telemetry::metrics::LimitsReached;
 use crate::web::answer::{self, Answer, Failure};
 
@@ -43,9 +44,9 @@ pub(crate) struct Errors<S> {
     layer: ErrorsLayer,
 }
 
-impl<S, B> Service<Request<B>> for Errors<S>
+impl<S> Service<Request<Traced>> for Errors<S>
 where
-    S: Service<Request<B>, Response = Answer, Error = Failure>,
+    S: Service<Request<Traced>, Response = Answer, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Answer;
@@ -58,11 +59,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<Traced>) -> Self::Future {
         // No more of it than is shown: the rest need not be held while somebody waits.
         let instance: String = request.uri().path().chars().take(256).collect();
-        let peer = shed::peer(request.extensions());
-        let endpoint = request.extensions().get::<Found>().and_then(Found::at_endpoint).cloned();
+        let peer = request.body().arrival.neighbour();
+        let endpoint = request.body().found.at_endpoint().cloned();
         let id = request.headers().get("x-request-id").cloned();
         let call = self.inner.call(request);
         let ErrorsLayer { reached, places } = self.layer.clone();

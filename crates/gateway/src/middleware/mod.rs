@@ -12,6 +12,7 @@ pub(crate) mod share;
 pub(crate) mod shed;
 pub(crate) mod signature;
 pub(crate) mod stack;
+pub(crate) mod stages;
 pub(crate) mod trace;
 pub(crate) mod well_formed;
 

@@ -22,9 +22,8 @@ use http::{HeaderValue, Request};
 use restore_engine::Caller;
 use restore_model::{Code, Problem};
 
+use super::stages::{Sent, Stage};
 use super::{Future, Inner, Middleware};
-use crate::auth::Claim;
-use crate::server::connection::Peer;
 use crate::web::answer::{Failure, Standing};
 use crate::web::pool::Neighbour;
 
@@ -121,29 +120,30 @@ impl Limit {
 }
 
 impl Limits {
-    fn admit(&self, caller: Option<&Caller>, address: Option<IpAddr>) -> Result<Option<Standing>, Failure> {
+    fn admit(&self, caller: Option<&Caller>, address: IpAddr) -> Result<Option<Standing>, Failure> {
         let name = caller.and_then(Caller::name);
         // All callers that one entry of the configuration stands for have its rate, each for itself.
         let own = name.and_then(|name| self.own.get(name.split('/').next().unwrap_or_default()));
         let Some(limit) = own.or(self.general.as_ref()) else { return Ok(None) };
         let key = match name {
             Some(name) => self.hash.hash_one(name),
-            None => self.hash.hash_one(address.map(Neighbour::from)),
+            None => self.hash.hash_one(Neighbour::from(address)),
         };
         limit.admit(key).map(Some)
     }
 }
 
-impl<B: Send + 'static> Middleware<B> for RateLayer {
-    type Passed = B;
+impl<W: Sent + Send + 'static, B: Send + 'static> Middleware<Stage<W, B>> for RateLayer {
+    type Passed = Stage<W, B>;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
+    fn call<S: Inner<Stage<W, B>>>(&self, inner: &mut S, request: Request<Stage<W, B>>) -> Future {
+        let stage = request.body();
         let unlimited = self.limits.general.is_none() && self.limits.own.is_empty();
-        if unlimited || request.extensions().get::<Claim>().is_some() != self.signed {
+        if unlimited || stage.sender.is_signed() != self.signed {
             return inner.call(request);
         }
-        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-        match self.limits.admit(request.extensions().get::<Caller>(), address) {
+        let address = stage.arrival.peer.address.ip();
+        match self.limits.admit(stage.sender.caller(), address) {
             Err(failure) => Box::pin(std::future::ready(Err(failure.closing()))),
             Ok(None) => inner.call(request),
             Ok(Some(standing)) => {
@@ -181,7 +181,7 @@ mod tests {
         let limits = limits();
         let ask = |token: &str, address: &str| {
             let token = Token::from_header(&HeaderValue::try_from(token).unwrap());
-            limits.admit(Some(&Caller::anyone(token)), Some(address.parse().unwrap())).is_ok()
+            limits.admit(Some(&Caller::anyone(token)), address.parse().unwrap()).is_ok()
         };
         assert!(ask("one", "192.0.2.1") && ask("two", "192.0.2.1"));
         assert!(!ask("three", "192.0.2.1"), "a new token is no new caller");

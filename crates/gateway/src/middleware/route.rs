@@ -1,4 +1,4 @@
-//! Route: finds out once what a request asks for. All that stands below reads [`Found`] and no path. Every answer of a
+//! Route: finds the route of a request once. All that stands below reads [`Found`](crate::dispatch::Found) and no path. Every answer of a
 //! compatibility endpoint carries its notice, a refusal or the answer after a panic included.
 
 use std::convert::Infallible;
@@ -9,8 +9,9 @@ use futures_util::future::{BoxFuture, Either};
 use http::{Request, Response};
 use tower::{Layer, Service};
 
+use super::stages::Routed;
 use crate::dispatch::Router;
-use crate::web::destination::Destination;
+use crate::server::arrival::Arrived;
 
 /// The layer.
 #[derive(Clone)]
@@ -38,9 +39,9 @@ pub(crate) struct Route<S> {
     router: Arc<Router>,
 }
 
-impl<S, B, R> Service<Request<B>> for Route<S>
+impl<S, R> Service<Request<Arrived>> for Route<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<Routed>, Response = Response<R>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<R>;
@@ -51,13 +52,11 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let nowhere = Destination::default();
-        let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
-        let found = self.router.find(request.method(), request.uri().path(), destination);
+    fn call(&mut self, request: Request<Arrived>) -> Self::Future {
+        let (head, Arrived { arrival, body }) = request.into_parts();
+        let found = self.router.find(&head.method, head.uri.path(), &arrival.destination);
         let endpoint = found.at_endpoint().map(|at| Arc::clone(&at.endpoint));
-        request.extensions_mut().insert(found);
-        let call = self.inner.call(request);
+        let call = self.inner.call(Request::from_parts(head, Routed { arrival, found, body }));
         match endpoint {
             None => Either::Left(call),
             Some(endpoint) => Either::Right(Box::pin(async move {

@@ -11,7 +11,7 @@ use http::Request;
 use restore_engine::Caller;
 use restore_model::{Code, Problem};
 
-use super::shed::Place;
+use super::stages::{Sent, Stage};
 use super::{Future, Inner, Middleware};
 use crate::web::answer::Failure;
 
@@ -54,14 +54,15 @@ impl Drop for Held {
     }
 }
 
-impl<B: Send + 'static> Middleware<B> for ShareLayer {
-    type Passed = B;
+impl<W: Sent + Send + 'static, B: Send + 'static> Middleware<Stage<W, B>> for ShareLayer {
+    type Passed = Stage<W, B>;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
-        let extensions = request.extensions();
-        let name = extensions.get::<Caller>().and_then(Caller::name);
-        let place = extensions.get::<Place>().filter(|place| !place.is_counted());
-        if let (Some(name), Some(place)) = (name, place) {
+    fn call<S: Inner<Stage<W, B>>>(&self, inner: &mut S, request: Request<Stage<W, B>>) -> Future {
+        let sender = &request.body().sender;
+        let (name, place) = (sender.caller().and_then(Caller::name), sender.place());
+        if let Some(name) = name
+            && !place.is_counted()
+        {
             let Some(held) = self.take(name, place.free()) else {
                 let detail = "this caller has as many requests under way as leave room for others";
                 let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(1));

@@ -9,12 +9,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{Extensions, Request};
+use http::Request;
 use restore_model::{Code, Problem};
 
+use super::stages::{Identified, Seated, SeatedSender};
 use super::{Future, Inner, Middleware, share};
-use crate::dispatch::Found;
-use crate::server::connection::Peer;
 use crate::server::heads;
 use crate::server::memory::Memory;
 use crate::web::answer::{Answer, Failure};
@@ -147,11 +146,6 @@ impl Places {
     }
 }
 
-/// The peer of a request.
-pub(crate) fn peer(extensions: &Extensions) -> Neighbour {
-    Neighbour::at(extensions.get::<Peer>().map(|peer| peer.address))
-}
-
 /// A request's place among those worked on; given back when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Place(Arc<Taken>);
@@ -210,24 +204,24 @@ impl ShedLayer {
     }
 }
 
-impl<B: Send + 'static> Middleware<B> for ShedLayer {
-    type Passed = B;
+impl Middleware<Identified> for ShedLayer {
+    type Passed = Seated;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> Future {
+    fn call<S: Inner<Seated>>(&self, inner: &mut S, request: Request<Identified>) -> Future {
         if self.memory.is_over() {
             let detail = "the gateway holds as much memory as it may; nothing was started";
             let failure = Failure::from(Problem::new(Code::Overloaded, detail).after(5)).closing();
             return Box::pin(std::future::ready(Err(failure.at_limit("max_memory_bytes"))));
         }
-        let peer = peer(request.extensions());
+        let peer = request.body().arrival.neighbour();
         let place = match self.places.enter(peer) {
             Ok(place) => place,
             Err(failure) => return Box::pin(std::future::ready(Err(failure))),
         };
-        request.extensions_mut().insert(place.clone());
         let places = self.places.clone();
-        let changes = request.extensions().get::<Found>().is_none_or(Found::changes);
-        let call = inner.call(request);
+        let changes = request.body().found.changes();
+        let seat = place.clone();
+        let call = inner.call(request.map(|stage| stage.by(|sender| SeatedSender { sender, place: seat })));
         Box::pin(async move {
             let mut answered = match call.await {
                 Ok(answer) => places.answer(answer, place, changes),

@@ -4,15 +4,56 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Request;
+use restore_engine::Caller;
 use restore_model::{Code, Effect};
 
-use super::caller::request_context;
+use super::shed::Place;
+use super::stages::{Authenticated, Read, SeatedSender, Sent, Stage};
 use super::{Future, Inner, Middleware};
-use crate::auth::{Callers, Claim, UsedSignatures};
-use crate::dispatch::Found;
+use crate::auth::{Callers, Sender, Signature, SignedUntil, UsedSignatures};
 use crate::web::answer::Failure;
+
+/// The sender of a request, known for certain. Only this layer makes one.
+pub(crate) struct Verified {
+    caller: Caller,
+    place: Place,
+    /// The signature of a signed request that changes something.
+    signature: Option<Signature>,
+    /// The end of the signature of a signed request.
+    signed_until: Option<SignedUntil>,
+}
+
+impl Verified {
+    /// Whether the configuration names the caller.
+    pub(crate) fn is_named(&self) -> bool {
+        self.caller.name().is_some()
+    }
+
+    /// The request now belongs to this trace.
+    pub(crate) fn adopt(&mut self, trace_id: u128) {
+        self.caller.request_context.trace_id = Some(format!("{trace_id:032x}"));
+    }
+
+    /// Caller and place; the signature of a request that changes something, and the end of any signature.
+    pub(crate) fn into_parts(self) -> (Caller, Place, Option<Signature>, Option<SignedUntil>) {
+        (self.caller, self.place, self.signature, self.signed_until)
+    }
+}
+
+impl Sent for Verified {
+    fn caller(&self) -> Option<&Caller> {
+        Some(&self.caller)
+    }
+
+    fn is_signed(&self) -> bool {
+        self.signed_until.is_some()
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
 
 /// The layer.
 #[derive(Clone)]
@@ -28,31 +69,36 @@ impl SignatureLayer {
     }
 }
 
-impl Middleware<Bytes> for SignatureLayer {
-    type Passed = Bytes;
+impl Middleware<Read> for SignatureLayer {
+    type Passed = Authenticated;
 
-    fn call<S: Inner<Bytes>>(&self, inner: &mut S, request: Request<Bytes>) -> Future {
-        let Some(claim) = request.extensions().get::<Claim>().cloned() else {
-            return inner.call(request);
+    fn call<S: Inner<Authenticated>>(&self, inner: &mut S, request: Request<Read>) -> Future {
+        let (mut head, stage) = request.into_parts();
+        let Stage { arrival, found, trace, deferred, sender: SeatedSender { sender, place }, body } = stage;
+        let (caller, signature, signed_until) = match sender {
+            Sender::Known(caller) => (caller, None, None),
+            Sender::Signed(claim) => {
+                let request_context = arrival.request_context(&head.headers, Some(&trace));
+                let verified =
+                    self.callers.verify(&claim, &arrival.destination, &mut head, &body, &request_context);
+                // Before everything that could refuse the request: a refusal uses the signature up as well.
+                let used = verified.and_then(|(caller, until)| {
+                    let signature = match found.changes() {
+                        true => Some(self.callers.use_up(&self.used, &claim, &request_context)?),
+                        false => None,
+                    };
+                    Ok((caller, signature, Some(until)))
+                });
+                match used {
+                    Ok(used) => used,
+                    Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
+                }
+            }
         };
-        let (mut head, body) = request.into_parts();
-        let request_context = request_context(&head.headers, &head.extensions);
-        let caller = match self.callers.verify(&claim, &mut head, &body, request_context.clone()) {
-            Ok(caller) => caller,
-            Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
-        };
-        head.extensions.insert(caller);
-        // Before everything that could refuse the request: a refusal uses the signature up as well.
-        let changes = head.extensions.get::<Found>().is_none_or(Found::changes);
-        if !changes {
-            return inner.call(Request::from_parts(head, body));
-        }
-        let signature = match self.callers.use_up(&self.used, &claim, &request_context) {
-            Ok(signature) => signature,
-            Err(problem) => return Box::pin(std::future::ready(Err(problem.into()))),
-        };
-        head.extensions.insert(signature.clone());
-        let answer = inner.call(Request::from_parts(head, body));
+        let sender = Verified { caller, place, signature: signature.clone(), signed_until };
+        let stage = Stage { arrival, found, trace, deferred, sender, body };
+        let answer = inner.call(Request::from_parts(head, stage));
+        let Some(signature) = signature else { return answer };
         Box::pin(async move {
             let answer = answer.await;
             if matches!(&answer, Err(failure) if is_refusal(failure)) {

@@ -1,4 +1,4 @@
-//! The way in, listed in the order a request meets its layers.
+//! The inbound stack: its layers in the order of a request. [`stages`](super::stages) has the type that each makes.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
 use restore_model::{Code, Effect, Problem};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder};
@@ -16,6 +15,7 @@ use tower_http::request_id::PropagateRequestIdLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer};
 
+use super::stages::{Authenticated, Traced};
 use super::{Future, of};
 use crate::auth::same_site::SameSite;
 use crate::auth::{Callers, UsedSignatures};
@@ -23,14 +23,15 @@ use crate::middleware::{
     body, caller, deadline, errors, rate, rejection_throttle, route, share, shed, signature, trace,
     well_formed,
 };
+use crate::server::arrival::Arrived;
 use crate::server::memory::Memory;
 use crate::telemetry::metrics::LimitsReached;
 use crate::web::answer::{self, Answer, Body, Failure};
 use restore_config::Limits;
 
-/// The way in behind one short name. Built once; cloned per connection.
+/// The inbound stack behind one short name. Built once; cloned per connection.
 pub(crate) type InboundStack =
-    BoxCloneSyncService<Request<Incoming>, Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>;
+    BoxCloneSyncService<Request<Arrived>, Response<UnsyncBoxBody<Bytes, BoxError>>, Infallible>;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -50,7 +51,7 @@ pub(crate) struct Parts {
 /// Puts the layers together.
 pub(crate) fn build<S>(limits: &Limits, parts: Parts, handler: S) -> InboundStack
 where
-    S: Service<Request<Bytes>, Response = Answer, Error = Failure, Future = Future>
+    S: Service<Request<Authenticated>, Response = Answer, Error = Failure, Future = Future>
         + Clone
         + Send
         + Sync
@@ -84,7 +85,7 @@ where
         // A trace of a caller's own counts once it is known whose it is.
         .layer(of(adopt))
         .service(handler);
-    let inner: BoxCloneSyncService<Request<Incoming>, Response<Body>, Failure> =
+    let inner: BoxCloneSyncService<Request<Traced>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);
 
     // Above the seam: nothing fails any more.
@@ -126,7 +127,7 @@ const SECRETS: [HeaderName; 7] = [
 
 /// Every request gets an id of ours; what a caller sent under that name is a caller's word and is
 /// replaced (S11). Traces carry a caller's own context across.
-fn fresh_id(_: &Request<Incoming>) -> Option<HeaderValue> {
+fn fresh_id(_: &Request<Arrived>) -> Option<HeaderValue> {
     HeaderValue::try_from(uuid::Uuid::new_v4().simple().to_string()).ok()
 }
 
@@ -136,4 +137,32 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     drop(panic);
     let problem = Problem::new(Code::Internal, "the gateway failed on this request").effect(Effect::Possible);
     answer::failure(Failure::from(problem).closing(), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+    use super::*;
+    use crate::handler::Dispatch;
+    use crate::middleware::stages::{Identified, Read, Seated};
+    use crate::middleware::{Middleware, body::BodyLayer, shed::ShedLayer, signature::SignatureLayer};
+
+    /// S48: somebody takes out the layer that identifies the sender, or the one that verifies its signature. The stack no
+    /// longer compiles, because each layer takes the stage of the layer before it, and the handler takes the last one.
+    #[test]
+    fn s48_a_stack_without_a_layer_that_identifies_the_sender_does_not_compile() {
+        assert_impl_all!(Dispatch: Service<Request<Authenticated>>);
+        assert_not_impl_any!(
+            Dispatch: Service<Request<Arrived>>, Service<Request<Traced>>, Service<Request<Identified>>,
+            Service<Request<Seated>>, Service<Request<Read>>
+        );
+        assert_impl_all!(SignatureLayer: Middleware<Read, Passed = Authenticated>);
+        assert_not_impl_any!(SignatureLayer: Middleware<Traced>, Middleware<Identified>, Middleware<Seated>);
+        assert_impl_all!(BodyLayer: Middleware<Seated, Passed = Read>);
+        assert_not_impl_any!(BodyLayer: Middleware<Traced>, Middleware<Identified>);
+        assert_impl_all!(ShedLayer: Middleware<Identified, Passed = Seated>);
+        assert_not_impl_any!(ShedLayer: Middleware<Traced>);
+        assert_impl_all!(caller::CallerLayer: Middleware<Traced, Passed = Identified>);
+    }
 }

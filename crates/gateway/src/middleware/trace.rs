@@ -12,20 +12,19 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use restore_engine::Caller;
 use restore_upstream::TraceContext;
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::stages::{Authenticated, Routed, Stage, Traced};
 use super::{Inner, Middleware};
-use crate::dispatch::Found;
-use crate::server::connection::Peer;
+use crate::server::arrival::Arrival;
 use crate::telemetry::metrics::Requests;
-use crate::web::destination::Destination;
 
 /// How requests are traced and counted.
 #[derive(Clone)]
@@ -83,9 +82,9 @@ pub(crate) struct Trace<S> {
     config: Arc<Config>,
 }
 
-impl<S, B, R> Service<Request<B>> for Trace<S>
+impl<S, R> Service<Request<Routed>> for Trace<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<Traced>, Response = Response<R>, Error = Infallible>,
     S::Future: Send + 'static,
     R: Send + 'static,
 {
@@ -97,31 +96,31 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<Routed>) -> Self::Future {
         let begun = Instant::now();
         let config = Arc::clone(&self.config);
-        let found = request.extensions().get::<Found>();
-        let template = found.map_or("", Found::template);
-        let endpoint = found.and_then(Found::at_endpoint).map(|at| at.endpoint.endpoint.source_api());
-        let method = method(request.method());
-        let scheme = request.extensions().get::<Peer>().map_or("http", |peer| peer.scheme);
+        let (head, Routed { arrival, found, body }) = request.into_parts();
+        let template = found.template();
+        let endpoint = found.at_endpoint().map(|at| at.endpoint.endpoint.source_api());
+        let method = method(&head.method);
+        let scheme = arrival.peer.scheme;
 
         // On a listener with callers nobody knows yet whose parent it is.
-        let parent = parent(request.headers());
+        let parent = parent(&head.headers);
         let (parent, deferred) = if config.has_callers { (None, parent) } else { (parent, None) };
         let (mut context, has_parent) = config.context(parent);
         let adopted = Arc::new(OnceLock::new());
-        if let Some(parent) = deferred {
+        let deferred = deferred.map(|parent| {
             context.sampled = false;
-            request.extensions_mut().insert(Deferred { parent, template, adopted: Arc::clone(&adopted) });
-        }
-        let span =
-            context.sampled.then(|| span(&request, &mut context, has_parent, method, template, scheme));
+            Deferred { parent, adopted: Arc::clone(&adopted) }
+        });
+        let span = context.sampled.then(|| span(&head, &arrival, &mut context, has_parent, method, template));
         let trace_id = context.trace_id;
         // Set by the layer above; on the answer it stands only once that has gone up there.
         let request_id =
-            config.log_below.is_some().then(|| request.headers().get("x-request-id").cloned()).flatten();
-        request.extensions_mut().insert(context);
+            config.log_below.is_some().then(|| head.headers.get("x-request-id").cloned()).flatten();
+        let stage = Stage { arrival, found, trace: context, deferred, sender: (), body };
+        let request = Request::from_parts(head, stage);
 
         let active = config.requests.begun(method, scheme);
         let call = match &span {
@@ -194,10 +193,8 @@ fn parent(headers: &HeaderMap) -> Option<TraceContext> {
 }
 
 /// A parent that waits until it is known who asks.
-#[derive(Clone)]
-struct Deferred {
+pub(crate) struct Deferred {
     parent: TraceContext,
-    template: &'static str,
     /// The trace id, once the parent counts.
     adopted: Arc<OnceLock<u128>>,
 }
@@ -206,26 +203,28 @@ struct Deferred {
 #[derive(Clone)]
 pub(crate) struct AdoptLayer(Arc<Config>);
 
-impl<B: Send + 'static> Middleware<B> for AdoptLayer {
-    type Passed = B;
+impl Middleware<Authenticated> for AdoptLayer {
+    type Passed = Authenticated;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, mut request: Request<B>) -> super::Future {
-        let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
-        let Some(Deferred { parent, template, adopted }) =
-            request.extensions_mut().remove::<Deferred>().filter(|_| is_known)
-        else {
+    fn call<S: Inner<Authenticated>>(
+        &self,
+        inner: &mut S,
+        mut request: Request<Authenticated>,
+    ) -> super::Future {
+        let deferred = request.body_mut().deferred.take();
+        let is_known = request.body().sender.is_named();
+        let Some(Deferred { parent, adopted }) = deferred.filter(|_| is_known) else {
             return inner.call(request);
         };
         let (mut context, has_parent) = self.0.context(Some(parent));
-        let method = method(request.method());
-        let scheme = request.extensions().get::<Peer>().map_or("http", |peer| peer.scheme);
+        let (head, mut stage) = request.into_parts();
+        let (method, template) = (method(&head.method), stage.found.template());
         let span =
-            context.sampled.then(|| span(&request, &mut context, has_parent, method, template, scheme));
+            context.sampled.then(|| span(&head, &stage.arrival, &mut context, has_parent, method, template));
         let _ = adopted.set(context.trace_id);
-        if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
-            caller.request_context.trace_id = Some(format!("{:032x}", context.trace_id));
-        }
-        request.extensions_mut().insert(context);
+        stage.sender.adopt(context.trace_id);
+        stage.trace = context;
+        let request = Request::from_parts(head, stage);
         let Some(span) = span else { return inner.call(request) };
         let call = span.in_scope(|| inner.call(request));
         let finish = async move {
@@ -289,18 +288,16 @@ fn method(method: &http::Method) -> &'static str {
 }
 
 /// The server span; `context` then is that span's.
-fn span<B>(
-    request: &Request<B>,
+fn span(
+    head: &Parts,
+    arrival: &Arrival,
     context: &mut TraceContext,
     has_parent: bool,
     method: &'static str,
     template: &'static str,
-    scheme: &'static str,
 ) -> Span {
-    let nowhere = Destination::default();
-    let destination = request.extensions().get::<Destination>().unwrap_or(&nowhere);
-    let uri = request.uri();
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let destination = &arrival.destination;
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let span = tracing::info_span!(
         target: "restore_gateway::span",
         "request",
@@ -310,9 +307,9 @@ fn span<B>(
         http.request.method = method,
         http.route = template,
         http.response.status_code = Empty,
-        url.path = uri.path(),
-        url.scheme = scheme,
-        network.protocol.version = protocol(request.version()),
+        url.path = head.uri.path(),
+        url.scheme = arrival.peer.scheme,
+        network.protocol.version = protocol(head.version),
         server.address = destination.host().map(tracing::field::display),
         server.port = destination.authority().and_then(|authority| authority.port),
         user_agent.original = header("user-agent"),

@@ -5,12 +5,12 @@
 use http::{HeaderMap, Request, Version, header};
 use restore_model::{Code, Problem};
 
+use super::stages::Traced;
 use super::{Future, Inner, Middleware, Result};
 use crate::auth::same_site::SameSite;
-use crate::server::connection::Framing;
+use crate::server::arrival::Arrival;
 use crate::server::listener::TOO_MANY_HEADERS;
 use crate::web::answer::Failure;
-use crate::web::destination::Destination;
 
 /// Headers of which a second one would be a contradiction.
 const SINGLE: [&str; 9] = [
@@ -26,27 +26,23 @@ const SINGLE: [&str; 9] = [
 ];
 
 /// Refuses a head that is not well-formed, or that another site has sent; both listeners ask this first.
-pub(crate) fn check<B>(request: &Request<B>, same_site: &SameSite) -> std::result::Result<(), Failure> {
+pub(crate) fn check<B>(
+    request: &Request<B>,
+    arrival: &Arrival,
+    same_site: &SameSite,
+) -> std::result::Result<(), Failure> {
     let malformed = |why: &str| Failure::from(Problem::new(Code::MalformedRequest, why)).closing();
-    let framing = request.extensions().get::<Framing>().map_or(Ok(()), |framing| framing.verdict);
-    framing.map_err(|why| {
+    arrival.framing.verdict.map_err(|why| {
         let failure = malformed(why);
         if why == TOO_MANY_HEADERS { failure.at_limit("max_header_bytes") } else { failure }
     })?;
-    let destination = request.extensions().get::<Destination>().ok_or_else(undecided)?;
-    destination.verdict().map_err(malformed)?;
+    arrival.destination.verdict().map_err(malformed)?;
     headers(request.headers(), request.version()).map_err(malformed)?;
     if request.uri().query().is_some_and(names_credential) {
         return Err(malformed(IN_QUERY));
     }
-    let from_here = same_site.check(request.headers(), destination);
+    let from_here = same_site.check(request.headers(), &arrival.destination);
     from_here.map_err(|problem| Failure::from(problem).closing())
-}
-
-/// The refusal of a request whose destination nobody has decided: the listener does it for each, so this one came in by
-/// mistake.
-fn undecided() -> Failure {
-    Problem::new(Code::Internal, "the destination of the request was not decided; nothing was started").into()
 }
 
 /// What is said of a credential in the query.
@@ -71,11 +67,11 @@ const CREDENTIALS: [&str; 10] = [
 #[derive(Clone)]
 pub(crate) struct WellFormedLayer(pub(crate) SameSite);
 
-impl<B: Send + 'static> Middleware<B> for WellFormedLayer {
-    type Passed = B;
+impl Middleware<Traced> for WellFormedLayer {
+    type Passed = Traced;
 
-    fn call<S: Inner<B>>(&self, inner: &mut S, request: Request<B>) -> Future {
-        if let Err(failure) = check(&request, &self.0) {
+    fn call<S: Inner<Traced>>(&self, inner: &mut S, request: Request<Traced>) -> Future {
+        if let Err(failure) = check(&request, &request.body().arrival, &self.0) {
             return Box::pin(std::future::ready(Result::Err(failure)));
         }
         inner.call(request)

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{BoxError, Service};
 
+use crate::server::arrival::{Arrival, Arrived};
 use crate::server::certificate::Certificate;
 use crate::server::connection::Framing;
 use crate::server::connection::{Guarded, Peer, Terms};
@@ -83,7 +84,7 @@ pub(crate) struct Options {
 /// Accepts until `stop`, then drains.
 pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, options: Options, stop: CancellationToken)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Arrived>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -374,7 +375,7 @@ async fn talk<I, S, B>(
     mut ends: Ends,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Arrived>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -399,17 +400,13 @@ async fn talk<I, S, B>(
         if request.body().is_end_stream() {
             shared.body_read();
         }
-        request.extensions_mut().insert(framing);
         // Before any other reader: none is left a second word on where the request goes.
         let destination = Destination::take(&mut request, &place);
-        request.extensions_mut().insert(destination);
-        request.extensions_mut().insert(Peer { address: peer, scheme });
-        if let Some(certificate) = &certificate {
-            request.extensions_mut().insert(Arc::clone(certificate));
-        }
+        let peer = Peer { address: peer, scheme };
+        let arrival = Arrival { destination, peer, framing, certificate: certificate.clone() };
         let (shared, leaving) = (Arc::clone(&shared), Arc::clone(&leaving));
         let http1 = request.version() < Version::HTTP_2;
-        let answer = service.clone().call(request);
+        let answer = service.clone().call(request.map(|body| Arrived { arrival, body }));
         async move {
             let mut answer = answer.await?;
             if answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM) {

@@ -5,20 +5,17 @@
 //! further variant of [`Credential`].
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, StatusCode};
 use restore_generations::Generation;
-use tower::{Layer, Service};
 
-use super::Purpose;
 use super::translate::reply;
+use super::{Future, Inner, Middleware, Purpose};
 use crate::fault::{Fault, FaultKind};
 use crate::iam::Iam;
 use crate::keys::{Keys, Signature, Verdict};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 use crate::token::Token;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -75,7 +72,7 @@ impl Credential {
         matches!(self, Self::Iam(_))
     }
 
-    async fn apply(&self, request: &mut Outbound) -> Result<Shown, Fault> {
+    async fn apply(&self, request: &mut UpstreamRequest) -> Result<Shown, Fault> {
         let missing =
             || Fault::not_sent(FaultKind::NoCredential, "there is no token to call the upstream with");
         let token = match self {
@@ -99,7 +96,7 @@ impl Credential {
     }
 
     /// Hears what the upstream said.
-    async fn observe(&self, shown: &Shown, answer: &Inbound, generation: &dyn Generation) {
+    async fn observe(&self, shown: &Shown, answer: &UpstreamResponse, generation: &dyn Generation) {
         let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
         match (self, shown) {
             (Self::Iam(iam), Shown::Token(token)) if unauthorized => iam.refused(token).await,
@@ -122,11 +119,12 @@ impl Credential {
 
 /// Whether the path of a call is of this project: in its own place, and not anywhere, for an id of a
 /// caller's may look like a project.
-pub(crate) fn is_of(request: &Outbound, project: &str) -> bool {
+pub(crate) fn is_of(request: &UpstreamRequest, project: &str) -> bool {
     request.extensions().get::<Purpose>().is_some_and(|purpose| purpose.project == project)
 }
 
 /// The layer.
+#[derive(Clone)]
 pub(crate) struct AuthoriseLayer(Credential, &'static dyn Generation);
 
 impl AuthoriseLayer {
@@ -136,40 +134,13 @@ impl AuthoriseLayer {
     }
 }
 
-impl<S> Layer<S> for AuthoriseLayer {
-    type Service = Authorise<S>;
-
-    fn layer(&self, inner: S) -> Authorise<S> {
-        Authorise { inner, credential: self.0.clone(), generation: self.1 }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Authorise<S> {
-    inner: S,
-    credential: Credential,
-    generation: &'static dyn Generation,
-}
-
-impl<S> Service<Outbound> for Authorise<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Outbound) -> Self::Future {
-        let credential = self.credential.clone();
-        let generation = self.generation;
+impl Middleware for AuthoriseLayer {
+    fn call<S: Inner>(&self, inner: &mut S, mut request: UpstreamRequest) -> Future {
+        let credential = self.0.clone();
+        let generation = self.1;
         // The one that is ready goes; its clone stays.
-        let stays = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, stays);
+        let stays = inner.clone();
+        let mut inner = std::mem::replace(inner, stays);
         Box::pin(async move {
             let shown = credential.apply(&mut request).await?;
             let answer = inner.call(request).await?;
@@ -180,7 +151,7 @@ where
 }
 
 /// An upstream that repeats a secret in an error must not get it into the ledger or a log.
-fn masked(response: Inbound, token: &Token) -> Inbound {
+fn masked(response: UpstreamResponse, token: &Token) -> UpstreamResponse {
     let (mut head, body) = response.into_parts();
     for value in head.headers.values_mut() {
         if let Some(clean) = token.masked(value.as_bytes()) {
@@ -188,5 +159,5 @@ fn masked(response: Inbound, token: &Token) -> Inbound {
         }
     }
     let body = token.masked(&body).map_or(body, Bytes::from);
-    Inbound::from_parts(head, body)
+    UpstreamResponse::from_parts(head, body)
 }

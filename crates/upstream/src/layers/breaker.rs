@@ -5,15 +5,13 @@
 //! and as a metric, and it runs on the runtime's clock, which tests can pause.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
+use super::{Future, Inner, Middleware};
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 
 /// Whether calls are let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +25,13 @@ pub enum BreakerState {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Counts {
     failures: u32,
     open_until: Option<Instant>,
     trying: bool,
 }
 
-impl Inner {
+impl Counts {
     fn refusal(&self) -> Fault {
         let detail =
             format!("the upstream failed {} times in a row and is left alone for a while", self.failures);
@@ -44,7 +42,7 @@ impl Inner {
 /// The breaker of one upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Breaker {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Counts>>,
     limit: u32,
     open: Duration,
 }
@@ -111,6 +109,7 @@ impl Drop for Trial<'_> {
 }
 
 /// The layer.
+#[derive(Clone)]
 pub(crate) struct BreakerLayer(Breaker);
 
 impl BreakerLayer {
@@ -120,37 +119,11 @@ impl BreakerLayer {
     }
 }
 
-impl<S> Layer<S> for BreakerLayer {
-    type Service = Guarded<S>;
-
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, breaker: self.0.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Guarded<S> {
-    inner: S,
-    breaker: Breaker,
-}
-
-impl<S> Service<Outbound> for Guarded<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Outbound) -> Self::Future {
-        let breaker = self.breaker.clone();
+impl Middleware for BreakerLayer {
+    fn call<S: Inner>(&self, inner: &mut S, request: UpstreamRequest) -> Future {
+        let breaker = self.0.clone();
         let admitted = breaker.admit();
-        let call = admitted.map(|trial| (trial, self.inner.call(request)));
+        let call = admitted.map(|trial| (trial, inner.call(request)));
         Box::pin(async move {
             let (trial, call) = call?;
             let _trial = Trial(&breaker, trial);
@@ -165,7 +138,7 @@ where
 
 /// Whether the upstream failed; `None` where the result says nothing of it, as after a call that the
 /// gateway kept back.
-fn failed(result: &Result<Inbound, Fault>) -> Option<bool> {
+fn failed(result: &Result<UpstreamResponse, Fault>) -> Option<bool> {
     use FaultKind as Kind;
     match result {
         // Any answer that an upstream gives in its own words shows that it is there.

@@ -3,50 +3,22 @@
 //! was asked for; then none ever will be. Connecting has its own, shorter time in the client.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tower::{Layer, Service};
-
-use super::Purpose;
+use super::{Future, Inner, Middleware, Purpose};
 use crate::body::Gate;
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::UpstreamRequest;
 
 /// Used where a request says nothing.
 const FALLBACK: Duration = Duration::from_secs(30);
 
 /// The layer.
+#[derive(Clone)]
 pub(crate) struct DeadlineLayer;
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
-
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Deadline<S> {
-    inner: S,
-}
-
-impl<S> Service<Outbound> for Deadline<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send + 'static>,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Outbound) -> Self::Future {
+impl Middleware for DeadlineLayer {
+    fn call<S: Inner>(&self, inner: &mut S, request: UpstreamRequest) -> Future {
         let purpose = request.extensions().get::<Purpose>();
         let limit = purpose.map_or(FALLBACK, |purpose| purpose.timeout);
         let gate = purpose.is_some_and(|purpose| purpose.restores).then(Arc::<Gate>::default);
@@ -54,7 +26,7 @@ where
             Some(gate) => request.map(|body| body.behind(Arc::clone(gate))),
             None => request,
         };
-        let call = self.inner.call(request);
+        let call = inner.call(request);
         Box::pin(async move {
             let Ok(answer) = tokio::time::timeout(limit, call).await else {
                 let seconds = limit.as_secs_f32();

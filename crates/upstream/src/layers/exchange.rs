@@ -9,7 +9,7 @@ use tower::Service;
 use crate::client::Client;
 use crate::coding::{Unreadable, read_whole};
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 
 /// The service.
 #[derive(Clone)]
@@ -25,16 +25,16 @@ impl Exchange {
     }
 }
 
-impl Service<Outbound> for Exchange {
-    type Response = Inbound;
+impl Service<UpstreamRequest> for Exchange {
+    type Response = UpstreamResponse;
     type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
+    type Future = BoxFuture<'static, Result<UpstreamResponse, Fault>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Outbound) -> Self::Future {
+    fn call(&mut self, request: UpstreamRequest) -> Self::Future {
         let answer = self.client.request(request);
         let limit = self.max_body_bytes;
         Box::pin(async move {

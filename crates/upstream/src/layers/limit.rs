@@ -9,18 +9,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::{Layer, Service};
 
-use super::Purpose;
 use super::breaker::Breaker;
+use super::{Future, Inner, Middleware, Purpose};
 use crate::Behalf;
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::UpstreamRequest;
 
 /// Configuration and the semaphores of all clones.
 #[derive(Clone)]
@@ -92,46 +89,19 @@ impl LimitLayer {
     }
 }
 
-impl<S> Layer<S> for LimitLayer {
-    type Service = Limit<S>;
-
-    fn layer(&self, inner: S) -> Limit<S> {
-        Limit { inner, config: self.clone() }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Limit<S> {
-    inner: S,
-    config: LimitLayer,
-}
-
-impl<S> Service<Outbound> for Limit<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Outbound) -> Self::Future {
-        let config = self.config.clone();
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+impl Middleware for LimitLayer {
+    fn call<S: Inner>(&self, inner: &mut S, request: UpstreamRequest) -> Future {
+        let limit = self.clone();
+        let ready = inner.clone();
+        let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             let purpose = request.extensions().get::<Purpose>();
             let behalf = purpose.map(|purpose| purpose.behalf.clone()).unwrap_or_default();
-            let Ok(Some(_places)) = tokio::time::timeout(config.patience, config.places(&behalf)).await
-            else {
+            let Ok(Some(_places)) = tokio::time::timeout(limit.patience, limit.places(&behalf)).await else {
                 let detail = "too many calls to this upstream are under way";
                 return Err(Fault::not_sent(FaultKind::Overloaded, detail));
             };
-            config.breaker.admit_still()?;
+            limit.breaker.admit_still()?;
             inner.call(request).await
         })
     }

@@ -1,4 +1,4 @@
-//! The layers of the way out, one file each. [`crate::stack`] says in which order they stand.
+//! The layers of the outbound stack, one file each. [`crate::stack`] says in which order they stand.
 
 pub(crate) mod authorise;
 pub(crate) mod breaker;
@@ -10,8 +10,14 @@ pub(crate) mod trace;
 pub(crate) mod translate;
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tower::{Layer, Service};
+
+use crate::fault::Fault;
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 use crate::{Behalf, Journal, Token, TraceContext};
 
 /// What the layers must know of a call besides HTTP. Travels in the request's extensions.
@@ -54,5 +60,65 @@ impl Purpose {
             attempt: u32::MAX,
             renewed: true,
         }
+    }
+}
+
+/// The future of every layer.
+pub(crate) type Future = BoxFuture<'static, Result<UpstreamResponse, Fault>>;
+
+/// What stands below a layer: the other layers and the client, as one service.
+pub(crate) trait Inner:
+    Service<UpstreamRequest, Response = UpstreamResponse, Error = Fault, Future = Future> + Clone + Send + 'static
+{
+}
+
+impl<S> Inner for S where
+    S: Service<UpstreamRequest, Response = UpstreamResponse, Error = Fault, Future = Future>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// One layer: what it does to a call, and to the answer on its way back.
+pub(crate) trait Middleware: Clone {
+    /// Answers a call, or has `inner` answer it.
+    fn call<S: Inner>(&self, inner: &mut S, request: UpstreamRequest) -> Future;
+}
+
+/// Makes a tower layer of a [`Middleware`].
+pub(crate) const fn of<M>(middleware: M) -> Of<M> {
+    Of(middleware)
+}
+
+/// See [`of`].
+pub(crate) struct Of<M>(M);
+
+impl<M: Clone, S> Layer<S> for Of<M> {
+    type Service = Layered<M, S>;
+
+    fn layer(&self, inner: S) -> Layered<M, S> {
+        Layered { middleware: self.0.clone(), inner }
+    }
+}
+
+/// A layer with what stands below it.
+#[derive(Clone)]
+pub(crate) struct Layered<M, S> {
+    middleware: M,
+    inner: S,
+}
+
+impl<M: Middleware, S: Inner> Service<UpstreamRequest> for Layered<M, S> {
+    type Response = UpstreamResponse;
+    type Error = Fault;
+    type Future = Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: UpstreamRequest) -> Future {
+        self.middleware.call(&mut self.inner, request)
     }
 }

@@ -11,20 +11,18 @@
 //! was written; more would only be noise, for whoever wanted it will come again.
 
 use std::hash::{BuildHasher, RandomState};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
 use restore_generations::errors;
 use restore_model::{Code, Proof, Timestamp};
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceExt};
+use tower::ServiceExt;
 
-use super::Purpose;
 use super::translate::{self, http_date};
+use super::{Future, Inner, Middleware, Purpose};
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 
 /// Wait before the first repetition where nobody names one; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -42,6 +40,7 @@ pub(crate) struct RetryLimits {
 }
 
 /// The layer.
+#[derive(Clone)]
 pub(crate) struct RetryLayer(RetryLimits);
 
 impl RetryLayer {
@@ -51,37 +50,11 @@ impl RetryLayer {
     }
 }
 
-impl<S> Layer<S> for RetryLayer {
-    type Service = Retry<S>;
-
-    fn layer(&self, inner: S) -> Retry<S> {
-        Retry { inner, limits: self.0 }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Retry<S> {
-    inner: S,
-    limits: RetryLimits,
-}
-
-impl<S> Service<Outbound> for Retry<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send> + Clone + Send + 'static,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Outbound) -> Self::Future {
-        let limits = self.limits;
-        let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+impl Middleware for RetryLayer {
+    fn call<S: Inner>(&self, inner: &mut S, request: UpstreamRequest) -> Future {
+        let limits = self.0;
+        let ready = inner.clone();
+        let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             let begun = Instant::now();
             let mut request = request;
@@ -112,13 +85,13 @@ where
     }
 }
 
-fn purpose(request: &Outbound) -> Purpose {
+fn purpose(request: &UpstreamRequest) -> Purpose {
     request.extensions().get::<Purpose>().cloned().unwrap_or_else(|| Purpose::of(""))
 }
 
 /// The proof that allows a repetition, and how long to wait before it.
 fn repeatable(
-    result: &Result<Inbound, Fault>,
+    result: &Result<UpstreamResponse, Fault>,
     purpose: &Purpose,
     limits: RetryLimits,
 ) -> Option<(Proof, Duration)> {
@@ -161,7 +134,7 @@ fn repeatable(
 }
 
 /// The class of a refusal that is proven, and the wait that it names.
-fn refusal(answer: &Inbound) -> Option<(Code, Option<Duration>)> {
+fn refusal(answer: &UpstreamResponse) -> Option<(Code, Option<Duration>)> {
     let reply = translate::reply(answer.clone());
     let code = errors::refusal(&reply)?;
     let beside = || errors::of_restore(&reply).into_problem().retry_after;
@@ -180,7 +153,11 @@ fn pause(attempt: u32, deadline: Duration) -> Duration {
 }
 
 /// A 401 is repeated once, with a token that was fetched since: a token may be ended early.
-fn unauthorized(answer: &Inbound, purpose: &Purpose, limits: RetryLimits) -> Option<(Proof, Duration)> {
+fn unauthorized(
+    answer: &UpstreamResponse,
+    purpose: &Purpose,
+    limits: RetryLimits,
+) -> Option<(Proof, Duration)> {
     let again = answer.status() == StatusCode::UNAUTHORIZED && limits.renews && !purpose.renewed;
     again.then_some((Proof::Unauthorized, Duration::ZERO))
 }
@@ -202,10 +179,12 @@ pub(crate) fn wait(value: &str, now: impl FnOnce() -> Option<Timestamp>) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::BoxFuture;
+
     use super::*;
     use bytes::Bytes;
 
-    fn throttled(retry_after: &str) -> Inbound {
+    fn throttled(retry_after: &str) -> UpstreamResponse {
         http::Response::builder()
             .status(429)
             .header("date", "Sun, 22 Nov 2026 10:00:00 GMT")
@@ -234,7 +213,7 @@ mod tests {
         renews: true,
     };
 
-    fn answer(status: u16, body: &'static str) -> Result<Inbound, Fault> {
+    fn answer(status: u16, body: &'static str) -> Result<UpstreamResponse, Fault> {
         Ok(http::Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
     }
 

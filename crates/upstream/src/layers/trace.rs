@@ -3,27 +3,25 @@
 //! caller's context is then handed on as it is. Every attempt is counted, traced or not.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::Purpose;
+use super::{Future, Inner, Middleware, Purpose};
 use crate::fault::Fault;
 use crate::measures;
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 use crate::trace_context::TraceContext;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The layer.
+#[derive(Clone)]
 pub(crate) struct TraceLayer(Arc<str>);
 
 impl TraceLayer {
@@ -33,37 +31,10 @@ impl TraceLayer {
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = Traced<S>;
-
-    fn layer(&self, inner: S) -> Traced<S> {
-        Traced { inner, upstream: Arc::clone(&self.0) }
-    }
-}
-
-/// The service.
-#[derive(Clone)]
-pub(crate) struct Traced<S> {
-    inner: S,
-    upstream: Arc<str>,
-}
-
-impl<S> Service<Outbound> for Traced<S>
-where
-    S: Service<Outbound, Response = Inbound, Error = Fault, Future: Send + 'static>,
-{
-    type Response = Inbound;
-    type Error = Fault;
-    type Future = BoxFuture<'static, Result<Inbound, Fault>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Outbound) -> Self::Future {
+impl Middleware for TraceLayer {
+    fn call<S: Inner>(&self, inner: &mut S, mut request: UpstreamRequest) -> Future {
         let begun = Instant::now();
-        let (upstream, method, uri) =
-            (Arc::clone(&self.upstream), request.method().clone(), request.uri().clone());
+        let (upstream, method, uri) = (Arc::clone(&self.0), request.method().clone(), request.uri().clone());
         let (trace, template) = match request.extensions().get::<Purpose>() {
             Some(purpose) => (purpose.trace.clone(), purpose.template),
             None => (None, ""),
@@ -72,7 +43,7 @@ where
             if let Some(trace) = &trace {
                 inject(&mut request, trace);
             }
-            let call = self.inner.call(request);
+            let call = inner.call(request);
             return Box::pin(async move {
                 let result = call.await;
                 count(&result, &method, &upstream, &uri, template, begun);
@@ -80,7 +51,7 @@ where
             });
         };
 
-        let span = span(&request, &self.upstream, trace);
+        let span = span(&request, &self.0, trace);
         let context = span.context();
         let own = context.span().span_context().clone();
         if own.is_valid() {
@@ -92,7 +63,7 @@ where
             };
             inject(&mut request, &own);
         }
-        let call = self.inner.call(request);
+        let call = inner.call(request);
         Box::pin(
             async move {
                 let result = call.await;
@@ -106,7 +77,7 @@ where
 }
 
 fn count(
-    result: &Result<Inbound, Fault>,
+    result: &Result<UpstreamResponse, Fault>,
     method: &Method,
     upstream: &str,
     uri: &Uri,
@@ -120,7 +91,7 @@ fn count(
     measures::attempt(method, upstream, uri, template, outcome, begun.elapsed());
 }
 
-fn inject(request: &mut Outbound, trace: &TraceContext) {
+fn inject(request: &mut UpstreamRequest, trace: &TraceContext) {
     if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
         request.headers_mut().insert(TRACEPARENT, value);
     }
@@ -130,7 +101,7 @@ fn inject(request: &mut Outbound, trace: &TraceContext) {
 }
 
 /// The client span, a child of `trace`: calls are made in tasks of their own, where no span is current.
-fn span(request: &Outbound, upstream: &str, trace: &TraceContext) -> Span {
+fn span(request: &UpstreamRequest, upstream: &str, trace: &TraceContext) -> Span {
     let purpose = request.extensions().get::<Purpose>();
     let template = purpose.map_or("", |purpose| purpose.template);
     let resend = purpose.map_or(0, |purpose| purpose.attempt.saturating_sub(1));
@@ -167,7 +138,7 @@ fn span(request: &Outbound, upstream: &str, trace: &TraceContext) -> Span {
     span
 }
 
-fn record(span: &Span, result: &Result<Inbound, Fault>) {
+fn record(span: &Span, result: &Result<UpstreamResponse, Fault>) {
     match result {
         Ok(response) => {
             let status = response.status();

@@ -10,10 +10,10 @@ use restore_model::Timestamp;
 
 use super::Purpose;
 use crate::With;
-use crate::body::Sealed;
+use crate::body::GatedBody;
 use crate::coding::NO_CODING;
 use crate::fault::{Fault, FaultKind};
-use crate::stack::{Inbound, Outbound};
+use crate::stack::{UpstreamRequest, UpstreamResponse};
 
 /// Under these names upstreams tell the id of a call (cloud APIs 1.2).
 const REQUEST_IDS: [&str; 4] =
@@ -29,7 +29,7 @@ pub(crate) fn request(
     url: &str,
     timeout: Duration,
     with: With,
-) -> Result<Outbound, Fault> {
+) -> Result<UpstreamRequest, Fault> {
     let mut request = Request::builder()
         .method(match call.method {
             Method::Get => http::Method::GET,
@@ -60,13 +60,13 @@ pub(crate) fn request(
     };
     request
         .extension(purpose)
-        .body(Sealed::new(call.body.clone().unwrap_or_default(), gate))
+        .body(GatedBody::new(call.body.clone().unwrap_or_default(), gate))
         // Endpoint and path are both checked before; this is the last line of defence.
         .map_err(|error| Fault::not_sent(FaultKind::NoEndpoint, error.to_string()))
 }
 
 /// The reply that an HTTP answer carries.
-pub(crate) fn reply(response: Inbound) -> Reply {
+pub(crate) fn reply(response: UpstreamResponse) -> Reply {
     let (head, body): (_, Bytes) = response.into_parts();
     Reply {
         status: head.status.as_u16(),
