@@ -71,6 +71,63 @@ fn installed() -> PathBuf {
     })
 }
 
+/// A tool that lints the contract or generates a client of it, about to be run: a Node program by the path of its script
+/// in `node_modules`, or a Python program by its name.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn generator(program: &str) -> Command {
+    if program.contains('/') {
+        return node(&node_modules().join(program));
+    }
+    let folder = installed();
+    let programs = folder.join("generators/bin");
+    let mut command = Command::new(programs.join(program));
+    command.env_clear().env("LANG", "C.UTF-8").env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+    command.env("PYTHONPYCACHEPREFIX", folder.join("compiled")).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// A script for Node, about to be run.
+///
+/// # Panics
+/// When Node is not installed.
+#[must_use]
+pub fn node(script: &Path) -> Command {
+    let mut command = Command::new(installed().join("node/node"));
+    command
+        .env_clear()
+        .env("LANG", "C.UTF-8")
+        .env("NODE_PATH", node_modules())
+        .env("REDOCLY_TELEMETRY", "off");
+    command.arg(script).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// A file of `tests/sdks`.
+#[must_use]
+pub fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sdks").join(name)
+}
+
+/// The folder with the Node packages.
+///
+/// # Panics
+/// When they are not installed.
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    installed().join("node/node_modules")
+}
+
+/// The steps among the lines of a program.
+#[must_use]
+pub fn steps(output: &[u8]) -> Vec<Value> {
+    let lines = String::from_utf8_lossy(output);
+    let steps = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    steps.filter(|step| step["step"].is_string()).collect()
+}
+
 /// axe-core, which finds in a page what keeps people from using it: the text of its script.
 ///
 /// # Panics

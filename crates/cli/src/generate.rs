@@ -46,7 +46,7 @@ pub(super) fn run(command: Generate) -> ExitCode {
     match command {
         Generate::ApiKey => api_key(),
         Generate::Schema { name } => schema(name.as_deref()),
-        Generate::Openapi => print_text(restore_gateway::OPENAPI),
+        Generate::Openapi => print_text(restore_gateway::openapi()),
         Generate::DefaultConfig => print_text(config::DEFAULT_TOML),
         Generate::Completions { shell } => completions(shell),
         Generate::Reference(options) => reference::run(&options),

@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::admin::reload::Loaded;
 use crate::admin::reload::Reload;
-pub use crate::api::OPENAPI;
 pub use crate::api::inquiries::{native_body, preview_body};
+pub use crate::api::openapi;
 use crate::api::streams::Streams;
 use crate::auth::UsedSignatures;
 pub use crate::auth::new_key;

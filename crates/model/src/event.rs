@@ -294,6 +294,18 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The error that it records.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::OutcomeUnclear { problem, .. } | Self::StepEnded { problem, .. } => problem.as_deref(),
+            Self::Rerouted { problem, .. } | Self::Failed { problem } | Self::Rejected { problem } => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a restore ends with it.
     #[must_use]
     pub const fn ends_a_restore(&self) -> bool {

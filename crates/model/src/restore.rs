@@ -171,6 +171,9 @@ pub struct Restore<'a> {
     pub updated_at: Timestamp,
     /// When it became final.
     pub finished_at: Option<Timestamp>,
+    /// In the response to a submitted request: whether an earlier request created the restore. Absent elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
 }
 
 /// Where a restore would have gone.
@@ -239,6 +242,7 @@ impl<'a> Restore<'a> {
             submitted_at: state.submitted_at,
             updated_at: state.updated_at,
             finished_at: state.finished_at,
+            replayed: None,
         }
     }
 }

@@ -367,7 +367,7 @@ fn any_request_is_answered_as_the_contract_says() {
         .expect("a schema");
 
     let operations: Vec<_> = contract
-        .operations()
+        .calls()
         .into_iter()
         .map(|operation| {
             // Where more can be said, more is tried.
@@ -395,7 +395,7 @@ fn any_request_is_answered_as_the_contract_says() {
     held.unwrap_or_else(|why| panic!("{why}"));
 
     let all: BTreeSet<_> =
-        contract.operations().into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+        contract.calls().into_iter().map(|(method, path)| format!("{method} {path}")).collect();
     assert_eq!(*good.borrow(), all, "some operation was never seen to succeed");
     let seen = statuses.borrow();
     for status in [200, 202, 400, 404, 409, 413, 415, 422] {

@@ -213,9 +213,17 @@ async fn every_answer_fits_the_contract() {
         contract.hold("GET", template, &world.get(path).await);
     }
 
+    // A stream of a restore that has ended is as long as its history.
+    let stream = "/api/v1/restores/{id}/stream";
+    let ended = stream.replace("{id}", &looked_at[0]);
+    contract.hold("GET", stream, &world.get(&ended).await);
+    let head = send(Method::HEAD, "/api/v1/stream", &[], String::new()).await;
+    assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
+    contract.hold("GET", "/api/v1/stream", &world.get("/api/v1/stream?limit=1").await);
+
     // Nothing of the contract was left out.
     let good: BTreeSet<String> =
-        contract.contract.operations().into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+        contract.contract.calls().into_iter().map(|(method, path)| format!("{method} {path}")).collect();
     let missing: Vec<_> = good.difference(&contract.seen).collect();
     assert!(missing.is_empty(), "never seen: {missing:?}");
     world.end().await;

@@ -37,6 +37,10 @@ pub(crate) struct Reader {
 impl Reader {
     /// Asks for a stream, with the token, going on after `seen`.
     pub(crate) async fn open(world: &World, path: &str, seen: Option<&str>) -> Self {
+        Self::open_as(world, path, "text/event-stream", seen).await
+    }
+
+    async fn open_as(world: &World, path: &str, accept: &str, seen: Option<&str>) -> Self {
         let socket = TcpStream::connect(world.gateway.api()).await.expect("a connection");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.expect("http");
@@ -45,7 +49,7 @@ impl Reader {
         });
         let mut request = Request::get(path)
             .header("host", "gateway")
-            .header("accept", "text/event-stream")
+            .header("accept", accept)
             .header("x-auth-token", ids::TOKEN);
         if let Some(seen) = seen {
             request = request.header("last-event-id", seen);
@@ -117,6 +121,29 @@ fn events_of(id: &str) -> String {
 
 fn words(told: &[Told]) -> Vec<String> {
     told.iter().map(|told| told.word.clone()).collect()
+}
+
+/// The streams have paths of their own, for programs that cannot choose by `Accept`.
+#[tokio::test]
+async fn a_stream_has_a_path_of_its_own() {
+    let world = World::new().await;
+    let mut all = Reader::open_as(&world, "/api/v1/stream", "*/*", None).await;
+    let submitted = world.post_with(LIST, &requests::free_disk(), &[("prefer", "wait=30")]).await.json();
+    assert_eq!((&submitted["status"], &submitted["replayed"]), (&json!("succeeded"), &json!(false)));
+    let own = format!("{LIST}/{}/stream", id(&submitted));
+    let mut one = Reader::open_as(&world, &own, "*/*", None).await;
+    let (history, ended) = one.rest().await;
+    assert!(ended);
+    assert_eq!(words(&history).last().map(String::as_str), Some("succeeded"));
+    for told in &history {
+        assert_eq!(all.next().await.expect("an event").word, told.word);
+    }
+    // A repetition says so in its body, and only the answer to a request does.
+    let again = world.post(LIST, &requests::free_disk()).await.json();
+    assert_eq!((&again["id"], &again["replayed"]), (&submitted["id"], &json!(true)));
+    let shown = world.get(&format!("{LIST}/{}", id(&submitted))).await.json();
+    assert!(shown["replayed"].is_null(), "{shown}");
+    world.end().await;
 }
 
 #[tokio::test]

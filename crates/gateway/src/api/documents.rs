@@ -12,14 +12,15 @@ use sha2::{Digest, Sha256};
 
 use crate::web::answer::{self, Answer, Failure};
 
+mod contract;
 mod docs;
 mod problems;
 
 pub(super) use docs::docs;
 pub(super) use problems::problem;
 
-/// The contract, as it stands in the tree.
-pub const OPENAPI: &str = include_str!("../../openapi.json");
+/// The source of the contract: [`contract::CONTRACT`] is what is served.
+pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");
@@ -36,9 +37,15 @@ static CSP: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
+/// The OpenAPI document of the API: self-contained, as `GET /openapi.json` serves it.
+#[must_use]
+pub fn openapi_text() -> &'static str {
+    &contract::CONTRACT
+}
+
 /// `GET /openapi.json`.
 pub(super) fn openapi() -> Answer {
-    answer::document(JSON, &Bytes::from_static(OPENAPI.as_bytes()))
+    answer::document(JSON, &Bytes::from_static(openapi_text().as_bytes()))
 }
 
 /// `GET /schemas/{name}`, with or without `.json`.

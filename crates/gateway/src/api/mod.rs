@@ -20,7 +20,7 @@ pub(crate) mod preferences;
 pub(crate) mod restores;
 pub(crate) mod streams;
 
-pub use documents::OPENAPI;
+pub use documents::openapi_text as openapi;
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -81,7 +81,11 @@ pub(crate) async fn perform(
     let streams = *method == Method::GET && answer::wants_events(&asked.headers);
     match action {
         Action::Submit => restores::submit(app, asked).await,
+        // The head of a stream opens none.
+        Action::Stream | Action::Follow if *method == Method::HEAD => Ok(streams::head()),
+        Action::Stream => streams::all(app, &asked).await,
         Action::List if streams => streams::all(app, &asked).await,
+        Action::Follow => Box::pin(streams::one(app, asked)).await,
         Action::Events if streams => Box::pin(streams::one(app, asked)).await,
         Action::List => restores::list(app, &asked).await,
         Action::Show => Box::pin(restores::show(app, asked)).await,

@@ -43,7 +43,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     }
     let entry = submitted.entry;
     let status = if entry.state.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut answer = restore(status, &entry);
+    let mut answer = restore(status, &entry, Some(submitted.replayed));
     if let Ok(location) = HeaderValue::try_from(restore_path(entry.intent.id)) {
         answer.headers_mut().insert(LOCATION, location);
     }
@@ -74,6 +74,7 @@ pub(crate) async fn take_in(
     submission: Submission,
     signature: Option<Signature>,
 ) -> Result<Submitted, Failure> {
+    let request_id = submission.caller.request_context.request_id.clone();
     // The very same request: whatever came of it then, it is that restore.
     let submitted = match signature.as_ref().and_then(Signature::restore) {
         Some(id) => Submitted { entry: app.engine.get(id).await?, replayed: true },
@@ -86,7 +87,19 @@ pub(crate) async fn take_in(
     if let Some(signature) = signature {
         signature.became(submitted.entry.intent.id);
     }
-    link_to_submit(&submitted.entry.intent);
+    let Submitted { entry, replayed } = &submitted;
+    link_to_submit(&entry.intent);
+    tracing::info!(
+        restore.id = %entry.intent.id,
+        restore.status = entry.state.status.as_str(),
+        restore.caller = entry.intent.caller,
+        restore.created_at = %entry.intent.created_at,
+        replayed,
+        request_id,
+        trace_id = entry.intent.trace_id,
+        "{}",
+        if *replayed { "repeated request: no new restore" } else { "request accepted" },
+    );
     Ok(submitted)
 }
 
@@ -107,7 +120,7 @@ pub(super) async fn show(app: &App, asked: Asked) -> Result<Answer, Failure> {
         insert_etag(&mut answer, &tag);
         return Ok(answer);
     }
-    Ok(restore(StatusCode::OK, &entry))
+    Ok(restore(StatusCode::OK, &entry, None))
 }
 
 /// The versions that a caller knows, by `If-None-Match`.
@@ -159,12 +172,13 @@ pub(super) async fn cancel(app: &App, asked: &Asked) -> Result<Answer, Failure> 
         let named = problem.code != restore_model::Code::RestoreNotFound;
         Failure::from(problem).about(named.then_some(id))
     })?;
-    Ok(restore(StatusCode::OK, &entry))
+    Ok(restore(StatusCode::OK, &entry, None))
 }
 
-/// The answer that is one restore.
-fn restore(status: StatusCode, entry: &Entry) -> Answer {
-    let mut answer = answer::json(status, &Restore::view(&entry.intent, &entry.state));
+/// The answer that is one restore. The answer to a submitted request also says if an earlier one created the restore.
+fn restore(status: StatusCode, entry: &Entry, replayed: Option<bool>) -> Answer {
+    let view = Restore { replayed, ..Restore::view(&entry.intent, &entry.state) };
+    let mut answer = answer::json(status, &view);
     insert_etag(&mut answer, &etag(entry));
     if !entry.state.status.is_final() {
         let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);

@@ -168,6 +168,11 @@ fn last_seen<T: FromStr>(headers: &HeaderMap) -> Result<Option<T>, Problem> {
     seen.map(Some).ok_or_else(wrong)
 }
 
+/// The answer to `HEAD`.
+pub(super) fn head() -> Answer {
+    answer::typed(StatusCode::OK, HeaderValue::from_static(EVENT_STREAM), "")
+}
+
 /// `GET /api/v1/restores/{id}/events` as a stream: the whole history, or what follows the last event the reader
 /// has seen, and then what comes until the restore has ended.
 pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {

@@ -19,6 +19,10 @@ pub(crate) enum Action {
     List,
     Show,
     Events,
+    /// The events of one restore as a stream.
+    Follow,
+    /// The events of all restores as a stream.
+    Stream,
     Cancel,
     Check,
     Preview,
@@ -37,6 +41,8 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("GET", "/api/v1/restores/{id}", Action::Show),
     ("DELETE", "/api/v1/restores/{id}", Action::Cancel),
     ("GET", "/api/v1/restores/{id}/events", Action::Events),
+    ("GET", "/api/v1/restores/{id}/stream", Action::Follow),
+    ("GET", "/api/v1/stream", Action::Stream),
     ("POST", "/api/v1/restore-checks", Action::Check),
     ("POST", "/api/v1/restore-previews", Action::Preview),
     ("POST", "/api/v1/compat-previews", Action::NativePreview),
@@ -89,6 +95,8 @@ impl Found {
                 Action::List
                 | Action::Show
                 | Action::Events
+                | Action::Follow
+                | Action::Stream
                 | Action::Check
                 | Action::Preview
                 | Action::NativePreview
@@ -185,11 +193,11 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::OPENAPI;
+    use crate::api::openapi;
 
     #[test]
     fn the_contract_lists_exactly_the_routes() {
-        let contract: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let contract: serde_json::Value = serde_json::from_str(openapi()).unwrap();
         let mut described: Vec<(String, String)> = Vec::new();
         for (path, item) in contract["paths"].as_object().unwrap() {
             for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {

@@ -77,6 +77,7 @@ impl Observer for Restores {
                 KeyValue::new("generation", generation.map_or("", |generation| generation.name())),
             ],
         );
+        let error = event.kind.problem();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -84,8 +85,13 @@ impl Observer for Restores {
                     restore.event = event.kind.as_str(),
                     restore.status = entry.state.status.as_str(),
                     restore.upstream = entry.state.route(&entry.intent).upstream,
+                    restore.project = %entry.intent.request.project_id,
+                    restore.target = %entry.intent.request.target.id(),
+                    restore.caller = entry.intent.caller,
                     evidence = event.evidence.kind,
                     detail = event.evidence.detail,
+                    error.code = error.map(|error| error.code.as_str()),
+                    upstream.code = error.and_then(|error| error.upstream.as_ref()?.code.as_deref()),
                     trace_id = event.trace_id,
                     "restore",
                 )
