@@ -32,6 +32,8 @@ pub struct SpanSeen {
     pub parent_id: String,
     /// Attributes as text.
     pub attributes: Vec<(String, String)>,
+    /// Names of the attributes that arrived as integers.
+    pub integers: Vec<String>,
     /// Trace ids of its links.
     pub links: Vec<String>,
 }
@@ -142,6 +144,12 @@ async fn take(
     let export = ExportTraceServiceRequest::decode(body).unwrap_or_default();
     let spans = export.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
     for span in spans {
+        let is_integer = |value: Option<&Any>| matches!(value, Some(Any::IntValue(_)));
+        let integers = span
+            .attributes
+            .iter()
+            .filter(|pair| is_integer(pair.value.as_ref().and_then(|value| value.value.as_ref())));
+        let integers = integers.map(|pair| pair.key.clone()).collect();
         let attributes = span.attributes.into_iter().map(|pair| {
             let value = match pair.value.and_then(|value| value.value) {
                 Some(Any::StringValue(text)) => text,
@@ -159,6 +167,7 @@ async fn take(
             span_id: hex(&span.span_id),
             parent_id: hex(&span.parent_span_id),
             attributes: attributes.collect(),
+            integers,
             links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
         });
     }

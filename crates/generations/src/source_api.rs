@@ -215,6 +215,16 @@ pub trait SourceApi: Send + Sync + 'static {
     /// Its places. What is not here is passed on if it is a read.
     fn places(&self) -> &'static [Place];
 
+    /// The header in which its clients look for the ID of a request, besides `X-Request-Id`.
+    fn request_id_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether its clients can read `Retry-After` on an answer with this status.
+    fn allows_retry_after(&self, _status: u16) -> bool {
+        true
+    }
+
     /// Which service of a cloud a read at one of its paths is for.
     fn service(&self, _path: &str) -> Host {
         Host::Backup
@@ -246,12 +256,12 @@ pub trait SourceApi: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether an answer to what [`Compatibility endpoint::others`] asks is such a list.
+    /// Whether an answer to what [`SourceApi::others`] asks is such a list.
     fn is_list(&self, _others: &Value) -> bool {
         true
     }
 
-    /// A page of restores: those of the gateway, newest first, then those of [`Compatibility endpoint::others`].
+    /// A page of restores: those of the gateway, newest first, then those of [`SourceApi::others`].
     ///
     /// # Errors
     /// When a filter cannot be understood.

@@ -109,6 +109,12 @@ async fn any_page_with_200_is_not_an_answer() {
             assert_eq!(said.contains("submit it again with --key k"), key, "{arguments:?}: {said}");
         }
     }
+    // Accepted, and the outcome is unknown: a script must not take that for a success.
+    for (status, code) in [("unknown", 4), ("running", 0), ("succeeded", 0), ("failed", 1)] {
+        let url = always(json_answer(202, &json!({"id": ID, "status": status}))).await;
+        let output = asking(&url, &no_wait).await;
+        assert_eq!(output.status.code(), Some(code), "{status}: {}", told(&output));
+    }
     // A restore in a state that nobody knows, and another one than was asked for.
     let other = "0199a7c4-8d5e-7c21-9f0e-5b1f3a2d4c6f";
     for body in [json!({"id": ID, "status": "paused"}), json!({"id": other, "status": "cancelled"})] {

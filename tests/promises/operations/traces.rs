@@ -81,6 +81,9 @@ async fn a_restore_is_one_trace_from_the_callers_span_to_each_attempt() {
     ] {
         assert_eq!(server.attribute(name), value, "{name}: {server:?}");
     }
+    for name in ["server.port", "http.response.status_code"] {
+        assert!(server.integers.iter().any(|integer| integer == name), "{name} is a number: {server:?}");
+    }
     assert!(server.links.is_empty(), "a submit does not link to itself: {server:?}");
 
     let sends: Vec<&SpanSeen> = spans.iter().filter(|span| is_send(span)).collect();

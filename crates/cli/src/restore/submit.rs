@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use http::Method;
+use restore_model::Status;
 use serde_json::Value;
 
 use super::wait::Deadline;
@@ -41,9 +42,9 @@ pub(super) async fn run(
     if timeout.is_some() {
         return wait::until_final(&gateway, restore.id, Some(restore), deadline, connection.output()).await;
     }
-    // Accepted is enough, but a restore that has ended badly already is a failure.
+    // Accepted is enough, but a restore that has ended badly already is a failure, and nobody knows what an unknown one did.
     let code = show::one(&restore, connection.output());
-    Ok(if restore.status.is_final() { code } else { ExitCode::SUCCESS })
+    Ok(if restore.status.is_final() || restore.status == Status::Unknown { code } else { ExitCode::SUCCESS })
 }
 
 /// Sends the request until the gateway accepts or rejects it.

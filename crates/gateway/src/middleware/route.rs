@@ -1,17 +1,21 @@
 //! Route: finds the route of a request once. All that stands below reads [`Found`](crate::dispatch::Found) and no path. Every answer of a
-//! compatibility endpoint carries its notice, a refusal or the answer after a panic included.
+//! compatibility endpoint gets the headers that its clients expect: its notice, the ID of the request under their name, and
+//! `Retry-After` only where they can read it. Refusals and the answer after a panic are included.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, Either};
+use http::header::RETRY_AFTER;
 use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::stages::Routed;
 use crate::dispatch::Router;
 use crate::server::arrival::Arrived;
+
+const X_REQUEST_ID: &str = "x-request-id";
 
 /// The layer.
 #[derive(Clone)]
@@ -55,13 +59,22 @@ where
     fn call(&mut self, request: Request<Arrived>) -> Self::Future {
         let (head, Arrived { arrival, body }) = request.into_parts();
         let found = self.router.find(&head.method, head.uri.path(), &arrival.destination);
-        let endpoint = found.at_endpoint().map(|at| Arc::clone(&at.endpoint));
+        let endpoint =
+            found.at_endpoint().map(|at| (Arc::clone(&at.endpoint), head.headers.get(X_REQUEST_ID).cloned()));
         let call = self.inner.call(Request::from_parts(head, Routed { arrival, found, body }));
         match endpoint {
             None => Either::Left(call),
-            Some(endpoint) => Either::Right(Box::pin(async move {
+            Some((endpoint, request_id)) => Either::Right(Box::pin(async move {
                 let mut answer = call.await?;
-                answer.headers_mut().extend(endpoint.notice.clone());
+                let (status, headers) = (answer.status().as_u16(), answer.headers_mut());
+                headers.extend(endpoint.notice.clone());
+                let source_api = endpoint.endpoint;
+                if let (Some(name), Some(id)) = (source_api.request_id_header(), request_id) {
+                    headers.insert(name, id);
+                }
+                if !source_api.allows_retry_after(status) {
+                    headers.remove(RETRY_AFTER);
+                }
                 Ok(answer)
             })),
         }

@@ -311,7 +311,7 @@ fn span(
         url.scheme = arrival.peer.scheme,
         network.protocol.version = protocol(head.version),
         server.address = destination.host().map(tracing::field::display),
-        server.port = destination.authority().and_then(|authority| authority.port),
+        server.port = destination.authority().and_then(|authority| authority.port).map(i64::from),
         user_agent.original = header("user-agent"),
         error.type = Empty,
         restore_gateway.restore.id = Empty,

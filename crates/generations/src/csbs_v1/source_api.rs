@@ -84,6 +84,15 @@ impl SourceApi for CsbsSourceApi {
         super::CsbsV1.closed_on()
     }
 
+    fn request_id_header(&self) -> Option<&'static str> {
+        Some("x-openstack-request-id")
+    }
+
+    /// python-karborclient, which CSBS clients use, reads this header with 413 only and fails on any other answer that has it.
+    fn allows_retry_after(&self, status: u16) -> bool {
+        status == 413
+    }
+
     fn targets(&self) -> &'static [TargetKind] {
         &[TargetKind::Server]
     }

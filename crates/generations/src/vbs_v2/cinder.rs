@@ -34,6 +34,10 @@ impl SourceApi for CinderSourceApi {
         None
     }
 
+    fn request_id_header(&self) -> Option<&'static str> {
+        Some("x-openstack-request-id")
+    }
+
     fn targets(&self) -> &'static [TargetKind] {
         &[TargetKind::Volume]
     }
