@@ -238,7 +238,7 @@ impl Gateway {
             engine.beside(relay.run());
         }
         metrics.observe_webhooks(tallies);
-        let unfinished = engine.recover().await.map_err(ledger_fault)?;
+        engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
         metrics.observe_losses(losses);
         let (current, counts) = (rotation.counts(), rotation.counts());
@@ -353,7 +353,6 @@ impl Gateway {
             api = %api_address,
             admin = %admin_address,
             ledger = %config.ledger.url,
-            unfinished,
             "gateway started",
         );
         Ok(Self {
