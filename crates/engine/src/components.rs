@@ -12,7 +12,7 @@ use crate::id_mapping::IdMapping;
 use crate::journal::Journal;
 use crate::live_restores::LiveRestores;
 use crate::observer::Observer;
-use crate::operations::{Decisions, Maintenance, Takeover};
+use crate::operations::{Decisions, Maintenance};
 use crate::permissions::Permissions;
 use crate::planning::Planner;
 use crate::polling::Poller;
@@ -21,6 +21,7 @@ use crate::response_cache::ResponseCache;
 use crate::routing::route::Routes;
 use crate::routing::{Policy, Routing};
 use crate::schedule::Schedule;
+use crate::takeover::Takeover;
 use crate::tasks::Tasks;
 
 /// The components that the engine delegates to.
@@ -81,15 +82,24 @@ impl Components {
             tasks.clone(),
             observer,
         ));
+        let takeover = Arc::new(Takeover::new(
+            journal.clone(),
+            ledger.clone(),
+            routing.clone(),
+            schedule.clone(),
+            dispatcher.clone(),
+            tasks.clone(),
+        ));
         let responses = Arc::new(ResponseCache::default());
         let admission = Arc::new(Admission::new(
             journal.clone(),
             ledger.clone(),
             routing.clone(),
             planner.clone(),
-            schedule.clone(),
-            dispatcher.clone(),
+            schedule,
+            dispatcher,
             poller.clone(),
+            takeover.clone(),
             responses.clone(),
             tasks.clone(),
         ));
@@ -104,14 +114,6 @@ impl Components {
         ));
         let inquiries =
             Inquiries::new(journal.clone(), routing.clone(), planner, ids.clone(), proxied.clone());
-        let takeover = Arc::new(Takeover::new(
-            journal.clone(),
-            ledger.clone(),
-            routing.clone(),
-            schedule,
-            dispatcher,
-            tasks.clone(),
-        ));
         let maintenance =
             Arc::new(Maintenance::new(journal.clone(), ledger.clone(), routing.clone(), tasks.clone()));
         let decisions = Decisions::new(journal.clone(), ledger, routing.clone(), permissions.clone());
@@ -132,14 +134,14 @@ impl Components {
         }
     }
 
-    /// Starts the engine's own work, and takes up what no living process holds.
+    /// Starts the engine's own work, and begins to take up what no living process holds.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
     pub(crate) async fn start(&self) -> Result<usize, LedgerError> {
         self.poller.start();
         self.journal.recovery().learn().await?;
-        let count = self.takeover.take_over().await?;
+        let count = self.takeover.begin().await?;
         self.maintenance.start();
         self.takeover.start().await?;
         Ok(count)

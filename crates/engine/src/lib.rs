@@ -19,10 +19,11 @@
 //! | `schedule` | when a restore is polled: the poll queue, and the restores at rest |
 //! | `dispatch` | look first, write it down, send it while that is permitted, write down what came of it; disk by disk |
 //! | `polling` | read until the end, and reconcile: what was read a moment ago, refused tokens |
+//! | `takeover` | takes up what other processes left, before anybody sees it |
 //! | `response_cache` | what the cloud answered to compatibility endpoints a moment ago |
 //! | `admission` | take a restore in, once: the keys of each caller |
 //! | `queries` | check, preview, list, capabilities; what only the cloud knows, for compatibility endpoints |
-//! | `operations` | take up what others left, keep the ledger small, carry out what only a person decides |
+//! | `operations` | keep the ledger small, carry out what only a person decides |
 //! | `components` | joins them; [`Engine`] delegates to them |
 //!
 //! Everything durable goes through the ledger; everything in memory here may be lost with the
@@ -47,6 +48,7 @@ mod queries;
 mod response_cache;
 mod routing;
 mod schedule;
+mod takeover;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -105,7 +107,8 @@ impl Engine {
         Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, observer)))
     }
 
-    /// Starts the engine's own work, and takes up what no living process holds. Returns how many restores that were.
+    /// Starts the engine's own work, and takes up what no living process holds: what was not sent or was just being sent at
+    /// once, and the rest beside the first requests. Returns how many were taken up at once.
     pub async fn recover(&self) -> Result<usize, LedgerError> {
         self.0.start().await
     }
@@ -148,21 +151,25 @@ impl Engine {
 
     /// One restore as it is stored.
     pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.journal.get(id).await
     }
 
     /// The history of a restore that the asker may see.
     pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.journal.events(id).await
     }
 
     /// Waits until a restore is final or `until` has come, and returns it as it then is.
     pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.journal.wait(id, until).await
     }
 
     /// Waits until a restore has an event after the number `seen`, or `until` has come, and returns it as it then is.
     pub async fn news(&self, id: RestoreId, seen: u32, until: Instant) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.journal.news(id, seen, until).await
     }
 
@@ -273,12 +280,15 @@ impl Engine {
 
     /// One restore as it is stored, if this caller may see it.
     pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.views.look(id, caller).await
     }
 
     /// A page of the restores that a caller may see, newest first.
     pub async fn list(&self, query: Query, caller: &Caller) -> Result<Page, Problem> {
-        self.0.views.list(query, caller).await
+        let mut page = self.0.views.list(query, caller).await?;
+        page.entries = self.0.takeover.settled(page.entries).await?;
+        Ok(page)
     }
 
     /// Refreshes, then waits until the restore is final or `until` has come.
@@ -289,6 +299,7 @@ impl Engine {
         trace: Option<TraceContext>,
         until: Option<Instant>,
     ) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.views.refresh_and_wait(id, caller, trace, until).await
     }
 
@@ -387,7 +398,8 @@ impl Engine {
         backup: &Id,
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
-        self.0.proxied.restore_of_backup(project, backup, caller).await
+        let found = self.0.proxied.restore_of_backup(project, backup, caller).await?;
+        Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
     }
 
     /// The restore that overwrites a disk, or did so just now; none that a caller may not see.
@@ -397,7 +409,8 @@ impl Engine {
         disk: &Id,
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
-        self.0.proxied.restore_of_disk(project, disk, caller).await
+        let found = self.0.proxied.restore_of_disk(project, disk, caller).await?;
+        Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
     }
 
     /// The restores of a project that show in its backups and disks just now, those first that have not ended, each
@@ -407,18 +420,21 @@ impl Engine {
         project: &ProjectId,
         caller: &Caller,
     ) -> Result<Vec<Entry>, Problem> {
-        self.0.proxied.restores_that_show(project, caller).await
+        let found = self.0.proxied.restores_that_show(project, caller).await?;
+        self.0.takeover.settled(found).await
     }
 
     // operations
 
     /// Calls a restore off, which is possible only before it is sent.
     pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.decisions.cancel(id, caller).await
     }
 
     /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better.
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
+        self.0.takeover.settle(id).await?;
         self.0.decisions.resolve(id, word, caller).await
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn policy() -> Policy {
         unsent: short,
         max_keys_per_caller: 1,
         retention: None,
-        takeover_loop: short,
+        takeover_interval: short,
         interval: None,
         status_cache: short,
         settle: short,

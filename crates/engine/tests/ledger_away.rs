@@ -12,7 +12,7 @@ use restore_engine::{
 };
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::{
-    Accept, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef, NewEntry, Outbox,
+    Accept, Claim, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef, NewEntry, Outbox,
     Position, Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use restore_model::{Code, Effect, Event, EventKind, ProjectId, RestoreId, Status, SystemClock, Timestamp};
@@ -81,7 +81,8 @@ impl Ledger for Away {
         get(id: RestoreId) -> Option<Entry>;
         events(id: RestoreId) -> Vec<Event>;
         list(query: Query) -> Vec<Entry>;
-        claim(limit: usize) -> Vec<Entry>;
+        claim(which: Claim, limit: usize) -> Vec<Entry>;
+        claim_one(id: RestoreId) -> Option<Entry>;
         take(id: RestoreId) -> bool;
         reserve_read(id: RestoreId, interval: Duration) -> bool;
         feed(after: Position, limit: usize) -> Vec<FeedItem>;
@@ -148,7 +149,7 @@ async fn bench() -> Bench {
         unsent: Duration::from_secs(60),
         max_keys_per_caller: 100,
         retention: None,
-        takeover_loop: Duration::from_secs(1),
+        takeover_interval: Duration::from_secs(1),
         interval: Some(Duration::from_millis(100)),
         status_cache: Duration::from_millis(50),
         settle: Duration::from_secs(1),

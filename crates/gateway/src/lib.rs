@@ -238,7 +238,7 @@ impl Gateway {
             engine.beside(relay.run());
         }
         metrics.observe_webhooks(tallies);
-        let unfinished = engine.recover().await.map_err(ledger_fault)?;
+        engine.recover().await.map_err(ledger_fault)?;
         metrics.observe_breakers(&engine);
         metrics.observe_losses(losses);
         let (current, counts) = (rotation.counts(), rotation.counts());
@@ -353,7 +353,6 @@ impl Gateway {
             api = %api_address,
             admin = %admin_address,
             ledger = %config.ledger.url,
-            unfinished,
             "gateway started",
         );
         Ok(Self {
@@ -505,7 +504,7 @@ pub fn policy(config: &Config) -> Policy {
         max_keys_per_caller: config.submit.max_keys_per_caller,
         retention: (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
         // Often enough that a silent replica's restores are found soon after its lease is over.
-        takeover_loop: config.ledger.lease_seconds / 3,
+        takeover_interval: config.ledger.lease_seconds / 3,
         interval: config.polling.interval_seconds,
         status_cache: config.polling.status_cache_ttl_seconds,
         settle: config.polling.absence_confirmation_seconds,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Timestamp};
 
+use crate::tally::Tally;
 use crate::{Accept, AcceptClock, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
 /// A [`NewEntry`], with all that can be worked out before the book is opened.
@@ -65,6 +66,10 @@ pub(crate) struct Book {
     tasks: HashMap<String, HashMap<String, RestoreId>>,
     /// Project and task of restores that are forgotten, with when those ended.
     spent: VecDeque<(Timestamp, String, String)>,
+    /// Counts what came in and moved on through this book.
+    tally: Tally,
+    /// What came in through this book and has not ended, the oldest first.
+    open: BTreeSet<(Timestamp, RestoreId)>,
 }
 
 /// How long after the end of a restore its task could be taken for another's evidence: the day that is compared with
@@ -151,6 +156,7 @@ impl Book {
         }
         let before = std::mem::replace(&mut row.state, state);
         row.events.extend(events);
+        self.tally.count(Some(&before), &row.state);
         let entry = row.entry();
         if entry.state.status.is_final() && !before.status.is_final() {
             self.finish(id);
@@ -158,24 +164,14 @@ impl Book {
         Ok(entry)
     }
 
-    /// Whatever has not ended holds a lock, and nothing else does.
+    /// Counts what came in through this book and has not ended.
     pub(crate) fn unfinished(&self) -> Unfinished {
-        let ids: BTreeSet<RestoreId> = self.locks.values().copied().collect();
-        let mut tally = Unfinished::default();
-        for row in ids.iter().filter_map(|id| self.rows.get(id)) {
-            let state = &row.state;
-            match tally.by_status.iter_mut().find(|(status, _)| *status == state.status) {
-                Some((_, count)) => *count += 1,
-                None => tally.by_status.push((state.status, 1)),
-            }
-            tally.overdue += u64::from(state.overdue);
-            tally.needs_operator += u64::from(state.needs_operator);
-            tally.stale += u64::from(state.last_poll_failed_since.is_some());
-            tally.awaiting_credential += u64::from(state.awaiting_credential);
-            let oldest = row.intent.created_at;
-            tally.oldest = Some(tally.oldest.map_or(oldest, |other| other.min(oldest)));
-        }
-        tally
+        Unfinished { oldest: self.open.first().map(|(at, _)| *at), ..self.tally.unfinished() }
+    }
+
+    /// The difference that the writes since the last call made.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     pub(crate) fn list(&self, query: &Query) -> Vec<Entry> {
@@ -216,23 +212,9 @@ impl Book {
         id
     }
 
-    /// Enters a lock that was stored earlier; its restore may follow when it matters.
-    ///
-    /// # Errors
-    /// When another unfinished restore holds it as well (I3): then nothing must be decided on this
-    /// ledger.
-    pub(crate) fn hold(&mut self, lock: &str, id: RestoreId) -> Result<(), LedgerError> {
-        match self.locks.insert(Arc::from(lock), id) {
-            Some(other) if other != id => {
-                Err(LedgerError::Corrupt(format!("restores {other} and {id} hold {lock} both")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Who holds a lock.
-    pub(crate) fn holder(&self, lock: &str) -> Option<RestoreId> {
-        self.locks.get(lock).copied()
+    /// Whether it is known who holds a lock.
+    pub(crate) fn knows_holder(&self, lock: &str) -> bool {
+        self.locks.contains_key(lock)
     }
 
     /// Whether it is known to whom a key belongs.
@@ -331,7 +313,11 @@ impl Book {
         }
         inner(&mut self.equals, &intent.caller).entry(intent.fingerprint.clone()).or_default().open =
             Some(id);
+        self.tally.count(None, &row.state);
         let ended = row.state.status.is_final();
+        if !ended {
+            self.open.insert((intent.created_at, id));
+        }
         self.rows.insert(id, Box::new(row));
         if ended {
             self.finish(id);
@@ -342,6 +328,7 @@ impl Book {
     fn finish(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
         let has_effect = row.state.status.has_effect();
+        self.open.remove(&(row.intent.created_at, id));
         for lock in &row.locks {
             self.locks.remove(lock);
             if has_effect {
@@ -540,7 +527,12 @@ fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<Sta
 
 /// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
 pub(crate) fn lock_target(lock: &str) -> &str {
-    lock.rsplit_once('/').map_or(lock, |(_, id)| id)
+    lock_parts(lock).0
+}
+
+/// That id, and project and kind.
+pub(crate) fn lock_parts(lock: &str) -> (&str, &str) {
+    lock.rsplit_once('/').map_or((lock, ""), |(scope, id)| (id, scope))
 }
 
 fn ended_before(state: &State, before: Timestamp) -> bool {

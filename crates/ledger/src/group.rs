@@ -95,9 +95,9 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
-    /// What of it a book does not know that knows every lock, and of the unfinished what it came by.
+    /// What of it a book does not know that keeps some of the unfinished from earlier groups.
     pub(crate) fn beyond(mut self, book: &Book) -> Self {
-        self.moving.extend(self.locks.drain(..).filter_map(|lock| book.holder(lock)));
+        self.locks.retain(|lock| !book.knows_holder(lock));
         self.moving.retain(|id| !book.rows.contains_key(id));
         self.coming.retain(|id| !book.rows.contains_key(id));
         self.keys.retain(|(caller, key)| !book.knows_key(caller, key));

@@ -18,6 +18,7 @@
 //! | [`position`] | the feed: the one order of all events |
 //! | [`lease`] | whether this process may still act on what it holds |
 //! | [`outbox`] | what is still to be told to others |
+//! | `tally` | how many have not ended, counted as they move on |
 //! | `book` | who comes in and who does not, on plain maps |
 //! | `group`, `change`, `writer` | what the databases share: many writes as one transaction |
 //! | `read`, `stored`, `text` | and their reads, the outbox, documents as text |
@@ -44,6 +45,7 @@ pub mod postgres;
 mod read;
 pub mod sqlite;
 mod stored;
+mod tally;
 mod text;
 mod upgrade;
 pub mod url;
@@ -128,6 +130,20 @@ pub struct Query {
     pub before: Option<RestoreId>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// Which restores [`Ledger::claim`] takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Those that were not sent, or were just being sent: few, whatever the number of the unfinished.
+    BeforeAnswer,
+    /// All.
+    All,
+}
+
+impl Claim {
+    /// The statuses of [`Claim::BeforeAnswer`].
+    pub const BEFORE_ANSWER: [Status; 3] = [Status::Accepted, Status::Checking, Status::Submitting];
 }
 
 impl Query {
@@ -275,7 +291,10 @@ pub trait Ledger: Outbox {
     /// Takes over unfinished restores that no living process holds, oldest first, at most `limit`;
     /// they are this process's from then on. A one-process ledger hands out what it found
     /// unfinished when it was opened, each once.
-    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
+    fn claim(&self, which: Claim, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
+
+    /// Takes over this one restore, if [`Ledger::claim`] would still hand it out.
+    fn claim_one(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>>;
 
     /// Makes this process the holder of one unfinished restore, unless another living one holds it.
     /// Whether it is this process's now.

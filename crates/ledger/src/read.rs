@@ -1,20 +1,19 @@
 //! What every database store reads alike: one text of each statement that both databases
 //! understand. A macro and no generic functions, whose bounds would be longer than they are. Where
-//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended, `OPEN` is true of it, and
-//! `OF_TARGET` asks for the ids of the restores of a target, whose name goes between its two halves.
+//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended.
 
-/// The reads, for a pool, its rows and their database.
+/// The reads, for a pool and its rows.
 macro_rules! reads {
-    ($pool:ty, $row:ty, $database:ty) => {
+    ($pool:ty, $row:ty) => {
         use std::sync::Arc;
 
         use restore_model::{Event, ProjectId, RestoreId, Status, Timestamp};
-        use sqlx::{QueryBuilder, Row as _};
+        use sqlx::Row as _;
 
         use super::unavailable;
         use crate::book::task_name;
         use crate::text::{parse, parse_id, parse_position, size};
-        use crate::{Entry, Hook, LedgerError, Query, Recovery, Unfinished, Waiting};
+        use crate::{Entry, Hook, LedgerError, Recovery, Unfinished, Waiting};
 
         pub(super) async fn get(pool: &$pool, id: RestoreId) -> Result<Option<Entry>, LedgerError> {
             sqlx::query("select intent, state from restores where id = $1")
@@ -48,44 +47,6 @@ macro_rules! reads {
                 .await
                 .map_err(unavailable)?;
             holder.as_deref().map(parse_id).transpose()
-        }
-
-        /// Only the filters given become conditions, so that each of them finds its index.
-        pub(super) async fn list(pool: &$pool, query: Query) -> Result<Vec<Entry>, LedgerError> {
-            let mut sql = QueryBuilder::<$database>::new("select intent, state from restores where true");
-            let few = query.is_of_unfinished() || query.ended_since.is_some();
-            if query.is_of_unfinished() {
-                sql.push(" and ").push(OPEN);
-            }
-            if let Some(since) = query.ended_since {
-                sql.push(" and finished_at >= ").push_bind(since.as_micros());
-            }
-            if let Some(caller) = query.caller {
-                sql.push(" and caller = ").push_bind(caller);
-            }
-            if let Some(project) = query.project_id {
-                // Where few rows are left already, an index of all there ever was is the long way.
-                let column = if few { " and project_id || '' = " } else { " and project_id = " };
-                sql.push(column).push_bind(project.to_string());
-            }
-            if !query.status.is_empty() {
-                sql.push(" and status in (");
-                let mut words = sql.separated(", ");
-                for status in query.status {
-                    words.push_bind(status.as_str());
-                }
-                sql.push(")");
-            }
-            if let Some(target) = query.target {
-                sql.push(" and id in (").push(OF_TARGET.0).push_bind(target).push(OF_TARGET.1).push(")");
-            }
-            if let Some(before) = query.before {
-                let column = if query.ended_since.is_some() { " and id || '' < " } else { " and id < " };
-                sql.push(column).push_bind(before.to_string());
-            }
-            sql.push(" order by id desc limit ").push_bind(size(query.limit));
-            let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
-            rows.iter().map(entry).collect()
         }
 
         pub(super) async fn tally(pool: &$pool) -> Result<Unfinished, LedgerError> {

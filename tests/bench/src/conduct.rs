@@ -44,10 +44,11 @@ const TRACED: [Setup; 2] = [
 const CROWD: u32 = 128;
 
 /// Runs everything, or with `ledgers` first the comparison of ledgers alone, with `hostile` what a hostile crowd does to
-/// good callers, with `start` how soon a gateway answers and what it holds idle. Options: rounds, seconds per round, connections.
+/// good callers, with `start` how soon a gateway answers and what it holds idle, with `scale` the same with very many restores
+/// in its ledger. Options: rounds, seconds per round, connections.
 pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
     let (part, options) = match options {
-        [part @ ("ledgers" | "hostile" | "start"), rest @ ..] => (*part, rest),
+        [part @ ("ledgers" | "hostile" | "start" | "scale"), rest @ ..] => (*part, rest),
         all => ("", all),
     };
     let number =
@@ -62,6 +63,12 @@ pub(crate) async fn run(options: &[&str]) -> Result<(), String> {
         crate::start::run(&gateway, &folder, number(0, 21)).await?;
         let _ = std::fs::remove_dir_all(&folder);
         return Ok(());
+    }
+    if part == "scale" {
+        let gateway = own.with_file_name("restore-gateway");
+        let measured = crate::scale::run(&gateway, &folder, options).await;
+        let _ = std::fs::remove_dir_all(&folder);
+        return measured;
     }
     if part == "hostile" {
         let (rounds, seconds) = (number(0, 7), number(1, 5));
@@ -291,7 +298,7 @@ async fn wait_for(port: u16) -> Result<(), String> {
 }
 
 /// User and system time of a process; taskset replaces itself, so the child is the program.
-fn cpu_seconds(child: &Child) -> Result<f64, String> {
+pub(crate) fn cpu_seconds(child: &Child) -> Result<f64, String> {
     let stat = proc_file(child, "stat")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);

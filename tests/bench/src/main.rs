@@ -9,6 +9,7 @@
 mod conduct;
 mod hostile;
 mod load;
+mod scale;
 mod serve;
 mod start;
 

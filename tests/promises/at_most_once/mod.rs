@@ -5,4 +5,5 @@ pub(crate) mod duplicates;
 pub(crate) mod evidence;
 pub(crate) mod full_disk;
 pub(crate) mod lifecycle;
+pub(crate) mod takeover;
 pub(crate) mod upgrade;

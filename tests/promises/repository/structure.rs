@@ -28,7 +28,7 @@ const ROOMS: [&str; 12] = [
 
 /// Rooms of the engine, the lowest first, as the table in its `lib.rs` has them. `lib.rs` itself delegates to all, and
 /// `testing` builds some for unit tests.
-const ENGINE_ROOMS: [&str; 20] = [
+const ENGINE_ROOMS: [&str; 21] = [
     "crash",
     "brief",
     "tasks",
@@ -44,6 +44,7 @@ const ENGINE_ROOMS: [&str; 20] = [
     "schedule",
     "dispatch",
     "polling",
+    "takeover",
     "response_cache",
     "admission",
     "queries",

@@ -2,7 +2,7 @@
 //! transaction, and only then send it; all in a task of its own, which lives on when the caller
 //! hangs up. Owns the count of keys that each caller has.
 //!
-//! Stands above planning, the dispatcher and the poller.
+//! Stands above planning, the dispatcher, the poller and the takeover.
 
 use std::sync::Arc;
 
@@ -19,13 +19,14 @@ use tokio::time::Instant;
 use crate::callers::{Action, Caller};
 use crate::crash;
 use crate::dispatch::{Dispatcher, SendLease};
-use crate::journal::{Journal, number, unavailable};
+use crate::journal::{Journal, not_found, number, unavailable};
 use crate::planning::Planner;
 use crate::polling::Poller;
 use crate::response_cache::ResponseCache;
 use crate::routing::route::Idempotency;
 use crate::routing::{Access, Plan, Routing, differ};
 use crate::schedule::Schedule;
+use crate::takeover::Takeover;
 use crate::tasks::Tasks;
 
 mod key_counts;
@@ -96,6 +97,7 @@ pub(crate) struct Admission {
     schedule: Arc<Schedule>,
     dispatcher: Arc<Dispatcher>,
     poller: Arc<Poller>,
+    takeover: Arc<Takeover>,
     responses: Arc<ResponseCache>,
     tasks: Arc<Tasks>,
     keys: KeyCounts,
@@ -111,11 +113,24 @@ impl Admission {
         schedule: Arc<Schedule>,
         dispatcher: Arc<Dispatcher>,
         poller: Arc<Poller>,
+        takeover: Arc<Takeover>,
         responses: Arc<ResponseCache>,
         tasks: Arc<Tasks>,
     ) -> Self {
         let keys = KeyCounts::of(Arc::clone(&ledger));
-        Self { journal, ledger, routing, planner, schedule, dispatcher, poller, responses, tasks, keys }
+        Self {
+            journal,
+            ledger,
+            routing,
+            planner,
+            schedule,
+            dispatcher,
+            poller,
+            takeover,
+            responses,
+            tasks,
+            keys,
+        }
     }
 
     /// Takes a restore in and waits, for a while, for the upstream's answer.
@@ -271,6 +286,13 @@ impl Admission {
         }
     }
 
+    /// An earlier restore, which an earlier process may have left.
+    async fn settled(&self, entry: Entry) -> Result<Entry, Problem> {
+        let id = entry.intent.id;
+        let settled = self.takeover.settled(vec![entry]).await?;
+        settled.into_iter().next().ok_or_else(|| not_found(id))
+    }
+
     async fn accept(&self, submission: &Submission, plan: &Plan) -> Result<Accept, Problem> {
         let now = self.journal.now();
         let request = &submission.request;
@@ -329,7 +351,11 @@ impl Admission {
                 self.keys.count_one_more(&entry.intent.caller).await;
             }
         }
-        Ok(accepted)
+        Ok(match accepted {
+            Accept::Replayed(entry) => Accept::Replayed(self.settled(entry).await?),
+            Accept::Busy(holder) => Accept::Busy(self.settled(holder).await?),
+            other => other,
+        })
     }
 
     /// Whether the caller may have one more key.

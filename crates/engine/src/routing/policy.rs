@@ -27,5 +27,5 @@ pub struct Policy {
     pub retention: Option<Duration>,
     /// How often it is looked for restores that another process left behind, and for what is to be
     /// forgotten, where the ledger is shared.
-    pub takeover_loop: Duration,
+    pub takeover_interval: Duration,
 }

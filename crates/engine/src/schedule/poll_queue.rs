@@ -5,25 +5,34 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use restore_model::RestoreId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What is due when.
-#[derive(Default)]
+/// What is due when, in nanoseconds since the queue was made: there may be a million of them.
 pub(crate) struct PollQueue {
-    due: Mutex<BinaryHeap<Reverse<(Instant, RestoreId)>>>,
+    begun: Instant,
+    due: Mutex<BinaryHeap<Reverse<(u64, RestoreId)>>>,
     sooner: Notify,
 }
 
+impl Default for PollQueue {
+    fn default() -> Self {
+        Self { begun: Instant::now(), due: Mutex::default(), sooner: Notify::default() }
+    }
+}
+
 impl PollQueue {
-    fn due(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(Instant, RestoreId)>>> {
+    fn due(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(u64, RestoreId)>>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a restore down for a moment.
     pub(crate) fn put(&self, at: Instant, id: RestoreId) {
+        let nanos = at.saturating_duration_since(self.begun).as_nanos();
+        let at = u64::try_from(nanos).unwrap_or(u64::MAX);
         let mut due = self.due();
         let first = due.peek().is_none_or(|Reverse((earliest, _))| at < *earliest);
         due.push(Reverse((at, id)));
@@ -38,15 +47,15 @@ impl PollQueue {
         loop {
             let earliest = {
                 let mut due = self.due();
-                match due.peek() {
-                    Some(Reverse((at, id))) if *at <= Instant::now() => {
-                        let next = (*at, *id);
-                        due.pop();
-                        return next;
-                    }
-                    Some(Reverse((at, _))) => Some(*at),
-                    None => None,
+                let earliest =
+                    due.peek().map(|Reverse((at, id))| (self.begun + Duration::from_nanos(*at), *id));
+                if let Some((at, id)) = earliest
+                    && at <= Instant::now()
+                {
+                    due.pop();
+                    return (at, id);
                 }
+                earliest.map(|(at, _)| at)
             };
             match earliest {
                 None => self.sooner.notified().await,
@@ -62,7 +71,6 @@ impl PollQueue {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use restore_model::Timestamp;
 

@@ -10,11 +10,14 @@ use opentelemetry::metrics::Meter;
 use restore_engine::Engine;
 use restore_ledger::Unfinished;
 use restore_model::Status;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks at the ledger.
 const LOOK: Duration = Duration::from_secs(5);
+/// The pause is at least so many times as long as the look before it: a ledger in which counting takes long is not kept busy
+/// by it.
+const SHARE: u32 = 50;
 
 /// What the last look found.
 #[derive(Clone, Debug, Default)]
@@ -111,17 +114,18 @@ impl Stock {
 
     /// Looks until `stop`.
     pub(super) async fn watch(self, engine: Engine, stop: CancellationToken) {
-        let mut rounds = tokio::time::interval(LOOK);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = Duration::ZERO;
         loop {
             let look = async {
-                rounds.tick().await;
-                engine.unfinished().await
+                tokio::time::sleep(pause).await;
+                let begun = Instant::now();
+                (engine.unfinished().await, begun.elapsed())
             };
-            let found = tokio::select! {
+            let (found, took) = tokio::select! {
                 () = stop.cancelled() => return,
-                found = look => found,
+                look = look => look,
             };
+            pause = LOOK.max(took * SHARE);
             let found = match found {
                 Ok(unfinished) => Found::Writable(unfinished),
                 Err(error) => {

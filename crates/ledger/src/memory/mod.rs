@@ -16,8 +16,8 @@ use restore_model::{Event, ProjectId, RestoreId, Timestamp};
 
 use crate::book::{Book, Coming, Forgotten, task_name};
 use crate::{
-    Accept, Entry, FeedItem, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record, Recovery,
-    Unfinished,
+    Accept, Claim, Entry, FeedItem, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record,
+    Recovery, Unfinished,
 };
 use feed::Feed;
 use outbox::Hooks;
@@ -153,9 +153,13 @@ impl Ledger for MemoryLedger {
         Box::pin(future::ready(Ok(self.kept().book.unfinished())))
     }
 
-    fn claim(&self, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+    fn claim(&self, _: Claim, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         // All there is came in through this process.
         Box::pin(future::ready(Ok(Vec::new())))
+    }
+
+    fn claim_one(&self, _: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(future::ready(Ok(None)))
     }
 
     fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {

@@ -3,25 +3,27 @@
 
 use std::time::Duration;
 
-use restore_model::RestoreId;
+use restore_model::{RestoreId, Status};
 use sqlx::postgres::{PgConnection, PgPool, PgRow, Postgres};
 use sqlx::{Row as _, Transaction};
 
 use super::replica_lease::ReplicaLease;
 use super::unavailable;
 use crate::text::{parse, size};
-use crate::{Entry, LedgerError};
+use crate::{Claim, Entry, LedgerError};
 
 /// See [`crate::Ledger::claim`]. What was claimed by a commit whose answer was lost is claimed again: it is this
 /// process's, nobody here knows it, and nobody else may have it.
 pub(super) async fn claim(
     pool: &PgPool,
     replica_lease: &ReplicaLease,
+    which: Claim,
     limit: usize,
 ) -> Result<Vec<Entry>, LedgerError> {
     const CLAIM: &str = "with free as materialized (
           select id from restores r
            where finished_at is null
+             and ($4 or status = any($5))
              and (owner is null or not exists (select 1 from replicas where id = r.owner)
                   or (owner = $1 and id = any($3)))
            order by id limit $2 for update skip locked
@@ -35,13 +37,11 @@ pub(super) async fn claim(
         .bind(&replica_lease.replica)
         .bind(size(limit))
         .bind(replica_lease.unheard())
+        .bind(which == Claim::All)
+        .bind(Claim::BEFORE_ANSWER.map(Status::as_str).to_vec())
         .fetch_all(&mut *step)
         .await
         .map_err(unavailable)?;
-    let entry = |row: &PgRow| {
-        let intent: restore_model::Intent = parse(row.get(0))?;
-        Ok(Entry { intent: intent.into(), state: parse(row.get(1))? })
-    };
     // One that cannot be read is free again with the end of this transaction.
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<Entry>, LedgerError>>()?;
     entries.sort_by_key(|entry| entry.intent.id);
@@ -50,6 +50,44 @@ pub(super) async fn claim(
     step.commit().await.map_err(unavailable)?;
     replica_lease.heard_of(&entries);
     Ok(entries)
+}
+
+/// See [`crate::Ledger::claim_one`].
+pub(super) async fn claim_one(
+    pool: &PgPool,
+    replica_lease: &ReplicaLease,
+    id: RestoreId,
+) -> Result<Option<Entry>, LedgerError> {
+    const FREE: &str = "select exists (select 1 from restores r
+         where id = $1 and finished_at is null
+           and (owner is null or not exists (select 1 from replicas where id = r.owner)))";
+    const CLAIM: &str = "update restores r set owner = $1, epoch = epoch + 1
+         where id = $2 and finished_at is null
+           and (owner is null or not exists (select 1 from replicas where id = r.owner))
+        returning r.intent, r.state";
+    // Nearly always a living process holds it, and then nothing needs to be written.
+    let free = sqlx::query_scalar(FREE).bind(id.to_string());
+    if !free.fetch_one(pool).await.map_err(unavailable)? {
+        return Ok(None);
+    }
+    let mut step = begin(pool, replica_lease).await?;
+    let row = sqlx::query(CLAIM)
+        .bind(&replica_lease.replica)
+        .bind(id.to_string())
+        .fetch_optional(&mut *step)
+        .await
+        .map_err(unavailable)?;
+    let claimed = row.as_ref().map(entry).transpose()?;
+    // As of [`claim`].
+    replica_lease.claim_unheard(claimed.as_slice());
+    step.commit().await.map_err(unavailable)?;
+    replica_lease.heard_of(claimed.as_slice());
+    Ok(claimed)
+}
+
+fn entry(row: &PgRow) -> Result<Entry, LedgerError> {
+    let intent: restore_model::Intent = parse(row.get(0))?;
+    Ok(Entry { intent: intent.into(), state: parse(row.get(1))? })
 }
 
 /// See [`crate::Ledger::take`].

@@ -30,8 +30,8 @@ use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
-    Accept, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position, PostgresUrl,
-    Pruned, Query, Record, Recovery, Unfinished, Waiting,
+    Accept, Claim, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, OpenOptions, Position,
+    PostgresUrl, Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use connect::Way;
 use replica_lease::ReplicaLease;
@@ -196,8 +196,12 @@ impl Ledger for PostgresLedger {
         Box::pin(read::tally(&self.pool))
     }
 
-    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        Box::pin(async move { hold::claim(&self.pool, self.replica_lease()?, limit).await })
+    fn claim(&self, which: Claim, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+        Box::pin(async move { hold::claim(&self.pool, self.replica_lease()?, which, limit).await })
+    }
+
+    fn claim_one(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(async move { hold::claim_one(&self.pool, self.replica_lease()?, id).await })
     }
 
     fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {

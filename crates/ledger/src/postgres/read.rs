@@ -1,12 +1,9 @@
 //! What only reads.
 
+use sqlx::QueryBuilder;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 
-use crate::{FeedItem, Position, Record};
-
-const OF_TARGET: (&str, &str) = ("select restore_id from targets where target = ", "");
-
-const OPEN: &str = "finished_at is null";
+use crate::{FeedItem, Position, Query, Record};
 
 const UNFINISHED: &str = "select status, count(*),
     count(*) filter (where (state::json ->> 'overdue')::boolean),
@@ -16,7 +13,45 @@ const UNFINISHED: &str = "select status, count(*),
     min(created_at)
     from restores where finished_at is null group by status";
 
-crate::read::reads!(PgPool, PgRow, Postgres);
+crate::read::reads!(PgPool, PgRow);
+
+/// Only the filters given become conditions, so that each of them finds its index.
+pub(super) async fn list(pool: &PgPool, query: Query) -> Result<Vec<Entry>, LedgerError> {
+    let mut sql = QueryBuilder::<Postgres>::new("select intent, state from restores where true");
+    let few = query.is_of_unfinished() || query.ended_since.is_some();
+    if query.is_of_unfinished() {
+        sql.push(" and finished_at is null");
+    }
+    if let Some(since) = query.ended_since {
+        sql.push(" and finished_at >= ").push_bind(since.as_micros());
+    }
+    if let Some(caller) = query.caller {
+        sql.push(" and caller = ").push_bind(caller);
+    }
+    if let Some(project) = query.project_id {
+        // Where few rows are left already, an index of all there ever was is the long way.
+        let column = if few { " and project_id || '' = " } else { " and project_id = " };
+        sql.push(column).push_bind(project.to_string());
+    }
+    if !query.status.is_empty() {
+        sql.push(" and status in (");
+        let mut words = sql.separated(", ");
+        for status in query.status {
+            words.push_bind(status.as_str());
+        }
+        sql.push(")");
+    }
+    if let Some(target) = query.target {
+        sql.push(" and id in (select restore_id from targets where target = ").push_bind(target).push(")");
+    }
+    if let Some(before) = query.before {
+        let column = if query.ended_since.is_some() { " and id || '' < " } else { " and id < " };
+        sql.push(column).push_bind(before.to_string());
+    }
+    sql.push(" order by id desc limit ").push_bind(size(query.limit));
+    let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+    rows.iter().map(entry).collect()
+}
 
 /// Only of transactions before the oldest that is still open: whatever commits from now on stands
 /// behind them.

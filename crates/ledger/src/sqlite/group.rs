@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor as _, Row as _};
 
 use crate::LedgerError;
-use crate::book::Book;
+use crate::book::{Book, lock_parts};
 use crate::group::{Failure, Wanted, overwritten};
 use crate::text::{self, parse, parse_id};
 
@@ -44,7 +44,13 @@ union all
 select 5, t.project_id, t.task_id, t.restore_id, '', ''
   from json_each($4) w
   join restores r on r.id = w.value ->> 0
-  join tasks t on t.project_id = r.project_id and t.task_id = w.value ->> 1";
+  join tasks t on t.project_id = r.project_id and t.task_id = w.value ->> 1
+union all
+select 1, '', '', r.id, r.intent, r.state
+  from (select distinct h.restore_id as id
+          from json_each($5) w
+         cross join held h on h.target = w.value ->> 0 and h.scope = w.value ->> 1) o
+ cross join restores r on r.id = o.id";
 
 /// What ended and came in for one of the targets after a restore that answers for equal requests, it
 /// itself among it, the last one last. Seldom wanted: for a repetition after the end alone.
@@ -57,18 +63,6 @@ select 4, '', '', r.id, r.intent, r.state
  cross join events e on e.restore_id = o.id and e.seq = 1
  order by e.position";
 
-/// A book that knows every lock, and none of the restores yet: one that cannot be read must not
-/// keep the others from being written.
-pub(super) async fn open_book(connection: &mut SqliteConnection) -> Result<Book, Failure> {
-    const HELD: &str = "select l.restore_id, n.value from locks l, json_each(l.names) n";
-    let mut book = Book::default();
-    for row in sqlx::query(HELD).fetch_all(connection).await.map_err(failure)? {
-        let id = parse_id(row.get(0)).map_err(Failure::Within)?;
-        book.hold(row.get(1), id).map_err(Failure::Within)?;
-    }
-    Ok(book)
-}
-
 /// When it fails, the transaction may be open all the same.
 pub(super) async fn begin_and_read(
     connection: &mut SqliteConnection,
@@ -80,11 +74,13 @@ pub(super) async fn begin_and_read(
         return Ok(());
     }
     let ids: Vec<RestoreId> = wanted.coming.iter().chain(&wanted.moving).copied().collect();
+    let locks: Vec<_> = wanted.locks.iter().map(|lock| lock_parts(lock)).collect();
     let rows = sqlx::query(BEGIN_AND_READ)
         .bind(json(&ids)?)
         .bind(json(&wanted.keys)?)
         .bind(json(&wanted.equals)?)
         .bind(json(&wanted.tasks)?)
+        .bind(json(&locks)?)
         .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;

@@ -10,6 +10,7 @@
 //! | `file` | the file itself: one gateway holds it, and it is still there |
 //! | `schema` | what the file looks like, and how an older one gets there |
 //! | `store` | commits groups: the connection that writes, and what to do when it cannot |
+//! | `unclaimed` | which of the unfinished were found and not claimed yet |
 //! | `group` | one group's first half: begin, read |
 //! | `rows` | its second half: store, commit |
 //! | `side` | writes that need no decision: forgetting, recovery mode, the outbox |
@@ -20,7 +21,6 @@
 //! done after all; asking again is safe either way, for the key, the equal request or the event's
 //! number tell.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,18 +31,18 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Executor};
-use tokio::sync::Mutex;
 
 use crate::group::Side;
 use crate::open::Found;
 use crate::stored::Stored;
 use crate::writer::Queue;
 use crate::{
-    Accept, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query, Record,
-    Recovery, Unfinished, Waiting,
+    Accept, Claim, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, NewEntry, Position, Pruned, Query,
+    Record, Recovery, Unfinished, Waiting,
 };
 use file::{LedgerFile, Note};
 use store::SqliteStore;
+use unclaimed::Unclaimed;
 
 mod file;
 mod group;
@@ -51,6 +51,7 @@ mod rows;
 mod schema;
 mod side;
 mod store;
+mod unclaimed;
 
 /// Connections for reading.
 const READERS: u32 = 4;
@@ -80,7 +81,7 @@ pub struct SqliteLedger {
     readers: SqlitePool,
     /// What was found unfinished when the file was opened and was not claimed since. Everything
     /// else is this process's already: nobody else writes the file.
-    unclaimed: Mutex<BTreeSet<RestoreId>>,
+    unclaimed: Unclaimed,
 }
 
 impl SqliteLedger {
@@ -116,7 +117,7 @@ impl SqliteLedger {
             Ok(Self {
                 queue: Queue::to_nowhere(),
                 readers: readers(options).await?,
-                unclaimed: Mutex::default(),
+                unclaimed: Unclaimed::nothing(),
             })
         };
         open.await.map_err(|error| named(path, error))
@@ -147,9 +148,8 @@ impl SqliteLedger {
         let note = begin(&mut connection, &before).await?;
         file.note(note).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let readers = readers(reading).await?;
-        let unclaimed = Mutex::new(read::unfinished(&readers).await?);
         let queue = Queue::to(SqliteStore::new(file, options, connection, note));
-        Ok(Self { queue, readers, unclaimed })
+        Ok(Self { queue, readers, unclaimed: Unclaimed::default() })
     }
 }
 
@@ -310,6 +310,7 @@ impl Stored for SqliteLedger {
 
 impl Ledger for SqliteLedger {
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
+        self.unclaimed.remove(new.intent.id);
         Box::pin(self.queue.accept(new))
     }
 
@@ -338,32 +339,36 @@ impl Ledger for SqliteLedger {
         Box::pin(read::tally(&self.readers))
     }
 
-    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+    fn claim(&self, which: Claim, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         Box::pin(async move {
-            // Held over the reads, so that what is dropped halfway or fails is claimed by the next.
-            let mut unclaimed = self.unclaimed.lock().await;
-            let mut seen = Vec::new();
-            let mut claimed = Vec::new();
-            for id in unclaimed.iter() {
-                if claimed.len() == limit {
-                    break;
+            loop {
+                let Some(after) = self.unclaimed.after(which) else { return Ok(Vec::new()) };
+                // Nothing is noted before the read is done, so that what is dropped halfway or fails is claimed by
+                // the next.
+                let page = read::unfinished(&self.readers, which, after, limit).await?;
+                let is_last = page.is_empty();
+                let claimed = self.unclaimed.claim(which, page);
+                if is_last || !claimed.is_empty() {
+                    return Ok(claimed);
                 }
-                let found = read::get(&self.readers, *id).await?;
-                claimed.extend(found.filter(|entry| !entry.state.status.is_final()));
-                seen.push(*id);
             }
-            for id in seen {
-                unclaimed.remove(&id);
+        })
+    }
+
+    fn claim_one(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(async move {
+            if !self.unclaimed.has(id) {
+                return Ok(None);
             }
-            Ok(claimed)
+            let found = read::get(&self.readers, id).await?;
+            Ok(found.filter(|entry| !entry.state.status.is_final() && self.unclaimed.remove(id)))
         })
     }
 
     fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>> {
         Box::pin(async move {
-            let mut unclaimed = self.unclaimed.lock().await;
             let found = read::get(&self.readers, id).await?;
-            unclaimed.remove(&id);
+            self.unclaimed.remove(id);
             Ok(found.is_some_and(|entry| !entry.state.status.is_final()))
         })
     }

@@ -1,39 +1,121 @@
 //! What only reads. A reader sees the last commit and nothing half done, whatever the writer does.
 
-use std::collections::BTreeSet;
-
+use sqlx::QueryBuilder;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 
-use crate::{FeedItem, Position, Record};
+use crate::text::json;
+use crate::{Claim, FeedItem, Position, Query, Record};
 
-/// The locks of the unfinished are looked through one by one, for they are few; an index of them would
-/// have to be written before each send.
-const OF_TARGET: (&str, &str) = (
-    "with wanted (target) as (select ",
-    ") select t.restore_id from targets t, wanted w where t.target = w.target
-       union all
-       select l.restore_id from locks l, json_each(l.names) n, wanted w
-        where substr(n.value, -length(w.target) - 1) = '/' || w.target",
-);
+/// The counts that each group of writes keeps up.
+const UNFINISHED: &str = "select status, sum(count),
+    coalesce(sum(count) filter (where flags & 1), 0),
+    coalesce(sum(count) filter (where flags & 2), 0),
+    coalesce(sum(count) filter (where flags & 4), 0),
+    coalesce(sum(count) filter (where flags & 8), 0),
+    (select min(created_at) from restores where finished_at is null)
+    from tally where count > 0 group by status";
 
-/// Each unfinished one has a row of locks, and no other has.
-const OPEN: &str = "id in (select restore_id from locks)";
+crate::read::reads!(SqlitePool, SqliteRow);
 
-const UNFINISHED: &str = "select r.status, count(*),
-    count(*) filter (where r.state ->> 'overdue'),
-    count(*) filter (where r.state ->> 'needs_operator'),
-    count(*) filter (where r.state ->> 'awaiting_credential'),
-    count(*) filter (where r.state ->> 'last_poll_failed_since' is not null),
-    min(r.created_at)
-    from locks l join restores r on r.id = l.restore_id group by r.status";
+/// By whichever index leaves the fewest rows to look through: the order of the ids is that of every index.
+pub(super) async fn list(pool: &SqlitePool, query: Query) -> Result<Vec<Entry>, LedgerError> {
+    let mut sql = QueryBuilder::<Sqlite>::new("select r.intent, r.state from ");
+    let unfinished = query.is_of_unfinished();
+    let of_all = query.caller.is_none() && query.project_id.is_none();
+    if let Some(target) = &query.target {
+        // Of the ended, and of the unfinished.
+        sql.push("(select restore_id from targets where target = ").push_bind(target.clone());
+        sql.push(" union select restore_id from held where target = ").push_bind(target.clone());
+        sql.push(") o cross join restores r on r.id = o.restore_id where true");
+        narrow(&mut sql, &query, &query.status);
+    } else if unfinished && query.project_id.is_some() {
+        sql.push("restores r indexed by restores_open_project where r.finished_at is null");
+        narrow(&mut sql, &query, &query.status);
+    } else if !query.status.is_empty() && query.ended_since.is_none() && (unfinished || of_all) {
+        sql.push("(");
+        for (index, status) in query.status.iter().enumerate() {
+            sql.push(if index == 0 { "" } else { " union all " });
+            sql.push("select * from (select r.id from restores r indexed by restores_status where true");
+            narrow(&mut sql, &query, std::slice::from_ref(status));
+            sql.push(" order by r.id desc limit ").push_bind(size(query.limit)).push(")");
+        }
+        sql.push(") o cross join restores r on r.id = o.id");
+    } else {
+        sql.push("restores r where true");
+        narrow(&mut sql, &query, &query.status);
+    }
+    sql.push(" order by r.id desc limit ").push_bind(size(query.limit));
+    let rows = sql.build().fetch_all(pool).await.map_err(unavailable)?;
+    rows.iter().map(entry).collect()
+}
 
-crate::read::reads!(SqlitePool, SqliteRow, Sqlite);
+/// Only the filters given become conditions. What ended a short time ago is few: there no other column may bring its index,
+/// which is one of all there ever was.
+fn narrow(sql: &mut QueryBuilder<Sqlite>, query: &Query, status: &[Status]) {
+    let only = if query.ended_since.is_some() { " || '' " } else { " " };
+    if let Some(since) = query.ended_since {
+        sql.push(" and r.finished_at >= ").push_bind(since.as_micros());
+    }
+    if let Some(caller) = &query.caller {
+        sql.push(" and r.caller").push(only).push("= ").push_bind(caller.clone());
+    }
+    if let Some(project) = &query.project_id {
+        sql.push(" and r.project_id").push(only).push("= ").push_bind(project.to_string());
+    }
+    match status {
+        [] => {}
+        [one] => {
+            sql.push(" and r.status").push(only).push("= ").push_bind(one.as_str());
+        }
+        several => {
+            sql.push(" and r.status || '' in (");
+            let mut words = sql.separated(", ");
+            several.iter().for_each(|status| {
+                words.push_bind(status.as_str());
+            });
+            sql.push(")");
+        }
+    }
+    if let Some(before) = query.before {
+        sql.push(" and r.id").push(only).push("< ").push_bind(before.to_string());
+    }
+}
 
-/// Those that nothing but its end releases, oldest first.
-pub(super) async fn unfinished(pool: &SqlitePool) -> Result<BTreeSet<RestoreId>, LedgerError> {
-    let ids: Vec<String> =
-        sqlx::query_scalar("select restore_id from locks").fetch_all(pool).await.map_err(unavailable)?;
-    ids.iter().map(|id| parse_id(id)).collect()
+/// A page of the unfinished after this one, the oldest first. `locks` has a row for each of them. One that was being sent and
+/// cannot be read stops whoever asks; of the others one that cannot be read is none.
+pub(super) async fn unfinished(
+    pool: &SqlitePool,
+    which: Claim,
+    after: Option<RestoreId>,
+    limit: usize,
+) -> Result<Vec<(RestoreId, Option<Entry>)>, LedgerError> {
+    const ALL: &str =
+        "select r.intent, r.state, r.id from locks l cross join restores r on r.id = l.restore_id
+        where l.restore_id > $1 order by l.restore_id limit $2";
+    const BEFORE_ANSWER: &str = "select intent, state, id from restores indexed by restores_status
+        where status in (select value from json_each($3)) and id > $1 order by id limit $2";
+    let sql = match which {
+        Claim::All => ALL,
+        Claim::BeforeAnswer => BEFORE_ANSWER,
+    };
+    let mut page =
+        sqlx::query(sql).bind(after.map_or_else(String::new, |id| id.to_string())).bind(size(limit));
+    if which == Claim::BeforeAnswer {
+        page = page.bind(json(&Claim::BEFORE_ANSWER.map(Status::as_str))?);
+    }
+    let rows = page.fetch_all(pool).await.map_err(unavailable)?;
+    let found = |row: &SqliteRow| {
+        let id = parse_id(row.get(2))?;
+        match entry(row) {
+            Ok(entry) => Ok((id, Some(entry))),
+            Err(error) if which == Claim::All => {
+                tracing::error!(restore.id = %id, error = %error, "unfinished restore cannot be read; it is not polled");
+                Ok((id, None))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    rows.iter().map(found).collect()
 }
 
 pub(super) async fn feed(

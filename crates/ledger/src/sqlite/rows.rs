@@ -13,9 +13,10 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::group::{failure, json};
-use crate::book::lock_target;
+use crate::book::{lock_parts, lock_target};
 use crate::change::{Change, locks};
 use crate::group::Failure;
+use crate::tally::Tally;
 
 /// How many rows one statement has room for.
 const ROOM: [usize; 5] = [1, 4, 16, 64, 256];
@@ -53,6 +54,13 @@ static LOCKS: LazyLock<Texts> = LazyLock::new(|| {
     rows("insert or fail into locks (restore_id, names) select * from", 2, "where column1 is not null")
 });
 
+static HELD: LazyLock<Texts> = LazyLock::new(|| {
+    rows("insert or fail into held (target, scope, restore_id) select * from", 3, "where column1 is not null")
+});
+
+static RELEASED: LazyLock<Texts> =
+    LazyLock::new(|| rows("delete from held where (target, scope) in (select * from", 2, ")"));
+
 static TASKS: LazyLock<Texts> = LazyLock::new(|| {
     rows(
         "insert or ignore into tasks (project_id, task_id, restore_id) select * from",
@@ -70,7 +78,10 @@ const REST_AND_COMMIT: &str = "
 delete from locks where restore_id in (select value from json_each($1));
 insert or replace into keys (caller, key, restore_id)
   select value ->> 0, value ->> 1, value ->> 2 from json_each($2);
-update meta set value = value + 1 where name = 'writable' and $3;
+insert into tally (status, flags, count)
+  select value ->> 0, value ->> 1, value ->> 2 from json_each($3) where true
+  on conflict (status, flags) do update set count = count + excluded.count;
+update meta set value = value + 1 where name = 'writable' and $4;
 commit";
 
 /// One statement for each [`ROOM`], around a list of so many rows. The places have no numbers: the
@@ -123,10 +134,21 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
         Ok(query.bind(id.to_string()).bind(event.seq).bind(event.at.as_micros()).bind(json(event)?))
     })
     .await?;
+    // They let go of their locks before any is taken.
+    execute(connection, &RELEASED, &locks(change.ended.iter().copied()), |query, (lock, _)| {
+        let (target, scope) = lock_parts(lock);
+        Ok(query.bind(target.to_owned()).bind(scope.to_owned()))
+    })
+    .await?;
     let taking: Vec<_> = change.taking().collect();
     execute(connection, &LOCKS, &taking, |query, (id, row)| {
         let names: Vec<&str> = row.locks.iter().map(|lock| &**lock).collect();
         Ok(query.bind(id.to_string()).bind(json(&names)?))
+    })
+    .await?;
+    execute(connection, &HELD, &locks(taking.iter().copied()), |query, (lock, id)| {
+        let (target, scope) = lock_parts(lock);
+        Ok(query.bind(target.to_owned()).bind(scope.to_owned()).bind(id.to_string()))
     })
     .await?;
     execute(connection, &TASKS, &change.tasks, |query, (project, task, id)| {
@@ -143,12 +165,16 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     change: &Change<'_>,
+    tally: &Tally,
     touched: bool,
 ) -> Result<(), Failure> {
     let ended: Vec<RestoreId> = change.ended.iter().map(|(id, _)| *id).collect();
+    let tally: Vec<_> =
+        tally.counts().map(|(status, flags, count)| (status.as_str(), flags, count)).collect();
     sqlx::query(REST_AND_COMMIT)
         .bind(json(&ended)?)
         .bind(json(&change.keys)?)
+        .bind(json(&tally)?)
         .bind(touched)
         .execute(connection)
         .await

@@ -19,15 +19,23 @@ const MIGRATIONS: &[(&str, i64)] = &[
     (include_str!("../../migrations/0003_fewer_rows.sql"), 3),
     (include_str!("../../migrations/0004_one_row.sql"), 4),
     (include_str!("../../migrations/0005_names.sql"), 5),
+    // A program that does not write `held` would let two restores hold one lock.
+    (include_str!("../../migrations/0006_any_size.sql"), 6),
 ];
 
 /// The version this program knows.
-const KNOWN: i64 = 5;
-const _: () = assert!(MIGRATIONS.len() == 5, "KNOWN is their number");
+const KNOWN: i64 = 6;
+const _: () = assert!(MIGRATIONS.len() == 6, "KNOWN is their number");
 /// The version that this migration leads to keeps each restore as one row.
 const ONE_ROW: i64 = 4;
 /// The version that this migration leads to has the present names in its JSON.
 const NAMES: i64 = 5;
+/// The version that this migration leads to finds each lock by an index, which has room for one holder.
+const HELD: i64 = 6;
+
+/// Two restores that hold the same lock, and which.
+const HELD_TWICE: &str = "select min(l.restore_id), max(l.restore_id), n.value
+    from locks l, json_each(l.names) n group by n.value having count(*) > 1 limit 1";
 
 /// `writable` is touched to prove that the file can be written; `room` is there only while
 /// [`super::store`] proves that there is room. `ledger` tells this file and its copies from all
@@ -68,6 +76,9 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
         if version + 1 == NAMES {
             to_standard_names(&mut *step).await?;
         }
+        if version + 1 == HELD {
+            each_lock_is_held_once(&mut step).await?;
+        }
         step.execute(sqlx::raw_sql(*migration)).await.map_err(unavailable)?;
         sqlx::query(
             "update meta set value = case name when 'schema_version' then $1 else $2 end
@@ -79,6 +90,18 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
         .await
         .map_err(unavailable)?;
         step.commit().await.map_err(unavailable)?;
+    }
+}
+
+/// Refuses a file in which two unfinished restores hold one lock (I3): nothing must be decided on it.
+async fn each_lock_is_held_once(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
+    let twice: Option<(String, String, String)> =
+        sqlx::query_as(HELD_TWICE).fetch_optional(connection).await.map_err(unavailable)?;
+    match twice {
+        None => Ok(()),
+        Some((one, other, lock)) => {
+            Err(LedgerError::Corrupt(format!("restores {one} and {other} hold {lock} both")))
+        }
     }
 }
 

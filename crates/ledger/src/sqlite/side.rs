@@ -1,6 +1,6 @@
 //! Writes that need no book: forgetting, recovery mode, the outbox.
 
-use restore_model::{Intent, RestoreId};
+use restore_model::{Intent, RestoreId, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
@@ -14,8 +14,7 @@ use crate::{Delivery, MessageRef, Position, Pruned};
 pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) -> Result<Written, Failure> {
     match side {
         Side::Prune { restores_before, keys_before, limit } => {
-            let keys_before = keys_before.as_micros();
-            let keys = forget_keys(connection, keys_before, *limit).await?;
+            let keys = forget_keys(connection, *keys_before, *limit).await?;
             let restores = match restores_before {
                 Some(before) => forget_restores(connection, before.as_micros(), *limit).await?,
                 None => 0,
@@ -89,13 +88,23 @@ pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) ->
     Ok(Written::Done)
 }
 
-/// Walks the keys and not the restores: keys are kept for a day, restores for years.
-async fn forget_keys(connection: &mut SqliteConnection, before: i64, limit: usize) -> Result<usize, Failure> {
+/// Walks the keys and not the restores: keys are kept for a month, restores for years. Of the keys only those of restores
+/// that came in before: none that came in later has ended before.
+async fn forget_keys(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Failure> {
     const FORGET: &str = "delete from keys where (caller, key) in (
-        select k.caller, k.key from keys k cross join restores r on r.id = k.restore_id
-         where r.finished_at < $1 limit $2)";
-    let done =
-        sqlx::query(FORGET).bind(before).bind(size(limit)).execute(connection).await.map_err(failure)?;
+        select k.caller, k.key from keys k indexed by keys_restore cross join restores r on r.id = k.restore_id
+         where k.restore_id < $3 and r.finished_at < $1 limit $2)";
+    let done = sqlx::query(FORGET)
+        .bind(before.as_micros())
+        .bind(size(limit))
+        .bind(RestoreId::least_at(before).to_string())
+        .execute(connection)
+        .await
+        .map_err(failure)?;
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }
 

@@ -22,6 +22,10 @@ use crate::writer::Store;
 const PROVE_ROOM: &str = "insert or replace into meta values ('room', zeroblob(65536));
 delete from meta where name = 'room'";
 
+/// How many restores are kept from group to group at most: beyond that all are let go, and those that are written again
+/// are read again. A restore needs some kilobytes.
+const KEPT: usize = 2_048;
+
 /// How often at most it is noted how much the file knows.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,10 +34,10 @@ pub(super) struct SqliteStore {
     options: SqliteConnectOptions,
     /// `None` after a failure, until it is opened anew.
     connection: Option<SqliteConnection>,
-    /// Every lock, and of the unfinished restores those that were written or asked for: what a group
-    /// then need not read, for nobody else writes the file. It is as of the last commit; `None` after
-    /// a failure, which may have left it elsewhere.
-    book: Option<Book>,
+    /// Of the unfinished restores some that were written or asked for a moment ago: what a group then
+    /// need not read, for nobody else writes the file. It is as of the last commit; empty after a
+    /// failure, which may have left it elsewhere.
+    book: Book,
     /// Whether the last that is known of the file is that it could not be written.
     doubted: bool,
     note: Note,
@@ -52,7 +56,7 @@ impl SqliteStore {
             file,
             options,
             connection: Some(connection),
-            book: None,
+            book: Book::default(),
             doubted: false,
             note,
             noted: Instant::now(),
@@ -65,15 +69,13 @@ impl SqliteStore {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await.map_err(|e| Failure::Down(e.to_string()))?),
         };
-        let mut book = match self.book.take() {
-            Some(book) => book,
-            None => group::open_book(connection).await?,
-        };
+        let mut book = std::mem::take(&mut self.book);
         let wanted = Wanted::by(writes).beyond(&book);
         group::begin_and_read(connection, &wanted, &mut book).await?;
         alone(connection, self.note.opens).await?;
         let decided = Decided::of(&mut book, writes, |_| true);
         let (stored, touched) = (decided.stores(), decided.touched);
+        let tally = book.take_tally();
         let change = Change::of(&book, &decided);
         if stored {
             rows::store(connection, &change).await?;
@@ -87,7 +89,7 @@ impl SqliteStore {
             });
         }
         if stored || touched {
-            rows::commit(connection, &change, touched).await?;
+            rows::commit(connection, &change, &tally, touched).await?;
         } else {
             connection.execute("commit").await.map_err(group::failure)?;
         }
@@ -95,8 +97,10 @@ impl SqliteStore {
             connection.execute(PROVE_ROOM).await.map_err(group::failure)?;
         }
         self.doubted &= !stored && !touched;
-        book.keep_unfinished(written);
-        self.book = Some(book);
+        if book.rows.len() <= KEPT {
+            book.keep_unfinished(written);
+            self.book = book;
+        }
         Ok(answers)
     }
 

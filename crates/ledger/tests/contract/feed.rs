@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use restore_ledger::{Ledger, Position, Recovery};
+use restore_ledger::{Claim, Ledger, Position, Recovery};
 use restore_model::{EventKind, RestoreId, Timestamp};
 
 use crate::support::{ask, at, push, server, started, succeed, take, told, volume};
@@ -123,7 +123,7 @@ async fn what_came_in_here_is_held_here(ledger: Arc<dyn Ledger>) {
     let open = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let over = take(&*ledger, ask("ann", None, volume("v2"), 0)).await;
     let over = succeed(&*ledger, &over, 1).await;
-    assert!(ledger.claim(9).await.unwrap().is_empty());
+    assert!(ledger.claim(Claim::All, 9).await.unwrap().is_empty());
     assert!(ledger.take(open.intent.id).await.unwrap());
     assert!(!ledger.take(over.intent.id).await.unwrap(), "what is over is held by nobody");
     assert!(!ledger.take(RestoreId::at(Timestamp::from_micros(0))).await.unwrap());

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, Pruned};
+use restore_ledger::{Accept, Claim, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, Pruned};
 use restore_model::{EventKind, State, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -122,7 +122,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_all_it_holds() {
     }
     let busy = ledger.accept(ask("bob", None, volume("v1"), 9)).await.unwrap();
     assert_eq!(busy, Accept::Busy(entries[1].clone()));
-    assert_eq!(ledger.claim(9).await.unwrap(), entries[1..]);
+    assert_eq!(ledger.claim(Claim::All, 9).await.unwrap(), entries[1..]);
     succeed(&ledger, &entries[1], 10).await;
     let pruned = ledger.prune(Some(at(5)), at(5), 9).await.unwrap();
     assert_eq!(pruned, Pruned { restores: 1, keys: 1 });
@@ -144,9 +144,9 @@ async fn a_start_hands_out_what_is_unfinished_once() {
     let over = push(&again, &open[3], 9, vec![EventKind::Cancelled]).await;
     assert!(again.take(open[0].intent.id).await.unwrap(), "taken out of turn");
     assert!(!again.take(over.intent.id).await.unwrap());
-    assert_eq!(again.claim(1).await.unwrap(), open[1..2]);
-    assert_eq!(again.claim(9).await.unwrap(), open[2..3]);
-    assert!(again.claim(9).await.unwrap().is_empty());
+    assert_eq!(again.claim(Claim::All, 1).await.unwrap(), open[1..2]);
+    assert_eq!(again.claim(Claim::All, 9).await.unwrap(), open[2..3]);
+    assert!(again.claim(Claim::All, 9).await.unwrap().is_empty());
     assert_eq!(unfinished(&again).await.last(), Some(&new));
 }
 

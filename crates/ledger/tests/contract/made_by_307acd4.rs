@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, LedgerUrl, NewEntry, OpenOptions, Query, open};
+use restore_ledger::{
+    Accept, Claim, Entry, Ledger, LedgerError, LedgerUrl, NewEntry, OpenOptions, Query, open,
+};
 use restore_model::{Effect, Event, EventKind, Intent, ResolvedAs, RestoreId, Status, Timestamp};
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -381,7 +383,7 @@ async fn f48_tasks_of_307acd4_are_bound_and_what_is_open_goes_on() {
             open.iter().map(|entry| entry.state.status).collect::<Vec<_>>(),
             [Status::Running, Status::Running, Status::Unknown]
         );
-        assert_eq!(ledger.claim(9).await.unwrap().len(), 3);
+        assert_eq!(ledger.claim(Claim::All, 9).await.unwrap().len(), 3);
         for entry in open {
             let now = entry.intent.created_at.plus_seconds(600);
             let mut other = again(&entry, Some("new"), now);

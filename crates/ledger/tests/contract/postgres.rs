@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use restore_ledger::{
-    Accept, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, open, open_to_read, vacuum,
+    Accept, Claim, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, open, open_to_read, vacuum,
 };
 use restore_model::EventKind;
 use restore_test_postgres::{Postgres, Setup};
@@ -41,7 +41,7 @@ async fn a_database_that_is_away_is_unavailable_at_once_and_works_when_it_is_bac
             ledger.accept(ask("ann", None, volume("v2"), 1)),
             ledger.ready(),
             ledger.get(entry.intent.id),
-            ledger.claim(9),
+            ledger.claim(Claim::All, 9),
         );
         assert!(matches!(asked, Err(LedgerError::Unavailable(_))), "{asked:?}");
         assert!(matches!(ready, Err(LedgerError::Unavailable(_))), "{ready:?}");
@@ -183,7 +183,7 @@ async fn a_reader_writes_nothing_and_a_vacuum_runs_beside_a_gateway() {
     assert!(!reader.lease().is_current());
     for refused in [
         reader.accept(ask("ann", None, volume("v2"), 0)).await.map(|_| ()),
-        reader.claim(1).await.map(|_| ()),
+        reader.claim(Claim::All, 1).await.map(|_| ()),
         reader.take(entry.intent.id).await.map(|_| ()),
         reader.reserve_read(entry.intent.id, SOON).await.map(|_| ()),
         reader.set_recovery(None).await,

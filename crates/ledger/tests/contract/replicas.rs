@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
-use restore_ledger::{Accept, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, open};
+use restore_ledger::{Accept, Claim, Entry, Ledger, LedgerError, LedgerUrl, OpenOptions, Position, open};
 use restore_model::{EventKind, RestoreId};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -96,7 +96,7 @@ async fn only_the_holder_submits_and_everybody_may_write_what_became_known() {
         matches!(ledgers[1].append(id, 1, submitting(2)).await, Err(LedgerError::NotHeld(of)) if of == id)
     );
     assert!(!ledgers[1].take(id).await.unwrap());
-    assert!(ledgers[1].claim(9).await.unwrap().is_empty());
+    assert!(ledgers[1].claim(Claim::All, 9).await.unwrap().is_empty());
     assert_eq!(ledgers[1].events(id).await.unwrap().len(), 1, "nothing of it was written");
     let entry = push(&*ledgers[1], &entry, 1, vec![EventKind::Checking]).await;
     ledgers[0].append(id, entry.state.seq, submitting(3)).await.unwrap();
@@ -113,8 +113,8 @@ async fn what_a_closed_replica_held_is_free_at_once() {
     ledgers[0].close().await;
     assert!(!lease.is_current());
     assert!(ledgers[1].take(two.intent.id).await.unwrap());
-    assert_eq!(ledgers[1].claim(9).await.unwrap(), std::slice::from_ref(&one));
-    assert!(ledgers[1].claim(9).await.unwrap().is_empty());
+    assert_eq!(ledgers[1].claim(Claim::All, 9).await.unwrap(), std::slice::from_ref(&one));
+    assert!(ledgers[1].claim(Claim::All, 9).await.unwrap().is_empty());
     assert_eq!((epoch(&url, one.intent.id).await, epoch(&url, two.intent.id).await), (2, 2));
     ledgers[1].append(one.intent.id, 1, submitting(2)).await.unwrap();
     assert!(ledgers[1].take(one.intent.id).await.unwrap());
@@ -178,7 +178,7 @@ async fn a_replica_that_falls_silent_loses_what_it_held() {
     let cut_at = Instant::now();
     until("the other takes over", || async {
         let was_current = lease.is_current();
-        let taken = other.claim(9).await.unwrap();
+        let taken = other.claim(Claim::All, 9).await.unwrap();
         assert!(taken.is_empty() || !was_current, "taken over from one that believes in its lease");
         taken == [entry.clone()]
     })
@@ -233,11 +233,11 @@ async fn what_came_in_unheard_is_free() {
     assert!(matches!(unheard, Err(LedgerError::Unavailable(_))), "{unheard:?}");
     until("it is in", || async { other.get(id).await.unwrap().is_some() }).await;
 
-    assert!(other.claim(9).await.unwrap().is_empty(), "its holder lives");
+    assert!(other.claim(Claim::All, 9).await.unwrap().is_empty(), "its holder lives");
     // The next write finds the way again, and lets go of it.
     deaf.ready().await.unwrap();
     assert!(matches!(deaf.append(id, 1, submitting(2)).await, Err(LedgerError::NotHeld(_))));
-    assert_eq!(other.claim(9).await.unwrap().len(), 1);
+    assert_eq!(other.claim(Claim::All, 9).await.unwrap().len(), 1);
     assert!(matches!(deaf.accept(new).await.unwrap(), Accept::Replayed(_)));
 }
 
@@ -254,7 +254,7 @@ async fn what_was_claimed_unheard_is_claimed_again() {
     commit_slowly(&url, "update").await;
     let claimed = tokio::spawn({
         let deaf = Arc::clone(&deaf);
-        async move { deaf.claim(9).await }
+        async move { deaf.claim(Claim::All, 9).await }
     });
     until_it_commits(&url).await;
     detour.sever.notify_waiters();
@@ -262,11 +262,13 @@ async fn what_was_claimed_unheard_is_claimed_again() {
     assert!(matches!(unheard, Err(LedgerError::Unavailable(_))), "{unheard:?}");
     until("it is claimed", || async { epoch(&url, entry.intent.id).await == 2 }).await;
 
-    assert!(other.claim(9).await.unwrap().is_empty(), "its holder lives");
-    until("it is found again", || async { deaf.claim(9).await.is_ok_and(|again| again == [entry.clone()]) })
-        .await;
+    assert!(other.claim(Claim::All, 9).await.unwrap().is_empty(), "its holder lives");
+    until("it is found again", || async {
+        deaf.claim(Claim::All, 9).await.is_ok_and(|again| again == [entry.clone()])
+    })
+    .await;
     assert_eq!(epoch(&url, entry.intent.id).await, 2, "nobody else had it meanwhile");
-    assert!(deaf.claim(9).await.unwrap().is_empty(), "once is enough");
+    assert!(deaf.claim(Claim::All, 9).await.unwrap().is_empty(), "once is enough");
 }
 
 /// Found silent by another, a replica begins a new term, and what it held before may be another's.
@@ -315,7 +317,7 @@ async fn a_claim_is_one_replicas_alone() {
         tokio::spawn(async move {
             let mut claimed = Vec::new();
             while claimed.len() < 60 {
-                let some = ledger.claim(7).await.unwrap();
+                let some = ledger.claim(Claim::All, 7).await.unwrap();
                 assert!(some.len() <= 7 && some.is_sorted_by_key(|entry| entry.intent.id));
                 if some.is_empty() {
                     break;

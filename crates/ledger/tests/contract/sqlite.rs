@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use restore_ledger::sqlite::{SqliteLedger, Tuning};
 use restore_ledger::{Accept, Ledger, LedgerError, LedgerUrl, OpenOptions};
-use restore_model::{EventKind, State};
+use restore_model::{EventKind, State, Status};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::support::{ask, at, event, server, sqlite, started, succeed, take, unfinished, volume};
+use crate::support::{ask, at, event, push, server, sqlite, started, succeed, take, unfinished, volume};
 
 async fn raw(folder: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(folder.join("ledger.db")).connect().await.unwrap()
@@ -279,17 +279,79 @@ async fn tampered(statement: &'static str) -> TempDir {
     folder
 }
 
+/// What brings a file back to the schema that kept no index of the locks.
+const AS_VERSION_5: &str =
+    "drop table held; drop table tally; drop index restores_status; drop index restores_open_project;
+    drop index restores_oldest; update meta set value = 5 where name in ('schema_version', 'oldest_reader')";
+
 #[tokio::test]
-async fn i3_nothing_is_decided_on_a_file_in_which_two_hold_one_lock() {
-    let folder = tampered("update locks set names = (select min(names) from locks)").await;
+async fn i3_a_file_has_room_for_one_holder_of_a_lock() {
+    let folder = tampered("select 1").await;
+    let mut other = raw(folder.path()).await;
+    let error = other.execute("update held set target = 'v1'").await.unwrap_err().to_string();
+    assert!(error.contains("UNIQUE"), "{error}");
+
+    // An earlier version kept names that nothing but the gateway held apart.
+    other.execute(AS_VERSION_5).await.unwrap();
+    other.execute("update locks set names = (select min(names) from locks)").await.unwrap();
+    other.close().await.unwrap();
     let opened = SqliteLedger::open(&folder.path().join("ledger.db")).await;
-    let why = match opened {
-        Err(error) => error.to_string(),
-        Ok(ledger) => {
-            ledger.accept(ask("ann", None, volume("v3"), 2)).await.expect_err("a refusal").to_string()
-        }
-    };
+    let why = opened.expect_err("nothing is decided on it").to_string();
     assert!(why.contains("hold") && why.contains("both"), "{why}");
+}
+
+#[tokio::test]
+async fn a_file_of_version_5_gets_its_indexes_and_counts() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    let open = take(&ledger, ask("ann", None, server("s1", &["v1", "v2"]), 0)).await;
+    let submitting = EventKind::Submitting { attempt: 1, step: 0 };
+    let stale = EventKind::Stale { awaiting_credential: true };
+    let open = push(&ledger, &open, 1, vec![submitting, started("t1"), stale, EventKind::Overdue]).await;
+    let ended = take(&ledger, ask("ann", None, volume("v3"), 2)).await;
+    succeed(&ledger, &ended, 3).await;
+    let counted = ledger.unfinished().await.unwrap();
+    ledger.close().await;
+    let mut other = raw(folder.path()).await;
+    other.execute(AS_VERSION_5).await.unwrap();
+    other.close().await.unwrap();
+
+    let ledger = sqlite(folder.path()).await;
+    assert_eq!(ledger.unfinished().await.unwrap(), counted);
+    assert_eq!((counted.overdue, counted.stale, counted.awaiting_credential), (1, 1, 1));
+    assert_eq!(counted.oldest, Some(at(0)));
+    for request in [server("s1", &["v9"]), volume("v1"), volume("V-2")] {
+        let clash = ledger.accept(ask("bob", None, request, 4)).await.unwrap();
+        assert_eq!(clash, Accept::Busy(open.clone()));
+    }
+    take(&ledger, ask("bob", None, volume("v3"), 5)).await;
+    assert_eq!(ledger.unfinished().await.unwrap().by_status.iter().map(|(_, count)| count).sum::<u64>(), 2);
+}
+
+/// What is kept in memory is bounded: more restores than are kept from group to group are decided alike.
+#[tokio::test]
+async fn i3_locks_are_found_of_restores_that_memory_let_go() {
+    let folder = TempDir::new().unwrap();
+    let ledger = sqlite(folder.path()).await;
+    let first = take(&ledger, ask("ann", Some("first"), server("first", &["v1"]), 0)).await;
+    for group in 0..10 {
+        let news = (0..300).map(|n| {
+            let name = format!("g{group}-{n}");
+            ledger.accept(ask("ann", Some(&name), volume(&name), group))
+        });
+        assert!(join_all(news).await.into_iter().all(|accept| matches!(accept, Ok(Accept::New(_)))));
+    }
+    assert_eq!(ledger.unfinished().await.unwrap().by_status, [(Status::Accepted, 3_001)]);
+    let busy = ledger.accept(ask("bob", None, volume("v1"), 20)).await.unwrap();
+    assert_eq!(busy, Accept::Busy(first.clone()));
+    let equal = ledger.accept(ask("ann", None, server("first", &["v1"]), 20)).await.unwrap();
+    assert_eq!(equal, Accept::Replayed(first.clone()));
+    let again = ledger.accept(ask("ann", Some("first"), server("first", &["v1"]), 20)).await.unwrap();
+    assert_eq!(again, Accept::Replayed(first.clone()));
+    let ended = push(&ledger, &first, 21, vec![EventKind::Cancelled]).await;
+    assert!(ended.state.status.is_final());
+    take(&ledger, ask("bob", None, volume("v1"), 22)).await;
+    assert_eq!(ledger.unfinished().await.unwrap().by_status, [(Status::Accepted, 3_001)]);
 }
 
 #[tokio::test]
@@ -350,9 +412,13 @@ async fn a_ledger_that_was_not_opened_holds_nothing() {
         format!("update meta set value = {version} where name in ('schema_version', 'oldest_reader')")
     };
     let mut connection = raw(folder.path()).await;
+    let known: i64 = sqlx::query_scalar("select value from meta where name = 'schema_version'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     connection.execute(sqlx::AssertSqlSafe(set(99))).await.unwrap();
     SqliteLedger::open(&folder.path().join("ledger.db")).await.unwrap_err();
-    connection.execute(sqlx::AssertSqlSafe(set(4))).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(set(known))).await.unwrap();
     sqlite(folder.path()).await.ready().await.unwrap();
 }
 

@@ -12,8 +12,8 @@ use restore_ledger::lease::Term;
 use restore_ledger::memory::MemoryLedger;
 use restore_ledger::sqlite::SqliteLedger;
 use restore_ledger::{
-    Accept, AcceptClock, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef, NewEntry,
-    Outbox, Position, Pruned, Query, Record, Recovery, Unfinished, Waiting,
+    Accept, AcceptClock, Claim, Delivery, Entry, FeedItem, Hook, Lease, Ledger, LedgerError, MessageRef,
+    NewEntry, Outbox, Position, Pruned, Query, Record, Recovery, Unfinished, Waiting,
 };
 use restore_model::{Clock, Event, EventKind, Intent, ProjectId, RestoreId, Status, Timestamp};
 use tokio::runtime::Handle;
@@ -578,6 +578,11 @@ impl Clock for Moment {
     }
 }
 
+/// Whether a claim is about this restore.
+fn is_of(which: Claim, entry: &Entry) -> bool {
+    which == Claim::All || Claim::BEFORE_ANSWER.contains(&entry.state.status)
+}
+
 impl Ledger for Handed {
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>> {
         Box::pin(async move {
@@ -626,16 +631,25 @@ impl Ledger for Handed {
         })
     }
 
-    fn claim(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
+    fn claim(&self, which: Claim, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
         Box::pin(async move {
             self.reach(true).await?;
             if matches!(self.store.kind, Kind::Sqlite(_)) {
-                return self.ask(self.ledger.claim(limit)).await;
+                return self.ask(self.ledger.claim(which, limit)).await;
             }
             if !self.store.shared {
-                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                let some = found.len().min(limit);
-                return Ok(found.drain(..some).collect());
+                let claimed: Vec<RestoreId> = {
+                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    let claimed = found.iter().filter(|entry| is_of(which, entry)).take(limit);
+                    let claimed: Vec<RestoreId> = claimed.map(|entry| entry.intent.id).collect();
+                    found.retain(|entry| !claimed.contains(&entry.intent.id));
+                    claimed
+                };
+                let mut open = Vec::new();
+                for id in claimed {
+                    open.extend(self.ledger.get(id).await?.filter(|entry| !entry.state.status.is_final()));
+                }
+                return Ok(open);
             }
             self.begin();
             self.strike_off();
@@ -643,13 +657,40 @@ impl Ledger for Handed {
             let query = Query { status, limit: usize::MAX, ..Query::default() };
             let mut open = self.ledger.list(query).await?;
             open.reverse();
-            open.retain(|entry| self.owner(entry.intent.id).is_none());
+            open.retain(|entry| is_of(which, entry) && self.owner(entry.intent.id).is_none());
             open.truncate(limit);
             let mut state = self.store.state();
             for entry in &open {
                 state.owners.insert(entry.intent.id, self.replica);
             }
             Ok(open)
+        })
+    }
+
+    fn claim_one(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>> {
+        Box::pin(async move {
+            self.reach(true).await?;
+            if matches!(self.store.kind, Kind::Sqlite(_)) {
+                return self.ask(self.ledger.claim_one(id)).await;
+            }
+            if !self.store.shared {
+                let found = {
+                    let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                    let before = found.len();
+                    found.retain(|entry| entry.intent.id != id);
+                    found.len() < before
+                };
+                let entry = if found { self.ledger.get(id).await? } else { None };
+                return Ok(entry.filter(|entry| !entry.state.status.is_final()));
+            }
+            self.begin();
+            self.strike_off();
+            let entry = self.ledger.get(id).await?.filter(|entry| !entry.state.status.is_final());
+            if entry.is_none() || self.owner(id).is_some() {
+                return Ok(None);
+            }
+            self.store.state().owners.insert(id, self.replica);
+            Ok(entry)
         })
     }
 

@@ -2,17 +2,22 @@
 //! fallen silent while this one runs. A restart or a take-over ends nothing (I6): what may have been
 //! sent becomes unknown, and everything goes on where it stood.
 //!
-//! The same patrol hears what other replicas have written, so that whoever waits here learns of it.
+//! At a start only what was not sent, or was just being sent, is taken up before the first request; the others follow beside
+//! the requests, and one that is asked for meanwhile is taken up first.
+//!
+//! The same loop hears what other replicas have written, so that whoever waits here learns of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use restore_ledger::{Entry, Ledger, LedgerError, Position};
-use restore_model::{Cause, EventKind, Evidence, RestoreId, Status, Strength};
-use tokio::time::MissedTickBehavior;
+use futures_util::future::join_all;
+use restore_ledger::{Claim, Entry, Ledger, LedgerError, Position};
+use restore_model::{Cause, EventKind, Evidence, Problem, RestoreId, Status, Strength};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::dispatch::{Dispatcher, SendLease};
-use crate::journal::Journal;
+use crate::journal::{Journal, unavailable};
 use crate::routing::{Access, Plan, Routing, no_longer_named};
 use crate::schedule::Schedule;
 use crate::tasks::Tasks;
@@ -21,6 +26,11 @@ use crate::tasks::Tasks;
 const HANDFUL: usize = 256;
 /// How often it is looked for what other replicas have written.
 const LISTEN: Duration = Duration::from_millis(250);
+/// Until the ledger is asked again when it did not answer.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+/// How often a restore is taken up again that somebody moved on meanwhile.
+const TRIES: u32 = 4;
+
 /// Takes up what no living process holds.
 pub(crate) struct Takeover {
     journal: Arc<Journal>,
@@ -31,10 +41,14 @@ pub(crate) struct Takeover {
     tasks: Arc<Tasks>,
     /// Claimed from a silent replica, and not taken up because the ledger went away in between.
     left_over: Mutex<Vec<RestoreId>>,
+    /// Whether all that an earlier process left is taken up.
+    is_through: AtomicBool,
+    /// Whoever takes up restores has it, so that nobody looks at one that is claimed and not taken up yet.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Takeover {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         journal: Arc<Journal>,
         ledger: Arc<dyn Ledger>,
         routing: Arc<Routing>,
@@ -42,8 +56,17 @@ impl Takeover {
         dispatcher: Arc<Dispatcher>,
         tasks: Arc<Tasks>,
     ) -> Self {
-        let left_over = Mutex::new(Vec::new());
-        Self { journal, ledger, routing, schedule, dispatcher, tasks, left_over }
+        Self {
+            journal,
+            ledger,
+            routing,
+            schedule,
+            dispatcher,
+            tasks,
+            left_over: Mutex::default(),
+            is_through: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Begins to look after other replicas, where the ledger is shared with any.
@@ -54,36 +77,86 @@ impl Takeover {
         if self.journal.is_shared() {
             let position = self.ledger.position().await?;
             let takeover = Arc::clone(self);
-            self.tasks.keep("patrol", move || Arc::clone(&takeover).takeover_loop());
+            self.tasks.keep("takeover loop", move || Arc::clone(&takeover).takeover_loop());
             let takeover = Arc::clone(self);
             self.tasks.keep("listen", move || Arc::clone(&takeover).listen(position));
         }
         Ok(())
     }
 
-    /// Everything that no living process holds becomes this one's.
-    pub(crate) async fn take_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
-        let mut count = self.take_up_left_over().await?;
+    /// What was not sent, or was just being sent, becomes this process's, if no living process holds it. Only this must be
+    /// done before the first request, for it changes what a restore is; the rest is done beside them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub(crate) async fn begin(self: &Arc<Self>) -> Result<usize, LedgerError> {
+        let mut count = 0;
         loop {
-            let entries = self.ledger.claim(HANDFUL).await?;
-            if entries.is_empty() {
-                return Ok(count);
-            }
-            count += entries.len();
-            let ids: Vec<RestoreId> = entries.iter().map(|entry| entry.intent.id).collect();
-            for (entry, left) in entries.into_iter().zip((0..).map(|done| &ids[done..])) {
-                if let Err(error) = self.take_up(entry).await {
-                    // They are this process's now: nobody else would find them.
-                    self.left_over().extend(left);
-                    return Err(error);
-                }
+            let taken = self.take_over_page(Claim::BeforeAnswer).await?;
+            count += taken;
+            if taken == 0 {
+                break;
             }
         }
+        let takeover = Arc::clone(self);
+        self.tasks.keep("takeover", move || Arc::clone(&takeover).go_through());
+        Ok(count)
+    }
+
+    /// Takes up all that an earlier process left, page by page.
+    async fn go_through(self: Arc<Self>) {
+        let mut count = 0;
+        while !self.tasks.stop().is_cancelled() {
+            let begun = Instant::now();
+            let pause = match self.take_over_page(Claim::All).await {
+                Ok(0) => break,
+                // Callers come first: at most half of the time is for this.
+                Ok(taken) => {
+                    count += taken;
+                    begun.elapsed()
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "takeover failed");
+                    LEDGER_PAUSE
+                }
+            };
+            tokio::select! {
+                () = self.tasks.stop().cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.is_through.store(true, Ordering::Release);
+        if count > 0 {
+            tracing::info!(count, "unfinished restores taken up");
+        }
+    }
+
+    /// Everything that no living process holds becomes this one's.
+    async fn take_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
+        let mut count = 0;
+        loop {
+            match self.take_over_page(Claim::All).await? {
+                0 => return Ok(count),
+                taken => count += taken,
+            }
+        }
+    }
+
+    /// Some of that, the oldest first. How many; none when there are no more.
+    async fn take_over_page(self: &Arc<Self>, which: Claim) -> Result<usize, LedgerError> {
+        let _turn = self.turn.lock().await;
+        let left_over = self.take_up_left_over().await;
+        // One that cannot be taken up keeps no other waiting.
+        let entries = self.ledger.claim(which, HANDFUL).await?;
+        let count = entries.len();
+        self.take_up_all(entries).await?;
+        Ok(left_over? + count)
     }
 
     /// What was claimed before and could not be taken up, as far as it is still this process's.
     async fn take_up_left_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
         let ids = std::mem::take(&mut *self.left_over());
+        let mut entries = Vec::new();
         for (done, id) in ids.iter().enumerate() {
             let again = async {
                 match self.ledger.take(*id).await? {
@@ -91,16 +164,79 @@ impl Takeover {
                     false => Ok(None),
                 }
             };
-            let taken_up = match again.await {
-                Ok(Some(entry)) => self.take_up(entry).await,
-                other => other.map(drop),
-            };
-            if let Err(error) = taken_up {
-                self.left_over().extend(&ids[done..]);
-                return Err(error);
+            match again.await {
+                Ok(entry) => entries.extend(entry),
+                Err(error) => {
+                    let read = entries.iter().map(|entry: &Entry| entry.intent.id);
+                    self.left_over().extend(read.chain(ids[done..].iter().copied()));
+                    return Err(error);
+                }
             }
         }
+        self.take_up_all(entries).await?;
         Ok(ids.len())
+    }
+
+    /// Takes up what was claimed, all at once, so that it is written together.
+    async fn take_up_all(self: &Arc<Self>, entries: Vec<Entry>) -> Result<(), LedgerError> {
+        let ids: Vec<RestoreId> = entries.iter().map(|entry| entry.intent.id).collect();
+        let taken_up = join_all(entries.into_iter().map(|entry| self.take_up(entry))).await;
+        let mut outcome = Ok(());
+        for (id, taken_up) in ids.into_iter().zip(taken_up) {
+            if taken_up.is_err() {
+                // They are this process's now: nobody else would find them.
+                self.left_over().push(id);
+                outcome = outcome.and(taken_up);
+            }
+        }
+        outcome
+    }
+
+    /// A restore as it stands once it is taken up: before anybody sees it or moves it on.
+    ///
+    /// # Errors
+    /// [`restore_model::Code::LedgerUnavailable`].
+    pub(crate) async fn settle(self: &Arc<Self>, id: RestoreId) -> Result<(), Problem> {
+        self.settle_all(std::iter::once(id)).await.map(|_| ())
+    }
+
+    /// The same of restores that were just read; those that stood otherwise are read again.
+    ///
+    /// # Errors
+    /// As [`Takeover::settle`].
+    pub(crate) async fn settled(self: &Arc<Self>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+        let open = entries.iter().filter(|entry| !entry.state.status.is_final());
+        let open: Vec<RestoreId> = open.map(|entry| entry.intent.id).collect();
+        if self.settle_all(open.into_iter()).await? {
+            for entry in entries.iter_mut().filter(|entry| !entry.state.status.is_final()) {
+                *entry = self.journal.get(entry.intent.id).await?;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Whether any of them may have moved on.
+    async fn settle_all(
+        self: &Arc<Self>,
+        ids: impl ExactSizeIterator<Item = RestoreId> + Send,
+    ) -> Result<bool, Problem> {
+        if ids.len() == 0 || self.is_through.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        // Whoever has the turn may be taking up one of them.
+        let _turn = self.turn.lock().await;
+        let mut claimed = Vec::new();
+        for id in ids {
+            match self.ledger.claim_one(id).await {
+                Ok(entry) => claimed.extend(entry),
+                Err(error) => {
+                    self.left_over().extend(claimed.iter().map(|entry: &Entry| entry.intent.id));
+                    return Err(unavailable(error));
+                }
+            }
+        }
+        self.take_up_all(claimed).await.map_err(unavailable)?;
+        Ok(true)
     }
 
     fn left_over(&self) -> MutexGuard<'_, Vec<RestoreId>> {
@@ -109,6 +245,23 @@ impl Takeover {
 
     /// Goes on with one restore where it stood.
     async fn take_up(self: &Arc<Self>, entry: Entry) -> Result<(), LedgerError> {
+        let id = entry.intent.id;
+        let mut entry = entry;
+        for _ in 0..TRIES {
+            match self.try_to_take_up(entry).await {
+                // Somebody moved it on meanwhile, and nobody may be polling it.
+                Err(LedgerError::Stale(_)) => {}
+                taken_up => return taken_up,
+            }
+            match self.ledger.get(id).await?.filter(|entry| !entry.state.status.is_final()) {
+                Some(again) => entry = again,
+                None => return Ok(()),
+            }
+        }
+        Err(LedgerError::Stale(id))
+    }
+
+    async fn try_to_take_up(self: &Arc<Self>, entry: Entry) -> Result<(), LedgerError> {
         let id = entry.intent.id;
         // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
         if self.dispatcher.is_dispatching(id) {
@@ -148,11 +301,7 @@ impl Takeover {
         };
         let entry = match kinds.is_empty() {
             true => entry,
-            false => match self.journal.append(&entry, Cause::Restart, kinds).await {
-                // Somebody moved it on meanwhile: it is not left behind after all.
-                Err(LedgerError::Stale(_)) => return Ok(()),
-                written => written?,
-            },
+            false => self.journal.append(&entry, Cause::Restart, kinds).await?,
         };
         if entry.state.is_unsent() {
             match self.routing.rules().routes.pinned(&entry).zip(access) {
@@ -178,7 +327,7 @@ impl Takeover {
 
     /// Looks for restores whose process has fallen silent.
     async fn takeover_loop(self: Arc<Self>) {
-        let mut rounds = tokio::time::interval(self.routing.rules().policy.takeover_loop);
+        let mut rounds = tokio::time::interval(self.routing.rules().policy.takeover_interval);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
