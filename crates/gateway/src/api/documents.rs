@@ -1,5 +1,5 @@
-//! What the gateway says about itself: the OpenAPI document, the JSON Schemas, a page for people
-//! and one for each problem. Everything is in the binary; nothing is fetched, nothing is scripted.
+//! The documents of the API: OpenAPI, JSON Schemas, the page `/docs` and one page for each problem. Everything is part of
+//! the binary, and only `/docs` has scripts.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ mod contract;
 mod docs;
 mod problems;
 
-pub(super) use docs::docs;
+pub(super) use docs::{docs, docs_file};
 pub(super) use problems::problem;
 
 /// The source of the contract: [`contract::CONTRACT`] is what is served.
@@ -27,11 +27,13 @@ const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 const STYLE: &str = include_str!("documents/page.css");
-/// Pages carry this one style and nothing else: no script, no picture, nothing from elsewhere.
+static STYLE_HASH: LazyLock<String> =
+    LazyLock::new(|| format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE.as_bytes()))));
+/// Pages but `/docs` carry this one style and nothing else: no script, no picture, nothing from elsewhere.
 static CSP: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let style = &*STYLE_HASH;
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     // Base64 and words of ours: it is a header's value; without one a page has no style.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))

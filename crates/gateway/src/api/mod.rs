@@ -97,6 +97,7 @@ pub(crate) async fn perform(
         Action::Capabilities => Ok(inquiries::capabilities(app)),
         Action::OpenApi => Ok(documents::openapi()),
         Action::Docs => Ok(documents::docs()),
+        Action::DocsFile => documents::docs_file(asked.parameter.as_deref()),
         Action::Schema => documents::schema(asked.parameter.as_deref()),
         Action::ProblemPage => documents::problem(asked.parameter.as_deref(), &asked.headers),
     }

@@ -30,6 +30,7 @@ pub(crate) enum Action {
     Capabilities,
     OpenApi,
     Docs,
+    DocsFile,
     Schema,
     ProblemPage,
 }
@@ -49,6 +50,7 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("GET", "/api/v1/capabilities", Action::Capabilities),
     ("GET", "/openapi.json", Action::OpenApi),
     ("GET", "/docs", Action::Docs),
+    ("GET", "/docs/{file}", Action::DocsFile),
     ("GET", "/schemas/{name}", Action::Schema),
     ("GET", "/problems/{code}", Action::ProblemPage),
 ];
@@ -71,7 +73,10 @@ impl Found {
     pub(crate) fn is_public(&self) -> bool {
         match self {
             Self::Route { action, .. } => {
-                matches!(action, Action::OpenApi | Action::Docs | Action::Schema | Action::ProblemPage)
+                matches!(
+                    action,
+                    Action::OpenApi | Action::Docs | Action::DocsFile | Action::Schema | Action::ProblemPage
+                )
             }
             Self::SourceApi(at) => at.is_public(),
             Self::OtherMethod { .. } | Self::Nothing => false,
@@ -103,6 +108,7 @@ impl Found {
                 | Action::Capabilities
                 | Action::OpenApi
                 | Action::Docs
+                | Action::DocsFile
                 | Action::Schema
                 | Action::ProblemPage => false,
             },

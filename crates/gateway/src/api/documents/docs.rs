@@ -1,79 +1,75 @@
-//! `/docs`: the contract as a page, so that both say the same, with lines that can be run against the demo.
+//! `/docs`: the API in Swagger UI, with indexes of source APIs, schemas and problems.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use http::{HeaderValue, header};
 use restore_generations::matrix::{self, Fate};
 use restore_generations::source_api;
-use restore_model::{Code, schema};
-use serde_json::Value;
+use restore_model::{Code, Problem, schema};
 
-use super::{OPENAPI, escape, page, show};
-use crate::web::answer::Answer;
+use super::{STYLE_HASH, escape, page};
+use crate::web::answer::{self, Answer, Failure};
 
-/// What the lines to run begin with: the demo's address and token, and the id of its newest restore.
-const BEGINNING: &str = r#"GATEWAY=http://127.0.0.1:8080
-TOKEN=demo-token
-ID=$(curl -s "$GATEWAY/api/v1/restores?limit=1" |
-  grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4)"#;
+const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+
+const VIEWER: &str = include_str!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js"));
+const VIEWER_STYLE: &str = include_str!(concat!(env!("OUT_DIR"), "/swagger-ui.css"));
+const START: &str = include_str!("docs.js");
+const STYLE: &str = include_str!("docs.css");
+
+/// The page runs the scripts of this gateway, calls this gateway, and reaches nothing else. Swagger UI has its icons as
+/// `data:` in its style.
+static CSP: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self' '{}'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        *STYLE_HASH
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 
 /// `GET /docs`.
 pub(in crate::api) fn docs() -> Answer {
-    static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
-        let contract: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
-        page("restore-gateway", &beside(&contract), &body(&contract))
-    });
-    show(&PAGE)
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| page("restore-gateway", LINKS, &body()));
+    let mut answer = super::show(&PAGE);
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, CSP.clone());
+    answer
 }
 
-/// Every call of the contract: path, what all methods of it share, method, operation.
-fn operations(contract: &Value) -> impl Iterator<Item = (&String, &Value, &String, &Value)> {
-    contract["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
-        let methods = item.as_object().into_iter().flatten().filter(|(name, _)| *name != "parameters");
-        methods.map(move |(method, operation)| (path, &item["parameters"], method, operation))
-    })
+/// `GET /docs/{file}`.
+pub(in crate::api) fn docs_file(name: Option<&str>) -> Result<Answer, Failure> {
+    let file = |kind, text: &'static str| Ok(answer::document(kind, &Bytes::from_static(text.as_bytes())));
+    match name.unwrap_or_default() {
+        "docs.css" => file(CSS, STYLE),
+        "docs.js" => file(SCRIPT, START),
+        "swagger-ui-bundle.js" => file(SCRIPT, VIEWER),
+        "swagger-ui.css" => file(CSS, VIEWER_STYLE),
+        _ => Err(Problem::new(Code::NotFound, "the page /docs has no such file").into()),
+    }
 }
 
-fn text(value: &Value) -> String {
-    escape(value.as_str().unwrap_or_default())
-}
+const LINKS: &str = "<a class=\"home\" href=\"/docs\">restore-gateway</a><a href=\"/docs#calls\">Calls</a>\
+     <a href=\"/docs#source_apis\">Source APIs</a><a href=\"/docs#schemas\">Schemas</a>\
+     <a href=\"/docs#problems\">Problems</a><a href=\"/openapi.json\">OpenAPI</a>";
 
-fn beside(contract: &Value) -> String {
-    let mut links = "<a class=\"home\" href=\"/docs\">restore-gateway</a><a href=\"/docs#run\">Try it</a>\
-         <a href=\"/docs#calls\">Calls</a>"
+fn body() -> String {
+    let mut body = "<link rel=\"stylesheet\" href=\"/docs/swagger-ui.css\"><link rel=\"stylesheet\" href=\"/docs/docs.css\">\
+         <h1>restore-gateway</h1>\
+         <p class=\"over\">Execute sends the request to this gateway. A restore overwrites disks, and nobody can undo it. To try \
+         calls without a cloud, run <code>restore-gateway demo</code>; its token is <code>demo-token</code>.</p>\
+         <section id=\"calls\"><h2>Calls</h2><noscript>Calls need JavaScript. <a href=\"/openapi.json\">The OpenAPI document</a> describes \
+         them too.</noscript><div id=\"viewer\"></div></section>"
         .to_owned();
-    for (path, _, method, operation) in operations(contract) {
-        let (method, id) = (escape(&method.to_uppercase()), text(&operation["operationId"]));
-        let short = escape(path.trim_start_matches("/api/v1"));
-        let _ = write!(links, "<a class=\"call\" href=\"/docs#{id}\"><b>{method}</b> {short}</a>");
-    }
-    links.push_str(
-        "<a href=\"/docs#source_apis\">Source APIs</a><a href=\"/docs#schemas\">Schemas</a>\
-         <a href=\"/docs#problems\">Problems</a><a href=\"/openapi.json\">OpenAPI</a>",
-    );
-    links
-}
-
-fn body(contract: &Value) -> String {
-    let mut body = format!(
-        "<h1>{}</h1><p>{}</p><h2 id=\"run\">Try it</h2><p>Each operation below has a command. The commands are for the demo, \
-         which serves a gateway and simulated clouds on loopback: <code>restore-gateway demo</code>. Start with this in a shell:</p>\
-         <pre class=\"run\">{}</pre><h2 id=\"calls\">Calls</h2>",
-        text(&contract["info"]["title"]),
-        text(&contract["info"]["description"]),
-        escape(BEGINNING),
-    );
-    for (path, shared, method, operation) in operations(contract) {
-        call(&mut body, contract, path, shared, method, operation);
-    }
     source_apis(&mut body);
     body.push_str("<h2 id=\"schemas\">Schemas</h2><ul>");
     for (name, _) in schema::ALL {
         let _ = write!(body, "<li><a href=\"/schemas/{name}\">{name}</a></li>");
     }
     body.push_str(
-        "</ul><h2 id=\"problems\">Problems</h2><table><tr><th>code</th><th>status</th><th>what happened</th></tr>",
+        "</ul><h2 id=\"problems\">Problems</h2><table><tr><th>code</th><th>status</th><th>title</th></tr>",
     );
     for code in Code::ALL {
         let _ = write!(
@@ -84,98 +80,18 @@ fn body(contract: &Value) -> String {
             escape(code.title()),
         );
     }
-    body.push_str("</table>");
+    body.push_str(
+        "</table><script src=\"/docs/swagger-ui-bundle.js\"></script><script src=\"/docs/docs.js\"></script>",
+    );
     body
 }
 
-/// One call: what it does, what it takes, a line to run, what it answers.
-fn call(body: &mut String, contract: &Value, path: &str, shared: &Value, method: &str, operation: &Value) {
-    let verb = method.to_uppercase();
-    let _ = write!(
-        body,
-        "<section id=\"{}\"><h3><code><b>{}</b> {}</code></h3><p>{} {}</p>",
-        text(&operation["operationId"]),
-        escape(&verb),
-        escape(path),
-        text(&operation["summary"]),
-        text(&operation["description"]),
-    );
-    let lists = [shared, &operation["parameters"]];
-    let parameters: Vec<&Value> = lists.iter().filter_map(|list| list.as_array()).flatten().collect();
-    if !parameters.is_empty() {
-        body.push_str("<table>");
-        for parameter in &parameters {
-            let _ = write!(
-                body,
-                "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
-                text(&parameter["name"]),
-                text(&parameter["in"]),
-                text(&parameter["description"]),
-            );
-        }
-        body.push_str("</table>");
-    }
-    let sent = operation.pointer("/requestBody/content/application~1json");
-    if let Some(name) = sent.and_then(|sent| sent["schema"]["$ref"].as_str()) {
-        let name = escape(name);
-        let _ = write!(body, "<p>The body is a <a href=\"{name}\"><code>{name}</code></a>.</p>");
-    }
-    let line = line(path, &verb, &parameters, sent.map(|sent| &sent["example"]));
-    let _ = write!(body, "<pre class=\"run\">{}</pre><table>", escape(&line));
-    for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
-        let answer = resolved(contract, answer);
-        let _ = write!(
-            body,
-            "<tr><td><code>{}</code></td><td>{}</td></tr>",
-            escape(status),
-            text(&answer["description"])
-        );
-    }
-    body.push_str("</table></section>");
-}
-
-/// A line of a shell that makes a call, with the contract's examples; the token where the call takes one, and `$ID`
-/// where the contract cannot know what there is.
-fn line(path: &str, verb: &str, parameters: &[&Value], body: Option<&Value>) -> String {
-    let mut path = path.to_owned();
-    let (mut query, mut headers) = (String::new(), String::new());
-    for parameter in parameters {
-        let name = parameter["name"].as_str().unwrap_or_default();
-        let example = match &parameter["example"] {
-            Value::String(example) => Some(example.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        };
-        match (parameter["in"].as_str().unwrap_or_default(), example) {
-            ("path", example) => {
-                path = path.replace(&format!("{{{name}}}"), example.as_deref().unwrap_or("$ID"));
-            }
-            ("query", Some(example)) => {
-                let mark = if query.is_empty() { '?' } else { '&' };
-                let _ = write!(query, "{mark}{name}={example}");
-            }
-            ("header", _) if name == "X-Auth-Token" => headers.push_str(" -H \"X-Auth-Token: $TOKEN\""),
-            ("header", Some(example)) => {
-                let _ = write!(headers, " -H '{name}: {example}'");
-            }
-            _ => {}
-        }
-    }
-    let method = if verb == "DELETE" { " -X DELETE" } else { "" };
-    let mut line = format!("curl -s{method} \"$GATEWAY{path}{query}\"{headers}");
-    if let Some(body) = body {
-        let body = serde_json::to_string_pretty(body).unwrap_or_default();
-        let _ = write!(line, " \\\n  -H 'Content-Type: application/json' -d '{body}'");
-    }
-    line
-}
-
-/// What comes of each source API at each generation, out of what these say of themselves.
+/// Adds a table with the verdict for each pair of source API and generation.
 fn source_apis(body: &mut String) {
     body.push_str(
-        "<h2 id=\"source_apis\">Source APIs</h2><p>What a restore through each source API becomes, by the generation \
-         that carries it out. A target that a source API does not support has no row.</p><table><tr><th>source API</th>\
-         <th>generation</th><th>target</th><th>verdict</th><th>if</th><th>lost</th></tr>",
+        "<h2 id=\"source_apis\">Source APIs</h2><p>Each row is a restore through a source API, carried out by a generation. A \
+         source API that does not support a target has no row for it.</p><table><tr><th>source API</th><th>generation</th>\
+         <th>target</th><th>verdict</th><th>condition</th><th>dropped fields</th></tr>",
     );
     let list = |items: &mut dyn Iterator<Item = &str>| items.map(escape).collect::<Vec<_>>().join("<br>");
     for endpoint in source_api::ALL {
@@ -198,8 +114,50 @@ fn source_apis(body: &mut String) {
     body.push_str("</table>");
 }
 
-/// What a reference within the contract stands for; anything else stands for itself.
-fn resolved<'a>(contract: &'a Value, value: &'a Value) -> &'a Value {
-    let pointer = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
-    pointer.and_then(|pointer| contract.pointer(pointer)).unwrap_or(value)
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::OPENAPI;
+    use super::*;
+
+    /// Calls `check` with the name of each schema of a body and the examples beside it.
+    fn examples(contract: &Value, value: &Value, check: &mut dyn FnMut(&str, &Value)) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| examples(contract, item, check)),
+            Value::Object(members) => {
+                let schema = value.pointer("/schema/$ref").and_then(Value::as_str);
+                if let Some(name) = schema.and_then(|reference| reference.strip_prefix("/schemas/")) {
+                    members.get("example").into_iter().for_each(|example| check(name, example));
+                    for example in members.get("examples").and_then(Value::as_object).into_iter().flatten() {
+                        let pointer =
+                            example.1["$ref"].as_str().expect("a reference").trim_start_matches('#');
+                        check(name, &contract.pointer(pointer).expect("an example")["value"]);
+                    }
+                }
+                members.values().for_each(|value| examples(contract, value, check));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn contract_examples_match_their_schemas() {
+        let contract: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let mut seen = std::collections::BTreeMap::new();
+        examples(&contract, &contract, &mut |name, example| {
+            let validator = schema::compile(schema::text(name).expect("a schema")).expect("a schema");
+            let faults = schema::faults(&validator, example);
+            assert!(faults.is_empty(), "{name}: {faults:?}: {example}");
+            if name == "problem" {
+                let code = Code::ALL.iter().find(|code| example["code"] == code.as_str()).expect("a code");
+                assert_eq!(example["title"], code.title());
+                assert_eq!(example["status"], code.status());
+            }
+            *seen.entry(name.to_owned()).or_insert(0) += 1;
+        });
+        // Every schema has one.
+        let missing: Vec<_> = schema::ALL.iter().filter(|(name, _)| !seen.contains_key(*name)).collect();
+        assert!(missing.is_empty(), "{missing:?}: {seen:?}");
+    }
 }

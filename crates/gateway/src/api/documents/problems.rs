@@ -70,25 +70,25 @@ fn for_programs(code: Code) -> Bytes {
 fn for_people(code: Code) -> Bytes {
     let retry = match code.retry() {
         Retry::Never => "Not without a change.",
-        Retry::Later => "Later, once what stood in the way has passed.",
+        Retry::Later => "Later, when the cause has passed.",
         Retry::Now => "At once.",
     };
-    let example = Problem::new(code, "what exactly, in a sentence");
+    let example = Problem::new(code, "a sentence about this failure");
     let example = answer::problem_body(&example, "/api/v1/restores", None);
     let example = serde_json::to_string_pretty(&example).unwrap_or_default();
     let (word, title) = (escape(code.as_str()), escape(&sentence(code.title())));
     let body = format!(
         "<p class=\"over\">Problem · HTTP status {status}</p><h1>{title}</h1><p><code>{word}</code></p>\
-         <h2>What happened</h2><p>{title}. The member <code>detail</code> of the answer says what exactly, and where the \
-         request itself is at fault, <code>errors</code> names each place in it.</p>\
-         <h2>Was anything changed in the cloud?</h2><p>The member <code>effect</code> of the answer tells:</p><dl>\
+         <h2>What happened</h2><p>{title}. The member <code>detail</code> of the response describes the failure. If \
+         the request is invalid, <code>errors</code> names each invalid place.</p>\
+         <h2>Was anything changed in the cloud?</h2><p>The member <code>effect</code> of the response answers this:</p><dl>\
          <dt><code>none</code></dt><dd>No. Nothing was sent, or it is proven that it was not applied.</dd>\
-         <dt><code>possible</code></dt><dd>Nobody knows yet. Do not send it again: ask for the restore, which is being looked into.</dd>\
+         <dt><code>possible</code></dt><dd>Not known yet. Do not send the request again: ask for the restore. The gateway polls the cloud.</dd>\
          <dt><code>done</code></dt><dd>Yes. Disks were overwritten, at least in part.</dd></dl>\
          <h2>What to do</h2><p>{advice}</p>\
-         <h2>May the same request be sent again?</h2><p>{retry} The member <code>retry</code> of the answer may know better, and \
-         <code>retry_after</code> says in how many seconds.</p>\
-         <h2>What it looks like</h2><pre>{example}</pre>",
+         <h2>May the same request be sent again?</h2><p>{retry} The members <code>retry</code> and <code>retry_after</code> of the \
+         response are more exact. <code>retry_after</code> is in seconds.</p>\
+         <h2>Example</h2><pre>{example}</pre>",
         status = code.status(),
         advice = escape(code.advice()),
         example = escape(&example),
