@@ -35,7 +35,7 @@ where
         self.kept.get(key).await.filter(|kept| self.counts(kept)).map(|(_, value)| value)
     }
 
-    /// Whether there is one that counts.
+    /// True if there is one that counts.
     pub(crate) fn contains_key(&self, key: &K) -> bool {
         // A look never waits; if it did, nothing would be believed, which is safe.
         self.get(key).now_or_never().flatten().is_some()

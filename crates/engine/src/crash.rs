@@ -44,7 +44,7 @@ pub fn arm(asked: &str) -> Result<(), String> {
     PLAN.set(plan).map_err(|_| format!("{VARIABLE} was read before"))
 }
 
-/// Who hears of every point, in a process that plays several gateways.
+/// Receives every point, in a process that runs several gateways.
 #[cfg(debug_assertions)]
 static WATCH: OnceLock<fn(&'static str)> = OnceLock::new();
 

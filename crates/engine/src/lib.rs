@@ -199,12 +199,12 @@ impl Engine {
         self.0.journal.not_ready().await
     }
 
-    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas included.
+    /// True if the ledger can be written, and what of its restores has not ended, those of other replicas included.
     pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
         self.0.journal.unfinished().await
     }
 
-    /// Whether the ledger may be an older copy of itself, and why.
+    /// True if the ledger may be an older copy of itself, and why.
     #[must_use]
     pub fn recovery(&self) -> Option<Recovery> {
         self.0.journal.recovery().now()
@@ -314,7 +314,7 @@ impl Engine {
         self.0.views.refresh_shown(entries, caller, trace).await
     }
 
-    /// Whether what is known of a restore is not old for want of this caller's credential alone.
+    /// True if what is known of a restore is not old for want of this caller's credential alone.
     pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
         self.0.views.readable_by(entry, caller)
     }
@@ -340,7 +340,7 @@ impl Engine {
         self.0.inquiries.preview(request, origin, caller).await
     }
 
-    /// What each configured upstream can express, and what comes of each source API at those that routes lead it to.
+    /// Targets that each configured upstream can express, and the verdict for each source API at its routed upstreams.
     #[must_use]
     pub fn capabilities(&self) -> Value {
         self.0.inquiries.capabilities()

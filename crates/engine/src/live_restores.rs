@@ -26,19 +26,19 @@ struct Live {
     known_since: Option<Moment>,
     /// When this process sent it.
     sent: Option<Moment>,
-    /// What few restores need.
+    /// Data that few restores need.
     more: Option<Box<More>>,
     /// The upstream that it goes to and its project, while it is followed.
     goes_to: Option<Place>,
     /// The step that `known_since` is about.
     step: u16,
-    /// Whether a task dispatches it.
+    /// True if a task dispatches it.
     dispatching: bool,
-    /// Whether it is in the poll queue, or being read.
+    /// True if it is in the poll queue, or being read.
     polled: Polled,
 }
 
-/// Whether a restore is in the poll queue, or being read.
+/// True if a restore is in the poll queue, or being read.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Polled {
     #[default]
@@ -173,7 +173,7 @@ impl Live {
     }
 }
 
-/// What a round of polling left to be done.
+/// Work that remains after a round of polling.
 pub(crate) enum Round {
     /// Another one after so long.
     Again(Duration),
@@ -188,7 +188,7 @@ pub(crate) type GoesTo = Option<(String, ProjectId)>;
 
 /// The restores that have not ended, as far as this process has to do with them.
 pub(crate) struct LiveRestores {
-    /// What moments count from.
+    /// Start of the time scale.
     begun: Instant,
     table: Mutex<Table>,
 }
@@ -280,12 +280,12 @@ impl LiveRestores {
         self.forget_if_idle(id);
     }
 
-    /// Whether a task dispatches it.
+    /// True if a task dispatches it.
     pub(crate) fn is_dispatching(&self, id: RestoreId) -> bool {
         self.table().restores.get(&id).is_some_and(|live| live.dispatching)
     }
 
-    /// Whether a task dispatches it, or it is polled with a token.
+    /// True if a task dispatches it, or it is polled with a token.
     pub(crate) fn is_busy(&self, id: RestoreId) -> bool {
         let table = self.table();
         table

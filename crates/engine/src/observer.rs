@@ -7,7 +7,7 @@ use restore_model::Event;
 
 use crate::callers::Decision;
 
-/// Who wants to know what was written down: metrics and logs.
+/// Receives what the engine does, for metrics and logs.
 pub trait Observer: Send + Sync + 'static {
     /// Called after the commit, once per event, with the state it led to.
     fn observer(&self, entry: &Entry, event: &Event);

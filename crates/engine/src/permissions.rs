@@ -9,7 +9,7 @@ use crate::callers::{Action, Caller, Decision};
 use crate::journal::not_found;
 use crate::observer::Observer;
 
-/// What callers may do, as told to the observer.
+/// Decides on the permissions of callers, and reports each decision to the observer.
 pub(crate) struct Permissions {
     observer: Arc<dyn Observer>,
 }
@@ -166,7 +166,7 @@ impl Permissions {
     }
 }
 
-/// What is decided on.
+/// The subject of a decision.
 #[derive(Clone, Copy, Default)]
 struct On<'a> {
     request: Option<&'a RestoreRequest>,

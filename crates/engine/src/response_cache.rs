@@ -47,7 +47,7 @@ impl Default for ResponseCache {
 }
 
 impl ResponseCache {
-    /// What was answered before a restore was accepted does not show it, and is not given again.
+    /// A response from before the acceptance of a restore does not show that restore, so it is not repeated.
     pub(crate) fn forget(&self) {
         self.0.invalidate_all();
     }

@@ -43,7 +43,7 @@ impl Service<Request<Authenticated>> for Dispatch {
     }
 }
 
-/// What a request asks for. The request itself ends here: what is not in this is held no longer.
+/// The requested action. The request itself ends here: nothing else of it is held any longer.
 enum Ask {
     Route { action: Action, method: Method, asked: Asked },
     SourceApi { at: AtEndpoint, call: Call },

@@ -69,7 +69,7 @@ const ADMIN_CONNECTIONS: usize = 256;
 const ADMIN_IN_FLIGHT: usize = 64;
 /// Streams among them.
 const ADMIN_STREAMS: usize = 64;
-/// What one address may have of these.
+/// Share of one address.
 const ADMIN_SHARE: f64 = 0.5;
 /// How long they have to end when the gateway stops.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
@@ -131,7 +131,7 @@ impl Start {
         self
     }
 
-    /// Whether in recovery mode: nothing is sent until an operator confirms.
+    /// True if in recovery mode: nothing is sent until an operator confirms.
     #[must_use]
     pub const fn recovery(mut self, recovery: bool) -> Self {
         self.recovery = recovery;
@@ -392,7 +392,7 @@ impl Gateway {
     /// Loads the configuration again, if they can be.
     ///
     /// # Errors
-    /// What is wrong with them; those in effect stay then.
+    /// The errors; the configuration in effect stays.
     pub async fn reload(&self) -> Result<Loaded, Problem> {
         self.reload.ask().await
     }
@@ -437,7 +437,7 @@ fn opentelemetry_meter(metrics: &Metrics) {
     restore_upstream::measure_with(&metrics.meter());
 }
 
-/// Who is told of traces and metrics.
+/// Receivers of traces and metrics.
 fn collector(config: &Config) -> Option<telemetry::otlp::Options> {
     Some(telemetry::otlp::Options {
         endpoint: config.telemetry.otlp_endpoint.clone()?,

@@ -55,7 +55,7 @@ pub struct Readers {
     place: Place,
 }
 
-/// What the readers understood of one request.
+/// Result of the readers for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Understood {
     /// Host and port, in their only form.
@@ -66,11 +66,11 @@ pub struct Understood {
     pub target: String,
     /// `Host` as a signature covers it.
     pub host: Option<String>,
-    /// What is asked for; none where nothing is done for it.
+    /// The requested action; `None` if nothing is done.
     pub asked: Option<String>,
     /// True where the request comes from this site.
     pub same_site: bool,
-    /// What is asked for under a signature that counts, as handlers see it.
+    /// The requested action under a valid signature, as handlers see it.
     pub signed: Option<Option<String>>,
 }
 
@@ -121,7 +121,7 @@ impl Readers {
         }
     }
 
-    /// What each reader understands of a request.
+    /// Runs each reader on a request.
     ///
     /// # Errors
     /// Why it is refused before any of them reads it.
@@ -166,7 +166,7 @@ impl Readers {
     }
 }
 
-/// What a request asks for, in one form; none where it is refused for its path.
+/// The requested action in one form; `None` if its path is rejected.
 fn asked(found: &Found, uri: &Uri) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();

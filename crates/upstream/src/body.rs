@@ -18,7 +18,7 @@ use http_body_util::Full;
 
 use crate::Journal;
 
-/// Whether the first byte of an attempt was let through.
+/// True if the first byte of an attempt was let through.
 #[derive(Debug, Default)]
 pub(crate) struct Gate(AtomicU8);
 

@@ -92,7 +92,7 @@ fn plain(headers: &mut HeaderMap, mut body: Bytes, limit: usize) -> Result<Bytes
     Ok(body)
 }
 
-/// Whether a body is JSON, in any form of Unicode.
+/// True if a body is JSON, in any form of Unicode.
 fn is_json(body: &Bytes) -> bool {
     serde_json::from_slice::<serde_json::Value>(&utf8(body.clone())).is_ok()
 }

@@ -99,7 +99,7 @@ impl Fault {
         Self { kind, proof: None, detail: detail.into(), problem: None }
     }
 
-    /// What the client says when sending fails.
+    /// The fault behind an error of the client.
     ///
     /// `hyper-util` knows whether a request was ever written: it then gives the request back and
     /// calls the error `Canceled`. That kind is not public; its name in the text is, and a test
@@ -125,7 +125,7 @@ impl Fault {
         Self::unsure(FaultKind::Broken, detail)
     }
 
-    /// Whether the gateway kept the call back itself: no byte of it was written.
+    /// True if the gateway kept the call back itself: no byte of it was written.
     #[must_use]
     pub const fn is_kept_back(&self) -> bool {
         use FaultKind as Kind;
@@ -173,7 +173,7 @@ impl fmt::Display for Fault {
 
 impl StdError for Fault {}
 
-/// Whether the peer ended the handshake because of the certificate it was shown, or not shown. In TLS 1.3 that is only
+/// True if the peer ended the handshake because of the certificate it was shown, or not shown. In TLS 1.3 that is only
 /// heard when the request is under way already; but a server reads nothing of it before it has verified the
 /// certificate (RFC 8446, 4.4.2.4 and 4.4.3), and there is no other handshake later.
 fn refuses_certificate(error: &rustls::Error) -> bool {

@@ -24,7 +24,7 @@ impl ClientIdentity {
         read(certificates, key).map(|read| Self(SecretCell::new(read)))
     }
 
-    /// Whether somebody has another handle of it.
+    /// True if somebody has another handle of it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.0.is_shared()

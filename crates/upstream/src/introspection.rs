@@ -78,7 +78,7 @@ impl KeySource {
     }
 }
 
-/// What IAM says of a good token.
+/// Facts that IAM reports about a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFacts {
     /// The id of the user.

@@ -39,7 +39,7 @@ pub struct AccessKey {
     pub access_key: SecretString,
     /// The secret key.
     pub secret_key: SecretString,
-    /// What comes with a temporary key.
+    /// Security token of a temporary key.
     pub security_token: Option<SecretString>,
 }
 
@@ -56,11 +56,11 @@ pub struct Keys {
     key: SecretCell<AccessKey>,
     clock: Arc<dyn Clock>,
     heard: Mutex<CloudReports>,
-    /// Who goes first.
+    /// Order of the calls with this key.
     first: Arc<Semaphore>,
 }
 
-/// What the clouds have told so far.
+/// Reports of the clouds so far.
 #[derive(Default)]
 struct CloudReports {
     /// Their time minus ours in seconds, where a signature was refused as made at the wrong time: it counts by their
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// What a signature was made of.
+/// The inputs of a signature.
 pub(crate) struct Signature {
     /// What an echo must not show: whoever has the signature can send the same request again.
     pub(crate) secrets: Vec<Token>,
@@ -97,7 +97,7 @@ pub(crate) struct Signature {
     _first: Option<OwnedSemaphorePermit>,
 }
 
-/// What an upstream thinks of a signature.
+/// Verdict of an upstream on a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     /// It was looked at and is good.

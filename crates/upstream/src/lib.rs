@@ -67,7 +67,7 @@ pub enum Endpoint {
     Catalog(Option<String>),
 }
 
-/// What a preview shows in the place of a base URL that only the catalog tells.
+/// Placeholder in a preview for a base URL that only the catalog contains.
 const DISCOVERED: &str = "https://{discovered}";
 /// Block storage in catalogs; its calls are of version 2.
 const VOLUMES: &[&str] = &["volumev2", "volumev3"];
@@ -97,7 +97,7 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// The certificate that is shown to it.
     pub identity: Option<ClientIdentity>,
-    /// Whether HTTP/2 may be agreed upon by ALPN.
+    /// True if HTTP/2 may be agreed upon by ALPN.
     pub http2: bool,
     /// How often and how long a restore may be sent.
     pub sends: u32,
@@ -109,7 +109,7 @@ pub struct Options {
     pub credential: Credential,
     /// Reads of running restores per minute, for whoever schedules them; 0 is no limit.
     pub polls_per_minute: u32,
-    /// What carries its connections, where that is not the machine.
+    /// Carries its connections instead of the machine, in a simulation.
     pub platform: Option<Arc<dyn Platform>>,
 }
 
@@ -140,7 +140,7 @@ impl Options {
     }
 }
 
-/// What a send needs of whoever keeps the record of it.
+/// The record of the attempts of a restore, as a send needs it.
 pub trait Journal: Send + Sync {
     /// Asked at the moment the first byte is about to be written: whether it still may be, or why
     /// not (invariant I11). Must not block.
@@ -154,7 +154,7 @@ pub trait Journal: Send + Sync {
     fn again(&self, proof: Proof, attempt: u32) -> BoxFuture<'_, Result<(), Problem>>;
 }
 
-/// What a call is made for: one caller must not take what others need.
+/// Purpose of a call. Limits divide their places by it, so that one caller leaves room for others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Behalf {
     /// A poll of a restore that was accepted.
@@ -169,7 +169,7 @@ pub enum Behalf {
 /// With what a call is made.
 #[derive(Clone, Default)]
 pub struct With {
-    /// What it is made for.
+    /// Purpose of the call.
     pub behalf: Behalf,
     /// The caller's token.
     pub token: Option<Token>,
@@ -250,13 +250,13 @@ impl Upstream {
         self.options.polls_per_minute
     }
 
-    /// Whether the gateway has a credential of its own for it, so that it needs nobody's token.
+    /// True if the gateway has a credential of its own for it, so that it needs nobody's token.
     #[must_use]
     pub fn holds_credential(&self) -> bool {
         !matches!(self.options.credential, Credential::PassThrough)
     }
 
-    /// Whether the breaker lets calls through.
+    /// True if the breaker lets calls through.
     #[must_use]
     pub fn breaker(&self) -> BreakerState {
         self.breaker.state()

@@ -1,4 +1,4 @@
-//! What is counted of the way out: every attempt of every call, and every login. Labels are names from the configuration and
+//! Metrics of the outbound stack: every attempt of every call, and every login. Labels are names from the configuration and
 //! words of ours, and the status that a cloud gave.
 
 use std::sync::OnceLock;

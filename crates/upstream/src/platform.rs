@@ -1,4 +1,4 @@
-//! What a gateway runs on. In service that is the machine: its sockets, and a runtime that polls every task. A test that
+//! The platform of a gateway. In production that is the machine: its sockets, and a runtime that polls every task. A test that
 //! plays several gateways in one process gives each a [`Platform`] of its own, which carries its connections in memory and
 //! can hold all of its tasks, as SIGSTOP does, or drop them, as SIGKILL does.
 
@@ -22,7 +22,7 @@ pub trait Carried: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> Carried for T {}
 
-/// What one gateway runs on, in place of the machine.
+/// The platform of one gateway, instead of the machine.
 pub trait Platform: std::fmt::Debug + Send + Sync + 'static {
     /// A connection to where a URL leads.
     fn connect(&self, to: Uri) -> BoxFuture<'static, io::Result<Box<dyn Carried>>>;

@@ -1,4 +1,4 @@
-//! Whether an upstream can be reached and lets the gateway's own credential in: for whoever checks configuration. Nothing of
+//! True if an upstream can be reached and lets the gateway's own credential in: for whoever checks configuration. Nothing of
 //! a project is asked, no token is sent.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use restore_generations::Host;
 use crate::fault::{Fault, FaultKind};
 use crate::{Credential, Endpoint, GatedBody, Upstream, VOLUMES, base, client};
 
-/// What one address had to say.
+/// Result of a connection to one address.
 #[derive(Debug)]
 pub struct Reached {
     /// The address.

@@ -27,7 +27,7 @@ impl<T> SecretCell<T> {
         (held.0, Arc::clone(&held.1))
     }
 
-    /// Whether somebody has another handle of it.
+    /// True if somebody has another handle of it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// How much of a token an echo must share to be masked.
 const ECHO_LENGTH: usize = 16;
-/// What stands in its place.
+/// Its placeholder.
 const MASK: &[u8] = b"[redacted]";
 
 /// An IAM token, as it came in `X-Auth-Token`.
@@ -30,12 +30,12 @@ impl Token {
         (!text.trim().is_empty()).then(|| Self(Arc::new(SecretString::from(text.trim().to_owned()))))
     }
 
-    /// Whether both are the same token.
+    /// True if both are the same token.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
     }
 
-    /// What stands for the token where it must not be kept itself.
+    /// Digest of the token, for places that must not keep the token itself.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.0.expose_secret().as_bytes()).into()

@@ -10,7 +10,7 @@ pub struct TraceContext {
     pub trace_id: u128,
     /// The span that the next one is a child of.
     pub span_id: u64,
-    /// Whether the trace is recorded.
+    /// True if the trace is recorded.
     pub sampled: bool,
     /// The `tracestate` header, handed on as it came.
     pub state: Option<String>,

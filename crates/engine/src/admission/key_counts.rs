@@ -25,7 +25,7 @@ impl KeyCounts {
         Self { ledger, counts: Brief::new(10_000, KEY_COUNT) }
     }
 
-    /// Whether a caller has fewer keys than that.
+    /// True if a caller has fewer keys than that.
     pub(super) async fn is_below(&self, most: usize, caller: &String) -> Result<bool, Problem> {
         let count = async {
             let count = self.ledger.keys(caller, most).await?;

@@ -36,9 +36,9 @@ use key_counts::KeyCounts;
 /// A request to restore, with who asks and how.
 #[derive(Clone)]
 pub struct Submission {
-    /// What is to be restored.
+    /// The canonical request.
     pub request: RestoreRequest,
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// The `Idempotency-Key`.
     pub key: Option<String>,
@@ -61,11 +61,11 @@ impl Submission {
 pub struct Submitted {
     /// As it stands.
     pub entry: Entry,
-    /// Whether it is the answer to an earlier, equal request.
+    /// True if it is the answer to an earlier, equal request.
     pub replayed: bool,
 }
 
-/// What the task of a restore says first.
+/// First message of the task of a restore.
 struct Taken {
     entry: Entry,
     replayed: bool,
@@ -358,7 +358,7 @@ impl Admission {
         })
     }
 
-    /// Whether the caller may have one more key.
+    /// True if the caller may have one more key.
     async fn may_keep_key(&self, submission: &Submission) -> Result<bool, Problem> {
         let most = self.routing.rules().policy.max_keys_per_caller;
         if submission.key.is_none() {

@@ -5,10 +5,10 @@ use restore_model::{Id, RestoreRequest, Target, TargetKind};
 use super::Action;
 use crate::routing::route::Match;
 
-/// What is allowed on what.
+/// One permission: actions on certain restores.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// What.
+    /// Allowed actions.
     pub allow: Vec<Action>,
     /// Only through these upstreams; none is through any.
     pub upstreams: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether it is one for this; `upstream` is left out where no route takes the request.
+    /// True if it is one for this; `upstream` is left out where no route takes the request.
     pub(crate) fn allows(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
         self.allow.contains(&action)
             && upstream.map_or(self.upstreams.is_empty(), |upstream| self.goes_through(upstream))
@@ -27,7 +27,7 @@ impl Grant {
             && self.covers_disks(request)
     }
 
-    /// Whether it is also one for each disk by itself. Carried out disk by disk a server and its backup are names alone: no
+    /// True if it is also one for each disk by itself. Carried out disk by disk a server and its backup are names alone: no
     /// cloud is told of them, so a grant for servers says nothing of disks that it does not list, and one for certain backups
     /// nothing of others.
     pub(crate) fn covers_parts(&self, request: &RestoreRequest) -> bool {
@@ -39,7 +39,7 @@ impl Grant {
                 || request.target.mappings().iter().all(|mapping| listed(&mapping.backup_id)))
     }
 
-    /// Whether it is one for this upstream.
+    /// True if it is one for this upstream.
     pub(crate) fn goes_through(&self, upstream: &str) -> bool {
         self.upstreams.is_empty() || self.upstreams.iter().any(|name| name == upstream)
     }

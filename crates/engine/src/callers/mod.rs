@@ -16,7 +16,7 @@ mod grant;
 
 pub use grant::Grant;
 
-/// What can be allowed.
+/// An action that a policy can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// To submit a restore, and to call an own one off.
@@ -64,12 +64,12 @@ pub struct RequestContext {
     pub peer: Option<SocketAddr>,
 }
 
-/// Who a caller was found to be.
+/// The identity of an authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Its own name: what it submits, its keys and its duplicates are kept under.
     pub name: Arc<str>,
-    /// What it may.
+    /// Its permissions.
     pub grants: Arc<[Grant]>,
     /// How long whoever has seen a request of this caller can send it again and be taken for it: an equal
     /// request counts as the same one for at least that long.
@@ -78,12 +78,12 @@ pub struct Identity {
     pub scope: Option<Arc<[ProjectId]>>,
 }
 
-/// What was decided about a known caller.
+/// An authorization decision about a known caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
     /// The caller's name.
     pub caller: &'a str,
-    /// What it asked for.
+    /// The requested action.
     pub action: Action,
     /// On what, where it is about one restore.
     pub request: Option<&'a RestoreRequest>,
@@ -93,11 +93,11 @@ pub struct Decision<'a> {
     pub upstream: Option<&'a str>,
     /// How the request came in.
     pub request_context: &'a RequestContext,
-    /// Whether it may.
+    /// True if it may.
     pub allowed: bool,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Option<Identity>,
@@ -148,7 +148,7 @@ impl Caller {
         Behalf::Question(self.name().unwrap_or(project.as_str()).into())
     }
 
-    /// Whether it may do this; `upstream` is left out where no route takes the request, and then only who
+    /// True if it may do this; `upstream` is left out where no route takes the request, and then only who
     /// is bound to no upstream may know.
     pub(crate) fn may(&self, action: Action, request: &RestoreRequest, upstream: Option<&str>) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
@@ -157,7 +157,7 @@ impl Caller {
         })
     }
 
-    /// Whether it may do this to the disks of a server one by one.
+    /// True if it may do this to the disks of a server one by one.
     pub(crate) fn may_apart(&self, action: Action, request: &RestoreRequest, upstream: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             let covers =
@@ -166,7 +166,7 @@ impl Caller {
         })
     }
 
-    /// Whether it may see this restore. Nothing is told of that in the log: lists ask it often.
+    /// True if it may see this restore. Nothing is told of that in the log: lists ask it often.
     #[must_use]
     pub fn sees(&self, entry: &Entry) -> bool {
         let Some(identity) = &self.identity else { return true };
@@ -174,7 +174,7 @@ impl Caller {
         self.may_on(Action::ReadAny, entry) || (own && self.may_on(Action::Read, entry))
     }
 
-    /// Whether it may do this to a restore, at the upstream that it was accepted for or the one that it goes to now.
+    /// True if it may do this to a restore, at the upstream that it was accepted for or the one that it goes to now.
     pub(crate) fn may_on(&self, action: Action, entry: &Entry) -> bool {
         let intent = &entry.intent;
         [&intent.route, entry.state.route(intent)]
@@ -182,7 +182,7 @@ impl Caller {
             .any(|route| self.may(action, &intent.request, Some(&route.upstream)))
     }
 
-    /// Whether it may do one of these with whatever a project has at an upstream. A grant for certain backups, servers
+    /// True if it may do one of these with whatever a project has at an upstream. A grant for certain backups, servers
     /// or disks is none for all that a project has.
     pub(crate) fn may_with_project(&self, actions: &[Action], project: &ProjectId, upstream: &str) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
@@ -196,7 +196,7 @@ impl Caller {
         })
     }
 
-    /// Whether it may do this to everything: a grant that is limited in any way is none for the whole gateway.
+    /// True if it may do this to everything: a grant that is limited in any way is none for the whole gateway.
     pub(crate) fn may_everywhere(&self, action: Action) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.is_none()
@@ -209,13 +209,13 @@ impl Caller {
         })
     }
 
-    /// Whether it may know of every caller.
+    /// True if it may know of every caller.
     #[must_use]
     pub fn sees_everybody(&self) -> bool {
         self.may_everywhere(Action::ReadAny) || self.may_everywhere(Action::Resolve)
     }
 
-    /// Whether it may do this to anything.
+    /// True if it may do this to anything.
     pub(crate) fn may_at_all(&self, action: Action) -> bool {
         let identity = self.identity.as_ref();
         identity.is_none_or(|identity| identity.grants.iter().any(|grant| grant.allow.contains(&action)))

@@ -123,17 +123,17 @@ impl Dispatcher {
         self.live.claim(id)
     }
 
-    /// Whether a task dispatches a restore.
+    /// True if a task dispatches a restore.
     pub(crate) fn is_dispatching(&self, id: RestoreId) -> bool {
         self.live.is_dispatching(id)
     }
 
-    /// Whether a credential is kept that the next disk of a restore is sent with.
+    /// True if a credential is kept that the next disk of a restore is sent with.
     pub(crate) fn keeps_sender(&self, id: RestoreId) -> bool {
         self.live.sender(id).is_some()
     }
 
-    /// Whether a claimed restore is this process's; where not, the claim is given back.
+    /// True if a claimed restore is this process's; where not, the claim is given back.
     pub(crate) async fn held(&self, id: RestoreId) -> bool {
         let held = matches!(self.ledger.take(id).await, Ok(true));
         if !held {

@@ -12,7 +12,7 @@ use crate::journal::Kinds;
 use crate::routing::{Plan, whose};
 
 impl Dispatcher {
-    /// What the answer to a send, or its absence, means.
+    /// Meaning of the response to an attempt, or of its absence.
     pub(super) fn outcome(
         &self,
         plan: &Plan,

@@ -20,7 +20,7 @@ use crate::planning::origin_of;
 use crate::routing::Plan;
 
 impl Dispatcher {
-    /// Whether each disk would be restored. One that would not is found before any is overwritten, as far as reads show.
+    /// True if each disk would be restored. One that would not is found before any is overwritten, as far as reads show.
     /// The cloud must confirm of each disk that it is one of that server: a server restore may be allowed to a caller
     /// who may restore no other disk.
     pub(super) async fn check_steps(&self, entry: &Entry, plan: &Plan, with: &With) -> Result<(), Problem> {

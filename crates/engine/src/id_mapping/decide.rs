@@ -9,7 +9,7 @@ use super::home::Home;
 /// How far the times of one backup may differ between two generations, in microseconds.
 const SAME_TIME: u64 = 2_000_000;
 
-/// What names are sought for.
+/// The backup whose ID is mapped.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The project.
@@ -18,9 +18,9 @@ pub struct Asked {
     pub backup_id: Id,
     /// The protection run that it is said to be of, where the caller's generation has such.
     pub checkpoint_id: Option<Id>,
-    /// What is restored of it.
+    /// The restored part of it.
     pub kind: TargetKind,
-    /// What it is restored onto, where that is known.
+    /// The target, if it is known.
     pub target: Option<Id>,
     /// The backups of the disks that are named, as the caller's generation calls them.
     pub disks: Vec<Id>,
@@ -74,7 +74,7 @@ impl Names {
     }
 }
 
-/// Whether the backup that the operator's table names may be taken for the one that was asked for.
+/// True if the backup that the operator's table names may be taken for the one that was asked for.
 pub(super) fn paired(asked: &Asked, to: &Id, ours: Option<&Backup>) -> Result<String, String> {
     let id = &asked.backup_id;
     match ours {
@@ -99,7 +99,7 @@ pub(super) fn checkpoint(asked: &Asked, home: &Home) -> Result<(), String> {
     }
 }
 
-/// Whether the backup that has the same id is the same backup: how that is known, or what speaks against it.
+/// True if the backup that has the same id is the same backup: how that is known, or what speaks against it.
 pub(super) fn same_id(asked: &Asked, home: &Home, ours: Option<&Backup>) -> Result<String, String> {
     let id = &asked.backup_id;
     let Some(ours) = ours else { return Err(format!("there is no backup {id}")) };
@@ -117,7 +117,7 @@ pub(super) fn same_id(asked: &Asked, home: &Home, ours: Option<&Backup>) -> Resu
     }
 }
 
-/// Whether a backup with the id that was asked for is the one that was meant, by what the request itself names: an id alone is
+/// True if a backup with the id that was asked for is the one that was meant, by what the request itself names: an id alone is
 /// no proof. It must be of the kind, and either every disk backup that is named is a part of it, or it is a backup of the
 /// very thing that is overwritten.
 fn by_request(asked: &Asked, ours: &Backup) -> Result<String, String> {
@@ -187,7 +187,7 @@ fn likeness(ours: &Backup, theirs: &Backup) -> Likeness {
     if volumes(ours) == volumes(theirs) { Likeness::Alike } else { Likeness::Other }
 }
 
-/// Whether a backup may be the same as another, by what is told of it; what is not told rules nothing out.
+/// True if a backup may be the same as another, by what is told of it; what is not told rules nothing out.
 pub(super) fn may_be(ours: &Backup, theirs: &Backup) -> bool {
     let kinds = ours.kind.is_none() || ours.kind == theirs.kind;
     let times = match (ours.created_at, theirs.created_at) {
@@ -197,7 +197,7 @@ pub(super) fn may_be(ours: &Backup, theirs: &Backup) -> bool {
     kinds && times && ours.resource_id == theirs.resource_id
 }
 
-/// What keeps two backups from being of the same thing at the same time; none where nothing does.
+/// The difference that proves two backups to be of different resources or times; `None` without one.
 pub(super) fn differs(ours: &Backup, theirs: &Backup) -> Option<String> {
     if ours.kind.is_none() || ours.kind != theirs.kind {
         return Some("kinds differ".to_owned());
@@ -245,12 +245,12 @@ pub(super) fn disks(
     Ok((found, how))
 }
 
-/// Whether two spellings are of one id.
+/// True if two spellings are of one id.
 fn is(id: &Id, text: &str) -> bool {
     text.parse::<Id>().is_ok_and(|other| id.is_same(&other))
 }
 
-/// Whether a backup is of what is to be restored, as far as the generation tells.
+/// True if a backup is of what is to be restored, as far as the generation tells.
 fn is_for(backup: &Backup, kind: TargetKind) -> bool {
     match kind {
         TargetKind::Server | TargetKind::Volume => backup.kind == Some(kind),

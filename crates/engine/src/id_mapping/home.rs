@@ -8,10 +8,10 @@ use restore_upstream::{Fault, FaultKind};
 
 /// Seconds after which a fault that passes may have passed.
 const PASSES: u32 = 5;
-/// What a person can always do.
+/// Advice that always applies.
 const BY_TABLE: &str = "or write both ids into the file of id_mapping.file";
 
-/// What came of asking the caller's own generation.
+/// Result of the lookup at the caller's own generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupResult {
     /// It tells of the backup.
@@ -28,7 +28,7 @@ pub(super) enum LookupResult {
     SeveralUpstreams,
     /// The upstream was taken out of the configuration since the restore was accepted.
     TakenOut,
-    /// Whoever asks may not know what the upstream has: it was not asked.
+    /// The caller has no permission for that upstream, so the gateway did not read it.
     NotAllowed,
     /// Nothing to ask with: it takes the caller's token, and there is none.
     NoToken,
@@ -38,7 +38,7 @@ pub(super) enum LookupResult {
     OutOfScope,
     /// The token, or the gateway's own credential, was refused.
     Unauthorized,
-    /// Whoever asks may not read it.
+    /// The caller may not read it.
     Forbidden,
     /// It refuses the question for another reason that does not pass.
     Refused,
@@ -52,7 +52,7 @@ pub(super) enum LookupResult {
     NoAnswer,
 }
 
-/// What follows from what was heard.
+/// Consequence of a lookup result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follows {
     /// Names are proven against what it tells.
@@ -94,7 +94,7 @@ impl LookupResult {
         }
     }
 
-    /// What an answer to the question for this backup is. `read` is what the generation reads in it.
+    /// Classifies a response to the read of this backup. `read` is the backup that the generation found in it.
     pub(super) fn of(reply: &Reply, id: &Id, read: Option<&Backup>) -> Self {
         if reply.status == 200 {
             let same = read.is_some_and(|read| read.id.parse::<Id>().is_ok_and(|read| read.is_same(id)));
@@ -131,16 +131,16 @@ impl LookupResult {
     }
 }
 
-/// Whether a service speaks in it, as against a page of whatever stands before one.
+/// True if a service speaks in it, as against a page of whatever stands before one.
 fn has_words(reply: &Reply) -> bool {
     let said = errors::read(reply);
     reply.json().is_some() && (said.code.is_some() || said.message.is_some())
 }
 
-/// What the caller's own generation says of a backup.
+/// The backup according to the caller's own generation.
 #[derive(Clone, Debug)]
 pub(super) enum Home {
-    /// What it tells.
+    /// The backup.
     Tells(Box<Backup>),
     /// Nothing, for good: why.
     Silent(String),
@@ -175,7 +175,7 @@ impl Home {
         Self::Unread(what, Box::new(refusal))
     }
 
-    /// What it tells, where it does.
+    /// The backup, if the lookup found it.
     pub(super) fn told(&self) -> Option<&Backup> {
         match self {
             Self::Tells(backup) => Some(backup),

@@ -28,7 +28,7 @@ mod home;
 pub use decide::{Asked, Names};
 use home::{Home, LookupResult};
 
-/// What a preview shows in the place of an id that only a read before the send tells.
+/// Placeholder in a preview for an ID that only a read before the send can find.
 pub(crate) const PLACEHOLDER: &str = "read-before-sending";
 /// Seconds after which a read that failed may be made again.
 const LATER: u32 = 5;
@@ -36,11 +36,11 @@ const LATER: u32 = 5;
 /// One step on the way to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What was tried: `home`, `table`, `same_id`, `match` or `disks`.
+    /// The attempted way: `home`, `table`, `same_id`, `match` or `disks`.
     pub way: &'static str,
-    /// Whether it brought what was sought.
+    /// True if it brought what was sought.
     pub found: bool,
-    /// What was compared, and what came of it.
+    /// The comparison and its result.
     pub detail: String,
 }
 
@@ -197,7 +197,7 @@ impl IdMapping {
         }
     }
 
-    /// What the caller's own generation tells of the backup, and what follows where it tells nothing.
+    /// The backup according to the caller's own generation, or the consequence if the lookup fails.
     async fn read_at_home(&self, search: &Search<'_>) -> Home {
         let Search { asked, origin, with, .. } = *search;
         let routes = &self.routing.rules().routes;
@@ -369,7 +369,7 @@ fn refusal(reply: &Reply, upstream: &Upstream) -> (String, Problem) {
     (what, whose(problem, upstream))
 }
 
-/// What is sought, and where.
+/// The wanted backup, and the place of the search.
 struct Search<'a> {
     asked: &'a Asked,
     origin: &'a Origin,

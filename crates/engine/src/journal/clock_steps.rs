@@ -13,7 +13,7 @@ const JUMP: i64 = 1_000_000;
 /// So many jumps are told apart.
 const KEPT: usize = 64;
 
-/// What the wall clock did, as seen whenever it was asked here.
+/// Steps of the wall clock, as seen at each reading of it.
 #[derive(Debug)]
 pub(crate) struct ClockSteps {
     began: Duration,

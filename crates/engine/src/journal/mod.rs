@@ -69,7 +69,7 @@ impl Journal {
         self.clock_steps.reaching_back(&*self.clock, window)
     }
 
-    /// Whether the ledger may be an older copy of itself.
+    /// True if the ledger may be an older copy of itself.
     pub(crate) const fn recovery(&self) -> &RecoveryMode {
         &self.recovery
     }
@@ -103,7 +103,7 @@ impl Journal {
         reasons
     }
 
-    /// Whether the ledger can be written, and what of its restores has not ended, those of other replicas
+    /// True if the ledger can be written, and what of its restores has not ended, those of other replicas
     /// included.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Journal {
         self.ledger.unfinished().await
     }
 
-    /// Whether other processes may write into the ledger as well.
+    /// True if other processes may write into the ledger as well.
     pub(crate) fn is_shared(&self) -> bool {
         self.ledger.is_shared()
     }

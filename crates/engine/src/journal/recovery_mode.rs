@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use restore_ledger::{Ledger, LedgerError, Recovery};
 use restore_model::Timestamp;
 
-/// Whether the ledger may be an older copy of itself, as it was last read there.
+/// True if the ledger may be an older copy of itself, as it was last read there.
 pub(crate) struct RecoveryMode {
     ledger: Arc<dyn Ledger>,
     known: Mutex<Option<Recovery>>,
@@ -20,7 +20,7 @@ impl RecoveryMode {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the ledger may be an older copy of itself, and why.
+    /// True if the ledger may be an older copy of itself, and why.
     pub(crate) fn now(&self) -> Option<Recovery> {
         self.known().clone()
     }

@@ -21,20 +21,20 @@ use crate::routing::{Access, Routing};
 /// An operator's word on a restore.
 #[derive(Clone, Debug)]
 pub struct Resolution {
-    /// What the operator found on the target.
+    /// The state of the target that the operator found.
     pub outcome: ResolvedAs,
-    /// Who says so.
+    /// Name of the operator.
     pub by: String,
     /// On what grounds.
     pub reason: String,
-    /// Whether to end the restore although the gateway does not ask for a decision yet.
+    /// True if to end the restore although the gateway does not ask for a decision yet.
     pub early: bool,
     /// The number of the last event that the operator has seen; the decision is about that state alone. None is about
     /// whatever the restore is now.
     pub seen: Option<u32>,
 }
 
-/// What a restore has done to its target, as far as is known.
+/// Known effect of a restore on its target.
 fn so_far(state: &State) -> Effect {
     match (state.status, &state.error) {
         (Status::Succeeded, _) => Effect::Done,

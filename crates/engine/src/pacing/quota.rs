@@ -177,7 +177,7 @@ struct Tokens {
     polls: f64,
     /// Reads that restores may make before a send although nothing is left: the other half. Below zero, they owe.
     restores: f64,
-    /// What would be left if there were nothing but sends and polls.
+    /// The quota that would be left without checks and proxied reads.
     strict: f64,
     at: Instant,
     queue: Queue,

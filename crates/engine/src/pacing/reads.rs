@@ -9,11 +9,11 @@ use super::quota::ReadQuota;
 /// Reads for one question, at most: some page through long lists.
 const MAX_READS: usize = 160;
 
-/// What was read for one question so far.
+/// The responses to the reads of one question so far.
 pub(crate) struct Reads<'a> {
-    /// What each read is counted in.
+    /// The quota that counts each read.
     quota: &'a ReadQuota,
-    /// Whether the first one is counted already.
+    /// True if the first one is counted already.
     paid: bool,
     /// Each answer, in order.
     pub(crate) answers: Vec<Answer>,
@@ -32,7 +32,7 @@ impl<'a> Reads<'a> {
         Self { quota, paid: true, answers: Vec::new(), fault: None }
     }
 
-    /// Whether one more read may be made. The further reads of a poll follow its first, which waited for its turn.
+    /// True if one more read may be made. The further reads of a poll follow its first, which waited for its turn.
     async fn is_granted(&self, with: &With) -> bool {
         match &with.behalf {
             Behalf::Poll => {

@@ -1,4 +1,4 @@
-//! What is due for a poll at one upstream. The projects take turns, and the read quota of the upstream says when the next one may go.
+//! Poll queue of one upstream. The projects take turns, and the read quota of the upstream decides when the next poll starts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};

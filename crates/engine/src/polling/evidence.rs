@@ -174,7 +174,7 @@ impl Poller {
         Ok(shared)
     }
 
-    /// Whether another restore may have moved a backup of this one since it was sent. A restore of a server moves the
+    /// True if another restore may have moved a backup of this one since it was sent. A restore of a server moves the
     /// backups of its disks as well, whatever generation carries it out and whatever it calls them.
     async fn shares_its_backup(&self, entry: &Entry) -> Result<bool, LedgerError> {
         let of_project =

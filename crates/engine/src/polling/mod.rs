@@ -75,7 +75,7 @@ impl Poller {
         &self.refused
     }
 
-    /// Whether a task dispatches a restore, or it is polled with a token: nobody need read it then.
+    /// True if a task dispatches a restore, or it is polled with a token: nobody need read it then.
     pub(crate) fn is_busy(&self, id: RestoreId) -> bool {
         self.schedule.is_busy(id)
     }

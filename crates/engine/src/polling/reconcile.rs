@@ -10,7 +10,7 @@ use restore_model::{EventKind, Evidence, State, Status, Strength, Timestamp};
 
 use crate::journal::Kinds;
 
-/// What besides state and reading decides.
+/// Limits and times that reconciliation uses besides state and reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     /// The present moment.
@@ -25,7 +25,7 @@ pub(super) struct Terms {
     pub(super) overdue: Option<Duration>,
 }
 
-/// What is to be written.
+/// The events to write.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Reconciled {
     /// Because of what the upstream told.

@@ -27,7 +27,7 @@ const RETRY_CHECK: u32 = 5;
 /// The answer to "may this restore be done?".
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// Whether it may; `None` when a question that matters could not be asked.
+    /// True if it may; `None` when a question that matters could not be asked.
     pub restorable: Option<bool>,
     /// The way it would take.
     pub upstream: String,
@@ -41,7 +41,7 @@ pub struct CheckReport {
     pub backup: Option<Backup>,
 }
 
-/// What the real call would send.
+/// The request that the real call would send.
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// The way and the reason.
@@ -269,7 +269,7 @@ impl Inquiries {
         }
     }
 
-    /// What each configured upstream can express, and what comes of each source API at those that routes lead it to.
+    /// Targets that each configured upstream can express, and the verdict for each source API at its routed upstreams.
     #[must_use]
     pub(crate) fn capabilities(&self) -> Value {
         let rules = self.routing.rules();

@@ -249,7 +249,7 @@ impl ProxiedReads {
         Ok(())
     }
 
-    /// Whether a refusal was the answer to the request. Later than that, the request had been answered as taken.
+    /// True if a refusal was the answer to the request. Later than that, the request had been answered as taken.
     fn was_refused_at_once(&self, entry: &Entry) -> bool {
         let took = entry.state.finished_at.map_or(0, |end| end.micros_since(entry.intent.created_at));
         let waited = i64::try_from(self.routing.rules().policy.answer.as_micros()).unwrap_or(i64::MAX);

@@ -45,7 +45,7 @@ impl Views {
         Ok(entries)
     }
 
-    /// Whether a restore is read by nobody, and may be with what this caller has.
+    /// True if a restore is read by nobody, and may be with what this caller has.
     fn is_unread(&self, entry: &Entry, caller: &Caller) -> bool {
         let goes_on = matches!(entry.state.status, Status::Running | Status::Unknown);
         if !goes_on
@@ -60,7 +60,7 @@ impl Views {
         !self.poller.is_busy(entry.intent.id)
     }
 
-    /// Whether what is known of a restore is not old for want of this caller's credential alone.
+    /// True if what is known of a restore is not old for want of this caller's credential alone.
     ///
     /// # Errors
     /// As [`Views::refresh_shown`].

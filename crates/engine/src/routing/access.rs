@@ -38,7 +38,7 @@ impl Access {
         }
     }
 
-    /// Whether it comes back by itself when it was refused.
+    /// True if it comes back by itself when it was refused.
     pub(crate) const fn is_held(&self) -> bool {
         matches!(self, Self::Held(_))
     }

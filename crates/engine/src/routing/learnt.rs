@@ -16,9 +16,9 @@ use crate::brief::Brief;
 /// How long it is believed that an upstream is closed to a project.
 const CLOSED: Duration = Duration::from_secs(600);
 
-/// What was learnt of upstreams.
+/// Facts about upstreams that this process has learnt.
 pub(crate) struct Learnt {
-    /// What the generation of an upstream wants cached of a backup: place, project and backup → facts that never change.
+    /// Facts of a backup that its generation wants cached: place, project and backup → facts that never change.
     facts: Cache<(String, String, String), Known>,
     /// Places of upstreams and projects that they are closed to, with the refusal of a while ago.
     closed: Brief<(String, String), Arc<Problem>>,
@@ -37,7 +37,7 @@ impl Default for Learnt {
 }
 
 impl Learnt {
-    /// What is known of a backup besides the request.
+    /// Known facts of a backup besides the request.
     pub(crate) async fn facts(&self, plan: &Plan, request: &RestoreRequest) -> Known {
         if plan.upstream.generation().wanted_facts(request).is_empty() {
             return Known::default();
@@ -62,7 +62,7 @@ impl Learnt {
         self.closed.insert(closed_key(plan, request), Arc::new(refused.clone())).await;
     }
 
-    /// Whether the place that a restore goes to lacks the optional read of a restore.
+    /// True if the place that a restore goes to lacks the optional read of a restore.
     pub(crate) fn lacks_restore_read(&self, entry: &Entry) -> bool {
         self.no_restore_read().contains(&place_of(entry))
     }

@@ -27,7 +27,7 @@ pub use policy::Policy;
 use route::Routes;
 pub(crate) use route::{Plan, differ};
 
-/// What was loaded together.
+/// The parts of one version of the configuration.
 #[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) routes: Routes,
@@ -60,7 +60,7 @@ impl Routing {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What was learnt of upstreams.
+    /// Facts about upstreams that this process has learnt.
     pub(crate) const fn learnt(&self) -> &Learnt {
         &self.learnt
     }

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use restore_model::Id;
 
-/// What a row is found by.
+/// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     from: String,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::pairs::Pairs;
 
-/// What a rule asks of a request. Empty lists ask nothing.
+/// Conditions of a rule. An empty list matches every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// One of these projects.
@@ -27,7 +27,7 @@ pub struct Match {
     pub volume_id: Vec<Id>,
 }
 
-/// Whether a submit must carry an `Idempotency-Key`.
+/// True if a submit must carry an `Idempotency-Key`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idempotency {
     /// It may.
@@ -39,15 +39,15 @@ pub enum Idempotency {
 /// One rule.
 #[derive(Clone)]
 pub struct Route {
-    /// What it asks.
+    /// Its conditions.
     pub matches: Match,
     /// Through a compatibility endpoint of one of these source APIs, [`CANONICAL`] being the API itself; none is through any.
     pub source_api: Vec<String>,
-    /// Who does it.
+    /// The upstream.
     pub upstream: Arc<Upstream>,
-    /// Whether reads come before the send, to compare later ones with.
+    /// True if reads come before the send, to compare later ones with.
     pub baseline: bool,
-    /// Whether a key is needed.
+    /// True if a key is needed.
     pub idempotency: Idempotency,
     /// How long after its end a restore answers for its key.
     pub key_window: Duration,
@@ -55,7 +55,7 @@ pub struct Route {
     pub duplicate_window: Duration,
     /// When a running restore is overdue.
     pub overdue: Duration,
-    /// Whether a server may be restored disk by disk, where the upstream restores disks alone.
+    /// True if a server may be restored disk by disk, where the upstream restores disks alone.
     pub per_disk_restore: bool,
     /// The share of targets that it takes, 0 to 1.
     pub share: f64,
@@ -64,7 +64,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether this is one of the targets that the route takes. By the target alone, so that a request that is sent again
+    /// True if this is one of the targets that the route takes. By the target alone, so that a request that is sent again
     /// goes the same way, and what was restored one way is restored that way again.
     fn takes_share(&self, request: &RestoreRequest) -> bool {
         if self.share >= 1.0 {
@@ -78,12 +78,12 @@ impl Route {
         f64::from(number) < self.share * (f64::from(u32::MAX) + 1.0)
     }
 
-    /// Whether a restore is done disk by disk: only where the route allows it and the generation has no other way.
+    /// True if a restore is done disk by disk: only where the route allows it and the generation has no other way.
     fn fans_out(&self, request: &RestoreRequest) -> bool {
         self.per_disk_restore && self.upstream.generation().restores_by_disks(request.target.kind())
     }
 
-    /// What of a request matches, in words, or what does not.
+    /// The condition that matches, or the one that does not, as text.
     fn takes(&self, request: &RestoreRequest, source_api: Option<&str>) -> Result<String, String> {
         let through = source_api.unwrap_or(CANONICAL);
         if !self.is_through(through) {
@@ -102,7 +102,7 @@ impl Route {
         Ok(why)
     }
 
-    /// Whether it takes what comes through this.
+    /// True if it takes what comes through this.
     fn is_through(&self, source_api: &str) -> bool {
         self.source_api.is_empty() || self.source_api.iter().any(|listed| listed == source_api)
     }
@@ -124,11 +124,11 @@ pub struct Routes {
 pub struct Plan {
     /// The rule's upstream.
     pub upstream: Arc<Upstream>,
-    /// What is kept of the rule with the restore.
+    /// The part of the rule that the restore stores.
     pub pin: RoutePin,
     /// As in [`Route`].
     pub fallback_upstream: Option<Arc<Upstream>>,
-    /// Whether a key is needed.
+    /// True if a key is needed.
     pub idempotency: Idempotency,
     /// As in [`Route`].
     pub key_window: Duration,
@@ -242,7 +242,7 @@ impl Routes {
         self
     }
 
-    /// Whether there are upstreams as they were, for restores from then.
+    /// True if there are upstreams as they were, for restores from then.
     pub(crate) const fn has_former(&self) -> bool {
         !self.former.is_empty()
     }
@@ -263,7 +263,7 @@ impl Routes {
         named.or_else(|| all().find(|upstream| pin.at.is_some() && is_of(upstream, pin))).cloned()
     }
 
-    /// Whether the configuration has the place that a restore was accepted for.
+    /// True if the configuration has the place that a restore was accepted for.
     pub(crate) fn names(&self, pin: &RoutePin) -> bool {
         Self { former: Vec::new(), ..self.clone() }.upstream_of(pin).is_some()
     }
@@ -315,31 +315,31 @@ impl Routes {
         found
     }
 
-    /// Whether a rule leads to this upstream.
+    /// True if a rule leads to this upstream.
     #[must_use]
     pub fn lead_to(&self, upstream: &Upstream) -> bool {
         self.rules.iter().any(|rule| rule.upstream.name() == upstream.name())
     }
 }
 
-/// Whether a request names backups as another generation than the upstream's does.
+/// True if a request names backups as another generation than the upstream's does.
 pub(crate) fn differ(origin: Option<&Origin>, plan: &Plan) -> bool {
     origin.is_some_and(|origin| origin.generation != plan.pin.generation)
 }
 
-/// Whether this is where a restore was sent to.
+/// True if this is where a restore was sent to.
 fn is_of(upstream: &Upstream, pin: &RoutePin) -> bool {
     let here = pin.at.as_ref().map_or(upstream.name() == pin.upstream, |at| *at == upstream.place());
     here && upstream.generation().name() == pin.generation
 }
 
 impl Match {
-    /// Whether it takes this request.
+    /// True if it takes this request.
     pub(crate) fn takes(&self, request: &RestoreRequest) -> bool {
         self.why(request).is_ok()
     }
 
-    /// Whether it takes whatever there is in a project.
+    /// True if it takes whatever there is in a project.
     pub(crate) fn takes_everything(&self) -> bool {
         *self == Self::default()
     }
@@ -349,7 +349,7 @@ impl Match {
         projects && self.backup_id.is_empty() && self.server_id.is_empty() && self.volume_id.is_empty()
     }
 
-    /// What matched, in words, or what does not.
+    /// The condition that matched, or the one that does not, as text.
     fn why(&self, request: &RestoreRequest) -> Result<String, String> {
         let mut reasons = Vec::new();
         let mut ask = |name: &'static str, is_asked: bool, holds: bool| match (is_asked, holds) {

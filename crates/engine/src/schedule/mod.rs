@@ -72,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a task dispatches a restore, or it is polled with a token.
+    /// True if a task dispatches a restore, or it is polled with a token.
     pub(crate) fn is_busy(&self, id: RestoreId) -> bool {
         self.live.is_busy(id)
     }

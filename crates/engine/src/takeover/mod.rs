@@ -41,9 +41,9 @@ pub(crate) struct Takeover {
     tasks: Arc<Tasks>,
     /// Claimed from a silent replica, and not taken up because the ledger went away in between.
     left_over: Mutex<Vec<RestoreId>>,
-    /// Whether all that an earlier process left is taken up.
+    /// True if all that an earlier process left is taken up.
     is_through: AtomicBool,
-    /// Whoever takes up restores has it, so that nobody looks at one that is claimed and not taken up yet.
+    /// Held while restores are taken up, so that no request reads one that is claimed and not taken up yet.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -153,7 +153,7 @@ impl Takeover {
         Ok(left_over? + count)
     }
 
-    /// What was claimed before and could not be taken up, as far as it is still this process's.
+    /// Restores that were claimed before and could not be taken up, if this process still holds them.
     async fn take_up_left_over(self: &Arc<Self>) -> Result<usize, LedgerError> {
         let ids = std::mem::take(&mut *self.left_over());
         let mut entries = Vec::new();
@@ -215,7 +215,7 @@ impl Takeover {
         Ok(entries)
     }
 
-    /// Whether any of them may have moved on.
+    /// True if any of them may have moved on.
     async fn settle_all(
         self: &Arc<Self>,
         ids: impl ExactSizeIterator<Item = RestoreId> + Send,

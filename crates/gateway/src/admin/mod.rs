@@ -47,10 +47,10 @@ use crate::web::answer::{self, Answer, Failure};
 use crate::web::names::is_seen;
 use restore_config::Danger;
 
-/// What the admin pages show.
+/// The admin pages.
 pub(crate) struct Admin {
     pub(crate) engine: Engine,
-    /// What the handlers of the API need, which answer here as well; with streams of its own.
+    /// State for the handlers of the API, which answer here as well; with separate streams.
     pub(crate) app: App,
     pub(crate) metrics: Metrics,
     pub(crate) reached: LimitsReached,
@@ -129,7 +129,7 @@ struct ResolutionBody {
     r#as: ResolvedAs,
     by: String,
     reason: String,
-    /// Whether to decide before the gateway asks for a decision.
+    /// True if to decide before the gateway asks for a decision.
     #[serde(default)]
     r#override: bool,
 }
@@ -188,7 +188,7 @@ impl Admin {
         Ok(answer)
     }
 
-    /// Who asks, if it may ask here at all.
+    /// The caller, if it may use this listener.
     async fn admitted(&self, request: &mut Request<Arrived>) -> Result<Caller, Failure> {
         well_formed::check(request, &request.body().arrival, &self.same_site)?;
         if self.callers.is_empty() && !self.is_trusted(request) {
@@ -356,7 +356,7 @@ impl Admin {
         )
     }
 
-    /// What a person should look at: restores that wait for a decision, and those that take too long.
+    /// Restores that need an operator: those that wait for a decision, and overdue ones.
     async fn attention(&self, caller: &Caller) -> Result<Answer, Failure> {
         let mut shown = Vec::new();
         let mut before = None;
@@ -385,7 +385,7 @@ impl Admin {
         ))
     }
 
-    /// What the cloud has restored and the ledger does not know.
+    /// Restores of the cloud that the ledger does not know.
     async fn unrecorded(&self, request: &Request<Arrived>, caller: &Caller) -> Result<Answer, Failure> {
         let mut upstream = None;
         let mut project: Option<ProjectId> = None;
@@ -446,7 +446,7 @@ fn seen(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     }
 }
 
-/// What stands between two parts of a path.
+/// The text between two parts of a path.
 fn within<'a>(path: &'a str, before: &str, after: &str) -> Option<&'a str> {
     path.strip_prefix(before)?.strip_suffix(after).filter(|name| !name.contains('/'))
 }
@@ -456,7 +456,7 @@ fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || console::has(path)
 }
 
-/// What a read of restores is on the API, and the restore that it is about.
+/// The action of the API for a read of restores, and the ID of the restore.
 fn of_restores(path: &str) -> Option<(Action, Option<&str>)> {
     let rest = path.strip_prefix("/restores")?;
     if rest.is_empty() {
@@ -523,7 +523,7 @@ fn named(text: &str, member: &str) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Who decides: the name that was given, and the caller's where it is known.
+/// The person who decides: the given name, and the name of the caller if it is known.
 fn person(by: &str, caller: &Caller) -> Result<String, Problem> {
     let by = named(by, "by")?;
     Ok(caller.name().map_or_else(|| by.clone(), |caller| format!("{by} (caller {caller})")))

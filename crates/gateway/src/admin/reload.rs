@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Loads that wait for the one under way.
 const WAITING: usize = 16;
 
-/// What became of a load.
+/// Outcome of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// Something else is in effect now.
@@ -38,7 +38,7 @@ pub(crate) struct ReloadStatus {
 /// Where a load's outcome is sent to.
 pub(crate) type Ask = oneshot::Sender<Result<Loaded, String>>;
 
-/// What asks for a load and tells of the last one. Cheap to clone; all clones are one.
+/// Starts a reload and reports the last one. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub(crate) struct Reload {
     asks: mpsc::Sender<Ask>,
@@ -89,7 +89,7 @@ impl Reload {
         self.told().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
     }
 
-    /// Whether what is in effect is what was last read.
+    /// True if what is in effect is what was last read.
     pub(crate) fn is_current(&self) -> bool {
         self.told().refused.is_none()
     }

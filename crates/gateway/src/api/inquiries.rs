@@ -31,7 +31,7 @@ pub(super) async fn check(app: &App, asked: Asked) -> Result<Answer, Failure> {
     ))
 }
 
-/// What a person wants to know of a backup.
+/// Facts about a backup for people.
 fn backup_body(backup: &Backup) -> Value {
     json!({
         "id": backup.id,
@@ -98,7 +98,7 @@ pub(super) async fn native_preview(app: &App, asked: &Asked) -> Result<Answer, F
     Ok(answer::json(StatusCode::OK, &native_body(&preview, origin, &request)))
 }
 
-/// What a preview of a native request shows; the command line prints the same.
+/// Preview of a native request. The command line prints the same.
 pub fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest) -> Value {
     let backup_ids = match (preview.generation == origin.generation, preview.unknown_names) {
         (true, _) => "unchanged",
@@ -111,7 +111,7 @@ pub fn native_body(preview: &Preview, origin: &Origin, request: &RestoreRequest)
     body
 }
 
-/// What a preview shows; the command line prints the same.
+/// Preview of a restore. The command line prints the same.
 pub fn preview_body(preview: &Preview) -> Value {
     let call = &preview.encoded.call;
     let defaults: Vec<Value> = preview

@@ -22,7 +22,7 @@ pub(crate) mod streams;
 
 pub use documents::openapi_text as openapi;
 
-/// What the handlers need.
+/// State of the handlers.
 #[derive(Clone)]
 pub(crate) struct App {
     /// The verbs.
@@ -35,7 +35,7 @@ pub(crate) struct App {
     pub(crate) max_page_size: usize,
     /// Where a restore of each source API comes from.
     pub(crate) origins: Vec<Origin>,
-    /// Who asks at compatibility endpoints.
+    /// Programs that use compatibility endpoints.
     pub(crate) usage: Usage,
     /// The streams of events that are open.
     pub(crate) streams: streams::Streams,
@@ -56,7 +56,7 @@ pub(crate) struct Asked {
     pub(crate) place: Place,
 }
 
-/// What is left of a request once it was read: all that may be held while its caller waits.
+/// The rest of a request after it was read: only this is held while its caller waits.
 struct Waiter {
     caller: Caller,
     signature: Option<Signature>,
@@ -65,13 +65,13 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// Whether this caller may wait: it has given its place back for one among those who do.
+    /// True if this caller may wait: it has given its place back for one among those who do.
     fn waits(&self) -> bool {
         self.place.waits()
     }
 }
 
-/// What is done for a request, whichever listener it came in at.
+/// Performs the action of a request, for any listener.
 pub(crate) async fn perform(
     app: &App,
     action: Action,

@@ -28,14 +28,14 @@ use crate::auth::SignedUntil;
 use crate::telemetry::links::link_to_submit;
 use crate::web::answer::{self, Answer, EVENT_STREAM, Failure, HEARTBEAT};
 
-/// What a browser waits before it comes back.
+/// Time that a browser waits before it reconnects.
 const BEGINNING: &str = "retry: 2000\n\n";
 /// After the last event of a restore: a reader need not come back.
 const END: &str = "event: end\ndata: {}\n\n";
 /// Events read at once.
 const PAGE: usize = 64;
 
-/// What all streams share.
+/// State that all streams share.
 #[derive(Clone)]
 pub(crate) struct Streams {
     pool: Arc<Pool>,
@@ -293,7 +293,7 @@ impl All {
     }
 }
 
-/// Whether a list with these filters shows a restore.
+/// True if a list with these filters shows a restore.
 fn shows(query: &Query, entry: &Entry) -> bool {
     let request = &entry.intent.request;
     let targets = || {
@@ -305,7 +305,7 @@ fn shows(query: &Query, entry: &Entry) -> bool {
         && query.target.as_ref().is_none_or(|target| targets().any(|id| id.folded() == *target))
 }
 
-/// What one event says: what happened, and the restore as it stands now.
+/// Data of one message: the event, and the restore in its present state.
 #[derive(Serialize)]
 struct Data<'a> {
     restore: Restore<'a>,

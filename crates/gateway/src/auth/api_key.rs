@@ -9,7 +9,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::{Row, Unknown};
 
-/// What every key begins with, for those who look for lost ones.
+/// Prefix of every key, so that scanners recognise lost keys.
 const PREFIX: &str = "rgk_";
 /// Random bytes of a key.
 const LENGTH: usize = 32;

@@ -51,7 +51,7 @@ struct Line {
     turns: Turns,
 }
 
-/// What IAM said.
+/// Response of IAM.
 #[derive(Clone)]
 struct Word {
     facts: Option<Arc<TokenFacts>>,
@@ -104,7 +104,7 @@ impl IamTokens {
         Ok(self.row.one_of(&facts.user_id, Some([facts.project.clone()].into())))
     }
 
-    /// What IAM says now, of one question for all who bring this token.
+    /// Current result of IAM, from one call for all requests with this token.
     async fn ask(&self, token: &Token, waiter: Neighbour) -> Result<Word, Unknown> {
         const MANY: &str = "IAM is being asked about too many tokens";
         let was_good = self.once_good.contains_key(&token.digest());

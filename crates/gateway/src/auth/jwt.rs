@@ -37,7 +37,7 @@ const TRIES: usize = 4;
 /// Largest file of keys.
 const FILE: usize = 512 * 1024;
 
-/// What an issuer's tokens must be.
+/// Requirements on the tokens of an issuer.
 pub(crate) struct IssuerOptions {
     /// `iss`.
     pub(crate) issuer: String,
@@ -135,7 +135,7 @@ impl Issuer {
         &self.row.name
     }
 
-    /// Whether a token says that this issuer signed it, which is not believed before it is checked: no
+    /// True if a token says that this issuer signed it, which is not believed before it is checked: no
     /// other issuer has to be asked about it.
     pub(super) fn is_named_by(&self, token: &str) -> bool {
         let named = jsonwebtoken::dangerous::insecure_decode::<Named>(token);
@@ -284,7 +284,7 @@ impl Issuer {
     }
 }
 
-/// Whether a key is for signatures that only its owner can make.
+/// True if a key is for signatures that only its owner can make.
 fn signs(key: &Jwk) -> bool {
     !matches!(key.algorithm, AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_))
         && key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
@@ -314,7 +314,7 @@ fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
     }
 }
 
-/// Whether a `typ` is that of an access token, or of no kind in particular (RFC 7519, 5.1; RFC 9068, 2.1).
+/// True if a `typ` is that of an access token, or of no kind in particular (RFC 7519, 5.1; RFC 9068, 2.1).
 fn is_for_access(typ: &str) -> bool {
     let short = |prefix: &str| prefix.eq_ignore_ascii_case("application/");
     let typ = typ.get(..12).filter(|start| short(start)).map_or(typ, |_| &typ[12..]);

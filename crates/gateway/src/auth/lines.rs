@@ -22,7 +22,7 @@ struct Count {
 }
 
 impl Lines {
-    /// Whether one more line may be written: `Some` with the number of lines that were left out before it. After the last
+    /// True if one more line may be written: `Some` with the number of lines that were left out before it. After the last
     /// refusal of a flood that number is written by itself.
     pub(super) fn allow(&self) -> Option<u64> {
         let now = Instant::now();

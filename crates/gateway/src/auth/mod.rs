@@ -1,4 +1,4 @@
-//! Who asks: every way in which a caller can show who it is, and the order in which they count.
+//! Authentication: all methods by which a caller can identify itself, and their order.
 //!
 //! Place: `middleware::caller` asks on the API's listener and `admin` on its own; both get a
 //! [`Caller`] that the engine's verbs ask what it may. A new way is a file here, a member of
@@ -53,7 +53,7 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(crate) struct Row {
     /// Its name in the configuration.
     pub(crate) name: Arc<str>,
-    /// What the policies allow it.
+    /// Its permissions from the policies.
     pub(crate) grants: Arc<[Grant]>,
 }
 
@@ -76,7 +76,7 @@ impl Row {
 /// Why nobody was recognised: words of ours, for the log.
 #[derive(Debug)]
 pub(crate) enum Unknown {
-    /// What was shown is not good.
+    /// The credential is invalid.
     Refused(&'static str),
     /// This header would give the signed part of the request another meaning, and the signature does not cover it.
     Unsigned(&'static str),
@@ -84,7 +84,7 @@ pub(crate) enum Unknown {
     Unavailable(String),
 }
 
-/// What a request's head says of who sent it.
+/// The sender according to the head of a request.
 pub(crate) enum Sender {
     /// This caller did.
     Known(Caller),
@@ -122,7 +122,7 @@ fn unsigned(header: &str) -> Problem {
 }
 
 impl Callers {
-    /// Whether there are none, so that nobody is asked.
+    /// True if there are none, so that nobody is asked.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
             && self.issuers.is_empty()
@@ -172,7 +172,7 @@ impl Callers {
         }
     }
 
-    /// Who signed this whole request, if its signature counts.
+    /// Verifies the signature of the whole request and returns its signer.
     ///
     /// # Errors
     /// As [`Callers::identify`].
@@ -206,7 +206,7 @@ impl Callers {
         })
     }
 
-    /// What `Authorization` shows: a token of an issuer, or a key.
+    /// Identifies the caller by `Authorization`: a token of an issuer, or a key.
     async fn authorised(
         &self,
         value: &str,
@@ -234,7 +234,7 @@ impl Callers {
         ("jwt", Err(last))
     }
 
-    /// Who says nothing of itself is known by its certificate, or by the token it brings for the cloud.
+    /// Identifies a caller without a credential of its own by its certificate, or by its token for the cloud.
     async fn unspoken(
         &self,
         certificate: Option<&Certificate>,

@@ -139,7 +139,7 @@ impl AccessKeys {
         self.holders.is_empty()
     }
 
-    /// Who has this access key now, and the key.
+    /// The current holder of this access key, and the key.
     fn holder(&self, access_key: &str) -> Result<(&Holder, Arc<AccessKey>), Unknown> {
         let mut holders = self.holders.iter().map(|holder| (holder, holder.key.current()));
         let found = holders.find(|(_, key)| key.access_key.expose_secret() == access_key);

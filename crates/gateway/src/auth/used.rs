@@ -33,7 +33,7 @@ struct Share {
     ends: VecDeque<(Instant, [u8; 32])>,
 }
 
-/// What became of a signed request.
+/// Outcome of a signed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// Nobody knows here: it is under way, or its caller hung up before the answer.

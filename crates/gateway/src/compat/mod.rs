@@ -175,7 +175,7 @@ async fn ask(app: &App, at: &AtEndpoint, call: Call) -> Result<Answer, Failure> 
     Ok(answer::native(at.endpoint.endpoint.answer(&verdicts)))
 }
 
-/// What stands against a restore: a code and words. None where nothing does.
+/// The obstacle to a restore: a code and text. `None` without one.
 type Obstacle = Option<(String, String)>;
 
 /// Asks what stands against a restore. A question that could not be asked is an error, for no is an answer.

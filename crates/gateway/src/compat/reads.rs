@@ -42,7 +42,7 @@ pub(super) async fn restored(app: &App, at: &AtEndpoint, call: Call) -> Result<A
     }
 }
 
-/// Whether the source API has words for a restore: one of another kind of target would be told as what it is not, and one
+/// True if the source API has words for a restore: one of another kind of target would be told as what it is not, and one
 /// in the names of another generation under ids that are none here. Whose names a request has its compatibility endpoint says; those of
 /// the API have the names of the upstream's generation.
 fn is_told(at: &AtEndpoint, entry: &Entry) -> bool {
@@ -131,7 +131,7 @@ pub(super) async fn backup(app: &App, at: &AtEndpoint, call: Call) -> Result<Ans
     Ok(with_links(at, &call, &reply, body))
 }
 
-/// Whether no answer came because a cloud cannot be reached. A credential that it refuses is an answer.
+/// True if no answer came because a cloud cannot be reached. A credential that it refuses is an answer.
 fn is_away(failure: &Failure) -> bool {
     failure.problem.status() >= 500 && failure.problem.code != Code::CredentialFailed
 }
@@ -141,7 +141,7 @@ const fn unlisted(status: u16) -> u16 {
     if status < 300 { 503 } else { status }
 }
 
-/// Whether a cloud knows no such backup, or nothing of the project any more, and says so itself.
+/// True if a cloud knows no such backup, or nothing of the project any more, and says so itself.
 fn is_silent_for_good(reply: &Reply) -> bool {
     let refusal = generations::classify(reply).refusal();
     errors::not_there(reply)
@@ -157,7 +157,7 @@ fn elsewhere<'a>(running: Option<&'a Entry>, at: &AtEndpoint) -> Option<&'a Entr
         .filter(|entry| at.endpoint.upstream.as_deref() != Some(&*entry.state.route(&entry.intent).upstream))
 }
 
-/// Whether the compatibility endpoint's own cloud is known to do, or to have done well, what shows in a backup.
+/// True if the compatibility endpoint's own cloud is known to do, or to have done well, what shows in a backup.
 fn shows_by_itself(at: &AtEndpoint, entry: &Entry) -> bool {
     elsewhere(Some(entry), at).is_none() && matches!(entry.state.status, Status::Running | Status::Succeeded)
 }
@@ -178,7 +178,7 @@ async fn refreshed(
     }
 }
 
-/// Whether a restore has to be shown in its backup, which stands in `body` as its cloud has it. The compatibility endpoint's own cloud
+/// True if a restore has to be shown in its backup, which stands in `body` as its cloud has it. The compatibility endpoint's own cloud
 /// shows by itself what it is known to do and has done well. Of a restore that it may not even have got it shows
 /// nothing, and of one that it never got it shows no failure: to programs both would be success.
 fn is_shown(at: &AtEndpoint, entry: &Entry, body: &Value) -> bool {
@@ -257,7 +257,7 @@ async fn shown_in_list(
     Ok(with_links(at, call, &reply, body))
 }
 
-/// What a restore tells of its backup.
+/// Facts about a backup from a restore of it.
 fn as_backup(entry: &Entry) -> Backup {
     let request = &entry.intent.request;
     let disk = |mapping: &Mapping| DiskBackup {

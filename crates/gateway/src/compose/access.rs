@@ -22,7 +22,7 @@ use restore_config::{self as config, CallerKind, ClientAuth, Config, Listener, S
 /// that should be had.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 
-/// Who may talk to this listener.
+/// The callers of this listener.
 pub(crate) fn callers(
     config: &Config,
     listener: Listener,
@@ -137,7 +137,7 @@ fn projects(written: &config::Caller) -> Result<Vec<ProjectId>, String> {
     ids.map(|id| id.parse().map_err(|_| format!("project_id: {id} is no id of a project"))).collect()
 }
 
-/// What the policies allow a caller.
+/// Permissions of a caller from the policies.
 fn grants(config: &Config, caller: &str) -> Result<Arc<[Grant]>, String> {
     let own = config.policies.iter().filter(|policy| policy.callers.iter().any(|name| name == caller));
     own.map(|policy| {

@@ -6,19 +6,19 @@
 pub struct BuildError {
     /// Such as `upstreams[0]`.
     pub table: String,
-    /// What it is called by those who do not see the file, such as `upstream eu-de`; empty where it has no name.
+    /// Its name for people who do not see the file, such as `upstream eu-de`; empty without a name.
     pub who: String,
     /// Begins with the name of the key, where one is to blame.
     pub why: String,
 }
 
 impl BuildError {
-    /// What is wrong with a table that there is one of.
+    /// An error in a single table.
     pub fn alone(table: impl Into<String>) -> impl FnOnce(String) -> Self {
         move |why| Self { table: table.into(), who: String::new(), why }
     }
 
-    /// What is wrong with one of many tables: `kinds[index]`, a `kind` called `name`.
+    /// An error in one of several tables: `kinds[index]`, a `kind` with this `name`.
     pub fn one(kind: &str, index: usize, name: &str) -> impl FnOnce(String) -> Self + use<> {
         let (table, who) = (format!("{kind}s[{index}]"), format!("{kind} {name}"));
         move |why| Self { table, who, why }
@@ -39,7 +39,7 @@ impl std::fmt::Display for BuildError {
 pub struct BuildErrors(Vec<BuildError>);
 
 impl BuildErrors {
-    /// What was made, or nothing and its faults kept.
+    /// The built part, or `None` after its errors were kept.
     pub fn keep<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
         match made {
             Ok(made) => Some(made),

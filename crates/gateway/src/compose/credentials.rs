@@ -167,7 +167,7 @@ pub(crate) fn client_identity(
     Ok(Some(identity))
 }
 
-/// What messages to a receiver are signed with.
+/// Signing key of the messages to a receiver.
 pub(crate) fn signing_key(
     written: &config::Webhook,
     rotation: &mut Rotation,
@@ -199,7 +199,7 @@ fn differ(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() != other.expose_secret()
 }
 
-/// What the rules of the configuration has seen to.
+/// Message for a case that the rules of the configuration exclude.
 fn there<'s, T>(value: &'s Option<T>, key: &str) -> Result<&'s T, String> {
     value.as_ref().ok_or_else(|| format!("it has no `{key}`"))
 }

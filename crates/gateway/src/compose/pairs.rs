@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::compose::rotation::Rotation;
 use restore_config::Config;
 
-/// What the first line names, in any order.
+/// Columns of the first line, in any order.
 const COLUMNS: [&str; 4] = ["from", "from_id", "to", "to_id"];
 
 /// One row. Further columns are for people.

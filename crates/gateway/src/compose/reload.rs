@@ -31,7 +31,7 @@ pub struct Again {
     pub load: Arc<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
-/// What is served, where it is replaced.
+/// The served parts, at the place where a reload replaces them.
 pub(crate) struct Places {
     pub(crate) api: Current<InboundStack>,
     /// In the order of the configuration.
@@ -61,7 +61,7 @@ impl Places {
 /// Loads configuration, one load at a time.
 pub(crate) struct Loader {
     pub(crate) again: Again,
-    /// What is in effect, and what was made of it.
+    /// The configuration in effect, and its parts.
     pub(crate) config: Config,
     pub(crate) built: Built,
     pub(crate) serving: Serving,
@@ -70,7 +70,7 @@ pub(crate) struct Loader {
     pub(crate) rotations: Arc<Counts>,
     pub(crate) loads: Loads,
     pub(crate) stop: CancellationToken,
-    /// What the files of authorities hold, as [`rotation::look`] says it.
+    /// State of the files of authorities, from [`rotation::look`].
     pub(crate) trusted: Trusted,
 }
 
@@ -145,7 +145,7 @@ impl Loader {
         }
     }
 
-    /// What the files hold that the configuration in effect were made of.
+    /// State of the files from which the configuration in effect was made.
     fn look(&self) -> u64 {
         let files = std::iter::once(self.again.file.clone()).chain(authorities(&self.config));
         rotation::look(&self.trusted.hasher, &files.collect::<Vec<_>>())

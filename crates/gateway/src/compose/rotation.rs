@@ -26,7 +26,7 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 /// So much of a file is looked at; nothing that is rotated is larger.
 const LOOKED_AT: u64 = 4 * 1024 * 1024;
 
-/// What is watched. Shown by the names of it alone.
+/// Watched files. Its debug output shows their names only.
 #[derive(Default)]
 pub struct Rotation {
     watches: Vec<Watch>,
@@ -35,7 +35,7 @@ pub struct Rotation {
     hasher: RandomState,
 }
 
-/// What became of changed files so far.
+/// Outcomes of changed files so far.
 #[derive(Debug, Default)]
 pub struct Counts {
     taken: AtomicU64,
@@ -57,7 +57,7 @@ impl Counts {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Whether what is in use is what the files hold now.
+    /// True if what is in use is what the files hold now.
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.behind.load(Ordering::Relaxed) == 0
@@ -85,19 +85,19 @@ struct Watch {
     name: String,
     paths: Vec<PathBuf>,
     user: Box<dyn User>,
-    /// What was there when it was registered.
+    /// State of the files at registration.
     begun: u64,
-    /// What was last taken, or refused: neither is tried again until the files change.
+    /// State of the files that was last accepted or rejected: neither is tried again until the files change.
     settled: Option<u64>,
-    /// What the last look saw.
+    /// State of the files at the last look.
     seen: u64,
     /// Held while what was last seen could not be taken.
     behind: Option<Behind>,
 }
 
-/// What is kept up to date, and how.
+/// A value from files, and the way to renew it.
 trait User: Send {
-    /// Whether anybody else still has it.
+    /// True if anybody else still has it.
     fn is_there(&self) -> bool;
     fn take(&mut self) -> Result<(), String>;
 }
@@ -112,9 +112,9 @@ impl<K: Kept, T: FnMut(&K) -> Result<(), String> + Send> User for (K, T) {
     }
 }
 
-/// What is kept up to date.
+/// A value that is renewed when its files change.
 pub trait Kept: Send + 'static {
-    /// Whether anybody but the watch has it.
+    /// True if anybody but the watch has it.
     fn is_used(&self) -> bool;
 }
 
@@ -183,7 +183,7 @@ impl Rotation {
         Self { counts: Arc::clone(counts), ..Self::default() }
     }
 
-    /// What became of changed files, to be shown.
+    /// Outcomes of changed files, to be shown.
     #[must_use]
     pub fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)

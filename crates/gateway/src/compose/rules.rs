@@ -1,4 +1,4 @@
-//! What the engine goes by, out of configuration: for whoever runs an engine without a listener.
+//! The rules of the engine, from a configuration, for programs that run an engine without a listener.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Rules {
     /// written as before are taken over. Files that configuration names are read once and not watched.
     ///
     /// # Errors
-    /// What cannot be used.
+    /// The unusable part.
     pub fn of(
         config: &Config,
         before: Option<&Self>,

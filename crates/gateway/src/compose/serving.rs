@@ -41,7 +41,7 @@ use restore_config::{Config, Listener};
 /// The admin pages behind one short name.
 pub(crate) type Pages = BoxCloneSyncService<Request<Arrived>, Response<answer::Body>, Infallible>;
 
-/// What outlives a reload.
+/// Parts that survive a reload.
 pub(crate) struct Lasting {
     pub(crate) engine: Engine,
     pub(crate) metrics: Metrics,
@@ -57,13 +57,13 @@ pub(crate) struct Lasting {
     pub(crate) usage: Usage,
     pub(crate) streams: Streams,
     pub(crate) admin_streams: Streams,
-    /// Whether traces are exported.
+    /// True if traces are exported.
     pub(crate) exporting: bool,
     /// Of the start, where a listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// What is served.
+/// The served parts of one configuration.
 pub(crate) struct Serving {
     pub(crate) api: InboundStack,
     /// Compatibility endpoints with a listener of their own, in the order of the configuration.
@@ -93,7 +93,7 @@ pub(crate) struct Apart {
 }
 
 impl Lasting {
-    /// What this configuration asks for. `before` is what is served under the configuration in effect, where there are any.
+    /// Builds the parts for this configuration. `before` has the parts of the configuration in effect, if there is one.
     ///
     /// # Errors
     /// Which part cannot be made, and why; nothing that is served changes by that.

@@ -21,7 +21,7 @@ pub struct Built {
     pub held: HashMap<String, Credential>,
 }
 
-/// What is in effect, where there is something already.
+/// The configuration in effect, if there is one.
 pub type Before<'a> = Option<(&'a Config, &'a Built)>;
 
 /// The rules and their upstreams, each built once.

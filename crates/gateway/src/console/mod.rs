@@ -30,7 +30,7 @@ const CSP: HeaderValue = HeaderValue::from_static(
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Whether a path is one of the console's files.
+/// True if a path is one of the console's files.
 pub(crate) fn has(path: &str) -> bool {
     FILES.iter().any(|(known, _, _)| *known == path)
 }

@@ -35,7 +35,7 @@ pub(crate) struct OpenEndpoint {
     pub(crate) upstream: Option<String>,
     /// How links to it begin: its listener speaks TLS, or does not.
     pub(crate) scheme: &'static str,
-    /// What every answer of it tells in its headers.
+    /// Headers of every response.
     pub(crate) notice: HeaderMap,
     places: matchit::Router<Vec<&'static Place>>,
 }
@@ -108,7 +108,7 @@ impl OpenEndpoint {
 #[derive(Clone, Debug)]
 pub(crate) struct AtEndpoint {
     pub(crate) endpoint: Arc<OpenEndpoint>,
-    /// What is there; none where the source API has no place of its own.
+    /// The place in the source API; `None` for another path.
     pub(crate) place: Option<&'static Place>,
     wrong_method: bool,
     project: Option<String>,
@@ -118,7 +118,7 @@ pub(crate) struct AtEndpoint {
 }
 
 impl AtEndpoint {
-    /// What it asks for; a read of something else is passed on.
+    /// The requested action; a read of another path is proxied.
     pub(crate) fn act(&self) -> Option<Act> {
         self.place.map(|place| place.act)
     }
@@ -132,12 +132,12 @@ impl AtEndpoint {
         self.place.map_or("", |place| place.template)
     }
 
-    /// Whether it begins a restore.
+    /// True if it begins a restore.
     pub(crate) fn restores(&self) -> bool {
         self.act() == Some(Act::Restore)
     }
 
-    /// Whether it may change something; what a compatibility endpoint passes on only reads.
+    /// True if it may change something; what a compatibility endpoint passes on only reads.
     pub(crate) fn changes(&self) -> bool {
         match self.act() {
             Some(Act::Restore) => true,
@@ -156,7 +156,7 @@ impl AtEndpoint {
         }
     }
 
-    /// Whether it says nothing of anybody's backups.
+    /// True if it says nothing of anybody's backups.
     pub(crate) fn is_public(&self) -> bool {
         self.act() == Some(Act::Versions)
     }
@@ -165,13 +165,13 @@ impl AtEndpoint {
         self.wrong_method
     }
 
-    /// Whether the path could be one of the source API's: those name their project.
+    /// True if the path could be one of the source API's: those name their project.
     pub(crate) fn names_project(&self) -> bool {
         self.place.is_some()
             || self.project.as_deref().is_some_and(|project| project.parse::<ProjectId>().is_ok())
     }
 
-    /// What the path names.
+    /// Project and ID in the path.
     pub(crate) fn named(&self) -> Result<source_api::Named, Problem> {
         let project = self.project.as_deref().unwrap_or_default();
         let project: ProjectId = project.parse().map_err(|error| {
@@ -285,7 +285,7 @@ pub fn origin(config: &Config, endpoint: &'static dyn SourceApi) -> Origin {
     }
 }
 
-/// What a native request to restore asks for, whether or not a compatibility endpoint is open.
+/// Reads a native restore request, with or without an open compatibility endpoint.
 pub fn read(
     endpoint: &'static dyn SourceApi,
     path: &Uri,

@@ -12,7 +12,7 @@ use http::Method;
 use crate::dispatch::endpoints::{AtEndpoint, Endpoints};
 use crate::web::destination::Destination;
 
-/// What a route does.
+/// The action of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Submit,
@@ -55,7 +55,7 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("GET", "/problems/{code}", Action::ProblemPage),
 ];
 
-/// What the table says of a request.
+/// Result of the route lookup.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     /// A route, and what stands in its placeholder.
@@ -69,7 +69,7 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// Whether it is a document that says nothing of anybody's restores.
+    /// True if it is a document that says nothing of anybody's restores.
     pub(crate) fn is_public(&self) -> bool {
         match self {
             Self::Route { action, .. } => {
@@ -83,7 +83,7 @@ impl Found {
         }
     }
 
-    /// Whether it takes a restore in.
+    /// True if it takes a restore in.
     pub(crate) fn submits(&self) -> bool {
         match self {
             Self::Route { action, .. } => *action == Action::Submit,
@@ -92,7 +92,7 @@ impl Found {
         }
     }
 
-    /// Whether it may change something: a restore, or what becomes of one.
+    /// True if it may change something: a restore, or what becomes of one.
     pub(crate) fn changes(&self) -> bool {
         match self {
             Self::Route { action, .. } => match action {
@@ -172,7 +172,7 @@ impl Router {
         Self { paths: Arc::new(router), endpoints }
     }
 
-    /// What a request is for.
+    /// Finds the route of a request.
     pub(crate) fn find(&self, method: &Method, path: &str, destination: &Destination) -> Found {
         match self.endpoints.find(method, path, destination) {
             Some(at) => Found::SourceApi(at),
@@ -180,7 +180,7 @@ impl Router {
         }
     }
 
-    /// What the table says of a method and a path.
+    /// Finds the route of a method and a path.
     fn find_path(&self, method: &Method, path: &str) -> Found {
         let Ok(found) = self.paths.at(path) else { return Found::Nothing };
         let asked = if method == Method::HEAD { "GET" } else { method.as_str() };

@@ -14,14 +14,14 @@ use super::endpoints::AtEndpoint;
 
 /// Callers and projects that are told apart in memory; those beyond are counted together.
 const MAX_PROGRAMS: usize = 1_000;
-/// Who they are counted as.
+/// The name by which they are counted.
 const OTHERS: &str = "(others)";
 /// Restores that are looked through for one report, more or less.
 const LOOKED_THROUGH: usize = 20_000;
 /// Restores looked at in one go.
 const PAGE: usize = 500;
 
-/// Who uses a source API: the name of a known caller, else the project of the path.
+/// A user of a source API: the name of a known caller, else the project of the path.
 type Who = (&'static str, String);
 
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ impl Usage {
     }
 }
 
-/// What one user of a source API does with it.
+/// Requests and restores of one user of a source API.
 #[derive(Default)]
 struct Row {
     restores: u64,

@@ -2,7 +2,7 @@
 //! headers, so that nothing below can print or pass it on by accident. What a caller may do is the
 //! engine's to decide, where it is known what is asked for.
 //!
-//! Who signs a request is known only once its body has been read: `signature` ends what begins here.
+//! The signer of a request is known only after its body was read: the layer `signature` verifies it.
 //!
 //! On a listener without callers nobody is asked: the token's own rights in the cloud decide.
 

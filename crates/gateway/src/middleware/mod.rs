@@ -24,12 +24,12 @@ use tower::{Layer, Service};
 
 use crate::web::answer::{Answer, Failure};
 
-/// What a layer below the errors layer answers with.
+/// Result of a layer below the errors layer.
 pub(crate) type Result = std::result::Result<Answer, Failure>;
 /// The future of such a layer.
 pub(crate) type Future = Pin<Box<dyn std::future::Future<Output = Result> + Send>>;
 
-/// What stands below a layer: the other layers and the handlers, as one service.
+/// The service below a layer: the other layers and the handlers.
 pub(crate) trait Inner<B>:
     Service<Request<B>, Response = Answer, Error = Failure, Future = Future> + Clone + Send + 'static
 {

@@ -43,7 +43,7 @@ pub(crate) struct Rate {
 #[derive(Clone)]
 pub(crate) struct RateLayer {
     limits: Arc<Limits>,
-    /// Whether it counts those who sign, or all others.
+    /// True if it counts those who sign, or all others.
     signed: bool,
 }
 

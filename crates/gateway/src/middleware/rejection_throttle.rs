@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Future, Result};
 use crate::web::answer::Failure;
 
-/// What may be refused at once after a quiet time, as so much of the ration.
+/// Rejections that may be sent at once after a quiet time, as a part of the rate.
 const SAVED: Duration = Duration::from_secs(1);
 /// No refusal waits longer.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl RejectionThrottle {
     }
 }
 
-/// Whether a failure is about the request itself, or about who sends it, and nothing of a restore.
+/// True if a failure is about the request itself, or about who sends it, and nothing of a restore.
 const fn is_throttled(failure: &Failure) -> bool {
     failure.restore.is_none()
         && !failure.sent

@@ -36,7 +36,7 @@ pub(crate) struct Sizes {
     pub(crate) waits: usize,
     /// Bytes of memory; 0 is no ceiling.
     pub(crate) memory: usize,
-    /// What one peer may have of each.
+    /// Share of one peer in each.
     pub(crate) share: Share,
 }
 
@@ -172,7 +172,7 @@ impl Place {
         self.holding().held.pool().free()
     }
 
-    /// Whether it is counted among those of its caller.
+    /// True if it is counted among those of its caller.
     pub(crate) fn is_counted(&self) -> bool {
         self.holding().share.is_some()
     }

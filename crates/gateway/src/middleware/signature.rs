@@ -25,7 +25,7 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    /// Whether the configuration names the caller.
+    /// True if the configuration names the caller.
     pub(crate) fn is_named(&self) -> bool {
         self.caller.name().is_some()
     }
@@ -109,7 +109,7 @@ impl Middleware<Read> for SignatureLayer {
     }
 }
 
-/// Whether the request began nothing. A restore that the failure names was there before, or it began.
+/// True if the request began nothing. A restore that the failure names was there before, or it began.
 fn is_refusal(failure: &Failure) -> bool {
     match failure.problem.code {
         Code::NotCancellable => true,

@@ -35,7 +35,7 @@ pub(crate) type InboundStack =
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the layers are made of, besides the limits.
+/// Parts of the layers, besides the limits.
 pub(crate) struct Parts {
     pub(crate) same_site: SameSite,
     pub(crate) route: route::RouteLayer,

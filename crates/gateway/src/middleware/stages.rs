@@ -63,7 +63,7 @@ pub(crate) struct SeatedSender {
 pub(crate) trait Sent {
     /// The caller; `None` before its signature is verified.
     fn caller(&self) -> Option<&Caller>;
-    /// Whether a signature identifies the sender.
+    /// True if a signature identifies the sender.
     fn is_signed(&self) -> bool;
     /// The place of the request.
     fn place(&self) -> &Place;
@@ -95,7 +95,7 @@ impl<S, B> Stage<S, B> {
 }
 
 impl Arrival {
-    /// What an auditor needs to find a request again elsewhere.
+    /// Facts by which an auditor finds a request in other systems.
     pub(crate) fn request_context(
         &self,
         headers: &http::HeaderMap,

@@ -252,7 +252,7 @@ fn conclude(span: &Span, status: u16) {
     }
 }
 
-/// What so large a share of all trace ids is below.
+/// The bound below which this share of all trace IDs lies.
 fn below(ratio: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a ratio of 0..=1 of 2^63")]
     let bound = (ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64;

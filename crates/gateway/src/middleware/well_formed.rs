@@ -45,7 +45,7 @@ pub(crate) fn check<B>(
     from_here.map_err(|problem| Failure::from(problem).closing())
 }
 
-/// What is said of a credential in the query.
+/// Error text for a credential in the query.
 const IN_QUERY: &str =
     "a credential in the query is refused: send it in a header, and change it, for it was seen";
 
@@ -78,7 +78,7 @@ impl Middleware<Traced> for WellFormedLayer {
     }
 }
 
-/// Whether a query names what looks like a credential. Queries are written down by proxies, browsers
+/// True if a query names what looks like a credential. Queries are written down by proxies, browsers
 /// and logs on the way, so one that came that way must never begin to work (S24).
 fn names_credential(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
@@ -87,7 +87,7 @@ fn names_credential(query: &str) -> bool {
     })
 }
 
-/// What is wrong with these headers, if anything.
+/// Checks these headers.
 fn headers(headers: &HeaderMap, version: Version) -> std::result::Result<(), &'static str> {
     if headers.keys().any(|name| name.as_str().contains('_')) {
         return Err("a header name has an underscore");

@@ -35,7 +35,7 @@ pub(crate) struct Peer {
     pub(crate) scheme: &'static str,
 }
 
-/// What is allowed on one connection.
+/// Limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// For the first byte of a new connection, and from the first to the last byte of a head.
@@ -46,7 +46,7 @@ pub(crate) struct Terms {
     pub(crate) head_bytes: usize,
 }
 
-/// What the guard and the requests of one connection share.
+/// State that the guard and the requests of one connection share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     head: Mutex<Head>,
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     limit: OnceLock<&'static str>,
 }
 
-/// What the connection found out about the head of this request.
+/// Verdict of the connection on the raw head of this request.
 #[derive(Clone)]
 pub(crate) struct Framing {
     pub(crate) verdict: Result<(), &'static str>,
@@ -69,7 +69,7 @@ struct Head {
     deadline: Option<Instant>,
     /// Of HTTP/2.
     frames: Option<Box<Multiplexed>>,
-    /// Whether an answer on this connection may have nothing to say for a while.
+    /// True if an answer on this connection may have nothing to say for a while.
     has_pauses: bool,
 }
 
@@ -89,7 +89,7 @@ enum Phase {
 
 /// All of it: a part that fits is not yet HTTP/2, and its sender is not yet out of the head's time.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What a connection of HTTP/2 holds beyond others, counted as bytes of a head: its largest frame, half sent.
+/// Additional memory of an HTTP/2 connection, counted as bytes of a head: its largest frame, half sent.
 const FRAME: usize = 6 * 1024;
 
 impl Shared {
@@ -213,7 +213,7 @@ impl Shared {
     }
 }
 
-/// Whether a head is framed in exactly one way.
+/// True if a head is framed in exactly one way.
 ///
 /// What hyper refuses by itself is not looked at again. A head that is not whole, or is not the one
 /// that hyper read, was sent in part before the answer to the last request: then nothing can be said

@@ -84,7 +84,7 @@ impl Open {
     }
 }
 
-/// What became of a connection that came.
+/// Outcome of an incoming connection.
 pub(crate) enum Admission {
     /// It has a seat. The limit is the one for which another was closed, where one was.
     Seated(Seat, Option<&'static str>),
@@ -102,7 +102,7 @@ impl Connections {
         connections
     }
 
-    /// What one address may have from now on.
+    /// Changes the share of one address.
     pub(crate) fn set_share(&self, share: Share) {
         self.open().share = share.of(self.0.most);
     }

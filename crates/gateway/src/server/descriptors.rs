@@ -31,7 +31,7 @@ pub fn raise() -> Option<usize> {
     None
 }
 
-/// What is kept for everything but connections of the API and its compatibility endpoints.
+/// File descriptors that are reserved for everything except connections of the API and the compatibility endpoints.
 fn others(config: &Config) -> usize {
     let upstreams: usize = config.upstreams.iter().map(|upstream| upstream.max_concurrency).sum();
     let ledger = if matches!(config.ledger.url, LedgerUrl::Memory) { 0 } else { LEDGER };
@@ -59,7 +59,7 @@ pub fn fitting(config: &Config, limit: Option<usize>) -> Result<Option<usize>, S
     Ok(Some(room))
 }
 
-/// What is said of a cap that was lowered.
+/// Message about a lowered limit.
 pub fn lowered(config: &Config, fitting: usize) -> String {
     format!(
         "this process may not open as many files as limits.max_connections = {} takes: {fitting} connections fit; raise the \

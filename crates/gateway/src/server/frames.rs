@@ -29,7 +29,7 @@ pub(crate) struct Patience {
 pub(crate) struct Multiplexed {
     inbound: Frames,
     outbound: Frames,
-    /// Whether the head that came last goes on in another frame.
+    /// True if the head that came last goes on in another frame.
     continued: bool,
     /// Since when a frame or a head is half sent.
     half: Option<Instant>,
@@ -90,7 +90,7 @@ impl Multiplexed {
         self.rests(was_open, now);
     }
 
-    /// Whether the head that came last goes on in another frame.
+    /// True if the head that came last goes on in another frame.
     pub(crate) const fn is_continued(&self) -> bool {
         self.continued
     }

@@ -22,7 +22,7 @@ pub(crate) const fn bytes(memory: usize) -> usize {
     }
 }
 
-/// What one connection holds. Buffers keep their size until the connection ends, and so does this.
+/// Memory that one connection holds. Buffers keep their size until the connection ends, and so does this count.
 #[derive(Debug)]
 pub(crate) struct HeadMemory {
     pool: Pool,

@@ -41,7 +41,7 @@ use crate::web::pool::{Neighbour, Pool};
 const IDLE: Duration = Duration::from_secs(120);
 /// Headers of a request: more than any client sends, and few enough to be kept.
 const MOST_HEADERS: usize = 128;
-/// What is said of a request with more of them.
+/// Error text for a request with more headers.
 pub(crate) const TOO_MANY_HEADERS: &str = "the request has more than 128 headers";
 /// Bytes of an answer that are handed over before the peer takes them.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -56,7 +56,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// For a connection to close by itself whose seat is taken.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What a listener is given.
+/// Options of a listener.
 #[derive(Clone)]
 pub(crate) struct Options {
     /// Of all listeners that share it.
@@ -209,13 +209,13 @@ async fn seat(peer: Neighbour, options: &Options) -> Option<Seat> {
     }
 }
 
-/// What ends a connection before its time.
+/// Reasons to end a connection early.
 struct Ends {
     /// Its seat is taken for another.
     seat: Seat,
     /// The listener stops.
     stop: CancellationToken,
-    /// What its client certificate was held against has changed.
+    /// The authorities or revocation lists that accepted its client certificate have changed.
     trust: Option<watch::Receiver<()>>,
 }
 

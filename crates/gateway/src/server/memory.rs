@@ -21,7 +21,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(250);
 /// Between two times that the allocator is asked to give back what is free: as long as it keeps that at least.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
-/// What is known of the process's memory. Clones are one.
+/// Memory use of the process. All clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Shared>);
 
@@ -40,7 +40,7 @@ impl Memory {
         memory
     }
 
-    /// Whether more than the ceiling is held.
+    /// True if more than the ceiling is held.
     pub(crate) fn is_over(&self) -> bool {
         self.0.over.load(Ordering::Relaxed)
     }
@@ -75,7 +75,7 @@ impl Memory {
         }
     }
 
-    /// Whether more than three quarters of the ceiling are held.
+    /// True if more than three quarters of the ceiling are held.
     fn is_much(&self) -> bool {
         self.0.ceiling > 0 && self.resident() > self.0.ceiling / 4 * 3
     }

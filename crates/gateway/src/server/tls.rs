@@ -27,20 +27,20 @@ use x509_parser::revocation_list::CertificateRevocationList;
 /// Between two looks at the dates of revocation lists.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a listener with TLS is given.
+/// TLS options of a listener.
 #[derive(Clone)]
 pub(crate) struct Options {
     /// The certificate chain.
     pub(crate) certificate: PathBuf,
     /// Gives its private key, in PEM.
     pub(crate) key: Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>,
-    /// Who signs client certificates; none are asked for without.
+    /// Authorities of client certificates. Without any, the listener requests no certificate.
     pub(crate) client_ca_file: Option<PathBuf>,
     /// Which of them have been withdrawn.
     pub(crate) client_crl_file: Option<PathBuf>,
-    /// Whether such a list counts beyond its date.
+    /// True if such a list counts beyond its date.
     pub(crate) allow_expired_crl: bool,
-    /// Whether who brings none gets no connection.
+    /// True if who brings none gets no connection.
     pub(crate) client_required: bool,
     /// Says when it is.
     pub(crate) clock: Arc<dyn Clock>,
@@ -72,7 +72,7 @@ pub(crate) struct Tls {
     trust: watch::Sender<()>,
 }
 
-/// What the files held when they were last read.
+/// Contents of the files when they were last read.
 struct Made {
     config: Arc<ServerConfig>,
     lists: Vec<Dated>,

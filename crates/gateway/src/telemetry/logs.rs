@@ -166,7 +166,7 @@ pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) -> L
     LogLevel(Arc::new(Mutex::new(levels)))
 }
 
-/// Whether a line is told where lines of `level` are.
+/// True if a line is told where lines of `level` are.
 fn is_told(target: &str, line: Level, level: Level) -> bool {
     // Who was let do what is told at every level.
     if target == AUDIT {

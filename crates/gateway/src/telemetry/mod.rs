@@ -1,4 +1,4 @@
-//! What the gateway tells about itself: logs, metrics, traces. Everything here may fail without a
+//! Telemetry of the gateway: logs, metrics, traces. Everything here may fail without a
 //! restore noticing it.
 
 pub(crate) mod links;

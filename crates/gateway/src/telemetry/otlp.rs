@@ -39,7 +39,7 @@ impl Options {
         format!("{}/v1/{signal}", self.endpoint.to_string().trim_end_matches('/'))
     }
 
-    /// Who sends.
+    /// The sender.
     pub(super) fn resource(&self) -> Resource {
         Resource::builder()
             .with_service_name(self.service_name.clone())

@@ -1,4 +1,4 @@
-//! What happens to restores, counted and logged, and what was decided about them: metrics, lines of the log, the audit.
+//! Metrics, log lines and audit of events of restores and of authorization decisions.
 
 use std::time::Duration;
 

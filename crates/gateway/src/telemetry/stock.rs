@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// by it.
 const SHARE: u32 = 50;
 
-/// What the last look found.
+/// Result of the last reading.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock(Arc<Mutex<Found>>);
 

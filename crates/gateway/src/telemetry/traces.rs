@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 /// Longest wait of a span for its batch.
 const BATCH_DELAY: Duration = Duration::from_millis(500);
 
-/// What became of the spans of this process.
+/// Counts of exported and lost spans of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
     waiting: AtomicUsize,

@@ -114,7 +114,7 @@ pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// Sent when nothing else is, so that nobody on the way takes the connection for dead.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Whether a request asks for a stream. Who takes anything gets JSON, as ever.
+/// True if a request asks for a stream. Who takes anything gets JSON, as ever.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {
@@ -138,15 +138,15 @@ pub(crate) struct Failure {
     pub(crate) restore: Option<RestoreId>,
     /// The methods that the path does take.
     pub(crate) allow: Option<&'static str>,
-    /// Whether the connection cannot be used any further.
+    /// True if the connection cannot be used any further.
     pub(crate) close: bool,
-    /// Whether an earlier, equal request had this very answer.
+    /// True if an earlier, equal request had this very answer.
     pub(crate) replayed: bool,
     /// Where a caller with a rate stands.
     pub(crate) standing: Option<Standing>,
     /// The key of `limits` that was reached, to be counted.
     pub(crate) limit: Option<&'static str>,
-    /// Whether the restore that it refuses has gone to a cloud.
+    /// True if the restore that it refuses has gone to a cloud.
     pub(crate) sent: bool,
     /// Its place among the refusals.
     pub(crate) seat: Option<Held>,
@@ -280,7 +280,7 @@ pub(crate) fn native(native: Native) -> Answer {
     }
 }
 
-/// What headers say of a failure, whatever its body is like.
+/// Sets the headers of a failure, for any body.
 pub(crate) fn finish(mut answer: Answer, failure: Failure) -> Answer {
     let problem = &failure.problem;
     if failure.bare {

@@ -44,7 +44,7 @@ impl Authority {
         Ok(Self { host: Host::parse(host)?, port: port.transpose()? })
     }
 
-    /// Whether both name the same place, where URLs of this scheme need no port for `default`.
+    /// True if both name the same place, where URLs of this scheme need no port for `default`.
     fn is_same(&self, other: &Self, default: Option<u16>) -> bool {
         self.host == other.host && self.port.or(default) == other.port.or(default)
     }
@@ -80,12 +80,12 @@ pub struct Place {
     pub port: u16,
     /// The ports of all listeners that programs call, its own included.
     pub all: Arc<[u16]>,
-    /// Whether it speaks TLS.
+    /// True if it speaks TLS.
     pub tls: bool,
 }
 
 impl Place {
-    /// Whether an authority names the port of another listener of this gateway. Behind a proxy the port can be any, so one
+    /// True if an authority names the port of another listener of this gateway. Behind a proxy the port can be any, so one
     /// that no listener has says nothing.
     fn is_not(&self, authority: &Authority) -> bool {
         let port = authority.port.unwrap_or(if self.tls { 443 } else { 80 });
@@ -126,7 +126,7 @@ impl Destination {
         }
     }
 
-    /// Whether the request says clearly where it is addressed to.
+    /// True if the request says clearly where it is addressed to.
     ///
     /// # Errors
     /// The fault, in words that repeat nothing of the request.
@@ -146,13 +146,13 @@ impl Destination {
         self.authority.as_ref().map(|authority| &authority.host)
     }
 
-    /// Whether the port is that of another listener of this gateway.
+    /// True if the port is that of another listener of this gateway.
     #[must_use]
     pub const fn is_elsewhere(&self) -> bool {
         self.is_elsewhere
     }
 
-    /// Whether the path has an escaped slash. A signature covers the decoded path, routes go by the path as it is written, and
+    /// True if the path has an escaped slash. A signature covers the decoded path, routes go by the path as it is written, and
     /// the two divide such a path differently.
     #[must_use]
     pub const fn is_path_ambiguous(&self) -> bool {

@@ -8,13 +8,13 @@ const LONGEST: usize = 256;
 /// Letters and symbols without a form of their own.
 const FILLERS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
-/// Whether a text can be the name of somebody: not blank, not too long, and each character is seen. Characters that
+/// True if a text can be the name of somebody: not blank, not too long, and each character is seen. Characters that
 /// control a terminal, turn the direction of a text or have no width could make one name look like another.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= LONGEST && text.chars().all(is_seen)
 }
 
-/// Whether a character is seen where it stands; a plain blank is.
+/// True if a character is seen where it stands; a plain blank is.
 pub(crate) fn is_seen(c: char) -> bool {
     use GeneralCategory as Category;
     let hidden = matches!(

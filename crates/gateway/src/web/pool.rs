@@ -24,12 +24,12 @@ impl Share {
     }
 }
 
-/// Who takes: what one stranger can have of addresses. Of IPv6 that is a whole network.
+/// A taker: the addresses that one stranger can have. For IPv6 that is a whole network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Neighbour(IpAddr);
 
 impl Neighbour {
-    /// Whoever is at the other end of a connection; those of whom nothing is known are one.
+    /// The other end of a connection; all unknown peers are one.
     pub(crate) fn at(peer: Option<SocketAddr>) -> Self {
         peer.map_or_else(|| Self::from(IpAddr::from([0, 0, 0, 0])), Self::from)
     }
@@ -128,7 +128,7 @@ impl Pool {
     }
 }
 
-/// What is taken.
+/// The taken places.
 #[derive(Debug)]
 pub(crate) struct Held {
     pool: Pool,

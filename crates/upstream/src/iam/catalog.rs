@@ -70,14 +70,14 @@ impl Catalog {
     }
 }
 
-/// Whether a URL leads to this machine, by the words it is written in.
+/// True if a URL leads to this machine, by the words it is written in.
 #[must_use]
 pub fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What stands before version and project.
+/// The base URL before version and project.
 fn base(url: &str, project: &str, clear: bool) -> Result<String, &'static str> {
     let uri: Uri = url.parse().map_err(|_| "is no url")?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {

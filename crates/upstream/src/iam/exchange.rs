@@ -1,4 +1,4 @@
-//! What is said to IAM, and what it answers (cloud APIs 5.1).
+//! Requests to IAM and its responses (cloud APIs 5.1).
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{Client, Token};
 
 /// Largest answer that is read: a catalog may be long where `nocatalog` is not known.
 const ANSWER: usize = 512 * 1024;
-/// What is said where IAM does not take the secret.
+/// Message if IAM rejects the secret.
 pub(super) const REFUSED: &str = "IAM answered 401: the secret, the user or the project is wrong";
 /// Where tokens are issued.
 const TOKENS: &str = "/v3/auth/tokens";

@@ -29,7 +29,7 @@ const LOCKOUT: Duration = Duration::from_secs(5 * 60);
 
 /// An identity of IAM, and the project it acts in.
 pub struct IamOptions {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub name: String,
     /// Base URL of IAM, without `/v3`.
     pub endpoint: Uri,
@@ -37,7 +37,7 @@ pub struct IamOptions {
     pub login: IamLogin,
     /// The project.
     pub project: IamProject,
-    /// Whether the catalog of services is wanted, for upstreams whose endpoint is not in the configuration.
+    /// True if the catalog of services is wanted, for upstreams whose endpoint is not in the configuration.
     pub catalog: bool,
     /// Certificates of further roots to trust for IAM, PEM.
     pub ca_file: Option<PathBuf>,

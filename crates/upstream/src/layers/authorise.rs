@@ -31,7 +31,7 @@ pub enum Credential {
     Keys(Arc<Keys>),
 }
 
-/// What an attempt was sent with.
+/// The credential of an attempt.
 enum Shown {
     Token(Token),
     Signature(Signature),
@@ -47,7 +47,7 @@ impl Shown {
 }
 
 impl Credential {
-    /// Whether both are one: what either learns the other knows.
+    /// True if both are one: what either learns the other knows.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -66,7 +66,7 @@ impl Credential {
         }
     }
 
-    /// Whether a call that was refused with 401 may be made once more: with a token that was fetched since, and never
+    /// True if a call that was refused with 401 may be made once more: with a token that was fetched since, and never
     /// with the same key.
     pub(crate) const fn renews(&self) -> bool {
         matches!(self, Self::Iam(_))
@@ -117,7 +117,7 @@ impl Credential {
     }
 }
 
-/// Whether the path of a call is of this project: in its own place, and not anywhere, for an id of a
+/// True if the path of a call is of this project: in its own place, and not anywhere, for an id of a
 /// caller's may look like a project.
 pub(crate) fn is_of(request: &UpstreamRequest, project: &str) -> bool {
     request.extensions().get::<Purpose>().is_some_and(|purpose| purpose.project == project)

@@ -13,7 +13,7 @@ use super::{Future, Inner, Middleware};
 use crate::fault::{Fault, FaultKind};
 use crate::stack::{UpstreamRequest, UpstreamResponse};
 
-/// Whether calls are let through.
+/// True if calls are let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Calls go through.
@@ -136,7 +136,7 @@ impl Middleware for BreakerLayer {
     }
 }
 
-/// Whether the upstream failed; `None` where the result says nothing of it, as after a call that the
+/// True if the upstream failed; `None` where the result says nothing of it, as after a call that the
 /// gateway kept back.
 fn failed(result: &Result<UpstreamResponse, Fault>) -> Option<bool> {
     use FaultKind as Kind;

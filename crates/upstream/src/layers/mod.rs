@@ -20,12 +20,12 @@ use crate::fault::Fault;
 use crate::stack::{UpstreamRequest, UpstreamResponse};
 use crate::{Behalf, Journal, Token, TraceContext};
 
-/// What the layers must know of a call besides HTTP. Travels in the request's extensions.
+/// Facts about a call that the layers need besides HTTP. An extension of the request.
 #[derive(Clone)]
 pub(crate) struct Purpose {
-    /// What the call is made for.
+    /// Purpose of the call.
     pub(crate) behalf: Behalf,
-    /// Whether the call overwrites disks.
+    /// True if the call overwrites disks.
     pub(crate) restores: bool,
     /// The path with placeholders, for span names and metrics.
     pub(crate) template: &'static str,
@@ -41,7 +41,7 @@ pub(crate) struct Purpose {
     pub(crate) trace: Option<TraceContext>,
     /// Which attempt this is, counted from 1.
     pub(crate) attempt: u32,
-    /// Whether an earlier attempt met a 401, after which the credential was renewed.
+    /// True if an earlier attempt met a 401, after which the credential was renewed.
     pub(crate) renewed: bool,
 }
 
@@ -66,7 +66,7 @@ impl Purpose {
 /// The future of every layer.
 pub(crate) type Future = BoxFuture<'static, Result<UpstreamResponse, Fault>>;
 
-/// What stands below a layer: the other layers and the client, as one service.
+/// The service below a layer: the other layers and the client.
 pub(crate) trait Inner:
     Service<UpstreamRequest, Response = UpstreamResponse, Error = Fault, Future = Future> + Clone + Send + 'static
 {

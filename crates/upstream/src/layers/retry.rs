@@ -35,7 +35,7 @@ pub(crate) struct RetryLimits {
     pub(crate) sends: u32,
     pub(crate) deadline: Duration,
     pub(crate) retry_after_cap: Duration,
-    /// Whether the credential is renewed after a 401.
+    /// True if the credential is renewed after a 401.
     pub(crate) renews: bool,
 }
 

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub use canonical::{canonical_request, signed_query};
 pub use verify::{SignatureError, Signed};
 
-/// What every signature and string to sign begins with.
+/// First word of every signature and of every string to sign.
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
 /// Where the moment of signing stands.
 pub(crate) const X_SDK_DATE: &str = "x-sdk-date";

@@ -105,7 +105,7 @@ impl Signed {
         &self.names
     }
 
-    /// Whether a header is covered by the signature.
+    /// True if a header is covered by the signature.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         self.names.iter().any(|signed| signed == name)

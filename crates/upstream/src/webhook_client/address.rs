@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public Internet. Everything that is not known to be is not.
+/// True if an address is one of the public Internet. Everything that is not known to be is not.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {

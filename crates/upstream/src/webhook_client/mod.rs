@@ -42,11 +42,11 @@ const USER_AGENT: &str = concat!("restore-gateway/", env!("CARGO_PKG_VERSION"));
 pub struct Receiver {
     /// Where messages are posted to.
     pub url: Uri,
-    /// What they are signed with.
+    /// The key of the signatures.
     pub key: SecretCell<SigningKey>,
     /// For one delivery, from the look-up of the name to the end of the answer.
     pub timeout: Duration,
-    /// Whether the receiver may be on an address that is not public.
+    /// True if the receiver may be on an address that is not public.
     pub allow_private: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// What became of a message.
+/// Result of the delivery of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// The receiver has it.

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-/// What a secret begins with, so that people and scanners know one when they see it.
+/// Prefix of a secret, so that people and scanners recognise it.
 const PREFIX: &str = "whsec_";
 /// How long a key may be, in bytes.
 const LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
@@ -19,7 +19,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a receiver and the gateway share. It is shown nowhere.
+/// Secret that a receiver and the gateway share. It is never shown.
 #[derive(Clone)]
 pub struct SigningKey(SecretSlice<u8>);
 
@@ -33,7 +33,7 @@ impl SigningKey {
     /// The key in a secret as receivers have it: base64 of 24 to 64 bytes, with or without `whsec_` before it.
     ///
     /// # Errors
-    /// What is wrong, as the end of a sentence that begins with "the secret"; never a part of it.
+    /// The error, as the end of a sentence that begins with "the secret". It never contains a part of the secret.
     pub fn parse(secret: &str) -> Result<Self, &'static str> {
         let encoded = secret.strip_prefix(PREFIX).unwrap_or(secret);
         let key = LENIENT.decode(encoded).map_err(|_| "is not base64 after `whsec_`")?;

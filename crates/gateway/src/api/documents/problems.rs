@@ -24,7 +24,7 @@ pub(in crate::api) fn problem(code: Option<&str>, headers: &HeaderMap) -> Result
     Ok(answer)
 }
 
-/// What is told of one problem.
+/// Description of one problem.
 struct Description {
     code: Code,
     programs: Bytes,
