@@ -1,8 +1,7 @@
-//! THE SERVICE: configuration, listener, the way in as a tower stack, routes, telemetry, the binary. The
-//! only crate that listens.
+//! The service: listener, inbound stack, routes, telemetry. The only crate that listens.
 //!
-//! This module alone joins the configuration with everything else: layers, engine and telemetry take
-//! plain values. A [`Gateway`] is one running instance; tests start several in one process.
+//! Only this module and `compose` join the configuration with the other parts: layers, engine and telemetry take plain
+//! values. A [`Gateway`] is one running instance; tests start several in one process.
 
 mod admin;
 mod api;

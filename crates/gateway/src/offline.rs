@@ -1,5 +1,5 @@
-//! An engine without a gateway around it, for commands that ask what would happen and for tests. It listens nowhere and
-//! keeps nothing.
+//! An engine without a gateway, for commands that show what a restore would do, and for tests. It listens nowhere and
+//! stores nothing.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Readers: every part of the gateway that reads to whom a request goes, what it asks for and who signed it, behind one
-//! function, so that a test can compare what each of them understood (`tests/fuzz`, target `requests`). Nothing of the
-//! gateway itself uses it.
+//! Readers: every part of the gateway that reads the destination, the action and the signer of a request, behind one
+//! function, so that a test can compare their results (`tests/fuzz`, target `requests`). The gateway itself does not
+//! use it.
 
 use std::sync::Arc;
 

@@ -1,12 +1,10 @@
-//! The admin listener: is the process alive, can it take a restore, what has it counted, what waits
-//! for a person, how restores stand, and a console for all that; and the things that only a person decides. On loopback unless told otherwise.
+//! The admin listener: health, metrics, restores that need an operator, the console, and the decisions of operators. It
+//! is on loopback by default.
 //!
-//! Where the configuration names callers for this listener, who asks is one of them, and what changes
-//! anything needs a policy that lets it `resolve`; only whether the process lives and is ready is told
-//! to everybody. Without callers, everybody on this machine is an operator, and other machines are shown
-//! `/livez`, `/readyz` and `/metrics` alone. A page on the web
-//! that an operator has open is not: `Host` and `Origin` are checked, and what changes anything is a
-//! POST of JSON.
+//! If the configuration names callers for this listener, each request needs one of them, and each change needs a policy
+//! with the action `resolve`. Only health is public. Without callers, everybody on this machine is an operator, and
+//! other machines see `/livez`, `/readyz` and `/metrics` only. A web page in an operator's browser is no operator: the
+//! listener checks `Host` and `Origin`, and a change is a POST of JSON.
 
 pub(crate) mod reload;
 

@@ -1,5 +1,5 @@
-//! The handle of reloads: what an operator asks for one by, and how the configuration in effect stands. The loader behind
-//! it is in `compose::reload`.
+//! The handle of reloads: operators request a reload through it, and it shows the state of the configuration in effect.
+//! The loader is in `compose::reload`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

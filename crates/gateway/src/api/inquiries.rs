@@ -1,4 +1,4 @@
-//! Questions over HTTP: checks, previews, capabilities. None of them changes anything.
+//! Checks, previews and capabilities over HTTP. None of them changes anything.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! What callers may say in headers and queries, read strictly: what is not understood is refused
-//! where leaving it out would change the meaning, and ignored where a standard says so.
+//! Headers and query parameters of callers, parsed strictly. An unknown value is rejected if ignoring it would change
+//! the meaning of the request, and ignored if a standard says so.
 
 use std::time::Duration;
 

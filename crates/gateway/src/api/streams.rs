@@ -1,9 +1,9 @@
-//! Streams of server-sent events: a restore's history as it is written, and what happens to all that a list shows.
+//! Streams of server-sent events: the history of one restore, and the events of all restores that a list shows.
 //!
-//! Place: two routes that otherwise answer with JSON, for whoever asks for `text/event-stream`. A stream is pulled:
-//! the connection asks for the next part when the reader has room for it, the part is read from the ledger then,
-//! and between two parts a stream is a place in the ledger and nothing else. So a slow reader costs no memory, and
-//! one that is cut off, by whatever it may be, goes on with `Last-Event-ID` where it was.
+//! Place: the routes of streams, and the list and history routes with `Accept: text/event-stream`. A stream is pulled:
+//! the connection requests the next part when the reader has room for it, and only then the part is read from the
+//! ledger. Between two parts a stream is only a position in the ledger. So a slow reader costs no memory, and a reader
+//! whose connection ends continues with `Last-Event-ID`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

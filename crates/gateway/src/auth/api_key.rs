@@ -1,6 +1,6 @@
-//! API keys: long random words that the operator gives out. Only their hashes are kept here. The configuration names the
-//! hash, so that who reads them cannot use the key, or the file or variable that holds the key; a key has as many bits
-//! as a hash, which is why one round of SHA-256 is enough.
+//! API keys: long random texts from the operator. The gateway keeps only their hashes. The configuration contains the
+//! hash, or names the file or variable with the key, so a reader of the configuration cannot use the key. A key has as
+//! many bits as a hash, so one round of SHA-256 is enough.
 
 use restore_engine::Identity;
 use restore_upstream::SecretCell;

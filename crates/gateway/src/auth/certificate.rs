@@ -1,4 +1,4 @@
-//! The callers that client certificates are of.
+//! Identifies callers by client certificate.
 
 use restore_engine::Identity;
 

@@ -1,9 +1,9 @@
-//! Tokens of IAM: the `X-Auth-Token` that a caller brings for the cloud also says who it is. IAM is
-//! asked, and its word is believed for a minute at most; a token is remembered by its hash.
+//! Identifies callers by IAM token: the `X-Auth-Token` for the cloud also identifies the caller. IAM verifies it, and
+//! the result is valid for a minute at most. The gateway keeps the hash of the token only.
 //!
-//! Whoever makes tokens up must neither have IAM flooded nor keep others from it. A token that is remembered asks nothing.
-//! For any other one a request takes a place to wait and then a turn to ask ([`super::turns`]), both by the address of its
-//! connection. Tokens that were good within the hour have turns of their own.
+//! Invented tokens must not flood IAM, and must not keep other callers from it. A known token needs no call. For any
+//! other token a request takes a place in the waiting room and then a turn ([`super::turns`]), both by the address of
+//! its connection. Tokens that were valid within the last hour have separate turns.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,10 +1,9 @@
-//! Tokens that an issuer signed (JWT, RFC 7519), checked against the keys it publishes (JWKS).
+//! Identifies callers by signed tokens (JWT, RFC 7519), verified with the keys that the issuer publishes (JWKS).
 //!
-//! Pinned are issuer, audience and algorithms; a token says none of them for itself, and nothing it
-//! points to is fetched. Keys are fetched by one task at a time, again when a token names a key
-//! that is not there, but not more often than every few seconds; when the issuer is away, the keys
-//! it had go on counting for a day. Everybody can name a key that is not there: who waits for a fetch takes a place by
-//! the address of its connection ([`super::turns`]).
+//! The configuration pins issuer, audience and algorithms. The token decides none of them, and the gateway follows no
+//! URL in a token. One task at a time fetches keys, again if a token names an unknown key, but at most every few
+//! seconds. If the issuer is unavailable, its last keys stay valid for a day. Anyone can name an unknown key, so a
+//! request that waits for a fetch takes a place by the address of its connection ([`super::turns`]).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

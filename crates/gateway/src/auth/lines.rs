@@ -1,5 +1,5 @@
-//! The audit of refused strangers is bounded: so many lines a second, and the number of those that were left out. A flood
-//! of refusals must not fill a disk, nor hide the lines about callers.
+//! Limits the audit lines about rejected strangers: so many lines per second, with the number of suppressed ones. A
+//! flood of rejections must not fill a disk or hide the lines about callers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

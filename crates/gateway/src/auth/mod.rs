@@ -1,13 +1,12 @@
 //! Authentication: all methods by which a caller can identify itself, and their order.
 //!
-//! Place: `middleware::caller` asks on the API's listener and `admin` on its own; both get a
-//! [`Caller`] that the engine's verbs ask what it may. A new way is a file here, a member of
-//! [`Callers`] and a step of [`Callers::identify`].
+//! Place: `middleware::caller` uses it on the API's listener and `admin` on its own. Both get a [`Caller`], whose
+//! permissions the operations of the engine check. To add a method, add a file here, a member of [`Callers`] and a step
+//! of [`Callers::identify`].
 //!
-//! A request shows one thing. What is in `Authorization` or `X-Api-Key` counts, good or bad; where
-//! neither is, the client certificate of the connection does; where that says nothing, a token of
-//! IAM in `X-Auth-Token`. A credential that is refused is never passed over for a lesser one, and
-//! all refusals look the same to the caller: the reason is for the log.
+//! A request shows one credential. `Authorization` or `X-Api-Key` comes first, valid or not. Without them the client
+//! certificate of the connection counts, and then an IAM token in `X-Auth-Token`. The gateway never falls back from an
+//! invalid credential to a weaker one. All rejections look the same to the caller; the log has the reason.
 
 pub(crate) mod api_key;
 mod certificate;

@@ -1,6 +1,6 @@
-//! The signatures of tokens are checked with ring, as TLS is: `jsonwebtoken`'s own providers would
-//! bring a second set of cryptography, one of them with a known timing weakness in RSA
-//! (RUSTSEC-2023-0071). Tokens are only checked here, never made.
+//! Verifies the signatures of tokens with ring, as TLS does. The providers of `jsonwebtoken` would add a second
+//! cryptographic library, one of them with a known timing weakness in RSA (RUSTSEC-2023-0071). Tokens are only verified
+//! here, never made.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};

@@ -1,6 +1,6 @@
-//! Against pages of the web: a browser on this machine can reach what listens on loopback, and a page
-//! can make a name of its own point there (DNS rebinding). What it sends then says so, in `Host` and
-//! in `Origin`, which a page cannot choose. Both listeners check them; programs send no `Origin`.
+//! Protects against web pages: a browser on this machine can reach loopback, and a page can point its own host name
+//! there (DNS rebinding). The page cannot choose the `Host` and `Origin` that the browser sends, so both listeners
+//! check them. Programs send no `Origin`.
 
 use http::HeaderMap;
 use http::header::ORIGIN;

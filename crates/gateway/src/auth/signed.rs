@@ -1,16 +1,15 @@
-//! Requests signed with an access key (SDK-HMAC-SHA256, cloud APIs 5.4 and 5.5), as SDKs of the
-//! clouds send them. A signature covers the body, so it is checked in two steps: whose key it is said
-//! to be from the head, and whether that is so once the body has been read.
+//! Requests signed with an access key (SDK-HMAC-SHA256, cloud APIs 5.4 and 5.5), as SDKs of the clouds send them. A
+//! signature covers the body, so the check has two steps: the head names the key, and the signature is verified after
+//! the body was read.
 //!
-//! A signature is good for a quarter of an hour either way of its date, and for whoever repeats it.
-//! That one request is one restore is seen to thrice: this process knows which signatures were used
-//! and what came of each ([`super::used`]); an equal request of one caller is the same one for at least as long
-//! as a signature is good; and a header that would make a repetition count as something new must be
-//! signed as well.
+//! A signature is valid for 15 minutes before and after its date, for anyone who repeats it. Three rules make it
+//! restore once: this process remembers used signatures and their results ([`super::used`]); an equal request of the
+//! caller is the same request for at least as long as a signature is valid; and a header that would make a repetition a
+//! new request must be signed as well.
 //!
-//! What is not signed does not change what the rest means (S56). A request is refused if a header that steers the gateway is
-//! not signed. Once a signature counts, the handlers see the query as it was signed, and of the headers those that were signed
-//! and [`PLAIN`]. A stream of events ends with the signature's window ([`SignedUntil`]).
+//! Unsigned data does not change the meaning of the rest (S56). A request with an unsigned header that steers the
+//! gateway is rejected. After the verification the handlers see the signed query, the signed headers and [`PLAIN`]. A
+//! stream of events ends with the window of the signature ([`SignedUntil`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;

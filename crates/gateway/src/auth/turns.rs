@@ -1,9 +1,10 @@
-//! Fair turns for those who wait until somebody else says who they are (IAM, or the issuer of a token). Everybody can make
-//! up tokens, so who waits is told apart by the address of its connection, which a stranger cannot choose freely (S54).
+//! Fair turns for requests that wait for a provider (IAM, or the issuer of a token) to identify their sender. Anyone
+//! can invent tokens, so the turns are divided by the address of the connection, which a stranger cannot choose freely
+//! (S54).
 //!
-//! [`Room`] bounds how many wait, [`Turns`] how many questions are asked at once. In both an address may hold as many places
-//! as are free besides: one alone gets half of them, and whoever comes next finds one. Those who wait for a turn are
-//! taken address by address.
+//! [`Room`] limits the waiting requests, [`Turns`] the simultaneous calls to the provider. In both an address may hold
+//! as many places as are otherwise free: a single address gets half of them, and the next address always finds one.
+//! Waiting requests take turns by address.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

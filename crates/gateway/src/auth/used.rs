@@ -1,11 +1,11 @@
-//! Signatures that were used: a signed request that changes something counts once.
+//! Used signatures: a signed request that changes something counts once.
 //!
-//! A signature is remembered from the moment it is verified, whatever becomes of the request, for as long as it could be
-//! verified again. The decoded signature stands for the request, so another spelling of the same signature is the same one.
-//! A repetition gets the restore that came of the first request, or a refusal, and never starts anything.
+//! The gateway remembers a signature from its verification until it can no longer be verified, whatever happens to the
+//! request. The decoded signature is the key, so another spelling of it is the same signature. A repetition gets the
+//! restore of the first request, or a rejection, and never starts anything.
 //!
-//! The memory has a share per access key. Only a holder of the secret key can fill that share, a full one refuses, and nothing is
-//! forgotten before its time.
+//! The memory has a share per access key. Only a holder of the secret key can fill that share. A full share rejects
+//! requests, and no signature is forgotten early.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

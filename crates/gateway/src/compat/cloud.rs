@@ -1,4 +1,5 @@
-//! What a compatibility endpoint passes on: reads that the gateway has no answer to, and the answers of the cloud on their way back.
+//! Proxied reads of compatibility endpoints: reads that the gateway cannot answer itself, and the responses of the
+//! cloud.
 
 use http::{HeaderValue, Method, StatusCode};
 use restore_generations::source_api::{self, Native, Refusal};

@@ -1,5 +1,5 @@
-//! Links in answers that are passed on. Clouds put addresses of their inside into them, so each is turned into one of
-//! the compatibility endpoint's own, or is left out where it leads elsewhere.
+//! Links in proxied responses. Clouds include addresses of their internal hosts. Each is rewritten to the compatibility
+//! endpoint, or removed if it leads elsewhere.
 
 use restore_model::ProjectId;
 use serde_json::Value;

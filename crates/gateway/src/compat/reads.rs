@@ -1,6 +1,7 @@
-//! What a compatibility endpoint tells: restores of the gateway's own from the ledger, backups and disks in the words of the cloud that the
-//! compatibility endpoint's programs used to talk to, with what a restore does to them shown in it where that cloud does not. Where it is
-//! silent, others are asked. What nobody follows is read first, with the token of who asks.
+//! Reads of compatibility endpoints: restores of the gateway from the ledger, backups and disks in the format of the
+//! program's cloud. Where that cloud does not know a restore, the response shows its effect on backup and disk. If that
+//! cloud is unavailable, other upstreams are read. A restore without a poller is refreshed first, with the caller's
+//! token.
 
 use std::collections::{BTreeSet, HashMap};
 

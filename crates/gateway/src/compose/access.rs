@@ -1,5 +1,4 @@
-//! Callers, policies and TLS of the configuration, joined with what they mean: the second half of the
-//! composition in the crate's root.
+//! Callers, policies and TLS from the configuration: part of the composition in the crate's root.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Configuration that is well written and cannot be used: a file that is not there, a key that is none. Found when something
-//! is made of them, and told with the table that they stand in, so that `check-config` can point at a line.
+//! Errors of a well-formed configuration that cannot be used: a missing file, an invalid key. They appear while a part
+//! is built, and name the table of the configuration, so that `check-config` can show its line.
 
 /// Why nothing can be made of a table of the configuration. Holds nothing of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

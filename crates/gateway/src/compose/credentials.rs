@@ -1,5 +1,5 @@
-//! From configuration to what proves who the gateway is: identities of IAM, access keys, client certificates. Whatever is
-//! in a file is watched, and replaced while it is in use.
+//! Credentials of the gateway from the configuration: identities of IAM, access keys, client certificates. Values from
+//! files are watched and replaced while they are in use.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! From the configuration to running parts: what is made at the start, what is made again at a reload, and what is read
-//! again when a file changes. The only room that knows all others.
+//! From the configuration to running parts: parts that are built at the start, at a reload, and when a file changes.
+//! The only module that knows all others.
 
 pub(crate) mod access;
 pub(crate) mod build_error;

@@ -1,5 +1,5 @@
-//! The operator's table of what backups are called by two generations: a CSV file, read at the start and whenever it
-//! changes. A file that cannot be read leaves the pairs that were there.
+//! The operator's ID map: a CSV file with the IDs of backups in two generations. It is read at the start and after each
+//! change. An unreadable file leaves the previous pairs in effect.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

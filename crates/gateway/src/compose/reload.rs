@@ -1,9 +1,9 @@
-//! Configuration that is loaded anew while the gateway runs: because their file holds something else, because of a signal,
-//! or because an operator asks. They are taken as a whole or not at all. What cannot be taken leaves everything as it
-//! was, and is told in the log, in a metric and by `/readyz`, until something that can be taken is there.
+//! Reload of the configuration: after a change of its file, a signal, or the request of an operator. A configuration is
+//! applied as a whole or not at all. An invalid one changes nothing; the log, a metric and `/readyz` report it until a
+//! valid one is there.
 //!
-//! Place: beside the composition in the crate's root. Looks at what the file holds, as `rotation` does and for the same
-//! reasons, so that a mounted folder whose link is swapped works too.
+//! Place: beside the composition in the crate's root. It compares the content of the file, as `rotation` does and for
+//! the same reasons, so a mounted folder with a swapped link works too.
 
 use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;

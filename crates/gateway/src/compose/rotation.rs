@@ -1,14 +1,13 @@
-//! Rotation: what was read from files is taken anew while the gateway runs, when the files hold something else.
+//! Rotation: values from files are renewed while the gateway runs, when the content of the files changes.
 //!
-//! Place: whoever uses a file registers it with [`Rotation::watch`] while the gateway is put together; one task
-//! then looks at all of them. It looks at what files hold, not at their names or times, so that mounted folders
-//! whose link is swapped work as well as files that are written anew. What is new counts once two looks in a row
-//! have seen the same, so that a file in the middle of being written is not taken half. What cannot be taken is
-//! refused by whoever uses it: the old one stays in use, a line is logged that tells why and nothing of the
-//! content, and it is counted.
+//! Place: each user of a file registers it with [`Rotation::watch`] while the gateway is composed; one task then reads
+//! all of them. It compares contents, not names or times, so mounted folders with a swapped link work as well as
+//! rewritten files. A new content counts after two equal readings in a row, so a half-written file is not used. The
+//! user of a file rejects an invalid value: the old value stays in use, and a log line has the reason but nothing of
+//! the content. Rejections are counted.
 //!
-//! `std::fs` on a blocking thread, no notifications of the system: those are silent for some kinds of mounts, and
-//! a look at a few small files every [`PERIOD`] costs nothing.
+//! It uses `std::fs` on a blocking thread and no notifications of the system: those are missing for some kinds of
+//! mounts, and reading a few small files every [`PERIOD`] costs nothing.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;

@@ -1,6 +1,6 @@
-//! What is served under one version of the configuration: the ways in of the API and the compatibility endpoints, and the admin pages. Made
-//! anew when the configuration is loaded anew, and put in the place of what was there; what must outlive that (the engine,
-//! what was counted, what is remembered of signed requests) is in [`Lasting`].
+//! The served parts of one version of the configuration: the inbound stacks of the API and of the compatibility
+//! endpoints, and the admin pages. A reload builds them again and replaces the old ones. Parts that must survive that
+//! (the engine, counters, used signatures) are in [`Lasting`].
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Upstreams and routes out of the configuration: part of the composition in the crate's root.
+//! Upstreams and routes from the configuration: part of the composition in the crate's root.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! Compatibility endpoints: where a source API of the clouds is spoken to programs that know nothing else. Which places a source API has
-//! and how it says things is in `restore_generations::compatibility endpoint`; here is where a compatibility endpoint stands (a listener of its own, a Host name or a
-//! prefix, never the path alone, for two source APIs share paths), and `serve` is what it does.
+//! Compatibility endpoints: they serve a source API to programs that know no other. The places and formats of a source
+//! API are in `restore_generations::source_api`. This module has the place of an endpoint: a listener of its own, a
+//! host name or a prefix, never the path alone, because two source APIs share paths. `compat` answers the requests.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
-//! The table of routes: the one place that knows the paths of the API. A test holds it against `openapi.json`; metrics
-//! and spans use its templates, never a path as it came. What is for a compatibility endpoint is known by that ([`crate::dispatch::endpoints`]).
+//! The table of routes: the only place that knows the paths of the API. A test compares it with `openapi.json`. Metrics
+//! and spans use its templates, never the path of a request. [`crate::dispatch::endpoints`] finds compatibility
+//! endpoints.
 
 pub mod endpoints;
 mod notice;

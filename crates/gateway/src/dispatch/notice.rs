@@ -1,5 +1,5 @@
-//! What an old compatibility endpoint tells its programs with every answer: since when it is old (RFC 9745), when it ends where that is known
-//! (RFC 8594), and where it is written how to move.
+//! The deprecation notice on every response of an old compatibility endpoint: the date of its deprecation (RFC 9745),
+//! its end if that is known (RFC 8594), and a link to the migration guide.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use restore_config::{self as config, day};

@@ -1,5 +1,5 @@
-//! Who still uses which source API: restores as the ledger has them, whoever took them in, and requests of any kind as this
-//! process has seen them since its start. Both are bounded, and say so when something was left out.
+//! Use of each source API: restores from the ledger of all replicas, and requests that this process has seen since its
+//! start. Both are bounded and report when something was left out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

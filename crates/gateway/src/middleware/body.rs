@@ -1,5 +1,5 @@
-//! Body limit: reads the body whole, up to a bound of bytes and of time. Too large is told from
-//! `Content-Length` before a byte is read; anything but plain JSON is refused (S13).
+//! Body limit: reads the body to its end, within limits of size and time. A body that is too large by its
+//! `Content-Length` is rejected before a byte is read, and so is anything but plain JSON (S13).
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Caller: finds out who asks, before a body is read, and takes what shows it out of the request's
-//! headers, so that nothing below can print or pass it on by accident. What a caller may do is the
-//! engine's to decide, where it is known what is asked for.
+//! Caller: identifies the sender before the body is read, and removes its credentials from the headers, so that nothing
+//! below can print or forward them by accident. The engine decides on permissions, because it knows the requested
+//! action.
 //!
 //! The signer of a request is known only after its body was read: the layer `signature` verifies it.
 //!
-//! On a listener without callers nobody is asked: the token's own rights in the cloud decide.
+//! On a listener without callers nobody is identified: the rights of the token in the cloud decide.
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
-//! Deadline of one request, the wait that a caller asked for included. It frees what the request
-//! holds here; a restore that was taken in goes on in its own task, which is why the answer sends
-//! the caller to look rather than to ask again.
+//! Deadline of one request, including `Prefer: wait`. It frees the memory that the request holds. An accepted restore
+//! continues in its own task, so the response advises to read the restore instead of sending it again.
 
 use std::time::Duration;
 

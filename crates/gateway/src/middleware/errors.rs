@@ -1,5 +1,5 @@
-//! Errors to HTTP: every failure from below becomes an answer here and nowhere else, in the words of the compatibility endpoint
-//! where the request came through one. Above this layer nothing fails any more.
+//! Errors to HTTP: only this layer turns a failure into a response, in the format of the compatibility endpoint if the
+//! request came through one. Above this layer nothing fails.
 
 use std::convert::Infallible;
 use std::future::Future;

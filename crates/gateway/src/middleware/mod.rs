@@ -1,5 +1,5 @@
-//! The layers of the inbound stack, one file each. [`crate::middleware::stack`] says in which order they stand.
-//! A layer takes plain values, never the configuration.
+//! The layers of the inbound stack, one file each. [`crate::middleware::stack`] has their order,
+//! [`crate::middleware::stages`] the types between them. A layer takes plain values, never the configuration.
 
 pub(crate) mod body;
 pub(crate) mod caller;

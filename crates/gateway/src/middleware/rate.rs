@@ -1,12 +1,11 @@
-//! Rate limit per caller, where the configuration asks for one. A caller that is known is told apart by
-//! its name, whoever else by its address: a token that nobody has looked at can be made up anew for
-//! each request. Behind a sidecar's loopback all who are not known are one. Who signs a request counts once the signature is found to be
-//! good, so that nobody can use up another's rate by its access key alone: the layer stands in the
-//! line twice, and each request is counted in one of them.
+//! Rate limit per caller. A known caller is counted by its name, any other sender by its address, because anyone can
+//! invent a token per request. Behind a sidecar's loopback all unknown senders are one. A signed request is counted
+//! after the verification of its signature, so nobody can use up the rate of another access key. So the layer stands in
+//! the stack twice, and each request counts in one of them.
 //!
-//! Every answer of a limited caller says where it stands, by `RateLimit-Policy` and `RateLimit`
-//! (draft-ietf-httpapi-ratelimit-headers-10): the policy's quota `q` of requests in a window of `w`
-//! seconds; `r` requests that remain, and `t` seconds until all of them are there again.
+//! Every response to a limited caller has `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10):
+//! the quota `q` of requests in a window of `w` seconds; `r` remaining requests, and `t` seconds until all of them are
+//! available again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

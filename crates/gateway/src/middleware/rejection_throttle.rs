@@ -1,8 +1,9 @@
-//! A ration of refusals: so many requests a second are refused for what they are or for who sends them; more wait for
-//! their refusal, up to a second. Whoever sends such requests as fast as they are answered is slowed down by it, and the
-//! processor stays free for others. What waits has nothing but its connection: body and place are given back.
+//! Rejection throttle: so many requests per second are rejected at once for their form or their sender; further
+//! rejections wait up to a second. So a sender of invalid requests at full speed slows down, and the processor stays
+//! free for others. A waiting rejection holds only its connection: body and place are released.
 //!
-//! Not for what becomes of a restore, nor for answers that tell a known caller to come back later: those are cheap and wanted at once.
+//! It does not apply to outcomes of restores, or to responses that ask a known caller to retry later: those are cheap
+//! and wanted at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,6 +1,7 @@
-//! Route: finds the route of a request once. All that stands below reads [`Found`](crate::dispatch::Found) and no path. Every answer of a
-//! compatibility endpoint gets the headers that its clients expect: its notice, the ID of the request under their name, and
-//! `Retry-After` only where they can read it. Refusals and the answer after a panic are included.
+//! Route: finds the route of a request once. All layers below read [`Found`](crate::dispatch::Found) and no path. Every
+//! response of a compatibility endpoint gets the headers that its clients expect: the deprecation notice, the ID of the
+//! request under their name, and `Retry-After` only if they can read it. This includes rejections and the response
+//! after a panic.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! A caller's share of the places for requests that are worked on: nobody takes all of them with requests that last, such
-//! as questions to a slow cloud. A caller may hold as many places as are free besides, so that one alone gets half of
-//! them, two get a third each, and whoever comes next finds one.
+//! A caller's share of the places for requests in progress, so that nobody takes all of them with slow requests. A
+//! caller may hold as many places as are otherwise free: a single caller gets half of them, two get a third each, and
+//! the next caller always finds one.
 //!
-//! Only callers that are known have a share; on a listener that asks nobody all are one.
+//! Only known callers have a share. On a listener without callers all senders are one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

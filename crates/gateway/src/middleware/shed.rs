@@ -1,11 +1,11 @@
-//! Load shedding: so many requests are worked on at once, one more is turned away at once with
-//! `Retry-After`, before its body is read, and so is every one while the process holds
-//! as much memory as it may. Without it memory would grow with the impatience of callers.
+//! Load shedding: a request beyond the limit of requests in progress is rejected at once with `Retry-After`, before its
+//! body is read. So is every request while the process holds its maximum of memory. Without it memory would grow with
+//! the number of callers.
 //!
-//! A request holds its [`Place`] until its answer was written or its connection is gone: the bytes of the answer hold it
-//! (`answer::Body`), so that whoever does not read takes nobody else's memory. A request that only waits for a
-//! restore to end works on nothing: it exchanges its place for one among those that wait. What was refused gives its
-//! place back and holds one among the refusals, if there is one; else the refusal is given without a body.
+//! A request holds its [`Place`] until its response is written or its connection ends: the bytes of the response hold
+//! it (`answer::Body`), so a reader that does not read takes no memory of others. A request that only waits for the end
+//! of a restore exchanges its place for one among the waiting requests. A rejected request releases its place and takes
+//! one among the rejections, if there is one; otherwise the rejection has no body.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

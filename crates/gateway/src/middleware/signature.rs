@@ -1,6 +1,6 @@
-//! Signature: the second half of finding out who asks, for requests that are signed with an access
-//! key. Below the body's limit, because the signature is one of the whole body; above everything
-//! that does anything. Here a signature of a request that changes something is used up.
+//! Signature: the second step of authentication, for requests signed with an access key. It stands below the body
+//! limit, because the signature covers the whole body, and above everything that acts on the request. A signature of a
+//! request that changes something is used up here.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! Trace: one server span per request by the HTTP semantic conventions, the request metrics, and
-//! the access log. The sampling decision comes first: a request that is not sampled builds no span
-//! at all, and still has a trace id for its log lines and its upstream calls.
+//! Trace: one server span per request by the HTTP semantic conventions, the request metrics, and the access log. The
+//! sampling decision comes first: a request that is not sampled builds no span, and still has a trace ID for its log
+//! lines and its upstream calls.
 //!
-//! On a listener with callers a stranger's `traceparent` counts for nothing: neither its trace id nor its decision to
-//! sample reaches a span, a log line or the audit. [`AdoptLayer`] takes it once it is known who asks.
+//! On a listener with callers the `traceparent` of a stranger is ignored: neither its trace ID nor its sampling
+//! decision reaches a span, a log line or the audit. [`AdoptLayer`] applies it after the sender is known.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,6 +1,6 @@
-//! Well-formed requests only: framed in one way, addressed in one way, no header name with an underscore (a proxy may
-//! have turned it into another), none of the headers twice that must have one meaning (S9, S12, S52).
-//! Without it two readers of one request may disagree on who asks for what.
+//! Well-formed requests only: one framing, one address, no header name with an underscore (a proxy may have changed it
+//! into another), and no second value of a header that must have one meaning (S9, S12, S52). Otherwise two readers of
+//! one request could disagree.
 
 use http::{HeaderMap, Request, Version, header};
 use restore_model::{Code, Problem};

@@ -1,4 +1,4 @@
-//! The first stage of a request: what the listener and its connection know of it before any layer has read it.
+//! The first stage of a request: what the listener and its connection know before any layer has read it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Client certificates. TLS has checked who signed them and that they are in force; what is left is
-//! whose they are.
+//! Client certificates. TLS has verified issuer and validity; this module reads the names of the holder.
 
 use std::net::IpAddr;
 

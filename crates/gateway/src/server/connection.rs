@@ -1,14 +1,13 @@
-//! One connection's guard, between socket and hyper. It does what hyper leaves open:
+//! The guard of one connection, between socket and hyper. It covers what hyper leaves open:
 //!
-//! * a peer that sends nothing, or its request head one byte at a time, is closed (S16): hyper's
-//!   own timer does not run before the protocol is known;
-//! * a peer that does not read its answers is closed;
-//! * the raw request head is kept until the request is handled, so that ambiguous framing can be
-//!   refused (S9): hyper resolves `Content-Length` beside `Transfer-Encoding` by itself and drops
-//!   one of them, which is right and yet hides that a proxy before us may have resolved it
+//! * It closes a peer that sends nothing, or its request head one byte at a time (S16): hyper's own timer does not run
+//!   before the protocol is known.
+//! * It closes a peer that does not read its responses.
+//! * It keeps the raw head until the request is handled, so that ambiguous framing can be rejected (S9). hyper resolves
+//!   `Content-Length` beside `Transfer-Encoding` by dropping one of them, which hides that a proxy may have resolved it
 //!   differently.
 //!
-//! HTTP/2 frames requests in one way only; of what it leaves open in time [`frames`](crate::server::frames) keeps account.
+//! HTTP/2 frames requests in one way only; [`frames`](crate::server::frames) limits the times that it leaves open.
 
 use std::io;
 use std::net::SocketAddr;

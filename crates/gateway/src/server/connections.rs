@@ -1,6 +1,6 @@
-//! The connections of listeners that share a cap. One address has a share of it. Where there is no room for another, the
-//! connection is closed that has been idle longest, which is to say without a request under way: of the address itself
-//! where that has its share, else of the address that has most. Only where none is idle does a new one wait.
+//! The connections of listeners that share a limit. One address has a share of it. Without room for another connection,
+//! the one that has been idle longest (without a request in progress) is closed: one of the same address if that has
+//! its share, otherwise one of the address with the most connections. A new connection waits only if none is idle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

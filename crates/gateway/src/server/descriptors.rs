@@ -1,5 +1,5 @@
-//! File descriptors: each connection takes one, and so do files, the ledger and the connections to the clouds. What those
-//! need is kept for them, so that no restore fails because of connections that came in.
+//! File descriptors: connections, files, the ledger and the connections to the clouds need them. The gateway reserves
+//! those of ledger and clouds, so that no restore fails because of incoming connections.
 
 use restore_config::{Config, LedgerUrl};
 

@@ -1,5 +1,5 @@
-//! What a connection's guard has to know of HTTP/2 and hyper does not bound in time: heads that are half sent, answers
-//! that are not taken, connections that ask nothing. Read is the beginning of each frame (RFC 9113, 4.1) and no more.
+//! Limits for HTTP/2 that hyper does not enforce in time: half-sent heads, responses that the peer does not take,
+//! connections without requests. It reads only the beginning of each frame (RFC 9113, 4.1).
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! The memory of request heads that are not whole yet, and of TLS handshakes that are not over. Anybody can make a
-//! gateway hold these bytes, before it is known who asks and before a request has a place. So their sum has a bound, with a
-//! share per address, and a connection that finds no room is closed (S49).
+//! Memory of incomplete request heads and TLS handshakes. Anyone can make a gateway hold these bytes, before the sender
+//! is known and before the request has a place. So their sum has a limit, with a share per address, and a connection
+//! without room is closed (S49).
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The listener: accepts connections, with TLS or without, guards them, serves HTTP/1.1 and HTTP/2,
-//! and lets requests under way finish when it is told to stop.
+//! The listener: accepts connections, with TLS or without, guards them, serves HTTP/1.1 and HTTP/2, and lets requests
+//! in progress finish at a stop.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,12 +1,11 @@
-//! The memory ceiling: how much of the machine's memory the process holds is looked at a few times a
-//! second, and above `limits.max_memory_bytes` the API takes nothing in and connections are
-//! accepted slowly, until it is less again. A restore that was taken in goes on, and the admin listener serves whoever
-//! operates; a kernel that kills the process for its memory would not ask.
+//! The memory ceiling: a task reads the memory of the process a few times a second. Above `limits.max_memory_bytes` the
+//! API accepts no request and the listeners accept connections slowly. Accepted restores continue, and the admin
+//! listener serves operators. Otherwise the kernel could kill the process.
 //!
-//! What was freed is no longer held, but the allocator keeps it for what comes next, and gives it back only when
-//! somebody asks it for memory again, which in a quiet process nobody does. So it is asked to while much is held.
+//! The allocator keeps freed memory for later use, and returns it only at the next allocation, which a quiet process
+//! does not make. So the task asks it to return memory while much is held.
 //!
-//! Reads `/proc/self/status`; where there is none (anything but Linux) there is no ceiling.
+//! It reads `/proc/self/status`. On systems without it (anything but Linux) there is no ceiling.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,10 +1,9 @@
-//! TLS for those who call the gateway: versions 1.2 and 1.3, HTTP/2 by ALPN, client certificates
-//! where the configuration names who signs them. A changed certificate, key, authority or revocation list
-//! is taken for new connections without a restart. Connections that showed a client certificate before are ended then,
-//! each after its request: who was withdrawn asks nothing more.
+//! TLS of the listeners: versions 1.2 and 1.3, HTTP/2 by ALPN, client certificates if the configuration names their
+//! authorities. A changed certificate, key, authority or revocation list applies to new connections without a restart.
+//! Earlier connections with a client certificate end after their request, so a revoked caller sends nothing more.
 //!
-//! A revocation list says until when it counts (`nextUpdate`). After that nobody knows who was withdrawn since, so client
-//! certificates of its issuer are refused until the file holds a newer list (S55). [`Tls::watch`] tells of it.
+//! A revocation list has an end (`nextUpdate`). After it nobody knows the latest revocations, so the gateway rejects
+//! client certificates of that issuer until the file has a newer list (S55). [`Tls::watch`] reports it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Logs on standard error: JSON for machines, text for people. Lines that concern a request or a
-//! restore carry its trace id as a field of their own. Spans are for traces and are kept out.
+//! Logs on standard error: JSON for machines, text for people. Lines about a request or a restore have its trace ID as
+//! a field. Spans are for traces and never appear in the log.
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Metrics: one set of instruments, shown as a Prometheus page and exported over OTLP. Labels are words of ours alone
-//! (templates, classes, names from the configuration), never ids or a stranger's text (S34).
+//! Metrics: one set of instruments, served as a Prometheus page and exported over OTLP. Labels are templates, classes
+//! and names from the configuration, never IDs or text of a stranger (S34).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

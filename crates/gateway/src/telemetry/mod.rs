@@ -1,5 +1,4 @@
-//! Telemetry of the gateway: logs, metrics, traces. Everything here may fail without a
-//! restore noticing it.
+//! Telemetry of the gateway: logs, metrics, traces. A failure here never affects a restore.
 
 pub(crate) mod links;
 pub(crate) mod logs;

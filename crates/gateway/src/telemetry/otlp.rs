@@ -1,4 +1,4 @@
-//! The way to a collector: OTLP over HTTP, for traces and metrics alike.
+//! The exporter to a collector: OTLP over HTTP, for traces and metrics.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! What stands in the ledger and what waits, as gauges. The ledger is asked every few seconds by a task of its own and
-//! never by a scrape; while it cannot be asked there is no figure, for an old one would be a lie. Replicas that share a
-//! ledger each show the whole of it: take the `max` of them and not the sum.
+//! Gauges of the ledger and of waiting work. A separate task reads the ledger every few seconds, never a scrape. While
+//! the ledger is unavailable there is no value, because an old one would be wrong. Replicas with a shared ledger each
+//! show the whole of it: use `max`, not `sum`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Traces over OTLP/HTTP. The queue is bounded, a dead collector costs nothing but its spans, and
-//! what is lost is counted (F39).
+//! Traces over OTLP/HTTP. The queue is bounded, an unavailable collector costs only its spans, and lost spans are
+//! counted (F39).
 //!
-//! Sampling is decided by the trace layer before any span exists, so the SDK records all it gets.
+//! The trace layer decides on sampling before a span exists, so the SDK records all spans that it gets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! HTTP answers. The one place where a problem becomes a status, headers and a body (RFC 9457).
+//! HTTP responses. The only place where a problem becomes a status, headers and a body (RFC 9457).
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,10 +1,9 @@
-//! Destination: the host and port that a request is addressed to, decided once, at the edge, before anything else reads the
-//! request.
+//! Destination: the host and port of a request, decided once by the listener, before anything else reads the request.
 //!
-//! A request can name its authority in up to three places: the target in absolute form, `:authority` of HTTP/2, and `Host`.
-//! Two readers that prefer different places understand two requests in one. [`Destination::take`] is therefore the only
-//! reader: it compares the places, refuses a request in which they differ, and removes all of them from the request, so that
-//! no code behind it can read another one. A test searches the sources for such a read.
+//! A request can name its authority in up to three places: the target in absolute form, `:authority` of HTTP/2, and
+//! `Host`. Two readers that prefer different places understand two requests in one. So [`Destination::take`] is the
+//! only reader: it compares the places, rejects a request in which they differ, and removes all of them from the
+//! request, so that no code behind it can read another one. A test searches the sources for such a read.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! HTTP as all rooms of the gateway need it: what a request is addressed to, who is at the other end of its connection,
-//! and how an answer or a problem is written. Imports no other room.
+//! HTTP for all modules of the gateway: the destination of a request, its peer, and responses and problems. It imports
+//! no other module of the gateway.
 
 pub(crate) mod answer;
 pub mod destination;

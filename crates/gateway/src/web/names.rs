@@ -1,4 +1,4 @@
-//! Names of people and programs that others choose, as they stand in the audit, in the ledger and on screens.
+//! Names of people and programs that others choose, in the form of the audit, the ledger and the screens.
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 

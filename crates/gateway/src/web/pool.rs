@@ -1,6 +1,6 @@
-//! Pools with a share per peer: so much of something (places, bytes) is taken at once, and one address takes at most its
-//! share of it, so that whoever comes from elsewhere finds some. What is taken is a [`Held`]: it is given back when that is
-//! dropped, and whoever takes it keeps it until what it bounds is over.
+//! Pools with a share per peer: a limited amount of something (places, bytes) is in use at once, and one address has at
+//! most its share of it, so that others always find some. A taken part is a [`Held`], which returns it when it is
+//! dropped.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The pages that the `type` of a problem leads to.
+//! The pages to which the `type` of a problem leads.
 
 use std::sync::LazyLock;
 
