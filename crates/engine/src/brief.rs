@@ -1,5 +1,6 @@
-//! What is believed for a while: a cache whose time is the runtime's, so that a test on a paused clock sees it pass. A
-/// cache of the library alone would go by the machine's clock.
+//! Values that are valid for a short time: a cache on the clock of the runtime, so that a test with a paused clock sees
+//! the time pass. The clock of the cache library is that of the machine.
+
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;

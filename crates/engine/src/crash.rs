@@ -1,6 +1,5 @@
-//! Named points at which a test can have the process killed, or stopped until it is told to go on:
-//! the moments between two commits at which that would hurt most. A build with optimisations has
-//! none of them, and refuses to start when one is asked for.
+//! Named points at which a test can kill or stop the process: the critical moments between two commits. An optimised
+//! build has none of them, and refuses to start if one is requested.
 
 use std::sync::OnceLock;
 

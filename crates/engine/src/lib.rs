@@ -1,33 +1,33 @@
-//! THE VERBS: submit, watch, check, preview, reconcile. Knows neither HTTP servers nor tower
-//! layers; it joins the model, the generations, the ledger and the way out.
+//! The operations on a restore: submit, poll, check, preview, reconcile. This crate knows neither HTTP servers nor
+//! tower layers. It joins the model, the generations, the ledger and the outbound stack.
 //!
-//! [`Engine`] is a façade. Behind it stand components, each of which owns its state and is handed what it stands on. Each
-//! room imports only rooms above it in this table; `tests/promises/repository/structure.rs` holds that.
+//! [`Engine`] is a façade over components. Each component owns its state and receives the components that it needs.
+//! Each module imports only modules above it in this table; `tests/promises/repository/structure.rs` holds that.
 //!
-//! | room | what it does, and what it owns |
+//! | module | purpose and state |
 //! |---|---|
-//! | [`crash`], `brief` | where tests have the process killed; what is believed for a while |
-//! | `tasks` | runs what the engine has begun, and stops it |
-//! | `pacing` | how often an upstream is called: the read quota and the poll queue of one upstream, the reads of one question |
-//! | `routing` | which upstream does it, and why: routes, policy, and what was learnt of upstreams |
-//! | `callers`, `observer` | who asks, and what they may; who hears of what was done |
-//! | `live_restores` | what is kept in memory of restores that have not ended |
-//! | `journal` | writes events and tells who waits: the clock, the count of commits, recovery mode |
-//! | `permissions` | permits or refuses what a caller asks for |
-//! | `planning` | the way of a request, and the one that is left where a generation is closed to a project |
-//! | `id_mapping` | what another generation's request is called by the one that carries it out |
-//! | `schedule` | when a restore is polled: the poll queue, and the restores at rest |
-//! | `dispatch` | look first, write it down, send it while that is permitted, write down what came of it; disk by disk |
-//! | `polling` | read until the end, and reconcile: what was read a moment ago, refused tokens |
-//! | `takeover` | takes up what other processes left, before anybody sees it |
-//! | `response_cache` | what the cloud answered to compatibility endpoints a moment ago |
-//! | `admission` | take a restore in, once: the keys of each caller |
-//! | `queries` | check, preview, list, capabilities; what only the cloud knows, for compatibility endpoints |
-//! | `operations` | keep the ledger small, carry out what only a person decides |
+//! | [`crash`], `brief` | points at which tests kill the process; values that are valid for a short time |
+//! | `tasks` | runs the tasks of the engine, and stops them |
+//! | `pacing` | rate of the calls to an upstream: its read quota and poll queue, the reads of one question |
+//! | `routing` | selection of the upstream: routes, policy, learnt facts about upstreams |
+//! | `callers`, `observer` | callers and their permissions; the observer of the engine's actions |
+//! | `live_restores` | data in memory about restores without a final status |
+//! | `journal` | writes events and notifies waiting callers: the clock, the count of commits, recovery mode |
+//! | `permissions` | permits or rejects the request of a caller |
+//! | `planning` | the route of a request, and the fallback if a generation is closed to a project |
+//! | `id_mapping` | the ID of a backup in the generation that carries out the restore |
+//! | `schedule` | the time of each poll: the poll scheduler, and the restores without a poller |
+//! | `dispatch` | pre-send checks, the write of `submitting`, the attempt, the write of its outcome; per-disk restore |
+//! | `polling` | polls to the end, and reconciliation: fresh readings, refused tokens |
+//! | `takeover` | takes up the restores that other processes left, before a request sees them |
+//! | `response_cache` | recent responses of the cloud to compatibility endpoints |
+//! | `admission` | accepts a restore once: the keys of each caller |
+//! | `queries` | check, preview, list, capabilities; proxied reads of compatibility endpoints |
+//! | `operations` | keeps the ledger small, and carries out the decisions of operators |
 //! | `components` | joins them; [`Engine`] delegates to them |
 //!
-//! Everything durable goes through the ledger; everything in memory here may be lost with the
-//! process, and costs at worst a read or a wait.
+//! Everything durable goes through the ledger. Everything in memory here may be lost with the process, and costs at
+//! worst a read or a wait.
 
 mod admission;
 mod brief;

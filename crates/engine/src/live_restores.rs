@@ -1,8 +1,8 @@
-//! Keeps in memory what is known of restores that have not ended: who waits, which task has one, how it is polled, and the
-//! tokens it is read and sent with. May be lost with the process, and costs at worst a read or a wait.
+//! Data in memory about restores without a final status: waiting callers, running tasks, polls, and the tokens for
+//! reads and attempts. It may be lost with the process, and costs at worst a read or a wait.
 //!
-//! One table and one lock, below the journal, the dispatcher and the poller: what one of them lets go of is forgotten
-//! only when none of the others needs the restore any more, and "does a task have it, or is it polled?" is one look.
+//! It is one table with one lock, below the journal, the dispatcher and the poller. So a restore is forgotten only when
+//! none of them needs it any more, and one look answers if a task holds a restore or a poller tracks it.
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroU64};

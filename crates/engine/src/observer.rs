@@ -1,4 +1,4 @@
-//! Tells metrics and logs what the engine did.
+//! Reports the actions of the engine to metrics and logs.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Permits or refuses what a caller asks for, and tells the [`Observer`] of every [`Decision`]. Stands below every verb.
+//! Permits or rejects the request of a caller, and reports every [`Decision`] to the [`Observer`]. Stands below every
+//! operation.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Keeps what clouds have answered a moment ago to reads that were passed on. Programs of the old source APIs ask once a second and
-//! oftener, many of them for the same: a cloud is asked once. Stands below admission, which has it forget.
+//! Recent responses of clouds to proxied reads. Programs of the old source APIs poll every second or faster, many of
+//! them for the same object; the cloud is read once. Stands below admission, which invalidates it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Runs the tasks of one engine: on the machine's runtime, or by leave of the platform that a test plays. Owns the token
-//! that stops them. Stands below everything that begins a task.
+//! Runs the tasks of one engine: on the runtime of the machine, or on the platform of a simulation. Owns the token that
+//! stops them. Stands below everything that starts a task.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -1,11 +1,10 @@
-//! The body of a request on its way out, and in it the last gate before the wire: hyper asks a body
-//! for its bytes at the moment it is about to write the first of them. A process that was held up
-//! meanwhile (stopped, suspended, starved) learns there that its time is over, and the body is not
-//! written. Over HTTP/1 the head is not either, for hyper writes both at once, and that nothing was
-//! sent is proven. Over HTTP/2 the head has gone as a frame of its own: no cloud restores by a head
-//! alone, but nothing is proven, and the outcome is left to reads.
+//! The body of an outbound request with the send gate: hyper requests the bytes of a body at the moment it is about to
+//! write the first of them. A process that was held up meanwhile (stopped, suspended, starved) learns there that its
+//! time is over, and the body is not written. Over HTTP/1 the head is not written either, because hyper writes both at
+//! once, so it is proven that nothing was sent. Over HTTP/2 the head has left as a separate frame: no cloud restores by
+//! a head alone, but that is no proof, and polls decide.
 //!
-//! The same gate tells whoever gives a call up whether a byte of it can have been written.
+//! The same gate reports if a byte of an abandoned call can have been written.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The hyper client at the end of the way out: connections, TLS, pool. It never repeats a request
-//! by itself and never follows a redirect.
+//! The hyper client at the end of the outbound stack: connections, TLS, pool. It never repeats a request by itself and
+//! never follows a redirect.
 
 use std::path::PathBuf;
 use std::sync::Arc;

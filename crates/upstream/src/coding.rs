@@ -1,8 +1,8 @@
-//! Answers read whole, whatever they are coded with. The gateway asks for no coding, and some
-//! servers and proxies compress all the same (RFC 9110, 12.5.3 allows it to who sends no
-//! `Accept-Encoding`). Others say that they did, and did not, or write JSON in another form of Unicode
-//! than UTF-8. The answer to a send names the task that is followed: none may be lost to its form. The bound on an answer holds for what comes out, so that a few bytes cannot
-//! fill the memory.
+//! Reads responses to their end, in any content coding. The gateway requests none, but some servers and proxies
+//! compress anyway (RFC 9110, 12.5.3 allows it without `Accept-Encoding`). Others declare a coding that they did not
+//! apply, or write JSON in another form of Unicode than UTF-8. The response to a restore call names its task, so none
+//! may be lost because of its form. The size limit applies to the decoded body, so that a few bytes cannot fill the
+//! memory.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! Why no answer came, and whether that proves that the call was not applied.
+//! The reason for a missing response, and whether it proves that the call was not applied.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The certificate that the gateway shows to an upstream that asks for one.
+//! The client certificate of the gateway, for upstreams that require one.
 
 use std::sync::Arc;
 

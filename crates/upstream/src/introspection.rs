@@ -1,6 +1,6 @@
-//! Asks identity providers who the callers of the gateway are: IAM for a token, an issuer
-//! for the keys it signs with. Here because no other crate dials out; what follows from an answer is
-//! decided by whoever asks.
+//! Calls to identity providers about the callers of the gateway: IAM for a token, an issuer for its signing keys. They
+//! are here because no other crate opens connections; the authentication of the gateway decides what follows from a
+//! response.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Access keys of the gateway's own (AK/SK): calls are signed instead of carrying a token.
+//! Access keys of the gateway (AK/SK): they sign calls, which then carry no token.
 //!
-//! A signature that is refused is never made again at once: five of them block a key for five minutes, and then for
-//! everybody who has it (cloud APIs 5.4). So that a bad key is not shown by many calls at once, one goes first where
-//! none was accepted lately, and the others wait for what becomes of it.
+//! A rejected signature is never repeated at once: five of them block a key for five minutes, for everybody who uses it
+//! (cloud APIs 5.4). So many calls must not show a bad key at the same time. If none was accepted recently, one call
+//! goes first, and the others wait for its result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

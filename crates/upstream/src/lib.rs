@@ -1,11 +1,11 @@
-//! HOW IT REACHES THE CLOUD: the way out as a tower stack, credentials, the hyper client. The only
-//! crate that dials out and the only one that sees a secret.
+//! Access to the clouds: the outbound stack, credentials, the hyper client. The only crate that opens connections and
+//! the only one that sees a secret.
 //!
-//! [`Upstream`] is built once per configured upstream and shared; a limit or breaker that is built
-//! per request does not limit. `stack` lists the layers in the order a call meets them.
+//! [`Upstream`] is built once per configured upstream and shared, because a limit or breaker that is built per request
+//! does not limit. `stack` lists the layers in the order of a call.
 //!
-//! What comes back is either an answer or a [`Fault`], and a fault says the one thing that matters
-//! for a call that overwrites disks: is there proof that it was not applied?
+//! The result is a response or a [`Fault`]. A fault answers the question that matters for a call that overwrites disks:
+//! is there proof that it was not applied?
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Metrics of the outbound stack: every attempt of every call, and every login. Labels are names from the configuration and
-//! words of ours, and the status that a cloud gave.
+//! Metrics of the outbound stack: every attempt of every call, and every login. Labels are names from the
+//! configuration, fixed words, and the status of the cloud.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The platform of a gateway. In production that is the machine: its sockets, and a runtime that polls every task. A test that
-//! plays several gateways in one process gives each a [`Platform`] of its own, which carries its connections in memory and
-//! can hold all of its tasks, as SIGSTOP does, or drop them, as SIGKILL does.
+//! The platform of a gateway. In production that is the machine: its sockets, and a runtime that polls every task. A
+//! simulation that runs several gateways in one process gives each its own [`Platform`], which carries its connections
+//! in memory and can hold all of its tasks, as SIGSTOP does, or drop them, as SIGKILL does.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,5 @@
-//! True if an upstream can be reached and lets the gateway's own credential in: for whoever checks configuration. Nothing of
-//! a project is asked, no token is sent.
+//! Checks that an upstream is reachable and accepts the credential of the gateway, for `check-config`. It reads nothing
+//! of a project and sends no token of a caller.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A secret, or what is made of one, that may be replaced while it is in use (S26).
+//! A secret, or a value made from one, that can be replaced while it is in use (S26).
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,5 +1,5 @@
-//! A caller's token. It exists in memory alone: it has no way to be written, shown or compared by
-//! accident, and it is wiped when the last holder lets go of it.
+//! A caller's token. It exists in memory only: it cannot be written, shown or compared by accident, and it is wiped
+//! when its last holder drops it.
 
 use std::sync::Arc;
 

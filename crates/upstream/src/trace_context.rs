@@ -1,5 +1,5 @@
-//! The trace a call belongs to, in W3C form. Kept as plain values so that propagation costs nothing
-//! when a trace is not sampled: then no span is ever built, and the context is only handed on.
+//! The trace of a call, in W3C form. It consists of plain values, so propagation costs nothing without sampling: then
+//! no span is built, and the context is only passed on.
 
 use std::fmt;
 

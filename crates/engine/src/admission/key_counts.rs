@@ -1,5 +1,5 @@
-//! Counts the idempotency keys of each caller, in the ledger now and then, and in memory between: the bound is there so that
-//! keys do not fill the disk, and with several replicas a few more do not matter.
+//! Counts the idempotency keys of each caller: in the ledger from time to time, in memory in between. The limit exists
+//! so that keys do not fill the disk. With several replicas a few more keys do not matter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
-//! Takes a restore in: route, refuse what cannot be expressed, write row, locks and key in one
-//! transaction, and only then send it; all in a task of its own, which lives on when the caller
-//! hangs up. Owns the count of keys that each caller has.
+//! Accepts a restore once: it finds the route, rejects what the generation cannot express, writes row, locks and key in
+//! one transaction, and then sends the restore. All of it runs in a separate task, which continues when the caller
+//! disconnects. Owns the number of keys of each caller.
 //!
 //! Stands above planning, the dispatcher, the poller and the takeover.
 

@@ -1,4 +1,4 @@
-//! Holds what a policy of the configuration allows: the rule by which [`Caller`](crate::Caller)s are judged.
+//! The permissions that a policy of the configuration grants to a [`Caller`](crate::Caller).
 
 use restore_model::{Id, RestoreRequest, Target, TargetKind};
 

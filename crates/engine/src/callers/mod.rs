@@ -1,8 +1,8 @@
-//! Judges who asks: a [`Caller`] goes into every verb that somebody can ask for, and the
-//! verb itself asks it, so that no way in can forget to. Who a caller is was found out before.
+//! Callers and their permissions. A [`Caller`] is a parameter of every operation, and the operation checks it, so no
+//! inbound path can forget the check. Authentication has identified the caller before.
 //!
-//! Denied unless allowed: a known caller may what a [`Grant`] says and nothing else, whatever its
-//! token could do in the cloud.
+//! The default is denial: a known caller may do what a [`Grant`] permits and nothing else, whatever its token could do
+//! in the cloud.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

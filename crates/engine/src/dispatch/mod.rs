@@ -1,8 +1,8 @@
-//! Carries a restore out, one send from beginning to end: look first, write it down, send, write down what came of it.
-//! Runs in a task of its own. No byte of a restore leaves before `submitting` is durable (I1), and
-//! what an answer means is decided by the generation alone.
+//! Carries out a restore, one attempt from beginning to end: pre-send checks, the write of `submitting`, the attempt,
+//! and the write of its outcome. Runs in a separate task. No byte of a restore leaves before `submitting` is durable
+//! (I1), and only the generation decides what a response means.
 //!
-//! Stands above the journal, `planning`, `id_mapping` and the schedule, to which it hands over what it has begun.
+//! Stands above the journal, `planning`, `id_mapping` and the schedule, to which it hands over started restores.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;

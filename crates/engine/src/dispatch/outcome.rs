@@ -1,4 +1,4 @@
-//! Writes down what came of a send, whatever stands in the way.
+//! Writes the outcome of an attempt, and waits for the ledger if necessary.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Permits a send: says whether each byte may still leave, and writes the next attempt down before it is made. The
-//! dispatcher gives it to the way out to ask.
+//! Permits an attempt: it decides whether each byte may still leave, and writes the next attempt before it is made. The
+//! dispatcher gives it to the outbound stack.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

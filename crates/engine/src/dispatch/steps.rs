@@ -1,9 +1,9 @@
-//! Restores a server disk by disk: where a route allows it and the upstream restores disks alone, the restore of a server is
-//! carried out as one call for each of its disks.
+//! Per-disk restore: if a route allows it and the upstream restores disks only, the restore of a server becomes one
+//! call for each of its disks.
 //!
-//! It stays one restore: one row with one id, one key, all locks and one lease. Each disk is a [`Step`] of the row, sent
-//! after the one before has succeeded, like any further attempt: written down under the lease and at the number of the
-//! row's last event. So nothing can be sent once the row has ended or another process holds it.
+//! It stays one restore: one row with one ID, one key, all locks and one lease. Each disk is a [`Step`] of the row. A
+//! step is sent after the previous one has succeeded, like another attempt: it is written under the lease and at the
+//! number of the row's last event. So nothing can be sent after the row has ended or while another process holds it.
 //!
 //! [`Step`]: restore_model::Step
 

@@ -1,5 +1,5 @@
-//! Which backup is which, decided on what was read: pure functions, each of which says what it compared. None of them
-//! guesses; what they do not accept is refused.
+//! The decisions of the ID mapping: pure functions over the responses, each of which records its comparison. None of
+//! them guesses; without proof the request is rejected.
 
 use restore_generations::Backup;
 use restore_model::{Id, Mapping, ProjectId, RestoreRequest, Source, Target, TargetKind};

@@ -1,6 +1,6 @@
-//! What the caller's own generation says of the backup, and what may follow from that: one table, [`LookupResult::row`]. Whatever
-//! could not be read proves nothing, so it must never make the proof of a name an easier one: a fault that passes is waited
-//! out, and what does not pass is for a person to mend.
+//! The source lookup: the backup according to the caller's own generation, and the consequence of each result, in one
+//! table ([`LookupResult::row`]). A failed read proves nothing, so it must never make the proof of an ID easier. The
+//! gateway waits for a temporary error to pass, and a person must fix a permanent one.
 
 use restore_generations::{Backup, Reply, Verdict, classify, errors};
 use restore_model::{Code, Effect, Id, Problem, Retry};

@@ -1,16 +1,16 @@
-//! Finds what a backup is called by the generation that carries a restore out, where the request came through the compatibility endpoint of
-//! another one. Whether ids survive a move between generations is documented nowhere, and a wrong one overwrites disks,
-//! so names are found on proof or not at all (cloud APIs 6.4). In this order:
+//! Finds the backup ID in the generation that carries out a restore, if the request came through the compatibility
+//! endpoint of another one. No documentation says that IDs survive a move between generations, and a wrong ID
+//! overwrites disks. So an ID needs proof (cloud APIs 6.4). The order is:
 //!
-//! 1. the operator's own table of pairs;
-//! 2. the same id, if the backup that has it is of the same resource, kind and time as the one that the caller means;
-//!    where the caller's own generation has nothing to tell for good (`home.rs` is the table of when that is so), if every
-//!    disk backup of the request is a part of it, or it is of the very server or disk that is overwritten;
-//! 3. the one backup of the same resource and time, with the same disks.
+//! 1. The operator's ID map.
+//! 2. The same ID, if the backup with it is of the same resource, kind and time as the caller's backup. If the caller's
+//! own generation can permanently report nothing (`home.rs` has the table), every disk backup of the request must be a
+//! part of it, or it must be of the very server or disk that is overwritten.
+//! 3. The only backup of the same resource and time with the same disks.
 //!
-//! A read that fails proves nothing and rules nothing out: the restore is refused until it can be made.
+//! A failed read proves nothing and excludes nothing: the restore is rejected until the read succeeds.
 //!
-//! Each step and what it compared is data ([`Step`]): kept with the restore, and shown to people who ask beforehand.
+//! Each step and its comparison is data ([`Step`]): the restore stores it, and people can see it in advance.
 //!
 //! Stands above `routing`.
 

@@ -1,7 +1,7 @@
-//! Measures how far the wall clock was set forward while this process ran. Windows are counted from what is
-//! written down, and so by the wall clock; one that jumps must end none of them early (I9). So each is
-//! longer by as much as the clock has jumped within it: for what ended before the jump that is exact,
-//! and nothing that ended after it is old enough to notice. Before the process began nothing is known.
+//! Measures forward steps of the wall clock while this process runs. Windows are counted from written times, and so by
+//! the wall clock; a step must end none of them early (I9). So each window is longer by the steps within it. For
+//! restores that ended before the step that is exact; restores that ended after it are not old enough to matter. Steps
+//! from before the start of the process are unknown.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

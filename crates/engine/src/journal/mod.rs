@@ -1,4 +1,4 @@
-//! Writes down what happens to restores, and tells who waits. Owns the count of commits, the clock, and the knowledge of
+//! Writes the events of restores and notifies waiting callers. Owns the count of commits, the clock, and the state of
 //! recovery mode. Everything durable of a restore goes through here.
 //!
 //! Stands above `live_restores` and the [`Observer`], and below every component that writes events.

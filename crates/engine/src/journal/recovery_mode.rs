@@ -1,4 +1,4 @@
-//! Knows whether the ledger may be an older copy of itself. Until a person confirms it, nothing is sent.
+//! Recovery mode: the ledger may be an older copy of itself. Nothing is sent until a person confirms it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! Waits for what is committed: for one restore, or at the end of the feed of all. A stream of events reads here, one caller
-//! at a time and at the caller's pace: nothing is kept for a reader that is slow.
+//! Waits for commits: of one restore, or at the end of the feed of all. Streams of events read here, each at the pace
+//! of its reader, and nothing is stored for a slow reader.
 
 use restore_ledger::{Entry, FeedItem, GATHER, POLL, Position};
 use restore_model::{Problem, RestoreId};

@@ -1,6 +1,6 @@
-//! Carries out what only a person decides: the end of a restore that reads cannot settle, and that a ledger
-//! which may be an older copy of itself can be trusted again, and that a receiver of webhooks which
-//! wanted no more is to be told again. The first is written down with who and why, the others logged.
+//! Carries out the decisions of operators: the end of a restore that polls cannot determine, the confirmation of a
+//! ledger that may be an older copy, and messages to a receiver of webhooks that was disabled. The first is written
+//! with name and reason, the others are logged.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Keeps the ledger small: forgets what need not be kept any longer, and upstreams as they were that no restore needs any
-//! more.
+//! Keeps the ledger small: deletes old restores, and forgets former upstreams that no restore needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Keeps the engine in operation: forgets what is old, and carries out what people decide.
+//! Operations: maintenance of the ledger, and the decisions of operators.
 //!
 //! Stands above the dispatcher and the poller.
 

@@ -1,5 +1,5 @@
-//! Paces the calls to an upstream: how many it may get, whose turn it is, and the reads of one question in their order.
-//! Knows no restores but their ids. Stands below everything that calls an upstream.
+//! Paces the calls to an upstream: the rate, the turns of callers and projects, and the order of the reads of one
+//! question. It knows restores by ID only. Stands below everything that calls an upstream.
 
 mod quota;
 mod reads;

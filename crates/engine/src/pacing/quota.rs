@@ -1,15 +1,14 @@
-//! How often one upstream is read. A bucket that fills evenly, so that no minute sees more reads
-//! than the configuration allows. An upstream that asks for time gets it.
+//! The read quota of one upstream: a bucket that fills evenly, so that no minute has more reads than the configuration
+//! allows. An upstream that asks for a pause gets it.
 //!
 //! Restores come first:
-//! - Sends are made at once, whatever is left. They count.
-//! - Reads before a send are made at once until they alone owe a minute's worth. Then half of the rate
-//!   is theirs, and callers take turns. Sends do not hold them back: after an outage with many sends,
-//!   the next restore is sent at once.
-//! - Half of the rate is for polls, as long as polls and sends that were taken alone keep the limit. A send that the
-//!   upstream refuses does not count against them: one caller of such restores must not stop everybody's polls.
-//! - Questions that change nothing (checks, reads that are passed on) get what is left. Callers take
-//!   turns, so that nobody's questions hold up another caller's.
+//! - Attempts start at once, whatever is left. They count.
+//! - Reads before an attempt start at once until they alone exceed a minute's worth. Then they have half of the rate,
+//!   and callers take turns. Attempts do not delay them: after an outage with many attempts, the next restore is sent
+//!   at once.
+//! - Half of the rate is for polls, as long as polls and accepted attempts alone stay within the limit. An attempt that
+//!   the upstream rejects does not count against them: one caller of such restores must not stop the polls of all.
+//! - Checks and proxied reads get the rest. Callers take turns, so that one caller does not delay another.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Driving a generation's questions: each is given all answers so far and asks for one more, or is
-//! done. Preparing, following and checking differ in the question alone.
+//! Runs the questions of a generation: each receives all responses so far, and requests one more read or finishes.
+//! `prepare`, `follow` and `check` differ in the question only.
 
 use restore_generations::{Answer, Step, Unread};
 use restore_upstream::{Behalf, Fault, FaultKind, Upstream, With};

@@ -1,4 +1,4 @@
-//! Plans the way that is left where a generation is closed to a project: what a route says of it, for whoever may take it.
+//! Plans the fallback upstream if a generation is closed to a project, for callers whose policies allow it.
 
 use std::borrow::Cow;
 

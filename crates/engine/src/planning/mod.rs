@@ -1,8 +1,8 @@
-//! Plans a request: which route it takes, whether the caller may send it there, and whether that generation can express
-//! it. A restore, a check and a preview are all planned here, so that a question is answered for the way that the restore
-//! would take.
+//! Plans a request: its route, the caller's permission for that upstream, and whether the generation can express the
+//! request. Restores, checks and previews are all planned here, so a check or preview is about the route that the
+//! restore would take.
 //!
-//! Stands above `routing` and `permissions`, and below every verb.
+//! Stands above `routing` and `permissions`, and below every operation.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Gathers the evidence of one round: reads a restore, and passes over what another restore of the ledger explains.
+//! Gathers the evidence of one poll, and skips observations that another restore of the ledger explains.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

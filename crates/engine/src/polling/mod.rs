@@ -1,9 +1,9 @@
-//! Polls a restore to its end. Where the gateway has a token in memory, the restore is in the poll
-//! queue and read at the generation's rhythm, and everybody who waits is served by that. Where it has none (a
-//! restart, an expired token), the restore is read when an authorised caller asks, at most once per
-//! interval however many ask at the same time. Owns what was read a moment ago, and the tokens that were refused.
+//! Polls a restore to its end. If the gateway has a token in memory, the restore is in the poll queue and is read at
+//! the poll interval of its generation; one poll serves all waiting callers. Without a token (after a restart, or an
+//! expired one) an authorised request refreshes the restore, at most once per interval for all requests. Owns fresh
+//! readings and refused tokens.
 //!
-//! Stands above the schedule and the dispatcher, which sends the next disk of a restore that goes disk by disk.
+//! Stands above the schedule and the dispatcher, which sends the next disk of a per-disk restore.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

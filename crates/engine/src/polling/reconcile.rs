@@ -1,6 +1,5 @@
-//! Says what a reading means for a state: a pure function, so that every rule of reconciliation can be
-//! tested without a cloud. It only ever proposes events; whether they are legal is decided by
-//! [`State::apply`] when they are written.
+//! The meaning of a reading for a state: a pure function, so that every rule of reconciliation can be tested without a
+//! cloud. It proposes events; [`State::apply`] decides whether they are legal when they are written.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Remembers for a moment which tokens of callers an upstream refused.
+//! Remembers for a short time which tokens of callers an upstream refused.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Answers questions that change nothing: may a restore be done, what would be sent, what can each
-//! upstream express.
+//! Answers questions that change nothing: checks, previews, and the capabilities of each upstream.
 
 use std::sync::Arc;
 

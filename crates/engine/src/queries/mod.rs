@@ -1,4 +1,4 @@
-//! Answers questions about restores and clouds. Nothing is restored by them.
+//! Answers questions about restores and clouds. They start no restore.
 //!
 //! Stands above the poller, planning and `id_mapping`.
 

@@ -1,5 +1,5 @@
-//! Answers what compatibility endpoints ask besides the verbs: reads that the gateway has no answer to, passed on to the cloud that
-//! has, and the restore that a backup or a disk is in just now.
+//! Reads of compatibility endpoints besides the operations: proxied reads of the cloud, and the open restore of a
+//! backup or a disk.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Refreshes what compatibility endpoints show of restores that nobody follows: those that a process has forgotten the token of are read with
-//! the token of whoever asks, by whatever read of the source API; and who asks with a token that reads nothing is told so.
+//! Refreshes restores without a poller when a compatibility endpoint shows them: the caller's token reads those whose
+//! token this process has lost. A caller whose token cannot read gets an error.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};

@@ -1,5 +1,5 @@
-//! Says with what an upstream is called for a restore: a credential of the gateway's own, which is always
-//! there, or a caller's token, which is kept in memory alone and for that caller's restores.
+//! The credential with which a restore's upstream is called: one of the gateway, which is always available, or a
+//! caller's token, which is in memory only and for the restores of that caller.
 
 use restore_model::{Code, Problem, RoutePin};
 use restore_upstream::{Token, TraceContext, Upstream, With};

@@ -1,5 +1,6 @@
-//! Keeps what was learnt of upstreams: facts of backups, which projects they are closed to, and which optional read they
-//! lack. May be lost at any time, and is where the configuration changes, for upstreams may be others then.
+//! Learnt facts about upstreams: facts of backups, the projects to which an upstream is closed, and missing optional
+//! reads. They may be lost at any time, and a change of the configuration clears them, because upstreams may be
+//! different then.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,8 @@
-//! Decides which upstream does a restore. Owns the routes and the policy in effect, the poll queue of each upstream, and
-//! what was learnt of upstreams. A reload of the configuration replaces routes and policy at once; whoever is in the
-//! middle of something keeps what it began with, and a restore that was accepted keeps the upstream it was accepted
-//! for, with its address and its credential, until it has ended (F34).
+//! Selects the upstream of a restore. Owns the routes and the policy in effect, the poll queue of each upstream, and
+//! learnt facts about upstreams. A reload replaces routes and policy at once. An operation in progress keeps those it
+//! began with, and an accepted restore keeps its upstream with address and credential until it ends (F34).
 //!
-//! Stands above `pacing`, and knows no ledger.
+//! Stands above `pacing`, and does not know the ledger.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! The operator's own table of what backups are called by two generations.
+//! The operator's ID map: the IDs of backups in two generations.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! How the engine goes about its work: times and bounds, out of the configuration.
+//! Times and limits of the engine, from the configuration.
 
 use std::time::Duration;
 

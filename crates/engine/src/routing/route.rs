@@ -1,5 +1,5 @@
-//! Which upstream does a restore: the first rule that matches, and the reason, which is kept with
-//! the restore. No match is a clear refusal; nothing is ever sent by default.
+//! Selects the upstream by the first matching rule, and records the reason with the restore. Without a match the
+//! request is rejected; nothing is sent by default.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! Decides when a restore is polled: at the rhythm of its generation where there is a token for it, else for its deadlines
-//! alone. Owns the poll queue and the restores that are at rest. Reads nothing itself: the poller takes out what is due.
+//! Decides when a restore is polled: at the poll interval of its generation if there is a token for it, otherwise at
+//! its deadlines only. Owns the poll scheduler and the restores without a poller. It reads nothing itself: the poller
+//! takes the restores that are due.
 //!
-//! Stands above the journal, so that the dispatcher hands over what it has begun without knowing the poller.
+//! Stands above the journal, so that the dispatcher can hand over started restores without knowing the poller.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

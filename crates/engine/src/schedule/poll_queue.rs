@@ -1,6 +1,6 @@
-//! Knows which restore is to be read next, and when. One queue for all restores, because there
-//! may be very many of them and nearly all of them only wait. What is due goes into the queue of its
-//! upstream, where the read quota lets it pass, the projects taking turns.
+//! The poll scheduler: the next restore to poll, and its time. One queue holds all restores, because there may be very
+//! many and nearly all of them only wait. A restore that is due moves to the queue of its upstream, where the read
+//! quota and the turns of the projects decide.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,11 +1,10 @@
-//! Takes up what was left: by an earlier process at the start, and by other replicas that have
-//! fallen silent while this one runs. A restart or a take-over ends nothing (I6): what may have been
-//! sent becomes unknown, and everything goes on where it stood.
+//! Takes up restores that an earlier process or a failed replica left. A restart or a takeover ends nothing (I6): a
+//! restore that may have been sent becomes unknown, and everything else continues where it was.
 //!
-//! At a start only what was not sent, or was just being sent, is taken up before the first request; the others follow beside
-//! the requests, and one that is asked for meanwhile is taken up first.
+//! At the start only restores that were not sent, or were just being sent, are taken up before the first request. The
+//! others follow beside requests; a request for one of them takes that one up first.
 //!
-//! The same loop hears what other replicas have written, so that whoever waits here learns of it.
+//! The same loop learns of the writes of other replicas, and notifies the callers that wait here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! The catalog of a token: where the services of its project are. URLs in it may or may not hold the project, a
-//! version, a slash at the end (cloud APIs 5.1); here they all lose these, for calls bring their own.
+//! The catalog of a token: the addresses of the services of its project. Its URLs may contain the project, a version or
+//! a slash at the end (cloud APIs 5.1). All of these are removed here, because calls add their own.
 //!
-//! The catalog is what an answer of IAM says, so it is believed as far as IAM is: `https` alone, but where IAM itself
-//! is spoken to in clear on this machine, and then only to this machine.
+//! The catalog is part of a response of IAM, so it is trusted as far as IAM is: `https` only, unless IAM itself is
+//! plain HTTP on this machine, and then for this machine only.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
-//! Tokens of the gateway's own, for one project (cloud APIs 5.1): by a user's password, by an agency that a user
-//! assumes, or by re-scoping a token. A token is kept until shortly before its end, fetched by one login however many
-//! calls need it at once, and dropped when an upstream refuses it. The catalog comes with it, where it is asked for.
+//! Tokens of the gateway for one project (cloud APIs 5.1): from the password of a user, from an agency that a user
+//! assumes, or from a token for another scope. One login serves all calls that need a token at the same time. The
+//! gateway keeps a token until shortly before its end, and drops it when an upstream refuses it. The catalog comes with
+//! it if it is needed.
 
 pub(crate) mod catalog;
 mod exchange;

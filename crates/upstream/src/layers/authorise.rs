@@ -1,8 +1,8 @@
-//! Credentials: puts them on each attempt, and takes them out of whatever comes back. Innermost, so
-//! that an attempt never goes out with what an earlier one found to be stale.
+//! Credentials: adds them to each attempt, and removes them from the response. It is the innermost layer, so that no
+//! attempt uses a credential that an earlier attempt found to be invalid.
 //!
-//! The caller's own token, one of the gateway's, or a signature made with a key of the gateway's; a further kind is a
-//! further variant of [`Credential`].
+//! The credential is the caller's token, a token of the gateway, or a signature with a key of the gateway. Another kind
+//! is another variant of [`Credential`].
 
 use std::sync::Arc;
 

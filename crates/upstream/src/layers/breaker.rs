@@ -1,8 +1,8 @@
-//! Breaker: after so many failures in a row an upstream is left alone for a while, then tried with
-//! one call. A refusal by the breaker is proof that nothing was sent.
+//! Circuit breaker: after several consecutive failures the gateway does not call an upstream for a while, and then
+//! tries one call. A rejection by the breaker proves that nothing was sent.
 //!
-//! Our own, of a page: what counts as failure is our [`Fault`], the state is shown in `/readyz`
-//! and as a metric, and it runs on the runtime's clock, which tests can pause.
+//! This is our own code, of a page: our [`Fault`] decides what counts as a failure, `/readyz` and a metric show the
+//! state, and it uses the clock of the runtime, which tests can pause.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Deadline of one attempt, on the runtime's monotonic clock (invariant I9). When it passes, bytes
-//! may have been sent and the fault carries no proof, unless the gate in the body says that not one
-//! was asked for; then none ever will be. Connecting has its own, shorter time in the client.
+//! Deadline of one attempt, on the monotonic clock of the runtime (invariant I9). When it passes, bytes may have been
+//! sent, so the fault carries no proof, unless the send gate reports that no byte was requested; then none will ever
+//! be. The client has its own, shorter limit for connecting.
 
 use std::sync::Arc;
 use std::time::Duration;

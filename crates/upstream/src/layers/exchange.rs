@@ -1,5 +1,5 @@
-//! The end of the way out: hands a request to the hyper client and reads the answer whole, up to a
-//! bound. An answer that breaks off in the middle is no answer, whatever its head said.
+//! The end of the outbound stack: it passes a request to the hyper client and reads the response to its end, up to a
+//! limit. An incomplete response is no response, whatever its head says.
 
 use std::task::{Context, Poll};
 

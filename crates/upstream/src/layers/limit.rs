@@ -1,11 +1,10 @@
-//! Concurrency limit: so many calls to one upstream at once. More wait for a place, and those that
-//! wait too long are refused: nothing of them was sent. Without it a stalled upstream would pile
-//! up work in memory until there is none left. A call that has found its place is still
-//! refused if the breaker opened while the call waited.
+//! Concurrency limit: so many calls to one upstream at once. Further calls wait for a place, and those that wait too
+//! long are rejected before anything is sent. Without the limit a stalled upstream would fill the memory. A call that
+//! has found its place is still rejected if the breaker opened meanwhile.
 //!
-//! Nobody takes all places: questions have a quarter of them, restores that are being sent five
-//! eighths, polls what both leave at least, and any that is free. Within each, one caller has half,
-//! so that whoever comes next finds a place however slow the upstream is.
+//! Nobody takes all places: checks and proxied reads have a quarter of them, attempts five eighths, polls at least the
+//! rest and any free one. Within each kind one caller has half, so the next caller finds a place however slow the
+//! upstream is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

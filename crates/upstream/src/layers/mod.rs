@@ -1,4 +1,4 @@
-//! The layers of the outbound stack, one file each. [`crate::stack`] says in which order they stand.
+//! The layers of the outbound stack, one file each. [`crate::stack`] has their order.
 
 pub(crate) mod authorise;
 pub(crate) mod breaker;

@@ -1,14 +1,13 @@
-//! Retry, under invariant I2 alone: a call that restores is repeated only on stored proof that the
-//! last attempt was not applied, at most so often, begun within one deadline, each repetition written
-//! down before it is made. `Retry-After` is honoured and capped. An answer is a proof in the cloud's
-//! own words alone (`restore_generations::errors`): a proxy that answers 401 or 429 may have passed
-//! the restore on.
+//! Retry, under invariant I2: a restore call is repeated only with stored proof that the last attempt was not applied,
+//! a limited number of times, within one deadline, and each repetition is written before it is made. `Retry-After` is
+//! honoured up to a maximum. A response is proof only in the cloud's own words (`restore_generations::errors`): a proxy
+//! that answers 401 or 429 may have forwarded the restore.
 //!
-//! The few sends that there are after a rate limit that names no wait are spread over the deadline: such
-//! limits last for seconds up to a minute.
+//! After a rate limit without `Retry-After` the few attempts are spread over the deadline, because such limits last for
+//! seconds up to a minute.
 //!
-//! A read may be repeated freely, and is, once, when its connection proved dead before or while it
-//! was written; more would only be noise, for whoever wanted it will come again.
+//! A read may be repeated freely. It is repeated once, if its connection proved dead before or while it was written;
+//! more would not help, because the caller reads again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

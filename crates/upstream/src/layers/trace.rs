@@ -1,6 +1,6 @@
-//! Traces: one client span per attempt, named and attributed by the HTTP semantic conventions, and
-//! the W3C headers of that span on the request. No span is built when the trace is not sampled; the
-//! caller's context is then handed on as it is. Every attempt is counted, traced or not.
+//! Traces: one client span per attempt by the HTTP semantic conventions, and the W3C headers of that span on the
+//! request. Without sampling no span is built, and the caller's context is passed on unchanged. Every attempt is
+//! counted, sampled or not.
 
 use std::sync::Arc;
 use std::time::Instant;

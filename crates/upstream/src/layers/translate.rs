@@ -1,5 +1,5 @@
-//! The outermost step of the way out: a call becomes an HTTP request, an HTTP answer a reply.
-//! Every request is built from nothing; no header of a caller is ever carried over.
+//! The outermost step of the outbound stack: a call becomes an HTTP request, and an HTTP response becomes a reply.
+//! Every request is built from nothing; no header of a caller is carried over.
 
 use std::time::Duration;
 

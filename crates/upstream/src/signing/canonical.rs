@@ -1,4 +1,4 @@
-//! The text that is signed: a request in one form, however it was written (cloud APIs 5.4, steps 2 to 7).
+//! The canonical form of a request for signatures (cloud APIs 5.4, steps 2 to 7).
 
 use std::borrow::Cow;
 

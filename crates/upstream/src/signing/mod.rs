@@ -1,11 +1,11 @@
-//! Requests signed with an access key (AK/SK), `SDK-HMAC-SHA256`, in both source APIs that are about: source API A, the
-//! official one, which this gateway signs its own calls with, and source API B, which one SDK emits (cloud APIs
-//! 5.4 and 5.5). [`sign`] makes a signature, [`Signed`] checks somebody else's.
+//! Requests signed with an access key (AK/SK), `SDK-HMAC-SHA256`, in both variants that exist: variant A, the official
+//! one, with which this gateway signs its own calls, and variant B, which one SDK uses (cloud APIs 5.4 and 5.5).
+//! [`sign`] makes a signature, [`Signed`] verifies the signature of a caller.
 //!
-//! Both build on [`canonical_request`], which is total: it takes any bytes and never panics.
+//! Both use [`canonical_request`], which is total: it takes any bytes and never panics.
 //!
-//! Not signed and not accepted: `SDK-HMAC-SM3`, `V11-HMAC-SHA256`, and bodies that are left out of the signature
-//! (`UNSIGNED-PAYLOAD`). A call that overwrites disks is not worth less than its body.
+//! Neither made nor accepted: `SDK-HMAC-SM3`, `V11-HMAC-SHA256`, and signatures without the body (`UNSIGNED-PAYLOAD`),
+//! because the body decides what a restore overwrites.
 
 mod canonical;
 mod verify;

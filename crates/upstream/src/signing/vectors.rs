@@ -1,4 +1,4 @@
-//! The vectors of the cloud APIs 5.4 and 5.5: made by official signers, or equal to what they make.
+//! The test vectors of the cloud APIs 5.4 and 5.5: from official signers, or equal to their output.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use restore_model::Timestamp;

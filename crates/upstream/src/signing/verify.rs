@@ -1,4 +1,4 @@
-//! Somebody else's signature: read strictly, checked in constant time.
+//! Verifies the signature of a caller: strict parsing, comparison in constant time.
 
 use hmac::Mac;
 use http::{HeaderMap, Method, header};

@@ -1,9 +1,8 @@
-//! Which addresses a message may be sent to: those that anybody could reach. All others would let a receiver's
-//! name reach what only this machine can (S8).
+//! Addresses to which a message may be sent: public ones only. Otherwise the name of a receiver could reach services
+//! that only this machine can reach (S8).
 //!
-//! What counts is the address that is connected to, however the URL spells it. [`literal_address`] reads the
-//! spellings of an address in a URL for an early word to whoever writes the configuration; a delivery judges what
-//! the name was resolved to.
+//! The connected address counts, however the URL spells it. [`literal_address`] reads the spellings of an address in a
+//! URL, so that `check-config` can report it early; a delivery checks the resolved addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! Connects to addresses that were checked, and to no others. The URL's host serves for TLS and the `Host` header
-//! alone: that its name may resolve to something else by now changes nothing.
+//! Connects to checked addresses only. The host of the URL is used for TLS and the `Host` header only, so a later
+//! change of its DNS record has no effect.
 
 use std::io;
 use std::net::SocketAddr;

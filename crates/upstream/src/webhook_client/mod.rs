@@ -1,11 +1,10 @@
-//! The client for webhooks: takes one signed message to one receiver of webhooks, and says what became of it.
+//! The client for webhooks: sends one signed message to one receiver and reports the result.
 //!
-//! Place: beside the way out to the clouds, and like it used by the engine alone. It shares TLS with that way and
-//! nothing else: a message is small, may be sent twice, and has no caller whose token it could carry.
+//! Place: beside the outbound stack to the clouds, and used by the relay of webhooks only. It shares TLS with that
+//! stack and nothing else: a message is small, may be sent twice, and carries no token of a caller.
 //!
-//! A receiver is named in the configuration, and so perhaps by somebody who may not reach all that the gateway can.
-//! Each delivery resolves the name, judges every address it got, connects to exactly these, and follows no
-//! redirect (S8).
+//! The configuration names the receiver, and its author may not be allowed to reach everything that the gateway can. So
+//! each delivery resolves the name, checks every address, connects to exactly these, and follows no redirect (S8).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

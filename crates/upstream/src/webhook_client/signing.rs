@@ -1,5 +1,5 @@
-//! The signature of a message, as Standard Webhooks has it: HMAC-SHA256 over id, time and body, so that neither
-//! can be changed and an old message cannot be sent again as a new one.
+//! The signature of a message by Standard Webhooks: HMAC-SHA256 over ID, time and body, so that neither can be changed
+//! and an old message cannot be sent again as a new one.
 
 use base64::Engine as _;
 use base64::alphabet;
