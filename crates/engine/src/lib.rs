@@ -77,12 +77,12 @@ pub use queries::{CheckReport, Page, Preview, cell};
 pub use routing::route::{self, Idempotency, Match, Plan, Route, Routes};
 pub use routing::{Pair, Pairs, Policy};
 
-/// The engine. Cheap to clone; all clones are one. What a method refuses, and why, is told where the component does it.
+/// The engine. Cheap to clone; all clones share one state. The component behind a method documents its errors.
 #[derive(Clone)]
 pub struct Engine(Arc<Components>);
 
 impl Engine {
-    /// Joins the parts. [`Engine::recover`] must run before the first request.
+    /// Builds the engine from its parts. [`Engine::recover`] must run before the first request.
     #[must_use]
     pub fn new(
         ledger: Arc<dyn Ledger>,
@@ -94,7 +94,7 @@ impl Engine {
         Self::on(None, ledger, routes, policy, clock, observer)
     }
 
-    /// As [`Engine::new`], on a platform that a test plays.
+    /// As [`Engine::new`], on the platform of a simulation.
     #[must_use]
     pub fn on(
         platform: Option<Arc<dyn Platform>>,
@@ -107,19 +107,19 @@ impl Engine {
         Self(Arc::new(Components::new(platform, ledger, routes, policy, clock, observer)))
     }
 
-    /// Starts the engine's own work, and takes up what no living process holds: what was not sent or was just being sent at
-    /// once, and the rest beside the first requests. Returns how many were taken up at once.
+    /// Starts the tasks of the engine, and takes up restores that no living process holds: those that were not sent or were
+    /// just being sent before it returns, and the rest beside requests. Returns the number of those taken up at once.
     pub async fn recover(&self) -> Result<usize, LedgerError> {
         self.0.start().await
     }
 
-    /// Reads nothing more and keeps nobody waiting; what comes in is still taken.
+    /// Stops polls and ends all waits. New restores are still accepted.
     pub fn leave(&self) {
         self.0.tasks.stop().cancel();
     }
 
-    /// Lets sends that are under way finish and be written down, at most so long, then closes the
-    /// ledger. Returns whether everything was written in time.
+    /// Lets attempts in progress finish and be written, at most for this time, and then closes the
+    /// ledger. Returns true if everything was written in time.
     pub async fn drain(&self, patience: Duration) -> bool {
         self.leave();
         self.0.tasks.close();
@@ -134,88 +134,88 @@ impl Engine {
         self.0.tasks.stop().clone()
     }
 
-    /// Runs something beside the restores. It ends when `stop` is cancelled, and the engine waits for it.
+    /// Runs a task of the service. It ends when `stop` is cancelled, and the engine waits for it.
     pub fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(work);
     }
 
     // admission
 
-    /// Takes a restore in and waits, for a while, for the upstream's answer. What the upstream refuses is not an error
-    /// here: the restore then exists and is `rejected`.
+    /// Accepts a restore and waits up to `submit.sync_wait_seconds` for the response of the upstream. A rejection by the
+    /// upstream is not an error here: the restore then exists and is `rejected`.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, Refusal> {
         self.0.admission.submit(submission).await
     }
 
     // journal
 
-    /// One restore as it is stored.
+    /// Returns one restore from the ledger.
     pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.journal.get(id).await
     }
 
-    /// The history of a restore that the asker may see.
+    /// Returns the history of a restore that the caller may see.
     pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.journal.events(id).await
     }
 
-    /// Waits until a restore is final or `until` has come, and returns it as it then is.
+    /// Waits until a restore has a final status, at most until `until`, and returns its present state.
     pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.journal.wait(id, until).await
     }
 
-    /// Waits until a restore has an event after the number `seen`, or `until` has come, and returns it as it then is.
+    /// Waits until a restore has an event after the number `seen`, at most until `until`, and returns its present state.
     pub async fn news(&self, id: RestoreId, seen: u32, until: Instant) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.journal.news(id, seen, until).await
     }
 
-    /// Tells when anything was written: the number changes with every commit.
+    /// Notifies of commits: the number changes with each.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.journal.changed()
     }
 
-    /// Waits until the ledger may hold more than when `changed` was last looked at, or `until` has come.
+    /// Waits until the ledger may have changed since `changed` was last seen, at most until `until`.
     pub async fn commits(&self, changed: &mut watch::Receiver<u64>, until: Instant) {
         self.0.journal.commits(changed, until).await;
     }
 
-    /// Events of all restores after a place in the feed, at most `limit`, in the order of their commits.
+    /// Returns events of all restores after a position of the feed, at most `limit`, in the order of their commits.
     pub async fn feed(&self, after: Position, limit: usize) -> Result<Vec<FeedItem>, Problem> {
         self.0.journal.feed(after, limit).await
     }
 
-    /// The present end of the feed.
+    /// Returns the present end of the feed.
     pub async fn position(&self) -> Result<Position, Problem> {
         self.0.journal.position().await
     }
 
-    /// Why the engine could not take a restore right now; empty when it could.
+    /// Returns the reasons why the engine cannot accept a restore now; empty if it can.
     pub async fn not_ready(&self) -> Vec<String> {
         self.0.journal.not_ready().await
     }
 
-    /// True if the ledger can be written, and what of its restores has not ended, those of other replicas included.
+    /// Returns the unfinished restores of all replicas, and whether the ledger can be written.
     pub async fn unfinished(&self) -> Result<Unfinished, LedgerError> {
         self.0.journal.unfinished().await
     }
 
-    /// True if the ledger may be an older copy of itself, and why.
+    /// Returns the reason for recovery mode, or `None` outside of it.
     #[must_use]
     pub fn recovery(&self) -> Option<Recovery> {
         self.0.journal.recovery().now()
     }
 
-    /// Begins recovery mode: nothing is sent until an operator confirms. Survives restarts.
+    /// Starts recovery mode: nothing is sent until an operator confirms. It survives restarts.
     pub async fn begin_recovery(&self, reason: &str, since: Timestamp) -> Result<(), LedgerError> {
         self.0.journal.recovery().begin(reason, since).await
     }
 
-    /// The clock that everything here goes by.
+    /// Returns the clock of the engine.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         self.0.journal.clock()
@@ -223,26 +223,26 @@ impl Engine {
 
     // routing
 
-    /// The routes that are in effect.
+    /// Returns the routes in effect.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.0.routing.rules().routes.clone()
     }
 
-    /// Goes by these from now on. Restores that are under way keep the upstream they were accepted for. How long a
-    /// status counts as fresh is of the start alone.
+    /// Applies new rules. Unfinished restores keep the upstream for which they were accepted. The time for which a
+    /// status counts as fresh changes only at a start.
     pub fn replace(&self, routes: Routes, policy: Policy) {
         let added = self.0.routing.replace(routes, policy);
         added.into_iter().for_each(|queue| self.0.poller.keep_queue(queue));
     }
 
-    /// How many restores are due for a read and wait for their read quota of the upstream, by upstream.
+    /// Returns the number of restores that are due for a poll and wait for the read quota of their upstream, by upstream.
     #[must_use]
     pub fn waiting_reads(&self) -> Vec<(String, usize)> {
         self.0.routing.waiting_reads()
     }
 
-    /// The breaker of each upstream.
+    /// Returns the state of the circuit breaker of each upstream.
     #[must_use]
     pub fn breakers(&self) -> Vec<(String, BreakerState)> {
         self.0.routing.breakers()
@@ -250,48 +250,48 @@ impl Engine {
 
     // permissions
 
-    /// Refuses to look through what a project has at an upstream, as an operator, to who is none for it.
+    /// Permits the audit of a project at an upstream to its operators only.
     pub fn permit_audit(&self, caller: &Caller, project: &ProjectId, upstream: &str) -> Result<(), Problem> {
         self.0.permissions.permit_audit(caller, project, upstream)
     }
 
-    /// Refuses what an operator does to the gateway as a whole, also to operators of certain projects, upstreams or
-    /// targets.
+    /// Permits actions on the gateway as a whole to operators without a limit to projects, upstreams or
+    /// targets only.
     pub fn permit_operator(&self, caller: &Caller) -> Result<(), Problem> {
         self.0.permissions.permit_operator(caller)
     }
 
-    /// Refuses the pages of operators to who is none.
+    /// Permits the pages of operators to operators only.
     pub fn permit_watch(&self, caller: &Caller) -> Result<(), Problem> {
         self.0.permissions.permit_watch(caller)
     }
 
-    /// Refuses what tells of every caller and every project to who may not know of all.
+    /// Permits pages about all callers and projects to callers that may read all of them only.
     pub fn permit_overview(&self, caller: &Caller) -> Result<(), Problem> {
         self.0.permissions.permit_overview(caller)
     }
 
-    /// Refuses a list to who may see nothing at all: an empty one would say that there is nothing.
+    /// Rejects a list for a caller that may see nothing at all: an empty list would claim that there is nothing.
     pub fn permit_list(&self, caller: &Caller) -> Result<(), Problem> {
         self.0.permissions.permit_list(caller)
     }
 
     // queries
 
-    /// One restore as it is stored, if this caller may see it.
+    /// Returns one restore from the ledger, if this caller may see it.
     pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.views.look(id, caller).await
     }
 
-    /// A page of the restores that a caller may see, newest first.
+    /// Returns a page of the restores that a caller may see, newest first.
     pub async fn list(&self, query: Query, caller: &Caller) -> Result<Page, Problem> {
         let mut page = self.0.views.list(query, caller).await?;
         page.entries = self.0.takeover.settled(page.entries).await?;
         Ok(page)
     }
 
-    /// Refreshes, then waits until the restore is final or `until` has come.
+    /// Refreshes a restore, then waits until it has a final status, at most until `until`.
     pub async fn refresh_and_wait(
         &self,
         id: RestoreId,
@@ -303,8 +303,8 @@ impl Engine {
         self.0.views.refresh_and_wait(id, caller, trace, until).await
     }
 
-    /// Restores that are about to be shown to a caller who may see them, as they stand: those that nobody follows are read
-    /// with this caller's token, a few of them per request.
+    /// Returns the present state of restores that a caller may see. Those without a poller are refreshed
+    /// with the token of this caller, a few of them per request.
     pub async fn refresh_shown(
         &self,
         entries: Vec<Entry>,
@@ -314,12 +314,12 @@ impl Engine {
         self.0.views.refresh_shown(entries, caller, trace).await
     }
 
-    /// True if what is known of a restore is not old for want of this caller's credential alone.
+    /// True unless the state of a restore is old only because the credential of this caller is missing.
     pub fn readable_by(&self, entry: &Entry, caller: &Caller) -> Result<(), Problem> {
         self.0.views.readable_by(entry, caller)
     }
 
-    /// Asks whether a restore may be done; `origin` is the compatibility endpoint that the question came through.
+    /// Checks if the cloud would accept a restore; `origin` is the compatibility endpoint of the request.
     pub async fn check(
         &self,
         request: &RestoreRequest,
@@ -330,7 +330,7 @@ impl Engine {
         self.0.inquiries.check(request, origin, caller, trace).await
     }
 
-    /// Shows what a restore would send. Nothing is sent, not even a read.
+    /// Shows the request that a restore would send. Nothing is sent, not even a read.
     pub async fn preview(
         &self,
         request: &RestoreRequest,
@@ -346,7 +346,7 @@ impl Engine {
         self.0.inquiries.capabilities()
     }
 
-    /// How names would be found at an upstream, for a person: the reads that a restore would make, and nothing else.
+    /// Shows the ID mapping at an upstream: it makes the reads that a restore would make, and nothing else.
     pub async fn seek_names(
         &self,
         asked: &Asked,
@@ -357,8 +357,8 @@ impl Engine {
         self.0.ids.seek_names(asked, origin, upstream, token).await
     }
 
-    /// Asks an upstream something that changes nothing, for a caller who may read there, and gives its answer as it
-    /// came, or as it came a moment ago. `about` is the restore that shows in the answer, if one does.
+    /// Makes a proxied read for a caller that may read at this upstream, and returns the response as it
+    /// came, or a recent one. `about` is the restore that the response shows, if it shows one.
     pub async fn pass_on(
         &self,
         upstream: &str,
@@ -371,14 +371,14 @@ impl Engine {
         self.0.proxied.pass_on(upstream, project, call, about, caller, trace).await
     }
 
-    /// The upstream that knows the disks of a project: `own`, if it has the service, else one that the restores of this
-    /// source API are carried out by.
+    /// Returns the upstream with the disks of a project: `own`, if it has the service, else one that carries out restores
+    /// of this source API.
     #[must_use]
     pub fn upstream_of_disks(&self, own: Option<&str>, source_api: &str, call: &Call) -> Option<String> {
         self.0.proxied.upstream_of_disks(own, source_api, call)
     }
 
-    /// A backup as another generation than the compatibility endpoint's tells of it, under the id that it was asked for by.
+    /// Returns a backup from another generation than that of the compatibility endpoint, under the requested ID.
     pub async fn backup_elsewhere(
         &self,
         origin: &Origin,
@@ -391,7 +391,7 @@ impl Engine {
         self.0.proxied.backup_elsewhere(origin, project, id, about, caller, trace).await
     }
 
-    /// The restore that a backup is, or was just now, the source of; none that a caller may not see.
+    /// Returns the open or recent restore from a backup; none that the caller may not see.
     pub async fn restore_of_backup(
         &self,
         project: &ProjectId,
@@ -402,7 +402,7 @@ impl Engine {
         Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
     }
 
-    /// The restore that overwrites a disk, or did so just now; none that a caller may not see.
+    /// Returns the open or recent restore onto a disk; none that the caller may not see.
     pub async fn restore_of_disk(
         &self,
         project: &ProjectId,
@@ -413,8 +413,8 @@ impl Engine {
         Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
     }
 
-    /// The restores of a project that show in its backups and disks just now, those first that have not ended, each
-    /// kind newest first; none that a caller may not see.
+    /// Returns the open and recent restores of a project, open ones first, each
+    /// kind newest first; none that the caller may not see.
     pub async fn restores_that_show(
         &self,
         project: &ProjectId,
@@ -426,34 +426,34 @@ impl Engine {
 
     // operations
 
-    /// Calls a restore off, which is possible only before it is sent.
+    /// Cancels a restore, which is possible only before it is sent.
     pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.decisions.cancel(id, caller).await
     }
 
-    /// Ends a restore that waits for an operator, or one that may have been sent and of which an operator knows better.
+    /// Ends a restore that needs an operator, or one that may have been sent if the operator overrides.
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
         self.0.takeover.settle(id).await?;
         self.0.decisions.resolve(id, word, caller).await
     }
 
-    /// Ends recovery mode on an operator's word.
+    /// Ends recovery mode after the confirmation of an operator.
     pub async fn end_recovery(&self, by: &str, reason: &str) -> Result<(), Problem> {
         self.0.decisions.end_recovery(by, reason).await
     }
 
-    /// How a webhook stands: what waits, what was given up, and why it is disabled, if it is.
+    /// Returns the state of a webhook: pending messages, dead letters, and the reason if it is disabled.
     pub async fn webhook(&self, name: &str) -> Result<(Waiting, Option<String>), Problem> {
         self.0.decisions.webhook(name).await
     }
 
-    /// Delivers to a disabled webhook again, beginning with what it has missed.
+    /// Enables a disabled webhook; it resumes with the messages that it missed.
     pub async fn enable_webhook(&self, name: &str, by: &str, reason: &str) -> Result<(), Problem> {
         self.0.decisions.enable_webhook(name, by, reason).await
     }
 
-    /// Restores that an upstream has begun in a project since a moment and that the ledger knows nothing of.
+    /// Returns restores that an upstream has started in a project since a time and that the ledger does not know.
     pub async fn unrecorded(
         &self,
         upstream: &str,
@@ -464,7 +464,7 @@ impl Engine {
         self.0.decisions.unrecorded(upstream, project, since, token).await
     }
 
-    /// How many restores are under way at upstreams that the configuration names no more, by upstream.
+    /// Returns the number of unfinished restores at upstreams that the configuration no longer names, by upstream.
     pub async fn on_removed_upstreams(&self) -> Result<BTreeMap<String, usize>, LedgerError> {
         self.0.maintenance.on_removed_upstreams().await
     }
