@@ -19,9 +19,9 @@ pub const POINTS: [&str; 7] = [
     "first_byte",
     // The upstream has answered, and nobody has written it down.
     "answered",
-    // The answer is written down, and nobody has been told.
+    // The response is written, and nobody is notified.
     "recorded",
-    // A read has told something, and nobody has written it down.
+    // A poll has a result, and it is not written.
     "progress",
 ];
 
@@ -47,7 +47,7 @@ pub fn arm(asked: &str) -> Result<(), String> {
 #[cfg(debug_assertions)]
 static WATCH: OnceLock<fn(&'static str)> = OnceLock::new();
 
-/// Has every point told to `watch`, once for the whole process. A build for service has no such thing.
+/// Reports every point to `watch`, once for the whole process. A release build does not have this function.
 #[cfg(debug_assertions)]
 pub fn watch_with(watch: fn(&'static str)) {
     // The first one stays: it is the same for all who play gateways in one process.
@@ -72,7 +72,7 @@ impl Plan {
     }
 }
 
-/// Sends this process the signal where it was armed: here it ends, or goes on once it is told to.
+/// Sends this process the signal at an armed point: here it ends, or continues after SIGCONT.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &'static str) {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,10 +90,10 @@ pub(crate) fn point(name: &'static str) {
     let id = std::process::id().to_string();
     let sent = std::process::Command::new("kill").args(["-s", plan.signal, &id]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill is there");
-    // A process stops a moment after it was told to, thread by thread; nobody must slip through.
+    // A process stops a moment after the signal, thread by thread; no thread may pass this point.
     std::thread::sleep(std::time::Duration::from_millis(200));
     if plan.signal == "KILL" {
-        // The signal is on its way; whoever came here goes no further.
+        // The signal is on its way; this thread goes no further.
         loop {
             std::thread::park();
         }

@@ -475,7 +475,7 @@ mod tests {
         for _ in 0..3 {
             let (access, used) = live.begin_round(id).expect("a round");
             assert!(matches!(access, Some(Access::Held(None))));
-            // Whoever waits meanwhile is no longer there.
+            // The caller no longer waits.
             drop(live.subscribe(id));
             let again = live.end_round(id, used, &Round::Again(Duration::from_secs(1)), Duration::ZERO);
             assert!(again.flatten().is_some_and(|again| again >= due) && !has_more());

@@ -202,7 +202,7 @@ mod tests {
     use crate::callers::{Grant, Identity};
     use crate::routing::route::Match;
 
-    /// Hears of decisions: what was asked for, and whether it was allowed.
+    /// Receives each decision: the requested action, and the result.
     #[derive(Default)]
     struct Hears(Mutex<Vec<(Action, bool)>>);
 

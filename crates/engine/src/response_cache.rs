@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Bytes of answers that are kept at most.
 const KEPT: u64 = 32 * 1024 * 1024;
 
-/// Which answer. What one caller was told is told to no other: whose rights it rests on is the cloud's to judge.
+/// The key of a response. A response to one caller is never given to another, because the cloud decides on their rights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     caller: Option<String>,
@@ -34,7 +34,7 @@ enum Unkept {
     Problem(Problem),
 }
 
-/// The answers, and the single flight of what asks for them.
+/// The responses, and one read for simultaneous requests.
 pub(crate) struct ResponseCache(Cache<Key, Reply>);
 
 impl Default for ResponseCache {

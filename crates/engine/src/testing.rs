@@ -91,7 +91,7 @@ pub(crate) fn server() -> Intent {
     }
 }
 
-/// An intent that the ledger has just taken in, as accepted at this moment.
+/// An intent that the ledger has just accepted.
 pub(crate) async fn taken_in(journal: &Journal, intent: Intent, at: Timestamp) -> Entry {
     let asked = Evidence::new("request", Strength::Strong, at);
     let events = number(0, at, Cause::Caller, &"0".repeat(32), vec![(EventKind::Accepted, asked)]);

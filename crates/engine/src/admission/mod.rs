@@ -33,7 +33,7 @@ mod key_counts;
 
 use key_counts::KeyCounts;
 
-/// A request to restore, with who asks and how.
+/// A restore request with its caller.
 #[derive(Clone)]
 pub struct Submission {
     /// The canonical request.
@@ -56,7 +56,7 @@ impl Submission {
     }
 }
 
-/// A restore that was taken in, now or before.
+/// A restore that was accepted, now or earlier.
 #[derive(Clone, Debug)]
 pub struct Submitted {
     /// As it stands.
@@ -73,7 +73,7 @@ struct Taken {
     answer: Option<oneshot::Receiver<Entry>>,
 }
 
-/// Why a restore was not taken in.
+/// Reason why a restore was not accepted.
 #[derive(Debug)]
 pub struct Refusal {
     /// Why.
@@ -204,7 +204,7 @@ impl Admission {
         Ok(entry)
     }
 
-    /// Writes a restore down, tells who waits, and carries it out if it is for us to do.
+    /// Writes a restore, notifies the waiting caller, and carries it out if this process holds it.
     async fn take_in(
         self: Arc<Self>,
         submission: Submission,
@@ -213,7 +213,7 @@ impl Admission {
         taken: oneshot::Sender<Result<Taken, Refusal>>,
     ) {
         let lease = SendLease::from_now(&*self.ledger);
-        // Whoever waited may have gone at any point; what is to be done is done all the same.
+        // The caller may have disconnected at any point; the restore continues all the same.
         let (entry, replayed) = match self.accept_unless_busy(&submission, &plan).await {
             Ok(accepted) => accepted,
             Err(refusal) => {
@@ -232,7 +232,7 @@ impl Admission {
         // What another replica is about to send is its to send.
         let ours = plan.is_some() && (!replayed || self.dispatcher.held(id).await);
         let (Some(plan), true) = (plan, ours) else {
-            // Whoever asks again brings a token: what nobody could read is read with it.
+            // A repeated request brings a token: it refreshes a restore without a poller.
             if replayed && matches!(entry.state.status, Status::Running | Status::Unknown) {
                 self.schedule.poll(&entry, self.routing.access(&entry, submission.caller.token));
             }
@@ -384,7 +384,7 @@ fn trace_ids(trace: Option<&TraceContext>) -> (String, String) {
 }
 
 fn busy(holder: &Entry, caller: &Caller) -> Refusal {
-    // Only who may see the holder is told its name.
+    // Only a caller that may see the holder learns its ID.
     let visible = caller.sees(holder);
     let detail = if visible {
         format!("restore {} is {}", holder.intent.id, holder.state.status.as_str())

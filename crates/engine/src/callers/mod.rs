@@ -166,7 +166,7 @@ impl Caller {
         })
     }
 
-    /// True if it may see this restore. Nothing is told of that in the log: lists ask it often.
+    /// True if it may see this restore. This is not logged, because lists check it often.
     #[must_use]
     pub fn sees(&self, entry: &Entry) -> bool {
         let Some(identity) = &self.identity else { return true };

@@ -91,7 +91,7 @@ impl Dispatcher {
             Ok(Ok(entry)) => Some(entry),
             Ok(Err(LedgerError::Stale(_) | LedgerError::NotHeld(_))) => {
                 // Cancelled, or another replica has it: what it wrote is the truth. One that has died since may have left it
-                // to this process, and then nobody else goes on with it.
+                // to this process, and then nobody else continues it.
                 tracing::info!(restore.id = %id, "restore continued by another process");
                 let detail = "another process went on with the restore; this one sent nothing";
                 self.end_unsent(id, Problem::new(Code::SendWindowMissed, detail)).await
@@ -99,7 +99,7 @@ impl Dispatcher {
             Ok(Err(error)) => {
                 tracing::warn!(restore.id = %id, error = %error, "restore dispatch failed");
                 let why = Problem::new(Code::LedgerUnavailable, format!("{error}; nothing was sent"));
-                // Whoever waits is not kept waiting for the ledger.
+                // A waiting caller does not wait for the ledger.
                 drop(answered);
                 let ended = self.end_unsent(id, why).await;
                 self.release(id, ended, &access);
@@ -113,7 +113,7 @@ impl Dispatcher {
         };
         self.release(id, ended.clone(), &access);
         if let Some(entry) = ended {
-            // Whoever waited may have gone meanwhile.
+            // The waiting caller may have disconnected.
             let _ = answered.send(entry);
         }
     }

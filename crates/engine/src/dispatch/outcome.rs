@@ -86,7 +86,7 @@ impl Dispatcher {
                 }
                 Err(LedgerError::Stale(_)) => match self.ledger.get(id).await {
                     Ok(Some(now)) => {
-                        // A further attempt that was written down without being heard of was not made.
+                        // A further attempt that was written but not reported was not made.
                         let ours = [attempts, attempts + 1].contains(&now.state.attempts)
                             && (step, route) == (now.state.step, now.state.rerouted.is_some());
                         let open = match now.state.status {

@@ -31,7 +31,7 @@ impl SendLease {
     }
 }
 
-/// The permit of one send: what was written down of it, and whether it may still be made.
+/// The permit of one attempt: its written event, and whether it may still be made.
 pub(super) struct SendPermit {
     journal: Arc<Journal>,
     routing: Arc<Routing>,
@@ -54,7 +54,7 @@ impl SendPermit {
         Self { journal, routing, lease, kept: Mutex::new(Kept { entry, since }) }
     }
 
-    /// The restore as it was last written down.
+    /// The restore in its last written state.
     pub(super) fn entry(&self) -> Entry {
         self.kept().entry.clone()
     }

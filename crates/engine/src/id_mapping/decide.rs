@@ -46,7 +46,7 @@ impl Asked {
 pub struct Names {
     /// The backup.
     pub backup_id: Id,
-    /// The backups of the disks, in the order in which they were asked for.
+    /// The backups of the disks, in the order of the request.
     pub disks: Vec<Id>,
 }
 
@@ -74,7 +74,7 @@ impl Names {
     }
 }
 
-/// True if the backup that the operator's table names may be taken for the one that was asked for.
+/// True if the backup from the operator's ID map may stand for the requested one.
 pub(super) fn paired(asked: &Asked, to: &Id, ours: Option<&Backup>) -> Result<String, String> {
     let id = &asked.backup_id;
     match ours {
@@ -169,7 +169,7 @@ enum Likeness {
     Alike,
     /// Another one.
     Other,
-    /// Not told in full: what is missing.
+    /// Incomplete: the missing fact.
     Untold(String),
 }
 
@@ -187,7 +187,7 @@ fn likeness(ours: &Backup, theirs: &Backup) -> Likeness {
     if volumes(ours) == volumes(theirs) { Likeness::Alike } else { Likeness::Other }
 }
 
-/// True if a backup may be the same as another, by what is told of it; what is not told rules nothing out.
+/// True if a backup may be the same as another by its known facts; an unknown fact excludes nothing.
 pub(super) fn may_be(ours: &Backup, theirs: &Backup) -> bool {
     let kinds = ours.kind.is_none() || ours.kind == theirs.kind;
     let times = match (ours.created_at, theirs.created_at) {
@@ -250,7 +250,7 @@ fn is(id: &Id, text: &str) -> bool {
     text.parse::<Id>().is_ok_and(|other| id.is_same(&other))
 }
 
-/// True if a backup is of what is to be restored, as far as the generation tells.
+/// True if a backup is of the requested resource, as far as the generation reports it.
 fn is_for(backup: &Backup, kind: TargetKind) -> bool {
     match kind {
         TargetKind::Server | TargetKind::Volume => backup.kind == Some(kind),
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(only(&theirs, &[one, fewer]).unwrap().0, 0);
     }
 
-    /// One that is not told in full may be the one: then it is not known which is.
+    /// An incomplete backup may be the right one, so the right one is not known.
     #[test]
     fn what_is_not_told_of_a_backup_does_not_make_another_the_only_one() {
         let theirs = backup("b", TIME, ["d1", "d2"]);
@@ -420,7 +420,7 @@ mod tests {
             assert!(may_be(&twin, &theirs));
             refused(only(&theirs, &[one.clone(), twin]), "backup z there may be it, too");
         }
-        // Nor is it known where home tells half of it.
+        // Nor is it known if the caller's own generation reports half of it.
         let untold = Backup { disks: Vec::new(), ..theirs };
         refused(only(&untold, &[one]), "its disks are not told");
     }

@@ -14,7 +14,7 @@ const BY_TABLE: &str = "or write both ids into the file of id_mapping.file";
 /// Result of the lookup at the caller's own generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupResult {
-    /// It tells of the backup.
+    /// It reports the backup.
     Told,
     /// It knows no such backup.
     NoSuchBackup,
@@ -55,7 +55,7 @@ pub(super) enum LookupResult {
 /// Consequence of a lookup result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// Names are proven against what it tells.
+    /// IDs are proven against its report.
     Compare,
     /// There is nothing to compare with, for good: a name must be proven by what the request itself names.
     ByRequest,
@@ -158,7 +158,7 @@ impl Home {
             return Self::Silent(what);
         }
         let detail = format!("{what}; nothing was sent: {advice}, {BY_TABLE}");
-        // What was said is in the detail alone: a compatibility endpoint would tell it as the answer to the restore.
+        // The response is in the detail only: a compatibility endpoint would return it as the response to the restore.
         let refusal = match (follows, result, problem) {
             (Follows::Later, _, problem) => {
                 let said = problem.and_then(|problem| problem.retry_after);

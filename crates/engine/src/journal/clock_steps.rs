@@ -10,7 +10,7 @@ use restore_model::{Clock, Timestamp};
 
 /// Less than this is the clock being adjusted, and no jump.
 const JUMP: i64 = 1_000_000;
-/// So many jumps are told apart.
+/// Clock steps that are kept separately.
 const KEPT: usize = 64;
 
 /// Steps of the wall clock, as seen at each reading of it.

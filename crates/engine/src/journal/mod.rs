@@ -22,7 +22,7 @@ mod waiting;
 use clock_steps::ClockSteps;
 use recovery_mode::RecoveryMode;
 
-/// Restores looked at in one go.
+/// Restores per read.
 const PAGE: usize = 500;
 
 /// Events about to be written, each with its evidence.
@@ -135,7 +135,7 @@ impl Journal {
         }
     }
 
-    /// Appends events, tells the observer and wakes who waits.
+    /// Appends events, reports them to the observer and wakes waiting callers.
     pub(crate) async fn append(
         &self,
         entry: &Entry,

@@ -27,7 +27,7 @@ pub struct Resolution {
     pub by: String,
     /// On what grounds.
     pub reason: String,
-    /// True if to end the restore although the gateway does not ask for a decision yet.
+    /// True to end the restore although it does not need an operator yet.
     pub early: bool,
     /// The number of the last event that the operator has seen; the decision is about that state alone. None is about
     /// whatever the restore is now.

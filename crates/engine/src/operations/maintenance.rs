@@ -13,7 +13,7 @@ use crate::polling::EVIDENCE;
 use crate::routing::Routing;
 use crate::tasks::Tasks;
 
-/// The longest window of a key that configuration can ask for.
+/// The longest window of a key that the configuration permits.
 const LONGEST_KEY_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A signature is good for so long on either side of its date, and a repetition of it is the same restore.
 const SIGNATURES: Duration = Duration::from_secs(2 * 900);

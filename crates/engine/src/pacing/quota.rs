@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// Seconds that are waited where an upstream throttles and does not say for how long.
 const PAUSE: Duration = Duration::from_secs(10);
-/// The longest wait that an upstream can ask for.
+/// The longest pause that an upstream can request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 /// How long a question waits for its turn, and a read before a send.
@@ -180,7 +180,7 @@ struct Tokens {
     strict: f64,
     at: Instant,
     queue: Queue,
-    /// The upstream has asked for quiet until then.
+    /// The upstream requested a pause until then.
     quiet_until: Option<Instant>,
 }
 

@@ -17,7 +17,7 @@ mod fallback;
 
 pub(crate) use fallback::{origin_of, reroute, says_closed};
 
-/// Plans what callers ask for.
+/// Plans the requests of callers.
 pub(crate) struct Planner {
     routing: Arc<Routing>,
     permissions: Arc<Permissions>,
@@ -38,7 +38,7 @@ impl Planner {
     ) -> Result<Plan, Problem> {
         let plan = self.plan(request, origin);
         let upstream = plan.as_ref().ok().map(|plan| plan.upstream.name());
-        // Who may not ask is not told either that no route would take it.
+        // A caller without permission does not learn either that no route matches.
         self.permissions.permit(caller, action, request, upstream)?;
         if let Ok(plan) = &plan
             && !plan.pin.steps.is_empty()

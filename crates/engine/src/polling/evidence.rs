@@ -111,7 +111,7 @@ impl Poller {
                 return Ok(Some(Reading::unreadable(reason, false, "reads")));
             };
             // The state of a backup, and a task that does not say whose it is, may be of any restore of that backup.
-            // Looked for after the read: whatever is in it was written down before it was sent.
+            // Searched after the read: everything that the read can show was written before it was sent.
             let says = match reading.found {
                 Found::Succeeded | Found::Failed(_) => true,
                 // That one runs which is known to have begun is no news.

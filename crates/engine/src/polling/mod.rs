@@ -99,7 +99,7 @@ impl Poller {
             if let Some((upstream, project)) = goes_to {
                 self.routing.queue(&upstream).push(&project, at, id);
             } else {
-                // There is nothing to read it with: only its deadlines are looked at.
+                // Without a credential only its deadlines are checked.
                 let poller = Arc::clone(&self);
                 self.tasks.spawn(async move { poller.poll_once(id).await });
             }
@@ -131,7 +131,7 @@ impl Poller {
                 }
                 drop(round);
             });
-            // After that: what comes out of the queue is followed, whatever becomes of who is told.
+            // After that: a restore from the queue is polled even if nobody waits for it any more.
             if let Some(upstream) = upstream {
                 self.observer.read(&upstream, late);
             }
@@ -142,7 +142,7 @@ impl Poller {
     async fn poll_once(self: &Arc<Self>, id: RestoreId) {
         let Some((access, used)) = self.schedule.begin_round(id) else { return };
         let round = AssertUnwindSafe(self.round_of(id, access)).catch_unwind().await;
-        // After a fault of our own, which the panic hook has told, it is tried again later.
+        // After a panic, which the panic hook has logged, it is polled again later.
         let after = round.unwrap_or(Round::Again(OPERATOR_INTERVAL));
         self.schedule.end_round(id, used, &after);
     }
@@ -290,7 +290,7 @@ impl Poller {
         // A read that brought nothing for want of a token says nothing of this one's.
         let free =
             entry.state.awaiting_credential || self.ledger.reserve_read(entry.intent.id, shared).await?;
-        // A read that a caller asks for takes turns with those of others.
+        // The read of a caller takes turns with those of other callers.
         let asks = Behalf::Restore(entry.intent.caller.as_str().into());
         let free = free && queue.quota().quiet().is_zero();
         if !free || tokio::time::timeout(TURN, queue.quota().turn(&asks)).await != Ok(true) {

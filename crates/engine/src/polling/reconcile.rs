@@ -18,7 +18,7 @@ pub(super) struct Terms {
     pub(super) unknown_for: Duration,
     /// How long absence must last, the send's own time included.
     pub(super) settle: Duration,
-    /// How long an unknown outcome is looked into before a person is asked.
+    /// Time for which an unknown outcome is polled before it needs an operator.
     pub(super) unknown: Duration,
     /// For how long the route's time for a restore has passed, if it has.
     pub(super) overdue: Option<Duration>,
@@ -27,7 +27,7 @@ pub(super) struct Terms {
 /// The events to write.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Reconciled {
-    /// Because of what the upstream told.
+    /// From the reading of the upstream.
     pub(super) told: Kinds,
     /// Because time has passed.
     pub(super) passed: Kinds,
@@ -176,7 +176,7 @@ fn observed(reading: &Reading) -> EventKind {
     }
 }
 
-/// A reading that tells nothing new is not written down: a history is for people.
+/// True if a reading is new. Others are not written, because a history is for people.
 fn push_if_news(state: &State, reading: &Reading, evidence: &Evidence, told: &mut Kinds) {
     let news = (reading.task.is_some() && reading.task != state.task)
         || (reading.status.is_some() && reading.status != state.upstream_status)

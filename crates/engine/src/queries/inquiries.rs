@@ -61,7 +61,7 @@ pub struct Preview {
     pub reads: Vec<(String, &'static str)>,
     /// SHA-256 over method, URL and body.
     pub digest: String,
-    /// Backups whose names in that generation only reads could tell; a placeholder stands for them.
+    /// Backups whose IDs in that generation need a read; a placeholder stands for them.
     pub unknown_names: usize,
 }
 
@@ -208,7 +208,7 @@ impl Inquiries {
         if let Some(origin) = strange {
             reads.splice(0..0, self.ids.reads_of_names(request, origin, &plan));
         }
-        // What only a read could tell stands as a placeholder; the real call reads it first.
+        // An ID that needs a read is a placeholder here; the real call reads it first.
         for fact in plan.upstream.generation().wanted_facts(request) {
             if let (None, Ok(placeholder)) = (known.get(fact), PLACEHOLDER.parse()) {
                 known.learn(Known::of(fact, placeholder));

@@ -31,7 +31,7 @@ impl Views {
             query.caller = caller.name().map(str::to_owned);
         }
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One restore more than the limit shows that there is a next page.
         query.limit = limit + 1;
         let mut entries: Vec<Entry> = Vec::new();
         // A caller who may see little of much gets a short page and a place to go on from.

@@ -121,7 +121,7 @@ impl ProxiedReads {
     /// It keeps the id that it was asked for by, which is the one that the compatibility endpoint's programs know.
     ///
     /// # Errors
-    /// Why none of them told, unless all that were asked know no such backup.
+    /// Reason why none of them has it, unless all of them know no such backup.
     pub(crate) async fn backup_elsewhere(
         &self,
         origin: &Origin,
@@ -264,7 +264,7 @@ fn is_absent(reply: &Reply) -> bool {
     errors::not_there(reply) || matches!(refusal, Some(Code::BackupNotFound | Code::GenerationRetired))
 }
 
-/// Why an answer tells of no backup.
+/// Reason why a response contains no backup.
 fn unread(reply: &Reply, name: &str) -> Problem {
     if (200..300).contains(&reply.status) {
         let detail = format!("what upstream {name} answered cannot be read as a backup");

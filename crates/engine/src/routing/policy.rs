@@ -17,7 +17,7 @@ pub struct Policy {
     pub settle: Duration,
     /// How long a state that never changed still counts as not begun.
     pub grace: Duration,
-    /// How long an unknown outcome is looked into before a person is asked.
+    /// Time for which an unknown outcome is polled before it needs an operator.
     pub unknown: Duration,
     /// Longest time of one send.
     pub send: Duration,

@@ -238,7 +238,7 @@ mod tests {
         assert!((59..=60).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         assert_eq!((due, schedule.due(id, late)), (id, None), "it was put down for another moment since");
 
-        // Where there is nothing to read it with, its deadline alone is looked at.
+        // Without a credential only its deadline is checked.
         let (_base, schedule) = self::schedule();
         schedule.poll(&entry, None);
         let (deadline, due) = schedule.next().await;

@@ -222,7 +222,7 @@ impl Takeover {
         if ids.len() == 0 || self.is_through.load(Ordering::Acquire) {
             return Ok(false);
         }
-        // Whoever has the turn may be taking up one of them.
+        // The holder of the turn may be taking up one of them.
         let _turn = self.turn.lock().await;
         let mut claimed = Vec::new();
         for id in ids {
@@ -262,7 +262,7 @@ impl Takeover {
 
     async fn try_to_take_up(self: &Arc<Self>, entry: Entry) -> Result<(), LedgerError> {
         let id = entry.intent.id;
-        // Our own, after the ledger was away for longer than the lease: its task goes on by itself.
+        // Our own restore, after the ledger was unavailable for longer than the lease: its task continues by itself.
         if self.dispatcher.is_dispatching(id) {
             return Ok(());
         }
@@ -360,7 +360,7 @@ impl Takeover {
             if let Err(error) = self.journal.recovery().learn().await {
                 tracing::debug!(error = %error, "recovery mode cannot be read");
             }
-            // Whoever cannot write says so elsewhere; this only waits until it can be heard again.
+            // A failed write is reported elsewhere; this only waits until the ledger is available again.
             while let Ok(news) = self.ledger.feed(position, HANDFUL).await {
                 let Some(last) = news.last() else { break };
                 position = last.position;
