@@ -226,7 +226,7 @@ impl Gateway {
             let reason = "the gateway was started with --recovery";
             engine.begin_recovery(reason, now).await.map_err(ledger_fault)?;
         }
-        // Before anything happens that they are to be told.
+        // Before anything happens that they report.
         let mut tallies = Vec::new();
         for hook in hooks(config, &mut rotation).map_err(StartError::Setup)? {
             let name = hook.name.clone();
@@ -316,7 +316,7 @@ impl Gateway {
             cap: Connections::new(ADMIN_CONNECTIONS, Share(ADMIN_SHARE)),
             metrics: metrics.connections("admin"),
             drain: ADMIN_DRAIN,
-            // Whoever finds out why nothing is taken in must get in.
+            // Operators must reach it to find out why nothing is accepted.
             memory: Memory::default(),
             heads: lasting.admin_places.heads(),
             place: Place { port: admin_address.port(), ..Place::default() },
@@ -405,7 +405,7 @@ impl Gateway {
         tokio::time::sleep(self.shutdown_delay).await;
         self.stop.cancel();
         let end = tokio::time::Instant::now() + self.drain;
-        // Whoever waits for a restore is answered with how it stands.
+        // Waiting callers get the present state of their restore.
         self.engine.leave();
         // The ledger goes last: what was let in may still need it.
         for listener in self.listeners {

@@ -80,7 +80,7 @@ const BODY: usize = 16 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Restores on the page of those that need attention, more or less: enough to know that it is bad.
 const ATTENTION: usize = 1000;
-/// Restores looked at in one go for that.
+/// Restores per read for that.
 const PAGE: usize = 500;
 
 const PAGES: [&str; 15] = [
@@ -312,8 +312,8 @@ impl Admin {
         Ok(answer::json(StatusCode::OK, &Restore::view(&entry.intent, &entry.state)))
     }
 
-    /// Ready means: a restore could be taken in now. An upstream that is down is told, and does not
-    /// make the gateway unready: others may be up, and restores can still be looked at.
+    /// Ready means: a restore could be accepted now. An unavailable upstream is reported, and does not
+    /// make the gateway unready: others may be available, and restores can still be read.
     async fn ready(&self) -> Answer {
         let mut reasons = self.engine.not_ready().await;
         reasons.extend(self.memory.reason());

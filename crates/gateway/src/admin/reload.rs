@@ -95,7 +95,7 @@ impl Reload {
     }
 }
 
-/// Twelve digits that tell configuration apart, of what is shown of them: secrets are not in it.
+/// Twelve digits that identify a version of the configuration, from its shown form without secrets.
 pub(crate) fn digest(config: &Config) -> String {
     let shown = config.to_json().to_string();
     hex::encode(&Sha256::digest(shown.as_bytes())[..6])

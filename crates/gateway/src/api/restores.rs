@@ -30,7 +30,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let submitted = take_in(app, submission, asked.signature).await?;
     let mut entry = submitted.entry;
     if let Some(until) = until.filter(|_| !entry.state.status.is_final() && waits()) {
-        // It is taken in; a wait that fails shows it as it was.
+        // It is accepted; after a failed wait the response shows its earlier state.
         if let Ok(waited) = Box::pin(app.engine.wait(entry.intent.id, until)).await {
             entry = waited;
         }
@@ -53,7 +53,7 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
-/// Why a restore was refused that was taken in, if it was.
+/// The rejection of an accepted restore, if the cloud rejected it.
 pub(crate) fn rejection(submitted: &Submitted) -> Option<Problem> {
     let Submitted { entry, replayed } = submitted;
     let mut problem = entry.state.error.clone().filter(|_| entry.state.status == Status::Rejected)?;

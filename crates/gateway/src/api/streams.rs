@@ -116,7 +116,7 @@ impl Streams {
                 .after(1)
                 .into());
         }
-        // On a listener that asks nobody who they are, tokens tell them apart.
+        // On a listener without callers, tokens distinguish the senders.
         let token = || caller.token.as_ref().map(|token| hex::encode(token.digest())).unwrap_or_default();
         let name = caller.name().map_or_else(token, str::to_owned);
         let seat = self.pool.take(&name).ok_or_else(|| {
@@ -138,7 +138,7 @@ struct Terms {
 }
 
 impl Terms {
-    /// Waits for something to tell; `None` when the stream's time is over.
+    /// Waits for news; `None` when the stream's time is over.
     async fn during<T>(&self, news: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -183,7 +183,7 @@ pub(super) async fn one(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let entry = app.engine.refresh_and_wait(id, &caller, asked.trace, None).await?;
     link_to_submit(&entry.intent);
     if entry.state.status.is_final() && seen.is_some_and(|seen| seen >= entry.state.seq) {
-        // What tells a browser not to come back.
+        // A browser does not reconnect after this.
         let mut answer = answer::typed(StatusCode::NO_CONTENT, HeaderValue::from_static(EVENT_STREAM), "");
         answer.headers_mut().remove(http::header::CONTENT_TYPE);
         return Ok(answer);
@@ -249,7 +249,7 @@ pub(super) async fn all(app: &App, asked: &Asked) -> Result<Answer, Failure> {
         Some(seen) => seen,
         None => app.engine.position().await?,
     };
-    // The place goes first, so that whoever is cut off before the first event misses none.
+    // The position goes first, so that a reader that disconnects before the first event misses none.
     let caller = asked.caller.clone();
     let all = All { engine: app.engine.clone(), caller, query, at, changed, terms };
     Ok(streamed(format!("{BEGINNING}id: {at}\n\n"), all, All::next))

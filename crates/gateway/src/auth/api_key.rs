@@ -29,7 +29,7 @@ impl Keys {
     }
 
     /// Whose key this is. All hashes are compared, whatever the first ones say, so that the time
-    /// tells nothing of which are there.
+    /// shows nothing of the existing keys.
     pub(super) fn identify(&self, key: &str) -> Result<Identity, Unknown> {
         let hash = hash_of(key);
         let mut found = u64::MAX;

@@ -235,7 +235,7 @@ impl Issuer {
         flight.running = Some(running.clone());
         drop(flight);
         let issuer = Arc::clone(self);
-        // Of its own, for whoever asked may go away.
+        // In a separate task, because the caller may disconnect.
         tokio::spawn(async move {
             let failed = issuer.fetch().await.err();
             if let Some(why) = &failed {

@@ -62,7 +62,7 @@ impl Row {
         self.named(Arc::clone(&self.name), None)
     }
 
-    /// One of the callers of this name, told apart by the provider that identified it.
+    /// One of the callers of this name, with the subject from the provider.
     fn one_of(&self, subject: &str, scope: Option<Arc<[ProjectId]>>) -> Identity {
         self.named(format!("{}/{subject}", self.name).into(), scope)
     }

@@ -161,7 +161,7 @@ impl AccessKeys {
     }
 
     /// Who signed, if the signature counts. Leaves of the head what the signature covers, without the credentials: a
-    /// request that is signed goes by its signature alone.
+    /// signed request is identified by its signature only.
     pub(crate) fn verify(
         &self,
         claim: &Claim,

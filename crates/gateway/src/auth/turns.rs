@@ -20,7 +20,7 @@ const WAITING: usize = 128;
 /// Questions to one provider at once.
 const QUESTIONS: usize = 32;
 /// A question takes its turn for this time at least, so that one address asks ten times a second and all together twenty:
-/// whoever makes tokens up must not have the provider flooded.
+/// invented tokens must not flood the provider.
 const LEAST: Duration = Duration::from_millis(1_600);
 /// Longest wait for a turn.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,7 +149,7 @@ impl Turns {
             }
         }
         for (sender, turn) in given {
-            // Whoever is gone gives it back.
+            // A disconnected caller returns it.
             drop(sender.send(turn));
         }
     }

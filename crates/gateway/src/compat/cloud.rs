@@ -14,7 +14,7 @@ use crate::api::App;
 use crate::dispatch::endpoints::AtEndpoint;
 use crate::web::answer::{self, Answer, Failure};
 
-/// Longest path with its query that is passed on, in bytes.
+/// Longest proxied path with its query, in bytes.
 const LONGEST_PATH: usize = 4_096;
 
 /// Passes a read on.
@@ -132,7 +132,7 @@ pub(super) fn passed_on(at: &AtEndpoint, call: &Call, reply: &Reply) -> Answer {
     }
 }
 
-/// The status under which a cloud's refusal is passed on.
+/// The status with which a rejection of the cloud is returned.
 const fn refusal(status: u16) -> u16 {
     match status {
         400..=499 | 501..=599 => status,

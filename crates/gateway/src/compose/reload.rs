@@ -27,7 +27,7 @@ use restore_config::{self as config, Config};
 pub struct Again {
     /// The file that is watched.
     pub file: PathBuf,
-    /// Reads the configuration; an error tells people all that is wrong with them, and no secret.
+    /// Reads the configuration; an error lists all its errors, and no secret.
     pub load: Arc<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
@@ -130,7 +130,7 @@ impl Loader {
                     None
                 }
             };
-            // Before the load: what changes during it is looked at again.
+            // Before the load: a change during it is noticed later.
             seen = self.look();
             settled = Some(seen);
             // What is swapped is swapped at once, after all that can take its time.

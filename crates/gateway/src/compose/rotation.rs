@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks. What is new is in use after two of them: far within the 60 s that are promised (S26).
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
-/// So much of a file is looked at; nothing that is rotated is larger.
+/// Bytes of a file that are read; no rotated file is larger.
 const LOOKED_AT: u64 = 4 * 1024 * 1024;
 
 /// Watched files. Its debug output shows their names only.

@@ -31,7 +31,7 @@ pub(crate) enum Stand {
 pub(crate) struct OpenEndpoint {
     pub(crate) endpoint: &'static dyn SourceApi,
     pub(crate) stand: Stand,
-    /// The upstream of its generation that reads are passed on to.
+    /// The upstream of its generation for proxied reads.
     pub(crate) upstream: Option<String>,
     /// How links to it begin: its listener speaks TLS, or does not.
     pub(crate) scheme: &'static str,
@@ -92,7 +92,7 @@ impl OpenEndpoint {
             path: path.to_owned(),
         };
         let Ok(found) = self.places.at(path) else {
-            // What is passed on must name its project where the generation has it.
+            // A proxied path must contain its project in the place of the generation.
             at.project = self.endpoint.project_in(path).map(str::to_owned);
             return at;
         };
@@ -214,7 +214,7 @@ impl Endpoints {
         if let Some(own) = &self.own {
             return Some(own.find(method, path));
         }
-        // A name of its own tells a compatibility endpoint from everything else; a prefix may be a path of that compatibility endpoint's.
+        // A host name identifies a compatibility endpoint for every path; a prefix may also be a path of that endpoint.
         let is_host = |endpoint: &&Arc<OpenEndpoint>| matches!(endpoint.stand, Stand::Host(_));
         let hosts = self.others.iter().filter(is_host);
         hosts.chain(self.others.iter().filter(|endpoint| !is_host(endpoint))).find_map(|endpoint| {

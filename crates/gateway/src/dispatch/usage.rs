@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::endpoints::AtEndpoint;
 
-/// Callers and projects that are told apart in memory; those beyond are counted together.
+/// Callers and projects with separate counts in memory; further ones are counted together.
 const MAX_PROGRAMS: usize = 1_000;
 /// The name by which they are counted.
 const OTHERS: &str = "(others)";
 /// Restores that are looked through for one report, more or less.
 const LOOKED_THROUGH: usize = 20_000;
-/// Restores looked at in one go.
+/// Restores per read.
 const PAGE: usize = 500;
 
 /// A user of a source API: the name of a known caller, else the project of the path.

@@ -23,7 +23,7 @@ use crate::web::answer::Failure;
 pub(crate) struct CallerLayer(Option<Arc<Callers>>);
 
 impl CallerLayer {
-    /// Lets in whom these know; whoever comes, where there are none.
+    /// Identifies these callers; without any, it admits everybody.
     pub(crate) fn new(callers: &Arc<Callers>) -> Self {
         Self(Some(Arc::clone(callers)).filter(|callers| !callers.is_empty()))
     }

@@ -92,7 +92,7 @@ impl Places {
     /// Lets an answer hold its place until it was written.
     ///
     /// # Errors
-    /// There is no room for an answer of this size. One that tells of a change is given all the same.
+    /// There is no room for a response of this size. A response about a change is sent all the same.
     pub(crate) fn answer(&self, mut answer: Answer, place: Place, changes: bool) -> Result<Answer, Failure> {
         let weight = answer.body().weight();
         if weight <= SMALL {

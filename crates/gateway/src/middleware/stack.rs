@@ -60,40 +60,40 @@ where
     let Parts { same_site, route, trace, callers, used, rate, places, memory, reached } = parts;
     let share = share::ShareLayer::default();
     let adopt = trace.adopt();
-    // Below the seam: what may fail.
+    // Below the errors layer: a request may fail.
     let inner = ServiceBuilder::new()
-        // Outside all that is held for a request, so that a refusal that waits holds nothing.
+        // Outside everything that is held for a request, so that a waiting rejection holds nothing.
         .map_future(rejection_throttle::per_second(limits.rejections_per_second))
-        // First of all: what two readers could read differently is read by nobody.
+        // First: a request that two readers could understand differently is rejected.
         .layer(of(well_formed::WellFormedLayer(same_site)))
         // Everything below ends in this time.
         .layer(of(deadline::DeadlineLayer(limits.request_timeout_seconds)))
-        // Who asks; the credentials end here. Whoever waits until somebody else says who it is holds no place.
+        // The caller; the credentials end here. A request that waits for a provider holds no place.
         .layer(of(caller::CallerLayer::new(&callers)))
-        // Turned away before a body is read.
+        // Rejected before a body is read.
         .layer(of(shed::ShedLayer::new(places.clone(), memory)))
-        // Nobody takes all places of those worked on.
+        // No caller takes all places.
         .layer(of(share.clone()))
-        // A caller that is too fast, like one that is not known, does not get its body read.
+        // The body of a caller that is too fast or unknown is not read.
         .layer(of(rate.clone()))
         // From here on a request is in memory, and small.
         .layer(of(body::BodyLayer { bytes: limits.max_body_bytes, time: limits.body_timeout_seconds }))
-        // Who asks, where only the whole request says it.
+        // The caller, if only the whole request identifies it.
         .layer(of(signature::SignatureLayer::new(&callers, used)))
         .layer(of(share))
         .layer(of(rate.for_signed()))
-        // A trace of a caller's own counts once it is known whose it is.
+        // The trace of a caller counts once the caller is known.
         .layer(of(adopt))
         .service(handler);
     let inner: BoxCloneSyncService<Request<Traced>, Response<Body>, Failure> =
         BoxCloneSyncService::new(inner);
 
-    // Above the seam: nothing fails any more.
+    // Above the errors layer: nothing fails.
     let outer = ServiceBuilder::new()
-        // Outermost, so that every answer carries it, a refusal or a panic's too.
+        // Outermost, so that every response carries it, also after a rejection or a panic.
         .layer(SetRequestHeaderLayer::overriding(X_REQUEST_ID, fresh_id))
         .layer(PropagateRequestIdLayer::new(X_REQUEST_ID))
-        // Before anything could print a header.
+        // Before anything can print a header.
         .layer(SetSensitiveRequestHeadersLayer::new(SECRETS))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,
@@ -103,12 +103,12 @@ where
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        // What is asked for, before anything is named by it.
+        // The route, before spans and metrics are named by it.
         .layer(route)
         // Outside catch-panic, so that a panic's 500 is traced and counted.
         .layer(trace)
         .layer(CatchPanicLayer::custom(panicked))
-        // The one place where a failure becomes an answer.
+        // The only place where a failure becomes a response.
         .layer(errors::ErrorsLayer::new(reached, places))
         .service(inner);
     BoxCloneSyncService::new(outer)
@@ -125,8 +125,8 @@ const SECRETS: [HeaderName; 7] = [
     HeaderName::from_static("x-subject-token"),
 ];
 
-/// Every request gets an id of ours; what a caller sent under that name is a caller's word and is
-/// replaced (S11). Traces carry a caller's own context across.
+/// Every request gets an ID from the gateway; a value that the caller sent under that name is
+/// replaced (S11). Traces carry the caller's own context.
 fn fresh_id(_: &Request<Arrived>) -> Option<HeaderValue> {
     HeaderValue::try_from(uuid::Uuid::new_v4().simple().to_string()).ok()
 }

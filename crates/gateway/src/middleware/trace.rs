@@ -138,7 +138,7 @@ where
                 conclude(&Span::current(), status);
                 config.requests.record(method, template, scheme, status, begun.elapsed());
                 let trace_id = adopted.get().copied().unwrap_or(trace_id);
-                // What went wrong here is told whatever the share.
+                // Errors are logged regardless of the ratio.
                 if config.log_below.is_some_and(|share| status >= 500 || is_below(trace_id, share)) {
                     let id = request_id.as_ref().and_then(|id| id.to_str().ok());
                     tracing::info!(

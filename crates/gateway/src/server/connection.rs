@@ -214,7 +214,7 @@ impl Shared {
 
 /// True if a head is framed in exactly one way.
 ///
-/// What hyper refuses by itself is not looked at again. A head that is not whole, or is not the one
+/// A head that hyper rejects by itself is not checked again. A head that is not whole, or is not the one
 /// that hyper read, was sent in part before the answer to the last request: then nothing can be said
 /// of it, and it is refused; no client of this API does that.
 fn framing(head: &[u8], method: &Method, headers: usize) -> Result<(), &'static str> {

@@ -303,7 +303,7 @@ mod tests {
         let (newcomer, limit) = seated(&connections, 4);
         assert_eq!(limit, Some("max_connections"));
         assert!(is_taken(&greedy[0]) && !is_taken(&greedy[1]));
-        // Those of the greedy are busy: whoever is idle next makes room.
+        // The connections of the greedy address are busy: the next idle one makes room.
         let mut busy: Vec<UnderWay> = greedy[1..].iter().map(Seat::request).collect();
         let other = seated(&connections, 5).0;
         assert!([&modest, &last, &newcomer].into_iter().filter(|seat| is_taken(seat)).count() == 1);

@@ -134,7 +134,7 @@ where
                             ends.trust = certificate.as_ref().map(|_| trust);
                             talk(socket, certificate, peer, service, &options, builder, ends).await;
                         }
-                        // Whose fault it is cannot be told from here; a scanner must not fill the log.
+                        // Gateway and peer may both be the cause; a scanner must not fill the log.
                         Err(Failed { error, limit }) => {
                             limit.into_iter().for_each(|limit| options.reached.count(limit));
                             tracing::debug!(error = %error, "TLS handshake failed");
@@ -152,7 +152,7 @@ where
     }
 }
 
-/// Failures to accept. Where file descriptors have run out they come by the thousand: the log is told once a minute.
+/// Failures to accept. Without free file descriptors they come by the thousand, so one log line per minute reports them.
 #[derive(Default)]
 struct Failures {
     pause: Option<Duration>,
@@ -225,7 +225,7 @@ impl Ends {
         let Self { stop, trust, .. } = self;
         let distrusted = async {
             match trust {
-                // Whoever could change it is gone: then the listener is about to stop.
+                // Nobody can change it any more: the listener is about to stop.
                 Some(trust) => trust.changed().await.unwrap_or_default(),
                 None => std::future::pending().await,
             }
@@ -452,7 +452,7 @@ async fn talk<I, S, B>(
     }
 }
 
-/// While the process holds more memory than it may, so few are accepted that they can still be told to wait.
+/// While the process holds more memory than it may, it accepts so few connections that each still gets a response.
 async fn accept(listener: &TcpListener, options: &Options) -> io::Result<(TcpStream, SocketAddr)> {
     if options.memory.is_over() {
         options.reached.count("max_memory_bytes");

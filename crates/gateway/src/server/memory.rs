@@ -49,7 +49,7 @@ impl Memory {
         self.0.resident.load(Ordering::Relaxed)
     }
 
-    /// Why nothing more can be taken in, where that is so.
+    /// Reason why nothing more can be accepted, if there is one.
     pub(crate) fn reason(&self) -> Option<String> {
         let (resident, ceiling) = (self.resident(), self.0.ceiling);
         self.is_over()
@@ -99,7 +99,7 @@ fn give_back() {
     /// Larger than those that a thread takes off its lists without a look at anything else.
     const BYTES: usize = 2048;
     let workers = Handle::current().metrics().num_workers();
-    // Whoever is free takes one; who got none gets one the next time.
+    // A free thread takes one; a thread without one gets one the next time.
     for _ in 0..2 * workers {
         tokio::spawn(async {
             for _ in 0..ALLOCATIONS {

@@ -45,7 +45,7 @@ pub(crate) struct Options {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// TLS goes by the clock of the gateway, so that what is told of dates is what counts.
+/// TLS uses the clock of the gateway, so that reported dates are those that count.
 struct ByClock(Arc<dyn Clock>);
 
 impl std::fmt::Debug for ByClock {

@@ -166,9 +166,9 @@ pub(crate) fn install(options: Options, traces: Option<&SdkTracerProvider>) -> L
     LogLevel(Arc::new(Mutex::new(levels)))
 }
 
-/// True if a line is told where lines of `level` are.
+/// True if a line is logged at `level`.
 fn is_told(target: &str, line: Level, level: Level) -> bool {
-    // Who was let do what is told at every level.
+    // Authorization decisions are logged at every level.
     if target == AUDIT {
         return true;
     }

@@ -160,7 +160,7 @@ impl Metrics {
         Loads(loads)
     }
 
-    /// Shows what stands in the ledger of an engine, which is looked at until `stop`.
+    /// Shows the gauges of an engine's ledger, which is read until `stop`.
     pub(crate) fn watch_stock(
         &self,
         engine: &Engine,
@@ -335,7 +335,7 @@ impl Requests {
         ActiveRequest(self.active.clone(), label)
     }
 
-    /// One request at a compatibility endpoint has been answered. What has no place of its own was passed on, or was nothing.
+    /// Counts a request at a compatibility endpoint. A path without a template was proxied or unknown.
     pub(crate) fn at_compat_endpoint(&self, source_api: &'static str, template: &'static str, status: u16) {
         let route = if template.is_empty() { "(proxied)" } else { template };
         let outcome = match status {

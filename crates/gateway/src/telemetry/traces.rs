@@ -29,7 +29,7 @@ pub(crate) struct Losses {
     waiting: AtomicUsize,
     /// Given to the collector.
     pub(crate) exported: AtomicU64,
-    /// Not taken in because the queue was full.
+    /// Dropped because the queue was full.
     pub(crate) dropped: AtomicU64,
     /// Sent, and not taken by the collector.
     pub(crate) failed: AtomicU64,

@@ -128,7 +128,7 @@ impl Destination {
     /// True if the request says clearly where it is addressed to.
     ///
     /// # Errors
-    /// The fault, in words that repeat nothing of the request.
+    /// The error, in words that repeat nothing of the request.
     pub fn verdict(&self) -> Result<(), &'static str> {
         self.fault.map_or(Ok(()), Err)
     }
