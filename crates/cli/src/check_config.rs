@@ -35,7 +35,8 @@ pub(super) struct Options {
     /// No network checks: database, upstreams and IAM
     #[arg(long)]
     offline: bool,
-    /// No network checks, and no checks of certificates and keys, which are on another machine
+    /// For a configuration of another machine, such as in CI: no network checks, and no secrets, certificates, keys and
+    /// other files that it refers to
     #[arg(long)]
     elsewhere: bool,
 }
@@ -55,6 +56,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
     let source = file.source();
     let name = file.config.display().to_string();
     let loaded = match source {
+        Ok(source) if options.elsewhere => super::read_elsewhere(&source),
         Ok(source) => super::read(&source),
         Err(why) => Err(Faults::unreadable(name.clone(), why, file.help())),
     };
@@ -63,9 +65,9 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Err(faults) => (None, faults),
     };
     let mut checks = Vec::new();
-    if let Some(config) = &config {
-        match usable(config, options.elsewhere) {
-            Ok(_) if options.offline || options.elsewhere => {}
+    if let Some(config) = config.as_ref().filter(|_| !options.elsewhere) {
+        match usable(config) {
+            Ok(_) if options.offline => {}
             Ok(built) => checks = dependencies::check(config, &built).await,
             Err(build_errors) => build_errors
                 .iter()
@@ -98,13 +100,13 @@ pub(super) async fn run(options: Options) -> ExitCode {
         }
         Format::Json => {
             let mut report = faults.render_json();
-            report["surroundings"] = json!(checks);
+            report["dependencies"] = json!(checks);
             print_text(&serde_json::to_string_pretty(&report).unwrap_or_default());
         }
         Format::Github => {
             let mut report = faults.render_github();
             for check in checks.iter().filter(|check| check.outcome == Outcome::Failed) {
-                report.push_str(&config::github("surroundings", &check.path, &check.detail));
+                report.push_str(&config::github("dependencies", &check.path, &check.detail));
             }
             print_text(&report);
         }
@@ -117,13 +119,11 @@ pub(super) async fn run(options: Options) -> ExitCode {
 }
 
 /// Builds everything that a start builds from a configuration and its files.
-fn usable(config: &Config, elsewhere: bool) -> Result<Built, BuildErrors> {
+fn usable(config: &Config) -> Result<Built, BuildErrors> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut build_errors = BuildErrors::default();
     let built = build_errors.keep(upstreams::build(config, None, &clock, &mut Rotation::new()));
-    if !elsewhere {
-        build_errors.keep(restore_gateway::readable(config, &clock));
-    }
+    build_errors.keep(restore_gateway::readable(config, &clock));
     match built {
         Some(built) => build_errors.or(built),
         None => Err(build_errors),

@@ -120,7 +120,7 @@ fn text(asked: &Asked, sought: &Sought) -> String {
     let mut text = String::new();
     for step in &sought.steps {
         let mark = if step.found { "yes" } else { "no" };
-        text.push_str(&format!("{:<8} {mark:<3} {}\n", step.way, step.detail));
+        text.push_str(&format!("{:<13} {mark:<3} {}\n", step.method, step.detail));
     }
     match &sought.names {
         Ok(names) => {
@@ -135,8 +135,7 @@ fn text(asked: &Asked, sought: &Sought) -> String {
 }
 
 fn body(sought: &Sought) -> Value {
-    let step =
-        |step: &restore_engine::Step| json!({ "way": step.way, "found": step.found, "detail": step.detail });
+    let step = |step: &restore_engine::Step| json!({ "method": step.method, "found": step.found, "detail": step.detail });
     let (names, problem) = match &sought.names {
         Ok(names) => (json!({ "backup_id": names.backup_id, "disks": names.disks }), Value::Null),
         Err(problem) => (Value::Null, restore_gateway::problem_body(problem, "", None)),

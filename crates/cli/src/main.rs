@@ -174,6 +174,11 @@ fn read(source: &Source) -> Result<(Config, Faults), Faults> {
     config::load(source, &config::read_environment(), &restore_generations::names())
 }
 
+/// Reads a configuration of another machine: its secrets may be missing here.
+fn read_elsewhere(source: &Source) -> Result<(Config, Faults), Faults> {
+    config::load(source, &config::read_environment().of_another_machine(), &restore_generations::names())
+}
+
 fn print_faults(faults: &Faults) {
     use std::io::IsTerminal;
     if !faults.is_empty() {

@@ -26,24 +26,42 @@ const PROXIES: [&str; 6] =
 /// The variables of a process. Those that start with `RESTORE_GATEWAY_` are twins of keys; any may hold a secret
 /// that a key refers to.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Secrets are on another machine, so a missing one is no error here.
+    secrets_elsewhere: bool,
+}
 
 /// Names only: somebody may have put a secret into one.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys().filter(|name| name.starts_with(PREFIX))).finish()
+        f.debug_set().entries(self.variables.keys().filter(|name| name.starts_with(PREFIX))).finish()
     }
 }
 
 impl Environment {
     /// An environment of these variables.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, secrets_elsewhere: false }
+    }
+
+    /// The same environment for a configuration of another machine: a secret that is missing here has a placeholder. So the
+    /// configuration can be checked, and must not be used.
+    #[must_use]
+    pub fn of_another_machine(mut self) -> Self {
+        self.secrets_elsewhere = true;
+        self
+    }
+
+    /// True if a missing secret is no error.
+    pub(super) const fn has_secrets_elsewhere(&self) -> bool {
+        self.secrets_elsewhere
     }
 
     /// The value of a variable, whoever it is meant for.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 
     /// The variables that name a proxy for what the process calls.
@@ -54,20 +72,21 @@ impl Environment {
 
     /// The value of the twin of a path.
     pub(super) fn get(&self, path: &str) -> Option<(String, &str)> {
-        self.0.get_key_value(&twin(path)).map(|(name, value)| (name.clone(), value.as_str()))
+        self.variables.get_key_value(&twin(path)).map(|(name, value)| (name.clone(), value.as_str()))
     }
 
     /// Whether a variable is the twin of the path or of something in it.
     pub(super) fn reaches(&self, path: &str) -> bool {
         let inside = format!("{}__", twin(path));
-        self.0.keys().any(|name| name.starts_with(&inside))
+        self.variables.keys().any(|name| name.starts_with(&inside))
     }
 
     /// Names of the variables that should be twins of a key: not those of the command line, and not those that
     /// Kubernetes sets for a service whose name starts with `restore-gateway`.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let hosts: Vec<_> = self.0.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
-        self.0.keys().map(String::as_str).filter(move |name| {
+        let hosts: Vec<_> =
+            self.variables.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
+        self.variables.keys().map(String::as_str).filter(move |name| {
             let of_service = |host: &&str| {
                 name.strip_prefix(*host).is_some_and(|rest| {
                     rest.starts_with("_SERVICE_HOST")

@@ -183,7 +183,8 @@ tables! {
         /// Maximum of a cloud's `Retry-After` that the gateway waits for, in seconds.
         max_retry_after_seconds: Duration = Seconds(0.0, 3600.0) => "30";
         /// Time after the end of a restore during which an identical request without an `Idempotency-Key` returns that restore
-        /// and starts no new one, in seconds.
+        /// and starts no new one, in seconds. For a caller that signs its requests it is at least 900, because a signature can
+        /// be repeated for that long.
         dedup_window_seconds: Duration = Seconds(0.0, LONGEST) => "900";
         /// Time during which a repeated `Idempotency-Key` returns its first restore, in seconds.
         idempotency_key_ttl_seconds: Duration = Seconds(60.0, LONGEST) => "86400";

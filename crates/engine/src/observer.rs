@@ -10,7 +10,7 @@ use crate::callers::Decision;
 /// Receives what the engine does, for metrics and logs.
 pub trait Observer: Send + Sync + 'static {
     /// Called after the commit, once per event, with the state it led to.
-    fn observer(&self, entry: &Entry, event: &Event);
+    fn committed(&self, entry: &Entry, event: &Event);
 
     /// Called with every decision on what a known caller may do.
     fn decided(&self, decision: &Decision<'_>);

@@ -207,7 +207,7 @@ mod tests {
     struct Hears(Mutex<Vec<(Action, bool)>>);
 
     impl Observer for Hears {
-        fn observer(&self, _: &Entry, _: &Event) {}
+        fn committed(&self, _: &Entry, _: &Event) {}
 
         fn decided(&self, decision: &Decision<'_>) {
             self.0.lock().unwrap().push((decision.action, decision.allowed));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_decision_on_a_known_caller_is_told_and_none_on_nobody_in_particular() {
+    fn every_decision_on_a_known_caller_is_audited_and_none_on_unknown_senders() {
         let observer = Arc::new(Hears::default());
         let permissions = Permissions::told_to(Arc::clone(&observer) as Arc<dyn Observer>);
         permissions.permit_operator(&Caller::anyone(None)).unwrap();

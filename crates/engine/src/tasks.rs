@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_begins_anew_until_it_ends_by_itself() {
+    async fn a_task_that_panics_restarts_until_it_ends_by_itself() {
         let begun = AtomicU32::new(0);
         let task = || async {
             assert!(begun.fetch_add(1, Ordering::SeqCst) >= 2, "for a test");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_goes_on_panicking_ends_with_the_engine() {
+    async fn a_task_that_keeps_panicking_ends_with_the_engine() {
         let stop = CancellationToken::new();
         let task = || async {
             stop.cancel();

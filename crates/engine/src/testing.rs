@@ -20,7 +20,7 @@ use crate::routing::Policy;
 pub(crate) struct Nobody;
 
 impl Observer for Nobody {
-    fn observer(&self, _: &Entry, _: &Event) {}
+    fn committed(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 

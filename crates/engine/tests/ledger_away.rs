@@ -115,7 +115,7 @@ impl Outbox for Away {
 struct Nobody;
 
 impl Observer for Nobody {
-    fn observer(&self, _: &Entry, _: &Event) {}
+    fn committed(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 

@@ -13,7 +13,7 @@ use crate::{Rotation, StartError, upstreams};
 struct Nobody;
 
 impl Observer for Nobody {
-    fn observer(&self, _: &Entry, _: &Event) {}
+    fn committed(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 

@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn one_code_with_two_meanings_is_told_apart_by_status() {
+    fn the_status_distinguishes_a_code_with_two_meanings() {
         assert_eq!(find("CSBS.9009", 403).unwrap().class, Code::UpstreamForbidden);
         assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::UpstreamBadRequest);
     }
 
     /// What is sent another way must not have been started: a balancer's 5xx is no word of the service.
     #[test]
-    fn a_closed_generation_is_told_by_a_refusal_alone() {
+    fn only_a_rejection_shows_a_closed_generation() {
         for code in ["BackupService.4003", "BackupService.4008"] {
             for status in [400, 403, 409] {
                 assert_eq!(find(code, status).unwrap().class, Code::GenerationRetired);

@@ -638,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_upstream_names_is_passed_on_within_bounds() {
+    fn a_retry_after_of_the_upstream_is_returned_within_bounds() {
         let wait = |status, retry_after: &str| {
             let reply = Reply { retry_after: Some(retry_after.to_owned()), ..reply(status, "") };
             classify(&reply).into_problem().retry_after

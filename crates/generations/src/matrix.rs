@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_source_api_says_and_a_generation_cannot_carry_is_told() {
+    fn members_that_a_generation_cannot_express_are_reported() {
         let lost = |source_api| of(source_api, "cbr-v3", TargetKind::Server).lost;
         assert_eq!(lost("csbs-v1"), ["source.checkpoint_id: the call has no place for it"]);
         assert!(lost("cbr-v3").is_empty(), "CBR's own programs never name a protection run");

@@ -154,6 +154,14 @@ pub fn faults(validator: &Validator, value: &Value) -> Vec<Fault> {
                     add(Fault::at(member(&place, name), "is not a known member"));
                 }
             }
+            ValidationErrorKind::UniqueItems => {
+                let items = error.instance().as_array().map(Vec::as_slice).unwrap_or_default();
+                for (index, item) in items.iter().enumerate().take(MAX_ITEMS) {
+                    if items[..index].contains(item) {
+                        add(Fault::at(format!("{place}/{index}"), "repeats an earlier item"));
+                    }
+                }
+            }
             _ => add(Fault::at(place, error.masked_with("the value").to_string())),
         }
         if faults.len() >= MAX_FAULTS {
@@ -285,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_list_that_is_too_long_is_not_looked_at_and_the_length_is_told() {
+    fn of_a_list_that_is_too_long_only_the_length_is_reported() {
         let schema: Value = serde_json::from_str(text("restore-request").unwrap()).unwrap();
         assert_eq!(schema["$defs"]["server"]["properties"]["volumes"]["maxItems"], MAX_ITEMS);
         let mut value = server();

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_certificate_is_told_from_other_ends() {
+    fn a_rejected_certificate_differs_from_other_errors() {
         use rustls::AlertDescription as Alert;
         let heard = |alert| refuses_certificate(&rustls::Error::AlertReceived(alert));
         for alert in [Alert::CertificateRequired, Alert::UnknownCA, Alert::DecryptError] {

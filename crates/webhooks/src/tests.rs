@@ -244,7 +244,7 @@ fn every_occasion_is_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restore_is_told_in_its_order_and_once() {
+async fn events_of_a_restore_arrive_in_order_and_once() {
     let (world, _task) = World::with(Receives::default(), |_| {}).await;
     let id = world.accept(PROJECT).await;
     world.append(id, 3, started()).await;
@@ -335,7 +335,7 @@ async fn a_receiver_may_ask_for_more_time_and_not_for_less() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_is_told_what_it_wants_from_its_beginning_on() {
+async fn a_webhook_gets_its_events_from_its_start() {
     let other = "f".repeat(32);
     let (world, task) = World::with(Receives::default(), |_| {}).await;
     world.stop.cancel();
@@ -363,7 +363,7 @@ async fn a_hook_is_told_what_it_wants_from_its_beginning_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn f38_a_receiver_that_wants_no_more_is_told_no_more_by_any_process() {
+async fn f38_a_receiver_that_answers_410_gets_no_more_messages_from_any_process() {
     let answers = Mutex::new([Receipt::Gone, Receipt::Gone].into());
     let (world, task) = World::with(Receives { answers, ..Receives::default() }, |_| {}).await;
     world.accept(PROJECT).await;
@@ -439,7 +439,7 @@ async fn a_message_that_hangs_holds_up_its_own_restore_alone() {
 /// A file has few readers, and who waits for one is served in turn: an attempt that has its turn and does not know of it
 /// would keep everybody out, the relay's own round too.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_at_the_ledger_for_an_attempt_that_is_not_looked_at() {
+async fn no_write_waits_for_an_attempt_that_is_not_polled() {
     const RESTORES: usize = 120;
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("ledger.db").display()).parse().unwrap();

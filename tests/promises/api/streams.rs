@@ -147,7 +147,7 @@ async fn a_stream_has_a_path_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_restore_is_told_as_it_goes_and_to_its_end() {
+async fn a_restore_is_streamed_live_to_its_end() {
     // A stream outlives what a request may take.
     let config = TestConfig::default()
         .set("limits.request_timeout_seconds", "1.5")
@@ -195,7 +195,7 @@ async fn a_restore_is_told_as_it_goes_and_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_goes_on_where_it_was_even_in_another_process() {
+async fn a_stream_resumes_where_it_was_even_in_another_process() {
     let mut world = World::serve(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let mut all = Reader::open(&world, LIST, None).await;
@@ -242,7 +242,7 @@ async fn a_stream_that_is_cut_goes_on_where_it_was_even_in_another_process() {
 }
 
 #[tokio::test]
-async fn a_stream_of_a_list_tells_what_the_list_would_show() {
+async fn a_stream_of_a_list_has_the_events_of_the_restores_in_it() {
     let world = World::new().await;
     let disk = ids::FREE.1.to_uppercase();
     let mut of_disk = Reader::open(&world, &format!("{LIST}?target={disk}"), None).await;

@@ -214,7 +214,7 @@ async fn until_figure(world: &World, name: &str, labels: &str, least: u64) {
 const DELIVERIES: &str = "restore_gateway_webhook_deliveries";
 
 #[tokio::test]
-async fn messages_are_signed_named_in_order_and_tell_no_secret() {
+async fn messages_are_signed_identified_in_order_and_contain_no_secret() {
     let receiver = Receiver::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = hooked(&receiver.url(), folder.path(), "").set("telemetry.log_level", "\"trace\"");
@@ -273,7 +273,7 @@ async fn messages_are_signed_named_in_order_and_tell_no_secret() {
 }
 
 #[tokio::test]
-async fn f38_a_receiver_that_hangs_harms_no_restore_and_is_told_by_the_next_process() {
+async fn f38_a_hanging_receiver_harms_no_restore_and_gets_its_messages_from_the_next_process() {
     let receiver = Receiver::start().await;
     receiver.always(Manner::Never);
     let folder = tempfile::tempdir().expect("a folder");
@@ -306,7 +306,7 @@ async fn f38_a_receiver_that_hangs_harms_no_restore_and_is_told_by_the_next_proc
 }
 
 #[tokio::test]
-async fn f38_a_receiver_that_is_away_is_told_when_it_is_back() {
+async fn f38_an_absent_receiver_gets_its_messages_when_it_is_back() {
     let receiver = Receiver::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::with(hooked(&receiver.url(), folder.path(), "")).await;

@@ -149,7 +149,7 @@ async fn f4_killed_with_the_answer_in_hand_reads_find_what_was_begun() {
 }
 
 #[tokio::test]
-async fn f5_killed_after_the_answer_was_recorded_it_goes_on() {
+async fn f5_killed_after_the_response_was_written_it_continues() {
     for case in &CASES {
         let world = died_at("recorded", case).await;
         let before = the_one(&world).await;
@@ -166,7 +166,7 @@ async fn f5_killed_after_the_answer_was_recorded_it_goes_on() {
 }
 
 #[tokio::test]
-async fn killed_while_a_read_is_written_down_the_next_read_tells_the_same() {
+async fn killed_while_a_reading_is_written_the_next_reading_is_the_same() {
     for case in &CASES {
         let mut world = World::serve_with(hasty(), &[("RESTORE_GATEWAY_CRASH_AT", "progress:2")]).await;
         let submitted = world.submit(&(case.request)()).await;

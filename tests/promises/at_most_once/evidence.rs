@@ -143,7 +143,7 @@ async fn f26_a_restore_from_the_console_while_ours_is_unknown_makes_it_ambiguous
 }
 
 #[tokio::test]
-async fn f26_a_restore_from_the_console_while_ours_runs_makes_it_ambiguous_unless_the_request_id_tells() {
+async fn f26_a_restore_from_the_console_while_ours_runs_is_ambiguous_without_the_request_id() {
     for own_id in [true, false] {
         let world = World::with(patient()).await;
         // Over in the cloud, and running as far as the gateway can see.
@@ -311,7 +311,7 @@ async fn f37_after_its_backup_was_deleted_the_clouds_word_still_decides() {
 }
 
 #[tokio::test]
-async fn f37_where_only_the_backup_could_tell_its_loss_is_unknown_and_a_persons_to_settle() {
+async fn f37_a_restore_known_by_its_lost_backup_only_is_unknown_and_needs_an_operator() {
     let world = World::with(patient().set("polling.operator_escalation_seconds", "2")).await;
     world.behave(json!({"restore_seconds": 7200})).await;
     let running = id(&world.submit(&requests::csbs_server()).await.json());

@@ -205,7 +205,7 @@ async fn f3_a_kill_before_anything_was_applied_ends_as_not_applied_and_is_not_se
 }
 
 #[tokio::test]
-async fn a_running_restore_outlives_the_process_and_goes_on_with_the_next_token() {
+async fn a_running_restore_survives_the_process_and_continues_with_the_next_token() {
     for request in [requests::cbr_server(), requests::free_disk()] {
         let mut world = World::serve(quick()).await;
         let restore = world.submit(&request).await.json();
@@ -232,7 +232,7 @@ async fn a_running_restore_outlives_the_process_and_goes_on_with_the_next_token(
 }
 
 #[tokio::test]
-async fn memory_of_an_idle_process_is_told() {
+async fn memory_of_an_idle_process_is_reported() {
     let world = World::serve(TestConfig::default()).await;
     assert_eq!(world.admin("/readyz").await.status, 200);
     // A figure, not a promise of a debug build.
@@ -270,7 +270,7 @@ async fn prefer_wait_answers_with_the_end() {
 }
 
 #[tokio::test]
-async fn a_restore_can_be_called_off_until_it_is_sent() {
+async fn a_restore_can_be_cancelled_until_it_is_sent() {
     let world = World::new().await;
     // The read before it takes its time.
     world.faults(json!([{"match": {"method": "GET"}, "delay_ms": 3000}])).await;
@@ -303,7 +303,7 @@ async fn a_restore_can_be_called_off_until_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_restore_that_was_sent_cannot_be_called_off_and_says_what_it_did() {
+async fn a_sent_restore_cannot_be_cancelled_and_reports_its_effect() {
     let world = World::new().await;
     let delete = async |id: &str| {
         let url = world.url(&format!("/api/v1/restores/{id}"));

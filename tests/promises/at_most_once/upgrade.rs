@@ -65,7 +65,7 @@ async fn f34_a_restore_keeps_the_way_it_was_accepted_on_when_no_route_leads_ther
 }
 
 #[tokio::test]
-async fn f34_without_its_upstream_a_restore_says_so_and_goes_on_when_it_is_back() {
+async fn f34_without_its_upstream_a_restore_reports_it_and_continues_when_it_is_back() {
     let (mut world, restore, folder) = begun().await;
     let reads = world.arrived().await.len();
     // Gone from the configuration; and then there by its name, but as another generation.

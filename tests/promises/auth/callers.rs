@@ -322,7 +322,7 @@ async fn s4_s5_what_belongs_to_another_caller_looks_like_nothing() {
 }
 
 #[tokio::test]
-async fn s5_a_lock_of_another_caller_tells_no_ids() {
+async fn s5_a_lock_of_another_caller_reveals_no_ids() {
     let world = World::with(config_of_a_blind_one()).await;
     world.behave(json!({"restore_seconds": 20})).await;
     let mine = submit(&world, NIGHTLY, &requests::free_disk()).await;
@@ -334,7 +334,7 @@ async fn s5_a_lock_of_another_caller_tells_no_ids() {
 }
 
 #[tokio::test]
-async fn who_may_restore_may_call_off_what_it_cannot_see() {
+async fn a_caller_may_cancel_its_restore_without_read_permission() {
     let world = World::with(config_of_a_blind_one()).await;
     world.faults(json!([{"match": {"method": "GET"}, "delay_ms": 3000, "times": 0}])).await;
     let headers = [("x-api-key", "rgk_blind"), ("x-auth-token", ids::TOKEN)];
@@ -396,7 +396,7 @@ async fn s36_keys_and_duplicates_are_each_callers_own() {
 }
 
 #[tokio::test]
-async fn a_caller_has_a_rate_of_its_own_and_is_told_where_it_stands() {
+async fn a_caller_has_its_own_rate_and_sees_the_rest_of_it() {
     let slow = config().set("limits.rate_per_second", "1000").set("limits.rate_burst", "1000").and(&format!(
         "[[callers]]\nname = \"slow\"\ntype = \"api-key\"\nrate_per_second = 1\nrate_burst = 3\nkey_hash = \"{}\"\n\
          [[policies]]\ncallers = [\"slow\"]\nactions = [\"read\"]\n",

@@ -98,6 +98,10 @@ async fn s29_a_token_counts_only_as_its_issuer_meant_it() {
     for (why, token) in bad {
         let answer = with_token(&world, &token).await;
         assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("unauthenticated")), "{why}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer error=\"invalid_token\"", "{why}");
+        // Only the holder of a token that the issuer signed learns that it has expired.
+        let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+        assert_eq!(detail.contains("the token has expired"), why == "expired", "{why}: {detail}");
     }
     world.end().await;
 }

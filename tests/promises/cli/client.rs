@@ -89,7 +89,7 @@ async fn a_restore_is_followed_line_by_line_to_its_end() {
 }
 
 #[tokio::test]
-async fn the_exit_code_tells_how_it_ended() {
+async fn the_exit_code_shows_the_outcome() {
     let world = World::with(TestConfig::default()).await;
     let volume = ["--project", ids::PROJECT, "--backup", ids::FREE.0, "--volume", ids::FREE.1];
     let submit = async |more: &[&str]| {
@@ -130,7 +130,7 @@ async fn the_exit_code_tells_how_it_ended() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_not_there_is_told_apart_from_one_that_did_not_answer() {
+async fn a_missing_gateway_differs_from_one_without_a_response() {
     let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let request = file(&folder, &requests::free_disk());
@@ -189,7 +189,7 @@ pub(crate) async fn says(answers: &'static [&'static str]) -> String {
 
 /// Only the gateway's own word that nothing was changed is believed, and only of the one try that it answers.
 #[tokio::test]
-async fn nobody_is_told_that_nothing_was_changed_who_cannot_know() {
+async fn nothing_was_changed_is_reported_only_with_proof() {
     const PROXY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 5\r\nconnection: close\r\n\r\n<oh/>";
     const STOPPING: &str = "HTTP/1.1 503 x\r\ncontent-type: application/json\r\ncontent-length: 17\r\nconnection: close\r\n\r\n{\"effect\":\"none\"}";
     const EMPTY: &str = "HTTP/1.1 202 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -270,7 +270,7 @@ async fn on_a_terminal(world: &World, folder: &tempfile::TempDir, typed: &str) -
 }
 
 #[tokio::test]
-async fn a_person_sees_what_is_overwritten_by_what_and_only_yes_goes_on() {
+async fn a_person_sees_backup_and_disks_and_only_yes_continues() {
     let world = World::with(TestConfig::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (code, text) = on_a_terminal(&world, &folder, "y").await;

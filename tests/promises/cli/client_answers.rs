@@ -303,7 +303,7 @@ async fn what_a_person_must_end_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn whoever_stops_waiting_is_told_how_to_go_on() {
+async fn a_client_that_stops_waiting_learns_how_to_continue() {
     let world = World::with(TestConfig::default()).await;
     world.behave(json!({"restore_seconds": 600})).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -379,7 +379,7 @@ async fn calling_off_says_what_became_of_it() {
 
 /// A gateway that does not live, is not ready, or has gone away is told apart from one that has something to attend to.
 #[tokio::test]
-async fn a_watchdog_can_tell_what_is_the_matter() {
+async fn a_watchdog_sees_the_reason() {
     let world = World::with(hasty()).await;
     let admin = format!("http://{}", world.gateway.admin());
     for arguments in [

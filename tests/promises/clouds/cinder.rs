@@ -55,7 +55,7 @@ async fn a_disk_is_restored_in_place_and_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_failed_restore_is_told_although_its_backup_is_available_again() {
+async fn a_failed_restore_is_failed_although_its_backup_is_available_again() {
     for (missing, ending) in [(false, "failed"), (true, "failed"), (true, "error")] {
         let world = world().await;
         let next = json!({"status": ending, "error_msg": "Failed to attach volume."});

@@ -317,7 +317,7 @@ async fn an_agency_is_assumed_whatever_its_name_is_called() {
 }
 
 #[tokio::test]
-async fn a_token_is_scoped_anew() {
+async fn a_token_is_rescoped() {
     let token = "type = \"iam-token\"\niam_endpoint = \"{clouds}\"\ntoken = { file = \"token\" }";
     let world = World::serve_beside(with(token, WRITTEN), &[], &[("token", "demo-token")]).await;
     for headers in both_restored(&world).await {
@@ -465,7 +465,7 @@ async fn an_endpoint_is_found_in_the_catalog() {
 }
 
 #[tokio::test]
-async fn a_region_that_the_catalog_has_not_is_told() {
+async fn a_region_that_is_missing_in_the_catalog_is_an_error() {
     let user = format!("type = \"iam-password\"{USER}");
     let world = world(with(&user, ["region = \"eu-test-2\"", ""]), "example-only", &[]).await;
     let refused = submit(&world, &requests::cbr_server()).await.json();

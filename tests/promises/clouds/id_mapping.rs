@@ -36,8 +36,8 @@ async fn what_an_id_would_be_is_shown_beforehand() {
     let shown = said(&output);
     assert_eq!(shown["names"], json!({"backup_id": ids::CBR_BACKUP, "disks": [ids::SYSTEM.0]}));
     let ways: Vec<&str> =
-        shown["steps"].as_array().into_iter().flatten().filter_map(|step| step["way"].as_str()).collect();
-    assert_eq!(ways, ["home", "table", "same_id", "match", "disks"]);
+        shown["steps"].as_array().into_iter().flatten().filter_map(|step| step["method"].as_str()).collect();
+    assert_eq!(ways, ["source_lookup", "id_map", "same_id", "match", "disks"]);
 
     let unknown = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d70";
     let output = resolve(&world, &file, &[&token[..], &[unknown]].concat()).await;

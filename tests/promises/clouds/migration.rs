@@ -248,7 +248,7 @@ async fn two_slow_clouds_are_waited_for_once() {
 
 /// A share of the targets: the same ones each time, and about as many as the share says.
 #[tokio::test]
-async fn a_share_of_the_targets_goes_one_way() {
+async fn a_percentage_of_the_targets_takes_one_route() {
     let routes = r#"
 [[routes]]
 upstream = "cbr"

@@ -156,7 +156,7 @@ async fn s27_with_its_authority_in_ca_file_the_same_upstream_is_good() {
 
 /// S26: whoever is trusted changes with the file, and a file that is none changes nothing.
 #[tokio::test]
-async fn s26_authorities_in_a_file_are_taken_anew() {
+async fn s26_changed_authorities_in_a_file_are_used() {
     let (ours, other) = (ca(), ca());
     let clouds = restore_tests::world::clouds().await;
     let (addr, _) = front(&ours, Server { name: "localhost", expired: false }, clouds.addr()).await;

@@ -214,7 +214,7 @@ async fn a_refused_token_ends_the_restore_before_it_began() {
 }
 
 #[tokio::test]
-async fn f21_a_token_that_expires_changes_no_outcome_and_the_next_one_goes_on() {
+async fn f21_an_expired_token_changes_no_outcome_and_the_next_one_continues() {
     for (request, _) in requests() {
         let world = World::new().await;
         // Without a read of its own a restore of CSBS is only derived, much later.

@@ -106,7 +106,7 @@ async fn over_two_replicas_each_message_is_delivered_once_and_none_is_lost_with_
 }
 
 #[tokio::test]
-async fn a_stream_at_one_replica_tells_what_happens_at_the_other_in_order_and_goes_on_after_a_cut() {
+async fn a_stream_at_one_replica_has_the_events_of_the_other_in_order_and_resumes() {
     let postgres = Postgres::start();
     let (mut world, other) = two(shared(TestConfig::default(), &postgres)).await;
     // A reader at the one; all restores at the other.

@@ -345,7 +345,7 @@ async fn an_answer_that_contradicts_a_persons_word_is_kept_in_the_history() {
 }
 
 #[tokio::test]
-async fn f35_a_stop_finishes_its_sends_and_another_replica_goes_on_with_the_rest() {
+async fn f35_a_stop_finishes_its_attempts_and_another_replica_continues_the_rest() {
     const RUNNING: usize = 50;
     const SENDING: usize = 3;
     let postgres = Postgres::start();

@@ -94,9 +94,14 @@ async fn how_an_id_was_found_stands_in_the_history() {
     let checked = events["events"].as_array().into_iter().flatten().find(|event| event["event"] == "checked");
     let said = checked.map(|event| event["evidence"]["detail"].as_str().unwrap_or_default().to_owned());
     let said = said.unwrap_or_else(|| panic!("{events}"));
-    for step in
-        ["ids: home:", "table: no row", "same_id: there is no backup", "match:", ids::CBR_BACKUP, "disks: "]
-    {
+    for step in [
+        "ids: source_lookup:",
+        "id_map: no row",
+        "same_id: there is no backup",
+        "match:",
+        ids::CBR_BACKUP,
+        "disks: ",
+    ] {
         assert!(said.contains(step), "{step} in {said}");
     }
     world.end().await;

@@ -148,7 +148,7 @@ async fn every_source_api_and_generation_as_the_matrix_has_it() {
 
 /// What the gateway says of itself is what it does.
 #[tokio::test]
-async fn the_matrix_that_is_told_is_the_one_that_is_kept() {
+async fn the_published_matrix_matches_the_behaviour() {
     let mut said = std::collections::BTreeMap::new();
     for upstream in ["csbs", "cbr", "vbs", "cinder"] {
         let world = World::with(config(upstream)).await;

@@ -158,7 +158,7 @@ async fn a_refusal_that_comes_late_is_shown_as_a_failure() {
 
 /// The cloud's own mark of a failure is told as it is.
 #[tokio::test]
-async fn a_failure_that_the_cloud_shows_is_told_in_its_words() {
+async fn a_failure_of_the_cloud_keeps_its_words() {
     let world = World::with(TestConfig::default().and(DOORS)).await;
     let fails = json!({"status": "failed", "error_code": "CSBS.9999", "error_msg": "no"});
     world.behave(json!({"next_restore": fails})).await;
@@ -276,7 +276,7 @@ async fn one_list_has_no_more_than_a_few_restores_read() {
 
 /// Programs get themselves a new token when they are told 401, and at nothing else.
 #[tokio::test]
-async fn a_token_that_ended_is_told_to_the_program_that_reads_with_it() {
+async fn a_program_with_an_expired_token_gets_the_401_of_its_api() {
     let item = format!("/csbs/v1/{{project}}/checkpoint_items/{}", ids::CSBS_ITEM);
     let disk = format!("/cinder/v3/{{project}}/volumes/{}", ids::FREE.1);
     for (source_api, target, reads) in [

@@ -49,7 +49,7 @@ async fn every_answer_of_an_old_endpoint_says_so_and_no_other() {
 }
 
 #[tokio::test]
-async fn who_still_uses_which_source_api_is_told() {
+async fn users_of_each_source_api_are_reported() {
     let world = world().await;
     let (path, body) = native::request("csbs-v1", "server");
     let answer = world.post(&path, &body).await;

@@ -289,7 +289,7 @@ async fn s45_a_target_is_never_guessed() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_request_is_told_at_once() {
+async fn every_error_of_a_request_is_reported_at_once() {
     let world = World::new().await;
     let mut request = requests::cbr_server();
     request["project_id"] = json!("nope");

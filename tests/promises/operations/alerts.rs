@@ -166,7 +166,7 @@ async fn the_rules_are_sound_and_each_fires_on_series_made_for_it() {
 }
 
 #[tokio::test]
-async fn every_alert_tells_what_to_do_by_commands_that_there_are() {
+async fn every_alert_has_a_runbook_with_existing_commands() {
     let mut told = 0;
     for rule in rules().await {
         let (alert, annotations) = (text(&rule, "alert"), &rule["annotations"]);

@@ -67,7 +67,7 @@ async fn the_systems_that_the_configuration_needs_are_checked() {
     let output = run(folder.path(), &check).await;
     assert!(output.status.success(), "{}", told(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let looks = report["surroundings"].as_array().expect("looks");
+    let looks = report["dependencies"].as_array().expect("looks");
     let ok = |path: &str| looks.iter().filter(|look| look["path"] == path && look["outcome"] == "ok").count();
     // CBR and VBS have two addresses each.
     let counts = ["ledger.url", "upstreams[0]", "upstreams[1]", "upstreams[2]", "credentials[0]"].map(ok);
@@ -92,7 +92,7 @@ async fn the_systems_that_the_configuration_needs_are_checked() {
     }
     assert!(!text.contains("example-only") && !text.contains(": no errors"), "{text}");
     let github = run(folder.path(), &["check-config", "-c", "gateway.toml", "--output", "github"]).await;
-    assert!(told(&github).contains("::error title=surroundings::ledger.url: "), "{}", told(&github));
+    assert!(told(&github).contains("::error title=dependencies::ledger.url: "), "{}", told(&github));
     // Where nothing may be dialled, nothing is.
     let output = run(folder.path(), &["check-config", "-c", "gateway.toml", "--offline"]).await;
     assert!(output.status.success(), "{}", told(&output));
@@ -142,10 +142,64 @@ async fn a_file_that_cannot_be_used_is_a_fault_at_its_key_in_every_format() {
             (&json!(1), &json!(path), &json!(line)),
             "{json}"
         );
-        assert_eq!(json["surroundings"], json!([]));
+        assert_eq!(json["dependencies"], json!([]));
         let github = check("github").await;
         assert!(github.starts_with(&format!("::error file=gateway.toml,line={line},")), "{github}");
     }
+}
+
+/// In CI there are neither secrets nor certificates nor a network.
+#[tokio::test]
+async fn a_configuration_of_another_machine_is_checked_without_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secrets = r#"
+[tls]
+certificate_file = "/run/secrets/tls.crt"
+key = { file = "/run/secrets/tls.key" }
+[ledger]
+url = "postgres://gateway@db.example/restore"
+password = { file = "/run/secrets/database" }
+[[credentials]]
+name = "robot"
+type = "iam-password"
+iam_endpoint = "https://iam.cloud.example"
+user = "robot"
+domain = "example"
+password = { env = "RESTORE_TEST_THAT_NOBODY_SETS" }
+project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+[[webhooks]]
+name = "tickets"
+url = "https://tickets.example/hook"
+secret = { file = "/run/secrets/hook" }
+"#;
+    let file = format!("{secrets}{}", GOOD.replacen("generation", "credential = \"robot\"\ngeneration", 1));
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(&path, &file).expect("written");
+    let check = ["check-config", "--elsewhere", "gateway.toml"];
+    let output = run(folder.path(), &check).await;
+    assert!(output.status.success(), "{}", told(&output));
+    // Without the switch each missing secret is an error, and with it everything else is still checked.
+    let output = run(folder.path(), &["check-config", "--offline", "gateway.toml"]).await;
+    assert_eq!(output.status.code(), Some(78), "{}", told(&output));
+    assert_eq!(told(&output).matches("secret-missing").count(), 4, "{}", told(&output));
+    std::fs::write(&path, file.replace("iam_endpoint", "iam_endpiont")).expect("written");
+    let output = run(folder.path(), &check).await;
+    assert_eq!(output.status.code(), Some(78), "{}", told(&output));
+    assert!(told(&output).contains("iam_endpoint"), "{}", told(&output));
+
+    // Every example of the repository passes this check.
+    let examples = root().join("config/examples");
+    let mut count = 0;
+    for example in std::fs::read_dir(examples).expect("a folder") {
+        let example = example.expect("a file").path();
+        if example.extension().is_some_and(|kind| kind == "toml") {
+            let name = example.display().to_string();
+            let output = run(folder.path(), &["check-config", "--elsewhere", &name]).await;
+            assert!(output.status.success(), "{name}: {}", told(&output));
+            count += 1;
+        }
+    }
+    assert!(count >= 5);
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn the_admin_listener_shows_restores_as_the_api_does() {
 }
 
 #[tokio::test]
-async fn s21_the_console_is_told_to_all_and_restores_to_operators_alone() {
+async fn s21_the_console_is_public_and_restores_are_for_operators_only() {
     let world = World::with(config()).await;
     let restore = world.submit(&requests::free_disk()).await.json();
     let id = restore["id"].as_str().expect("an id");

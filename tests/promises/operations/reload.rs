@@ -45,7 +45,7 @@ async fn stands(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_anew_is_taken_and_one_with_faults_is_not() {
+async fn a_changed_file_is_used_and_one_with_errors_is_not() {
     let world = World::with(all_to("one")).await;
     assert_eq!(way(&world).await, "one");
     let first = stands(&world).await["digest"].clone();

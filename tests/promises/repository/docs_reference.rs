@@ -52,7 +52,7 @@ async fn what_configures_a_client_is_no_fault_of_a_gateway() {
 }
 
 #[tokio::test]
-async fn the_version_is_told_alike_everywhere() {
+async fn the_version_is_the_same_everywhere() {
     let said = printed(&["--version"]).await;
     let version = said.trim().strip_prefix("restore-gateway ").expect("a version");
     assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{version}");

@@ -230,7 +230,7 @@ async fn a_restore_that_fails_is_seen_to_fail() {
 }
 
 #[tokio::test]
-async fn who_signs_with_the_wrong_key_is_told_so() {
+async fn a_wrong_key_is_reported_to_its_signer() {
     let clouds = clouds().await;
     let program = sdk("huawei_cbr.py", &clouds.url()).key_of("RGTESTACCESSKEY00001", "not the secret");
     let ran = program.server(ids::CBR_BACKUP).refused().await.well();

@@ -170,7 +170,7 @@ async fn who_sends_again_after_a_429_or_a_401_restores_once() {
 }
 
 #[tokio::test]
-async fn a_401_is_told_while_nothing_was_sent() {
+async fn a_401_before_the_send_is_returned() {
     for (source_api, target, upstream) in ELSEWHERE {
         let world = World::with(config(upstream)).await;
         let refused = json!({"status": 401, "body": {"error_code": "APIGW.0301", "error_msg": "expired"}});

@@ -194,7 +194,7 @@ async fn fifty_clients_that_poll_every_second_cost_a_cloud_no_more_than_one() {
 }
 
 #[tokio::test]
-async fn what_is_passed_on_is_asked_once_a_second_for_all_who_ask_the_same() {
+async fn equal_proxied_reads_reach_the_cloud_once_a_second() {
     let project = ids::PROJECT;
     let paths = [
         format!("/csbs/v1/{project}/checkpoint_items/{}", ids::CSBS_ITEM),
@@ -226,7 +226,7 @@ async fn what_is_passed_on_is_asked_once_a_second_for_all_who_ask_the_same() {
 }
 
 #[tokio::test]
-async fn links_of_what_is_passed_on_lead_to_the_endpoint() {
+async fn links_in_proxied_responses_lead_to_the_endpoint() {
     let world = World::with(config("vbs")).await;
     let inside = world.clouds.url().replace("http://", "");
     for list in
@@ -243,7 +243,7 @@ async fn links_of_what_is_passed_on_lead_to_the_endpoint() {
 }
 
 #[tokio::test]
-async fn versions_are_told_in_the_one_form_that_clients_read() {
+async fn versions_have_the_form_that_clients_read() {
     let authority = Authority::new();
     let server = authority.server(1);
     let files = [("tls.crt", server.certificate.as_str()), ("tls.key", server.key.as_str())];

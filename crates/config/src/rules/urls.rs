@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_copied_with_an_address_is_told_from_a_path_of_its_own() {
+    fn a_copied_address_differs_from_a_path() {
         let known = |url: &str, right: &str| assert_eq!(read(url), Copied::Known(right.to_owned()), "{url}");
         let odd = |url: &str, right: &str| assert_eq!(read(url), Copied::Odd(right.to_owned()), "{url}");
         let host = "https://cbr.eu-de.example";

@@ -98,7 +98,7 @@ fn the_schema_is_current() {
 }
 
 #[test]
-fn explain_tells_what_the_list_knows() {
+fn explain_shows_the_description_of_a_key() {
     let page = "\
 submit.max_attempts
 

@@ -137,7 +137,7 @@ fn what_means_nothing_to_a_generation_is_doubted() {
 
 /// A restore with a credential of the gateway's own brings no token for the upstream that tells which backup is meant.
 #[test]
-fn who_tells_which_backup_is_meant_can_be_asked() {
+fn the_source_lookup_has_an_upstream() {
     let held = |upstream: String| format!("{upstream}credential = \"robot\"\n");
     let parts = |home: String| {
         [held(cbr()), home, endpoint("vbs-v2"), route("cbr", ""), super::CREDENTIAL.to_owned()]
@@ -174,7 +174,7 @@ fn an_endpoint_does_not_take_the_names_of_the_api() {
 }
 
 #[test]
-fn a_route_that_refuses_whatever_it_takes_is_told() {
+fn a_route_that_rejects_every_request_is_reported() {
     let server = "match = { target_types = [\"server\"] }";
     let rest = route("cbr", "");
     let told = "unreachable-route routes[0].match.target_types: vbs-v2 restores no server: whatever takes this route is refused";

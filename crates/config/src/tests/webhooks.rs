@@ -66,7 +66,7 @@ fn a_secret_that_signs_has_its_form_and_is_not_shown() {
 }
 
 #[test]
-fn hooks_are_told_apart_and_told_what_there_is() {
+fn webhooks_have_separate_states() {
     assert_eq!(
         faults(&format!("{LEAST}{HOOK}{HOOK}"), &[]),
         ["16:8 duplicate-name webhooks[1].name: `ops` is the name of `webhooks[0]` already"]

@@ -407,7 +407,7 @@ mod tests {
 
     /// An incomplete backup may be the right one, so the right one is not known.
     #[test]
-    fn what_is_not_told_of_a_backup_does_not_make_another_the_only_one() {
+    fn an_incomplete_backup_does_not_make_another_the_only_one() {
         let theirs = backup("b", TIME, ["d1", "d2"]);
         let one = backup("y", TIME, ["f1", "f2"]);
         let half = [

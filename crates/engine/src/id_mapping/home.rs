@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_told_where_it_is_the_one_that_was_asked_for() {
+    fn a_backup_is_reported_only_if_it_is_the_requested_one() {
         let reply = Reply { status: 200, ..Reply::default() };
         let result =
             |asked: &str, read: &str| LookupResult::of(&reply, &asked.parse().unwrap(), Some(&backup(read)));

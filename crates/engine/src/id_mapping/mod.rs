@@ -36,8 +36,8 @@ const LATER: u32 = 5;
 /// One step on the way to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The attempted way: `home`, `table`, `same_id`, `match` or `disks`.
-    pub way: &'static str,
+    /// The attempted method: `source_lookup`, `id_map`, `same_id`, `match` or `disks`.
+    pub method: &'static str,
     /// True if it brought what was sought.
     pub found: bool,
     /// The comparison and its result.
@@ -106,7 +106,7 @@ impl IdMapping {
         if upstream.generation().name() == origin.generation {
             let detail =
                 format!("{} and {} have the same names for backups", origin.source_api, upstream.name());
-            let steps = vec![Step { way: "home", found: true, detail }];
+            let steps = vec![Step { method: "source_lookup", found: true, detail }];
             let names = Names { backup_id: asked.backup_id.clone(), disks: asked.disks.clone() };
             return Ok(Sought { steps, names: Ok(names) });
         }
@@ -170,7 +170,7 @@ impl IdMapping {
                 format!("{} does not tell what it is of: {why}", origin.generation)
             }
         };
-        steps.push(Step { way: "home", found: home.told().is_some(), detail });
+        steps.push(Step { method: "source_lookup", found: home.told().is_some(), detail });
         decide::checkpoint(asked, &home).map_err(|why| Problem::new(Code::BackupNotFound, why))?;
         let ours = self.find_ours(search, &home, steps).await?;
         let backup_id = ours.id.parse::<Id>().map_err(|_| {
@@ -259,10 +259,10 @@ impl IdMapping {
         if let Some(paired) = paired {
             let ours = self.read_ours(search, &paired).await?;
             let decided = decide::paired(asked, &paired, ours.as_ref());
-            let taken = note(steps, "table", decided).and(ours);
+            let taken = note(steps, "id_map", decided).and(ours);
             return taken.ok_or_else(|| search.unresolved(steps));
         }
-        note(steps, "table", Err("no row".to_owned()));
+        note(steps, "id_map", Err("no row".to_owned()));
         if let Home::Unread(_, problem) = home {
             return Err((**problem).clone());
         }
@@ -414,13 +414,13 @@ impl Search<'_> {
 }
 
 /// Notes a decision as a step; none where it brought nothing.
-fn note(steps: &mut Vec<Step>, way: &'static str, decided: Result<String, String>) -> Option<()> {
+fn note(steps: &mut Vec<Step>, method: &'static str, decided: Result<String, String>) -> Option<()> {
     let found = decided.is_ok();
-    steps.push(Step { way, found, detail: decided.unwrap_or_else(|why| why) });
+    steps.push(Step { method, found, detail: decided.unwrap_or_else(|why| why) });
     found.then_some(())
 }
 
 /// Steps in one line.
 fn told(steps: &[Step]) -> String {
-    steps.iter().map(|step| format!("{}: {}", step.way, step.detail)).collect::<Vec<_>>().join("; ")
+    steps.iter().map(|step| format!("{}: {}", step.method, step.detail)).collect::<Vec<_>>().join("; ")
 }

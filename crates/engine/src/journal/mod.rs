@@ -167,7 +167,7 @@ impl Journal {
     /// Does what follows every commit.
     pub(crate) fn notify_committed(&self, entry: &Entry, events: &[Event]) {
         for event in events {
-            self.observer.observer(entry, event);
+            self.observer.committed(entry, event);
         }
         self.count_commit();
         self.now_stands(entry);

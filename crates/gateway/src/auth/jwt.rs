@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use restore_engine::Identity;
@@ -175,6 +176,10 @@ impl Issuer {
                     }
                     return Ok(self.row.one_of(&subject, None));
                 }
+                // The signature was verified before.
+                Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => {
+                    return Err(Unknown::Expired);
+                }
                 Err(error) => why = reason(&error),
             }
         }
@@ -301,9 +306,7 @@ fn fitting(keys: &[Jwk], kid: Option<&str>, algorithm: Algorithm) -> Vec<Decodin
 }
 
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
-    use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
-        ErrorKind::ExpiredSignature => "expired",
         ErrorKind::ImmatureSignature => "not in force yet",
         ErrorKind::InvalidIssuer => "another issuer's",
         ErrorKind::InvalidAudience => "for another audience",
@@ -325,7 +328,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn s54_keys_are_fetched_by_one_task_and_anew_after_one_that_was_lost() {
+    async fn s54_keys_are_fetched_by_one_task_and_again_after_a_lost_one() {
         let options = IssuerOptions {
             issuer: "https://login.example".to_owned(),
             audience: "restore-gateway".to_owned(),

@@ -6,7 +6,8 @@
 //!
 //! A request shows one credential. `Authorization` or `X-Api-Key` comes first, valid or not. Without them the client
 //! certificate of the connection counts, and then an IAM token in `X-Auth-Token`. The gateway never falls back from an
-//! invalid credential to a weaker one. All rejections look the same to the caller; the log has the reason.
+//! invalid credential to a weaker one. All rejections look the same to the caller, except that the
+//! holder of a token that the issuer signed learns that it has expired. The log has the reason.
 
 pub(crate) mod api_key;
 mod certificate;
@@ -77,6 +78,8 @@ impl Row {
 pub(crate) enum Unknown {
     /// The credential is invalid.
     Refused(&'static str),
+    /// A token of an issuer is valid, but its time is over. Only the holder of such a token learns it.
+    Expired,
     /// This header would give the signed part of the request another meaning, and the signature does not cover it.
     Unsigned(&'static str),
     /// It cannot be found out now.
@@ -108,6 +111,17 @@ pub(crate) struct Callers {
 fn unauthenticated() -> Problem {
     let detail = "no credential that this listener knows came with the request; nothing was sent";
     Problem::new(Code::Unauthenticated, detail)
+}
+
+/// True if a request shows a bearer token, which decides on the challenge of a 401 (RFC 6750, 3.1).
+pub(crate) fn has_bearer(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().get(..7));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+}
+
+/// The answer to the holder of a token whose time is over.
+fn expired() -> Problem {
+    Problem::new(Code::Unauthenticated, "the token has expired: request a new one; nothing was sent")
 }
 
 /// The answer to a signed request that was given another meaning. It says nothing of the access key: the header is found
@@ -277,6 +291,7 @@ impl Callers {
         }
         let (why, problem) = match unknown {
             Unknown::Refused(why) => (*why, unauthenticated()),
+            Unknown::Expired => ("expired", expired()),
             Unknown::Unsigned(header) => ("a header that must be signed is not", unsigned(header)),
             Unknown::Unavailable(why) => {
                 // Strangers make as many of these as they like while a provider is slow.

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_is_told_by_what_it_cannot_choose() {
+    fn a_page_of_another_site_is_recognised_by_headers_that_it_cannot_choose() {
         let local = SameSite { hosts: Hosts::Local, names: vec!["gateway".to_owned()] };
         for host in ["127.0.0.1:8080", "localhost", "LocalHost:1", "[::1]:8080", "Gateway:8080"] {
             assert!(check(&local, host, None), "{host}");

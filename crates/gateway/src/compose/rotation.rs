@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_when_it_is_told() {
+    async fn the_command_ends_at_a_signal() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let (rotation, _taken) = watched(&path);

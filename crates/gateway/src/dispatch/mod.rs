@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_paths_are_told_apart() {
+    fn methods_and_paths_are_distinguished() {
         let router = Router::new(Endpoints::default());
         let find = |method: Method, path| router.find_path(&method, path);
         assert!(matches!(find(Method::GET, "/api/v1/restores"), Found::Route { .. }));

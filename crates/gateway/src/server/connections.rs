@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn s51_whoever_waits_for_room_is_told_of_it() {
+    async fn s51_a_connection_that_waits_for_room_is_notified() {
         let connections = Connections::new(1, Share(1.0));
         let seat = seated(&connections, 1).0;
         let request = seat.request();

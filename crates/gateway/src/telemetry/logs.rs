@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decisions_are_told_at_every_level_and_the_noise_of_others_at_none() {
+    fn decisions_are_logged_at_every_level_and_noise_of_libraries_at_none() {
         for level in [Level::ERROR, Level::INFO, Level::TRACE] {
             assert!(is_told(AUDIT, Level::INFO, level));
             assert!(!is_told("hyper::proto", Level::INFO, level) && is_told("x", level, level));

@@ -68,7 +68,7 @@ impl Observer for Restores {
         self.lag.record(late.as_secs_f64(), &[label]);
     }
 
-    fn observer(&self, entry: &Entry, event: &Event) {
+    fn committed(&self, entry: &Entry, event: &Event) {
         let generation = restore_generations::by_name(&entry.state.route(&entry.intent).generation);
         self.events.add(
             1,

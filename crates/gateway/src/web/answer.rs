@@ -152,6 +152,8 @@ pub(crate) struct Failure {
     pub(crate) seat: Option<Held>,
     /// True when there was no place: then the answer has no body.
     pub(crate) bare: bool,
+    /// True if the request came with a bearer token, which is invalid (RFC 6750, 3.1).
+    pub(crate) invalid_token: bool,
 }
 
 impl From<Problem> for Failure {
@@ -167,6 +169,7 @@ impl From<Problem> for Failure {
             sent: false,
             seat: None,
             bare: false,
+            invalid_token: false,
         }
     }
 }
@@ -175,6 +178,12 @@ impl Failure {
     /// The same failure, after which the connection is closed.
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
+        self
+    }
+
+    /// The same failure of an authentication; `has_bearer` if the request came with a bearer token.
+    pub(crate) fn challenge(mut self, has_bearer: bool) -> Self {
+        self.invalid_token = has_bearer;
         self
     }
 
@@ -301,7 +310,8 @@ pub(crate) fn finish(mut answer: Answer, failure: Failure) -> Answer {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     if problem.code == Code::Unauthenticated {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = if failure.invalid_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(standing) = &failure.standing {
         standing.tell(headers);

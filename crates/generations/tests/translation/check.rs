@@ -209,7 +209,7 @@ fn without_an_endpoint_for_disks_only_their_questions_are_left_out() {
 }
 
 #[test]
-fn a_list_that_goes_on_does_not_prove_a_target_idle() {
+fn an_incomplete_list_does_not_prove_a_target_idle() {
     let logs: Vec<Value> = (0..1000).map(|n| json!({"id": format!("l{n}"), "status": "success"})).collect();
     let checks = Cloud { logs: ok(json!({"operation_logs": logs})), ..cbr() }.server();
     assert_eq!(not_run(&checks), ["target_idle"]);

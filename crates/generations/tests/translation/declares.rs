@@ -93,7 +93,7 @@ fn a_fact_that_was_read_counts_for_more_than_one_that_was_known() {
 
 /// An API gateway of the clouds says 403 at times, and then its code tells.
 #[test]
-fn a_refused_credential_is_told_from_a_refused_restore() {
+fn a_rejected_credential_differs_from_a_rejected_restore() {
     for own in ALL {
         let refuses = |reply: Result<Reply, _>| own.refuses_credential(&reply.unwrap());
         assert!(refuses(error(401, "anything")), "{}", own.name());

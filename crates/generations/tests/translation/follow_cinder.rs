@@ -69,7 +69,7 @@ fn the_words_of_the_disk_decide_and_those_of_the_backup_do_not() {
 }
 
 #[test]
-fn a_failure_is_told_with_the_message_of_its_request() {
+fn a_failure_has_the_message_of_its_request() {
     let upstream = |path: &str| match path.split(['/', '?']).next() {
         Some("volumes") => volume("error_restoring", None),
         _ => ok(wire("cinder.messages.response")),
@@ -207,7 +207,7 @@ fn a_disk_that_has_not_moved_was_read_before_the_send() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_read_tells_nothing() {
+fn an_unreadable_disk_proves_nothing() {
     let gone = fault(404, "itemNotFound", "Volume x could not be found.");
     assert!(matches!(taken(false, false).round(CINDER, |_| gone.clone()).0.found, Found::Lost(_)));
     // neither a page nor a service that is away, nor another disk, is a disk that is gone

@@ -102,7 +102,7 @@ fn without_a_baseline_the_first_sight_of_restoring_takes_its_place() {
 }
 
 #[test]
-fn available_all_along_is_looked_at_for_the_grace_window_and_then_unknown() {
+fn always_available_is_polled_for_the_grace_window_and_then_unknown() {
     // F27: over before the first poll; the item alone is never success
     for minute in [0, 16] {
         let still = item("available", minute, None);

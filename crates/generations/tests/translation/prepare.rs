@@ -105,7 +105,7 @@ fn cbr_believes_a_server_that_cuts_pages_shorter() {
 }
 
 #[test]
-fn cbr_goes_on_without_a_list_unless_the_token_is_refused() {
+fn cbr_continues_without_a_list_unless_the_token_is_refused() {
     assert_eq!(code("cbr-v3", &error(401, "APIGW.0301")), Some(Code::UpstreamUnauthorized));
     assert_eq!(code("cbr-v3", &error(500, "BackupService.9998")), Some(Code::UpstreamUnauthorized));
     for read in [

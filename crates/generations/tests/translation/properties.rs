@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn readers_come_to_an_end_whatever_they_are_told(
+    fn readers_finish_for_any_response(
         request in request(),
         replies in prop::collection::vec(reply(), 1..6),
         notes in body(),

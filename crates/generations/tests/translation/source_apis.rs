@@ -254,7 +254,7 @@ fn has_all_of(said: &Value, example: &str, place: &str) {
 }
 
 #[test]
-fn what_is_told_of_a_restore_has_the_documented_shape_in_every_state() {
+fn restores_have_the_documented_shape_in_every_state() {
     let (csbs, cbr, vbs, cinder) = (at("csbs-v1"), at("cbr-v3"), at("vbs-v2"), at("cinder-v3"));
     for state in states() {
         let of_server = intent(&server("8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e"), csbs, Value::Null);
@@ -333,7 +333,7 @@ fn backup(kind: TargetKind, known: bool) -> Backup {
 }
 
 #[test]
-fn backups_of_another_generation_are_told_in_the_documented_shape() {
+fn backups_of_another_generation_have_the_documented_shape() {
     let named = Named { project: PROJECT.parse().unwrap(), id: None };
     for (source_api, kind, schema, example, more) in [
         ("csbs-v1", TargetKind::Server, "csbs-checkpoint-item", "csbs.item.response", &[][..]),

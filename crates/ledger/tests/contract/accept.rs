@@ -14,7 +14,7 @@ use crate::support::{
 crate::on_every_store!(
     a_new_restore_is_there_at_once,
     a_key_is_one_restore,
-    a_key_goes_on_standing_for_its_request_when_the_routes_change,
+    a_key_keeps_its_request_when_the_routes_change,
     f46_a_repetition_without_a_key_is_one_when_the_routes_change,
     a_key_answers_for_its_window,
     keys_of_two_callers_are_two_keys,
@@ -34,7 +34,7 @@ crate::on_every_store!(
     a_restore_that_begins_at_its_end_holds_nothing,
     an_illegal_beginning_writes_nothing,
     an_id_is_used_once,
-    who_may_keep_no_more_keys_is_told_so,
+    a_caller_at_its_maximum_of_keys_gets_an_error,
     an_acceptance_is_dated_when_the_ledger_decides,
 );
 
@@ -55,7 +55,7 @@ async fn a_key_is_one_restore(ledger: Arc<dyn Ledger>) {
 }
 
 /// What the routes make of a request is not its content; the names that a compatibility endpoint has for backups are.
-async fn a_key_goes_on_standing_for_its_request_when_the_routes_change(ledger: Arc<dyn Ledger>) {
+async fn a_key_keeps_its_request_when_the_routes_change(ledger: Arc<dyn Ledger>) {
     let first = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
     let mut moved = ask("ann", Some("k"), volume("v1"), 1);
     moved.intent.route.generation = "vbs-v2".to_owned();
@@ -318,7 +318,7 @@ async fn an_id_is_used_once(ledger: Arc<dyn Ledger>) {
     take(&*ledger, ask("bob", Some("k"), volume("v2"), 2)).await;
 }
 
-async fn who_may_keep_no_more_keys_is_told_so(ledger: Arc<dyn Ledger>) {
+async fn a_caller_at_its_maximum_of_keys_gets_an_error(ledger: Arc<dyn Ledger>) {
     let no_more = |new: NewEntry| NewEntry { may_keep_key: false, ..new };
     let kept = take(&*ledger, ask("ann", Some("k"), volume("v1"), 0)).await;
     let new = no_more(ask("ann", Some("k2"), volume("v2"), 1));

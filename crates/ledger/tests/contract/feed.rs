@@ -11,16 +11,16 @@ use restore_model::{EventKind, RestoreId, Timestamp};
 use crate::support::{ask, at, push, server, started, succeed, take, told, volume};
 
 crate::on_every_store!(
-    the_feed_tells_every_event_once_in_order,
-    nothing_is_told_before_what_was_told,
-    a_position_is_the_end_of_what_was_told,
+    the_feed_has_every_event_once_in_order,
+    no_event_appears_before_an_earlier_one,
+    a_position_is_the_end_of_the_feed_so_far,
     an_audit_sees_everything_in_the_order_of_ids,
     recovery_mode_is_kept_until_it_is_ended,
     what_came_in_here_is_held_here,
     a_read_is_reserved,
 );
 
-async fn the_feed_tells_every_event_once_in_order(ledger: Arc<dyn Ledger>) {
+async fn the_feed_has_every_event_once_in_order(ledger: Arc<dyn Ledger>) {
     assert!(ledger.feed(Position::START, 9).await.unwrap().is_empty());
     let one = take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let two = take(&*ledger, ask("ann", None, volume("v2"), 1)).await;
@@ -48,7 +48,7 @@ async fn the_feed_tells_every_event_once_in_order(ledger: Arc<dyn Ledger>) {
     assert_eq!(paged, all);
 }
 
-async fn nothing_is_told_before_what_was_told(ledger: Arc<dyn Ledger>) {
+async fn no_event_appears_before_an_earlier_one(ledger: Arc<dyn Ledger>) {
     const RESTORES: usize = 60;
     let writers = (0..RESTORES).map(|n| {
         let ledger = Arc::clone(&ledger);
@@ -76,7 +76,7 @@ async fn nothing_is_told_before_what_was_told(ledger: Arc<dyn Ledger>) {
     }
 }
 
-async fn a_position_is_the_end_of_what_was_told(ledger: Arc<dyn Ledger>) {
+async fn a_position_is_the_end_of_the_feed_so_far(ledger: Arc<dyn Ledger>) {
     assert!(ledger.position().await.unwrap() >= Position::START);
     take(&*ledger, ask("ann", None, volume("v1"), 0)).await;
     let last = told(&*ledger, Position::START, 1).await[0].position;

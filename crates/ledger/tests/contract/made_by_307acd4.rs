@@ -364,7 +364,7 @@ async fn f43_requests_of_307acd4_are_known_within_their_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f48_tasks_of_307acd4_are_bound_and_what_is_open_goes_on() {
+async fn f48_tasks_of_307acd4_are_bound_and_open_restores_continue() {
     for place in Place::of(FINISHED).await {
         let old = place.old().await;
         let ledger = place.open().await.unwrap();

@@ -241,7 +241,7 @@ async fn what_cannot_be_read_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn out_of_a_dump_it_is_an_older_copy_whose_feed_goes_on() {
+async fn a_ledger_from_a_dump_is_an_older_copy_whose_feed_continues() {
     let url = new_database(server_of_all());
     let ledger = open(&url, OpenOptions::default()).await.unwrap();
     take(&*ledger, ask("ann", None, volume("v1"), 0)).await;

@@ -295,7 +295,7 @@ async fn a_lapsed_lease_never_comes_back() {
 
 /// As long as nobody came between, a renewal that is late is a renewal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_renewal_that_nobody_noticed_goes_on() {
+async fn a_late_renewal_that_nobody_noticed_counts() {
     let (url, ledgers) = replicas(1).await;
     let entry = take(&*ledgers[0], ask("ann", None, volume("v1"), 0)).await;
     let lease = ledgers[0].lease();

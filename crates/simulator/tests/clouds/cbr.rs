@@ -22,7 +22,7 @@ async fn backup_status(clouds: &Clouds) -> Value {
 }
 
 #[tokio::test]
-async fn a_server_restore_is_answered_by_nothing_and_told_by_its_log() {
+async fn a_server_restore_has_an_empty_response_and_an_operation_log() {
     let clouds = Clouds::start().await;
     let reply = clouds.cbr_restore().await;
     assert_eq!((reply.status, reply.text.as_str()), (202, ""));

@@ -65,7 +65,7 @@ async fn even_a_restore_of_no_time_is_answered_as_begun() {
 }
 
 #[tokio::test]
-async fn a_failed_restore_leaves_its_marker_unless_told_not_to() {
+async fn a_failed_restore_leaves_its_marker_unless_the_plan_says_otherwise() {
     let clouds = Clouds::start().await;
     let failed = json!({"status": "failed", "error_code": "CSBS.9999", "error_msg": "disk gone"});
     clouds.world(&json!({"next_restore": failed})).await;

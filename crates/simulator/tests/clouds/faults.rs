@@ -45,7 +45,7 @@ async fn an_answer_replaces_the_call_or_only_its_reply() {
 }
 
 #[tokio::test]
-async fn throttling_and_odd_bodies_are_sent_as_told() {
+async fn throttling_and_odd_bodies_follow_the_plan() {
     let clouds = Clouds::start().await;
     let body = json!({"error_code": "APIGW.0308", "error_msg": "throttled"});
     let answer = json!({"status": 429, "headers": {"retry-after": "1000000000"}, "body": body});
@@ -80,7 +80,7 @@ async fn a_delay_delays_and_a_stall_never_answers() {
 }
 
 #[tokio::test]
-async fn a_reset_comes_where_it_is_told_to() {
+async fn a_reset_comes_at_the_planned_byte() {
     let clouds = Clouds::start().await;
     for (place, applied) in [("before", 0), ("after_apply", 1), ("mid_head", 1), ("mid_body", 1)] {
         clouds.sim("POST", "reset", &Value::Null).await;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_endpoint_is_meant_or_a_clear_fault_is_told() {
+    fn one_endpoint_is_found_or_a_clear_error_is_reported() {
         let two = catalog(
             "https://iam.example",
             &[

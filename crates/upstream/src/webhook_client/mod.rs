@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_told_apart() {
+    async fn responses_are_classified() {
         let long: &'static str =
             Box::leak(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(10 * ANSWER_BYTES)).into_boxed_str());
         let failed = |why: &str, after: Option<u64>| Receipt::Failed {

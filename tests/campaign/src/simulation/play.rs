@@ -148,7 +148,7 @@ pub fn applied_of(
 struct Nobody;
 
 impl Observer for Nobody {
-    fn observer(&self, _: &Entry, _: &Event) {}
+    fn committed(&self, _: &Entry, _: &Event) {}
     fn decided(&self, _: &Decision<'_>) {}
 }
 
