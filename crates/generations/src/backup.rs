@@ -1,4 +1,5 @@
-//! A backup in words that all generations share: what is read at one of them, and told at the compatibility endpoint of another.
+//! A backup in terms that all generations share. It is read from one generation and shown at the compatibility endpoint
+//! of another.
 
 use restore_model::{TargetKind, Timestamp};
 use serde_json::Value;
@@ -6,56 +7,56 @@ use serde_json::Value;
 use crate::call::Reply;
 use crate::lenient;
 
-/// Backups that a list asks for at most: as many may be but the beginning of it.
+/// Maximum number of backups in a list request. A longer answer may be only the beginning of the list.
 const LISTED: usize = 1_000;
 
 /// A backup of a server or of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Its id in the generation that was asked.
+    /// Its ID in the generation that it was read from.
     pub id: String,
-    /// Its name; empty where it has none.
+    /// Its name; empty if it has none.
     pub name: String,
-    /// Its state, in the words that CBR and VBS share: `available`, `restoring`, `error` and so on, in lower case.
+    /// Its state, in the terms that CBR and VBS share: `available`, `restoring`, `error` and so on, in lower case.
     pub status: String,
-    /// What was backed up: a server or a disk; none for anything else.
+    /// The kind of the backed-up resource: a server or a disk; `None` for anything else.
     pub kind: Option<TargetKind>,
-    /// The server or disk that it is of.
+    /// ID of the backed-up server or disk.
     pub resource_id: String,
-    /// The name of that; empty where none is told.
+    /// Name of that server or disk; empty if the upstream does not report it.
     pub resource_name: String,
     /// The protection run it belongs to.
     pub checkpoint_id: Option<String>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Option<Timestamp>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Option<Timestamp>,
-    /// Size in GB of what was backed up.
+    /// Size of the backed-up resource in GB.
     pub size_gb: Option<u64>,
-    /// The zone of what was backed up; empty where none is told.
+    /// Availability zone of the backed-up resource; empty if the upstream does not report it.
     pub zone: String,
-    /// The backups of its disks, of a server.
+    /// The backups of the disks, for a backup of a server.
     pub disks: Vec<DiskBackup>,
 }
 
-/// The backup of one disk, as a part of that of a server.
+/// The backup of one disk, as a part of the backup of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskBackup {
-    /// Its id in the generation that was asked.
+    /// Its ID in the generation that it was read from.
     pub id: String,
-    /// The disk that it is of.
+    /// ID of the backed-up disk.
     pub volume_id: String,
-    /// The name of the disk; empty where none is told.
+    /// Name of the disk; empty if the upstream does not report it.
     pub volume_name: String,
     /// Size in GB of that disk.
     pub size_gb: Option<u64>,
-    /// Whether a server can start from it, where that is told.
+    /// True if a server can boot from it; `None` if the upstream does not report it.
     pub bootable: Option<bool>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Option<Timestamp>,
 }
 
-/// The backups of a list; none where the answer is no such list, is the beginning of one, or has a row that cannot be read.
+/// The backups of a list. `None` if the answer is not such a list, is only its beginning, or has an unreadable row.
 pub(crate) fn all(reply: &Reply, member: &str, read: fn(&Value) -> Option<Backup>) -> Option<Vec<Backup>> {
     let body = reply.json().filter(|_| reply.status == 200)?;
     let rows = body.get(member)?.as_array()?;
@@ -66,7 +67,7 @@ pub(crate) fn all(reply: &Reply, member: &str, read: fn(&Value) -> Option<Backup
     rows.iter().map(read).collect()
 }
 
-/// The one backup of a disk that an answer holds, in the form of OpenStack's block storage, which VBS has as well.
+/// The single disk backup of an answer, in the format of OpenStack block storage. VBS uses the same format.
 pub(crate) fn one_of_disk(reply: &Reply) -> Option<Backup> {
     if reply.status != 200 {
         return None;
@@ -74,7 +75,7 @@ pub(crate) fn one_of_disk(reply: &Reply) -> Option<Backup> {
     of_disk(reply.json()?.get("backup")?)
 }
 
-/// A backup of a disk in that form.
+/// A disk backup in that format.
 pub(crate) fn of_disk(backup: &Value) -> Option<Backup> {
     let text = |name: &str| lenient::text(backup, &[name]);
     Some(Backup {
@@ -99,7 +100,7 @@ mod tests {
 
     use crate::{Reply, by_name};
 
-    /// Half a list would make the only one of those that are told.
+    /// With half a list, a backup could look like the only candidate.
     #[test]
     fn a_list_of_backups_is_read_as_a_whole_or_not_at_all() {
         let row = |id: usize| {

@@ -1,5 +1,4 @@
-//! What goes to an upstream and what comes back, without HTTP: the seam between translation and
-//! the way out.
+//! Calls to an upstream and their replies, without HTTP: the boundary between translation and the outbound middleware.
 
 use bytes::Bytes;
 use restore_model::Timestamp;
@@ -11,12 +10,12 @@ use serde_json::Value;
 pub enum Method {
     /// A read; may be repeated freely.
     Get,
-    /// A restore, or the question whether one may be done.
+    /// A restore, or a check that asks if a restore is possible.
     Post,
 }
 
 impl Method {
-    /// As it stands on the wire.
+    /// The method as it appears on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -26,7 +25,7 @@ impl Method {
     }
 }
 
-/// Which of an upstream's services a call is for.
+/// The service of an upstream that a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// The backup service itself.
@@ -35,7 +34,7 @@ pub enum Host {
     Volumes,
 }
 
-/// One call to an upstream, built from parts that are safe by type and nothing else.
+/// One call to an upstream. It consists only of parts that are safe by type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The method.
@@ -44,14 +43,13 @@ pub struct Call {
     pub host: Host,
     /// Path and query, beginning with `/`.
     pub path: String,
-    /// The path with `{…}` for every id: what may become a label of a metric or a span name.
+    /// The path with `{…}` for every ID, safe as a metric label or span name.
     pub template: &'static str,
-    /// Headers that the API wants besides those of every call, such as the version that it is spoken in: name in lower
-    /// case, value.
+    /// Additional headers that the API requires, such as the API version: name in lower case, value.
     pub headers: &'static [(&'static str, &'static str)],
     /// The JSON body of a POST.
     pub body: Option<Bytes>,
-    /// Whether this call overwrites disks.
+    /// True if this call overwrites disks.
     pub restores: bool,
 }
 
@@ -70,10 +68,10 @@ impl Call {
         }
     }
 
-    /// A POST with a JSON body; not yet one that restores.
+    /// A POST with a JSON body. It is not yet marked as a restore.
     #[must_use]
     pub fn post<T: Serialize>(template: &'static str, path: String, body: &T) -> Self {
-        // Our own types with string keys always serialize.
+        // Types of this crate with string keys always serialize.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self { method: Method::Post, body: Some(body.into()), ..Self::read(template, path) }
     }
@@ -115,33 +113,33 @@ pub struct Reply {
     pub body: Bytes,
     /// Any of the three request-id headers (cloud APIs 1.2).
     pub request_id: Option<String>,
-    /// The upstream's clock, from `Date`.
+    /// The time of the upstream's clock, from `Date`.
     pub date: Option<Timestamp>,
-    /// The `Retry-After` header, as it came.
+    /// The `Retry-After` header, unchanged.
     pub retry_after: Option<String>,
 }
 
 impl Reply {
-    /// The body as JSON, whatever its content type said; `None` when it is not.
+    /// The body as JSON, whatever its content type is; `None` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
-/// Why a read brought no answer.
+/// The reason why a read returned no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// No answer came: connection, TLS, timeout, breaker. In words.
+    /// No answer arrived: connection, TLS, timeout or circuit breaker. The text describes the reason.
     NoAnswer(String),
     /// The configuration names no endpoint for that service.
     NoEndpoint,
-    /// There is no token to ask with.
+    /// The gateway has no token for the read.
     NoCredential,
 }
 
 impl Unread {
-    /// Why, for a person, and whether a token of somebody else could help.
+    /// The reason as text for a person, and true if another token could help.
     #[must_use]
     pub fn explain(&self) -> (String, bool) {
         match self {
@@ -152,5 +150,5 @@ impl Unread {
     }
 }
 
-/// What became of a read.
+/// Result of a read.
 pub type Answer = Result<Reply, Unread>;

@@ -1,40 +1,40 @@
-//! The questions of "may this restore be done?", and how each went.
+//! The questions of a check ("may this restore be done?") and their results.
 
 use restore_model::Code;
 
 use crate::call::Reply;
 use crate::{classify, codes, errors};
 
-/// One question of a restore check.
+/// One question of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// A stable word.
+    /// A stable name.
     pub name: &'static str,
-    /// How it went.
+    /// Its result.
     pub result: CheckResult,
-    /// The code the upstream would refuse with.
+    /// The code that the upstream would reject the restore with.
     pub upstream_code: Option<String>,
-    /// A few words for a person.
+    /// A short text for a person.
     pub detail: Option<String>,
-    /// Whether a restore must not be sent where this could not be asked.
+    /// True if a restore must not be sent while this check has no result.
     pub is_required: bool,
-    /// The class of the refusal, where the upstream has no code for it.
+    /// The class of the rejection, if the upstream has no code for it.
     pub code: Option<Code>,
 }
 
-/// How a question of a restore check went.
+/// Result of one question of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckResult {
-    /// Nothing stands against it.
+    /// No obstacle.
     Passed,
-    /// The restore would be refused.
+    /// The upstream would reject the restore.
     Failed,
-    /// It could not be asked.
+    /// The check was not possible.
     NotRun,
 }
 
 impl CheckResult {
-    /// The public word.
+    /// The public name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,14 +46,14 @@ impl CheckResult {
 }
 
 impl Check {
-    /// A question that went well.
+    /// A passed check.
     #[must_use]
     pub const fn passed(name: &'static str) -> Self {
         let (is_required, code) = (false, None);
         Self { name, result: CheckResult::Passed, upstream_code: None, detail: None, is_required, code }
     }
 
-    /// A question that found an obstacle, with the code the upstream would name.
+    /// A check that found an obstacle, with the code that the upstream would use.
     pub fn failed(name: &'static str, code: &str, detail: impl Into<String>) -> Self {
         Self {
             name,
@@ -64,20 +64,20 @@ impl Check {
         }
     }
 
-    /// A question that could not be asked, and why.
+    /// A check that was not possible, with the reason.
     pub fn not_run(name: &'static str, why: impl Into<String>) -> Self {
         Self { result: CheckResult::NotRun, detail: Some(why.into()), ..Self::passed(name) }
     }
 
-    /// The same question, without an answer to which a restore must not be sent.
+    /// The same check, marked as required: without a result the restore must not be sent.
     #[must_use]
     pub(crate) fn required(self, code: Code) -> Self {
         Self { is_required: true, code: Some(code), ..self }
     }
 
-    /// What an answer that is no success says of a thing the restore needs: an obstacle when it is
-    /// not there or the generation is closed to the project, under the upstream's own code or the
-    /// one given; otherwise nothing.
+    /// Result for something that the restore needs, from an answer without success. It is an obstacle if the thing does
+    /// not exist or if the generation is closed to the project. The code is the upstream's own or `code`. Otherwise the
+    /// check has no result.
     pub(crate) fn unfound(name: &'static str, code: &str, reply: &Reply) -> Self {
         let problem = classify(reply).into_problem();
         if !errors::not_there(reply)
@@ -90,8 +90,8 @@ impl Check {
         Self::failed(name, said.as_deref().unwrap_or(code), problem.detail)
     }
 
-    /// What an answer that is no success says to the question itself: an obstacle where the upstream
-    /// names one by a code of the table; anything else is no answer.
+    /// Result of the check call itself, from an answer without success. It is an obstacle if the upstream names one by
+    /// a code of the table. Otherwise the check has no result.
     pub(crate) fn refused(name: &'static str, reply: &Reply) -> Self {
         let verdict = classify(reply);
         let code = errors::read(reply).code.filter(|code| codes::find(code, reply.status).is_some());
@@ -103,7 +103,7 @@ impl Check {
         }
     }
 
-    /// Passed or failed by a condition.
+    /// Passed or failed, depending on `holds`.
     pub fn of(name: &'static str, holds: bool, code: &str, detail: impl Into<String>) -> Self {
         if holds { Self::passed(name) } else { Self::failed(name, code, detail) }
     }

@@ -1,6 +1,5 @@
-//! The upstreams' error codes as data (`codes.tsv`, cloud APIs 1.8). Looked up by code first:
-//! the table beats the HTTP status, because some refusals come as 500 and one authentication
-//! failure does too (T17).
+//! The upstreams' error codes as data (`codes.tsv`, cloud APIs 1.8). The code takes precedence over the HTTP status:
+//! some rejections arrive as 500, and so does one authentication failure (T17).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,41 +12,41 @@ use restore_model::Code;
 pub struct Row {
     /// The upstream's code.
     pub code: &'static str,
-    /// The status that it is for.
+    /// The statuses that the row applies to.
     pub status: Under,
-    /// The class in the gateway's vocabulary.
+    /// The gateway's problem code.
     pub class: Code,
-    /// What to do.
+    /// Retry hint.
     pub hint: Hint,
-    /// What it means, in the documentation's words or shorter.
+    /// Its meaning, as in the documentation or shorter.
     pub meaning: &'static str,
 }
 
-/// The status that a row is for.
+/// The statuses that a row applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Under {
     /// Any.
     Any,
-    /// Any that is a refusal by its first digit, 400 to 499: under another one the code proves nothing.
+    /// Any status of 400 to 499: under another status the code proves nothing.
     Refusal,
-    /// This one.
+    /// Only this status.
     Status(u16),
 }
 
-/// What a code says about trying again.
+/// Retry hint of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// A refusal for good.
+    /// A permanent rejection.
     No,
-    /// A refusal that passes.
+    /// A temporary rejection.
     Later,
-    /// A refusal that may pass, or may not.
+    /// A rejection that may or may not be temporary.
     Bounded,
-    /// A refusal that another generation would not give.
+    /// A rejection that another generation would not return.
     Reroute,
-    /// A refusal of the credentials.
+    /// A rejection of the credentials.
     Auth,
-    /// No refusal: the call may have been applied.
+    /// Not a rejection: the call may have been applied.
     Ambiguous,
 }
 
@@ -93,7 +92,7 @@ pub fn all() -> &'static [Row] {
     &ROWS
 }
 
-/// A code as the table has it: `APIG.` is an alias of `APIGW.` (T23).
+/// A code in the spelling of the table: `APIG.` is an alias of `APIGW.` (T23).
 fn plain(code: &str) -> Cow<'_, str> {
     code.strip_prefix("APIG.").map_or(Cow::Borrowed(code), |rest| Cow::Owned(format!("APIGW.{rest}")))
 }
@@ -107,7 +106,7 @@ pub fn find(code: &str, status: u16) -> Option<&'static Row> {
     under.find_map(|under| BY_CODE.get(&(code, under))).copied()
 }
 
-/// True when the table has a code under some status.
+/// True if the table has the code under some status.
 #[must_use]
 pub fn is_known(code: &str) -> bool {
     let code = plain(code);
@@ -130,7 +129,7 @@ mod tests {
         assert_eq!(find("CSBS.9009", 400).unwrap().class, Code::UpstreamBadRequest);
     }
 
-    /// What is sent another way must not have been started: a balancer's 5xx is no word of the service.
+    /// A restore may use another upstream only if it was certainly not started: a 5xx may come from a load balancer.
     #[test]
     fn a_closed_generation_is_told_by_a_refusal_alone() {
         for code in ["BackupService.4003", "BackupService.4008"] {

@@ -1,9 +1,9 @@
-//! One reader for every shape of error body, told apart by structure and never by host, and two
-//! judgements over what it reads: of an answer to a read, and of the answer to a restore call.
+//! Reads every form of error body, distinguished by structure and never by host. It makes two judgements: one about the
+//! answer to a read, one about the answer to a restore call.
 //!
-//! A read changes nothing, so its status alone may say what it means. The answer to a restore call
-//! is a refusal on positive proof only: the cloud's own words, with a code or a status that refuses.
-//! Proxies, balancers and firewalls write 4xx answers of their own after the cloud has accepted.
+//! A read changes nothing, so its status alone may decide. The answer to a restore call is a rejection only with
+//! positive proof: the cloud's own error format, with a code or a status that rejects. Proxies, load balancers and
+//! firewalls write 4xx answers of their own after the cloud has accepted.
 
 use restore_model::{Code, Effect, Problem, Retry, UpstreamError};
 use serde_json::Value;
@@ -16,15 +16,15 @@ mod signature;
 
 pub use signature::SignatureRefusal;
 
-/// Longest wait that is passed on to a caller, in seconds.
+/// Maximum wait that the gateway forwards to a caller, in seconds.
 const MAX_RETRY_AFTER: u32 = 3_600;
-/// How deeply a fault may be wrapped.
+/// Maximum nesting depth of an error body.
 const MAX_WRAPPING: usize = 3;
-/// The statuses under which a cloud refuses a call with a code that is not catalogued. All others
-/// say nothing for sure, or are written by intermediaries.
+/// The statuses with which a cloud rejects a call with an unknown code. All others prove nothing, or come from
+/// intermediaries.
 const REFUSING: [u16; 17] =
     [400, 401, 403, 404, 405, 406, 409, 411, 413, 414, 415, 421, 422, 425, 428, 429, 431];
-/// The faults of OpenStack's services (cloud APIs 1.6, E5).
+/// The error names of OpenStack's services (cloud APIs 1.6, E5).
 const FAULTS: [&str; 15] = [
     "badMediaType",
     "badMethod",
@@ -42,17 +42,17 @@ const FAULTS: [&str; 15] = [
     "serviceUnavailable",
     "upstream_unauthorized",
 ];
-/// The fault of a limit: of a rate, or of a quota.
+/// The error name of a rate limit or a quota.
 const OVER_LIMIT: &str = "overLimit";
-/// The fault of something that is not there.
+/// The error name of a missing resource.
 const NOT_FOUND: &str = "itemNotFound";
 
-/// What an answer that is no success means for the call it answers.
+/// Meaning of an answer without success for its call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Refused; nothing was changed.
+    /// Rejected; nothing was changed.
     Refused(Problem),
-    /// It may have been applied; the problem tells what was said.
+    /// It may have been applied; the problem contains the upstream's error.
     Ambiguous(Problem),
 }
 
@@ -65,7 +65,7 @@ impl Verdict {
         }
     }
 
-    /// The class of the refusal, if it is one.
+    /// The class of the rejection, if it is one.
     #[must_use]
     pub const fn refusal(&self) -> Option<Code> {
         match self {
@@ -75,20 +75,20 @@ impl Verdict {
     }
 }
 
-/// What an answer says, and whether the cloud itself says it.
+/// Content of an answer, and whether it is the cloud's own.
 #[derive(Default)]
 struct Said {
     error: UpstreamError,
-    /// Whether the body has one of the shapes that the clouds' services, their API gateways and
-    /// their IAM write. Anybody can write the others.
+    /// True if the body has a format that the clouds' services, their API gateways and their IAM write. Any
+    /// intermediary can write the other formats.
     of_the_cloud: bool,
-    /// The member that the fault is wrapped in.
+    /// The member that contains the error.
     fault: Option<String>,
-    /// The wait that stands beside the fault, as it came.
+    /// The wait beside the error, unchanged.
     wait: Option<String>,
 }
 
-/// Reads code, message and request id out of any answer.
+/// Reads code, message and request ID from any answer.
 #[must_use]
 pub fn read(reply: &Reply) -> UpstreamError {
     said(reply).error
@@ -108,9 +108,9 @@ fn said(reply: &Reply) -> Said {
     said
 }
 
-/// Whether a read found that the thing is not there, as against the path: an API gateway that does
-/// not know the path answers 404, too; proxies answer it with pages; and a service whose workers are
-/// away says of them that they could not be found.
+/// True if a read found that the resource does not exist. A missing path is different: an API gateway that does not
+/// know the path answers 404, too. Proxies answer 404 with pages. A service without running workers reports that the
+/// workers could not be found.
 #[must_use]
 pub fn not_there(reply: &Reply) -> bool {
     let said = said(reply);
@@ -122,13 +122,13 @@ fn of_api_gateway(said: &Said) -> bool {
     said.error.code.as_ref().is_some_and(|code| code.starts_with("APIG"))
 }
 
-/// Block storage without a living backup service: a 404 that is of no backup and of no volume.
+/// Block storage without a running backup service: a 404 that concerns neither a backup nor a volume.
 fn lacks_a_service(said: &Said) -> bool {
     let message = said.error.message.as_deref().unwrap_or_default();
     said.fault.as_deref() == Some(NOT_FOUND) && message.starts_with("Service ")
 }
 
-/// Judges the answer to a read that is no success. Its status decides where no code does.
+/// Judges the answer to a read without success. Its status decides if no code does.
 #[must_use]
 pub fn classify(reply: &Reply) -> Verdict {
     let said = said(reply);
@@ -136,16 +136,16 @@ pub fn classify(reply: &Reply) -> Verdict {
     verdict(said, class, hint)
 }
 
-/// Judges the answer to a restore call that is no success: a refusal on proof alone.
+/// Judges the answer to a restore call without success. It is a rejection only with proof.
 #[must_use]
 pub fn of_restore(reply: &Reply) -> Verdict {
     let said = said(reply);
     match class(&said) {
         Some((class, hint)) => verdict(said, class, hint),
         None => match by_status(reply.status) {
-            // An overloaded server may have begun before it failed.
+            // An overloaded server may have started the restore before it failed.
             (class, Hint::Ambiguous) => verdict(said, class, Hint::Ambiguous),
-            // A code that the table knows under other statuses alone contradicts this one.
+            // The table knows this code only under other statuses, so it contradicts this status.
             _ if said.error.code.as_deref().is_some_and(codes::is_known) => unproven(said),
             (class, hint) if said.of_the_cloud && REFUSING.contains(&reply.status) => {
                 verdict(said, class, hint)
@@ -155,8 +155,8 @@ pub fn of_restore(reply: &Reply) -> Verdict {
     }
 }
 
-/// Whether a restore call may be sent again after this answer: the class of the refusal, where it
-/// is proven that nothing was started.
+/// Returns the class of the rejection if it is proven that nothing was started. Then the restore call may be sent
+/// again.
 #[must_use]
 pub fn refusal(reply: &Reply) -> Option<Code> {
     if (200..300).contains(&reply.status) {
@@ -165,23 +165,23 @@ pub fn refusal(reply: &Reply) -> Option<Code> {
     of_restore(reply).refusal()
 }
 
-/// Judges an error under a success status; only its code decides. None where the table does not know it.
+/// Judges an error under a success status; only its code decides. `None` if the table does not have it.
 pub(crate) fn under_success(reply: &Reply) -> Option<Verdict> {
     let said = said(reply);
     let (class, hint) = class(&said)?;
     Some(verdict(said, class, hint))
 }
 
-/// A refusal with a code that is not catalogued, for which something else is the proof.
+/// A rejection with an unknown code that has other proof.
 pub(crate) fn uncatalogued(reply: &Reply) -> Verdict {
     verdict(said(reply), Code::UpstreamBadRequest, Hint::No)
 }
 
-/// Class and hint of what the cloud says, where code or fault tell by themselves.
+/// Class and hint of the cloud's error, if code or error name decide alone.
 fn class(said: &Said) -> Option<(Code, Hint)> {
     let status = said.error.status.unwrap_or(0);
     if said.of_the_cloud && said.fault.as_deref() == Some(OVER_LIMIT) && matches!(status, 413 | 429) {
-        // A wait of 0 beside a 413 is of a quota: no wait helps.
+        // A wait of 0 in a 413 means a quota: no wait helps.
         let quota = status == 413 && said.wait.as_deref().is_some_and(|wait| wait.trim() == "0");
         return Some(if quota {
             (Code::UpstreamBadRequest, Hint::No)
@@ -202,7 +202,7 @@ fn verdict(said: Said, class: Code, hint: Hint) -> Verdict {
     let problem = problem.upstream(said.error);
     match (hint, wait) {
         (Hint::No | Hint::Auth | Hint::Reroute, _) => Verdict::Refused(problem.retry(Retry::Never)),
-        // A wait that the upstream names is worth more than a guess; a date or nonsense is neither.
+        // A wait from the upstream is better than a guess; a date or an unreadable value is neither.
         (Hint::Later | Hint::Bounded, Some(wait)) => {
             Verdict::Refused(problem.after(wait.min(MAX_RETRY_AFTER)))
         }
@@ -211,7 +211,7 @@ fn verdict(said: Said, class: Code, hint: Hint) -> Verdict {
     }
 }
 
-/// A status that looks like a refusal, without the cloud's own words.
+/// A status that looks like a rejection, without the cloud's own error format.
 fn unproven(said: Said) -> Verdict {
     let status = said.error.status.unwrap_or(0);
     let detail = format!(
@@ -231,7 +231,7 @@ fn words(error: &UpstreamError) -> String {
     }
 }
 
-/// The class of a status without a catalogued code.
+/// The class of a status without a known code.
 const fn by_status(status: u16) -> (Code, Hint) {
     match status {
         401 => (Code::UpstreamUnauthorized, Hint::Auth),
@@ -242,24 +242,24 @@ const fn by_status(status: u16) -> (Code, Hint) {
         429 => (Code::UpstreamThrottled, Hint::Later),
         400..=499 => (Code::UpstreamBadRequest, Hint::No),
         503 => (Code::UpstreamUnavailable, Hint::Ambiguous),
-        // A redirect is no acceptance, and no proof that there was none.
+        // A redirect is not an acceptance, and not a proof of a rejection.
         200..=399 => (Code::UpstreamInvalidResponse, Hint::Ambiguous),
         _ => (Code::UpstreamError, Hint::Ambiguous),
     }
 }
 
-/// What the API gateways of the clouds say where a token or a signature is not accepted (cloud APIs 1.8). Some say it
-/// with 403, and not all in a body that can be read.
+/// Codes with which the clouds' API gateways reject a token or a signature (cloud APIs 1.8). Some use status 403, and
+/// some bodies are not readable otherwise.
 const NOT_ACCEPTED: [&[u8]; 2] = [b"APIGW.0301", b"APIG.0301"];
 
-/// Whether an API gateway of the clouds refused the token or the signature of a call.
+/// True if an API gateway of the clouds rejected the token or the signature of a call.
 pub(crate) fn refuses_credential(reply: &Reply) -> bool {
     let is_named =
         || NOT_ACCEPTED.iter().any(|code| reply.body.windows(code.len()).any(|part| part == *code));
     reply.status == 401 || (reply.status == 403 && is_named())
 }
 
-/// Whether the upstream refused the signature of a call, and what time it says it has.
+/// The rejection of a call's signature, with the time of the upstream's clock; `None` if it is something else.
 #[must_use]
 pub(crate) fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
     if (200..300).contains(&reply.status) {
@@ -267,11 +267,11 @@ pub(crate) fn signature_refusal(reply: &Reply) -> Option<SignatureRefusal> {
     }
     let said = said(reply);
     let (class, _) = class(&said).unwrap_or_else(|| by_status(reply.status));
-    // Some API gateways refuse a signature with 403 and the code of a 401.
+    // Some API gateways reject a signature with 403 and the code of a 401.
     (class == Code::UpstreamUnauthorized).then(|| signature::read(said.error.message.as_deref()?)).flatten()
 }
 
-/// The shapes in the order that tells them apart.
+/// Tries the formats in the order that distinguishes them.
 fn read_json(value: &Value) -> Option<Said> {
     if let Some(message) = text_of(value) {
         return Some(Said::of_anybody(message));
@@ -324,7 +324,7 @@ fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     }
     if let Some(code) = member("code").filter(|code| !means_success(code)) {
         let message = words("message").or_else(|| words("title"));
-        // A status, or a word, beside a text may be anybody's: block storage names the fault, and IAM adds a title.
+        // Any server may write a status or a name beside a text. Block storage names the error, and IAM adds a title.
         let titled = object.contains_key("title");
         let of_the_cloud = message.is_some()
             && (is_of_a_cloud(&code)
@@ -343,7 +343,7 @@ fn wrapped(value: &Value, fault: Option<&str>, depth: usize) -> Option<Said> {
     inside.into_iter().find_map(|(name, inner)| wrapped(inner, Some(name), depth + 1))
 }
 
-/// True for a code of the clouds' form, such as `BackupService.2010`: a service, a dot, digits.
+/// True for a code in the clouds' format, such as `BackupService.2010`: a service, a dot, digits.
 fn is_of_a_cloud(code: &str) -> bool {
     code.split_once('.').is_some_and(|(service, number)| {
         !service.is_empty()
@@ -353,12 +353,12 @@ fn is_of_a_cloud(code: &str) -> bool {
     })
 }
 
-/// Some services put the HTTP status, or 0, under `code` when all is well.
+/// Some services put the HTTP status, or 0, under `code` in a success.
 fn means_success(code: &str) -> bool {
     code.parse::<u16>().is_ok_and(|code| code == 0 || (200..300).contains(&code))
 }
 
-/// A page or plain text; tags are taken out. Bytes of another kind, such as those of a coding that is not known, are no text.
+/// A page or plain text, without tags. Other bytes, such as those of an unknown content encoding, are not text.
 fn plain_text(body: &[u8]) -> Option<String> {
     let body = &body[..body.len().min(16 * 1024)];
     if body.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) {
@@ -492,7 +492,7 @@ mod tests {
         of_restore(&reply(status, body)).refusal()
     }
 
-    /// F49: only the cloud's own words prove that nothing was started, whoever answered.
+    /// F49: only the cloud's own error format proves that nothing was started, whichever host answered.
     #[test]
     fn f49_a_status_without_the_clouds_words_refuses_no_restore() {
         let bodies = [
@@ -543,7 +543,7 @@ mod tests {
                 assert_eq!(refused(status, body).is_some(), REFUSING.contains(&status), "{status} {body}");
             }
         }
-        // A code of the table counts by itself, and one that is no refusal is none under any status.
+        // A code of the table decides alone. A code that is not a rejection is none under any status.
         assert_eq!(
             refused(499, r#"{"error_code":"BackupService.2010","error_msg":"m"}"#),
             Some(Code::UpstreamBusy)
@@ -554,7 +554,7 @@ mod tests {
             Some(Code::UpstreamBadRequest)
         );
         assert_eq!(refused(504, r#"{"error_code":"APIGW.0201","error_msg":"m"}"#), None);
-        // The table knows it under other statuses, and says different things of it.
+        // The table has it under other statuses, with different meanings.
         assert_eq!(refused(429, r#"{"error_code":"APIGW.0201","error_msg":"Backend timeout"}"#), None);
     }
 

@@ -1,11 +1,11 @@
-//! Reading what upstreams send, as leniently as docs/reference/cloud-apis.md asks (section 7): unknown
-//! members are ignored, null is absent, numbers pass for strings where an id or code is expected,
-//! words come in any case, times come in three families.
+//! Reads the upstreams' data as leniently as docs/reference/cloud-apis.md requires (section 7). Unknown members are
+//! ignored, null is absent, numbers are accepted as strings for an ID or code, names have any case, and times have
+//! three formats.
 
 use restore_model::Timestamp;
 use serde_json::Value;
 
-/// The value behind a path of member names, each matched exactly; null counts as absent.
+/// The value at a path of member names, each matched exactly; null counts as absent.
 pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     let found = path.iter().try_fold(value, |value, name| value.get(name))?;
     (!found.is_null()).then_some(found)
@@ -16,11 +16,11 @@ pub(crate) fn text(value: &Value, path: &[&str]) -> Option<String> {
     as_text(at(value, path)?)
 }
 
-/// Longest text of an upstream that is kept, in characters.
+/// Maximum length of a stored upstream text, in characters.
 pub(crate) const MAX_TEXT: usize = 512;
 
-/// At most [`MAX_TEXT`] characters, control characters replaced: what an upstream sends must not fill the ledger,
-/// break a line of a log or the layout of a page.
+/// At most [`MAX_TEXT`] characters, with control characters replaced. Upstream data must not fill the ledger, or break
+/// a log line or the layout of a page.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
 }
@@ -34,12 +34,12 @@ pub(crate) fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-/// A word in the one form in which it is compared: lower case, `_` for `-`.
+/// A name in the form that comparisons use: lower case, `_` for `-`.
 pub(crate) fn word(value: &Value, path: &[&str]) -> Option<String> {
     text(value, path).map(|word| word.to_ascii_lowercase().replace('-', "_"))
 }
 
-/// Percent, from a number or a numeric text, cut to 0..=100.
+/// Percent, from a number or a numeric text, limited to 0..=100.
 pub(crate) fn percent(value: &Value, path: &[&str]) -> Option<u8> {
     let number = number(value, path)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
@@ -55,7 +55,7 @@ pub(crate) fn number(value: &Value, path: &[&str]) -> Option<f64> {
     }
 }
 
-/// A whole number that is not negative, or such a text; of a decimal one the whole part.
+/// A whole number that is not negative, or such a text; for a decimal, its whole part.
 pub(crate) fn whole(value: &Value, path: &[&str]) -> Option<u64> {
     let number = number(value, path)?.floor();
     #[expect(
@@ -66,7 +66,7 @@ pub(crate) fn whole(value: &Value, path: &[&str]) -> Option<u64> {
     (0.0..9e15).contains(&number).then_some(number as u64)
 }
 
-/// A truth value: a boolean, or the texts `true` and `false` in any case, quoted once more or not.
+/// A boolean, or the texts `true` and `false` in any case, with or without additional quotes.
 pub(crate) fn truth(value: &Value, path: &[&str]) -> Option<bool> {
     match at(value, path)? {
         Value::Bool(truth) => Some(*truth),
@@ -84,7 +84,7 @@ pub(crate) fn items<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
     at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Whether two ids are the same, whatever their case and dashes.
+/// True if two IDs are the same, ignoring case and dashes.
 pub(crate) fn same_id(one: &str, other: &str) -> bool {
     let folded = |text: &str| -> Vec<u8> {
         text.bytes().filter(|b| *b != b'-').map(|b| b.to_ascii_lowercase()).collect()
@@ -92,15 +92,14 @@ pub(crate) fn same_id(one: &str, other: &str) -> bool {
     folded(one) == folded(other)
 }
 
-/// The same object with one more member; anything but an object counts as an empty one.
+/// The same object with one more member; a value that is not an object counts as an empty one.
 pub(crate) fn with(notes: &Value, name: &str, value: Value) -> Value {
     let mut members = notes.as_object().cloned().unwrap_or_default();
     members.insert(name.to_owned(), value);
     Value::Object(members)
 }
 
-/// A time of any of the three families (T15): `…52.701973` without a zone, `…23.584+00:00`,
-/// `…466Z`. No zone means UTC.
+/// A time in any of the three formats (T15): `…52.701973` without a zone, `…23.584+00:00`, `…466Z`. No zone means UTC.
 pub(crate) fn time(value: &Value, path: &[&str]) -> Option<Timestamp> {
     let text = text(value, path)?;
     if let Ok(time) = text.parse::<Timestamp>() {

@@ -1,26 +1,27 @@
-//! HOW each generation of the backup API says it. Pure translation: no I/O, no clock, no state.
+//! Translation between the canonical request and each generation of the backup API. Pure functions: no I/O, no clock,
+//! no state.
 //!
 //! Every generation is one folder with the same files, and one line in [`ALL`]:
 //!
 //! | file | from → to |
 //! |---|---|
-//! | `mod.rs` | its name, what it can and cannot express |
-//! | `wire.rs` | the words and bodies as documented |
+//! | `mod.rs` | its name and its capabilities |
+//! | `wire.rs` | the names and bodies as documented |
 //! | `encode.rs` | canonical request → [`Call`] |
 //! | `decode.rs` | [`Reply`] to the restore call → [`Outcome`] |
-//! | `prepare.rs` | reads before the send → notes, or a refusal |
+//! | `prepare.rs` | reads before the send → notes, or a rejection |
 //! | `follow.rs` | reads after the send → [`Reading`] |
 //! | `backup.rs` | reads of a backup ⇄ [`Backup`], which all generations share |
 //! | `check.rs` | reads that answer "may this restore be done?" |
 //! | `source_api.rs` | its native API as clients know it, both ways ([`source_api`]) |
 //! | `schemas/` | JSON Schemas of its bodies |
 //!
-//! Reads are asked for by *replaying*: a function is given all answers so far and either asks for
-//! one more ([`Step::Ask`]) or is done. So the protocol of a generation, however many reads it
-//! takes, stays a pure function that a test can call with made-up answers.
+//! Reads work by *replaying*: a function gets all answers so far. It either requests one more read ([`Step::Ask`]) or
+//! is done. So the protocol of a generation, however many reads it takes, stays a pure function that a test can call
+//! with made-up answers.
 //!
-//! **To add a generation**: copy the folder that is nearest, change what differs, add its line to
-//! [`ALL`]. Nothing else in the workspace names generations.
+//! **To add a generation**: copy the most similar folder, change what differs, add its line to [`ALL`]. No other code
+//! in the workspace names generations.
 
 use std::collections::BTreeMap;
 
@@ -52,11 +53,11 @@ pub use errors::{SignatureRefusal, Verdict, classify};
 pub use schemas::Schema;
 pub use source_api::SourceApi;
 
-/// Every generation, in the order in which the gateway learnt it. A further one is one folder and one line here.
+/// Every generation, in the order in which the gateway added support. A new one is one folder and one line here.
 pub static ALL: &[&dyn Generation] =
     &[&csbs_v1::CsbsV1, &vbs_v2::VbsV2, &cbr_v3::CbrV3, &cinder_v3::CinderV3];
 
-/// The generation of this name, as configuration and ledger spell it.
+/// The generation with this name, as configuration and ledger spell it.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Generation> {
     ALL.iter().copied().find(|generation| generation.name() == name)
@@ -70,44 +71,45 @@ pub fn names() -> Vec<&'static str> {
 
 /// One generation of the backup API.
 pub trait Generation: Send + Sync + 'static {
-    /// Its name in configuration, ledger and answers.
+    /// Its name in configuration, ledger and responses.
     fn name(&self) -> &'static str;
 
-    /// What catalogs call its service (cloud APIs 5.1), the likeliest first.
+    /// The names of its service in catalogs (cloud APIs 5.1), the most likely first.
     fn services(&self) -> &'static [&'static str];
 
-    /// The day on which its cloud closed it to new projects, as `YYYY-MM-DD`; none where it is open to all. A closed
-    /// generation may refuse a project that it has served before, so a route can name another one for that case.
+    /// The day on which its cloud closed it to new projects, as `YYYY-MM-DD`; `None` if it is open to all. A closed
+    /// generation may reject a project that it has served before, so a route can name a fallback upstream.
     fn closed_on(&self) -> Option<&'static str>;
 
-    /// Which segment of its paths is the project, counted from 0. Only a version may stand before it.
+    /// Index of the project among the segments of its paths, counted from 0. Only a version may precede it.
     fn project_segment(&self) -> usize;
 
-    /// The project in one of its paths.
+    /// Returns the project of one of its paths.
     fn project_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         // The first part is the empty text before the first slash.
         path.split('/').nth(self.project_segment() + 1)
     }
 
-    /// Whether this answer refuses the token or the signature that its call was made with.
+    /// Returns true if this answer rejects the token or the signature of its call.
     fn refuses_credential(&self, reply: &Reply) -> bool;
 
-    /// Whether this answer refuses the signature of its call, and what time the upstream says it has.
+    /// Returns the rejection of the call's signature with the time of the upstream's clock, if this answer is one.
     fn signature_refusal(&self, reply: &Reply) -> Option<SignatureRefusal>;
 
-    /// What it can express of each kind of target.
+    /// Returns its capability for each kind of target.
     fn capability(&self, target: TargetKind) -> Capability;
 
-    /// Whether it has words for a kind of target at all.
+    /// Returns true if it can express a kind of target at all.
     fn restores(&self, target: TargetKind) -> bool {
         self.capability(target).verdict != Expressible::Impossible
     }
 
-    /// Whether its reads tell which server the disk of a backup was of. Where they do not, nothing confirms that a disk
-    /// belongs to the server that is named, and no server is restored disk by disk ([`Prepare::server`]).
+    /// Returns true if its reads show which server the disk of a backup belonged to. Otherwise nothing confirms that a
+    /// disk belongs to the named server, and no per-disk restore is possible ([`Prepare::server`]).
     fn tells_server_of_disk(&self) -> bool;
 
-    /// Whether it restores a server disk by disk, where a route says that it may: only what it cannot restore whole.
+    /// Returns true if it allows a per-disk restore of a server when a route opts in: only for a target that it cannot
+    /// restore as a whole.
     fn restores_by_disks(&self, target: TargetKind) -> bool {
         target == TargetKind::Server
             && !self.restores(target)
@@ -115,63 +117,62 @@ pub trait Generation: Send + Sync + 'static {
             && self.tells_server_of_disk()
     }
 
-    /// Whether the upstream has an API of its own for "may this restore be done?".
+    /// Returns true if the upstream has its own call for "may this restore be done?".
     fn checks_natively(&self) -> bool;
 
-    /// Whether the upstream tells percent while a restore runs.
+    /// Returns true if the upstream reports percent while a restore runs.
     fn tells_progress(&self) -> bool;
 
-    /// Whether there is a list of restores so complete that a restore missing from it, again and
-    /// again, never took place. Without one a restore of unknown outcome can only be ended by
-    /// evidence or by a person.
+    /// Returns true if there is a list of restores so complete that a restore repeatedly missing from it never took
+    /// place. Without one, only evidence or a person can end a restore of unknown outcome.
     fn lists_restores(&self) -> bool;
 
     /// The JSON Schemas of its bodies.
     fn schemas(&self) -> &'static [Schema];
 
-    /// The facts of the backup that the restore call needs and the request leaves out. [`Generation::prepare`] reads
-    /// them. They never change, so whoever drives the generation keeps them for the next restore of that backup.
+    /// Names of the backup facts that the restore call needs and the request leaves out. [`Generation::prepare`] reads
+    /// them. They never change, so the caller of this trait keeps them for the next restore of that backup.
     fn wanted_facts(&self, _request: &RestoreRequest) -> &'static [&'static str] {
         &[]
     }
 
-    /// Seconds to the next read of a restore that was sent `age_seconds` ago.
+    /// Returns the seconds until the next poll of a restore that was sent `age_seconds` ago.
     fn poll_interval(&self, age_seconds: u64) -> u64;
 
-    /// The reads that come before the send. Done with what is to be remembered, or with the
-    /// refusal that the send would meet anyway.
+    /// Requests the reads before the send. Its result is the notes to keep, or the rejection that the send would get
+    /// anyway.
     fn prepare(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>>;
 
-    /// The restore call itself.
+    /// Builds the restore call.
     ///
     /// # Errors
-    /// When the generation cannot express the request; the problem says which could.
+    /// If the generation cannot express the request; the problem names the generations that can.
     fn encode(&self, request: &RestoreRequest, known: &Known) -> Result<Encoded, Problem>;
 
-    /// What the answer to the restore call means.
+    /// Interprets the answer to the restore call.
     fn decode(&self, request: &RestoreRequest, reply: &Reply) -> Outcome;
 
-    /// The reads that tell how a restore stands.
+    /// Requests the reads that show the state of a restore.
     fn follow(&self, watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading>;
 
-    /// The reads that answer whether a restore may be done.
+    /// Requests the reads that check if a restore is possible.
     fn check(&self, ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>>;
 
-    /// The read that shows one backup.
+    /// Returns the read of one backup.
     fn read_backup(&self, project: &ProjectId, id: &Id) -> Call;
 
-    /// The backup in the answer to [`Generation::read_backup`]; none when there is none in it.
+    /// Returns the backup in the answer to [`Generation::read_backup`]; `None` if there is none.
     fn backup(&self, reply: &Reply) -> Option<Backup>;
 
-    /// The read that lists the backups of one server or disk; none where there is no such list.
+    /// Returns the read that lists the backups of one server or disk; `None` if there is no such list.
     fn list_backups(&self, project: &ProjectId, resource: &Id, kind: TargetKind) -> Option<Call>;
 
-    /// The backups in the answer to [`Generation::list_backups`]; none unless it is a whole list, each row of which can be
-    /// read. Their disks may be missing there.
+    /// Returns the backups in the answer to [`Generation::list_backups`]; `None` unless it is a whole list with only
+    /// readable rows. The disks of the backups may be missing.
     fn backups(&self, reply: &Reply) -> Option<Vec<Backup>>;
 
-    /// The reads that list every restore begun in a project since a moment, whoever asked for it;
-    /// for generations with such a list ([`Generation::lists_restores`]).
+    /// Requests the reads that list every restore begun in a project since a given time, from any client. For
+    /// generations with such a list ([`Generation::lists_restores`]).
     fn audit(
         &self,
         _project: &ProjectId,
@@ -183,116 +184,116 @@ pub trait Generation: Send + Sync + 'static {
     }
 }
 
-/// A restore as an upstream's list tells of it.
+/// A restore as an upstream's list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Listed {
-    /// The upstream's name for it.
+    /// The upstream's reference to it.
     pub task: TaskRef,
-    /// What was restored, where the list says so.
+    /// ID of the restored backup, if the list has it.
     pub backup_id: Option<String>,
-    /// What was overwritten, where the list says so.
+    /// ID of the overwritten target, if the list has it.
     pub target_id: Option<String>,
-    /// The upstream's own word.
+    /// The upstream's own status.
     pub status: Option<String>,
-    /// When it began, by the upstream's clock.
+    /// Start time, by the upstream's clock.
     pub begun: Option<Timestamp>,
 }
 
-/// One more read is wanted, or everything needed is there.
+/// The next step of a replayed function: one more read, or the result.
 #[derive(Debug)]
 pub enum Step<T> {
-    /// Make this call and come again with its answer appended.
+    /// Make this call, then call the function again with the answer appended.
     Ask(Call),
-    /// Done.
+    /// The result.
     Done(T),
 }
 
-/// Facts of a backup that never change, under the names that its generation has for them
-/// ([`Generation::wanted_facts`]). Each is an id, so that it may stand in a path.
+/// Facts of a backup that never change, under the names of its generation ([`Generation::wanted_facts`]). Each is an
+/// ID, so that it may be part of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known(BTreeMap<&'static str, Id>);
 
 impl Known {
-    /// One fact.
+    /// A single fact.
     #[must_use]
     pub fn of(name: &'static str, value: Id) -> Self {
         Self(BTreeMap::from([(name, value)]))
     }
 
-    /// The fact of this name.
+    /// Returns the fact with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Id> {
         self.0.get(name)
     }
 
-    /// Whether nothing is known.
+    /// Returns true if there are no facts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds what was read since; it counts for more than what was known.
+    /// Adds facts that were read since; they replace older ones.
     pub fn learn(&mut self, read: Self) {
         self.0.extend(read.0);
     }
 }
 
-/// The question before a send.
+/// The input of the reads before a send.
 #[derive(Clone, Debug)]
 pub struct Prepare<'a> {
-    /// What is to be restored.
+    /// The requested restore.
     pub request: &'a RestoreRequest,
-    /// What is known already.
+    /// The facts that are known already.
     pub known: &'a Known,
-    /// Whether the route wants a baseline to compare later reads with.
+    /// True if the route uses a baseline to compare later reads with.
     pub baseline: bool,
-    /// The server that the disk of the request must be one of, where it is restored as a part of that server.
+    /// For one step of a per-disk restore: the server that the disk must belong to.
     pub server: Option<&'a Id>,
-    /// The present moment.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// What the reads before a send gave.
+/// Result of the reads before a send.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
-    /// What the generation wants remembered with the restore.
+    /// The generation's notes, stored with the restore.
     pub notes: Value,
-    /// Facts of the backup that were read on the way, wanted or not.
+    /// All facts of the backup that the reads showed, required or not.
     pub facts: Known,
 }
 
-/// A restore call, with what a caller should know about it.
+/// A restore call, with its defaults and dropped fields for the caller.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The call.
     pub call: Call,
     /// Values that were filled in: member, value, reason.
     pub defaults: Vec<(&'static str, Value, &'static str)>,
-    /// What of the request the call does not carry: member, reason.
+    /// Fields of the request that the call does not carry: member, reason.
     pub dropped_fields: Vec<(&'static str, &'static str)>,
 }
 
-/// What an answer to a restore call means.
+/// Meaning of an answer to a restore call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Accepted.
     Started {
-        /// The upstream's name for the restore, if it gave one.
+        /// The upstream's reference to the restore, if it returned one.
         task: Option<TaskRef>,
-        /// The upstream's word.
+        /// The upstream's status.
         status: Option<String>,
-        /// Something odd that is worth keeping.
+        /// An anomaly that is worth recording.
         anomaly: Option<String>,
     },
-    /// A well-formed acceptance whose body says that the restore failed.
+    /// A well-formed acceptance whose body reports that the restore failed.
     Failed(Problem),
-    /// Refused; nothing was changed.
+    /// Rejected; nothing was changed.
     Refused(Problem),
-    /// It may or may not have been applied.
+    /// Unclear: it may or may not have been applied.
     Unsure {
-        /// Why nobody can say.
+        /// The reason why the outcome is unclear.
         reason: String,
-        /// What the upstream said.
+        /// The upstream's error.
         problem: Problem,
     },
 }
@@ -306,47 +307,48 @@ impl From<Verdict> for Outcome {
     }
 }
 
-/// A restore that is being followed.
+/// A restore that is being polled.
 #[derive(Clone, Debug)]
 pub struct Watch<'a> {
-    /// What was asked.
+    /// The restore request.
     pub request: &'a RestoreRequest,
-    /// The upstream's name for it, once known.
+    /// The upstream's reference to it, once known.
     pub task: Option<&'a TaskRef>,
-    /// What [`Generation::prepare`] and earlier readings wanted remembered.
+    /// Notes from [`Generation::prepare`] and earlier readings.
     pub notes: &'a Value,
-    /// Whether the upstream's acceptance was proven.
+    /// True if the upstream's acceptance is proven.
     pub accepted: bool,
-    /// When it was sent, by our clock.
+    /// Time of the send, by our clock.
     pub sent_at: Timestamp,
-    /// The present moment, by our clock.
+    /// The current time, by our clock.
     pub now: Timestamp,
-    /// Upstream clock minus ours, in milliseconds, where an answer showed it.
+    /// Upstream clock minus ours, in milliseconds, if an answer showed it.
     pub clock_offset_ms: Option<i64>,
     /// The upstream's request id of the submit.
     pub request_id: Option<&'a str>,
-    /// Upstream names that belong to other restores.
+    /// Upstream references that belong to other restores.
     pub taken: &'a [String],
-    /// Seconds in which a state that never changed still counts as "not begun".
+    /// Seconds in which an unchanged state still counts as "not begun".
     pub visibility_grace_seconds: u64,
-    /// Whether the upstream is known to lack the optional read of a restore.
+    /// True if the upstream is known to lack the optional read of a restore.
     pub no_restore_read: bool,
-    /// Whether other restores of the same backup may have been under way since the send: what the backup's state shows
-    /// may be their doing.
+    /// True if other restores of the same backup may have run since the send. They may have caused the state of the
+    /// backup.
     pub backup_shared: bool,
-    /// Whether another restore of the same target has ended whose task nobody knows: a task of this target may be its own,
-    /// whatever the dates say, for clocks may have been set in between.
+    /// True if another restore of the same target has ended without a known task. A task of this target may belong to
+    /// it, whatever the dates show, because clocks may have been set in between.
     pub target_shared: bool,
 }
 
 impl Watch<'_> {
-    /// Whether the backup's state says nothing of this restore: another one moves it, and nothing else shows that this
-    /// one was ever taken.
+    /// Returns true if the state of the backup proves nothing about this restore: another restore changes it, and
+    /// nothing else shows that this one was accepted.
     pub(crate) const fn is_moved_by_others(&self) -> bool {
         self.backup_shared && !self.accepted
     }
 
-    /// Whether the end of this restore cannot be seen in the backup's state: others move it as well.
+    /// Returns true if the state of the backup cannot show the end of this restore, because other restores change it,
+    /// too.
     pub(crate) const fn ends_unseen(&self) -> bool {
         self.backup_shared
     }
@@ -357,51 +359,51 @@ impl Watch<'_> {
         u64::try_from(self.now.micros_since(self.sent_at) / 1_000_000).unwrap_or(0)
     }
 
-    /// The send by the upstream's clock, as far as its `Date` headers are believed: an offset beyond `most_seconds` is
-    /// more likely a wrong header than a wrong clock, and then both clocks count as the same.
+    /// Returns the time of the send by the upstream's clock, if its `Date` headers are plausible. An offset beyond
+    /// `most_seconds` is more likely a wrong header than a wrong clock. Then both clocks count as the same.
     #[must_use]
     pub fn sent_upstream(&self, most_seconds: u64) -> Timestamp {
         let offset = self.offset(most_seconds).unwrap_or(0);
         self.sent_at.plus_micros(offset.saturating_mul(1_000))
     }
 
-    /// Upstream clock minus ours, in milliseconds, as far as it is believed.
+    /// Returns upstream clock minus ours, in milliseconds, if it is plausible.
     pub(crate) fn offset(&self, most_seconds: u64) -> Option<i64> {
         self.clock_offset_ms.filter(|offset| offset.unsigned_abs() <= most_seconds.saturating_mul(1_000))
     }
 }
 
-/// Where [`Watch::is_moved_by_others`].
+/// The finding if [`Watch::is_moved_by_others`].
 fn moved_by_others() -> Found {
     let reason = "other restores of this backup were under way, so its state tells nothing of this one";
     Found::Lost(reason.to_owned())
 }
 
-/// What one round of reads told.
+/// Result of one poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// How the restore stands.
+    /// The state of the restore.
     pub found: Found,
-    /// The upstream's name for it, where this round found it.
+    /// The upstream's reference to it, if this poll found it.
     pub task: Option<TaskRef>,
-    /// The upstream's own word.
+    /// The upstream's own status.
     pub status: Option<String>,
-    /// Percent.
+    /// Progress in percent.
     pub progress: Option<u8>,
-    /// What to remember from now on, where it changed.
+    /// The new notes, if they changed.
     pub notes: Option<Value>,
     /// The kind of evidence.
     pub evidence: &'static str,
-    /// How much it proves.
+    /// The strength of the evidence.
     pub strength: Strength,
-    /// Something odd that is worth keeping.
+    /// An anomaly that is worth recording.
     pub anomaly: Option<String>,
-    /// Whether this round showed that the upstream lacks the optional read of a restore.
+    /// True if this poll showed that the upstream lacks the optional read of a restore.
     pub no_restore_read: bool,
 }
 
 impl Reading {
-    /// A reading with nothing but its finding.
+    /// Creates a reading that contains only its finding.
     #[must_use]
     pub fn new(found: Found, evidence: &'static str, strength: Strength) -> Self {
         Self {
@@ -417,14 +419,14 @@ impl Reading {
         }
     }
 
-    /// The read itself failed.
+    /// A reading for a failed read.
     #[must_use]
     pub fn unreadable(reason: impl Into<String>, credential: bool, evidence: &'static str) -> Self {
         Self::new(Found::Unreadable { reason: reason.into(), credential }, evidence, Strength::Weak)
     }
 
-    /// The read was refused. Not being permitted to read will not pass, if it is the cloud that says
-    /// so; all else may.
+    /// A reading for a rejected read. A lack of permission is permanent if the cloud's own error format reports it; all
+    /// else may be temporary.
     #[must_use]
     pub fn refused(reply: &Reply, evidence: &'static str) -> Self {
         let problem = classify(reply).into_problem();
@@ -437,14 +439,14 @@ impl Reading {
         }
     }
 
-    /// The read brought no answer.
+    /// A reading for a read without an answer.
     #[must_use]
     pub fn unanswered(unread: &Unread, evidence: &'static str) -> Self {
         let (reason, credential) = unread.explain();
         Self::unreadable(reason, credential, evidence)
     }
 
-    /// The evidence as the ledger keeps it.
+    /// Returns the evidence as the ledger stores it.
     #[must_use]
     pub fn evidence_at(&self, now: Timestamp) -> Evidence {
         let evidence = Evidence::new(self.evidence, self.strength, now);
@@ -455,54 +457,54 @@ impl Reading {
     }
 }
 
-/// How a restore stands, after one round of reads.
+/// The state of a restore after one poll.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// It runs.
     Running,
-    /// It is done.
+    /// It succeeded.
     Succeeded,
     /// It failed.
     Failed(Problem),
     /// The complete list of restores does not have it.
     Absent,
-    /// Nothing to be learned this time; look again.
+    /// This poll showed nothing new; poll again.
     Nothing,
-    /// It cannot be followed any more (gone, or reading is not permitted); why.
+    /// It cannot be polled any more (the task is gone, or reading is not permitted). The text is the reason.
     Lost(String),
-    /// The read itself failed; why, and whether another token could help.
+    /// The read itself failed.
     Unreadable {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Whether the upstream refused the token.
+        /// True if the upstream rejected the token; another token could help.
         credential: bool,
     },
 }
 
-/// What a generation can do with one kind of target.
+/// The capability of a generation for one kind of target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capability {
-    /// Whether it can express it at all, and without loss.
+    /// States if it can express the target, and if it does so without loss.
     pub verdict: Expressible,
-    /// What must hold for it to work.
+    /// Conditions under which it works.
     pub conditions: &'static [&'static str],
-    /// What is not carried over.
+    /// Fields that are not carried over.
     pub lost: &'static [&'static str],
 }
 
-/// Whether a kind of target can be expressed.
+/// Degree to which a generation can express a kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expressible {
     /// Everything of the request is carried.
     Lossless,
-    /// It works, and something is not carried.
+    /// It works, but some fields are not carried.
     Lossy,
     /// Not at all.
     Impossible,
 }
 
 impl Expressible {
-    /// The public word.
+    /// The public name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -513,7 +515,7 @@ impl Expressible {
     }
 }
 
-/// The refusal of a target that `own` cannot express, naming the generations that could.
+/// The rejection of a target that `own` cannot express. It names the generations that can.
 fn not_expressible(own: &dyn Generation, target: TargetKind, why: &str) -> Problem {
     let others: Vec<_> =
         ALL.iter().filter(|other| other.restores(target)).map(|other| other.name()).collect();
@@ -525,7 +527,7 @@ fn not_expressible(own: &dyn Generation, target: TargetKind, why: &str) -> Probl
     )
 }
 
-/// A path out of parts that are safe by type.
+/// Builds a path from parts that are safe by type.
 fn path(version: &str, project: &ProjectId, rest: std::fmt::Arguments<'_>) -> String {
     format!("/{version}/{project}/{rest}")
 }

@@ -1,12 +1,13 @@
-//! What comes of a restore that is asked for in one source API and carried out by one generation. Nothing here is a table:
-//! each cell follows from what the source API has words for, what the generation can do and whether both call backups alike.
+//! The support matrix: result of a restore that is requested in one source API and sent to one generation. It is not a
+//! fixed table. Each cell follows from the targets of the source API, the capability of the generation, and whether
+//! both use the same backup IDs.
 
 use restore_model::TargetKind;
 
 use crate::source_api::SourceApi;
 use crate::{Expressible, Generation};
 
-/// What a server loses that is restored disk by disk: member, reason.
+/// Fields that a server loses in a per-disk restore: member, reason.
 pub const DISK_BY_DISK: [(&str, &str); 2] = [
     ("target.power_on", "only disks are restored: the caller stops and starts the server"),
     ("target", "one call per disk, not one act: some disks may be restored while others are not"),
@@ -23,31 +24,31 @@ const BY_OPT_IN: &str = "the route says per_disk_restore = true";
 pub struct Cell {
     /// The kind of target.
     pub target: TargetKind,
-    /// What comes of it.
+    /// The result for that target.
     pub verdict: Fate,
-    /// What must hold for it to work.
+    /// Conditions under which it works.
     pub conditions: Vec<&'static str>,
-    /// What is not carried over: the member, a colon, the reason.
+    /// Fields that are not carried over: the member, a colon, the reason.
     pub lost: Vec<String>,
 }
 
-/// What comes of a cell.
+/// Result of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Everything of the request is carried.
     Lossless,
-    /// It works, and something is not carried.
+    /// It works, but some fields are not carried.
     Lossy,
-    /// It works disk by disk, where a route says that it may.
+    /// It works as a per-disk restore, if a route opts in.
     OptIn,
     /// The generation cannot do it.
     Impossible,
-    /// The source API has no word for such a target.
+    /// The source API cannot express such a target.
     Unspeakable,
 }
 
 impl Fate {
-    /// The public word.
+    /// The public name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,7 +83,7 @@ fn cell(source_api: &dyn SourceApi, generation: &dyn Generation, target: TargetK
         (false, false) => return none(Fate::Impossible),
     };
     conditions.extend(able.conditions);
-    // What a source API never says is not lost.
+    // A field that the source API never sends is not lost.
     let said = |loss: &&&str| {
         loss.split(':').next().is_some_and(|member| !member.starts_with("source.") || source_api.says(member))
     };
@@ -147,7 +148,7 @@ mod tests {
         }
     }
 
-    /// What a source API is said to have words for is what its own schema takes.
+    /// The targets that a source API declares are the ones that its own schema accepts.
     #[test]
     fn every_source_api_can_say_what_its_own_generation_does_for_it() {
         for source_api in source_api::ALL {

@@ -1,15 +1,15 @@
-//! The JSON Schemas (2020-12) of what goes to the upstreams and what comes back: data for
-//! documents and tests, self-contained, and not read at run time.
+//! The JSON Schemas (2020-12) of the upstreams' requests and answers. They are data for documents and tests,
+//! self-contained, and not read at run time.
 //!
-//! Requests are strict: what is not documented is refused. Answers and errors are lenient: only
-//! what nobody can work without is required, and an enumeration is a comment, because upstreams
-//! add words. Each schema is named as its `$id` and its file; a generation's own stand in its
-//! folder and are listed by [`crate::Generation::schemas`].
+//! Requests are strict: undocumented members are errors. Answers and errors are lenient: they require only the
+//! indispensable members, and an enumeration is a comment, because upstreams add values. Each schema has the name of
+//! its `$id` and its file. The schemas of a generation are in its folder, and [`crate::Generation::schemas`] lists
+//! them.
 
 /// One schema: its name and its text.
 pub type Schema = (&'static str, &'static str);
 
-/// A list of schemas out of the folder `schemas/` beside the file that names them.
+/// A list of schemas from the folder `schemas/` beside the calling file.
 macro_rules! schemas {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!("schemas/", $name, ".json")))),*]
@@ -17,7 +17,7 @@ macro_rules! schemas {
 }
 pub(crate) use schemas;
 
-/// What all generations share: error bodies and IAM.
+/// Schemas that all generations share: error bodies and IAM.
 pub static SHARED: &[Schema] =
     schemas!["upstream-error", "iam-token-request", "iam-token-response", "iam-temporary-credential",];
 
@@ -26,7 +26,7 @@ pub fn all() -> impl Iterator<Item = Schema> {
     crate::ALL.iter().flat_map(|generation| generation.schemas()).chain(SHARED).copied()
 }
 
-/// The text of a schema by its name.
+/// The text of the schema with this name.
 #[must_use]
 pub fn text(name: &str) -> Option<&'static str> {
     all().find(|(known, _)| *known == name).map(|(_, text)| text)

@@ -1,9 +1,8 @@
-//! Compatibility endpoints: a native API as the programs that speak it know it, both ways. What they ask becomes the canonical request,
-//! and what became of a restore is told in their words, whichever generation carried it out.
+//! Compatibility endpoints: a native API as its programs know it, both ways. A native request becomes the canonical
+//! request. The state of a restore is shown in the native format, whichever generation carried it out.
 //!
-//! A source API is a file `source_api.rs` in the folder of its generation, and one line in [`ALL`]. It is as pure as the
-//! rest of the crate: paths and bodies in, paths and bodies out. Which restore, which upstream and which caller is for
-//! others to find out.
+//! A source API is a file `source_api.rs` in the folder of its generation, and one line in [`ALL`]. It is as pure as
+//! the rest of the crate: paths and bodies in, paths and bodies out. Other crates select restore, upstream and caller.
 
 use restore_model::schema::Validator;
 use restore_model::{
@@ -22,7 +21,7 @@ pub static ALL: &[&dyn SourceApi] = &[
     &crate::cbr_v3::source_api::CbrSourceApi,
 ];
 
-/// The source API of this name, as configuration and ledger spell it.
+/// The source API with this name, as configuration and ledger spell it.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn SourceApi> {
     ALL.iter().copied().find(|source_api| source_api.source_api() == name)
@@ -34,142 +33,143 @@ pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|source_api| source_api.source_api()).collect()
 }
 
-/// What a place of a native API is for.
+/// The purpose of an operation of a native API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Begins a restore.
     Restore,
-    /// Asks whether something may be done, without doing it.
+    /// Checks if a restore is possible, without doing it.
     Ask,
-    /// One restore, by the handle that this compatibility endpoint gave out.
+    /// Reads one restore, by the task ID that this compatibility endpoint returned.
     Restored,
-    /// The restores of a project.
+    /// Lists the restores of a project.
     RestoredList,
-    /// One backup.
+    /// Reads one backup.
     Backup,
-    /// Several backups.
+    /// Lists backups.
     BackupList,
-    /// The disk that a restore overwrites.
+    /// Reads the disk that a restore overwrites.
     Disk,
-    /// Several disks.
+    /// Lists disks.
     DiskList,
-    /// Which versions of the API there are.
+    /// Lists the versions of the API.
     Versions,
-    /// A read that another place would take for its own.
+    /// A proxied read whose path would otherwise match another operation.
     PassOn,
 }
 
-/// One place of a native API.
+/// One operation of a native API.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// The method.
     pub method: &'static str,
     /// The path, with `{project_id}` and, where it names one thing, `{id}`; the label of metrics and spans.
     pub template: &'static str,
-    /// What it is for.
+    /// The purpose.
     pub act: Act,
-    /// Which of several forms of the same act this is, for the compatibility endpoint's own use.
+    /// The form, if the same purpose has several. Only the compatibility endpoint uses it.
     pub form: Form,
 }
 
-/// The forms in which source APIs have the same act.
+/// The forms in which source APIs have the same purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The source API's own.
+    /// The source API's own form.
     Own,
-    /// That of OpenStack's block storage, which VBS serves as well.
+    /// The form of OpenStack block storage, which VBS serves, too.
     Cinder,
 }
 
 impl Place {
-    /// A place in the source API's own form.
+    /// Creates an operation in the source API's own form.
     pub(crate) const fn new(method: &'static str, template: &'static str, act: Act) -> Self {
         Self { method, template, act, form: Form::Own }
     }
 
-    /// A place in the form of OpenStack's block storage.
+    /// Creates an operation in the form of OpenStack block storage.
     pub(crate) const fn cinder(method: &'static str, template: &'static str, act: Act) -> Self {
         Self { method, template, act, form: Form::Cinder }
     }
 }
 
-/// What stands in a path.
+/// The parameters of a path.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// The project.
     pub project: ProjectId,
-    /// The one thing that the path names, where it names one.
+    /// The ID of one resource, if the path has one.
     pub id: Option<Id>,
 }
 
-/// What a native request to restore asks for.
+/// A native restore request, translated.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The canonical request, in the source API's own names of backups.
+    /// The canonical request, with the backup IDs of the source API.
     pub request: RestoreRequest,
-    /// What the canonical request has no place for and answers repeat; null when there is nothing.
+    /// Members that the canonical request does not have and that answers repeat; null if there are none.
     pub echo: Value,
 }
 
-/// What a native question asks.
+/// A native check request, translated.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// May these restores be done? Each is answered for itself.
+    /// A check of these restores, each with a result of its own.
     Restorable(Vec<RestoreRequest>),
-    /// Something that this gateway does not know; it is passed on.
+    /// A request that the gateway does not know; it is forwarded.
     PassOn,
 }
 
-/// The answer to one of the questions of [`Question::Restorable`].
+/// The result for one restore of [`Question::Restorable`].
 #[derive(Clone, Debug)]
 pub struct Verdict<'a> {
-    /// What was asked.
+    /// The restore request.
     pub request: &'a RestoreRequest,
-    /// The obstacle: a code and words. None when it may be done.
+    /// The obstacle: a code and a text. `None` if the restore is possible.
     pub obstacle: Option<(String, String)>,
 }
 
-/// A restore as the ledger has it.
+/// A restore as the ledger stores it.
 #[derive(Clone, Copy, Debug)]
 pub struct RestoreView<'a> {
-    /// What was asked.
+    /// The request.
     pub intent: &'a Intent,
-    /// What became of it.
+    /// The current state.
     pub state: &'a State,
 }
 
-/// An answer in a source API.
+/// An answer in the format of a source API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Native {
     /// HTTP status.
     pub status: u16,
-    /// JSON body; none is an empty one.
+    /// JSON body; `None` for an empty one.
     pub body: Option<Value>,
 }
 
 impl Native {
-    /// An answer with a body.
+    /// Creates an answer with a body.
     #[must_use]
     pub const fn new(status: u16, body: Value) -> Self {
         Self { status, body: Some(body) }
     }
 }
 
-/// How a restore stands, in as many words as the old source APIs have.
+/// The state of a restore, reduced to the states that the old source APIs have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Not sent yet.
     Waiting,
-    /// Sent; it may be running, and nobody knows better.
+    /// Sent; it may be running, or its state is unknown.
     Running,
-    /// Done.
+    /// Succeeded.
     Done,
     /// Ended in any other way.
     Failed,
 }
 
 impl Stage {
-    /// The stage of a state. An unknown outcome runs on: there is no word for it, and both others would be lies.
+    /// Returns the stage of a state. An unknown outcome counts as running: the source APIs have no name for it, and
+    /// success or failure would be false.
     #[must_use]
     pub const fn of(state: &State) -> Self {
         match state.status {
@@ -185,68 +185,69 @@ impl Stage {
 
 /// One native API, as its clients know it.
 pub trait SourceApi: Send + Sync + 'static {
-    /// Its name in configuration, ledger and answers.
+    /// Its name in configuration, ledger and responses.
     fn source_api(&self) -> &'static str;
 
-    /// The generation whose names its clients have for backups, and whose upstream knows what the gateway does not.
+    /// The generation whose backup IDs its clients use. The upstream of that generation answers proxied reads.
     fn generation(&self) -> &'static str;
 
-    /// The day on which clouds closed what it speaks to new projects, as `YYYY-MM-DD`; none where none has.
+    /// The day on which clouds closed this API to new projects, as `YYYY-MM-DD`; `None` if no cloud has.
     fn closed_on(&self) -> Option<&'static str>;
 
-    /// The kinds of target that it has words for.
+    /// The kinds of target that it can express.
     fn targets(&self) -> &'static [TargetKind];
 
-    /// Whether its restore call says this member of the canonical request, of those that not every source API has.
+    /// Returns true if its restore call contains this member of the canonical request. Only members that not every
+    /// source API has are in question.
     fn says(&self, _member: &str) -> bool {
         false
     }
 
-    /// How many segments stand before the project in its paths: those of its generation.
+    /// Number of segments before the project in its paths, as in its generation.
     fn project_segment(&self) -> usize {
         crate::by_name(self.generation()).map_or(0, Generation::project_segment)
     }
 
-    /// The project in one of its paths.
+    /// Returns the project of one of its paths.
     fn project_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         crate::by_name(self.generation())?.project_in(path)
     }
 
-    /// Its places. What is not here is passed on if it is a read.
+    /// Its operations. The gateway proxies any other read.
     fn places(&self) -> &'static [Place];
 
-    /// The header in which its clients look for the ID of a request, besides `X-Request-Id`.
+    /// The header in which its clients expect the request ID, besides `X-Request-Id`.
     fn request_id_header(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether its clients can read `Retry-After` on an answer with this status.
+    /// Returns true if its clients can read `Retry-After` on an answer with this status.
     fn allows_retry_after(&self, _status: u16) -> bool {
         true
     }
 
-    /// Which service of a cloud a read at one of its paths is for.
+    /// Returns the service of a cloud that serves a read of this path.
     fn service(&self, _path: &str) -> Host {
         Host::Backup
     }
 
-    /// A native request to restore, strictly read.
+    /// Parses a native restore request strictly.
     ///
     /// # Errors
-    /// [`Code::InvalidRequest`] with a pointer for every fault.
+    /// [`Code::InvalidRequest`] with a pointer for every error.
     fn restore(&self, form: Form, named: &Named, body: Value) -> Result<Wanted, Problem>;
 
-    /// The answer to a request to restore that was taken in.
+    /// Returns the answer to an accepted restore request.
     fn taken(&self, form: Form, told: RestoreView<'_>) -> Native;
 
-    /// One restore.
+    /// Returns one restore in the native format.
     fn restored(&self, told: RestoreView<'_>) -> Native;
 
-    /// What of its own list the compatibility endpoint's upstream, `home`, is asked for to fill a page: its query. None where a page shows
-    /// the restores of the gateway alone.
+    /// Returns the query for the own list of the compatibility endpoint's upstream, `home`, to fill a page. `None` if a
+    /// page shows only the restores of the gateway.
     ///
     /// # Errors
-    /// When a filter cannot be understood.
+    /// If a filter is invalid.
     fn others(
         &self,
         _query: &str,
@@ -256,15 +257,15 @@ pub trait SourceApi: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Whether an answer to what [`SourceApi::others`] asks is such a list.
+    /// Returns true if an answer to the query of [`SourceApi::others`] is such a list.
     fn is_list(&self, _others: &Value) -> bool {
         true
     }
 
-    /// A page of restores: those of the gateway, newest first, then those of [`SourceApi::others`].
+    /// Returns a page of restores: those of the gateway, newest first, then those of [`SourceApi::others`].
     ///
     /// # Errors
-    /// When a filter cannot be understood.
+    /// If a filter is invalid.
     fn restored_list(
         &self,
         _query: &str,
@@ -275,82 +276,82 @@ pub trait SourceApi: Send + Sync + 'static {
         Err(not_here())
     }
 
-    /// A native question.
+    /// Parses a native check request.
     ///
     /// # Errors
-    /// As [`Compatibility endpoint::restore`].
+    /// As [`SourceApi::restore`].
     fn ask(&self, _named: &Named, _body: &Value) -> Result<Question, Problem> {
         Err(not_here())
     }
 
-    /// The answer to one.
+    /// Returns the answer to a native check request.
     fn answer(&self, _verdicts: &[Verdict<'_>]) -> Native {
         self.refuse(&Refusal::before(&not_here()))
     }
 
-    /// A backup, in its own names, out of what another generation tells of it.
+    /// Returns a backup in the native format, from the data of another generation.
     fn backup(&self, form: Form, named: &Named, backup: &Backup) -> Value;
 
-    /// Shows in a backup what a restore does to it that its cloud does not show by itself.
+    /// Adds the effect of a restore to a backup if the cloud does not show it.
     fn restoring(&self, form: Form, backup: &mut Value, told: RestoreView<'_>);
 
-    /// Whether a backup shows by itself that its restore has failed, or that it is anything but at rest. What the cloud
-    /// says of that is the better word.
+    /// Returns true if a backup shows neither a failed restore nor any activity by itself. Otherwise the cloud's own
+    /// state takes precedence.
     fn is_plain(&self, backup: &Value) -> bool {
         let status = lenient::text(backup, &[self.backups().1, "status"]).unwrap_or_default();
         status.eq_ignore_ascii_case("available")
     }
 
-    /// What a list of its backups is a member of, and what one backup alone is.
+    /// The member names for a list of backups and for a single backup.
     fn backups(&self) -> (&'static str, &'static str) {
         ("backups", "backup")
     }
 
-    /// Shows in a disk what a restore does to it. The cloud's own word is the better one once that has ended well.
+    /// Adds the effect of a restore to a disk. The cloud's own state takes precedence once the restore has succeeded.
     fn overwriting(&self, _disk: &mut Value, _told: RestoreView<'_>) {}
 
-    /// The disk that a restore overwrites, out of what the ledger tells of that, where no cloud can be asked.
+    /// Returns the disk that a restore overwrites, from the data of the ledger. It is used if no cloud can be read.
     fn disk(&self, _named: &Named, _told: RestoreView<'_>) -> Native {
         self.refuse(&Refusal::before(&not_here()))
     }
 
-    /// Which versions of this API there are; `base` is where the compatibility endpoint is.
+    /// Returns the versions of this API; `base` is the address of the compatibility endpoint.
     fn versions(&self, base: &str) -> Native;
 
-    /// A refusal in the source API's own form.
+    /// Returns a rejection in the format of the source API.
     fn refuse(&self, refusal: &Refusal<'_>) -> Native;
 }
 
-/// What is at none of a compatibility endpoint's places.
+/// Returns the problem for a path that a compatibility endpoint does not have.
 #[must_use]
 pub fn not_here() -> Problem {
     Problem::new(Code::NotFound, "this compatibility endpoint has nothing at this path")
 }
 
-/// A refusal on its way to a client that knows one source API.
+/// A rejection for a client of one source API.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    /// Why.
+    /// The reason.
     pub problem: &'a Problem,
-    /// Whether it answers a request to restore.
+    /// True if it answers a restore request.
     pub restores: bool,
-    /// Whether such a request has gone to a cloud.
+    /// True if the gateway has sent the restore to a cloud.
     pub sent: bool,
-    /// The gateway's id of the request.
+    /// The gateway's ID of the request.
     pub request_id: Option<&'a str>,
 }
 
 impl<'a> Refusal<'a> {
-    /// A refusal before anything was sent.
+    /// Creates a rejection before anything was sent.
     #[must_use]
     pub const fn before(problem: &'a Problem) -> Self {
         Self { problem, restores: false, sent: false, request_id: None }
     }
 
-    /// The status. Released clients send a request to restore again on 401, 429, 502 and 504, and one of them
-    /// breaks on any 500, so a refusal of one has none of these; but 401 tells a client whose token has
-    /// run out to get a new one, which is as it should be while nothing was sent. What the source API's own generation refused
-    /// keeps the status that it was refused with.
+    /// Returns the status. Released clients repeat a restore request on 401, 429, 502 and 504, and one of them fails on
+    /// any 500. So a rejected restore request has none of these, with one exception: while nothing was sent, 401 makes
+    /// a client with an expired token get a new one. Otherwise a 4xx status of the source API's own
+    /// generation stays unchanged.
     #[must_use]
     pub fn status(&self, own: &[&str]) -> u16 {
         let problem = self.problem;
@@ -360,14 +361,14 @@ impl<'a> Refusal<'a> {
             401 if self.restores && self.sent => 403,
             429 | 502 | 504 if self.restores => 503,
             500 => 503,
-            // These services know no 422; what they find wrong is 400.
+            // These services do not use 422; an invalid request is a 400.
             422 => 400,
             status => status,
         }
     }
 
-    /// The code: the source API's own where its own generation said it (`own` are the beginnings of such codes), else
-    /// one that belongs to no service.
+    /// Returns the code: the source API's own if its own generation returned it (`own` has the prefixes of such codes),
+    /// otherwise one that belongs to no service.
     #[must_use]
     pub fn code(&self, own: &[&str]) -> String {
         match self.said(own).and_then(|said| said.code.clone()) {
@@ -376,15 +377,15 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    /// What the source API's own generation said, if it was that.
+    /// Returns the error of the source API's own generation, if there is one.
     fn said(&self, own: &[&str]) -> Option<&UpstreamError> {
         self.problem.upstream.as_ref().filter(|upstream| {
             upstream.code.as_deref().is_some_and(|code| own.iter().any(|own| code.starts_with(own)))
         })
     }
 
-    /// What to tell a person: the words of the source API's own generation as they are, else the gateway's, with the
-    /// place of each fault.
+    /// Returns the text for a person: the unchanged message of the source API's own generation, otherwise the
+    /// gateway's, with the location of each error.
     #[must_use]
     pub fn message(&self, own: &[&str]) -> String {
         let problem = self.problem;
@@ -395,12 +396,12 @@ impl<'a> Refusal<'a> {
         for fault in problem.errors.iter().take(8) {
             message.push_str(&format!("; {} {}", fault.pointer, fault.detail));
         }
-        // The place of a fault is named by whoever wrote it, and programs print this.
+        // The client chose the location of an error, and programs print it.
         message.replace(char::is_control, "\u{fffd}")
     }
 }
 
-/// The body that every released client shows: the nested form first, which the older ones look for, then the flat one.
+/// The body that every released client shows: first the nested form, which the older ones read, then the flat one.
 #[must_use]
 pub(crate) fn both_forms(refusal: &Refusal<'_>, own: &[&str]) -> Value {
     let (code, message) = (refusal.code(own), refusal.message(own));
@@ -415,7 +416,7 @@ pub(crate) fn both_forms(refusal: &Refusal<'_>, own: &[&str]) -> Value {
     body
 }
 
-/// Code and words of a restore that ended badly, for the members that a source API has for them.
+/// Code and text of an unsuccessful restore, for the members that a source API has for them.
 #[must_use]
 pub(crate) fn why(state: &State, own: &[&str]) -> (String, String) {
     let fallback;
@@ -432,7 +433,7 @@ pub(crate) fn why(state: &State, own: &[&str]) -> (String, String) {
     (refusal.code(own), refusal.message(own))
 }
 
-/// A document of versions in the one form that no released client breaks on: a list in the manner of OpenStack.
+/// A version document in the only format that all released clients accept: a list in the style of OpenStack.
 #[must_use]
 pub(crate) fn version_list(base: &str, ids: &[&str]) -> Native {
     let base = base.trim_end_matches('/');
@@ -443,28 +444,28 @@ pub(crate) fn version_list(base: &str, ids: &[&str]) -> Native {
     Native::new(300, json!({ "versions": ids.iter().map(version).collect::<Vec<_>>() }))
 }
 
-/// A time as CSBS, CBR and block storage write it: microseconds, no zone. The one form that their released clients
-/// read; UTC is meant.
+/// A time in the format of CSBS, CBR and block storage: microseconds, no zone, in UTC. Their released clients read no
+/// other format.
 #[must_use]
 pub(crate) fn naive(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }
 
-/// A time as jobs have it: milliseconds and a `Z`.
+/// A time in the format of jobs: milliseconds and a `Z`.
 #[must_use]
 pub(crate) fn zulu(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// The one thing that the path names.
+/// Returns the ID in the path.
 ///
 /// # Errors
-/// [`Code::InvalidParameter`] where it names none.
+/// [`Code::InvalidParameter`] if the path has none.
 pub(crate) fn one(named: &Named) -> Result<Id, Problem> {
     named.id.clone().ok_or_else(|| Problem::new(Code::InvalidParameter, "the path names no backup"))
 }
 
-/// A schema of a native body, compiled when it is first asked for.
+/// A schema of a native body, compiled at first use.
 pub(crate) fn compiled(name: &str, text: &str) -> Validator {
     restore_model::schema::compile(text).unwrap_or_else(|error| {
         // The text is part of the binary and every test run compiles it.

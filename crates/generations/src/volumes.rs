@@ -1,5 +1,5 @@
-//! The state of disks, read from the block storage service (EVS, Cinder's `GET /volumes/{id}`):
-//! what CBR and VBS cannot be asked themselves. Shared by the generations whose checks need it.
+//! The state of disks, read from the block storage service (EVS, Cinder's `GET /volumes/{id}`), because CBR and VBS do
+//! not show it. Shared by the generations whose checks need it.
 
 use restore_model::{Id, ProjectId, RestoreRequest, Target};
 
@@ -7,17 +7,17 @@ use crate::call::{Answer, Call, Host, Unread};
 use crate::lenient::{self, same_id};
 use crate::{Check, Step, classify, errors, path};
 
-/// What is known of one disk.
+/// The known properties of one disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     pub(crate) id: String,
     pub(crate) status: String,
-    /// GB.
+    /// Size in GB.
     pub(crate) size: Option<f64>,
     pub(crate) bootable: Option<bool>,
 }
 
-/// The disks of a target, as far as they could be read.
+/// The disks of a target, if they could be read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct States {
     disks: Vec<Disk>,
@@ -43,7 +43,7 @@ pub(crate) fn read(answer: &Answer) -> Option<Disk> {
     })
 }
 
-/// Every disk that the request overwrites, one read each; none at all where there is no endpoint.
+/// Reads every disk that the request overwrites, one read each; no reads if there is no endpoint.
 pub(crate) fn states<'a>(
     request: &RestoreRequest,
     answers: &mut impl Iterator<Item = &'a Answer>,
@@ -72,12 +72,12 @@ pub(crate) fn states<'a>(
 }
 
 impl States {
-    /// One disk, if it could be read.
+    /// Returns one disk, if it could be read.
     pub(crate) fn of(&self, id: &str) -> Option<&Disk> {
         self.disks.iter().find(|disk| same_id(&disk.id, id))
     }
 
-    /// Whether all disks exist.
+    /// Checks that all disks exist.
     pub(crate) fn exist(&self, code: &str) -> Vec<Check> {
         vec![match (&self.unread, self.missing) {
             (_, missing @ 1..) => {
@@ -88,7 +88,7 @@ impl States {
         }]
     }
 
-    /// A question asked of each disk; `None` where it could not be answered.
+    /// Applies one check to each disk; `None` if it was not possible.
     pub(crate) fn each(
         &self,
         name: &'static str,

@@ -1,5 +1,5 @@
-//! Every restore since a moment, whoever asked for it: the list that an operator holds against a
-//! ledger which may be an older copy of itself (cloud APIs 2.3).
+//! Every restore since a given time, from any client. An operator compares this list with a ledger that may come from
+//! an older backup (cloud APIs 2.3).
 
 use restore_model::{Code, Problem, ProjectId, TaskRef, Timestamp};
 
@@ -8,7 +8,7 @@ use crate::call::Answer;
 use crate::errors::classify;
 use crate::{Listed, Step};
 
-/// Pages read at most: more restores than a person would compare.
+/// Maximum number of pages: more restores than a person would compare.
 const MAX_PAGES: usize = 20;
 
 pub(super) fn audit(

@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::call::{Call, Reply};
 use crate::{Backup, DiskBackup, backup, lenient, path};
 
-/// Where the disks of a server are told by type: children carry the provider of the server (T12).
+/// Resource type of a server backup. Only the type identifies disks of a server: child backups have the provider of the
+/// server (T12).
 const SERVER: &str = "OS::Nova::Server";
 const DISK: &str = "OS::Cinder::Volume";
 
@@ -21,7 +22,7 @@ pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Opti
     Some(Call::read("/v3/{project_id}/backups", path("v3", project, format_args!("{rest}"))))
 }
 
-/// The colons of a resource type as a query has them.
+/// The resource type with its colons escaped for a query.
 fn escaped(kind: &str) -> String {
     kind.replace(':', "%3A")
 }

@@ -1,5 +1,5 @@
-//! "May this restore be done?" CBR has no such call, so the same questions are answered by reads
-//! (cloud APIs 4, "equivalents elsewhere"); each names the code the restore would meet.
+//! Checks for CBR, which has no call for them. Reads answer the same questions (cloud APIs 4, "equivalents elsewhere").
+//! Each failed check names the error code that the restore would get.
 
 use restore_model::{Id, Target};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::lenient::{self, same_id};
 use crate::{Check, Prepare, Step, classify, volumes};
 
 const UNREADABLE: &str = "the upstream's answer cannot be read";
-/// Running restores are looked for in the logs of the last day.
+/// The check searches the logs of the last day for running restores.
 const LOOK_BACK_SECONDS: i64 = 24 * 3_600;
 
 pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
@@ -92,10 +92,10 @@ fn backup_checks(backup: &Value, target: &Target) -> Vec<Check> {
     ];
     let kind = lenient::text(backup, &["resource_type"]).unwrap_or_default();
     let fits = match target {
-        // Nova, bare metal and native ones.
+        // Nova, bare metal and native servers.
         Target::Server { .. } => kind.ends_with("Server"),
         Target::Volume { .. } => kind == "OS::Cinder::Volume",
-        // A desktop, a file system: whatever has no form of its own.
+        // A desktop, a file system or any other resource without a form of its own.
         Target::Resource { .. } => {
             !kind.is_empty() && !kind.ends_with("Server") && kind != "OS::Cinder::Volume"
         }
@@ -165,8 +165,7 @@ fn idle_check(answer: &Answer, target: &Id) -> Check {
     }
 }
 
-/// What the disks themselves say: size, whether a system disk gets a system disk, and for a single
-/// disk whether it is free.
+/// Checks of the disks: size, a system disk is restored only to a system disk, and a single disk is free.
 fn disk_checks(backup: &Value, target: &Target, disks: &volumes::States) -> Vec<Check> {
     let children = lenient::items(backup, &["children"]);
     let pairs: Vec<(&Value, &str)> = match target {

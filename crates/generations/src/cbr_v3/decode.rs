@@ -1,7 +1,6 @@
-//! The answer to the restore call. Documented as 202 without a body; Huawei Cloud sends
-//! `{"job_id"}`, whose value is an operation log's id (cloud APIs 1.4, T7). Whatever is in the
-//! body, a 202 with nothing readable is still an acceptance when it is empty; when it is not JSON,
-//! or tells an error, somebody else than CBR may have answered, and nobody can say.
+//! The answer to the restore call. The documentation defines a 202 without a body. Huawei Cloud sends `{"job_id"}`,
+//! whose value is the ID of an operation log (cloud APIs 1.4, T7). A 202 with an empty body is an acceptance, too. If
+//! the body is not JSON or contains an error, the sender may not be CBR, and the outcome is unclear.
 
 use restore_model::{Code, Effect, Id, Problem, TaskRef, UpstreamError};
 

@@ -1,6 +1,6 @@
-//! After the send: the operation log, by its id once that is known, by correlation until then
-//! (cloud APIs 2.3, 2.3.1). The backup's own status is only ever a sign of movement: it goes
-//! back to `available` after a failed restore too.
+//! Polls after the send. They read the operation log: by its ID once that is known, by correlation until then (cloud
+//! APIs 2.3, 2.3.1). The status of the backup shows only that something changes: it returns to `available` after a
+//! failed restore, too.
 
 use std::ops::ControlFlow;
 
@@ -14,25 +14,25 @@ use crate::errors;
 use crate::lenient::{self, same_id};
 use crate::{Found, Reading, Step, Watch, moved_by_others};
 
-/// The evidence of most readings here.
+/// Evidence kind of most readings in this file.
 const LOG: &str = "operation_log";
-/// By how much a log may seem to begin before the send: clocks differ.
+/// A log may seem to begin this long before the send, because clocks differ.
 const SKEW_SECONDS: i64 = 600;
-/// By how much a log may begin before the send where the upstream has shown its time: `Date` has whole seconds, and clouds
+/// A log may begin this long before the send if the upstream has shown its time. `Date` has whole seconds, and clouds
 /// have more than one clock.
 const SHOWN_SECONDS: i64 = 5;
-/// How much older than the send a list may seem to be and still be younger.
+/// A list may seem this much older than the send and still be newer.
 const STALE_SECONDS: i64 = 60;
-/// How much more than that clocks may differ without a baseline: the time of a call.
+/// Additional tolerance for clock skew without a baseline: the duration of a call.
 const SKEW_MARGIN_SECONDS: u64 = 60;
-/// How far an upstream's clock is believed to be off where the known logs cover a day: half of that.
+/// Maximum plausible offset of an upstream's clock if the known logs cover a day: half a day.
 const BELIEVED_SECONDS: u64 = 12 * 3_600;
-/// A send of which no answer came is over within so many seconds. What begins later may be the
-/// restore of somebody else, at the console say.
+/// An unanswered send is complete after this time. A log that begins later may belong to a restore of another client,
+/// such as the console.
 const SEND_SECONDS: i64 = 60;
-/// How long a log may take to appear before the backup is asked instead.
+/// Time for a log to appear. After that, the backup is read instead.
 const LOG_LAG_SECONDS: u64 = 300;
-/// Pages of logs read at most in one round.
+/// Maximum number of log pages in one poll.
 const MAX_PAGES: usize = 5;
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
@@ -53,7 +53,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     let mut logs = Vec::new();
     let mut read = 0;
     let mut behind = false;
-    // Where no answer before showed a time that is believed, the list shows it.
+    // If no earlier answer showed a plausible time, the list shows it.
     let mut shown = watch.offset(believed_seconds(watch));
     for page in 0..=MAX_PAGES {
         if page == MAX_PAGES {
@@ -82,9 +82,8 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         }
         return Step::Done(bound(watch, log, strength));
     }
-    // Nothing in the list that says it is ours. A restore that was accepted is given time to
-    // appear; for one of which nothing is known, for one that is late, and for logs that do not
-    // say what they restore, the backup itself is read.
+    // No log in the list is certainly ours. An accepted restore gets time to appear. The backup itself is read for a
+    // restore of unknown outcome, for a late one, and for logs that do not name their resource.
     let of_backup = |id: &str| same_id(id, watch.request.source.backup_id.as_str());
     let bare: Vec<&Log> = fresh
         .into_iter()
@@ -100,7 +99,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     };
     let (alike, possible) = resemble(watch, &bare, answer);
     if !alike.is_empty() && watch.backup_shared {
-        // Each of them may be of another restore that moves this backup.
+        // Each log may belong to another restore of the same backup.
         return Step::Done(Reading::new(moved_by_others(), "operation_log_list", Strength::Weak));
     }
     if let Some((log, strength)) = nearest(watch, &alike, Strength::Weak) {
@@ -114,7 +113,8 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         let reason = "a list of an unknown or an earlier time does not show whether a log is missing";
         return Step::Done(Reading::unreadable(reason, false, LOG));
     }
-    // What looks like this restore and began shortly before the send may be, if the clocks are further apart than shown.
+    // A log that looks like this restore and began shortly before the send may be ours if the clocks differ more than
+    // the upstream has shown.
     let may_be_earlier = earlier.iter().any(|log| looks_alike(watch, log));
     if (possible || may_be_earlier) && reading.found == Found::Absent {
         reading.found = Found::Nothing;
@@ -122,13 +122,13 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     Step::Done(reading)
 }
 
-/// Whether the restores of a day before the send are known, each by its log.
+/// True if the baseline has every restore of the day before the send, each by its log.
 fn is_baseline_whole(watch: &Watch<'_>) -> bool {
     watch.notes.get("known").is_some() && watch.notes.get("baseline").is_none()
 }
 
-/// How far the upstream's `Date` headers may be from our clock and still be believed. The known logs cover a day, so that a
-/// search that is wider for a wrong header finds nothing old; without them it would.
+/// Maximum offset between the upstream's `Date` headers and our clock that is plausible. If the known logs cover a day,
+/// a wrong header that widens the search finds nothing old. Without them it could.
 fn believed_seconds(watch: &Watch<'_>) -> u64 {
     if is_baseline_whole(watch) {
         BELIEVED_SECONDS
@@ -137,16 +137,16 @@ fn believed_seconds(watch: &Watch<'_>) -> u64 {
     }
 }
 
-/// The earliest moment by the upstream's clock at which a log of this restore may have begun. By whichever clock is the
-/// earlier: what is asked for in vain proves that there is nothing.
+/// Earliest time, by the upstream's clock, at which a log of this restore may have begun. The earlier of both clocks
+/// decides: an empty list must prove absence.
 fn begins(watch: &Watch<'_>) -> Timestamp {
     watch.sent_at.min(watch.sent_upstream(believed_seconds(watch))).plus_seconds(-SKEW_SECONDS)
 }
 
-/// Whether a log of this restore could be missing from the list although the upstream has it. The list begins at `from`, a
-/// moment of our clock, so it proves an absence only if both clocks agree: `Date` must be there, must not be older than
-/// the send, and must be believed. And no earlier answer may have shown that the upstream's clock stood before `from` at the
-/// send.
+/// True if the list may lack a log of this restore although the upstream has it. The list begins at `from`, a time of
+/// our clock. So it proves an absence only if both clocks agree: `Date` must be present, must not be older than the
+/// send, and must be plausible. Also, no earlier answer may have shown that the upstream's clock was before `from` at
+/// the send.
 fn is_behind(watch: &Watch<'_>, reply: &Reply, from: Timestamp) -> bool {
     let believed = believed_seconds(watch);
     let sent = watch.sent_upstream(believed);
@@ -163,11 +163,11 @@ fn is_behind(watch: &Watch<'_>, reply: &Reply, from: Timestamp) -> bool {
         })
 }
 
-/// What a log tells, and that it is this restore's from now on. How sure that is stays with it.
+/// Reading of a log that belongs to this restore from now on. The notes keep how certain that is.
 fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
     let mut reading = told(log, "operation_log_match", strength);
     reading.task = Some(TaskRef { kind: OPERATION_LOG.to_owned(), id: log.id.clone() });
-    // It was seen: should it be gone at the next look, it has vanished.
+    // The log was seen once. If a later poll does not find it, it has vanished.
     let mut notes = lenient::with(watch.notes, "confirmed", Value::Bool(true));
     if strength != binding(watch) {
         notes = lenient::with(&notes, "binding", json!(strength));
@@ -180,13 +180,13 @@ fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
     reading
 }
 
-/// How sure it is that the log which is known by its id is this restore's.
+/// Strength of the evidence that the log with the known ID belongs to this restore.
 fn binding(watch: &Watch<'_>) -> Strength {
     let noted = watch.notes.get("binding").and_then(|noted| Strength::deserialize(noted).ok());
     noted.unwrap_or(Strength::Strong)
 }
 
-/// The log under the id that is known. Continues when the id was only a guess that proved wrong.
+/// The log with the known ID. Continues if the ID was only a guess that proved wrong.
 fn by_id(watch: &Watch<'_>, answer: &Answer) -> ControlFlow<Reading> {
     let reply = match answer {
         Ok(reply) => reply,
@@ -232,17 +232,17 @@ fn list_page(answer: &Answer) -> ControlFlow<Reading, Page> {
     })
 }
 
-/// Whether nothing that a log says speaks against its being of this pair of backup and target.
+/// True if nothing in the log contradicts this pair of backup and target.
 fn looks_alike(watch: &Watch<'_>, log: &Log) -> bool {
     let same =
         |told: &Option<String>, own: &Id| told.as_deref().is_none_or(|told| same_id(told, own.as_str()));
     same(&log.backup_id, &watch.request.source.backup_id) && same(&log.target_id, watch.request.target.id())
 }
 
-/// The logs that could be of this restore at all: not there before, not another one's, and not begun before the send. And
-/// those that began so shortly before it that only clocks which differ could make them this restore's.
+/// The logs that can belong to this restore: not in the baseline, not of another restore, and not begun before the
+/// send. The second list has the logs that began so shortly before the send that only clock skew could make them ours.
 fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> (Vec<&'a Log>, Vec<&'a Log>) {
-    // What began before the known ones do is not among them, however wide the search was made.
+    // A log that began before the known ones is not in the baseline, however wide the search was.
     let covered = lenient::time(watch.notes, &["known_from"]);
     let earliest = covered.map_or_else(|| begins(watch), |covered| covered.max(begins(watch)));
     let since = not_before(watch).map_or(earliest, |send| earliest.max(send.plus_seconds(-SHOWN_SECONDS)));
@@ -255,7 +255,8 @@ fn fresh<'a>(watch: &Watch<'_>, logs: &'a [Log]) -> (Vec<&'a Log>, Vec<&'a Log>)
         .partition(|log| log.begun.is_none_or(|begun| begun >= since))
 }
 
-/// The send by the upstream's clock, where an answer has shown that clock: what began before it is somebody else's.
+/// The time of the send by the upstream's clock, if an answer has shown that clock. A log that began before it belongs
+/// to another restore.
 fn not_before(watch: &Watch<'_>) -> Option<Timestamp> {
     let shown = watch.clock_offset_ms?;
     if is_baseline_whole(watch) {
@@ -263,34 +264,34 @@ fn not_before(watch: &Watch<'_>) -> Option<Timestamp> {
             .offset(believed_seconds(watch))
             .map(|offset| watch.sent_at.plus_micros(offset.min(0) * 1_000));
     }
-    // Without a baseline nothing but its time tells an old log from a new one. A clock that is ahead only narrows the
+    // Without a baseline, only the time distinguishes an old log from a new one. A clock that is ahead only narrows the
     // search, so it counts however far ahead it is.
     let send = watch.sent_upstream(believed_seconds(watch));
     Some(if shown > 0 { watch.sent_at.plus_micros(shown.saturating_mul(1_000)) } else { send })
 }
 
-/// The log that says it is this restore's: exact by request id, else by backup and target. Of
-/// several the one begun nearest to the send.
+/// The log that identifies itself as this restore's: exactly by request ID, otherwise by backup and target. Of several,
+/// the one that began nearest to the send.
 fn correlate<'a>(watch: &Watch<'_>, fresh: &[&'a Log]) -> Option<(&'a Log, Strength)> {
     let request = watch.request;
     let of_target = |log: &Log| log.target_id.as_deref().map(|id| same_id(id, request.target.id().as_str()));
     let of_backup =
         |log: &Log| log.backup_id.as_deref().is_some_and(|id| same_id(id, request.source.backup_id.as_str()));
 
-    // An id that several logs share is somebody's idea of a constant and decides nothing.
+    // If several logs share a request ID, it is a constant of some client and decides nothing.
     let exact = |log: &Log| watch.request_id.is_some() && log.request_id.as_deref() == watch.request_id;
     let exact = only(fresh, |log| exact(log) && of_target(log) != Some(false));
     if let [log] = exact.as_slice() {
         return Some((log, Strength::Strong));
     }
-    // Without a complete baseline an older restore of the same pair may pass for this one.
+    // Without a complete baseline, an older restore of the same pair can look like this one.
     let single = if is_baseline_whole(watch) { Strength::Strong } else { Strength::Weak };
     nearest(watch, &only(fresh, |log| of_backup(log) && of_target(log) == Some(true)), single)
 }
 
-/// The logs that do not say what they restore and still fit: same run, and the resource is source
-/// or target of this restore. Both are told by the backup. And whether one of them may be this restore's for want of
-/// something that says otherwise.
+/// The logs that do not name what they restore and still fit: the checkpoint is the same, and the resource is source or
+/// target of this restore. The backup reports both. The flag is true if one of them may be this restore's because
+/// nothing contradicts it.
 fn resemble<'a>(watch: &Watch<'_>, bare: &[&'a Log], backup: &Answer) -> (Vec<&'a Log>, bool) {
     let body = backup.as_ref().ok().and_then(Reply::json).unwrap_or_default();
     let source = lenient::text(&body, &["backup", "resource_id"]);
@@ -321,7 +322,7 @@ fn only<'a>(logs: &[&'a Log], fits: impl Fn(&Log) -> bool) -> Vec<&'a Log> {
     logs.iter().copied().filter(|log| fits(log)).collect()
 }
 
-/// The one log, as sure as `single` says, or of several the one begun nearest to the send.
+/// The only log, with the strength `single`, or of several the one that began nearest to the send.
 fn nearest<'a>(watch: &Watch<'_>, logs: &[&'a Log], single: Strength) -> Option<(&'a Log, Strength)> {
     let sent = watch.sent_upstream(believed_seconds(watch));
     let distance = |log: &&&Log| log.begun.map_or(i64::MAX, |begun| begun.micros_since(sent).abs());
@@ -330,7 +331,7 @@ fn nearest<'a>(watch: &Watch<'_>, logs: &[&'a Log], single: Strength) -> Option<
     Some((log, if logs.len() == 1 && !late { single } else { Strength::Ambiguous }))
 }
 
-/// What a log says of the restore.
+/// The state of the restore according to a log.
 fn told(log: &Log, evidence: &'static str, strength: Strength) -> Reading {
     let status = log.status.clone().unwrap_or_default();
     let mut anomaly = None;
@@ -339,7 +340,7 @@ fn told(log: &Log, evidence: &'static str, strength: Strength) -> Reading {
         "success" => Found::Succeeded,
         "failed" => Found::Failed(failed(log, "failed", Effect::Possible)),
         "timeout" => Found::Failed(failed(log, "timed out", Effect::Possible)),
-        // Not known to the reference poller, which would wait for ever; terminal all the same (T31).
+        // The reference poller does not know this status and would wait without end. It is final all the same (T31).
         "skipped" => Found::Failed(failed(log, "was skipped: it was not executed", Effect::None)),
         other => {
             anomaly = Some(format!("the upstream says {other:?}, a word this version does not know"));
@@ -366,7 +367,7 @@ fn failed(log: &Log, how: &str, effect: Effect) -> Problem {
     )
 }
 
-/// The second signal: the backup's own status.
+/// The second signal: the status of the backup.
 fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let reply = match answer {
         Ok(reply) if reply.status == 200 => reply,
@@ -382,7 +383,7 @@ fn by_backup(watch: &Watch<'_>, answer: &Answer) -> Reading {
     let found = match status.as_deref() {
         Some("restoring" | "waiting_restore") if watch.is_moved_by_others() => Found::Nothing,
         Some("restoring" | "waiting_restore") => Found::Running,
-        // The list does not have it, and nothing moves.
+        // The list does not have the restore, and nothing changes.
         Some("available") if !watch.accepted => Found::Absent,
         Some("available") => {
             Found::Lost("accepted, yet no operation log appeared and the backup is available".to_owned())

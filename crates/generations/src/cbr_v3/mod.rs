@@ -1,6 +1,6 @@
-//! CBR v3 (`cbr-v3`), the present generation: server and disk restores, and on Huawei Cloud other
-//! resources. The restore call answers 202, usually with nothing; how a restore ends is read from
-//! the operation log, which is found by correlation ([`follow`], cloud APIs 2.3.1).
+//! CBR v3 (`cbr-v3`), the current generation: server and disk restores, and on Huawei Cloud other resources. The
+//! restore call answers 202, usually without a body. The outcome is in the operation log, which is found by correlation
+//! ([`follow`], cloud APIs 2.3.1).
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind, Timestamp};
 

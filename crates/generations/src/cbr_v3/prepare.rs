@@ -1,9 +1,9 @@
-//! Before the send: the restore logs of the last day. What is there already is not ours, however
-//! much it looks alike (cloud APIs 2.3.1, step 1).
+//! Reads before the send: the restore logs of the last day. A log that exists already is not ours, however similar it
+//! looks (cloud APIs 2.3.1, step 1).
 //!
-//! A caller who may restore but not read tasks goes without, and so does everybody while the list
-//! cannot be read: correlation is then weaker, and the restore says so. Only refused credentials
-//! end it here, since the restore would meet the same refusal.
+//! A caller who may restore but not read tasks restores without a baseline, and so does every caller while the list is
+//! unreadable. Correlation is then weaker, and the restore reports it. Only rejected credentials end it here, because
+//! the restore would be rejected, too.
 
 use restore_model::{Code, Problem};
 use serde_json::json;
@@ -13,9 +13,9 @@ use crate::call::Answer;
 use crate::errors::{Verdict, classify};
 use crate::{Prepare, Prepared, Step, lenient};
 
-/// How far back restores may look like the one to come: a day.
+/// Period in which earlier restores may look like the new one: a day.
 const LOOK_BACK_SECONDS: i64 = 24 * 3_600;
-/// Pages read at most; beyond them the baseline is given up rather than the restore.
+/// Maximum number of pages. Beyond them, the restore continues without a baseline.
 const MAX_PAGES: usize = 5;
 
 pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prepared, Problem>> {
@@ -55,7 +55,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
         }
     }
     let notes = match whole {
-        // What began before that is not among the known, and is nobody's evidence.
+        // A restore that began before `from` is not in the baseline and is not evidence.
         true => json!({"known": known, "known_from": from}),
         false => json!({"known": known, "baseline": "incomplete"}),
     };

@@ -1,6 +1,6 @@
-//! The compatibility endpoint `cbr-v3` (cloud APIs 1.4, 2.3, 3.2). The 202 carries the gateway's id as `job_id`, which is also the id
-//! of the operation log that tells the end: so the clients that wait get a handle, and those that do not read the body
-//! lose nothing.
+//! The compatibility endpoint `cbr-v3` (cloud APIs 1.4, 2.3, 3.2). The 202 carries the gateway's ID as `job_id`. The
+//! operation log that shows the outcome has the same ID. So clients that wait get a task ID, and clients that do not
+//! read the body lose nothing.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -16,9 +16,9 @@ use crate::source_api::{
 };
 use crate::{Backup, Generation, lenient};
 
-/// How the codes of this generation begin.
+/// Prefixes of the error codes of this generation.
 const OWN: &[&str] = &["BackupService.", "APIG"];
-/// The provider of backups of servers, and that of disks (cloud APIs 0).
+/// The provider of server backups, and that of disk backups (cloud APIs 0).
 const SERVERS: &str = "0daac4c5-6707-4851-97ba-169e36266b66";
 const DISKS: &str = "d1603440-187d-4516-af25-121250c7cc97";
 /// Default and largest page of the list of operation logs.
@@ -35,7 +35,7 @@ struct Body {
     restore: Restore,
 }
 
-/// One of three forms, as the schema has seen to. `power_on` left out means true (cloud APIs 1.4).
+/// One of three forms, as the schema guarantees. A missing `power_on` means true (cloud APIs 1.4).
 #[derive(Deserialize)]
 struct Restore {
     #[serde(default)]
@@ -94,7 +94,7 @@ impl SourceApi for CbrSourceApi {
             (Some(server_id), ..) => {
                 Target::Server { server_id, power_on: restore.power_on, volumes: restore.mappings }
             }
-            // Mappings and power are ignored for a disk by the service itself.
+            // The service itself ignores mappings and power for a disk.
             (None, Some(volume_id), _) => Target::Volume { volume_id },
             (None, None, Some(resource_id)) => Target::Resource {
                 resource_id,
@@ -121,7 +121,7 @@ impl SourceApi for CbrSourceApi {
         Native::new(200, json!({"operation_log": log(told)}))
     }
 
-    /// The restores that the cloud has no log of come first; its list begins where they end.
+    /// Restores without a log in the cloud come first. The cloud's own list begins after them.
     fn others(
         &self,
         query: &str,
@@ -140,9 +140,9 @@ impl SourceApi for CbrSourceApi {
                 others.append_pair(&name, &value);
             }
         }
-        // A page that is full already needs their count.
+        // A page that is already full still needs the count of the cloud's list.
         others.append_pair("limit", &room.max(1).to_string());
-        // Some services take no offset of 0, which means the same as none (T13).
+        // Some services reject an offset of 0, which means the same as no offset (T13).
         let offset = filter.offset.saturating_sub(ours);
         if offset > 0 {
             others.append_pair("offset", &offset.to_string());
@@ -154,8 +154,9 @@ impl SourceApi for CbrSourceApi {
         others["operation_logs"].is_array()
     }
 
-    /// Each restore once. One that the cloud has a log of stands where that stands, under the gateway's id: the cloud
-    /// alone can judge every filter, and its count has it. All others are judged by what the gateway knows.
+    /// Shows each restore once. A restore that has a log in the cloud appears in the place of that log, under the
+    /// gateway's ID: only the cloud can apply every filter, and its count includes the log. The gateway's own data
+    /// decides about all others.
     fn restored_list(
         &self,
         query: &str,
@@ -181,15 +182,16 @@ impl SourceApi for CbrSourceApi {
         };
         let mut all = ours(apart);
         let listed = lenient::whole(&others, &["count"]).unwrap_or(0).max(theirs.len() as u64);
-        // Logs are listed some time after they are begun, and not for ever. Where the whole list is seen, it is known
-        // which of them it lacks; by its status a restore is asked for as the cloud has it.
+        // Logs appear in the list some time after they begin, and the cloud deletes them later. If the page shows the
+        // whole list, it is known which restores the list lacks. A query by status uses the status that the cloud
+        // reports.
         let is_whole = filter.offset <= all.len() && theirs.len() as u64 == listed;
         if is_whole && filter.status.is_empty() {
             let is_lacking = |told: &RestoreView<'_>| {
                 told.state.task.as_ref().is_some_and(|task| lacking.contains_key(&*task.id))
             };
             let lacking = ours(logged.into_iter().filter(is_lacking).collect());
-            // What comes after this page was counted without them.
+            // The cloud counted the entries after this page without them.
             if all.len() + lacking.len() + theirs.len() <= filter.limit {
                 all.splice(0..0, lacking);
             }
@@ -259,7 +261,7 @@ impl SourceApi for CbrSourceApi {
         let status = match Stage::of(told.state) {
             Stage::Waiting => "waiting_restore",
             Stage::Running => "restoring",
-            // Available again after success and failure alike; the operation log tells which (cloud APIs 2.0).
+            // The backup is available after success and after failure; the operation log shows which (cloud APIs 2.0).
             Stage::Done | Stage::Failed => return,
         };
         if let Some(backup) = backup.get_mut("backup").filter(|backup| backup.is_object()) {
@@ -276,14 +278,14 @@ impl SourceApi for CbrSourceApi {
     }
 }
 
-/// Whether the list of the upstream `home` has a log of a restore.
+/// True if the list of the upstream `home` has a log of a restore.
 fn is_logged(told: RestoreView<'_>, home: Option<&str>) -> bool {
     let task = told.state.task.as_ref();
     home == Some(&*told.intent.route.upstream)
         && task.is_some_and(|task| task.kind == super::wire::OPERATION_LOG)
 }
 
-/// The filters of a list of operation logs that restores of the gateway can be told by.
+/// The filters of an operation log list that the gateway can apply to its restores.
 struct Filter {
     operation: Option<String>,
     status: Vec<String>,
@@ -293,7 +295,7 @@ struct Filter {
     until: Option<String>,
     limit: usize,
     offset: usize,
-    /// Whether something is asked for that the gateway knows of no restore, such as a vault.
+    /// True if a filter uses a value that the gateway does not know for any restore, such as a vault.
     other: bool,
 }
 
@@ -344,7 +346,7 @@ impl Filter {
             && (self.status.is_empty() || self.status.contains(&text(&["status"])))
             && self.provider.as_deref().is_none_or(|wanted| lenient::same_id(wanted, &text(&["provider_id"])))
             && self.resource.as_deref().is_none_or(|wanted| lenient::same_id(wanted, &resource))
-            // Times in one form compare as texts.
+            // Times in the same format compare as text.
             && self.since.as_deref().is_none_or(|since| *created >= *since)
             && self.until.as_deref().is_none_or(|until| *created <= *until)
     }

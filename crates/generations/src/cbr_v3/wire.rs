@@ -1,5 +1,5 @@
-//! CBR v3 on the wire: the body of the restore call and the parts of answers that are read, as
-//! documented (cloud APIs 1.4, 2.3, 3.2).
+//! CBR v3 on the wire: the body of the restore call and the parts of answers that the gateway reads, as documented
+//! (cloud APIs 1.4, 2.3, 3.2).
 
 use restore_model::{Id, Mapping, ProjectId, Timestamp};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::call::{Call, Reply};
 use crate::lenient;
 use crate::path;
 
-/// Word under which an operation log is kept as a handle.
+/// Kind of the task reference to an operation log.
 pub(super) const OPERATION_LOG: &str = "operation_log";
 /// Default and largest page of the operation-log list.
 pub(super) const PAGE: usize = 1_000;
@@ -20,7 +20,7 @@ pub(super) struct RestoreBody<'a> {
     pub(super) restore: Restore<'a>,
 }
 
-/// Exactly one of the three forms; the API does not say what happens when they are mixed.
+/// Exactly one of the three forms; the API does not define a mixture.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Restore<'a> {
@@ -63,11 +63,11 @@ pub(super) fn get_log(project: &ProjectId, id: &Id) -> Call {
     )
 }
 
-/// Restore logs begun at or after `from`. No filter by resource: whether it means source or target
-/// is documented nowhere (cloud APIs 2.3.1).
+/// Restore logs that began at or after `from`. It uses no resource filter: the documentation does not define if that
+/// means source or target (cloud APIs 2.3.1).
 pub(super) fn list_logs(project: &ProjectId, from: Timestamp, offset: usize) -> Call {
     let from = from.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ");
-    // `offset` may not be 0 by one half of the documentation, so the first page has none (T13).
+    // Half of the documentation forbids an `offset` of 0, so the first page has none (T13).
     let offset = if offset == 0 { String::new() } else { format!("&offset={offset}") };
     Call::read(
         "/v3/{project_id}/operation-logs",
@@ -82,13 +82,13 @@ pub(super) fn list_logs(project: &ProjectId, from: Timestamp, offset: usize) -> 
 /// One page of the list of operation logs.
 pub(super) struct Page {
     pub(super) logs: Vec<Log>,
-    /// Entries, readable or not: what the next page's offset is counted by.
+    /// Number of entries, readable or not. The offset of the next page counts them.
     pub(super) length: usize,
     total: Option<u64>,
 }
 
 impl Page {
-    /// Reads a page; `None` when the answer is no list.
+    /// Reads a page; `None` if the answer is not a list.
     pub(super) fn read(reply: &Reply) -> Option<Self> {
         let body = reply.json()?;
         let entries = body.get("operation_logs")?.as_array()?;
@@ -99,14 +99,14 @@ impl Page {
         })
     }
 
-    /// Whether more entries follow, `read` of them having been read with this page. A server may
-    /// cut pages shorter than it was asked for, so its own count is believed, too.
+    /// True if more entries follow. `read` counts the entries including this page. A server may return shorter pages
+    /// than requested, so its own count is used, too.
     pub(super) fn more(&self, read: usize) -> bool {
         self.length > 0 && (self.length >= PAGE || self.total.is_some_and(|total| total > read as u64))
     }
 }
 
-/// What is read of one operation log.
+/// The members of an operation log that the gateway reads.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     pub(super) id: String,
@@ -124,19 +124,19 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Whether it is of a restore that has not ended.
+    /// True if it belongs to a restore that has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.status
             .as_deref()
             .is_some_and(|status| ["running", "waiting"].iter().any(|word| status.eq_ignore_ascii_case(word)))
     }
 
-    /// Whether it is of a restore. The list was asked for nothing else, but who knows.
+    /// True if it belongs to a restore. The query filters by this, but the answer is checked again.
     pub(super) fn is_restore(&self) -> bool {
         self.operation.as_deref().is_none_or(|operation| operation == "restore")
     }
 
-    /// Reads a log; `None` when it has no id.
+    /// Reads a log; `None` if it has no ID.
     pub(super) fn read(value: &Value) -> Option<Self> {
         use lenient::{percent, text, time, word};
         Some(Self {

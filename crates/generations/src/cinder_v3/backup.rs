@@ -13,7 +13,8 @@ pub(super) fn list(project: &ProjectId, resource: &Id, kind: TargetKind) -> Opti
     })
 }
 
-/// A list that goes on elsewhere is none: a cloud may allow fewer rows than were asked for.
+/// A list that continues on another page is not complete and counts as unreadable: a cloud may allow fewer rows than
+/// requested.
 pub(super) fn many(reply: &Reply) -> Option<Vec<Backup>> {
     let goes_on = |body: Value| !lenient::items(&body, &["backups_links"]).is_empty();
     if reply.json().is_some_and(goes_on) {

@@ -1,5 +1,5 @@
-//! "May this restore be done?" Cinder has no such call; backup and disk are read instead. It has no codes either, so none
-//! is predicted.
+//! Checks for Cinder, which has no call for them. The gateway reads backup and disk instead. Cinder has no error codes
+//! either, so the checks predict none.
 
 use restore_model::{Code, Target};
 

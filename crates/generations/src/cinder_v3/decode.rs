@@ -1,5 +1,5 @@
-//! The answer to the restore call: 202 with the pair of backup and disk, and no handle (cloud APIs 1.9). What it began is
-//! found again by the disk, and why it failed by the request id of this answer.
+//! The answer to the restore call: 202 with the pair of backup and disk, and no task ID (cloud APIs 1.9). The disk
+//! identifies the restore afterwards. The request ID of this answer leads to the reason of a failure.
 
 use restore_model::{Code, Effect, Problem, RestoreRequest};
 
@@ -14,7 +14,7 @@ pub(super) fn decode(request: &RestoreRequest, reply: &Reply) -> Outcome {
     let names = |member: &str, id: &str| {
         lenient::text(&body, &["restore", member]).is_some_and(|named| lenient::same_id(&named, id))
     };
-    // A pair that was not asked for would be a restore onto another disk.
+    // A different pair would be a restore onto another disk.
     if reply.status == 202
         && names("backup_id", request.source.backup_id.as_str())
         && names("volume_id", request.target.id().as_str())

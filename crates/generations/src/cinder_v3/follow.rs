@@ -1,15 +1,16 @@
-//! After the send: the disk (cloud APIs 2.4). A failed restore leaves its backup `available`, so the backup tells nothing
-//! of the end. Of two restores that wrote the same words none is told from the other, so what the words prove rests on
-//! the gateway's own lock of the disk, and on what was seen before the send:
+//! Polls after the send: they read the disk (cloud APIs 2.4). A failed restore leaves its backup `available`, so the
+//! backup does not show the outcome. Two restores with the same values cannot be distinguished. So the evidence rests
+//! on the gateway's own lock of the disk, and on the state before the send:
 //!
-//! - an accepted restore runs while the disk is `restoring-backup`, for that is set before the answer is given;
-//! - it has succeeded when the disk has left that state, is usable, and bears the mark of the backup that it did not bear
-//!   before. In place there is no mark: then the disk is usable, and no message tells that this request failed;
-//! - it has failed when the disk is in error;
-//! - a usable disk without the mark it should bear proves nothing: somebody may have set its state by hand. Where nothing was
-//!   read before the send, the backup tells whether it is of this disk.
+//! - An accepted restore runs while the disk is `restoring-backup`. Cinder sets that state before it answers.
+//! - It has succeeded when the disk has left that state, is usable, and has the mark of the backup that it did not have
+//!   before. A restore in place leaves no mark. Then the disk must be usable, and no message may report that this
+//!   request failed.
+//! - It has failed when the disk is in error.
+//! - A usable disk without the expected mark proves nothing: a person may have set its state by hand. If nothing was
+//!   read before the send, the backup shows if it belongs to this disk.
 //!
-//! There is no list of restores, and a disk at rest may be one whose restore came and went: nothing here ever proves that
+//! There is no list of restores. A disk at rest may be one whose restore has already ended. So no poll here proves that
 //! a restore did not take place.
 
 use restore_model::{Code, Effect, Id, Problem, Strength, Target, UpstreamError};
@@ -58,7 +59,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     }
 }
 
-/// A restore that was accepted. Its disk was `restoring-backup` from then on.
+/// An accepted restore. Its disk was `restoring-backup` from then on.
 fn taken<'a>(
     watch: &Watch<'_>,
     volume: &Volume,
@@ -80,12 +81,12 @@ fn taken<'a>(
                 Step::Done(why) => why,
             };
             return Step::Done(match why {
-                // The disk stays in error until somebody mends it: the reason can be asked for again.
+                // The disk stays in error until a person repairs it, so the reason can be read again.
                 Err(reading) => reading,
                 Ok(said) => failed(&format!("the disk's status is {}", volume.status), said),
             });
         }
-        // What was read is older than the send.
+        // The state that was read is older than the send.
         "available" | "in_use" if before.as_ref().is_some_and(|before| before.is_still(volume)) => {
             Found::Nothing
         }
@@ -117,13 +118,13 @@ fn taken<'a>(
                 Ok(None) => Reading::new(Found::Succeeded, VOLUME, Strength::Derived),
             });
         }
-        // The disk is about something else by now, and will come to rest.
+        // Another operation uses the disk now and will end.
         _ => Found::Nothing,
     };
     Step::Done(Reading::new(found, VOLUME, Strength::Derived))
 }
 
-/// A send without an answer. Both backup and disk were available before it, or nothing is ours.
+/// A send without an answer. Backup and disk must have been available before it; otherwise no change is ours.
 fn unproven(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step<Reading> {
     let request = watch.request;
     let backup = &request.source.backup_id;
@@ -131,7 +132,7 @@ fn unproven(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step
         return Step::Done(Reading::new(Found::Nothing, VOLUME, Strength::Weak));
     };
     let found = match volume.status.as_str() {
-        // The disk does not say which backup is written onto it; that this one is being read says it.
+        // The disk does not report which backup is written onto it. The backup reports that it is being restored.
         RESTORING => match answer {
             None => return Step::Ask(get_backup(&request.project_id, backup)),
             Some(Err(unread)) => return Step::Done(Reading::unanswered(unread, BACKUP)),
@@ -152,8 +153,9 @@ fn unproven(watch: &Watch<'_>, volume: &Volume, answer: Option<&Answer>) -> Step
     Step::Done(Reading::new(found, VOLUME, Strength::Derived))
 }
 
-/// What went wrong, by the request id of the answer to the send: none where nothing is told. A service that died under a
-/// restore leaves no message. One that cannot be asked now is an error, one that does not answer for good tells nothing.
+/// The reason of a failure, by the request ID of the answer to the send; `None` if no message exists. A service that
+/// crashed during a restore leaves no message. A temporarily unreadable list is an error. A permanently unreadable one
+/// counts as no message.
 fn why(watch: &Watch<'_>, answer: Option<&Answer>) -> Step<Result<Option<UpstreamError>, Reading>> {
     let Some(request) = watch.request_id.and_then(|id| id.parse::<Id>().ok()) else {
         return Step::Done(Ok(None));
@@ -179,7 +181,7 @@ fn why(watch: &Watch<'_>, answer: Option<&Answer>) -> Step<Result<Option<Upstrea
     Step::Done(Ok(said))
 }
 
-/// A failure: by the word of its own request where there is one, which proves whose it is.
+/// A failure. A message of this restore's own request proves whose failure it is.
 fn failed(how: &str, said: Option<UpstreamError>) -> Reading {
     let (evidence, strength) =
         if said.is_some() { (MESSAGE, Strength::Strong) } else { (VOLUME, Strength::Derived) };

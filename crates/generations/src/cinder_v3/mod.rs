@@ -1,6 +1,6 @@
-//! Cinder v3 (`cinder-v3`): OpenStack's own block storage, one disk per call. There is no job: how a restore ends is told
-//! by the disk, and why one failed by the messages of its request id (cloud APIs 2.4). Its native API as programs know
-//! it is the compatibility endpoint of the same name, which VBS serves as well.
+//! Cinder v3 (`cinder-v3`): OpenStack's own block storage, one disk per call. There is no job. The disk shows the
+//! outcome, and the messages of the request ID give the reason of a failure (cloud APIs 2.4). The compatibility
+//! endpoint of the same name is its native API as programs know it. VBS serves that API, too.
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
@@ -25,7 +25,7 @@ impl Generation for CinderV3 {
         "cinder-v3"
     }
 
-    /// Keystone's catalogs have the service under its present type or under that of this version.
+    /// Keystone's catalogs list the service under its current type or under the type of this version.
     fn services(&self) -> &'static [&'static str] {
         &["block-storage", "volumev3"]
     }
@@ -34,17 +34,17 @@ impl Generation for CinderV3 {
         None
     }
 
-    /// `/v3/project/…`; a path without the project needs a later version of the API than is asked for here.
+    /// `/v3/project/…`; a path without the project needs a later API version than the gateway requests.
     fn project_segment(&self) -> usize {
         1
     }
 
-    /// Keystone says nothing but 401 (cloud APIs 1.9).
+    /// Keystone always answers 401 (cloud APIs 1.9).
     fn refuses_credential(&self, reply: &Reply) -> bool {
         reply.status == 401
     }
 
-    /// OpenStack knows tokens alone.
+    /// OpenStack supports tokens only.
     fn signature_refusal(&self, _reply: &Reply) -> Option<SignatureRefusal> {
         None
     }
@@ -78,7 +78,7 @@ impl Generation for CinderV3 {
         false
     }
 
-    /// Lists show what is being restored now, and neither from which backup nor what has ended (cloud APIs 2.4).
+    /// Lists show running restores, but neither their backups nor ended restores (cloud APIs 2.4).
     fn lists_restores(&self) -> bool {
         false
     }
@@ -93,7 +93,7 @@ impl Generation for CinderV3 {
         ]
     }
 
-    /// One cheap read tells it: every 5 s for the first minute, then every 15 s.
+    /// One cheap read is enough: every 5 s for the first minute, then every 15 s.
     fn poll_interval(&self, age_seconds: u64) -> u64 {
         if age_seconds < 60 { 5 } else { 15 }
     }

@@ -1,5 +1,6 @@
-//! Before the send: backup and disk, which must both be available. What the disk looks like then tells afterwards what a
-//! restore has changed (cloud APIs 2.4). A disk that cannot be read is not restored: nothing else would tell the end.
+//! Reads before the send: backup and disk, which must both be available. The state of the disk then shows afterwards
+//! what a restore has changed (cloud APIs 2.4). A disk that cannot be read is not restored: nothing else would show the
+//! outcome.
 
 use restore_model::{Code, Problem, Retry, Target};
 

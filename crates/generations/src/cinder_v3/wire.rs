@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::call::{Call, Reply};
 use crate::{lenient, path};
 
-/// What a disk says while a backup is written onto it.
+/// Status of a disk while a backup is written onto it.
 pub(super) const RESTORING: &str = "restoring_backup";
 
-/// Messages came with this version of the API. All other calls are made in the first, which every Cinder speaks: one that
-/// is asked for a later version than it has refuses the call.
+/// Messages exist since this version of the API. All other calls use the first version, which every Cinder supports:
+/// Cinder rejects a call for a later version than its own.
 const WITH_MESSAGES: &[(&str, &str)] = &[("openstack-api-version", "volume 3.3")];
 
-/// `POST …/backups/{backup_id}/restore`. Without `volume_id` Cinder would make a disk, and any other member is refused.
+/// `POST …/backups/{backup_id}/restore`. Without `volume_id` Cinder would create a disk. It rejects any other member.
 #[derive(Serialize)]
 pub(super) struct RestoreBody<'a> {
     pub(super) restore: Restore<'a>,
@@ -37,20 +37,20 @@ pub(super) fn get_volume(project: &ProjectId, volume: &Id) -> Call {
     Call::read("/v3/{project_id}/volumes/{volume_id}", path("v3", project, format_args!("volumes/{volume}")))
 }
 
-/// What went wrong under one request.
+/// The error messages of one request.
 pub(super) fn get_messages(project: &ProjectId, request: &Id) -> Call {
     let rest = format!("messages?request_id={request}");
     Call::read("/v3/{project_id}/messages", path("v3", project, format_args!("{rest}"))).with(WITH_MESSAGES)
 }
 
-/// A disk, as far as a restore shows in it.
+/// The members of a disk that show a restore.
 pub(super) struct Volume {
     pub(super) id: String,
     pub(super) status: String,
-    /// GB.
+    /// Size in GB.
     pub(super) size: Option<f64>,
     pub(super) updated_at: Option<String>,
-    /// The backup whose restore has left its mark: that of the last one which succeeded.
+    /// The backup whose restore has left its mark: that of the last successful restore.
     pub(super) mark: Option<String>,
 }
 
@@ -71,13 +71,13 @@ impl Volume {
     }
 }
 
-/// What was seen just before the send, both backup and disk being available.
+/// The state just before the send, when both backup and disk were available.
 pub(super) struct Baseline {
-    /// When the disk had last changed.
+    /// Last change of the disk.
     updated_at: Option<String>,
-    /// Whether the disk bore the mark of this backup already.
+    /// True if the disk had the mark of this backup already.
     was_marked: bool,
-    /// Whether the backup is of this very disk, in which a success leaves no mark.
+    /// True if the backup belongs to this very disk. Then a success leaves no mark.
     pub(super) in_place: bool,
 }
 
@@ -88,7 +88,7 @@ impl Baseline {
         }})
     }
 
-    /// None where the route wants no baseline.
+    /// `None` if the route does not use a baseline.
     pub(super) fn of(notes: &Value) -> Option<Self> {
         let baseline = lenient::at(notes, &["baseline"])?;
         Some(Self {
@@ -98,12 +98,12 @@ impl Baseline {
         })
     }
 
-    /// Whether a restore of this backup onto this disk has succeeded since.
+    /// True if a restore of this backup onto this disk has succeeded since.
     pub(super) fn is_outdone_by(&self, volume: &Volume, backup: &Id) -> bool {
         !self.was_marked && volume.is_marked_by(backup)
     }
 
-    /// Whether the disk is as it was: every restore moves its time, at its beginning and at its end.
+    /// True if the disk is unchanged: every restore changes its time, at its beginning and at its end.
     pub(super) fn is_still(&self, volume: &Volume) -> bool {
         self.updated_at.is_some() && self.updated_at == volume.updated_at
     }

@@ -1,4 +1,5 @@
-//! Reads of a backup item (cloud APIs 2.1, 3.1). Items are of servers alone; sizes of disks come in GB, others in MB.
+//! Reads of a backup item (cloud APIs 2.1, 3.1). Items are always backups of servers. Disk sizes are in GB, others in
+//! MB.
 
 use restore_model::{Id, ProjectId, TargetKind};
 use serde_json::Value;

@@ -1,6 +1,5 @@
-//! "May this restore be done?" CSBS answers that itself (cloud APIs 4): a negative answer is a
-//! 200 with `result: false`, and an HTTP error means that the question could not be asked, unless its
-//! code names the obstacle.
+//! Checks for CSBS, which has a call for them (cloud APIs 4). A negative result is a 200 with `result: false`. An HTTP
+//! error means that the check was not possible, unless its code names the obstacle.
 
 use restore_model::Target;
 
@@ -31,8 +30,8 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
         Ok(reply) if reply.status == 200 => {
             let body = reply.json().unwrap_or_default();
             let items = lenient::items(&body, &["restorable"]);
-            // The published sample answers under another id than was asked, so the place counts
-            // when no id fits.
+            // The published sample answers with an ID that differs from the request, so the position decides if no ID
+            // matches.
             let own = items
                 .iter()
                 .find(|item| {

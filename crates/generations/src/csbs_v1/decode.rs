@@ -1,6 +1,6 @@
-//! The answer to the restore call: 200 with the restore, which may already say `fail` (wire
-//! reference 1.3). One published sample is no JSON at all (T1): then the restore may well have been
-//! accepted, and its id is saved from the text if it stands there.
+//! The answer to the restore call: 200 with the restore, whose status may already be `fail` (cloud APIs 1.3). One
+//! published sample is not valid JSON (T1). Such a restore may have been accepted, so its ID is extracted from the text
+//! if present.
 
 use restore_model::{Code, Effect, Id, Problem, TaskRef, UpstreamError};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::wire::RESTORE;
 use crate::call::Reply;
 use crate::{Outcome, errors, lenient};
 
-/// What a `restore.status` word means. Documented only as "String" (cloud APIs 1.3).
+/// Meaning of a `restore.status` value. The documentation says only "String" (cloud APIs 1.3).
 pub(super) enum Word {
     Running,
     Done,
@@ -41,7 +41,7 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     let mut anomaly = None;
     match status.as_deref().map(word) {
         Some(Word::Failed) => return Outcome::Failed(failed(restore, reply)),
-        // A restore that is done the moment it is asked for is believed only after a read.
+        // An immediate success needs a confirming read.
         Some(Word::Running | Word::Done) => {}
         Some(Word::Other) => {
             let word = status.as_deref().unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
     Outcome::Started { task, status, anomaly }
 }
 
-/// The failure that a restore object tells, with its reasons per resource.
+/// The failure that a restore object reports, with its reasons per resource.
 pub(super) fn failed(restore: &Value, reply: &Reply) -> Problem {
     let reasons =
         ["resources_reason", "resource_reason"].iter().find_map(|name| lenient::at(restore, &[name]));
@@ -96,7 +96,7 @@ fn unreadable(reply: &Reply) -> Outcome {
     Outcome::Unsure { reason: problem.detail.clone(), problem }
 }
 
-/// The first `"id": "…"` of a text, if it is an id.
+/// The first `"id": "…"` of a text, if it is a valid ID.
 fn salvaged(body: &[u8]) -> Option<Id> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once("\"id\"")?;

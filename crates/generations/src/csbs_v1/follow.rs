@@ -1,7 +1,6 @@
-//! After the send: the backup item, and where the upstream has it the restore itself (wire
-//! reference 2.1, decision procedure). The item goes back to `available` whether the restore
-//! succeeded or failed, so `available` counts only after the item was seen moving, and then only
-//! without a new failure marker.
+//! Polls after the send: they read the backup item, and the restore itself if the upstream has it (cloud APIs 2.1,
+//! decision procedure). The item returns to `available` after success and after failure. So `available` counts only
+//! after a change of the item was seen, and only without a new failure marker.
 
 use restore_model::{Code, Effect, Id, Problem, Strength, UpstreamError};
 use serde_json::{Value, json};
@@ -21,8 +20,8 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
     };
     let mut reading = by_item(watch, item);
 
-    // The restore's own word decides where the upstream gives it; it is asked when the item alone
-    // would decide or is at a loss, not at every round.
+    // The status of the restore decides if the upstream provides it. It is read only if the item alone would decide or
+    // cannot decide, not at every poll.
     let undecided = matches!(reading.found, Found::Succeeded | Found::Nothing | Found::Lost(_));
     let restore = watch.task.filter(|task| task.kind == RESTORE).and_then(|h| h.id.parse::<Id>().ok());
     if let (true, false, Some(id)) = (undecided, watch.no_restore_read, restore) {
@@ -73,11 +72,11 @@ fn by_item(watch: &Watch<'_>, answer: &Answer) -> Reading {
         "available" | "error" if (moved || seen) && watch.ends_unseen() => moved_by_others(),
         "waiting_restore" | "restoring" => {
             if !seen {
-                // What it says while it runs is of an earlier restore: a nearer baseline.
+                // The marker of a running restore belongs to an earlier restore: a more recent baseline.
                 let seen = lenient::with(watch.notes, "seen_running", Value::Bool(true));
                 notes = Some(lenient::with(&seen, "baseline", json!(marker)));
             }
-            // Documented for backups alone; a 100 is the backup's own and says nothing here.
+            // Documented for backups only. A 100 belongs to the backup and means nothing here.
             progress = lenient::percent(item, &["extend_info", "progress"]).filter(|percent| *percent < 100);
             Found::Running
         }
@@ -132,7 +131,7 @@ fn by_restore(reply: &Reply) -> Option<Reading> {
     Some(reading)
 }
 
-/// Whether the upstream has no such call at all, as against not knowing this restore.
+/// True if the upstream does not have this call, as opposed to not knowing this restore.
 fn is_absent_api(reply: &Reply) -> bool {
     let code = errors::read(reply).code.unwrap_or_default();
     reply.status == 405 || (reply.status == 404 && code.ends_with(".0101") && code.starts_with("APIG"))

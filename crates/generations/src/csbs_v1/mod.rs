@@ -1,6 +1,6 @@
-//! CSBS v1 (`csbs-v1`), the oldest generation: whole servers. Its 200 may already be a failure, and
-//! it documents no way to read a restore back: how it ends is concluded from the backup item and a
-//! failure marker on it (cloud APIs 2.1).
+//! CSBS v1 (`csbs-v1`), the oldest generation: whole servers. Its 200 may already be a failure. The documentation
+//! defines no call to read a restore. The outcome is derived from the backup item and a failure marker on it (cloud
+//! APIs 2.1).
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
@@ -30,7 +30,7 @@ impl Generation for CsbsV1 {
         &["data-protect"]
     }
 
-    /// Closed to new projects of Open Telekom Cloud (its change history; cloud APIs 8.1). No day of its end is published.
+    /// Closed to new projects of Open Telekom Cloud (its change history; cloud APIs 8.1). No end date is published.
     fn closed_on(&self) -> Option<&'static str> {
         Some("2025-07-28")
     }
@@ -65,7 +65,7 @@ impl Generation for CsbsV1 {
         }
     }
 
-    /// The restore call names the protection run of the backup.
+    /// The restore call needs the checkpoint of the backup.
     fn wanted_facts(&self, request: &RestoreRequest) -> &'static [&'static str] {
         if request.source.checkpoint_id.is_some() { &[] } else { &[wire::CHECKPOINT] }
     }

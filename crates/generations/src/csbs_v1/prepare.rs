@@ -1,6 +1,5 @@
-//! Before the send: the backup item. It gives the checkpoint when the caller left it out, the
-//! states that forbid a restore, and the failure marker that later reads are compared with (wire
-//! reference 2.1, step 1).
+//! Reads before the send: the backup item. It provides the checkpoint if the caller left it out, the states that forbid
+//! a restore, and the failure marker that later reads are compared with (cloud APIs 2.1, step 1).
 
 use restore_model::{Code, Id, Problem, Retry};
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! The compatibility endpoint `csbs-v1` (cloud APIs 1.3, 2.1, 4). A restore is told by `GET restores/{id}`, which clients of CSBS's
-//! ancestor ask, and by the state of its backup item, which is all that CSBS documents.
+//! The compatibility endpoint `csbs-v1` (cloud APIs 1.3, 2.1, 4). Two reads show a restore: `GET restores/{id}`, which
+//! clients of CSBS's predecessor use, and the state of its backup item, which is all that CSBS documents.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use crate::source_api::{
 };
 use crate::{Backup, Generation, lenient};
 
-/// How the codes of this generation begin.
+/// Prefixes of the error codes of this generation.
 const OWN: &[&str] = &["CSBS.", "BackupService.40", "APIG"];
 
 static REQUEST: LazyLock<Validator> =
@@ -88,7 +88,8 @@ impl SourceApi for CsbsSourceApi {
         Some("x-openstack-request-id")
     }
 
-    /// python-karborclient, which CSBS clients use, reads this header with 413 only and fails on any other answer that has it.
+    /// python-karborclient, which CSBS clients use, reads this header only with 413. It fails on any other answer with
+    /// this header.
     fn allows_retry_after(&self, status: u16) -> bool {
         status == 413
     }
@@ -181,7 +182,7 @@ impl SourceApi for CsbsSourceApi {
                 source: Source { backup_id: asked.checkpoint_item_id, checkpoint_id: None },
                 target: Target::Server {
                     server_id: asked.target.resource_id,
-                    // The question does not say, and no answer depends on it.
+                    // The check request does not contain it, and no answer depends on it.
                     power_on: true,
                     volumes: asked.target.volumes,
                 },
@@ -274,7 +275,7 @@ impl SourceApi for CsbsSourceApi {
         match Stage::of(state) {
             Stage::Waiting => item["status"] = json!("waiting_restore"),
             Stage::Running => item["status"] = json!("restoring"),
-            // Available again, with the mark of a failure: as the service does it (cloud APIs 2.1).
+            // Available again, with a failure marker, as the service does it (cloud APIs 2.1).
             Stage::Failed => {
                 let (code, message) = why(state, OWN);
                 if !item["extend_info"].is_object() {
@@ -304,8 +305,8 @@ impl SourceApi for CsbsSourceApi {
     }
 }
 
-/// `restore_auth` is of CSBS's ancestor: a user and a password for the target. One client always sends it, empty;
-/// one that is not empty is refused, and is not looked into.
+/// `restore_auth` comes from CSBS's predecessor: a user and a password for the target. One client always sends it,
+/// empty. The gateway rejects a request in which it is not empty, without reading the content.
 fn without_credentials(body: &mut Value) -> Result<(), Problem> {
     let Some(restore) = body.get_mut("restore").and_then(Value::as_object_mut) else { return Ok(()) };
     match restore.remove("restore_auth") {
@@ -319,8 +320,8 @@ fn without_credentials(body: &mut Value) -> Result<(), Problem> {
     }
 }
 
-/// A restore as this service shows it. The two members on resources are objects here, empty while nothing is known:
-/// a released client breaks on anything else.
+/// A restore in the format of this service. The two members about resources are objects, empty while nothing is known:
+/// a released client fails on anything else.
 fn restore(told: RestoreView<'_>) -> Value {
     let RestoreView { intent, state } = told;
     let request = &intent.request;

@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::{lenient, path};
 
-/// The fact of a backup that the restore call needs: its protection run.
+/// The fact of a backup that the restore call needs: its checkpoint.
 pub(super) const CHECKPOINT: &str = "checkpoint_id";
 
-/// The only provider id there is.
+/// The only existing provider ID.
 pub(super) const PROVIDER: &str = "fc4d5750-22e7-4798-8a46-f48f62c4c1da";
 /// The only resource type this gateway restores through CSBS.
 pub(super) const SERVER: &str = "OS::Nova::Server";
-/// Word under which a restore id is kept as a handle.
+/// Kind of the task reference to a restore.
 pub(super) const RESTORE: &str = "restore";
 
 /// `POST …/restores`. `restore_target` has no documented effect and is left out; `restore_auth`
@@ -44,8 +44,8 @@ pub(super) struct Targets<'a> {
     pub(super) volumes: &'a [Mapping],
 }
 
-/// `POST …/providers/{provider_id}/resources/action`, one question per call: the answer does not
-/// say which question it is for (cloud APIs 4).
+/// `POST …/providers/{provider_id}/resources/action`, one question per call: the answer does not name its question
+/// (cloud APIs 4).
 #[derive(Serialize)]
 pub(super) struct CheckBody<'a> {
     pub(super) check_restorable: [Question<'a>; 1],
@@ -75,7 +75,7 @@ pub(super) fn get_item(project: &ProjectId, item: &Id) -> Call {
     )
 }
 
-/// Undocumented in the cloud, there in its ancestor: asked as a probe (cloud APIs 2.1).
+/// Not documented by the cloud, but present in its predecessor. The gateway tries it (cloud APIs 2.1).
 pub(super) fn get_restore(project: &ProjectId, restore: &Id) -> Call {
     Call::read(
         "/v1/{project_id}/restores/{restore_id}",
@@ -87,7 +87,7 @@ pub(super) fn action_path(project: &ProjectId) -> String {
     path("v1", project, format_args!("providers/{PROVIDER}/resources/action"))
 }
 
-/// What the follower compares of a backup item.
+/// The members of a backup item that polls compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marker {
     pub(super) updated_at: Option<String>,
@@ -100,7 +100,7 @@ impl Marker {
     /// Reads the marker of a `checkpoint_item`.
     pub(super) fn read(item: &Value) -> Self {
         let info = item.get("extend_info").cloned().unwrap_or_default();
-        // Capitalised here, and nowhere else (T24).
+        // Capitalised only here (T24).
         let inside = |name: &str| {
             let members = lenient::at(&info, &["fail_code"])?.as_object()?;
             members
@@ -116,13 +116,13 @@ impl Marker {
         }
     }
 
-    /// Whether the item says that a restore failed; which one, it does not say.
+    /// True if the item reports that a restore failed; it does not name the restore.
     pub(super) fn tells_failure(&self) -> bool {
         self.fail_op.as_deref() == Some("restore")
     }
 
-    /// Whether it says so in the same words as before. The time is left out: it moves with every
-    /// change of the item, and a marker of an earlier restore may be kept all along.
+    /// True if it reports the same failure as before. The time is not compared: every change of the item moves it, and
+    /// the marker of an earlier restore may stay.
     pub(super) fn repeats(&self, before: &Self) -> bool {
         let words =
             |marker: &Self| [marker.fail_op.clone(), marker.fail_code.clone(), marker.fail_reason.clone()];

@@ -1,22 +1,22 @@
-//! A refusal of a signature, read out of the clouds' words. They have one code for a bad token, a
-//! bad signature and one that came at the wrong time; only the message tells them apart, and often
-//! it alone names the time that the upstream has.
+//! Reads the rejection of a signature from the clouds' messages. The clouds use one code for a bad token, a bad
+//! signature and a signature with a wrong time. Only the message distinguishes them, and often only the message
+//! contains the time of the upstream.
 
 use restore_model::Timestamp;
 
-/// The upstream refused the signature of a call.
+/// The upstream rejected the signature of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignatureRefusal {
-    /// The time that the upstream says it has, where it says so in the refusal. It is the clock that
-    /// the signature was judged by, which the `Date` of a front end need not be.
+    /// The time of the upstream, if the rejection contains it. The upstream judged the signature by this clock. The
+    /// `Date` of a front end may use another clock.
     pub upstream_time: Option<Timestamp>,
 }
 
-/// The words of a refused signature.
+/// Terms that identify a rejected signature.
 const OF_SIGNATURES: [&str; 3] = ["signature", "aksk", "x-sdk-date"];
-/// Before the upstream's own time stands one of these.
+/// One of these precedes the upstream's own time.
 const UPSTREAM: [&str; 4] = ["now", "server", "current", "system"];
-/// Before the time that came with the request stands one of these.
+/// One of these precedes the time of the request.
 const REQUEST: [&str; 4] = ["x-sdk-date", "request", "client", "signed"];
 
 pub(super) fn read(message: &str) -> Option<SignatureRefusal> {
@@ -28,12 +28,12 @@ pub(super) fn read(message: &str) -> Option<SignatureRefusal> {
     let says = |words: &[&str], label: &str| words.iter().any(|word| label.contains(word));
     let named = times.iter().find(|(label, _)| says(&UPSTREAM, label));
     let mut others = times.iter().filter(|(label, _)| !says(&REQUEST, label));
-    // A time without a name is the upstream's where there is no other one.
+    // A time without a label is the upstream's if it is the only one.
     let only = others.next().filter(|_| others.next().is_none());
     Some(SignatureRefusal { upstream_time: named.or(only).map(|(_, time)| *time) })
 }
 
-/// The times of a text in lower case, each with the words between it and the time before it.
+/// The times of a text in lower case, each with the text between it and the previous time.
 fn times(text: &str) -> Vec<(&str, Timestamp)> {
     let mut times = Vec::new();
     let mut label = 0;

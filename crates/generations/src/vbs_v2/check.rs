@@ -1,5 +1,5 @@
-//! "May this restore be done?" VBS has no such call; backup, disk and running backups of the disk
-//! are read instead (cloud APIs 4, "equivalents elsewhere").
+//! Checks for VBS, which has no call for them. The gateway reads the backup, the disk and the running backups of the
+//! disk instead (cloud APIs 4, "equivalents elsewhere").
 
 use restore_model::{Code, Id, Target};
 use serde_json::Value;
@@ -71,8 +71,8 @@ pub(super) fn check(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Vec<Check>> {
     }
 }
 
-/// Whether the disk is one of the server: VBS says of a disk backup that was made as a part of a server's which server and
-/// which disk it is of (cloud APIs 3.3). The disk itself is detached by then and does not say.
+/// Checks that the disk belongs to the server. For a disk backup that is part of a server backup, VBS reports the
+/// server and the disk (cloud APIs 3.3). The disk itself is detached by then and does not show its server.
 fn disk_of_server(server: &Id, volume: &Id, backup: &Value) -> Check {
     let name = "disk_of_server";
     let service = match lenient::at(backup, &["backup", "service_metadata"]) {

@@ -1,5 +1,5 @@
-//! The compatibility endpoint `cinder-v3`: OpenStack's block storage as VBS serves it (cloud APIs 1.5, 3.3). Its restore has no
-//! handle: clients look at the backup and at the disk until both have settled.
+//! The compatibility endpoint `cinder-v3`: OpenStack block storage as VBS serves it (cloud APIs 1.5, 3.3). Its restore
+//! has no task ID: clients poll the backup and the disk until both are stable.
 
 use std::sync::LazyLock;
 
@@ -29,7 +29,7 @@ impl SourceApi for CinderSourceApi {
         "vbs-v2"
     }
 
-    /// Block storage outlives the service that serves it here.
+    /// Block storage continues after the end of the service that serves it here.
     fn closed_on(&self) -> Option<&'static str> {
         None
     }
@@ -58,7 +58,7 @@ impl SourceApi for CinderSourceApi {
         PLACES
     }
 
-    /// Clouds have backups and disks on two hosts, block storage has them on one.
+    /// Clouds serve backups and disks from two hosts, block storage from one.
     fn service(&self, path: &str) -> Host {
         if path.split('/').nth(3) == Some("volumes") { Host::Volumes } else { Host::Backup }
     }
@@ -118,7 +118,7 @@ impl SourceApi for CinderSourceApi {
         list
     }
 
-    /// In the manner of block storage: the kind of the fault, then number and words (E5).
+    /// In the format of block storage: the error name, then status and message (E5).
     fn refuse(&self, refusal: &Refusal<'_>) -> Native {
         let status = refusal.status(OWN);
         let kind = match status {
@@ -139,8 +139,8 @@ impl SourceApi for CinderSourceApi {
     }
 }
 
-/// The status of a disk that a restore overwrites. None where it is what the restore has made of it. One that was not
-/// restored after all says so as well: its programs wait by it, and were told that it would be.
+/// Status of a disk that a restore overwrites. `None` if the disk shows it itself. An accepted restore that was not
+/// carried out shows an error, too, because its programs wait for a result.
 fn overwritten(told: RestoreView<'_>) -> Option<&'static str> {
     match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => Some("restoring-backup"),
@@ -149,8 +149,8 @@ fn overwritten(told: RestoreView<'_>) -> Option<&'static str> {
     }
 }
 
-/// Without `volume_id` block storage would create a new disk, which is no restore over a disk and is refused by the
-/// schema; `name` would be that disk's name, and says nothing here.
+/// Without `volume_id` block storage would create a new disk. That is not a restore over a disk, and the schema rejects
+/// it. `name` would be the name of that disk and has no effect here.
 pub(super) fn restore(named: &Named, body: Value) -> Result<Wanted, Problem> {
     let body: Body = schema::parse(&REQUEST, body)?;
     Ok(Wanted { request: of_disk(named, body.restore.volume_id)?, echo: Value::Null })
@@ -163,13 +163,13 @@ pub(super) fn taken(told: RestoreView<'_>) -> Native {
         json!({"restore": {
             "backup_id": request.source.backup_id,
             "volume_id": request.target.id(),
-            // Known to block storage alone; clients show it and need no more than a text.
+            // Only block storage has it. Clients show it and need any text.
             "volume_name": "",
         }}),
     )
 }
 
-/// A backup as VBS and block storage show it.
+/// A backup in the format of VBS and block storage.
 pub(super) fn backup(named: &Named, backup: &Backup) -> Value {
     let project = named.project.as_str();
     json!({"backup": {
@@ -195,8 +195,8 @@ pub(super) fn backup(named: &Named, backup: &Backup) -> Value {
     }})
 }
 
-/// What a restore does to the status of its backup. One that failed is shown as such: `available` would be read as
-/// success.
+/// Sets the status of a backup during and after its restore. A failed restore shows as an error: clients would read
+/// `available` as success.
 pub(super) fn restoring(backup: &mut Value, told: RestoreView<'_>) {
     let status = match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => "restoring",

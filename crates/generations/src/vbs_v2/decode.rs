@@ -7,7 +7,7 @@ use super::wire::JOB;
 use crate::call::Reply;
 use crate::{Outcome, errors, lenient};
 
-/// How the service's own codes begin.
+/// Prefixes of the service's own codes.
 const OWN: [&str; 2] = ["VBS.", "VolumeBackup."];
 
 pub(super) fn decode(reply: &Reply) -> Outcome {
@@ -21,14 +21,13 @@ pub(super) fn decode(reply: &Reply) -> Outcome {
         .and_then(|body| lenient::text(body, &["job_id"]))
         .filter(|job| job.parse::<Id>().is_ok());
     if let Some(job) = job {
-        // An error beside a job: the job will tell, and to call it refused could be a lie.
+        // An error beside a job: the job will show the outcome. A rejection could be false.
         let anomaly = error.code.map(|code| format!("the answer names a job and error {code} as well"));
         let task = Some(TaskRef { kind: JOB.to_owned(), id: job });
         return Outcome::Started { task, status: Some("INIT".to_owned()), anomaly };
     }
     if let Some(code) = error.code.as_deref().filter(|_| body.is_some()) {
-        // A code decides for itself, and one of the service's own is the service's word. Any other
-        // that the table does not know, under 200, decides nothing.
+        // A known code decides alone, and so does one of the service's own. Any other code under 200 decides nothing.
         return match errors::under_success(reply) {
             Some(verdict) => verdict.into(),
             None if OWN.iter().any(|prefix| code.starts_with(prefix)) => errors::uncatalogued(reply).into(),

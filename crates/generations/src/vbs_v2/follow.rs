@@ -1,6 +1,6 @@
-//! After the send: the job (cloud APIs 2.2). Without a job id only backup and disk are left:
-//! `restoring` shows that it began, and a disk that is available again after that shows the end.
-//! There is no list of jobs, so nothing here ever proves that a restore did not take place.
+//! Polls after the send: they read the job (cloud APIs 2.2). Without a job ID only backup and disk are left:
+//! `restoring` shows that the restore began, and a disk that is available again after that shows its end. There is no
+//! list of jobs, so no poll here proves that a restore did not take place.
 
 use restore_model::{Code, Effect, Id, Problem, Strength, Target, UpstreamError};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::{Found, Reading, Step, Watch, errors, lenient, moved_by_others, volum
 
 const JOB: &str = "job";
 const BACKUP: &str = "backup_not_ready";
-/// What a disk says while a backup is written onto it.
+/// Status of a disk while a backup is written onto it.
 const RESTORED: [&str; 2] = ["restoring_backup", "restoring"];
 
 pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
@@ -37,11 +37,11 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
         Err(unread) => return Step::Done(Reading::unanswered(unread, BACKUP)),
     };
     let seen = lenient::truth(watch.notes, &["seen_running"]).unwrap_or(false);
-    // Available just before the send: only then is what is seen afterwards this restore's doing.
+    // The backup was available just before the send. Only then a later change is caused by this restore.
     let ours = lenient::word(watch.notes, &["baseline"]).as_deref() == Some("available");
     let status = lenient::word(&body, &["backup", "status"]).unwrap_or_default();
     let found = match status.as_str() {
-        // Not known to be taken: the disk says whether it is this one that restores it.
+        // The acceptance is not proven: the disk shows if this restore writes onto it.
         "restoring" if !watch.accepted => match &watch.request.target {
             Target::Volume { volume_id } => {
                 let Some(disk) = answers.get(1) else { return Step::Ask(volumes::get(project, volume_id)) };
@@ -82,7 +82,7 @@ pub(super) fn follow(watch: &Watch<'_>, answers: &[Answer]) -> Step<Reading> {
 
 fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     let confirmed = lenient::truth(watch.notes, &["confirmed"]).unwrap_or(false);
-    // A wrong path is no job that is gone; a released client had just that bug.
+    // A wrong path does not mean that the job is gone; a released client had just that bug.
     if errors::not_there(reply) {
         if !confirmed && watch.age_seconds() < watch.visibility_grace_seconds {
             return Reading::new(Found::Nothing, JOB, Strength::Weak);
@@ -119,7 +119,7 @@ fn by_job(watch: &Watch<'_>, reply: &Reply) -> Reading {
     reading
 }
 
-/// Code and words of a failed job: its own, or those of the first part that has any.
+/// Code and message of a failed job: its own, or those of the first subjob that has any.
 fn reason(job: &Value) -> (Option<String>, Option<String>) {
     std::iter::once(job)
         .chain(lenient::items(job, &["sub_jobs"]))
@@ -128,7 +128,7 @@ fn reason(job: &Value) -> (Option<String>, Option<String>) {
         .unwrap_or_default()
 }
 
-/// A job has no percent; the share of its parts that have ended stands in, where it has several.
+/// A job has no percent. The fraction of its subjobs that have ended replaces it, if it has several.
 fn finished_parts(job: &Value) -> Option<u8> {
     let parts = lenient::items(job, &["sub_jobs"]);
     if parts.len() < 2 {
@@ -145,7 +145,7 @@ fn by_disk(answer: &Answer) -> Reading {
     let Some(disk) = volumes::read(answer) else {
         return match answer {
             Ok(reply) => Reading::refused(reply, "volume_state"),
-            // Without the disk's word, an available backup alone is never success.
+            // Without the state of the disk, an available backup alone is never a success.
             Err(unread) => Reading::new(Found::Lost(unread.explain().0), "volume_state", Strength::Derived),
         };
     };

@@ -1,5 +1,5 @@
-//! VBS v2 (`vbs-v2`): one disk per call. The answer carries a job id, and the job tells the end;
-//! there is no list of jobs, so a restore without a job id is judged by backup and disk alone.
+//! VBS v2 (`vbs-v2`): one disk per call. The answer contains a job ID, and the job shows the outcome. There is no list
+//! of jobs, so without a job ID only backup and disk show the outcome.
 
 use restore_model::{Id, Problem, ProjectId, RestoreRequest, TargetKind};
 
@@ -30,7 +30,7 @@ impl Generation for VbsV2 {
         &["vbs", "vbsv2"]
     }
 
-    /// Closed to new projects of Open Telekom Cloud (its change history; cloud APIs 8.1). No day of its end is published.
+    /// Closed to new projects of Open Telekom Cloud (its change history; cloud APIs 8.1). No end date is published.
     fn closed_on(&self) -> Option<&'static str> {
         Some("2025-07-28")
     }

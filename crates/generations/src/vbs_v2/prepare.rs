@@ -1,5 +1,5 @@
-//! Before the send: the backup's own status. It must be available, and having been available just
-//! before the send is what makes a later `restoring` ours.
+//! Reads before the send: the status of the backup. It must be available. Only then a later `restoring` is caused by
+//! this restore.
 
 use restore_model::{Code, Problem, Retry};
 use serde_json::json;
@@ -35,7 +35,7 @@ pub(super) fn prepare(ask: &Prepare<'_>, answers: &[Answer]) -> Step<Result<Prep
             Err(Problem::new(Code::BackupNotFound, detail).upstream(errors::read(reply)))
         }
         Ok(reply) => match classify(reply) {
-            // The restore would meet the same refusal.
+            // The restore would be rejected, too.
             Verdict::Refused(problem)
                 if matches!(
                     problem.code,

@@ -1,6 +1,6 @@
-//! The compatibility endpoint `vbs-v2`: what VBS serves on its host, the restore calls of block storage among them (cloud APIs 1.5,
-//! 2.2, 3.3). The job that a restore gets is the gateway's own, and under `/v1` and `/v2` alike: released clients ask at
-//! either.
+//! The compatibility endpoint `vbs-v2`: the API that VBS serves on its host, including the restore calls of block
+//! storage (cloud APIs 1.5, 2.2, 3.3). The job of a restore is the gateway's own. It is available under `/v1` and
+//! `/v2`: released clients use either.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::source_api::{
 };
 use crate::{Backup, Generation};
 
-/// How the codes of this generation begin.
+/// Prefixes of the error codes of this generation.
 pub(super) const OWN: &[&str] = &["VolumeBackup.", "common.", "BackupService.40", "APIG"];
 
 static REQUEST: LazyLock<Validator> =
@@ -25,7 +25,7 @@ static REQUEST: LazyLock<Validator> =
 /// The source API.
 pub(crate) struct VbsSourceApi;
 
-/// A request to restore one disk, in each form that it has here.
+/// A request to restore one disk, in each form of this API.
 #[derive(Deserialize)]
 pub(super) struct Body {
     pub(super) restore: Restore,
@@ -111,7 +111,7 @@ impl SourceApi for VbsSourceApi {
     }
 }
 
-/// One table of the documentation has `volume_id` beside `restore`, and whoever believed it is understood (T4).
+/// One table of the documentation has `volume_id` beside `restore`. The gateway accepts that, too (T4).
 fn nested(mut body: Value) -> Value {
     let empty =
         body.get("restore").is_some_and(|restore| restore.as_object().is_some_and(serde_json::Map::is_empty));

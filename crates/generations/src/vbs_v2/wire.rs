@@ -6,11 +6,11 @@ use serde::Serialize;
 use crate::call::Call;
 use crate::path;
 
-/// Word under which a job is kept as a handle.
+/// Kind of the task reference to a job.
 pub(super) const JOB: &str = "job";
 
-/// `POST …/cloudbackups/{backup_id}/restore`. The documentation's table puts `volume_id` beside
-/// `restore`, its example and every SDK inside: inside is the truth (T4).
+/// `POST …/cloudbackups/{backup_id}/restore`. The documentation's table puts `volume_id` beside `restore`; its example
+/// and every SDK put it inside. Inside is correct (T4).
 #[derive(Serialize)]
 pub(super) struct RestoreBody<'a> {
     pub(super) restore: Restore<'a>,
