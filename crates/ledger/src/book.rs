@@ -1,6 +1,6 @@
-//! Who comes in and who does not: the decisions of [`crate::Ledger`], on plain maps and without
-//! I/O. [`crate::memory`] keeps one book of everything. A database store fills one for each group
-//! of writes with the rows they touch, and stores what came of it; so all stores decide alike.
+//! Admission decisions of [`crate::Ledger`], on plain maps and without I/O. [`crate::memory`] keeps one book of
+//! everything. A database store fills a book for each group of writes with the rows they touch, and stores the result.
+//! So all stores decide in the same way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use restore_model::{Event, EventKind, Id, Intent, RestoreId, State, Timestamp};
 use crate::tally::Tally;
 use crate::{Accept, AcceptClock, Entry, LedgerError, NewEntry, Pruned, Query, Unfinished};
 
-/// A [`NewEntry`], with all that can be worked out before the book is opened.
+/// A [`NewEntry`], with all values that do not depend on the book.
 #[derive(Clone, Debug)]
 pub(crate) struct Coming {
     pub(crate) intent: Arc<Intent>,
@@ -35,7 +35,7 @@ impl Coming {
         }
     }
 
-    /// Dates the acceptance, as [`AcceptClock`] says.
+    /// Dates the acceptance, as [`AcceptClock`] defines.
     fn dated(mut self) -> Self {
         if let Some(AcceptClock(clock)) = &self.clock {
             let now = clock.now();
@@ -46,58 +46,58 @@ impl Coming {
     }
 }
 
-/// Restores that are passed over when one is sought to be forgotten.
+/// Number of restores that a search for one to forget may skip.
 const PASSED_OVER: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    /// Boxed: a tree that moves its rows about should move pointers.
+    /// Boxed: a tree that moves its rows should move pointers.
     pub(crate) rows: BTreeMap<RestoreId, Box<Row>>,
     /// In the order of their ends, for forgetting.
     finished: VecDeque<RestoreId>,
     locks: HashMap<Arc<str>, RestoreId>,
-    /// By lock, the last restore that ended and may have changed what the lock is about.
+    /// For each lock, the last ended restore that may have changed the locked resource.
     changed: HashMap<Arc<str>, RestoreId>,
     /// By caller, then by key.
     keys: HashMap<String, HashMap<String, RestoreId>>,
     /// By caller, then by fingerprint.
     equals: HashMap<String, HashMap<String, Equals>>,
-    /// By project, then by the upstream's id of a task: the restore it belongs to.
+    /// By project, then by the upstream's task ID: the restore that the task belongs to.
     tasks: HashMap<String, HashMap<String, RestoreId>>,
-    /// Project and task of restores that are forgotten, with when those ended.
+    /// Project and task of forgotten restores, with the time of their end.
     spent: VecDeque<(Timestamp, String, String)>,
-    /// Counts what came in and moved on through this book.
+    /// Counts the restores that were accepted or changed through this book.
     tally: Tally,
-    /// What came in through this book and has not ended, the oldest first.
+    /// Unfinished restores that were accepted through this book, the oldest first.
     open: BTreeSet<(Timestamp, RestoreId)>,
 }
 
-/// How long after the end of a restore its task could be taken for another's evidence: the day that is compared with
-/// before a send, and the difference of clocks.
+/// Time after the end of a restore in which its task could be mistaken for evidence of another restore: the day that
+/// the baseline covers, and the clock skew.
 const EVIDENCE_SECONDS: i64 = 25 * 3_600;
 
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) intent: Arc<Intent>,
     pub(crate) state: State,
-    /// Those that came in through this book.
+    /// The events that were added through this book.
     pub(crate) events: Vec<Event>,
     pub(crate) locks: Box<[Arc<str>]>,
 }
 
-/// What is remembered of equal requests of one caller. They share a target and so a lock, so at
-/// most one is open; and they end in turn, so the last one that had an effect speaks for all.
+/// Identical requests of one caller. They share a target and so a lock, so at most one is open. They end one after the
+/// other, so the last one that had an effect represents all.
 #[derive(Debug, Default)]
 struct Equals {
     open: Option<RestoreId>,
     effective: Option<RestoreId>,
 }
 
-/// What went out of a book.
+/// Restores that a book has forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Forgotten {
     pub(crate) restores: Vec<RestoreId>,
-    /// How many events went with them.
+    /// Number of their events.
     pub(crate) events: usize,
 }
 
@@ -164,12 +164,12 @@ impl Book {
         Ok(entry)
     }
 
-    /// Counts what came in through this book and has not ended.
+    /// Counts the unfinished restores that were accepted through this book.
     pub(crate) fn unfinished(&self) -> Unfinished {
         Unfinished { oldest: self.open.first().map(|(at, _)| *at), ..self.tally.unfinished() }
     }
 
-    /// The difference that the writes since the last call made.
+    /// Returns the changes of the counts since the last call.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
@@ -187,17 +187,17 @@ impl Book {
             .collect()
     }
 
-    /// The restore that a task is bound to; `task` as [`task_name`] spells it.
+    /// Returns the restore that a task is bound to; `task` is in the spelling of [`task_name`].
     pub(crate) fn task_holder(&self, project: &str, task: &str) -> Option<RestoreId> {
         self.tasks.get(project)?.get(task).copied()
     }
 
-    /// Says which restore a task belongs to.
+    /// Records which restore a task belongs to.
     pub(crate) fn load_task(&mut self, project: &str, task: String, id: RestoreId) {
         inner(&mut self.tasks, project).insert(task, id);
     }
 
-    /// Enters a row that was stored earlier.
+    /// Adds a row that was stored earlier.
     pub(crate) fn load(&mut self, intent: Intent, state: State) -> RestoreId {
         let id = intent.id;
         let locks = locks(&intent);
@@ -212,24 +212,24 @@ impl Book {
         id
     }
 
-    /// Whether it is known who holds a lock.
+    /// Returns true if the holder of a lock is known.
     pub(crate) fn knows_holder(&self, lock: &str) -> bool {
         self.locks.contains_key(lock)
     }
 
-    /// Whether it is known to whom a key belongs.
+    /// Returns true if the restore of a key is known.
     pub(crate) fn knows_key(&self, caller: &str, key: &str) -> bool {
         self.keys.get(caller).is_some_and(|keys| keys.contains_key(key))
     }
 
-    /// Whether an unfinished restore is known that answers for such requests.
+    /// Returns true if an unfinished restore is known that answers requests with this fingerprint.
     pub(crate) fn knows_open(&self, caller: &str, fingerprint: &str) -> bool {
         let equals = self.equals.get(caller).and_then(|equals| equals.get(fingerprint));
         equals.is_some_and(|equals| equals.open.is_some())
     }
 
-    /// What a book keeps that outlives a group of writes: of those `written` no history, and of the
-    /// finished nothing.
+    /// Keeps only the rows that outlive a group of writes: of the restores in `written` no history, and no finished
+    /// restores.
     pub(crate) fn keep_unfinished(&mut self, written: impl IntoIterator<Item = RestoreId>) {
         for id in written {
             if let Some(row) = self.rows.get_mut(&id) {
@@ -237,17 +237,17 @@ impl Book {
             }
         }
         self.forget_beyond(0);
-        // A store reads those of a group again.
+        // A store reads the tasks again for each group.
         self.tasks.clear();
     }
 
-    /// Says which restore a key belongs to.
+    /// Records which restore a key belongs to.
     pub(crate) fn load_key(&mut self, caller: &str, key: String, id: RestoreId) {
         inner(&mut self.keys, caller).insert(key, id);
     }
 
-    /// Says which restore answers for equal requests; it must have been loaded. Of one that has ended a
-    /// store says also what overwrote it since: [`Self::load_changed`].
+    /// Records which restore answers identical requests; it must be loaded. For an ended restore, a store also records
+    /// later changes of its target: [`Self::load_changed`].
     pub(crate) fn load_equal(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
         let equals =
@@ -259,8 +259,8 @@ impl Book {
         }
     }
 
-    /// Says that a restore, which must have been loaded, may have changed what its locks are about;
-    /// to be said in the order in which restores came in.
+    /// Records that a restore may have changed the resources of its locks. It must be loaded. Calls must follow the
+    /// order of acceptance.
     pub(crate) fn load_changed(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
         if row.state.status.has_effect() {
@@ -268,8 +268,8 @@ impl Book {
         }
     }
 
-    /// Whether an equal request is answered with this restore: an unfinished one always, and an ended
-    /// one if it had an effect, a short time ago, that no later restore may have overwritten.
+    /// Returns true if this restore answers an identical request: an unfinished one always; an ended one if it had an
+    /// effect, ended recently, and no later restore may have overwritten its target.
     fn answers_equal(&self, row: &Row, new: &Coming) -> bool {
         let id = Some(&row.intent.id);
         let last = |kept: &HashMap<_, _>, lock| kept.get(lock).is_none() || kept.get(lock) == id;
@@ -281,7 +281,7 @@ impl Book {
         }
     }
 
-    /// The answer to a request that is not new.
+    /// Returns the answer to a request that is not new.
     fn known(&self, new: &Coming) -> Option<Accept> {
         let intent = &new.intent;
         let now = intent.created_at;
@@ -324,7 +324,7 @@ impl Book {
         }
     }
 
-    /// Releases what only an unfinished restore holds.
+    /// Releases everything that only an unfinished restore holds.
     fn finish(&mut self, id: RestoreId) {
         let row = &self.rows[&id];
         let has_effect = row.state.status.has_effect();
@@ -346,13 +346,14 @@ impl Book {
         self.finished.push_back(id);
     }
 
-    /// Forgets the longest ended beyond so many.
+    /// Forgets the restores that ended first, beyond this capacity.
     pub(crate) fn forget_beyond(&mut self, capacity: usize) -> Forgotten {
         self.forget_beyond_if(capacity, |_, _| true)
     }
 
-    /// The same, of those alone that `may` be forgotten; it is told whether the restore is what its key stands for. Of those
-    /// that may not, a few are passed over, so that no call looks at all of them.
+    /// Does the same, but only for restores for which `may` returns true. The second argument of `may` is true if the
+    /// key of the restore still refers to it. A limited number of other restores is skipped, so that no call walks over
+    /// all of them.
     pub(crate) fn forget_beyond_if(
         &mut self,
         capacity: usize,
@@ -373,12 +374,12 @@ impl Book {
         forgotten
     }
 
-    /// How many restores have ended.
+    /// Returns the number of ended restores.
     pub(crate) fn finished(&self) -> usize {
         self.finished.len()
     }
 
-    /// Whether a request is answered by what is there.
+    /// Returns true if an existing restore answers a request.
     pub(crate) fn is_known(&self, new: &Coming) -> bool {
         self.known(new).is_some()
     }
@@ -421,7 +422,7 @@ impl Book {
         old.len()
     }
 
-    /// Whether a restore is what its key stands for.
+    /// Returns true if the key of a restore still refers to it.
     fn has_key(&self, intent: &Intent) -> bool {
         intent.key.as_ref().is_some_and(|key| {
             self.keys.get(&intent.caller).and_then(|keys| keys.get(key)) == Some(&intent.id)
@@ -432,7 +433,7 @@ impl Book {
         self.keys.get(caller).map_or(0, HashMap::len)
     }
 
-    /// The locks a restore holds, sorted.
+    /// Returns the locks that a restore holds, sorted.
     pub(crate) fn held(&self, id: RestoreId) -> Vec<String> {
         let locks = self.rows.get(&id).map_or(&[][..], |row| &row.locks);
         let held = locks.iter().filter(|lock| self.locks.get(*lock) == Some(&id));
@@ -460,7 +461,7 @@ impl Book {
             }
             equals.open.is_none() && equals.effective.is_none()
         });
-        // A task of a restore that is forgotten is still no other one's, for as long as it could be taken for evidence.
+        // The task of a forgotten restore must not be bound to another restore while it could be mistaken for evidence.
         let ended = row.state.finished_at.unwrap_or(row.state.updated_at);
         let project = intent.request.project_id.as_str();
         self.spent.extend(tasks(&row.events).map(|task| (ended, project.to_owned(), task)));
@@ -472,7 +473,7 @@ impl Book {
     }
 }
 
-/// The inner map under a name; the name is copied only where it is new.
+/// Returns the inner map for a name; the name is copied only if it is new.
 fn inner<'a, T: Default>(outer: &'a mut HashMap<String, T>, name: &str) -> &'a mut T {
     if !outer.contains_key(name) {
         outer.insert(name.to_owned(), T::default());
@@ -480,7 +481,7 @@ fn inner<'a, T: Default>(outer: &'a mut HashMap<String, T>, name: &str) -> &'a m
     outer.get_mut(name).expect("it was put there one line above")
 }
 
-/// Removes what stands under two names when `is_idle` says so, and the inner map when that was all.
+/// Removes the value under two names if `is_idle` returns true, and the inner map if it is empty then.
 fn remove_if<T>(
     outer: &mut HashMap<String, HashMap<String, T>>,
     first: &str,
@@ -496,7 +497,7 @@ fn remove_if<T>(
     }
 }
 
-/// The tasks of the upstream that events name, as [`task_name`] spells them.
+/// Returns the upstream tasks that events name, in the spelling of [`task_name`].
 pub(crate) fn tasks(events: &[Event]) -> impl Iterator<Item = String> + '_ {
     events.iter().filter_map(|event| match &event.kind {
         EventKind::Started { task: Some(task), .. } | EventKind::Progress { task: Some(task), .. } => {
@@ -506,8 +507,8 @@ pub(crate) fn tasks(events: &[Event]) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// One spelling for the id of a task: clouds write UUIDs with dashes and without, in either case. The one character that
-/// PostgreSQL has no room for is replaced.
+/// Normalizes a task ID: clouds write UUIDs with and without dashes, in either case. The only character that PostgreSQL
+/// cannot store is replaced.
 pub(crate) fn task_name(id: &str) -> String {
     id.parse::<Id>().map_or_else(|_| id.replace('\0', "\u{fffd}"), |id| id.folded())
 }
@@ -516,7 +517,7 @@ fn locks(intent: &Intent) -> Box<[Arc<str>]> {
     intent.locks().into_iter().map(Arc::from).collect()
 }
 
-/// The state after `new` events on top of `state`, which must carry on from the number `seen`.
+/// Applies the `new` events to `state`. They must continue from the number `seen`.
 fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<State, LedgerError> {
     if state.seq != seen {
         return Err(LedgerError::Stale(id));
@@ -525,12 +526,12 @@ fn fold_on(id: RestoreId, state: &State, seen: u32, new: &[Event]) -> Result<Sta
     Ok(rest.iter().try_fold(state.clone().apply(first)?, State::apply)?)
 }
 
-/// The folded id a lock of [`restore_model::RestoreRequest::locks`] is about. Ids have no slash.
+/// Returns the normalized ID in a lock of [`restore_model::RestoreRequest::locks`]. IDs have no slash.
 pub(crate) fn lock_target(lock: &str) -> &str {
     lock_parts(lock).0
 }
 
-/// That id, and project and kind.
+/// Returns that ID, and the part before it with project and kind.
 pub(crate) fn lock_parts(lock: &str) -> (&str, &str) {
     lock.rsplit_once('/').map_or((lock, ""), |(scope, id)| (id, scope))
 }
@@ -539,7 +540,7 @@ fn ended_before(state: &State, before: Timestamp) -> bool {
     state.finished_at.is_some_and(|end| end < before)
 }
 
-/// Whether a restore is unfinished or ended at most `window_seconds` ago.
+/// Returns true if a restore is unfinished or ended at most `window_seconds` ago.
 fn within(state: &State, now: Timestamp, window_seconds: u64) -> bool {
     let window = i64::try_from(window_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
     state.finished_at.is_none_or(|end| now.micros_since(end) <= window)

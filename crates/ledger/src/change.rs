@@ -1,4 +1,4 @@
-//! What a group changes: the rows to store, drawn from what its [`Book`] became.
+//! Changes of a group: the rows to store, taken from its [`Book`].
 
 use restore_model::{Event, RestoreId, State};
 
@@ -10,11 +10,11 @@ pub(crate) struct Change<'a> {
     pub(crate) new: Vec<(RestoreId, &'a Row)>,
     pub(crate) moved: Vec<(RestoreId, &'a State)>,
     pub(crate) events: Vec<(RestoreId, &'a Event)>,
-    /// Those that are over by now and were not before. They let go of their locks before any is taken.
+    /// Restores that ended in this group. Their locks are released before any new lock is taken.
     pub(crate) ended: Vec<(RestoreId, &'a Row)>,
-    /// Caller, key and restore; of two with one caller and key the later counts.
+    /// Caller, key and restore. If two have the same caller and key, the later one counts.
     pub(crate) keys: Vec<(&'a str, &'a str, RestoreId)>,
-    /// Project, task and restore. A task that is bound to its restore already may be among them.
+    /// Project, task and restore. A task that is already bound to its restore may be included.
     pub(crate) tasks: Vec<(&'a str, String, RestoreId)>,
 }
 
@@ -55,13 +55,13 @@ impl<'a> Change<'a> {
         self.tasks.extend(tasks(&row.events).map(|task| (project, task, id)));
     }
 
-    /// New ones that are not over: they take their locks.
+    /// Returns the new unfinished restores: they take their locks.
     pub(crate) fn taking(&self) -> impl Iterator<Item = (RestoreId, &'a Row)> {
         self.new.iter().copied().filter(|(_, row)| !row.state.status.is_final())
     }
 }
 
-/// Every lock of these restores, held or not.
+/// Returns every lock of these restores, held or not.
 pub(crate) fn locks<'a>(rows: impl Iterator<Item = (RestoreId, &'a Row)>) -> Vec<(&'a str, RestoreId)> {
     rows.flat_map(|(id, row)| row.locks.iter().map(move |lock| (&**lock, id))).collect()
 }

@@ -1,5 +1,5 @@
-//! A ledger held against itself (I12): every history folds to what is stored, and the locks are held
-//! by the unfinished alone (I3, I8).
+//! Consistency check of a ledger (I12): every history must fold to the stored state, and only unfinished restores may
+//! hold locks (I3, I8).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,25 +7,25 @@ use restore_model::{RestoreId, State};
 
 use crate::{Ledger, LedgerError, Record};
 
-/// Restores looked at in one go.
+/// Number of restores per read.
 const PAGE: usize = 200;
 
-/// What [`check`] has looked at.
+/// Result of [`check`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Restores.
+    /// Number of checked restores.
     pub restores: usize,
-    /// Their events.
+    /// Number of their events.
     pub events: usize,
-    /// What is wrong.
+    /// Number of inconsistencies.
     pub faults: usize,
 }
 
-/// Looks at every restore, and tells each fault in a sentence. Of a ledger that is being written a
-/// restore may be looked at in the middle of a change of its neighbours, never of its own.
+/// Checks every restore and reports each inconsistency in a sentence. If the ledger is being written, a check may see a
+/// restore during a change of its neighbours, never during its own.
 ///
 /// # Errors
-/// When the ledger cannot be read; a fault is no error.
+/// If the ledger cannot be read. An inconsistency is not an error.
 pub async fn check(ledger: &dyn Ledger, mut tell: impl FnMut(String)) -> Result<Checked, LedgerError> {
     let mut checked = Checked::default();
     let mut holders: BTreeMap<String, RestoreId> = BTreeMap::new();

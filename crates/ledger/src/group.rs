@@ -1,5 +1,5 @@
-//! A group of writes that become one transaction: what can be written, what must be read for it,
-//! and what the [`Book`] makes of it. Without I/O; each store brings its own SQL.
+//! A group of writes that become one transaction: the possible writes, the rows they need, and the decisions of the
+//! [`Book`]. Without I/O; each store has its own SQL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use restore_model::{Event, EventKind, RestoreId, Timestamp};
 use crate::book::{Book, Coming, lock_target, tasks};
 use crate::{Accept, Delivery, Entry, LedgerError, MessageRef, Position, Pruned, Recovery};
 
-/// One thing to write.
+/// A single write.
 #[derive(Debug)]
 pub(crate) enum Write {
     Accept(Box<Coming>),
@@ -18,9 +18,9 @@ pub(crate) enum Write {
         seen: u32,
         events: Vec<Event>,
     },
-    /// Proof that the store can be written.
+    /// Proves that the store is writable.
     Touch,
-    /// What needs no decision of the book.
+    /// A write that needs no decision of the book.
     Side(Side),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Side {
     SetDisabled { hook: String, why: Option<String> },
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug)]
 pub(crate) enum Written {
     Accept(Accept),
@@ -50,32 +50,32 @@ pub(crate) enum Written {
 
 pub(crate) type Answer = Result<Written, LedgerError>;
 
-/// Why a whole group was not committed.
+/// The reason why a whole group was not committed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something in it was refused or unreadable; each write alone may fare better.
+    /// One write was rejected or unreadable. Each write alone may succeed.
     Within(LedgerError),
-    /// The store cannot be read or written now.
+    /// The store is neither readable nor writable now.
     Down(String),
 }
 
-/// By how much the id of a restore that came in later may look earlier, for another process's clock
-/// or one that was set made it. In what order they came in tell the ledger's own numbers.
+/// The ID of a restore that was accepted later may look this much earlier, because another process's clock differs or a
+/// clock was set. The ledger's own numbers define the order of acceptance.
 const SKEW_SECONDS: i64 = 3600;
 
-/// The rows a group may depend on.
+/// The rows that a group may depend on.
 #[derive(Default)]
 pub(crate) struct Wanted<'a> {
-    /// Restores that are appended to.
+    /// Restores that get new events.
     pub(crate) moving: Vec<RestoreId>,
-    /// Ids that must not be there yet.
+    /// IDs that must not exist yet.
     pub(crate) coming: Vec<RestoreId>,
     /// Caller and key.
     pub(crate) keys: Vec<(&'a str, &'a str)>,
-    /// Caller, fingerprint, and the micros before which an end is too long ago to count.
+    /// Caller, fingerprint, and the time in microseconds before which an end is too old to count.
     pub(crate) equals: Vec<(&'a str, &'a str, i64)>,
     pub(crate) locks: Vec<&'a str>,
-    /// Restores that are appended to, and tasks of the upstream that are to be bound to them.
+    /// Restores that get new events, and the upstream tasks to bind to them.
     pub(crate) tasks: Vec<(RestoreId, String)>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
-    /// What of it a book does not know that keeps some of the unfinished from earlier groups.
+    /// Returns the rows that the book lacks. The book keeps some unfinished restores from earlier groups.
     pub(crate) fn beyond(mut self, book: &Book) -> Self {
         self.locks.retain(|lock| !book.knows_holder(lock));
         self.moving.retain(|id| !book.rows.contains_key(id));
@@ -105,7 +105,7 @@ impl<'a> Wanted<'a> {
         self
     }
 
-    /// Whether nothing is wanted.
+    /// Returns true if no rows are needed.
     pub(crate) const fn is_empty(&self) -> bool {
         let Self { moving, coming, keys, equals, locks, tasks } = self;
         let by_name = keys.is_empty() && equals.is_empty() && locks.is_empty() && tasks.is_empty();
@@ -127,8 +127,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Where a store must look for what came in for the targets of `ended` after them: folded ids as
-/// [`lock_target`] tells them, and for each the least id of a restore that may have.
+/// Returns the targets of `ended` for which a store must search later restores: normalized IDs as in [`lock_target`],
+/// each with the smallest ID that such a restore may have.
 pub(crate) fn overwritten(book: &Book, ended: &[RestoreId]) -> Vec<(String, String)> {
     let rows = ended.iter().filter_map(|id| book.rows.get(id));
     let targets = rows.filter(|row| row.state.status.is_final()).flat_map(|row| {
@@ -138,29 +138,28 @@ pub(crate) fn overwritten(book: &Book, ended: &[RestoreId]) -> Vec<(String, Stri
     targets.collect()
 }
 
-/// What the book says to one write.
+/// The book's decision about one write.
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one, which moves on as it is")]
 pub(crate) enum Decision<'a> {
     Made(Answer),
-    /// The store carries it out and answers.
+    /// The store carries it out and provides the result.
     Left(&'a Side),
 }
 
-/// What the book made of a group.
+/// The book's decisions about a group.
 pub(crate) struct Decided<'a> {
-    /// One for each write in their order.
+    /// One for each write, in the same order.
     pub(crate) decisions: Vec<Decision<'a>>,
-    /// Restores that are new, in the order they came: of two that used one key in turn, the later
-    /// keeps it.
+    /// New restores, in the order of arrival. If two used the same key, the later one keeps it.
     pub(crate) came: Vec<RestoreId>,
-    /// Older ones that got events, and whether they were open before.
+    /// Existing restores that got events. The value is true if the restore was open before.
     pub(crate) moved: BTreeMap<RestoreId, bool>,
     pub(crate) touched: bool,
 }
 
 impl<'a> Decided<'a> {
-    /// Decides one write after another, each seeing those before it. `holds` says whether this
-    /// process holds an older restore.
+    /// Decides one write after the other. Each decision takes the previous ones into account. `holds` returns true if
+    /// this process holds an existing restore.
     pub(crate) fn of(book: &mut Book, group: &[&'a Write], holds: impl Fn(RestoreId) -> bool) -> Self {
         let mut decided = Self {
             decisions: Vec::with_capacity(group.len()),
@@ -185,7 +184,7 @@ impl<'a> Decided<'a> {
         decided
     }
 
-    /// Whether the book's part of the group leaves anything to store.
+    /// Returns true if the book's part of the group has something to store.
     pub(crate) fn stores(&self) -> bool {
         !self.came.is_empty() || !self.moved.is_empty()
     }

@@ -1,7 +1,7 @@
-//! Whether this process may still act on what it holds (I11).
+//! The right of this process to act on the restores it holds (I11).
 //!
-//! A one-process ledger is held by whoever has it open. In a shared one a process holds its
-//! restores for a term, which it prolongs while it lives; when a term lapses, others may take over.
+//! A ledger for one process belongs to the process that has it open. In a shared ledger, a process holds its restores
+//! for a term, and extends the term while it lives. When a term expires, other processes may take over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,42 +9,42 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The right of this process to act on what it holds, as it was when this was taken.
+/// The right of this process to act on the restores it holds, at the time when the lease was taken.
 ///
-/// **Take it before `submitting` is written, ask it right before the byte is sent.** A lease that
-/// has lapsed never comes back: what was held under it may be another's by now, also when this
-/// process has a new one since.
+/// **Take it before `submitting` is written, and check it immediately before the first byte is sent.** An expired lease
+/// never becomes valid again: another process may hold the restores by then, even if this process has a new lease
+/// since.
 #[derive(Clone, Debug)]
 pub struct Lease(Option<Arc<Term>>);
 
-/// What a [`Lease`] of a shared ledger is part of. Runs on the monotonic clock of this process alone, and ends before the
-/// store thinks so.
+/// The term of a [`Lease`] in a shared ledger. It uses only the monotonic clock of this process. It ends earlier than
+/// the store's record of it.
 #[derive(Debug)]
 pub struct Term {
     began: Instant,
-    /// Milliseconds after `began`; 0 when it is over for good.
+    /// Milliseconds after `began`; 0 once it has ended permanently.
     until: AtomicU64,
 }
 
 impl Lease {
-    /// Of a ledger that one process has to itself: current for as long as the process lives.
+    /// A lease for a ledger that only one process uses: valid for as long as the process lives.
     #[must_use]
     pub const fn for_good() -> Self {
         Self(None)
     }
 
-    /// Of who only reads: current never.
+    /// A lease for a read-only process: never valid.
     pub(crate) fn of_nothing() -> Self {
         Self(Some(Arc::new(Term::new(Instant::now(), Duration::ZERO))))
     }
 
-    /// Of a shared ledger: current until the term ends.
+    /// A lease for a shared ledger: valid until the term ends.
     #[must_use]
     pub const fn of(term: Arc<Term>) -> Self {
         Self(Some(term))
     }
 
-    /// Whether this process may go on acting on what it held when the lease was taken.
+    /// Returns true if this process may still act on the restores it held when the lease was taken.
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.0.as_ref().is_none_or(|term| term.is_current())
@@ -52,7 +52,7 @@ impl Lease {
 }
 
 impl Term {
-    /// A term that ends `lasts` after `asked`, the moment before the store was asked for it.
+    /// Creates a term that ends `lasts` after `asked`, the time just before the request to the store.
     #[must_use]
     pub fn new(asked: Instant, lasts: Duration) -> Self {
         let term = Self { began: asked, until: AtomicU64::new(0) };
@@ -60,14 +60,14 @@ impl Term {
         term
     }
 
-    /// Moves its end. False when it is over for good, and stays so.
+    /// Extends the term. Returns false if it has ended permanently.
     pub fn prolong(&self, asked: Instant, lasts: Duration) -> bool {
         let until = millis(asked.saturating_duration_since(self.began).saturating_add(lasts));
         let later = |now: u64| (now != 0).then_some(now.max(until));
         self.until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later).is_ok()
     }
 
-    /// Ends it now and for good.
+    /// Ends the term now and permanently.
     pub fn end(&self) {
         self.until.store(0, Ordering::SeqCst);
     }
@@ -95,7 +95,7 @@ mod tests {
         let asked = Instant::now();
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(!lease.is_current());
-        // The database says that nobody came between: the same term goes on, from when it was asked.
+        // The database confirms that no other process took over: the same term continues, from the time of the request.
         assert!(term.prolong(asked, LASTS));
         assert!(lease.is_current());
         tokio::time::advance(LASTS - Duration::from_secs(2)).await;

@@ -1,28 +1,28 @@
-//! WHAT WAS ASKED and what became of it. The only crate with SQL.
+//! The ledger: the durable journal of restores. The only crate with SQL.
 //!
-//! One trait, [`Ledger`], and its stores: [`memory`] for trials and tests, [`sqlite`] for one
-//! machine, [`postgres`] for any number. A store keeps three promises, whatever kills the process between two calls:
+//! One trait, [`Ledger`], and its stores: [`memory`] for trials and tests, [`sqlite`] for one machine, [`postgres`] for
+//! any number. A store keeps three promises, even if the process dies between two calls:
 //!
-//! * **I7** when a call returns `Ok`, what it wrote is durable (for `memory`: as long as the process);
-//! * **I3, I4** [`Ledger::accept`] writes row, target locks and idempotency row in one transaction,
-//!   so of two equal or clashing requests exactly one comes in;
-//! * **I8** locks are released by the very transaction that writes the final event.
+//! * **I7** when a call returns `Ok`, its writes are durable (for `memory`: as long as the process);
+//! * **I3, I4** [`Ledger::accept`] writes row, target locks and idempotency row in one transaction, so exactly one of
+//!   two equal or conflicting requests is accepted;
+//! * **I8** the transaction that writes the final event also releases the locks.
 //!
-//! Events are only ever appended. A store folds them through [`State::apply`] before it writes, so
-//! a history that does not fold cannot come into being (I5, I6, I12).
+//! Events are append-only. A store folds them through [`State::apply`] before it writes, so the ledger never contains a
+//! history that does not fold (I5, I6, I12).
 //!
-//! | module | its part |
+//! | module | content |
 //! |---|---|
-//! | [`url`] | where a ledger is kept |
-//! | [`mod@open`] | opening one: to write, to read, to tidy up |
-//! | [`position`] | the feed: the one order of all events |
-//! | [`lease`] | whether this process may still act on what it holds |
-//! | [`outbox`] | what is still to be told to others |
-//! | `tally` | how many have not ended, counted as they move on |
-//! | `book` | who comes in and who does not, on plain maps |
-//! | `group`, `change`, `writer` | what the databases share: many writes as one transaction |
-//! | `read`, `stored`, `text` | and their reads, the outbox, documents as text |
-//! | `upgrade` | rows of earlier versions as this one writes them |
+//! | [`url`] | location of a ledger |
+//! | [`mod@open`] | opening a ledger: to write, to read, to reclaim space |
+//! | [`position`] | the feed: one order of all events |
+//! | [`lease`] | the right of this process to act on its restores |
+//! | [`outbox`] | webhook messages that are not delivered yet |
+//! | `tally` | counts of unfinished restores, updated with each event |
+//! | `book` | admission decisions, on plain maps |
+//! | `group`, `change`, `writer` | shared by the databases: many writes as one transaction |
+//! | `read`, `stored`, `text` | shared by the databases: reads, the outbox, documents as text |
+//! | `upgrade` | conversion of rows of earlier versions |
 //! | [`memory`], [`sqlite`], [`postgres`] | the stores |
 
 use std::fmt;
@@ -58,35 +58,36 @@ pub use outbox::{Delivery, Hook, MessageRef, Outbox, Waiting};
 pub use position::{FeedItem, InvalidPosition, Position};
 pub use url::{InvalidLedgerUrl, LedgerUrl, PostgresUrl};
 
-/// One restore as the ledger keeps it.
+/// One restore as the ledger stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What was asked. Shared, for it never changes and every answer carries it.
+    /// The request. Shared, because it never changes and every response contains it.
     pub intent: Arc<Intent>,
     /// The fold of its events.
     pub state: State,
 }
 
-/// What [`Ledger::accept`] is asked to write.
+/// Input of [`Ledger::accept`].
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// What was asked.
+    /// The request.
     pub intent: Intent,
-    /// Its first events, beginning with `accepted`; written together with the row.
+    /// Its first events, beginning with `accepted`. They are written together with the row.
     pub events: Vec<Event>,
-    /// How long after its end a restore answers for its idempotency key.
+    /// Seconds after its end in which a restore answers for its idempotency key.
     pub idempotency_key_ttl_seconds: u64,
-    /// How long after its end a restore answers for an equal request without a key.
+    /// Seconds after its end in which a restore answers an identical request without a key.
     pub dedup_window_seconds: u64,
-    /// Whether the caller may have one more idempotency key. One that is known answers either way.
+    /// True if the caller may have one more idempotency key. A known key works in any case.
     pub may_keep_key: bool,
-    /// The clock that dates the acceptance, `None` where the times stand as they are given.
+    /// The clock that dates the acceptance; `None` if the given times stay unchanged.
     pub clock: Option<AcceptClock>,
 }
 
-/// The clock by which a restore is accepted. The ledger reads it as it decides, when it has seen which restores are
-/// open: a process may be stopped between the arrival of a request and that, and a restore must not seem to have been
-/// open while another one held its target. `created_at` of the intent and the times of its first events become that time.
+/// The clock that dates the acceptance of a restore. The ledger reads it at its decision, after it has read the open
+/// restores. The operating system may stop the process between the arrival of a request and the decision, and a restore
+/// must not seem to have been open while another one held its target. `created_at` of the request and the times of its
+/// first events become that time.
 #[derive(Clone)]
 pub struct AcceptClock(pub Arc<dyn Clock>);
 
@@ -96,46 +97,47 @@ impl fmt::Debug for AcceptClock {
     }
 }
 
-/// What became of an [`Ledger::accept`].
+/// Result of [`Ledger::accept`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accept {
     /// Row, locks and key are written; the restore is new.
     New(Entry),
-    /// The same request came before: by its key, or without one as an equal request of the same
-    /// caller that is unfinished or ended, not without effect, within the duplicate window.
+    /// The request is a repetition. It has the same key; or it has no key and is identical to a request of the same
+    /// caller that is unfinished, or that had an effect and ended within the dedup window.
     Replayed(Entry),
-    /// The key was used for another request.
+    /// The key belongs to another request.
     KeyConflict(RestoreId),
-    /// The request has a key that is new, and its caller may have no more of them.
+    /// The request has a new key, and its caller has reached the maximum.
     TooManyKeys,
     /// Another unfinished restore holds the target or one of its disks.
     Busy(Entry),
 }
 
-/// Which restores a list shows. Everything given must hold.
+/// The filter of a list of restores. All given conditions must match.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Only of this caller.
+    /// Only restores of this caller.
     pub caller: Option<String>,
-    /// Only of this project.
+    /// Only restores of this project.
     pub project_id: Option<ProjectId>,
-    /// Only in one of these states; empty is any.
+    /// Only restores with one of these statuses; empty means any.
     pub status: Vec<Status>,
-    /// Only with this server, volume or resource as target or among the mapped disks, as
-    /// [`restore_model::Id::folded`] spells it.
+    /// Only restores with this server, volume or resource as target or among the mapped disks, in the spelling of
+    /// [`restore_model::Id::folded`].
     pub target: Option<String>,
-    /// Only those that have ended at this moment or later.
+    /// Only restores that ended at this time or later.
     pub ended_since: Option<Timestamp>,
     /// Only restores older than this one: the cursor.
     pub before: Option<RestoreId>,
-    /// At most so many.
+    /// Maximum number of restores.
     pub limit: usize,
 }
 
-/// Which restores [`Ledger::claim`] takes over.
+/// The restores that [`Ledger::claim`] takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Those that were not sent, or were just being sent: few, whatever the number of the unfinished.
+    /// Restores that were not sent yet, or whose send was in progress. These are few, however many restores are
+    /// unfinished.
     BeforeAnswer,
     /// All.
     All,
@@ -147,27 +149,27 @@ impl Claim {
 }
 
 impl Query {
-    /// Whether only what has not ended can be an answer.
+    /// Returns true if only unfinished restores can match.
     pub(crate) fn is_of_unfinished(&self) -> bool {
         !self.status.is_empty() && self.status.iter().all(|status| !status.is_final())
     }
 }
 
-/// From a commit to a reader's look at the feed, so that commits which come together cost one look.
+/// Delay between a commit and a reader's next read of the feed, so that commits close together need one read.
 pub const GATHER: Duration = Duration::from_millis(50);
-/// Between two looks of a reader at a feed that other processes write as well.
+/// Interval between two reads of a feed that other processes write as well.
 pub const POLL: Duration = Duration::from_millis(500);
 
-/// What [`Ledger::prune`] forgot.
+/// Result of [`Ledger::prune`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// So many restores, with their history.
+    /// Number of deleted restores, with their history.
     pub restores: usize,
-    /// So many idempotency keys.
+    /// Number of deleted idempotency keys.
     pub keys: usize,
 }
 
-/// One restore as an audit sees it.
+/// One restore in an audit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The restore.
@@ -178,67 +180,68 @@ pub struct Record {
     pub locks: Vec<String>,
 }
 
-/// The ledger may be an older copy of itself: what it holds to be unsent may have been sent by the
-/// process that wrote the newer one. Nothing is sent until an operator confirms.
+/// Recovery mode: the ledger may come from an older backup of itself. A restore that it records as unsent may have been
+/// sent by the process that wrote the newer ledger. The gateway sends nothing until an operator confirms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// Since when, as the caller tells; the beginning of 1970 where the ledger found out by itself.
+    /// Start of recovery mode, as the caller of [`Ledger::set_recovery`] reports it; the beginning of 1970 if the
+    /// ledger detected it.
     pub since: Timestamp,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub reason: String,
 }
 
-/// The restores that have not ended, counted.
+/// Counts of unfinished restores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    /// How many stand where; what nobody stands at may be missing.
+    /// Number of restores per status; a status without restores may be missing.
     pub by_status: Vec<(Status, u64)>,
-    /// So many run for longer than they should.
+    /// Number of overdue restores.
     pub overdue: u64,
-    /// So many wait for a person.
+    /// Number of restores that need an operator.
     pub needs_operator: u64,
-    /// So many could not be read when they last should have been.
+    /// Number of restores whose last poll failed.
     pub stale: u64,
-    /// So many of those cannot be read until somebody brings a token.
+    /// Number of those that cannot be polled without a new token.
     pub awaiting_credential: u64,
-    /// When the oldest of them came in: no lock is held for longer.
+    /// Acceptance time of the oldest one: no lock is older.
     pub oldest: Option<Timestamp>,
 }
 
-/// Why the ledger did not do what it was asked. Nothing was written.
+/// The reason why the ledger did not carry out a request. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The store cannot be reached or written.
+    /// The store is not reachable or not writable.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
-    /// No restore has this id.
+    /// No restore has this ID.
     #[error("the ledger has no restore {0}")]
     NotFound(RestoreId),
-    /// The restore moved on since it was read; read it again.
+    /// The restore has changed since it was read; read it again.
     #[error("restore {0} has changed in the meantime")]
     Stale(RestoreId),
-    /// Another process holds the restore by now, or this one's lease of it has lapsed (I11).
+    /// Another process holds the restore now, or this process's lease for it has expired (I11).
     #[error("restore {0} is not held by this process")]
     NotHeld(RestoreId),
-    /// A task of the upstream that the events name is bound to another restore.
+    /// An upstream task that the events name is bound to another restore.
     #[error("task {task} of the upstream belongs to restore {holder}")]
     TaskTaken {
-        /// The upstream's id of the task.
+        /// The upstream's task ID.
         task: String,
-        /// The restore it belongs to.
+        /// The restore that it belongs to.
         holder: RestoreId,
     },
-    /// The events do not fit the restore's state.
+    /// The events are not valid in the restore's state.
     #[error(transparent)]
     Illegal(#[from] IllegalMove),
-    /// What is stored cannot be read as what this version writes.
+    /// The stored data is not in the format of this version.
     #[error("the ledger holds something this version cannot read: {0}")]
     Corrupt(String),
 }
 
 impl LedgerError {
-    /// The kind of fault in one word, for counting.
+    /// Returns the kind of error as one word, for metrics.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -255,20 +258,19 @@ impl LedgerError {
 
 /// The store of all restores.
 ///
-/// A ledger may be shared by several processes. Each unfinished restore is then *held* by one of
-/// them at most: by the one that accepted it, or that claimed it later.
+/// Several processes may share a ledger. Then at most one process *holds* each unfinished restore: the one that
+/// accepted it, or that claimed it later.
 pub trait Ledger: Outbox {
-    /// Takes a restore in, or says why it is not new. One transaction. A new one is held by this
-    /// process.
+    /// Accepts a restore, or returns why it is not new. One transaction. This process holds a new restore.
     fn accept(&self, new: NewEntry) -> BoxFuture<'_, Result<Accept, LedgerError>>;
 
-    /// Appends events to a restore whose last event had the number `seen`, and releases its locks
-    /// when the last of them is final. One transaction. The events' numbers follow `seen`.
+    /// Appends events to a restore whose last event has the number `seen`, and releases its locks if the last of them
+    /// is final. One transaction. The events' numbers continue after `seen`.
     ///
-    /// Anybody may write down what became known. But `submitting` among the events is refused with
-    /// [`LedgerError::NotHeld`] unless this process holds the restore (I11). A task of the upstream that an event names
-    /// is bound to this restore for good; where it is bound to another one already, nothing is written
-    /// ([`LedgerError::TaskTaken`]). Tasks are bound within a project, whatever upstream the configuration calls it by.
+    /// Any process may append observations. But `submitting` among the events is rejected with [`LedgerError::NotHeld`]
+    /// unless this process holds the restore (I11). An upstream task that an event names is permanently bound to this
+    /// restore. If it is already bound to another one, nothing is written ([`LedgerError::TaskTaken`]). Tasks are bound
+    /// within a project, whatever the name of the upstream in the configuration is.
     fn append(
         &self,
         id: RestoreId,
@@ -276,61 +278,59 @@ pub trait Ledger: Outbox {
         events: Vec<Event>,
     ) -> BoxFuture<'_, Result<Entry, LedgerError>>;
 
-    /// One restore.
+    /// Returns one restore.
     fn get(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>>;
 
-    /// Its history, in order; empty when there is no such restore.
+    /// Returns its history, in order; empty if there is no such restore.
     fn events(&self, id: RestoreId) -> BoxFuture<'_, Result<Vec<Event>, LedgerError>>;
 
-    /// A page of restores, newest first.
+    /// Returns a page of restores, newest first.
     fn list(&self, query: Query) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
 
-    /// How many restores have not ended, those of all processes; walks over none that has.
+    /// Counts the unfinished restores of all processes; it does not read any finished restore.
     fn unfinished(&self) -> BoxFuture<'_, Result<Unfinished, LedgerError>>;
 
-    /// Takes over unfinished restores that no living process holds, oldest first, at most `limit`;
-    /// they are this process's from then on. A one-process ledger hands out what it found
-    /// unfinished when it was opened, each once.
+    /// Takes over unfinished restores that no living process holds, oldest first, at most `limit`. This process holds
+    /// them from then on. A ledger for one process returns each restore that was unfinished when it was opened once.
     fn claim(&self, which: Claim, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>>;
 
-    /// Takes over this one restore, if [`Ledger::claim`] would still hand it out.
+    /// Takes over this one restore, if [`Ledger::claim`] could still return it.
     fn claim_one(&self, id: RestoreId) -> BoxFuture<'_, Result<Option<Entry>, LedgerError>>;
 
-    /// Makes this process the holder of one unfinished restore, unless another living one holds it.
-    /// Whether it is this process's now.
+    /// Makes this process the holder of one unfinished restore, unless another living process holds it. Returns true if
+    /// this process holds it now.
     fn take(&self, id: RestoreId) -> BoxFuture<'_, Result<bool, LedgerError>>;
 
-    /// The right of this process to act on what it holds now. **To be taken before `submitting` is
-    /// written and asked right before a byte is sent**; see [`Lease`].
+    /// Returns the current right of this process to act on the restores it holds. **Take it before `submitting` is
+    /// written, and check it immediately before a byte is sent**; see [`Lease`].
     fn lease(&self) -> Lease;
 
-    /// Reserves the next read of a restore for this process for so long; false while another one
-    /// has it. Always true in a one-process ledger.
+    /// Reserves the next poll of a restore for this process for the interval. Returns false if another process has the
+    /// reservation. Always true in a ledger for one process.
     fn reserve_read(&self, id: RestoreId, interval: Duration) -> BoxFuture<'_, Result<bool, LedgerError>>;
 
-    /// Whether other processes may write this ledger as well.
+    /// Returns true if other processes may write this ledger as well.
     fn is_shared(&self) -> bool;
 
-    /// How many processes share the ledger at present, this one among them; 1 where it is not shared.
+    /// Returns the number of processes that share the ledger now, including this one; 1 if it is not shared.
     fn processes(&self) -> BoxFuture<'_, Result<usize, LedgerError>> {
         Box::pin(std::future::ready(Ok(1)))
     }
 
-    /// Events of all restores in the order in which they were committed, after a position, at most
-    /// `limit`. Whatever is committed later has a higher position than everything this has ever
-    /// returned; in a shared ledger an event may be told a moment after its commit for that.
+    /// Returns events of all restores after a position in the order of their commits, at most `limit`. An event that is
+    /// committed later has a higher position than all events ever returned. For that reason, a shared ledger may return
+    /// an event a moment after its commit.
     fn feed(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<FeedItem>, LedgerError>>;
 
-    /// The present end of the feed: higher than all that was told, lower than all that is committed
-    /// from now on.
+    /// Returns the current end of the feed: at or after all returned events, before all future commits.
     fn position(&self) -> BoxFuture<'_, Result<Position, LedgerError>>;
 
-    /// How many idempotency keys of a caller are kept; counts no further than `at_most`.
+    /// Returns the number of stored idempotency keys of a caller; it stops counting at `at_most`.
     fn keys<'a>(&'a self, caller: &'a str, at_most: usize) -> BoxFuture<'a, Result<usize, LedgerError>>;
 
-    /// Forgets keys whose restore ended before `keys_before`, and restores that ended before
-    /// `restores_before` (`None`: none) with their history; at most `limit` of each. A restore is
-    /// kept for as long as its key is, and nothing unfinished is ever forgotten.
+    /// Deletes keys whose restore ended before `keys_before`, and restores that ended before `restores_before` (`None`:
+    /// none) with their history; at most `limit` of each. A restore is kept as long as its key, and no unfinished
+    /// restore is ever deleted.
     fn prune(
         &self,
         restores_before: Option<Timestamp>,
@@ -338,31 +338,31 @@ pub trait Ledger: Outbox {
         limit: usize,
     ) -> BoxFuture<'_, Result<Pruned, LedgerError>>;
 
-    /// For audits: restores after `after` in the order of their ids, at most `limit`, each as of one
-    /// moment.
+    /// Returns restores after `after` in the order of their IDs, at most `limit`, each from one point in time. For
+    /// audits.
     fn audit(
         &self,
         after: Option<RestoreId>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, LedgerError>>;
 
-    /// Whether the ledger may be an older copy of itself. Durable: it stays so until it is set to
-    /// `None`.
+    /// Returns the recovery mode if it is active: the ledger may come from an older backup. It is durable and stays
+    /// active until it is set to `None`.
     fn recovery(&self) -> BoxFuture<'_, Result<Option<Recovery>, LedgerError>>;
 
-    /// Begins or ends recovery mode.
+    /// Starts or ends recovery mode.
     fn set_recovery(&self, recovery: Option<Recovery>) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// The restore that a task of the upstream is bound to, in this project.
+    /// Returns the restore that an upstream task is bound to, in this project.
     fn task_holder<'a>(
         &'a self,
         project: &'a ProjectId,
         task: &'a str,
     ) -> BoxFuture<'a, Result<Option<RestoreId>, LedgerError>>;
 
-    /// Whether the store can be written right now; the reason when not.
+    /// Checks that the store is writable now; returns the reason if not.
     fn ready(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// Finishes what is queued and closes the store. What this process holds is free at once.
+    /// Completes queued writes and closes the store. The restores that this process holds are free at once.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

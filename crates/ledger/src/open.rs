@@ -1,4 +1,4 @@
-//! Opening a ledger: to write it, only to read it, or to tidy it up.
+//! Opening a ledger: to write it, only to read it, or to reclaim its space.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::postgres::{self, PostgresLedger};
 use crate::sqlite::{self, SqliteLedger};
 use crate::{Ledger, LedgerError, LedgerUrl};
 
-/// What is not said by the URL.
+/// Options that the URL does not contain.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// The database user's password, where one is asked for. Never shown.
+    /// The database user's password, if the database requires one. Never shown.
     pub password: Option<SecretString>,
-    /// How long after its last sign of life a process still holds what it held, in a shared ledger.
-    /// A sign is given every third of it.
+    /// Time after its last heartbeat for which a process still holds its restores, in a shared ledger. A heartbeat
+    /// follows every third of it.
     pub lease: Duration,
 }
 
@@ -27,11 +27,10 @@ impl Default for OpenOptions {
     }
 }
 
-/// Opens a ledger, creating it and bringing its schema up to date where needed.
+/// Opens a ledger. Creates it and upgrades its schema if necessary.
 ///
 /// # Errors
-/// When the store cannot be opened or written, another gateway has it for itself, or only a newer
-/// program may work with it.
+/// If the store cannot be opened or written, another gateway has exclusive access, or it requires a newer program.
 pub async fn open(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledger>, LedgerError> {
     Ok(match url {
         LedgerUrl::Memory => Arc::new(MemoryLedger::default()),
@@ -40,11 +39,11 @@ pub async fn open(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledge
     })
 }
 
-/// Opens a ledger only to read it, beside whoever writes it. Every write is refused with
-/// [`LedgerError::Unavailable`], and nothing is created or brought up to date.
+/// Opens a ledger read-only, beside the process that writes it. Every write is rejected with
+/// [`LedgerError::Unavailable`]. Nothing is created or upgraded.
 ///
 /// # Errors
-/// When there is no ledger, it cannot be read, or its schema is not one this program reads.
+/// If there is no ledger, it is unreadable, or this program does not support its schema.
 pub async fn open_to_read(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<dyn Ledger>, LedgerError> {
     Ok(match url {
         LedgerUrl::Memory => return Err(in_memory()),
@@ -53,19 +52,19 @@ pub async fn open_to_read(url: &LedgerUrl, options: OpenOptions) -> Result<Arc<d
     })
 }
 
-/// What is found where a ledger is to be.
+/// Result of [`look`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A ledger that this program may work with; the start brings it up to date where that is needed.
+    /// A ledger that this program supports; the start upgrades it if necessary.
     Ledger,
-    /// Room for one, which the start makes.
+    /// No ledger yet; the start creates one.
     Room,
 }
 
-/// Looks whether a ledger could be opened, without opening it to write and without making one.
+/// Checks if a ledger can be opened, without opening it to write and without creating one.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it cannot be opened.
 pub async fn look(url: &LedgerUrl, options: OpenOptions) -> Result<Found, LedgerError> {
     match url {
         LedgerUrl::Memory => Ok(Found::Room),
@@ -74,10 +73,10 @@ pub async fn look(url: &LedgerUrl, options: OpenOptions) -> Result<Found, Ledger
     }
 }
 
-/// Gives back the room of what was pruned. A SQLite file must not be open in any gateway.
+/// Reclaims the space of pruned restores. No gateway may have a SQLite file open.
 ///
 /// # Errors
-/// When there is no ledger, it cannot be written, or another gateway has it for itself.
+/// If there is no ledger, it is not writable, or another gateway has exclusive access.
 pub async fn vacuum(url: &LedgerUrl, options: OpenOptions) -> Result<(), LedgerError> {
     match url {
         LedgerUrl::Memory => Err(in_memory()),
@@ -90,8 +89,8 @@ fn in_memory() -> LedgerError {
     LedgerError::Unavailable("a ledger in memory is seen by its own process only".to_owned())
 }
 
-/// Whether a program that knows the schema up to version `known` may work with what has `version`
-/// (F36): always when that is not newer, and else when its programs left room for older ones.
+/// Checks if a program that supports the schema up to version `known` may work with `version` (F36): always if that is
+/// not newer; otherwise only if `oldest_reader` allows it.
 pub(crate) fn may_work_with(known: i64, version: i64, oldest_reader: i64) -> Result<(), LedgerError> {
     if version <= known || oldest_reader <= known {
         return Ok(());

@@ -1,10 +1,10 @@
-//! What is still to be told to others: webhook deliveries that outlive the process. The ledger
-//! keeps them beside the events they are about, so that nothing which was committed goes untold.
+//! Webhook messages that are not delivered yet and survive the process. The ledger keeps them beside their events, so
+//! that every committed event is reported.
 //!
-//! A hook has a cursor in the feed. [`Outbox::post`] moves it and puts in what stands between, in
-//! one transaction, so every event is put in once, whichever process does it; [`Outbox::due`] hands
-//! each delivery to one process at a time. A delivery may still reach its receiver twice, when a
-//! process dies between sending it and [`Outbox::delivered`].
+//! A webhook has a cursor in the feed. [`Outbox::post`] moves it and inserts the messages in between, in one
+//! transaction. So every event is inserted once, whichever process does it. [`Outbox::due`] gives each delivery to one
+//! process at a time. A message may still reach its receiver twice, if a process dies between sending it and
+//! [`Outbox::delivered`].
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use restore_model::{RestoreId, Timestamp};
 
 use crate::{LedgerError, Position};
 
-/// One hook's standing.
+/// State of one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Up to where the feed was put into its outbox.
+    /// Position up to which the outbox contains the feed.
     pub cursor: Position,
-    /// Why nothing is delivered to it at present; `None` when it is enabled.
+    /// The reason why deliveries are paused; `None` if the webhook is enabled.
     pub disabled: Option<String>,
 }
 
-/// Which event is to be told: the restore and the event's number in its history.
+/// Reference to the event of a message: the restore and the event's number in its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageRef {
     /// The restore.
@@ -31,42 +31,42 @@ pub struct MessageRef {
     pub seq: u32,
 }
 
-/// A letter that is due.
+/// A message that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The restore.
     pub restore: RestoreId,
     /// The event's number.
     pub seq: u32,
-    /// How often it was tried in vain.
+    /// Number of failed attempts.
     pub attempts: u32,
 }
 
 impl Delivery {
-    /// The letter it delivers.
+    /// Returns the reference to its message.
     #[must_use]
     pub const fn message_ref(&self) -> MessageRef {
         MessageRef { restore: self.restore, seq: self.seq }
     }
 }
 
-/// How many letters a hook has.
+/// Counts of a webhook's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Still to be delivered.
+    /// Messages that wait for delivery.
     pub waiting: u64,
-    /// Given up.
+    /// Dead letters.
     pub dead: u64,
 }
 
-/// The durable outbox of every hook. Each call is one transaction.
+/// The durable outbox of every webhook. Each call is one transaction.
 pub trait Outbox: Send + Sync + 'static {
-    /// A hook's standing; `None` when it is new.
+    /// Returns the state of a webhook; `None` if it is new.
     fn hook<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Hook>, LedgerError>>;
 
-    /// Moves the hook's cursor from `from` (`None`: the hook is new) to `to` and puts these letters
-    /// in, due at once. False, and nothing is done, when the cursor is elsewhere: another process
-    /// has moved it. A letter that is in already is not put in again.
+    /// Moves the webhook's cursor from `from` (`None`: the webhook is new) to `to` and inserts these messages, due at
+    /// once. Returns false without any change if another process has moved the cursor. A message that exists already is
+    /// not inserted again.
     fn post<'a>(
         &'a self,
         name: &'a str,
@@ -75,8 +75,8 @@ pub trait Outbox: Send + Sync + 'static {
         message_refs: Vec<MessageRef>,
     ) -> BoxFuture<'a, Result<bool, LedgerError>>;
 
-    /// Letters that are due at `now`, the longest due first, at most `limit`. Each is put off to
-    /// `now + reserve`, so that no other process delivers it meanwhile. None of a disabled hook.
+    /// Returns messages that are due at `now`, the earliest first, at most `limit`. Each is delayed to `now + reserve`,
+    /// so that no other process delivers it meanwhile. A disabled webhook has no due messages.
     fn due<'a>(
         &'a self,
         name: &'a str,
@@ -85,18 +85,19 @@ pub trait Outbox: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Delivery>, LedgerError>>;
 
-    /// When the hook's next letter is due; `None` when none waits or the hook is disabled. What was
-    /// never tried is due since 1970.
+    /// Returns the time when the webhook's next message is due; `None` if none waits or the webhook is disabled. A
+    /// message without an attempt is due since 1970.
     fn next_due<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Timestamp>, LedgerError>>;
 
-    /// The letter has arrived and is forgotten. One that is not there is no error.
+    /// Deletes a delivered message. A missing message is not an error.
     fn delivered<'a>(
         &'a self,
         name: &'a str,
         message_ref: MessageRef,
     ) -> BoxFuture<'a, Result<(), LedgerError>>;
 
-    /// The letter is tried again at `until`; `attempts` were in vain so far, the last one for `why`.
+    /// Schedules the next attempt of a message at `until`. `attempts` is the number of failed attempts, `why` the
+    /// reason of the last failure.
     fn put_off<'a>(
         &'a self,
         name: &'a str,
@@ -106,7 +107,7 @@ pub trait Outbox: Send + Sync + 'static {
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>>;
 
-    /// The letter is not tried again. It is kept, with the reason, and counted as dead.
+    /// Ends the attempts for a message. It is kept, with the reason, and counted as a dead letter.
     fn give_up<'a>(
         &'a self,
         name: &'a str,
@@ -114,14 +115,14 @@ pub trait Outbox: Send + Sync + 'static {
         why: String,
     ) -> BoxFuture<'a, Result<(), LedgerError>>;
 
-    /// Disables a hook for a reason, or enables it again. What waits is kept, and so is the cursor.
-    /// A hook that was never posted to is left as it is.
+    /// Disables a webhook for a reason, or enables it again. Waiting messages and the cursor are kept. A webhook
+    /// without any post is left unchanged.
     fn set_disabled<'a>(
         &'a self,
         name: &'a str,
         why: Option<String>,
     ) -> BoxFuture<'a, Result<(), LedgerError>>;
 
-    /// How many letters a hook has.
+    /// Returns the counts of a webhook's messages.
     fn waiting<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Waiting, LedgerError>>;
 }

@@ -1,4 +1,4 @@
-//! Places in the feed: the one order in which the events of all restores were committed.
+//! Positions in the feed: the one order in which the events of all restores were committed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use restore_model::Event;
 
 use crate::Entry;
 
-/// A place in the feed of one ledger. Later ones compare greater; nothing else can be read from it,
-/// and the positions of two ledgers have nothing to do with each other. Written as `12-34`.
+/// A position in the feed of one ledger. Later positions compare greater; they have no other meaning. Positions of two
+/// ledgers are not comparable. Written as `12-34`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(i64, i64);
 
@@ -29,7 +29,7 @@ impl Position {
     }
 }
 
-/// A text that is no [`Position`].
+/// The error for a text that is not a [`Position`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a position is two numbers with a dash between them")]
 pub struct InvalidPosition;
@@ -40,7 +40,7 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
         let number = |digits: &str| {
             let number = digits.parse::<i64>().ok()?;
-            // One position has one spelling.
+            // Each position has only one spelling.
             (number >= 0 && number.to_string() == digits).then_some(number)
         };
         let (first, second) = text.split_once('-').ok_or(InvalidPosition)?;
@@ -57,11 +57,11 @@ impl fmt::Display for Position {
 /// One event of the feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedItem {
-    /// Where in the feed it stands.
+    /// Its position in the feed.
     pub position: Position,
-    /// The restore it is about, as that stands now: later events may have moved it on.
+    /// The restore of the event in its current state: later events may have changed it.
     pub entry: Entry,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 

@@ -1,8 +1,8 @@
-//! What every database store reads alike: one text of each statement that both databases
-//! understand. A macro and no generic functions, whose bounds would be longer than they are. Where
-//! the two differ, the store that uses it says how: `UNFINISHED` counts what has not ended.
+//! Queries that all database stores share: one text of each statement that both databases understand. A macro, because
+//! the bounds of generic functions would be longer than their code. If the databases differ, the store provides the
+//! text: `UNFINISHED` counts the unfinished restores.
 
-/// The reads, for a pool and its rows.
+/// The queries, for a pool and its rows.
 macro_rules! reads {
     ($pool:ty, $row:ty) => {
         use std::sync::Arc;

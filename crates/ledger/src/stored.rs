@@ -1,5 +1,4 @@
-//! The outbox of every database store: what changes it goes through the writer, what only reads
-//! does not.
+//! The outbox of every database store: changes go through the writer, reads do not.
 
 use std::time::Duration;
 

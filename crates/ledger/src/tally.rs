@@ -1,11 +1,11 @@
-//! Counts the restores that have not ended by what the gauges show of them: their status and their flags. A count follows
-//! every event, so nobody has to look through the restores for it.
+//! Counts the unfinished restores by the values that the gauges show: status and flags. Every event updates the counts,
+//! so no read of all restores is necessary.
 
 use restore_model::{State, Status};
 
 use crate::Unfinished;
 
-/// The flags of a restore in one number, as the migration `0006_any_size.sql` has them too.
+/// The flags of a restore in one number, as in the migration `0006_any_size.sql`.
 mod flag {
     pub(super) const OVERDUE: i64 = 1;
     pub(super) const NEEDS_OPERATOR: i64 = 2;
@@ -13,12 +13,12 @@ mod flag {
     pub(super) const STALE: i64 = 8;
 }
 
-/// How many restores have which status and which flags, or the difference that a group of writes makes.
+/// Number of restores per status and flags, or the change by a group of writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(Vec<(Status, i64, i64)>);
 
 impl Tally {
-    /// Counts a restore that is new, or has moved on from `before`.
+    /// Counts a restore that is new, or that has changed from `before`.
     pub(crate) fn count(&mut self, before: Option<&State>, after: &State) {
         if let Some(before) = before {
             self.add(before, -1);
@@ -41,12 +41,12 @@ impl Tally {
         }
     }
 
-    /// Status, flags and count, where that is not zero.
+    /// Returns status, flags and count, if the count is not zero.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (Status, i64, i64)> {
         self.0.iter().copied().filter(|(.., count)| *count != 0)
     }
 
-    /// What is counted, without the time of the oldest.
+    /// Returns the counts, without the time of the oldest restore.
     pub(crate) fn unfinished(&self) -> Unfinished {
         let mut unfinished = Unfinished::default();
         for (status, flags, count) in self.counts() {

@@ -1,4 +1,4 @@
-//! Documents as the databases keep them: text, so that what comes out is what went in to the byte.
+//! Documents as the databases store them: text, so that a read returns the written bytes.
 
 use restore_model::RestoreId;
 use serde::Serialize;
@@ -22,12 +22,12 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, LedgerErr
     serde_json::to_string(value).map_err(|error| LedgerError::Corrupt(error.to_string()))
 }
 
-/// A limit as SQL takes it.
+/// Converts a limit for SQL.
 pub(crate) fn size(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// A count that SQL keeps in more bits than it needs.
+/// Converts a count that SQL stores in more bits than necessary.
 pub(crate) fn number(kept: i64) -> Result<u32, LedgerError> {
     u32::try_from(kept).map_err(|_| LedgerError::Corrupt("a number that is out of range".to_owned()))
 }

@@ -1,6 +1,6 @@
-//! Rows of earlier versions as this one writes them. Up to schema 3 of SQLite and 1 of PostgreSQL an accepted restore
-//! could become several rows: the restore of each disk of a server, and the restore by a fallback upstream after a
-//! refusal. Here they become rows that stand for themselves, in the transaction of the migration of either store.
+//! Converts rows of earlier versions. Up to schema 3 of SQLite and 1 of PostgreSQL an accepted restore could become
+//! several rows: the restore of each disk of a server, and the restore by a fallback upstream after a rejection. This
+//! module makes them independent rows, in the transaction of the migration of either store.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use serde_json::{Value, json};
 use crate::LedgerError;
 use crate::text::parse;
 
-/// What a key begins with that an earlier version made up for a row of its own; no caller can send it.
+/// Prefix of keys that an earlier version made up for its own rows; no caller can send it.
 const PSEUDO_KEY: char = '\u{1}';
 
-/// The evidence of an event that an earlier version wrote about a restore because of its parts.
+/// Evidence of an event that an earlier version wrote for a restore because of its child restores.
 const OF_PARTS: &str = "parts";
 
-/// The transaction of a migration: both stores understand the statements of [`to_one_row`].
+/// The transaction of a migration: both stores support the statements of [`to_one_row`].
 pub(crate) trait Rows {
-    /// Lets events be rewritten, which otherwise are only ever appended.
+    /// Permits the rewriting of events, which are append-only otherwise.
     const REWRITABLE: &'static str;
-    /// Ends that.
+    /// Ends that permission.
     const APPENDED_ONLY: &'static str;
 
-    /// A statement without parameters.
+    /// Executes a statement without parameters.
     async fn run(&mut self, sql: &'static str) -> Result<(), LedgerError>;
 
-    /// The rows of two columns that this query finds for `$1`.
+    /// Returns the rows of two columns that this query finds for `$1`.
     async fn read(&mut self, sql: &'static str, of: &str) -> Result<Vec<(String, String)>, LedgerError>;
 
-    /// A statement with these texts from `$1` on, and after them this number, if there is one.
+    /// Executes a statement with these texts from `$1` on, followed by this number, if there is one.
     async fn write(
         &mut self,
         sql: &'static str,
@@ -38,22 +38,22 @@ pub(crate) trait Rows {
     ) -> Result<(), LedgerError>;
 }
 
-/// Gives JSON members, events and problem codes the names that the API has now.
+/// Gives JSON members, events and problem codes the current names of the API.
 ///
 /// # Errors
-/// When the store fails. The transaction must then not be committed.
+/// If the store fails. The transaction must then not be committed.
 pub(crate) async fn to_standard_names<R: Rows>(rows: &mut R) -> Result<(), LedgerError> {
     rows.run(R::REWRITABLE).await?;
     rows.run(include_str!("../migrations/names.sql")).await?;
     rows.run(R::APPENDED_ONLY).await
 }
 
-/// Makes each row stand for itself.
+/// Makes each row independent.
 ///
 /// # Errors
-/// When an unfinished restore consists of several rows, or the store fails. The transaction must then not be committed.
+/// If an unfinished restore consists of several rows, or the store fails. The transaction must then not be committed.
 pub(crate) async fn to_one_row(rows: &mut impl Rows) -> Result<(), LedgerError> {
-    // The program reads histories here, and knows the present names only.
+    // The following code reads histories, and supports only the current names.
     to_standard_names(rows).await?;
     const OPEN: &str = "select id, id from restores where finished_at is null and id > $1";
     const PAGE: &str = "select id, intent from restores where id > $1 order by id limit 500";
@@ -130,27 +130,27 @@ impl Old {
         self.intent["route"]["fan_out"] == json!(true)
     }
 
-    /// Whether it was one of several rows of a per-disk restore.
+    /// Returns true if it was one of several rows of a per-disk restore.
     fn is_one_of_several(&self) -> bool {
         self.is_by_disk() || !self.intent["part_of"].is_null()
     }
 
-    /// The refused restore that this one was made in place of: its key is this one's.
+    /// Returns the rejected restore that this one replaced: both have the same key.
     fn replaces(&self) -> Option<&str> {
         self.intent["instead_of"].as_str()
     }
 
-    /// Who asked.
+    /// Returns the caller.
     fn caller(&self) -> &str {
         self.intent["caller"].as_str().unwrap_or_default()
     }
 
-    /// The caller's own key.
+    /// Returns the caller's own key.
     fn key(&self) -> Option<&str> {
         self.intent["key"].as_str().filter(|key| !key.starts_with(PSEUDO_KEY))
     }
 
-    /// Writes it as this version does, with this key.
+    /// Writes the row in the format of this version, with this key.
     async fn keep(mut self, rows: &mut impl Rows, id: &str, key: Option<String>) -> Result<(), LedgerError> {
         const KEEP: &str = "update restores set intent = $2, fingerprint = $3 where id = $1";
         if let Some(members) = self.intent.as_object_mut() {
@@ -170,7 +170,7 @@ impl Old {
     }
 }
 
-/// Why a ledger with unfinished per-disk restores is left as it is.
+/// Returns the reason why a ledger with unfinished per-disk restores stays unchanged.
 fn refusal(unfinished: &[&str]) -> LedgerError {
     LedgerError::Unavailable(format!(
         "it was written by an earlier version and holds {} unfinished row(s) of restores of servers disk by disk ({}), \
@@ -181,10 +181,11 @@ fn refusal(unfinished: &[&str]) -> LedgerError {
     ))
 }
 
-/// The history of a finished per-disk restore of which no disk was restored. Earlier versions ended it as `not_applied`
-/// on the word of its parts, without reads of its own, which is no proof here. The parts ended on the cloud's word or on
-/// an operator's, so the status stays and the end becomes a decision that names this upgrade. Any other status would
-/// count as an effect and shorten the windows of other restores. None where the history needs no change.
+/// Returns the new history of a finished per-disk restore of which no disk was restored. Earlier versions ended it as
+/// `not_applied` because of its child restores, without reads of its own, which is no proof here. The child restores
+/// ended on evidence from the cloud or by an operator's decision. So the status stays, and the end becomes a decision
+/// that names this upgrade. Any other status would count as an effect and shorten the windows of other restores. `None`
+/// if the history needs no change.
 fn history(events: &[String]) -> Result<Option<(Vec<String>, State)>, LedgerError> {
     let mut changed = false;
     let mut texts = Vec::with_capacity(events.len());

@@ -1,14 +1,14 @@
-//! Where a ledger is kept, as configuration and the command line name it.
+//! Location of a ledger, as configuration and command line write it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a ledger is kept.
+/// Location of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerUrl {
-    /// `memory:`, gone with the process.
+    /// `memory:`, lost with the process.
     Memory,
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
@@ -16,20 +16,20 @@ pub enum LedgerUrl {
     Postgres(PostgresUrl),
 }
 
-/// A text that names no ledger of this version. What was written is not repeated: it may hold a
+/// The error for a text that is not a ledger URL of this version. It does not contain the text, which may hold a
 /// secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidLedgerUrl {
-    /// Of no known kind.
+    /// Unknown kind.
     #[error("a ledger is \"memory:\", \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"")]
     Unknown,
-    /// A password stands in it.
+    /// The URL contains a password.
     #[error(
         "a password does not belong into the ledger's URL, where it would be shown; give it by reference"
     )]
     Password,
-    /// It is a PostgreSQL URL that cannot be understood.
+    /// An invalid PostgreSQL URL.
     #[error("the ledger's PostgreSQL URL {0}")]
     Postgres(&'static str),
 }
@@ -49,7 +49,7 @@ pub struct PostgresUrl {
     pub(crate) application_name: Option<String>,
 }
 
-/// How far TLS is insisted on, as libpq names it.
+/// TLS requirement, with the names of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tls {
     Disable,
@@ -96,7 +96,7 @@ impl PostgresUrl {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
         let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
-        // Also where it is empty: what looks like a place for a password is used as one.
+        // Also if it is empty: some programs use any place for a password.
         if user.contains(':') {
             return Err(InvalidLedgerUrl::Password);
         }
@@ -142,7 +142,7 @@ impl PostgresUrl {
             return wrong("names no database");
         }
         url.tls = match tls {
-            // As in libpq: who names a root wants it used.
+            // As in libpq: a named root certificate must be used.
             Some(Tls::Require) if url.root_certificate.is_some() => Tls::VerifyCa,
             Some(tls) => tls,
             None if url.is_local() => Tls::Prefer,
@@ -151,7 +151,7 @@ impl PostgresUrl {
         Ok(url)
     }
 
-    /// The protection that is missing on the way to a database on another machine, where one is.
+    /// Returns the protection that a connection to a database on another machine lacks, if it lacks one.
     #[must_use]
     pub fn weak_tls(&self) -> Option<&'static str> {
         match self.tls {
@@ -167,7 +167,7 @@ impl PostgresUrl {
         }
     }
 
-    /// A Unix socket's folder.
+    /// Returns true if the host is the folder of a Unix socket.
     pub(crate) fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -196,7 +196,7 @@ impl Tls {
     }
 }
 
-/// Host and port; an IPv6 address still in its brackets.
+/// Splits host and port; an IPv6 address keeps its brackets.
 fn split_address(address: &str) -> Result<(&str, u16), InvalidLedgerUrl> {
     const DEFAULT: u16 = 5432;
     let after_brackets = address.rfind(']').map_or(0, |end| end + 1);
@@ -211,7 +211,7 @@ fn split_address(address: &str) -> Result<(&str, u16), InvalidLedgerUrl> {
     }
 }
 
-/// What percent signs stand for. Unlike in a form a plus is a plus.
+/// Decodes percent signs. Unlike in a form, a plus is a plus.
 fn decode(text: &str) -> Result<String, InvalidLedgerUrl> {
     let strange = InvalidLedgerUrl::Postgres("has characters that must be written with percent signs");
     if text.contains(['&', '=', '#']) {

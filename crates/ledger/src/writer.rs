@@ -1,6 +1,6 @@
-//! The one that writes: a queue, and a task that takes all that waits in it, has its [`Store`]
-//! commit it as one group with one sync to the disk, and only then answers everyone in it (I7).
-//! While the disk works the next group gathers, so the dearer a sync is, the more writes share one.
+//! The writer: a queue and one task. The task takes all waiting writes, has its [`Store`] commit them as one group with
+//! one sync to the disk, and only then answers them (I7). While the disk works the next group gathers, so the slower a
+//! sync is, the more writes share one.
 
 use std::future::Future;
 
@@ -11,19 +11,19 @@ use crate::book::Coming;
 use crate::group::{Answer, Failure, Side, Write, Written};
 use crate::{Accept, Delivery, Entry, LedgerError, NewEntry, Pruned};
 
-/// At most so many writes in one transaction.
+/// Maximum number of writes in one transaction.
 const GROUP: usize = 256;
-/// At most so many wait; beyond, a write is refused at once, so that memory stays bounded however
-/// long the store is away.
+/// Maximum number of waiting writes. Beyond it, a write is rejected at once, so that memory stays bounded while the
+/// store is unavailable.
 const QUEUE: usize = 4096;
 
-/// What commits groups.
+/// The store that commits groups.
 pub(crate) trait Store: Send + 'static {
-    /// Commits all writes in one transaction and answers each. When it fails nothing of the group
-    /// is left behind, as far as this process can see, and the next call finds the store ready.
+    /// Commits all writes in one transaction and answers each. On failure, no write of the group is left behind as far
+    /// as this process can see, and the store is ready for the next call.
     fn commit(&mut self, group: &[&Write]) -> impl Future<Output = Result<Vec<Answer>, Failure>> + Send;
 
-    /// Lets go of what the store holds.
+    /// Releases the resources of the store.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
@@ -33,23 +33,23 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// The way to the writer.
+/// The queue to the writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    /// `None` when the ledger was opened only to be read.
+    /// `None` if the ledger was opened read-only.
     jobs: Option<mpsc::Sender<Job>>,
 }
 
 impl Queue {
-    /// Starts a writer. It ends when it is closed or every queue to it is dropped; what is queued
-    /// by then is written.
+    /// Starts a writer. It ends when it is closed or every queue to it is dropped; writes in the queue are still
+    /// written.
     pub(crate) fn to(store: impl Store) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(Writer { store, jobs: receiver }.run());
         Self { jobs: Some(jobs) }
     }
 
-    /// To nowhere: every write is refused.
+    /// A queue without a writer: every write is rejected.
     pub(crate) const fn to_nowhere() -> Self {
         Self { jobs: None }
     }
@@ -113,12 +113,12 @@ impl Queue {
         }
     }
 
-    /// A write that has nothing to answer.
+    /// Executes a write without a result.
     pub(crate) async fn carry_out(&self, side: Side) -> Result<(), LedgerError> {
         self.write(Write::Side(side)).await.map(|_| ())
     }
 
-    /// Has what is queued written and the store closed.
+    /// Has the queue written and the store closed.
     pub(crate) async fn close(&self) {
         let Some(jobs) = &self.jobs else { return };
         let (done, closed) = oneshot::channel();
@@ -132,7 +132,7 @@ pub(crate) fn only_to_be_read() -> LedgerError {
     LedgerError::Unavailable("it was opened only to be read".to_owned())
 }
 
-/// A write is answered with what was written.
+/// The error for an answer that does not match its write.
 fn mismatch(answer: &Written) -> LedgerError {
     LedgerError::Corrupt(format!("the writer answered another question: {answer:?}"))
 }
@@ -167,7 +167,7 @@ impl<S: Store> Writer<S> {
             match self.write(&writes).await {
                 Ok(outcomes) => {
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                        // Whoever asked may have gone; what was written stays written.
+                        // The requester may be gone; the write stays.
                         let _gone = answer.send(outcome);
                     }
                 }
@@ -180,7 +180,7 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// What waits, once something does. Who was answered a moment ago, or is about to write, goes
+    /// Waits for a write, then takes all waiting ones. It lets tasks that were just answered or are about to write go
     /// first: a group costs nearly the same whatever its size.
     async fn gather(&mut self, waiting: &mut Vec<Job>) -> usize {
         let first = self.jobs.recv_many(waiting, GROUP).await;
@@ -195,8 +195,8 @@ impl<S: Store> Writer<S> {
         waiting.len()
     }
 
-    /// All of them in one transaction; when one spoils it for the others, each in its own. The
-    /// error is why the store is down.
+    /// Executes all writes in one transaction; if one makes it fail, each in its own. The error is the reason why the
+    /// store is down.
     async fn write(&mut self, writes: &[Write]) -> Result<Vec<Answer>, String> {
         let all: Vec<&Write> = writes.iter().collect();
         match self.store.commit(&all).await {
@@ -218,8 +218,8 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// Refuses a group, and with it what has queued up behind it: finding out again that the store
-    /// is down may take seconds for each group, and nobody is to wait for more than one.
+    /// Rejects a group and the writes that queued up behind it. Each group may need seconds to find that the store is
+    /// down, and no write should wait for more than one.
     fn refuse(
         &mut self,
         answers: Vec<oneshot::Sender<Answer>>,

@@ -1,4 +1,4 @@
-//! The order of all events, as names of what the book holds.
+//! The order of all events, as references to the rows of the book.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -10,10 +10,10 @@ use crate::{FeedItem, Position};
 
 #[derive(Debug, Default)]
 pub(super) struct Feed {
-    /// Position, restore and the event's number.
+    /// Position, restore and event number.
     told: VecDeque<(i64, RestoreId, u32)>,
     last: i64,
-    /// How many of `told` are forgotten by the book.
+    /// Number of entries of `told` that the book has forgotten.
     gone: usize,
 }
 
@@ -39,8 +39,8 @@ impl Feed {
         told.take(limit).collect()
     }
 
-    /// The book forgot so many events. They are taken out in one go when they are half of all, so
-    /// that each costs little and memory stays bounded.
+    /// Removes the entries of this many forgotten events. They are removed together once they are half of all entries,
+    /// so that each costs little and memory stays bounded.
     pub(super) fn forget(&mut self, events: usize, book: &Book) {
         self.gone += events;
         if self.gone * 2 > self.told.len() {

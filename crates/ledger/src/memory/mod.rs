@@ -1,11 +1,9 @@
-//! A ledger that lives as long as the process: for trials, tests and the measure of everything
-//! that is not the ledger.
+//! A ledger that lives as long as the process: for trials, tests and measurements of everything except the ledger.
 //!
-//! One mutex around plain maps, so that every call is one short critical section without I/O; no
-//! accept, append or get ever walks over other restores. Memory is bounded: of the finished
-//! restores only the last so many are kept, and with an older one its key and its history are
-//! forgotten. An unfinished restore is never forgotten, and neither is one whose window is not over:
-//! where there are a few times as many of those, new restores are refused.
+//! One mutex protects plain maps, so every call is one short critical section without I/O. No accept, append or get
+//! walks over other restores. Memory is bounded: the store keeps only a limited number of finished restores, and
+//! deletes the oldest with key and history. It never deletes an unfinished restore or one whose window is still open.
+//! If there are a few times as many of those, it rejects new restores.
 
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,10 +23,10 @@ use outbox::Hooks;
 mod feed;
 mod outbox;
 
-/// How many finished restores a ledger keeps unless told otherwise.
+/// Default number of finished restores that a ledger keeps.
 pub const DEFAULT_CAPACITY: usize = 100_000;
 
-/// So many times as many are kept while their windows are not over.
+/// Factor for the number of restores that are kept while their windows are open.
 const WITHIN_WINDOWS: usize = 4;
 
 /// The ledger in memory.
@@ -44,7 +42,7 @@ struct Kept {
     feed: Feed,
     hooks: Hooks,
     recovery: Option<Recovery>,
-    /// The longest windows that a restore came with, in seconds: of keys, of equal requests.
+    /// The longest windows that a restore required, in seconds: for keys, for identical requests.
     windows: (u64, u64),
 }
 
@@ -55,7 +53,7 @@ impl Default for MemoryLedger {
 }
 
 impl MemoryLedger {
-    /// A ledger that keeps at most `finished` finished restores and forgets the oldest beyond.
+    /// Creates a ledger that keeps at most `finished` finished restores and deletes the oldest beyond.
     #[must_use]
     pub fn with_capacity(finished: usize) -> Self {
         Self { kept: Mutex::default(), capacity: finished }
@@ -66,7 +64,7 @@ impl MemoryLedger {
     }
 
     fn accept_now(&self, new: NewEntry) -> Result<Accept, LedgerError> {
-        // What needs no lock comes first.
+        // Work without the lock comes first.
         let new = Coming::of(new);
         let kept = &mut *self.kept();
         let (keys, equals) = kept.windows;
@@ -113,7 +111,7 @@ impl Kept {
         self.follow(&forgotten);
     }
 
-    /// What the feed and the outbox say of what was forgotten goes too.
+    /// Removes forgotten restores from the feed and the outbox, too.
     fn follow(&mut self, forgotten: &Forgotten) {
         if !forgotten.restores.is_empty() {
             self.feed.forget(forgotten.events, &self.book);
@@ -154,7 +152,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn claim(&self, _: Claim, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, LedgerError>> {
-        // All there is came in through this process.
+        // This process accepted every restore of this ledger.
         Box::pin(future::ready(Ok(Vec::new())))
     }
 

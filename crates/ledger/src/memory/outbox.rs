@@ -9,18 +9,18 @@ use restore_model::{RestoreId, Timestamp};
 use super::MemoryLedger;
 use crate::{Delivery, Hook, LedgerError, MessageRef, Outbox, Position, Waiting};
 
-/// What was never tried is due since then.
+/// Due time of a message without an attempt.
 const AT_ONCE: Timestamp = Timestamp::from_micros(0);
 
 #[derive(Debug, Default)]
 pub(super) struct Hooks(HashMap<String, Post>);
 
-/// What one hook has.
+/// The messages of one webhook.
 #[derive(Debug)]
 struct Post {
     hook: Hook,
     message_refs: BTreeMap<MessageRef, Standing>,
-    /// Those that wait, by when they are due and the order in which they were put in.
+    /// Waiting messages, by due time and order of insertion.
     due: BTreeSet<(Timestamp, u64, MessageRef)>,
     put_in: u64,
 }
@@ -29,12 +29,12 @@ struct Post {
 struct Standing {
     number: u64,
     attempts: u32,
-    /// `None` when it was given up.
+    /// `None` if delivery was given up.
     due: Option<Timestamp>,
 }
 
 impl Hooks {
-    /// Restores were forgotten, and what was to be told of them goes too.
+    /// Removes the messages of forgotten restores.
     pub(super) fn forget(&mut self, restores: &[RestoreId]) {
         for post in self.0.values_mut() {
             for restore in restores {
@@ -86,7 +86,7 @@ impl Post {
         }
     }
 
-    /// Moves a letter to when it is due next, `None` for never.
+    /// Sets the next due time of a message, `None` for never.
     fn put_off(&mut self, message_ref: MessageRef, due: Option<Timestamp>) -> Option<&mut Standing> {
         let standing = self.message_refs.get_mut(&message_ref)?;
         if let Some(before) = standing.due {
@@ -132,7 +132,7 @@ impl Post {
 }
 
 impl MemoryLedger {
-    /// Does something with what a hook has; the default when it is new.
+    /// Applies a function to the messages of a webhook; a new webhook starts with the default.
     fn with<T: Default + Send + 'static>(
         &self,
         name: &str,

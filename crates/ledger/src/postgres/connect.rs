@@ -1,4 +1,4 @@
-//! How the database is reached: as whom, over what, and for how long one waits.
+//! Connections to the database: user, transport and timeouts.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::unavailable;
 use crate::LedgerError;
 use crate::url::{PostgresUrl, Tls};
 
-/// How long a connection may take to come about or to become free.
+/// Maximum wait for a new or free connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
-/// Connections for everything that is no group of writes.
+/// Connections for everything except groups of writes.
 const POOL: u32 = 8;
 
-/// What is set on every connection. A statement that waits longer than this waits for something
-/// that is broken; and a transaction whose client is gone must not hold its locks for long.
+/// Timeouts of every connection. A statement that waits longer than this waits for something that is broken. A
+/// transaction of a lost client must not hold its locks for long.
 const PATIENCE: [(&str, &str); 3] =
     [("statement_timeout", "5s"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "10s")];
 
-/// `submitting` must be on the disk before the first byte leaves, whatever was set for the role or the
-/// database to make other programs faster; what waits for more than that is left alone.
+/// `submitting` must be on the disk before the first byte leaves, even if the role or the database has a faster setting
+/// for other programs. Settings that wait for more than that stay unchanged.
 const DURABLE: &str = "select set_config('synchronous_commit', 'on', false)
     where current_setting('synchronous_commit') in ('off', 'local')";
 
-/// The way to a database, password included. Never shown.
+/// Connection parameters of a database, including the password. Never shown.
 #[derive(Clone)]
 pub(super) struct Way(PgConnectOptions);
 
@@ -44,7 +44,7 @@ impl Way {
                 Tls::VerifyCa => PgSslMode::VerifyCa,
                 Tls::VerifyFull => PgSslMode::VerifyFull,
             })
-            // Without one the driver would take what it finds in the environment.
+            // Without a password, the driver would use one from the environment.
             .password(password.map_or("", |password| password.expose_secret()))
             .options(PATIENCE)
             .disable_statement_logging();
@@ -61,12 +61,12 @@ impl Way {
         Self(options)
     }
 
-    /// One that writes nothing, whatever it is told.
+    /// Parameters for connections that reject all writes.
     pub(super) fn for_reading(self) -> Self {
         Self(self.0.options([("default_transaction_read_only", "on")]))
     }
 
-    /// A connection of one's own.
+    /// Opens a dedicated connection.
     pub(super) async fn connect(&self) -> Result<PgConnection, LedgerError> {
         let connect = async {
             let mut connection = self.0.connect().await?;
@@ -82,14 +82,14 @@ impl Way {
         }
     }
 
-    /// A connection whose statements may take as long as they take.
+    /// Opens a connection without a limit on the duration of statements.
     pub(super) async fn connect_patiently(&self) -> Result<PgConnection, LedgerError> {
         let mut connection = self.connect().await?;
         connection.execute("set statement_timeout = 0; set lock_timeout = 0").await.map_err(unavailable)?;
         Ok(connection)
     }
 
-    /// Connections are made when they are wanted, so that this also works while the database is away.
+    /// Creates a pool that opens connections on demand, so it works while the database is unavailable.
     pub(super) fn pool(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(POOL)

@@ -1,14 +1,14 @@
-//! What a failure of the database means for a group.
+//! Meaning of a database failure for a group.
 
 use crate::LedgerError;
 use crate::group::Failure;
 
-/// Why a group was not committed.
+/// The reason why a group was not committed.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// For a reason that stays.
+    /// A reason that a retry does not change.
     For(Failure),
-    /// Another transaction came in between; tried again it may go well.
+    /// A conflict with another transaction; a retry may succeed.
     Crossed(String),
 }
 
@@ -28,10 +28,10 @@ impl From<LedgerError> for Failed {
 pub(super) fn failed(error: sqlx::Error) -> Failed {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match code.as_deref() {
-        // Serialization failure, deadlock; and a unique violation means that another process has
-        // written what was not there when it was looked up.
+        // Serialization failure or deadlock. A unique violation means that another process has written a row that did
+        // not exist when it was read.
         Some("40001" | "40P01" | "23505") => Failed::Crossed(error.to_string()),
-        // Refused by a constraint, not representable, or refused by a trigger: one of the group.
+        // Rejected by a constraint or a trigger, or not representable: one write of the group.
         Some(code) if ["22", "23", "P0"].iter().any(|class| code.starts_with(class)) => {
             LedgerError::Corrupt(error.to_string()).into()
         }

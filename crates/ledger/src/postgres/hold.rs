@@ -1,5 +1,5 @@
-//! Who holds what. A restore names its holder; a holder whose lease is over is struck off the list
-//! of replicas first, and what an absent one held is free. See [`super::replica_lease`].
+//! Holders of restores. A restore names its holder. A holder with an expired lease is first removed from the list of
+//! replicas; then its restores are free. See [`super::replica_lease`].
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::unavailable;
 use crate::text::{parse, size};
 use crate::{Claim, Entry, LedgerError};
 
-/// See [`crate::Ledger::claim`]. What was claimed by a commit whose answer was lost is claimed again: it is this
-/// process's, nobody here knows it, and nobody else may have it.
+/// See [`crate::Ledger::claim`]. If the answer to a commit is lost, its restores are claimed again: they belong to this
+/// process, no code here knows them, and no other process may have them.
 pub(super) async fn claim(
     pool: &PgPool,
     replica_lease: &ReplicaLease,
@@ -42,10 +42,10 @@ pub(super) async fn claim(
         .fetch_all(&mut *step)
         .await
         .map_err(unavailable)?;
-    // One that cannot be read is free again with the end of this transaction.
+    // An unreadable restore is free again at the end of this transaction.
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<Entry>, LedgerError>>()?;
     entries.sort_by_key(|entry| entry.intent.id);
-    // From here on it may be done, whatever is heard of it.
+    // From here on the claim may be committed, even if no answer arrives.
     replica_lease.claim_unheard(&entries);
     step.commit().await.map_err(unavailable)?;
     replica_lease.heard_of(&entries);
@@ -65,7 +65,7 @@ pub(super) async fn claim_one(
          where id = $2 and finished_at is null
            and (owner is null or not exists (select 1 from replicas where id = r.owner))
         returning r.intent, r.state";
-    // Nearly always a living process holds it, and then nothing needs to be written.
+    // Nearly always a living process holds it, and then no write is necessary.
     let free = sqlx::query_scalar(FREE).bind(id.to_string());
     if !free.fetch_one(pool).await.map_err(unavailable)? {
         return Ok(None);
@@ -78,7 +78,7 @@ pub(super) async fn claim_one(
         .await
         .map_err(unavailable)?;
     let claimed = row.as_ref().map(entry).transpose()?;
-    // As of [`claim`].
+    // As in [`claim`].
     replica_lease.claim_unheard(claimed.as_slice());
     step.commit().await.map_err(unavailable)?;
     replica_lease.heard_of(claimed.as_slice());
@@ -102,7 +102,7 @@ pub(super) async fn take(
            and (owner is null or owner = $1 or not exists (select 1 from replicas where id = r.owner))";
     const OURS: &str =
         "select exists (select 1 from restores where id = $2 and finished_at is null and owner = $1)";
-    // Nearly always it is this process's already, and then nothing needs to be written.
+    // Nearly always this process holds it already, and then no write is necessary.
     if replica_lease.lease().is_current() {
         let ours = sqlx::query_scalar(OURS).bind(&replica_lease.replica).bind(id.to_string());
         if ours.fetch_one(pool).await.map_err(unavailable)? {
@@ -133,15 +133,14 @@ pub(super) async fn reserve_read(
     Ok(reserved.rows_affected() == 1)
 }
 
-/// How many are registered whose lease is not over, but at least this one.
+/// Returns the number of registered processes with a valid lease, at least 1 for this process.
 pub(super) async fn processes(pool: &PgPool) -> Result<usize, LedgerError> {
     const COUNT: &str = "select count(*) from replicas where lease_until > clock_timestamp()";
     let count: i64 = sqlx::query_scalar(COUNT).fetch_one(pool).await.map_err(unavailable)?;
     Ok(usize::try_from(count).unwrap_or(1).max(1))
 }
 
-/// Begins a transaction in which this process stays registered, after those whose lease is over
-/// have been struck off.
+/// Begins a transaction in which this process stays registered, after the removal of processes with an expired lease.
 async fn begin(
     pool: &PgPool,
     replica_lease: &ReplicaLease,
@@ -157,7 +156,7 @@ async fn begin(
             return Err(LedgerError::Unavailable("the lease ends as soon as it is renewed".to_owned()));
         }
     }
-    // In a statement of its own, so that those after it see who is left.
+    // A separate statement, so that later statements see the remaining processes.
     sqlx::query(
         "delete from replicas where id in
            (select id from replicas where lease_until < clock_timestamp() for update skip locked)",
@@ -168,7 +167,7 @@ async fn begin(
     Ok(step)
 }
 
-/// Locks this process's registration until the transaction ends; whether it is current.
+/// Locks this process's registration until the transaction ends. Returns true if it is current.
 pub(super) async fn lock_registration(
     connection: &mut PgConnection,
     replica_lease: &ReplicaLease,

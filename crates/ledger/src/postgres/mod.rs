@@ -1,20 +1,20 @@
-//! A ledger in a PostgreSQL database, for any number of processes: the database carries uniqueness,
-//! locks and leases, and there is no protocol between the processes besides.
+//! A ledger in a PostgreSQL database, for any number of processes. The database provides uniqueness, locks and leases;
+//! the processes need no other protocol.
 //!
-//! | module | its part |
+//! | module | content |
 //! |---|---|
-//! | `connect` | as whom and over what the database is reached |
-//! | `schema` | what it looks like, how an older one gets there, and the registration of a process |
+//! | `connect` | user and transport of the connections |
+//! | `schema` | the tables, their upgrade, and the registration of a process |
 //! | `replica_lease` | the lease of this process, and its renewal |
-//! | `hold` | who holds which restore |
+//! | `hold` | holders of restores |
 //! | `store` | commits groups of writes |
-//! | `rows`, `side` | what a group stores |
-//! | `fail` | what a failure means |
-//! | `read` | everything that only reads |
+//! | `rows`, `side` | the statements that store a group |
+//! | `fail` | meaning of a failure |
+//! | `read` | all read-only queries |
 //!
-//! A write that was answered [`LedgerError::Unavailable`] may have been done all the same, when the
-//! connection broke after the commit was sent. Asking again is safe: the key, the equal request or
-//! the event's number tell. A restore that came in that way is nobody's until it is claimed.
+//! A write that returned [`LedgerError::Unavailable`] may have been committed all the same, if the connection broke
+//! after the commit was sent. A retry is safe: the key, the identical request or the event's number detects it. A
+//! restore that was accepted in this way has no holder until it is claimed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,17 +52,16 @@ mod store;
 pub struct PostgresLedger {
     queue: Queue,
     pool: PgPool,
-    /// `None` when it was opened only to be read.
+    /// `None` if it was opened read-only.
     replica_lease: Option<Arc<ReplicaLease>>,
 }
 
 impl PostgresLedger {
-    /// Opens the ledger, brings the database's schema up to date, and registers this process as one
-    /// of those that share it.
+    /// Opens the ledger, upgrades the database's schema, and registers this process as one of those that share it.
     ///
     /// # Errors
-    /// When the database cannot be reached or written, only a newer program may work with it, or a
-    /// program that is running could not go on with what this one would make of it.
+    /// If the database is not reachable or not writable, it requires a newer program, or a running program could not
+    /// continue with the upgraded schema.
     pub async fn open(url: &PostgresUrl, options: OpenOptions) -> Result<Self, LedgerError> {
         let way = Way::to(url, options.password.as_ref());
         Self::register(&way, options.lease).await.map_err(|error| named(url, error))
@@ -83,11 +82,10 @@ impl PostgresLedger {
         Ok(Self { queue, pool: way.pool(), replica_lease: Some(replica_lease) })
     }
 
-    /// Opens the ledger only to read it. Nothing is created and this process is not registered;
-    /// every write is refused.
+    /// Opens the ledger read-only. Nothing is created, this process is not registered, and every write is rejected.
     ///
     /// # Errors
-    /// When the database cannot be reached, or holds no ledger this program can read as it is.
+    /// If the database is not reachable, or has no ledger that this program can read.
     pub async fn open_to_read(url: &PostgresUrl, options: OpenOptions) -> Result<Self, LedgerError> {
         let way = Way::to(url, options.password.as_ref()).for_reading();
         let open = async {
@@ -104,7 +102,7 @@ impl PostgresLedger {
     }
 }
 
-/// Looks whether there is a ledger that this program may work with, or room for one.
+/// Checks if there is a ledger that this program supports, or a database for a new one.
 pub(crate) async fn look(url: &PostgresUrl, options: OpenOptions) -> Result<Found, LedgerError> {
     let look = async {
         let mut connection = Way::to(url, options.password.as_ref()).for_reading().connect().await?;
@@ -115,11 +113,10 @@ pub(crate) async fn look(url: &PostgresUrl, options: OpenOptions) -> Result<Foun
     look.await.map_err(|error| named(url, error))
 }
 
-/// Gives back the room of what was forgotten, and has the database look at its tables anew. Gateways
-/// may go on meanwhile.
+/// Reclaims the space of deleted rows, and updates the database's statistics. Gateways may continue meanwhile.
 ///
 /// # Errors
-/// When the database cannot be reached or holds no ledger.
+/// If the database is not reachable or has no ledger.
 pub async fn vacuum(url: &PostgresUrl, options: OpenOptions) -> Result<(), LedgerError> {
     const TABLES: &str = "vacuum analyze restores, events, locks, keys, targets, deliveries";
     let vacuum = async {
@@ -140,7 +137,7 @@ fn unavailable(error: sqlx::Error) -> LedgerError {
     })
 }
 
-/// The URL holds no secret.
+/// Adds the URL to an error. The URL contains no secret.
 fn named(url: &PostgresUrl, error: LedgerError) -> LedgerError {
     match error {
         LedgerError::Unavailable(why) => LedgerError::Unavailable(format!("{url:?}: {why}")),

@@ -1,4 +1,4 @@
-//! What only reads.
+//! Read-only queries.
 
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
@@ -15,7 +15,7 @@ const UNFINISHED: &str = "select status, count(*),
 
 crate::read::reads!(PgPool, PgRow);
 
-/// Only the filters given become conditions, so that each of them finds its index.
+/// Only the given filters become conditions, so that each of them can use its index.
 pub(super) async fn list(pool: &PgPool, query: Query) -> Result<Vec<Entry>, LedgerError> {
     let mut sql = QueryBuilder::<Postgres>::new("select intent, state from restores where true");
     let few = query.is_of_unfinished() || query.ended_since.is_some();
@@ -29,7 +29,7 @@ pub(super) async fn list(pool: &PgPool, query: Query) -> Result<Vec<Entry>, Ledg
         sql.push(" and caller = ").push_bind(caller);
     }
     if let Some(project) = query.project_id {
-        // Where few rows are left already, an index of all there ever was is the long way.
+        // If only a few rows are left, an index of all rows ever written is the slower choice.
         let column = if few { " and project_id || '' = " } else { " and project_id = " };
         sql.push(column).push_bind(project.to_string());
     }
@@ -53,8 +53,7 @@ pub(super) async fn list(pool: &PgPool, query: Query) -> Result<Vec<Entry>, Ledg
     rows.iter().map(entry).collect()
 }
 
-/// Only of transactions before the oldest that is still open: whatever commits from now on stands
-/// behind them.
+/// Returns only events of transactions before the oldest open one: later commits get higher positions.
 pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result<Vec<FeedItem>, LedgerError> {
     const FEED: &str = "select r.intent, r.state, e.tx, e.n, e.event
         from events e join restores r on r.id = e.restore_id
@@ -79,7 +78,7 @@ pub(super) async fn feed(pool: &PgPool, after: Position, limit: usize) -> Result
     rows.iter().map(told).collect()
 }
 
-/// Before all events of the oldest transaction that is still open.
+/// Returns the position before all events of the oldest open transaction.
 pub(super) async fn position(pool: &PgPool) -> Result<Position, LedgerError> {
     const END: &str = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + value
         from meta where name = 'tx_offset'";
@@ -87,7 +86,7 @@ pub(super) async fn position(pool: &PgPool) -> Result<Position, LedgerError> {
     Ok(Position::new(end, 0))
 }
 
-/// One statement, and so of one moment.
+/// A single statement, so the result is from one point in time.
 pub(super) async fn audit(
     pool: &PgPool,
     after: Option<RestoreId>,

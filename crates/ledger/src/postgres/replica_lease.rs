@@ -1,9 +1,9 @@
-//! This process as one of those that share the ledger: its registration, which it renews while it
-//! lives, and what that allows it.
+//! This process as one of those that share the ledger: its registration, which it renews while it lives, and the rights
+//! that follow.
 //!
-//! Who finds another's lease over deletes its registration before taking anything over. So the one
-//! question is whether the registration is still there: if so nobody has come between, and the term
-//! goes on, however late the renewal was; if not, the term is over for good and another begins.
+//! A process that finds the lease of another expired deletes its registration before it takes over restores. So the
+//! only question is if the registration still exists. If it does, no process has taken over, and the term continues,
+//! however late the renewal was. If not, the term has ended permanently and another begins.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,35 +20,35 @@ use crate::{Entry, Lease, LedgerError};
 
 #[derive(Debug)]
 pub(super) struct ReplicaLease {
-    /// The name under which this process holds what it holds.
+    /// The name under which this process holds its restores.
     pub(super) replica: String,
     lease: Duration,
     term: Mutex<Arc<Term>>,
-    /// One renewal at a time, so that a term that ended is followed by one other and not by two.
+    /// One renewal at a time, so that exactly one new term follows an ended one.
     renewing: tokio::sync::Mutex<()>,
-    /// Restores that this process may have claimed without hearing of it.
+    /// Restores that this process may have claimed without receiving the answer.
     unheard: Mutex<BTreeSet<RestoreId>>,
 }
 
 impl ReplicaLease {
-    /// For a process that has just been registered; `asked` is the moment before that.
+    /// For a process that has just been registered; `asked` is the time just before that.
     pub(super) fn new(replica: String, lease: Duration, asked: Instant) -> Self {
         let term = Mutex::new(Arc::new(Term::new(asked, lasts(lease))));
         Self { replica, lease, term, renewing: tokio::sync::Mutex::default(), unheard: Mutex::default() }
     }
 
-    /// Restores that may be this process's although nobody here works on them.
+    /// Returns restores that this process may hold although no code here works on them.
     pub(super) fn unheard(&self) -> Vec<String> {
         self.all_unheard().iter().map(RestoreId::to_string).collect()
     }
 
-    /// The claim of these is about to be committed.
+    /// Records that the claim of these restores is about to be committed.
     pub(super) fn claim_unheard(&self, entries: &[Entry]) {
         self.all_unheard().extend(entries.iter().map(|entry| entry.intent.id));
     }
 
-    /// And was. What else was unheard of may still be locked by a write; where it is another's by now, a claim leaves it
-    /// to that one.
+    /// Records that the claim was committed. A write may still lock other restores with a missing answer. If another
+    /// process holds one by now, a claim leaves it there.
     pub(super) fn heard_of(&self, entries: &[Entry]) {
         self.all_unheard().retain(|id| entries.iter().all(|entry| entry.intent.id != *id));
     }
@@ -65,8 +65,8 @@ impl ReplicaLease {
         self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews the registration, or registers anew where it is gone. Not inside a transaction: it
-    /// must be seen by others before this process acts on it.
+    /// Renews the registration, or registers again if it is missing. Not inside a transaction: other processes must see
+    /// it before this process acts on it.
     pub(super) async fn renew(&self, connection: &mut PgConnection) -> Result<(), LedgerError> {
         const RENEW: &str = "update replicas set lease_until = clock_timestamp() + $2 where id = $1";
         let _one_at_a_time = self.renewing.lock().await;
@@ -79,7 +79,7 @@ impl ReplicaLease {
             .map_err(unavailable)?;
         if renewed.rows_affected() == 0 {
             tracing::warn!("database lease expired; another replica may own these restores");
-            // Ended before the next one can begin.
+            // The term ends before the next one can begin.
             self.term().end();
             asked = Instant::now();
             schema::enter_again(connection, &self.replica, self.lease).await?;
@@ -91,7 +91,7 @@ impl ReplicaLease {
         Ok(())
     }
 
-    /// Renews every third of the lease, on a connection of its own so that it waits for nobody.
+    /// Renews every third of the lease, on its own connection so that it never waits.
     pub(super) async fn keep_alive(self: Arc<Self>, way: Way) {
         let every = self.lease / 3;
         let mut rounds = tokio::time::interval(every);
@@ -100,7 +100,7 @@ impl ReplicaLease {
         let mut connection = None;
         loop {
             rounds.tick().await;
-            // What fails is tried again soon, for the lease is running out.
+            // A failure is retried soon, because the lease is expiring.
             while let Err(error) = self.beat(&way, &mut connection, every).await {
                 tracing::warn!(error = %error, "database lease cannot be renewed");
                 connection = None;
@@ -127,7 +127,7 @@ impl ReplicaLease {
             .unwrap_or_else(|_| Err(LedgerError::Unavailable("the database does not answer".to_owned())))
     }
 
-    /// Gives up what this process holds, so that others need not wait for the lease to end.
+    /// Releases the restores that this process holds, so that other processes need not wait for the end of the lease.
     pub(super) async fn leave(&self, connection: &mut PgConnection) -> Result<(), LedgerError> {
         self.term().end();
         sqlx::query("delete from replicas where id = $1")
@@ -139,8 +139,8 @@ impl ReplicaLease {
     }
 }
 
-/// For how long this process believes in its lease: a tenth less than the database does, for the
-/// two clocks may not run equally fast.
+/// Duration for which this process relies on its lease: a tenth less than in the database, because the two clocks may
+/// not run equally fast.
 fn lasts(lease: Duration) -> Duration {
     lease / 10 * 9
 }

@@ -1,5 +1,5 @@
-//! What a group changes, as two statements: what is let go, and then everything else. Columns
-//! travel as arrays, so the statements are fixed and prepared once, however many rows there are.
+//! Stores the changes of a group in two statements: first the released locks, then everything else. Columns are arrays,
+//! so the statements are fixed and prepared once, however many rows there are.
 
 use restore_model::Timestamp;
 use sqlx::postgres::PgConnection;
@@ -9,7 +9,7 @@ use crate::book::lock_target;
 use crate::change::{Change, locks};
 use crate::text::json;
 
-/// In a statement of its own: what is let go may be taken by another restore of the same group.
+/// A separate statement: another restore of the same group may take a released lock.
 const RELEASE: &str = "delete from locks where lock = any($1)";
 
 const STORE: &str = "

@@ -1,9 +1,9 @@
-//! The schema of the database and its versions, and the registration of this process as one of
-//! those that share it. Both in one transaction, which only one process at a time can be in: so two
-//! that start at once both come up, and none comes in while the schema changes.
+//! The schema of the database, its versions, and the registration of this process as one of those that share it. Both
+//! happen in one transaction that only one process at a time can execute. So two processes that start at once both
+//! succeed, and no process registers while the schema changes.
 //!
-//! To change the schema: add `migrations/postgres/NNNN_name.sql` and one line to [`MIGRATIONS`]. A
-//! migration that was ever released is never edited.
+//! To change the schema: add `migrations/postgres/NNNN_name.sql` and one line to [`MIGRATIONS`]. Never edit a released
+//! migration.
 
 use std::time::Duration;
 
@@ -15,38 +15,38 @@ use crate::LedgerError;
 use crate::open::{Found, may_work_with};
 use crate::upgrade::{Rows, to_one_row, to_standard_names};
 
-/// A step, and the oldest version of the schema whose programs may go on working after it.
+/// A migration, and the oldest schema version whose programs may continue after it.
 pub(super) type Migration = (&'static str, i64);
 
 /// Every migration in order; the first one leads to version 1.
 pub(super) const MIGRATIONS: &[Migration] =
     &[(include_str!("../../migrations/postgres/0001_ledger.sql"), 1), (TO_ONE_ROW, 2), (NAMES, 3)];
 
-/// The version this program knows.
+/// The version that this program supports.
 const KNOWN: i64 = 3;
 const _: () = assert!(MIGRATIONS.len() == 3, "KNOWN is their number");
 
-/// After this one each restore is one row.
+/// After this migration each restore is one row.
 const TO_ONE_ROW: &str = include_str!("../../migrations/postgres/0002_one_row.sql");
-/// After this one the JSON has the present names.
+/// After this migration the JSON has the current names.
 const NAMES: &str = include_str!("../../migrations/postgres/0003_names.sql");
 
-/// `tx_offset` is added to the numbers of transactions; see [`keep_order`].
+/// `tx_offset` is added to transaction numbers; see [`keep_order`].
 const META: &str = "create table if not exists meta (name text primary key, value bigint not null);
   insert into meta values ('schema_version', 0), ('oldest_reader', 0), ('tx_offset', 0)
     on conflict do nothing";
 
-/// Who is to come in waits for who changes the schema, and the other way round.
+/// A registration waits for a schema change, and vice versa.
 const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('restore-gateway schema', 0))";
 
 const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
        (select value from meta where name = 'oldest_reader')";
 
-/// Brings the schema up to date and registers `replica` for a first term. A newer schema is left as
-/// it is where this program may work with it.
+/// Upgrades the schema and registers `replica` for a first term. A newer schema stays unchanged if this program
+/// supports it.
 ///
 /// # Errors
-/// When only a newer program may work with it, or a program that is running could not go on.
+/// If the schema requires a newer program, or a running program could not continue after the upgrade.
 pub(super) async fn enter(
     connection: &mut PgConnection,
     migrations: &[Migration],
@@ -59,7 +59,7 @@ pub(super) async fn enter(
     step.execute(sqlx::raw_sql(META)).await.map_err(unavailable)?;
     let version = version(&mut step, known).await?;
     if version == 0 {
-        // Whoever did not mean to begin with an empty ledger must see it.
+        // An operator who did not expect an empty ledger must see this.
         tracing::warn!("new, empty ledger created");
     }
     let todo = migrations.get(usize::try_from(version).unwrap_or(usize::MAX)..).unwrap_or_default();
@@ -111,10 +111,10 @@ impl Rows for PgConnection {
     }
 }
 
-/// Registers this process again, after others found it silent. The schema may have changed meanwhile.
+/// Registers this process again, after other processes removed it. The schema may have changed meanwhile.
 ///
 /// # Errors
-/// When only a newer program may work with it by now.
+/// If the schema requires a newer program by now.
 pub(super) async fn enter_again(
     connection: &mut PgConnection,
     replica: &str,
@@ -139,7 +139,7 @@ async fn register(
     Ok(())
 }
 
-/// Whether there is a ledger, which this program may work with.
+/// Checks if there is a ledger that this program supports.
 pub(super) async fn look(connection: &mut PgConnection) -> Result<Found, LedgerError> {
     let there: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
         .fetch_one(&mut *connection)
@@ -151,7 +151,7 @@ pub(super) async fn look(connection: &mut PgConnection) -> Result<Found, LedgerE
     Ok(if there { Found::Ledger } else { Found::Room })
 }
 
-/// Refuses a database that this program cannot read as it is.
+/// Rejects a database that this program cannot read without an upgrade.
 pub(super) async fn check(connection: &mut PgConnection) -> Result<(), LedgerError> {
     if look(connection).await? == Found::Room {
         return Err(LedgerError::Unavailable("there is no ledger in this database".to_owned()));
@@ -171,8 +171,8 @@ async fn version(connection: &mut PgConnection, known: i64) -> Result<i64, Ledge
     Ok(version)
 }
 
-/// A running program that cannot work with the new schema must not find itself in it. Whose lease
-/// is over is struck off, and will be asked again when it wants to come back.
+/// A running program that does not support the new schema must not encounter it. A process with an expired lease is
+/// removed, and is checked again when it registers again.
 async fn nobody_is_left_behind(
     step: &mut Transaction<'_, Postgres>,
     oldest_reader: i64,
@@ -192,9 +192,9 @@ async fn nobody_is_left_behind(
     }
 }
 
-/// The feed is told in the order of transactions, whose numbers begin anew when a database is made
-/// from a dump of another one. Then they are moved behind all that the dump holds; and as a dump is
-/// an older copy of a ledger that may have gone on, recovery mode begins.
+/// The feed uses the order of transactions. Their numbers start again when a database is created from a dump of another
+/// one. Then this function moves them behind all numbers in the dump. A dump is an older copy of a ledger that may have
+/// continued, so recovery mode starts.
 async fn keep_order(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
     const BEHIND: &str = "select max(tx) + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
          - (select value from meta where name = 'tx_offset') from events";
@@ -208,8 +208,8 @@ async fn keep_order(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerEr
     begin_recovery(step).await
 }
 
-/// A ledger that finds itself in another database, or in another cluster, than it was written in was
-/// put there from a copy, however the numbers of transactions compare.
+/// A ledger in another database or cluster than the one it was written in comes from a copy, whatever its transaction
+/// numbers are.
 async fn know_the_place(step: &mut Transaction<'_, Postgres>) -> Result<(), LedgerError> {
     const PLACE: &str = "select (select system_identifier from pg_control_system()),
         (select oid::bigint from pg_database where datname = current_database())";
@@ -256,20 +256,20 @@ mod tests {
         server.create_database("ledger");
         let mut connection = PgConnection::connect(&server.url("ledger")).await.unwrap();
         let (first, harmless) = (MIGRATIONS[0], ("create table more ()", 1));
-        // One more than this program knows.
+        // One version more than this program supports.
         let radical = ("drop table more", KNOWN + 1);
         enter(&mut connection, &[first], "old", LEASE).await.unwrap();
         enter(&mut connection, &[first, harmless], "newer", LEASE).await.unwrap();
         let newest = [first, harmless, ("create table other ()", 1), radical];
         let refused = enter(&mut connection, &newest, "newest", LEASE).await.unwrap_err().to_string();
         assert!(refused.contains("a gateway is running that knows only version 1"), "{refused}");
-        // Nothing of it was done, and the older ones go on.
+        // Nothing was changed, and the older programs continue.
         enter(&mut connection, &[first], "old too", LEASE).await.unwrap();
         connection.execute("select * from more").await.unwrap();
 
         connection.execute("update replicas set lease_until = clock_timestamp()").await.unwrap();
         enter(&mut connection, &newest, "newest", LEASE).await.unwrap();
-        // Neither may one come in that is older, nor one come back.
+        // No older program may register, or register again.
         for refused in [
             enter(&mut connection, &[first], "older", LEASE).await,
             enter_again(&mut connection, "old", LEASE).await,

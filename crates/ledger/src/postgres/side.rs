@@ -1,4 +1,4 @@
-//! Writes that need no book: forgetting, recovery mode, the outbox.
+//! Writes without a decision of the book: deletion, recovery mode, the outbox.
 
 use restore_model::RestoreId;
 use sqlx::Row as _;
@@ -9,7 +9,7 @@ use crate::group::{Side, Written};
 use crate::text::{number, parse_id, size};
 use crate::{Delivery, MessageRef, Position, Pruned};
 
-/// Every statement below is one of the group's transaction.
+/// Every statement below is part of the group's transaction.
 pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Result<Written, Failed> {
     match side {
         Side::Prune { restores_before, keys_before, limit } => {
@@ -90,7 +90,7 @@ pub(super) async fn carry_out(connection: &mut PgConnection, side: &Side) -> Res
     Ok(Written::Done)
 }
 
-/// Walks the keys and not the restores: keys are kept for a day, restores for years.
+/// Walks the keys, not the restores: keys are kept for a day, restores for years.
 async fn forget_keys(connection: &mut PgConnection, before: i64, limit: usize) -> Result<usize, Failed> {
     const FORGET: &str = "delete from keys where (caller, key) in (
         select k.caller, k.key from keys k join restores r on r.id = k.restore_id
@@ -99,7 +99,7 @@ async fn forget_keys(connection: &mut PgConnection, before: i64, limit: usize) -
     Ok(usize::try_from(done.map_err(failed)?.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// History and targets go with a restore by their foreign keys.
+/// The foreign keys delete history and targets together with a restore.
 async fn forget_restores(connection: &mut PgConnection, before: i64, limit: usize) -> Result<usize, Failed> {
     const FORGET: &str = "delete from restores where id in (
         select id from restores

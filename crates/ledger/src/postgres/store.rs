@@ -1,12 +1,12 @@
-//! What commits groups into the database. One group is one transaction:
+//! Commits groups into the database. One group is one transaction:
 //!
-//! 1. this process's registration is locked, so that nobody takes over what it holds meanwhile;
-//! 2. so are the names the group's requests are about (locks, keys, tasks), in the order of their hashes:
-//!    equal or clashing requests of several processes are decided one after the other;
-//! 3. the rows are read, those that are appended to locked in the order of their ids;
-//! 4. the book decides, and what it decided is stored with few statements.
+//! 1. It locks this process's registration, so that no other process takes over its restores meanwhile.
+//! 2. It locks the names of the group's requests (locks, keys, tasks), in the order of their hashes. So equal or
+//!    conflicting requests of several processes are decided one after the other.
+//! 3. It reads the rows, and locks those that get new events in the order of their IDs.
+//! 4. The book decides, and a few statements store the result.
 //!
-//! The primary keys of locks and keys stay the last line of defence.
+//! The primary keys of locks and keys remain the last line of defence.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,24 +29,24 @@ use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write, overwritte
 use crate::text::{parse, parse_id};
 use crate::writer::Store;
 
-/// How often a group is tried that others got in the way of.
+/// Number of attempts for a group that conflicts with other processes.
 const TRIES: u32 = 4;
-/// How long a group may take.
+/// Maximum duration of a group.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct PostgresStore {
     way: Way,
     replica_lease: Arc<ReplicaLease>,
-    /// What renews the lease of this replica.
+    /// The task that renews the lease of this replica.
     heart: JoinHandle<()>,
     /// `None` before the first write and after a failure.
     connection: Option<PgConnection>,
-    /// Restores whose coming in was refused although their commit may have been done: nobody works
-    /// on them, so if they are there they must be anybody's to claim.
+    /// Restores whose acceptance was answered with an error although the commit may have succeeded. No code works on
+    /// them, so if they exist any process must be able to claim them.
     doubtful: Vec<String>,
 }
 
-/// Rows the group may depend on, besides those that are appended to.
+/// Rows that the group may depend on, besides those that get new events.
 const READ: &str = "
 select 1, '', '', r.id, r.intent, r.state from restores r where r.id = any($1)
 union all
@@ -74,9 +74,9 @@ select 6, t.project_id, t.task_id, t.restore_id, '', ''
   join restores r on r.id = w.id
   join tasks t on t.project_id = r.project_id and t.task_id = w.task_id";
 
-/// What came in for one of the targets after a restore that answers for equal requests, it itself
-/// among it, the last one last: numbers of events are given out as they are written, and whatever
-/// shares a lock is written in turn. What is unfinished holds its lock and needs not be here.
+/// For a restore that answers identical requests: later restores of the same targets, including itself, the last one
+/// last. Event numbers are assigned at the write, and restores that share a lock are written one after the other. An
+/// unfinished restore holds its lock and is not needed here.
 const OVERWRITTEN: &str = "
 select 5, '', '', r.id, r.intent, r.state
   from restores r
@@ -87,7 +87,7 @@ select 5, '', '', r.id, r.intent, r.state
                   join targets t on t.target = w.target and t.restore_id >= w.since)
  order by e.n";
 
-/// Kinds of rows they answer with.
+/// Kinds of rows in the answer.
 mod found {
     pub(super) const ROW: i32 = 1;
     pub(super) const KEY: i32 = 2;
@@ -140,7 +140,7 @@ impl PostgresStore {
                 Decision::Left(side) => Ok(side::carry_out(connection, side).await?),
             });
         }
-        // From here on it may be done, whatever is heard of it.
+        // From here on the group may be committed, even if no answer arrives.
         self.doubtful.extend(decided.came.iter().map(RestoreId::to_string));
         connection.execute("commit").await.map_err(failed)?;
         self.doubtful.clear();
@@ -155,7 +155,7 @@ impl Store for PostgresStore {
             let outcome = match tokio::time::timeout(PATIENCE, self.try_commit(group)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
-                    // What it waits for may still come; nobody could tell for what.
+                    // A late answer may still arrive, and nothing would show which statement it belongs to.
                     self.connection = None;
                     Err(Failed::For(Failure::Down("the database does not answer".to_owned())))
                 }
@@ -180,7 +180,7 @@ impl Store for PostgresStore {
 
     async fn close(mut self) {
         self.heart.abort();
-        // Or it could register once more after this has left.
+        // Otherwise it could register once more after this process has left.
         let _aborted = (&mut self.heart).await;
         let leave = async {
             let mut connection = match self.connection.take() {
@@ -197,7 +197,7 @@ impl Store for PostgresStore {
     }
 }
 
-/// Begins the transaction, with this process's registration locked in it.
+/// Begins the transaction and locks this process's registration in it.
 async fn begin(connection: &mut PgConnection, replica_lease: &ReplicaLease) -> Result<(), Failed> {
     let down = |error: LedgerError| Failure::Down(error.to_string());
     for _ in 0..2 {
@@ -211,8 +211,8 @@ async fn begin(connection: &mut PgConnection, replica_lease: &ReplicaLease) -> R
     Err(Failure::Down("the lease ends as soon as it is renewed".to_owned()).into())
 }
 
-/// Locks what the group's requests are about. By number and not by name, for the database has room
-/// for some thousands of locks and no more; that two names may share one only costs a wait.
+/// Locks the names of the group's requests. It locks by number instead of name, because the database has room for only
+/// some thousands of locks. Two names with the same number only cost a wait.
 async fn lock_names(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Failed> {
     const LOCK: &str = "select count(pg_advisory_xact_lock(1919251316, number)) from
         (select distinct (hashtextextended(name, 0) & 4095)::integer as number
@@ -227,7 +227,7 @@ async fn lock_names(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Resul
     Ok(())
 }
 
-/// Reads and locks what is appended to; which of them this process holds.
+/// Reads and locks the restores that get new events; returns those that this process holds.
 async fn read_moving(
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
@@ -255,7 +255,7 @@ async fn read_moving(
     Ok(held)
 }
 
-/// Reads what new requests, and tasks that are to be bound, may depend on.
+/// Reads the rows that new requests and new task bindings may depend on.
 async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Book) -> Result<(), Failed> {
     if wanted.coming.is_empty() && wanted.tasks.is_empty() {
         return Ok(());
@@ -293,7 +293,7 @@ async fn read(connection: &mut PgConnection, wanted: &Wanted<'_>, book: &mut Boo
     Ok(())
 }
 
-/// Which restore answers for equal requests, where the row says that.
+/// Returns the restore that answers identical requests, if the row contains it.
 fn enter(book: &mut Book, row: &PgRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
     if row.get::<i32, _>(0) == found::TASK {

@@ -1,57 +1,56 @@
-//! The file itself: made for its owner alone, held by one gateway, and still where it was opened.
+//! The ledger's file: created for its owner alone, held by one gateway, and still at the path where it was opened.
 //!
-//! SQLite lets any number of processes write one file in turn, which two gateways must not: each
-//! would look after the other's restores. And it goes on writing a file that has lost its name,
-//! whose content is gone with the process. So a lock stands beside the file for as long as it is
-//! open, and before anything is written its name is looked up.
+//! SQLite lets any number of processes write one file in turn. Two gateways must not do that: each would work on the
+//! other's restores. Also, SQLite continues to write a file that was deleted or replaced, and its content is lost with
+//! the process. So a lock file exists beside the file while it is open, and the path is checked before each write.
 //!
-//! The lock holds a [`Note`] of how much the file knew. A copy from yesterday that is put in its
-//! place knows less, and is told apart by that; so is a file that is empty, or another ledger.
+//! The lock file holds a [`Note`] of the file's last known content. An older copy in its place contains less and is
+//! detected by that. So is an empty file or another ledger.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a lock that is held is tried again, a [`PAUSE`] between: whoever was dropped a moment
-/// ago without a close may still be writing what was queued.
+/// Number of attempts for a held lock, with a [`PAUSE`] in between: a ledger that was just dropped without a close may
+/// still write its queue.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The ledger's file, held until this is dropped or its process ends.
+/// The ledger's file, held until this value is dropped or its process ends.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
     path: PathBuf,
     identity: (u64, u64),
-    /// When the file itself was last written, as it was noted last; its log is another file.
+    /// Last noted modification time of the file itself; its log is another file.
     written: i64,
-    /// Whether there was a file with content before this start.
+    /// True if a file with content existed before this start.
     found: bool,
-    /// What lay beside the file although it was missing or empty: it was there before.
+    /// Files that remained beside a missing or empty file: the ledger existed before.
     leftovers: Vec<PathBuf>,
-    /// Of `PATH.lock`, which stays where it is: a lock on a file that has lost its name keeps nobody out.
+    /// The lock file `PATH.lock`. It is never deleted: a lock on a deleted file excludes no process.
     lock: File,
 }
 
-/// How much a file knew, as far as its lock tells.
+/// The content of a file at the time of the note in its lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note {
-    /// Which ledger it is; copies share it.
+    /// Identity of the ledger; copies share it.
     pub(super) ledger: i64,
-    /// How often it had been opened.
+    /// Number of times that it had been opened.
     pub(super) opens: i64,
-    /// The last position of its feed.
+    /// Last position of its feed.
     pub(super) position: i64,
 }
 
 impl LedgerFile {
-    /// Makes the file if it is missing, and holds it.
+    /// Creates the file if it is missing, and holds it.
     pub(super) async fn hold(path: &Path) -> Result<Self, String> {
         let found = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         create(path)?;
-        // By whatever name it was asked for, one file has one lock.
+        // Different paths to the same file share one lock.
         let path = path.canonicalize().map_err(|error| error.to_string())?;
-        // SQLite takes a log away that it finds beside an empty file: it is looked for before.
+        // SQLite deletes a log beside an empty file, so this check comes first.
         let leftovers = if found { Vec::new() } else { leftovers(&path) };
         let lock = lock(&path).await?;
         let identity = identity(&path).map_err(|error| error.to_string())?;
@@ -60,15 +59,15 @@ impl LedgerFile {
         Ok(file)
     }
 
-    /// SQLite brings home whatever log it finds beside a file: one that another file left there
-    /// would make a ruin of both. A log is left when a gateway is killed; whether the file was
-    /// written since by anybody else is told by its time.
+    /// Checks that a log beside the file belongs to it. SQLite applies any log that it finds, and the log of another
+    /// file would destroy the content. A killed gateway leaves its log. The modification time shows if another program
+    /// has written the file since.
     fn belongs_to_its_log(&mut self) -> Result<(), String> {
         let mut log = self.path.as_os_str().to_owned();
         log.push("-wal");
         let left = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         let noted = self.noted_time();
-        // Beside an empty file SQLite takes the log away, and recovery mode begins.
+        // Beside an empty file SQLite deletes the log, and recovery mode starts.
         if self.found && left && noted.is_some_and(|noted| noted != self.written) {
             return Err(format!(
                 "it was replaced while the log of the file before it, {}, was left beside it. Take that \
@@ -80,19 +79,18 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Whether there was a file with content before this start.
+    /// Returns true if a file with content existed before this start.
     pub(super) const fn was_found(&self) -> bool {
         self.found
     }
 
-    /// Why a ledger must have been here before, although the file was missing or empty.
+    /// Returns the reason why a ledger must have existed here before, although the file was missing or empty.
     pub(super) fn traces(&self) -> Option<String> {
         let names: Vec<String> = self.leftovers.iter().map(|path| path.display().to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     }
 
-    /// Whether the file itself was written since that was noted, which happens when its log is
-    /// brought home.
+    /// Returns true if the file itself was written since the last note. That happens when SQLite applies its log.
     pub(super) fn is_to_be_noted(&self) -> bool {
         written(&self.path) != self.written
     }
@@ -101,8 +99,7 @@ impl LedgerFile {
         &self.path
     }
 
-    /// Whether its path still leads to it. Asks the kernel in place: next to the sync that follows
-    /// the answer takes no time.
+    /// Checks that its path still leads to it. A direct system call: its time is negligible beside the following sync.
     pub(super) fn in_place(&self) -> Result<(), String> {
         match identity(&self.path) {
             Ok(found) if found == self.identity => Ok(()),
@@ -115,19 +112,18 @@ impl LedgerFile {
 }
 
 impl LedgerFile {
-    /// What was noted last, by this process or by one before it; `None` for a new lock or one that
-    /// is not readable as a note.
+    /// Returns the last note, by this process or an earlier one; `None` for a new lock or one without a readable note.
     pub(super) fn noted(&mut self) -> Option<Note> {
         let [ledger, opens, position, ..] = self.noted_numbers()?[..] else { return None };
         Some(Note { ledger, opens, position })
     }
 
-    /// When the file itself was last written, as far as its lock tells.
+    /// Returns the modification time of the file itself in the note.
     fn noted_time(&mut self) -> Option<i64> {
         self.noted_numbers()?.get(3).copied()
     }
 
-    /// What [`LedgerFile::note`] wrote; an earlier program wrote no time.
+    /// Returns the numbers that [`LedgerFile::note`] wrote; an earlier program wrote no time.
     fn noted_numbers(&mut self) -> Option<Vec<i64>> {
         let mut text = String::new();
         self.lock.rewind().ok()?;
@@ -135,21 +131,21 @@ impl LedgerFile {
         text.split_whitespace().map(|number| number.parse().ok()).collect()
     }
 
-    /// Notes how much the file knows by now. Without a sync: the note may fall behind the file, and
-    /// must only never be ahead of it.
+    /// Notes the current content of the file. Without a sync: the note may be older than the file, but must never be
+    /// newer.
     pub(super) fn note(&mut self, note: Note) -> io::Result<()> {
         let Note { ledger, opens, position } = note;
         self.written = written(&self.path);
         let written = self.written;
         self.lock.rewind()?;
-        // Always of one length, so that nothing of an earlier one is left.
+        // A fixed length, so that nothing of an earlier note remains.
         let line = format!("{ledger:>20} {opens:>20} {position:>20} {written:>20}\n");
         self.lock.write_all(line.as_bytes())
     }
 }
 
-/// What a ledger leaves beside its file: a lock with a note, a log, the index of a log. A lock without a note is of a start
-/// that came to nothing, before anything could be sent.
+/// Returns the files that a ledger leaves beside its file: a lock with a note, a log, the index of a log. A lock
+/// without a note comes from a failed start, before anything could be sent.
 fn leftovers(path: &Path) -> Vec<PathBuf> {
     let beside = |end: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -162,14 +158,14 @@ fn leftovers(path: &Path) -> Vec<PathBuf> {
     lock.into_iter().chain(logs).collect()
 }
 
-/// When a file was last written, in nanoseconds; 0 where that is not known.
+/// Returns the modification time of a file in nanoseconds; 0 if it is unknown.
 fn written(path: &Path) -> i64 {
     let time = std::fs::metadata(path).and_then(|found| found.modified()).ok();
     let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
-/// An existing file is not even opened: closing a second handle on it would drop the locks SQLite
+/// Creates a missing file. It does not open an existing one: closing a second handle would drop the locks that SQLite
 /// holds in this process.
 fn create(path: &Path) -> Result<(), String> {
     let folder = match path.parent() {
@@ -208,14 +204,14 @@ fn for_the_owner() -> OpenOptions {
     options
 }
 
-/// Device and inode of what is at `path`.
+/// Returns device and inode of the file at `path`.
 #[cfg(unix)]
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     path.metadata().map(|found| (found.dev(), found.ino()))
 }
 
-/// Only whether anything is at `path`: elsewhere an open file keeps its name.
+/// Checks only that a file exists at `path`: on other systems an open file keeps its name.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     path.metadata().map(|_| (0, 0))

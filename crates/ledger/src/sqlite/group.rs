@@ -1,6 +1,6 @@
-//! The first half of a group: the transaction begins, and every row the group may depend on that is
-//! not in the [`Book`] is read into it, in one round trip. Sets of names travel as JSON arrays,
-//! which SQLite takes apart with `json_each`, so the statement is fixed and prepared once.
+//! The first half of a group: it begins the transaction, and reads every row that the group may depend on and that is
+//! not in the [`Book`], in one round trip. Sets of names are JSON arrays, which SQLite reads with `json_each`, so the
+//! statement is fixed and prepared once.
 
 use restore_model::RestoreId;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::book::{Book, lock_parts};
 use crate::group::{Failure, Wanted, overwritten};
 use crate::text::{self, parse, parse_id};
 
-/// Kinds of rows it answers with.
+/// Kinds of rows in the answer.
 mod found {
     pub(super) const ROW: i64 = 1;
     pub(super) const KEY: i64 = 2;
@@ -21,9 +21,9 @@ mod found {
     pub(super) const TASK: i64 = 5;
 }
 
-/// Finished restores that had no effect do not answer for equal requests, nor do those that ended
-/// before the window; both are left out here so that the search stays short. An equal request that
-/// is unfinished holds the very same locks, and is read with their holders.
+/// A finished restore without effect does not answer identical requests. Neither does one that ended before the window.
+/// The query excludes both so that the search stays short. An identical unfinished request holds the same locks, and is
+/// read as their holder.
 const BEGIN_AND_READ: &str = "begin immediate;
 select 1, '', '', r.id, r.intent, r.state
   from json_each($1) w join restores r on r.id = w.value
@@ -52,8 +52,8 @@ select 1, '', '', r.id, r.intent, r.state
          cross join held h on h.target = w.value ->> 0 and h.scope = w.value ->> 1) o
  cross join restores r on r.id = o.id";
 
-/// What ended and came in for one of the targets after a restore that answers for equal requests, it
-/// itself among it, the last one last. Seldom wanted: for a repetition after the end alone.
+/// For a restore that answers identical requests: later ended restores of the same targets, including itself, the last
+/// one last. It is rarely needed: only for a repetition after the end.
 const OVERWRITTEN: &str = "
 select 4, '', '', r.id, r.intent, r.state
   from (select distinct t.restore_id as id
@@ -63,7 +63,7 @@ select 4, '', '', r.id, r.intent, r.state
  cross join events e on e.restore_id = o.id and e.seq = 1
  order by e.position";
 
-/// When it fails, the transaction may be open all the same.
+/// On failure, the transaction may be open all the same.
 pub(super) async fn begin_and_read(
     connection: &mut SqliteConnection,
     wanted: &Wanted<'_>,
@@ -99,7 +99,7 @@ pub(super) async fn begin_and_read(
     Ok(())
 }
 
-/// Which restore answers for equal requests, where the row says that.
+/// Returns the restore that answers identical requests, if the row contains it.
 fn enter(book: &mut Book, row: &SqliteRow) -> Result<Option<RestoreId>, LedgerError> {
     let id = parse_id(row.get(3))?;
     if row.get::<i64, _>(0) == found::TASK {
@@ -126,7 +126,7 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> 
     text::json(value).map_err(Failure::Within)
 }
 
-/// A refusal by a constraint concerns one write of the group; anything else concerns the file.
+/// A violated constraint concerns one write of the group; any other error concerns the file.
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 pub(super) fn failure(error: sqlx::Error) -> Failure {
     const CONSTRAINT: i32 = 19;

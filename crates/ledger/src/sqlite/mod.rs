@@ -1,25 +1,24 @@
 //! A ledger in one SQLite file, for one machine: write-ahead log, full sync, group commit.
 //!
-//! It speaks to SQLite itself and not through sqlx's `any` driver. What makes one file fast enough
-//! (a single writer, sets as JSON arrays, several statements in one round trip) is SQLite's own,
-//! and what a shared database needs instead (row locks, leases, `on conflict`) is not: the two
-//! have in common the book of decisions, and not the text of the statements.
+//! It uses SQLite directly and not through sqlx's `any` driver. The techniques that make one file fast enough (a single
+//! writer, sets as JSON arrays, several statements in one round trip) are specific to SQLite. The techniques that a
+//! shared database needs (row locks, leases, `on conflict`) are not used here. The two share the decisions of the book,
+//! not the text of the statements.
 //!
-//! | module | its part |
+//! | module | content |
 //! |---|---|
 //! | `file` | the file itself: one gateway holds it, and it is still there |
-//! | `schema` | what the file looks like, and how an older one gets there |
-//! | `store` | commits groups: the connection that writes, and what to do when it cannot |
-//! | `unclaimed` | which of the unfinished were found and not claimed yet |
-//! | `group` | one group's first half: begin, read |
+//! | `schema` | the tables and their upgrade |
+//! | `store` | commits groups: the writing connection, and the handling of its failures |
+//! | `unclaimed` | unfinished restores that were found and not claimed yet |
+//! | `group` | the first half of a group: begin, read |
 //! | `rows` | its second half: store, commit |
-//! | `side` | writes that need no decision: forgetting, recovery mode, the outbox |
-//! | `read` | everything that only reads, on connections of its own that never wait for the writer |
+//! | `side` | writes without a decision: deletion, recovery mode, the outbox |
+//! | `read` | all read-only queries, on their own connections that never wait for the writer |
 //!
-//! A write that was answered [`LedgerError::Unavailable`] left nothing behind that this process can
-//! see. As with every database, when the very sync of a commit fails, a later start may find it
-//! done after all; asking again is safe either way, for the key, the equal request or the event's
-//! number tell.
+//! A write that returned [`LedgerError::Unavailable`] left no change that this process can see. As with every database,
+//! if the sync of a commit fails, a later start may find the write done after all. A retry is safe in either case: the
+//! key, the identical request or the event's number detects it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,18 +52,18 @@ mod side;
 mod store;
 mod unclaimed;
 
-/// Connections for reading.
+/// Number of read connections.
 const READERS: u32 = 4;
-/// How long a read waits for one of them.
+/// Maximum wait of a read for one of them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What can be set about the file. The defaults are for service; tests bend them.
+/// Settings of the file. The defaults are for production; tests change them.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Tuning {
-    /// How long a write waits for another process that is writing the file.
+    /// Maximum wait of a write for another process that is writing the file.
     pub busy_timeout: Duration,
-    /// How many pages of 4 KiB the file may have; `None` is as many as fit on the disk.
+    /// Maximum number of 4 KiB pages of the file; `None` means that only the disk limits it.
     pub max_pages: Option<u32>,
 }
 
@@ -79,24 +78,22 @@ impl Default for Tuning {
 pub struct SqliteLedger {
     queue: Queue,
     readers: SqlitePool,
-    /// What was found unfinished when the file was opened and was not claimed since. Everything
-    /// else is this process's already: nobody else writes the file.
+    /// Restores that were unfinished when the file was opened and are not claimed yet. This process holds all others:
+    /// no other process writes the file.
     unclaimed: Unclaimed,
 }
 
 impl SqliteLedger {
-    /// Opens the file, creating it for its owner alone where it is missing, and brings its schema
-    /// up to date. Its folder must exist. The file is this ledger's alone until it is closed or its
-    /// process ends; dropped, it writes what is queued first.
+    /// Opens the file. Creates it for its owner alone if it is missing, and upgrades its schema. Its folder must exist.
+    /// The file belongs to this ledger until it is closed or its process ends. A dropped ledger writes its queue first.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, another gateway has it open, or only a newer
-    /// program may work with it.
+    /// If the file cannot be opened or written, another gateway has it open, or it requires a newer program.
     pub async fn open(path: &Path) -> Result<Self, LedgerError> {
         Self::open_tuned(path, Tuning::default()).await
     }
 
-    /// [`SqliteLedger::open`] with other configuration than those for service.
+    /// Does the same as [`SqliteLedger::open`] with other settings than those for production.
     ///
     /// # Errors
     /// As [`SqliteLedger::open`].
@@ -104,10 +101,10 @@ impl SqliteLedger {
         Self::hold(path, tuning).await.map_err(|error| named(path, error))
     }
 
-    /// Opens the file only to read it, beside the gateway that has it. Every write is refused.
+    /// Opens the file read-only, beside the gateway that holds it. Every write is rejected.
     ///
     /// # Errors
-    /// When there is no such file, it cannot be read, or its schema is not this program's.
+    /// If there is no such file, it is unreadable, or this program does not support its schema.
     pub async fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
         let open = async {
             let options = at(path).read_only(true).busy_timeout(Tuning::default().busy_timeout);
@@ -127,8 +124,8 @@ impl SqliteLedger {
         let mut file = LedgerFile::hold(path).await.map_err(LedgerError::Unavailable)?;
         let mut options = at(file.path()).busy_timeout(tuning.busy_timeout);
         let reading = options.clone().read_only(true);
-        // 64 MiB of pages are kept, so that a write seldom reads; the log is brought home every
-        // 8000 pages (32 MiB) and not every 1000, and after a burst it shrinks back to 64 MiB.
+        // A cache of 64 MiB of pages, so that a write seldom reads. A checkpoint follows every 8000 pages (32 MiB)
+        // instead of every 1000. After a burst the log shrinks back to 64 MiB.
         options = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -142,7 +139,7 @@ impl SqliteLedger {
         schema::migrate(&mut connection).await?;
         let before = Before { noted: file.noted(), traces: file.traces() };
         if !file.was_found() {
-            // Whoever did not mean to begin with an empty ledger must see it.
+            // An operator who did not expect an empty ledger must see this.
             tracing::warn!(path = %file.path().display(), "new, empty ledger created");
         }
         let note = begin(&mut connection, &before).await?;
@@ -153,16 +150,16 @@ impl SqliteLedger {
     }
 }
 
-/// What is known of the ledger that was here before.
+/// Information about an earlier ledger at this path.
 struct Before {
-    /// What its lock tells.
+    /// The note in its lock file.
     noted: Option<Note>,
-    /// What lay beside a file that was missing or empty.
+    /// Files that remained beside a missing or empty file.
     traces: Option<String>,
 }
 
 impl Before {
-    /// Why the file is not the ledger that was here before, or not all of it.
+    /// Returns the reason why the file is not the earlier ledger, or not all of it.
     fn doubt(&self, now: Note) -> Option<String> {
         const MISSING: &str = "What was written since is missing: restores may have been sent that this file does not know \
                                or holds to be unsent";
@@ -194,7 +191,7 @@ impl Before {
     }
 }
 
-/// Counts this opening, and begins recovery mode when the file knows less than the one before it.
+/// Counts this opening, and starts recovery mode if the file contains less than the earlier one.
 async fn begin(connection: &mut SqliteConnection, before: &Before) -> Result<Note, LedgerError> {
     const COUNT: &str = "update meta set value = value + 1 where name = 'opens' returning value";
     let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
@@ -217,8 +214,8 @@ async fn begin(connection: &mut SqliteConnection, before: &Before) -> Result<Not
     Ok(note)
 }
 
-/// Looks whether there is a ledger that this program may work with, or room for one: a file is made beside it for a
-/// moment.
+/// Checks if there is a ledger that this program supports, or if one can be created: the check creates a temporary file
+/// beside it.
 pub(crate) async fn look(path: &Path) -> Result<Found, LedgerError> {
     let look = async {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -240,10 +237,10 @@ pub(crate) async fn look(path: &Path) -> Result<Found, LedgerError> {
     look.await.map_err(|error| named(path, error))
 }
 
-/// Gives back the room of what was forgotten. The file must not be open in any gateway.
+/// Reclaims the space of deleted rows. No gateway may have the file open.
 ///
 /// # Errors
-/// When there is no such file, it cannot be written, or a gateway has it open.
+/// If there is no such file, it is not writable, or a gateway has it open.
 pub async fn vacuum(path: &Path) -> Result<(), LedgerError> {
     let vacuum = async {
         if !path.exists() {
@@ -343,8 +340,8 @@ impl Ledger for SqliteLedger {
         Box::pin(async move {
             loop {
                 let Some(after) = self.unclaimed.after(which) else { return Ok(Vec::new()) };
-                // Nothing is noted before the read is done, so that what is dropped halfway or fails is claimed by
-                // the next.
+                // The claim is recorded only after the read, so that the next call claims the restores of a cancelled
+                // or failed read.
                 let page = read::unfinished(&self.readers, which, after, limit).await?;
                 let is_last = page.is_empty();
                 let claimed = self.unclaimed.claim(which, page);
@@ -439,7 +436,7 @@ impl Ledger for SqliteLedger {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            // The writer goes last: only one that may write brings the log home into the file.
+            // The writer closes last: only a writing connection may apply the log to the file.
             self.readers.close().await;
             self.queue.close().await;
         })

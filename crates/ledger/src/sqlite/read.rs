@@ -1,4 +1,4 @@
-//! What only reads. A reader sees the last commit and nothing half done, whatever the writer does.
+//! Read-only queries. A reader sees the last commit and no partial write, whatever the writer does.
 
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use crate::text::json;
 use crate::{Claim, FeedItem, Position, Query, Record};
 
-/// The counts that each group of writes keeps up.
+/// The counts that each group of writes updates.
 const UNFINISHED: &str = "select status, sum(count),
     coalesce(sum(count) filter (where flags & 1), 0),
     coalesce(sum(count) filter (where flags & 2), 0),
@@ -17,13 +17,13 @@ const UNFINISHED: &str = "select status, sum(count),
 
 crate::read::reads!(SqlitePool, SqliteRow);
 
-/// By whichever index leaves the fewest rows to look through: the order of the ids is that of every index.
+/// Uses the index that leaves the fewest rows: every index has the order of the IDs.
 pub(super) async fn list(pool: &SqlitePool, query: Query) -> Result<Vec<Entry>, LedgerError> {
     let mut sql = QueryBuilder::<Sqlite>::new("select r.intent, r.state from ");
     let unfinished = query.is_of_unfinished();
     let of_all = query.caller.is_none() && query.project_id.is_none();
     if let Some(target) = &query.target {
-        // Of the ended, and of the unfinished.
+        // One query for ended, one for unfinished restores.
         sql.push("(select restore_id from targets where target = ").push_bind(target.clone());
         sql.push(" union select restore_id from held where target = ").push_bind(target.clone());
         sql.push(") o cross join restores r on r.id = o.restore_id where true");
@@ -49,8 +49,8 @@ pub(super) async fn list(pool: &SqlitePool, query: Query) -> Result<Vec<Entry>, 
     rows.iter().map(entry).collect()
 }
 
-/// Only the filters given become conditions. What ended a short time ago is few: there no other column may bring its index,
-/// which is one of all there ever was.
+/// Only the given filters become conditions. Recently ended restores are few. For them no other column may use its
+/// index, which contains all restores ever accepted.
 fn narrow(sql: &mut QueryBuilder<Sqlite>, query: &Query, status: &[Status]) {
     let only = if query.ended_since.is_some() { " || '' " } else { " " };
     if let Some(since) = query.ended_since {
@@ -81,8 +81,8 @@ fn narrow(sql: &mut QueryBuilder<Sqlite>, query: &Query, status: &[Status]) {
     }
 }
 
-/// A page of the unfinished after this one, the oldest first. `locks` has a row for each of them. One that was being sent and
-/// cannot be read stops whoever asks; of the others one that cannot be read is none.
+/// A page of unfinished restores after this one, the oldest first. `locks` has a row for each of them. An unreadable
+/// restore whose send was in progress is an error. Any other unreadable restore is skipped.
 pub(super) async fn unfinished(
     pool: &SqlitePool,
     which: Claim,
@@ -139,7 +139,7 @@ pub(super) async fn position(pool: &SqlitePool) -> Result<Position, LedgerError>
     Ok(Position::new(last_position(&mut connection).await?, 0))
 }
 
-/// Also when what had it is forgotten.
+/// Includes the position of deleted events.
 pub(super) async fn last_position(connection: &mut SqliteConnection) -> Result<i64, LedgerError> {
     sqlx::query_scalar("select coalesce((select seq from sqlite_sequence where name = 'events'), 0)")
         .fetch_one(connection)
@@ -147,7 +147,7 @@ pub(super) async fn last_position(connection: &mut SqliteConnection) -> Result<i
         .map_err(unavailable)
 }
 
-/// One statement, and so of one moment.
+/// A single statement, so the result is from one point in time.
 pub(super) async fn audit(
     pool: &SqlitePool,
     after: Option<RestoreId>,

@@ -1,10 +1,9 @@
-//! The second half of a group: what is to be stored, written down and committed.
+//! The second half of a group: stores the changes and commits.
 //!
-//! Rows that carry documents go in as bound values, several to a statement: taking JSON apart in
-//! SQL costs more than storing it. A statement exists for a few numbers of rows only, so that each
-//! is prepared once; places that are not needed stay unbound, and so null, and store nothing. `or
-//! fail` spares SQLite the copies of pages by which it could undo half a statement: whatever fails,
-//! the whole transaction is rolled back.
+//! Rows with documents are bound values, several to a statement: parsing JSON in SQL costs more than storing it. A
+//! statement exists only for a few numbers of rows, so that each is prepared once. Unused places stay unbound and so
+//! null, and store nothing. `or fail` saves SQLite the page copies with which it could undo half a statement: on any
+//! failure, the whole transaction is rolled back.
 
 use std::sync::LazyLock;
 
@@ -18,7 +17,7 @@ use crate::change::{Change, locks};
 use crate::group::Failure;
 use crate::tally::Tally;
 
-/// How many rows one statement has room for.
+/// Numbers of rows that a statement has room for.
 const ROOM: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// One text for each [`ROOM`].
@@ -73,7 +72,7 @@ static TARGETS: LazyLock<Texts> = LazyLock::new(|| {
     rows("insert or ignore into targets (target, restore_id) select * from", 2, "where column1 is not null")
 });
 
-/// The rest is seldom much: short names, as JSON arrays.
+/// The remaining data is usually small: short names, as JSON arrays.
 const REST_AND_COMMIT: &str = "
 delete from locks where restore_id in (select value from json_each($1));
 insert or replace into keys (caller, key, restore_id)
@@ -84,8 +83,8 @@ insert into tally (status, flags, count)
 update meta set value = value + 1 where name = 'writable' and $4;
 commit";
 
-/// One statement for each [`ROOM`], around a list of so many rows. The places have no numbers: the
-/// driver looks each name up in a list, which for hundreds of them takes longer than to store them.
+/// Builds one statement for each [`ROOM`], around a list of that many rows. The places have no numbers: the driver
+/// searches each name in a list. For hundreds of names that takes longer than storing them.
 fn rows(head: &str, columns: usize, tail: &str) -> Texts {
     ROOM.map(|room| {
         let mut sql = format!("{head} (values");
@@ -105,7 +104,7 @@ fn rows(head: &str, columns: usize, tail: &str) -> Texts {
 
 type Bound = Query<'static, Sqlite, SqliteArguments>;
 
-/// Nearly everything of a change; the rest goes with the commit.
+/// Stores nearly all of a change; the commit stores the rest.
 pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>) -> Result<(), Failure> {
     execute(connection, &NEW, &change.new, |query, (id, row)| {
         let (intent, state) = (&row.intent, &row.state);
@@ -134,7 +133,7 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
         Ok(query.bind(id.to_string()).bind(event.seq).bind(event.at.as_micros()).bind(json(event)?))
     })
     .await?;
-    // They let go of their locks before any is taken.
+    // Ended restores release their locks before any lock is taken.
     execute(connection, &RELEASED, &locks(change.ended.iter().copied()), |query, (lock, _)| {
         let (target, scope) = lock_parts(lock);
         Ok(query.bind(target.to_owned()).bind(scope.to_owned()))
@@ -161,7 +160,7 @@ pub(super) async fn store(connection: &mut SqliteConnection, change: &Change<'_>
     .await
 }
 
-/// What is left of a change, the touch, and the commit.
+/// Stores the rest of a change and the touch, and commits.
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     change: &Change<'_>,
@@ -182,7 +181,7 @@ pub(super) async fn commit(
     Ok(())
 }
 
-/// Stores `values` with as few statements as there is room for.
+/// Stores `values` with as few statements as possible.
 async fn execute<T>(
     connection: &mut SqliteConnection,
     statements: &'static Texts,

@@ -1,7 +1,6 @@
 //! The schema of the file and its versions.
 //!
-//! To change it: add `migrations/NNNN_name.sql` and one line to [`MIGRATIONS`]. A migration that
-//! was ever released is never edited.
+//! To change it: add `migrations/NNNN_name.sql` and one line to [`MIGRATIONS`]. Never edit a released migration.
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Executor};
@@ -11,8 +10,8 @@ use crate::LedgerError;
 use crate::open::may_work_with;
 use crate::upgrade::{Rows, to_one_row, to_standard_names};
 
-/// Every migration in order, the first one leads to version 1; and the oldest version of the schema
-/// whose programs may go on working with the file after it.
+/// Every migration in order, the first one leads to version 1. The number is the oldest schema version whose programs
+/// may continue with the file after it.
 const MIGRATIONS: &[(&str, i64)] = &[
     (include_str!("../../migrations/0001_ledger.sql"), 1),
     (include_str!("../../migrations/0002_feed_and_outbox.sql"), 2),
@@ -23,23 +22,22 @@ const MIGRATIONS: &[(&str, i64)] = &[
     (include_str!("../../migrations/0006_any_size.sql"), 6),
 ];
 
-/// The version this program knows.
+/// The version that this program supports.
 const KNOWN: i64 = 6;
 const _: () = assert!(MIGRATIONS.len() == 6, "KNOWN is their number");
-/// The version that this migration leads to keeps each restore as one row.
+/// From this version on, each restore is one row.
 const ONE_ROW: i64 = 4;
-/// The version that this migration leads to has the present names in its JSON.
+/// From this version on, the JSON has the current names.
 const NAMES: i64 = 5;
-/// The version that this migration leads to finds each lock by an index, which has room for one holder.
+/// From this version on, an index finds each lock and allows only one holder.
 const HELD: i64 = 6;
 
-/// Two restores that hold the same lock, and which.
+/// Two restores that hold the same lock, and the lock.
 const HELD_TWICE: &str = "select min(l.restore_id), max(l.restore_id), n.value
     from locks l, json_each(l.names) n group by n.value having count(*) > 1 limit 1";
 
-/// `writable` is touched to prove that the file can be written; `room` is there only while
-/// [`super::store`] proves that there is room. `ledger` tells this file and its copies from all
-/// others, `opens` the copies from one another.
+/// `writable` is written to prove that the file is writable. `room` exists only while [`super::store`] proves that
+/// there is free space. `ledger` identifies this file and its copies, `opens` distinguishes the copies.
 const META: &str = "create table if not exists meta (name text primary key not null, value integer not null)
     without rowid;
   insert or ignore into meta values
@@ -49,16 +47,16 @@ const META: &str = "create table if not exists meta (name text primary key not n
 const VERSIONS: &str = "select (select value from meta where name = 'schema_version'),
        coalesce((select value from meta where name = 'oldest_reader'), 0)";
 
-/// Whether there are tables and none of them is ours.
+/// True if there are tables and none of them belongs to a ledger.
 const STRANGE: &str =
     "select exists (select 1 from sqlite_schema where type = 'table' and name not like 'sqlite_%')
   and not exists (select 1 from sqlite_schema where type = 'table' and name = 'meta')";
 
-/// Brings the file to the version this program knows, each step in a transaction of its own. A file
-/// of a newer version is left as it is where this program may work with it.
+/// Upgrades the file to the version of this program, each migration in its own transaction. A file of a newer version
+/// stays unchanged if this program supports it.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     loop {
-        // Read inside the transaction: another process may be migrating as well.
+        // Read inside the transaction: another process may migrate at the same time.
         let mut step = connection.begin_with("begin immediate").await.map_err(unavailable)?;
         if sqlx::query_scalar(STRANGE).fetch_one(&mut *step).await.map_err(unavailable)? {
             return Err(LedgerError::Unavailable("it is another program's database".to_owned()));
@@ -93,7 +91,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Led
     }
 }
 
-/// Refuses a file in which two unfinished restores hold one lock (I3): nothing must be decided on it.
+/// Rejects a file in which two unfinished restores hold one lock (I3): no decision may be based on it.
 async fn each_lock_is_held_once(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     let twice: Option<(String, String, String)> =
         sqlx::query_as(HELD_TWICE).fetch_optional(connection).await.map_err(unavailable)?;
@@ -130,12 +128,12 @@ impl Rows for SqliteConnection {
     }
 }
 
-/// Refuses a file that this program may not work with.
+/// Rejects a file that this program does not support.
 pub(super) async fn look(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     version(connection).await.map(|_| ())
 }
 
-/// Refuses a file that this program cannot read as it is.
+/// Rejects a file that this program cannot read without an upgrade.
 pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     if version(connection).await? < KNOWN {
         return Err(LedgerError::Unavailable(

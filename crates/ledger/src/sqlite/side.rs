@@ -1,4 +1,4 @@
-//! Writes that need no book: forgetting, recovery mode, the outbox.
+//! Writes without a decision of the book: deletion, recovery mode, the outbox.
 
 use restore_model::{Intent, RestoreId, Timestamp};
 use sqlx::Row as _;
@@ -10,7 +10,7 @@ use crate::group::{Failure, Side, Written};
 use crate::text::{parse, parse_id, size};
 use crate::{Delivery, MessageRef, Position, Pruned};
 
-/// Every statement below is one of the group's transaction.
+/// Every statement below is part of the group's transaction.
 pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) -> Result<Written, Failure> {
     match side {
         Side::Prune { restores_before, keys_before, limit } => {
@@ -88,8 +88,8 @@ pub(super) async fn carry_out(connection: &mut SqliteConnection, side: &Side) ->
     Ok(Written::Done)
 }
 
-/// Walks the keys and not the restores: keys are kept for a month, restores for years. Of the keys only those of restores
-/// that came in before: none that came in later has ended before.
+/// Walks the keys, not the restores: keys are kept for a month, restores for years. It needs only the keys of restores
+/// accepted before the limit: a restore that was accepted later has not ended before it.
 async fn forget_keys(
     connection: &mut SqliteConnection,
     before: Timestamp,
@@ -108,9 +108,8 @@ async fn forget_keys(
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// A restore goes before its history, or the history could not go; whether all went is asked at the
-/// commit. Targets are found by what was asked; those of an intent that cannot be read stay, and no
-/// list shows them.
+/// Deletes a restore before its history, as the foreign key requires; the commit checks that all of it is gone. The
+/// stored requests define the targets. The targets of an unreadable request stay, and no list shows them.
 async fn forget_restores(
     connection: &mut SqliteConnection,
     before: i64,

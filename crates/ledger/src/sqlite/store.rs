@@ -1,7 +1,7 @@
-//! What commits groups into the file: it owns the file's lock and the only connection that writes.
+//! Commits groups into the file. It owns the file's lock and the only writing connection.
 //!
-//! On a full disk a touch may still fit where a restore does not. So after a failure a touch is
-//! believed only together with a proof of room, until that or something real was stored.
+//! On a full disk a touch may still fit where a restore does not. So after a failure a touch counts as success only
+//! together with a proof of free space, until the proof or a real write has succeeded.
 
 use std::time::Duration;
 
@@ -17,35 +17,35 @@ use crate::change::Change;
 use crate::group::{Answer, Decided, Decision, Failure, Wanted, Write};
 use crate::writer::Store;
 
-/// Two transactions, so that the pages are taken and written before they are given back: what is
-/// deleted before it is committed is never written.
+/// Two transactions, so that the pages are allocated and written before they are freed: data that is deleted before the
+/// commit is never written.
 const PROVE_ROOM: &str = "insert or replace into meta values ('room', zeroblob(65536));
 delete from meta where name = 'room'";
 
-/// How many restores are kept from group to group at most: beyond that all are let go, and those that are written again
-/// are read again. A restore needs some kilobytes.
+/// Maximum number of restores that are kept from group to group. Beyond that all are dropped and read again when
+/// needed. A restore needs some kilobytes.
 const KEPT: usize = 2_048;
 
-/// How often at most it is noted how much the file knows.
+/// Minimum interval between two notes of the file's content.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct SqliteStore {
     file: LedgerFile,
     options: SqliteConnectOptions,
-    /// `None` after a failure, until it is opened anew.
+    /// `None` after a failure, until it is opened again.
     connection: Option<SqliteConnection>,
-    /// Of the unfinished restores some that were written or asked for a moment ago: what a group then
-    /// need not read, for nobody else writes the file. It is as of the last commit; empty after a
-    /// failure, which may have left it elsewhere.
+    /// Some of the unfinished restores that were recently written or read. A group need not read them again, because no
+    /// other process writes the file. It has the state of the last commit. It is empty after a failure, which may have
+    /// left the file in another state.
     book: Book,
-    /// Whether the last that is known of the file is that it could not be written.
+    /// True if the last write of the file failed.
     doubted: bool,
     note: Note,
     noted: Instant,
 }
 
 impl SqliteStore {
-    /// `note` says how much the file knows now.
+    /// `note` is the current content of the file.
     pub(super) fn new(
         file: LedgerFile,
         options: SqliteConnectOptions,
@@ -104,8 +104,8 @@ impl SqliteStore {
         Ok(answers)
     }
 
-    /// Notes how much the file knows. That it cannot be noted is no reason to refuse anything: only
-    /// an older copy is harder to tell then.
+    /// Notes the content of the file. A failed note is no reason to reject a write: it only makes an older copy harder
+    /// to detect.
     async fn note(&mut self) {
         self.noted = Instant::now();
         let Some(connection) = &mut self.connection else { return };
@@ -118,7 +118,8 @@ impl SqliteStore {
     }
 }
 
-/// Refuses to write what another process has opened since: the lock was deleted, or the file system keeps none.
+/// Rejects writes if another process has opened the file since: the lock was deleted, or the file system does not
+/// support locks.
 async fn alone(connection: &mut SqliteConnection, opens: i64) -> Result<(), Failure> {
     let found: i64 = sqlx::query_scalar("select value from meta where name = 'opens'")
         .fetch_one(connection)
@@ -139,8 +140,8 @@ impl Store for SqliteStore {
         let outcome = self.try_commit(group).await;
         if let Err(failure) = &outcome {
             self.doubted |= matches!(failure, Failure::Down(_));
-            // After some faults SQLite has rolled back by itself; then, and whenever this fails,
-            // a new connection is the surest way to a clean one.
+            // After some errors SQLite has rolled back by itself. In that case, and whenever the rollback fails, a new
+            // connection is the safest choice.
             if let Some(connection) = &mut self.connection
                 && connection.execute("rollback").await.is_err()
             {
@@ -157,8 +158,8 @@ impl Store for SqliteStore {
         if let Some(connection) = self.connection.take() {
             let _leftover = connection.close().await;
         }
-        // The last to close brings the log home, which writes the file once more.
+        // The last connection to close applies the log, which writes the file once more.
         let _hard_to_tell_then = self.file.note(self.note);
-        // The file is let go here: whoever closed it may open it again at once.
+        // The file is released here: the process that closed it may open it again at once.
     }
 }

@@ -1,5 +1,5 @@
-//! Which restores were found unfinished when the file was opened and were not claimed since. They are claimed in the order of
-//! their ids, so that a place in that order says nearly all of it, however many there are.
+//! Restores that were unfinished when the file was opened and are not claimed yet. They are claimed in the order of
+//! their IDs, so a position in that order is nearly all the state, however many there are.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,17 +13,17 @@ pub(super) struct Unclaimed(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Every one up to here is claimed.
+    /// Every restore up to this ID is claimed.
     all: Option<RestoreId>,
-    /// The same of those that have [`Claim::BEFORE_ANSWER`].
+    /// The same for restores with a status of [`Claim::BEFORE_ANSWER`].
     before_answer: Option<RestoreId>,
-    /// What is this process's although it stands further on: what came in since, and what was claimed out of turn.
+    /// Restores after that position that this process holds: those accepted since, and those claimed out of order.
     others: HashSet<RestoreId>,
     done: bool,
 }
 
 impl Unclaimed {
-    /// For a ledger that hands out nothing.
+    /// For a ledger that returns no restores from a claim.
     pub(super) fn nothing() -> Self {
         Self(Mutex::new(State { done: true, ..State::default() }))
     }
@@ -32,7 +32,7 @@ impl Unclaimed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After which one the next page begins, if there may be one.
+    /// Returns the ID before the next page, if there may be one.
     pub(super) fn after(&self, which: Claim) -> Option<Option<RestoreId>> {
         let state = self.state();
         let after = match which {
@@ -42,7 +42,7 @@ impl Unclaimed {
         (!state.done).then_some(after)
     }
 
-    /// Claims what of a page is not this process's yet. An empty page is the end.
+    /// Claims the restores of a page that this process does not hold yet. An empty page is the end.
     pub(super) fn claim(&self, which: Claim, page: Vec<(RestoreId, Option<Entry>)>) -> Vec<Entry> {
         let mut state = self.state();
         let last = page.last().map(|(id, _)| *id);
@@ -63,12 +63,12 @@ impl Unclaimed {
         claimed
     }
 
-    /// Whether one that is unfinished was not claimed yet.
+    /// Returns true if an unfinished restore is not claimed yet.
     pub(super) fn has(&self, id: RestoreId) -> bool {
         self.state().is_unclaimed(id)
     }
 
-    /// Makes one this process's; whether it was not before.
+    /// Makes this process the holder of a restore. Returns true if it was not before.
     pub(super) fn remove(&self, id: RestoreId) -> bool {
         let mut state = self.state();
         state.is_unclaimed(id) && state.others.insert(id)
