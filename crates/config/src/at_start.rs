@@ -1,5 +1,5 @@
-//! Keys that are read when the gateway starts and not again: sockets, the ledger, and what is bound to them. Everything
-//! else is taken whenever the configuration is loaded anew.
+//! Keys that the gateway reads only at its start: sockets, the ledger, and everything bound to them. A reload applies
+//! all other keys.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Config;
 use super::values::{Secret, Setting};
 
-/// The keys, or tables of which that is every key.
+/// The keys, or tables in which this applies to every key.
 pub(super) const KEYS: &[&str] = &[
     "listen.api",
     "listen.admin",
@@ -36,13 +36,14 @@ pub(super) const KEYS: &[&str] = &[
     "compat_endpoints.listen",
 ];
 
-/// Whether a key, written without indices, is read at the start alone.
+/// Returns true if a key, written without indices, is read only at the start.
 pub(super) fn is_at_start(key: &str) -> bool {
     KEYS.iter()
         .any(|listed| key.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// The keys of the start that differ. A secret differs by where it is: what is in its file is read again by itself.
+/// Returns the start-only keys that differ. For a secret only its location counts: a change of the file's content is
+/// reloaded separately.
 pub fn read_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
     let secrets = |config: &Config| {
         let place = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.file().map(Path::to_owned));
@@ -53,7 +54,7 @@ pub fn read_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
         ]
     };
     let urls = |config: &Config| -> Vec<_> { config.webhooks.iter().map(|hook| hook.url.clone()).collect() };
-    // They are shown without their paths.
+    // The JSON shows them without their paths.
     let urls_moved = (urls(before) != urls(after)).then_some("webhooks");
     let moved: Vec<&str> = secrets(before)
         .into_iter()
@@ -67,7 +68,7 @@ pub fn read_at_start(before: &Config, after: &Config) -> Vec<&'static str> {
     KEYS.iter().filter(differs).copied().collect()
 }
 
-/// What stands at a key. Of tables of which there are several, those that have it, with what the others say of them.
+/// Returns the value of a key. For an array of tables: the value of each table that has the key.
 fn at<'a>(tree: &'a Value, key: &str) -> Vec<&'a Value> {
     let (table, rest) = key.split_once('.').unwrap_or((key, ""));
     match &tree[table] {

@@ -1,7 +1,8 @@
-//! Configuration that can be used and take a protection away: a switch that says so, or a way without TLS. One list, which
-//! `check-config` and the start report as warnings, the log at every load, and `/readyz` for as long as it is so.
+//! Valid configuration that removes a protection: a switch for that purpose, or a connection without TLS. There is one
+//! list. `check-config` and the start report it as warnings, the log repeats it at every load, and `/readyz` shows it
+//! while it applies.
 //!
-//! It is read from a tree in the shape of the file, as the reader makes one and [`Config::to_json`] shows one.
+//! It reads a tree in the shape of the file, as the reader builds it and [`Config::to_json`] shows it.
 //!
 //! [`Config::to_json`]: super::Config::to_json
 
@@ -14,14 +15,14 @@ use serde_json::Value;
 use super::faults::Code;
 use super::rules::{is_remote_cleartext, knows_callers, remote_listeners, rows};
 
-/// One of them.
+/// A single danger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Danger {
     /// The key, such as `listen.allow_unauthenticated_remote`.
     pub key: String,
     /// The protection that is missing.
     pub why: String,
-    /// How to get it back.
+    /// The recommended correction.
     #[serde(skip)]
     pub(super) help: &'static str,
     #[serde(skip)]
@@ -34,7 +35,7 @@ impl Danger {
     }
 }
 
-/// Those of a tree. Faulty values are passed over: they are reported already.
+/// Returns the dangers of a tree. Invalid values are skipped: they are already reported.
 pub fn dangers(tree: &Value) -> Vec<Danger> {
     let mut found = Vec::new();
     remote(tree, &mut found);
@@ -95,7 +96,7 @@ pub fn dangers(tree: &Value) -> Vec<Danger> {
     found
 }
 
-/// Keys that name files on which trust rests, by table: such a file decides whom the gateway believes.
+/// Keys of files that the gateway trusts, by table: such a file decides whom the gateway accepts.
 const FILES: [(&str, &[&str]); 5] = [
     ("tls", &["certificate_file", "client_ca_file", "client_crl_file"]),
     ("callers", &["jwks_file", "ca_file"]),
@@ -104,8 +105,7 @@ const FILES: [(&str, &[&str]); 5] = [
     ("id_mapping", &["file"]),
 ];
 
-/// Files that other users of the machine can write, and a ledger that they can read. One that is not there yet is passed
-/// over.
+/// Finds files that other users of the machine can write, and a ledger that they can read. It skips missing files.
 fn files(tree: &Value, found: &mut Vec<Danger>) {
     for (table, keys) in FILES {
         let rows = match &tree[table] {
@@ -135,7 +135,7 @@ fn files(tree: &Value, found: &mut Vec<Danger>) {
     }
 }
 
-/// The danger of a file of configuration that other users of the machine can write.
+/// Returns the danger of a configuration file that other users of the machine can write.
 pub(super) fn writable(name: &str, mode: u32) -> Option<Danger> {
     (mode & 0o002 != 0).then(|| exposed(String::new(), name, mode, "can be written by everybody"))
 }
@@ -145,12 +145,12 @@ fn exposed(key: String, file: &str, mode: u32, what: &str) -> Danger {
     Danger::new(key, Code::FileExposed, why, "take the rights away with chmod o-rwx, or chmod o-w")
 }
 
-/// The mode of a file that has rights beyond these; `None` where it has not, or is not there.
+/// Returns the mode of a file with more permissions than these; `None` if it has no more, or does not exist.
 fn wider_than(path: &Path, most: u32) -> Option<u32> {
     mode(path).filter(|mode| mode & !most != 0)
 }
 
-/// The rights on a file, as `chmod` writes them; `None` where there is no file.
+/// Returns the permissions of a file, as `chmod` writes them; `None` if there is no file.
 #[cfg(unix)]
 pub fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
@@ -163,7 +163,7 @@ pub fn mode(_: &Path) -> Option<u32> {
     None
 }
 
-/// Listeners that let in everybody who reaches them, from other machines.
+/// Finds listeners without authentication that other machines can reach.
 fn remote(tree: &Value, found: &mut Vec<Danger>) {
     if tree["listen"]["allow_unauthenticated_remote"] != true {
         return;

@@ -1,8 +1,8 @@
-//! Days, as the configuration writes them.
+//! Dates in the configuration.
 
 use restore_model::Timestamp;
 
-/// A day, as configuration writes it: its beginning in UTC.
+/// Parses a date: returns the start of that day in UTC.
 pub fn day(text: &str) -> Option<Timestamp> {
     let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     plain.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()

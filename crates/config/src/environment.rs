@@ -1,34 +1,34 @@
-//! The environment twin of every key: `RESTORE_GATEWAY_` and the path in capitals, joined by `__`, tables of an
-//! array by their index, so `upstreams[0].endpoint` is `RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT`. A list of words or
-//! ids is one variable, separated by commas.
+//! The environment variable of every key: `RESTORE_GATEWAY_` and the path in capitals, joined by `__`, tables of an
+//! array by their index. So `upstreams[0].endpoint` is `RESTORE_GATEWAY_UPSTREAMS__0__ENDPOINT`. A list of words or IDs
+//! is one variable, separated by commas.
 
 use std::collections::BTreeMap;
 
 use super::keys::Key;
 use super::kinds::Kind;
 
-/// What the name of every variable begins with.
+/// Prefix of every variable.
 pub(super) const PREFIX: &str = "RESTORE_GATEWAY_";
 
-/// Variables that are the command line's, not twins of a key.
+/// Variables of the command line, without a key.
 const NOT_TWINS: &[&str] = &[
     "RESTORE_GATEWAY_CONFIG",
     "RESTORE_GATEWAY_RECOVERY",
-    // Where it is built; containers hand it on.
+    // Set at build time; containers keep it.
     "RESTORE_GATEWAY_COMMIT",
     restore_engine::crash::VARIABLE,
 ];
 
-/// Under these names other programs look for a proxy.
+/// Variables in which other programs configure a proxy.
 const PROXIES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The variables of a process. Those that start with `RESTORE_GATEWAY_` are twins of keys; any may hold a secret
+/// The variables of a process. Those with the prefix `RESTORE_GATEWAY_` belong to keys. Any variable may hold a secret
 /// that a key refers to.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
-/// Names only: somebody may have put a secret into one.
+/// Shows names only: a variable may contain a secret.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys().filter(|name| name.starts_with(PREFIX))).finish()
@@ -36,35 +36,35 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// An environment of these variables.
+    /// Creates an environment from these variables.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
         Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// The value of a variable, whoever it is meant for.
+    /// Returns the value of any variable.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The variables that name a proxy for what the process calls.
+    /// Returns the names of set variables that configure a proxy for outbound calls.
     pub(super) fn proxies(&self) -> Vec<String> {
         let set = |name: &&str| self.variable(name).is_some_and(|value| !value.trim().is_empty());
         PROXIES.into_iter().filter(set).map(str::to_owned).collect()
     }
 
-    /// The value of the twin of a path.
+    /// Returns name and value of the variable for a path.
     pub(super) fn get(&self, path: &str) -> Option<(String, &str)> {
         self.0.get_key_value(&twin(path)).map(|(name, value)| (name.clone(), value.as_str()))
     }
 
-    /// Whether a variable is the twin of the path or of something in it.
+    /// Returns true if a variable belongs to the path or to something in it.
     pub(super) fn reaches(&self, path: &str) -> bool {
         let inside = format!("{}__", twin(path));
         self.0.keys().any(|name| name.starts_with(&inside))
     }
 
-    /// Names of the variables that should be twins of a key: not those of the command line, and not those that
-    /// Kubernetes sets for a service whose name starts with `restore-gateway`.
+    /// Returns the names of the variables that should belong to a key. It excludes those of the command line, and those
+    /// that Kubernetes sets for a service whose name starts with `restore-gateway`.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let hosts: Vec<_> = self.0.keys().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
         self.0.keys().map(String::as_str).filter(move |name| {
@@ -80,7 +80,7 @@ impl Environment {
     }
 }
 
-/// Reads the variables of this process: the one place that does.
+/// Reads the variables of this process. No other code does.
 pub fn read_environment() -> Environment {
     Environment::new(
         std::env::vars_os()
@@ -88,12 +88,12 @@ pub fn read_environment() -> Environment {
     )
 }
 
-/// The variable of a path.
+/// Returns the variable of a path.
 pub(super) fn twin(path: &str) -> String {
     PREFIX.to_owned() + &path.replace(['.', '['], "__").replace(']', "").to_uppercase()
 }
 
-/// The path of the key a variable is the twin of.
+/// Returns the path of the key that a variable belongs to.
 pub(super) fn path_of(variable: &str, keys: &[Key]) -> Option<String> {
     path_in(variable.strip_prefix(PREFIX)?, keys)
 }
@@ -113,7 +113,7 @@ fn path_in(rest: &str, keys: &[Key]) -> Option<String> {
     })
 }
 
-/// Every path there is, tables of an array with this index.
+/// Returns every path, with this index for the tables of an array.
 pub(super) fn paths(keys: &[Key], index: usize) -> Vec<String> {
     let mut all = Vec::new();
     for key in keys {
@@ -160,7 +160,7 @@ mod tests {
             ("RESTORE_GATEWAY_PORT_80_TCP_ADDR", "10.0.0.1"),
             ("RESTORE_GATEWAY_LISTEN_PORT", "80"),
         ]);
-        // a service named restore-gateway explains PORT, but not LISTEN_PORT
+        // A service named restore-gateway explains PORT, but not LISTEN_PORT.
         assert_eq!(environment.names().collect::<Vec<_>>(), ["RESTORE_GATEWAY_LISTEN_PORT"]);
     }
 }

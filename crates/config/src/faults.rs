@@ -1,7 +1,7 @@
-//! Faults in configuration: what each says, and where in the file or the environment its cause stands.
+//! Errors and warnings about the configuration: their text, and their location in the file or the environment.
 //!
-//! All faults of one reading are kept together with the text they point into. Secrets are struck out of that
-//! text before it gets here, so nothing that is rendered from [`Faults`] can show one.
+//! All findings of one load are kept together with the text they point into. Secrets are removed from that text first,
+//! so the output of [`Faults`] cannot show one.
 
 use std::ops::Range;
 
@@ -9,70 +9,70 @@ use serde::Serialize;
 
 use super::report::Places;
 
-/// How much a fault matters.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The configuration cannot be used.
+    /// The configuration is not usable.
     Error,
-    /// The configuration can be used, and may not be what was meant.
+    /// The configuration is usable, but may not be intended.
     Warning,
 }
 
-/// What kind of fault it is: a stable word.
+/// The kind of finding, with a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// The text is not TOML.
+    /// The text is not valid TOML.
     Syntax,
     /// No such key, or no such variable.
     UnknownKey,
-    /// A key without which nothing works is not there.
+    /// A required key is missing.
     MissingKey,
-    /// A text where a number must be, and the like.
+    /// The value has the wrong type, such as a text instead of a number.
     WrongType,
-    /// Out of bounds, not an address, an empty list.
+    /// The value is not valid: out of bounds, not an address, an empty list.
     BadValue,
     /// A generation that is not built in.
     UnknownGeneration,
-    /// A name that nothing has.
+    /// A reference to a name that does not exist.
     DanglingReference,
-    /// A name that two have.
+    /// Two tables have the same name.
     DuplicateName,
-    /// A secret, or what may be one, in the file or the environment.
+    /// The file or the environment contains a secret, or a possible one.
     SecretInline,
-    /// A secret is not where a setting says.
+    /// A secret is not at its configured location.
     SecretMissing,
-    /// A file that other users of the machine can write, or a ledger that they can read.
+    /// Other users of the machine can write the file, or read the ledger.
     FileExposed,
-    /// A file with a secret that others can read.
+    /// Other users can read a file with a secret.
     SecretExposed,
-    /// A receiver of webhooks within this machine or its network, without saying that this is meant.
+    /// A webhook receiver is on this machine or its network, without explicit permission.
     PrivateReceiver,
-    /// An address that other machines can reach, without saying that this is meant.
+    /// Other machines can reach an address, without explicit permission.
     RemoteListen,
-    /// Two values that each are right and cannot be together.
+    /// Two values are valid alone, but not together.
     Conflict,
-    /// A route that no restore can take.
+    /// No restore can take the route.
     UnreachableRoute,
-    /// An upstream that no route leads to.
+    /// No route uses the upstream.
     UnusedUpstream,
-    /// A caller that no policy allows anything.
+    /// No policy allows the caller anything.
     UselessCaller,
-    /// A compatibility endpoint all restores of which are refused.
+    /// The compatibility endpoint rejects all restores.
     UselessEndpoint,
-    /// Revocation lists of client certificates count beyond their date.
+    /// Expired revocation lists of client certificates are still accepted.
     RevocationExpired,
-    /// A limit that a hostile caller needs is switched off.
+    /// A limit that protects against a hostile caller is switched off.
     Unbounded,
-    /// Tokens, or what becomes of restores, would travel without TLS.
+    /// Tokens, or data about restores, would be sent without TLS.
     Cleartext,
-    /// A file that cannot be used: the configuration itself, or one that a key names.
+    /// The configuration file, or a file that a key names, is not usable.
     Unusable,
 }
 
 impl Code {
-    /// The word, as in `error[unknown-key]`.
+    /// Returns the name, as in `error[unknown-key]`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Syntax => "syntax",
@@ -102,32 +102,32 @@ impl Code {
     }
 }
 
-/// One fault.
+/// A single finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Whether the configuration can be used.
+    /// Error or warning.
     pub severity: Severity,
-    /// What kind of fault.
+    /// The kind of finding.
     pub code: Code,
     /// The key, such as `routes[1].upstream`. Empty for the file as a whole.
     pub path: String,
-    /// Line in the file, from 1. Absent if the cause stands in the environment, or is that something is missing
-    /// from an environment without a file.
+    /// Line in the file, from 1. Absent if the cause is in the environment, or if something is missing and there is no
+    /// file.
     pub line: Option<usize>,
     /// Column in that line, in characters, from 1.
     pub column: Option<usize>,
-    /// The variable, if the cause stands in the environment.
+    /// The variable, if the cause is in the environment.
     pub variable: Option<String>,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do about it.
+    /// The recommended correction.
     pub help: Option<String>,
-    /// Bytes of the file the fault is about.
+    /// Byte range in the file.
     #[serde(skip)]
     pub(super) span: Option<Range<usize>>,
 }
 
-/// The faults of one reading, in the order of the file, and the text they point into.
+/// The findings of one load, in the order of the file, and the text they point into.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{} in the settings {name}", counted(.faults))]
 pub struct Faults {
@@ -138,7 +138,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The one of configuration that cannot be read at all.
+    /// Creates the finding for a configuration that cannot be read at all.
     pub fn unreadable(name: String, why: String, help: String) -> Self {
         let fault = Fault {
             severity: Severity::Error,
@@ -154,12 +154,13 @@ impl Faults {
         Self { name, text: String::new(), faults: vec![fault], places: Places::default() }
     }
 
-    /// One more: a table of which nothing can be made, at the key that the first word of `why` names, if it was written.
+    /// Adds an error for a table that cannot be used. It points at the key that the first word of `why` names, if the
+    /// file contains it.
     pub fn refuse(&mut self, table: &str, why: &str) {
         let words = why.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')).unwrap_or(why);
         let end = words.find([' ', ':']).unwrap_or(words.len());
         let key = format!("{table}.{}", &words[..end]);
-        // A place that is told is not told twice.
+        // The location is shown, so the text does not repeat it.
         let (path, why) = match self.places.is_written(&key) {
             true => (key, words[end..].strip_prefix(": ").unwrap_or(why)),
             false => (table.to_owned(), why),
@@ -169,27 +170,27 @@ impl Faults {
         self.faults.push(fault);
     }
 
-    /// Makes an error of every warning.
+    /// Makes every warning an error.
     pub fn deny_warnings(&mut self) {
         self.faults.iter_mut().for_each(|fault| fault.severity = Severity::Error);
     }
 
-    /// Each fault.
+    /// Iterates over the findings.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.faults.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of findings.
     pub fn len(&self) -> usize {
         self.faults.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no findings.
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Whether one of them keeps the configuration from being used.
+    /// Returns true if there is an error, so that the configuration is not usable.
     pub fn has_errors(&self) -> bool {
         self.iter().any(|fault| fault.severity == Severity::Error)
     }

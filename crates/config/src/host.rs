@@ -1,25 +1,25 @@
-//! Hosts in their only form, so that two spellings of one host are equal.
+//! Hosts in a normalized form, so that two spellings of one host are equal.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A host in its only form.
+/// A host in its normalized form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// A name in lower case, without a dot at its end.
+    /// A name in lower case, without a trailing dot.
     Name(String),
-    /// An address. One of IPv4 that is written as IPv6 is one of IPv4.
+    /// An address. An IPv4 address in IPv6 notation counts as IPv4.
     Address(IpAddr),
 }
 
 impl Host {
-    /// Whether this is the host that the configuration calls `name`.
+    /// Returns true if the configuration's `name` means this host.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         Self::parse(name).is_ok_and(|name| name == *self)
     }
 
-    /// Whether this is a name or an address of the machine itself.
+    /// Returns true for a name or an address of this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -28,10 +28,10 @@ impl Host {
         }
     }
 
-    /// Reads a name, an address of IPv4, or one of IPv6 in brackets.
+    /// Parses a name, an IPv4 address, or an IPv6 address in brackets.
     ///
     /// # Errors
-    /// Text of any other form; a port is among those.
+    /// If the text has another form, such as one with a port.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(rest) = text.strip_prefix('[') {
             let address = rest.strip_suffix(']').and_then(|text| text.parse::<Ipv6Addr>().ok());
@@ -39,7 +39,7 @@ impl Host {
             return Ok(Self::Address(IpAddr::V6(address).to_canonical()));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            // Without brackets the end of IPv6 and a port look alike.
+            // Without brackets, the end of an IPv6 address is indistinguishable from a port.
             return if address.is_ipv4() { Ok(Self::Address(address)) } else { Err(NOT_A_HOST) };
         }
         let name = text.strip_suffix('.').unwrap_or(text);
@@ -62,5 +62,5 @@ impl fmt::Display for Host {
     }
 }
 
-/// Why text is no host.
+/// The error for a text that is not a host.
 pub const NOT_A_HOST: &str = "the host is neither a name nor an address";

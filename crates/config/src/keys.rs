@@ -1,19 +1,19 @@
-//! What a key is, and the macro that makes a table of keys and the struct it resolves to from one text.
+//! The definition of a key, and the macro that generates a table of keys and its struct from one text.
 //!
-//! The list itself is in [`super::tables`]; everything here is its grammar.
+//! The list itself is in [`super::tables`]; this module is its grammar.
 
 use super::kinds::Kind;
 
-/// One key of a table: all that the reader, the environment twins, `explain` and the schema need to know.
+/// One key of a table: all data for the reader, the environment variables, `explain` and the schema.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// As written in the file.
+    /// The name in the file.
     pub(super) name: &'static str,
-    /// What it does, one line per paragraph line, each with the leading blank of its doc comment.
+    /// Its description, one entry per line, each with the leading space of its doc comment.
     pub(super) doc: &'static [&'static str],
-    /// What may be written.
+    /// The permitted values.
     pub(super) kind: Kind,
-    /// What stands there when nothing is written.
+    /// The value if none is written.
     pub(super) preset: Preset,
 }
 
@@ -23,7 +23,7 @@ impl Key {
         self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The documentation in the form of a help line: no full stop, lower-case unless it begins with an acronym.
+    /// The documentation in the form of a help line: no full stop, lower case unless it begins with an acronym.
     pub(super) fn hint(&self) -> String {
         let about = self.about();
         let (first, rest) = about.split_at(1);
@@ -33,14 +33,14 @@ impl Key {
     }
 }
 
-/// What a key is when neither the environment nor the file has it.
+/// Value of a key that neither the environment nor the file contains.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Preset {
-    /// Its absence is a fault.
+    /// Its absence is an error.
     Required,
-    /// Absent stays absent; the documentation of the key says what that means.
+    /// It has no value; the documentation of the key defines the meaning.
     Absent,
-    /// This value, as it would be written in the environment.
+    /// This value, in the notation of the environment.
     Value(&'static str),
 }
 
@@ -52,9 +52,8 @@ pub(super) const fn bare(field: &'static str) -> &'static str {
     }
 }
 
-/// Makes, for every table, the struct of resolved values and its list of keys:
-/// `/// doc` `field: Type = Kind => default;` where the default is `required`, `absent` or the text one would
-/// write in the environment.
+/// Generates, for every table, the struct of resolved values and its list of keys:
+/// `/// doc` `field: Type = Kind => default;`. The default is `required`, `absent` or the text in the notation of the environment.
 macro_rules! tables {
     ($(
         $(#[doc = $about:literal])+
@@ -100,7 +99,7 @@ macro_rules! tables {
     )+};
 }
 
-/// The [`Preset`] of a default as written in the list.
+/// The [`Preset`] of a default in the list.
 macro_rules! preset {
     (required) => {
         Preset::Required
@@ -113,7 +112,7 @@ macro_rules! preset {
     };
 }
 
-/// The sentence on the default that closes the documentation of a field.
+/// The sentence about the default that ends the documentation of a field.
 macro_rules! preset_doc {
     (required) => {
         "Required."

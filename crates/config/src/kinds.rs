@@ -1,4 +1,5 @@
-//! What may be written at a key: types, bounds and words, each checked, described and named to the schema here.
+//! Permitted values of a key: types, bounds and words. This module checks and describes each, and defines it for the
+//! schema.
 
 use http::Uri;
 use restore_generations::source_api;
@@ -9,7 +10,7 @@ use super::faults::Code;
 use super::keys::Key;
 use super::nearest::nearest;
 
-/// What may be written at a key.
+/// Permitted values of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// A table with these keys.
@@ -28,21 +29,21 @@ pub(super) enum Kind {
     Address,
     /// An http or https URL without user, query or fragment.
     Url,
-    /// Where the ledger is.
+    /// The location of the ledger.
     LedgerAt,
     /// The name of an upstream.
     Name,
-    /// Any text but none.
+    /// Any non-empty text.
     Text,
-    /// A reference to a secret: the variable or the file it is in.
+    /// A reference to a secret: its variable or its file.
     Secret,
-    /// `passthrough` or the name of a credential; what is neither may be a secret and is never shown.
+    /// `passthrough` or the name of a credential. Any other text may be a secret and is never shown.
     CredentialName,
-    /// One of the generations that are built in.
+    /// A built-in generation.
     Generation,
-    /// One of the source APIs that are built in.
+    /// A built-in source API.
     SourceApi,
-    /// A list of ways in: the API, or the source APIs that are built in.
+    /// A list of inbound APIs: the canonical API, or built-in source APIs.
     WaysIn,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -50,7 +51,7 @@ pub(super) enum Kind {
     Words(&'static [&'static str]),
     /// The hash of an API key.
     KeyHash,
-    /// A list of ids.
+    /// A list of IDs.
     Ids,
     /// A list of texts.
     Texts,
@@ -60,10 +61,10 @@ pub(super) enum Kind {
 
 use Kind::*;
 
-/// The API itself, among source APIs.
+/// The name of the canonical API among source APIs.
 pub(super) const CANONICAL: &str = "canonical";
 
-/// What is wrong with a value.
+/// The error of a value.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) code: Code,
@@ -72,7 +73,7 @@ pub(super) struct Wrong {
 }
 
 impl Kind {
-    /// The value that a text of the environment, or a default, stands for. Lists are separated by commas.
+    /// Returns the value for a text of the environment or a default. Commas separate lists.
     pub(super) fn lex(&self, text: &str) -> Value {
         let number = || text.parse().map_or_else(|_| text.into(), Value::Number);
         match self {
@@ -90,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// The value, if it may stand at a key of this kind.
+    /// Returns the value, if it is valid for a key of this kind.
     pub(super) fn check(&self, value: &Value, generations: &[&str]) -> Result<Value, Wrong> {
         let mistyped = || Wrong {
             code: Code::WrongType,
@@ -164,7 +165,7 @@ impl Kind {
             }
             KeyHash => match text.strip_prefix("sha256:").map(hex::decode) {
                 Some(Ok(hash)) if hash.len() == 32 => Ok(text.into()),
-                // A key itself may stand here by mistake.
+                // The user may have written the API key itself here.
                 _ => Err(Wrong {
                     code: Code::SecretInline,
                     message: "this is not the hash of a key; what stands here is not shown".to_owned(),
@@ -216,7 +217,7 @@ impl Kind {
         Ok(items.into())
     }
 
-    /// What may be written, for people.
+    /// Returns a description of the permitted values for people.
     pub(super) fn describe(&self) -> String {
         match self {
             Table(_) => "a table".to_owned(),
@@ -244,7 +245,7 @@ impl Kind {
         }
     }
 
-    /// What may be written, for JSON Schema.
+    /// Returns a description of the permitted values for JSON Schema.
     pub(super) fn schema(&self) -> Value {
         match self {
             Table(keys) => super::schema::of_table(keys),
@@ -289,7 +290,7 @@ impl Kind {
     }
 }
 
-/// APIs through which a restore can arrive: the canonical one, and the source APIs.
+/// Returns the APIs that accept restores: the canonical one, and the source APIs.
 fn ways_in() -> Vec<&'static str> {
     std::iter::once(CANONICAL).chain(source_api::names()).collect()
 }
@@ -299,16 +300,16 @@ fn is_name(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.chars().all(legal)
 }
 
-/// A whole number without its `.0`.
+/// Returns a whole number without its `.0`.
 fn shortest(number: f64) -> Value {
     if number.fract() == 0.0 { (number as i64).into() } else { number.into() }
 }
 
-/// What to do instead of writing a secret into the file.
+/// Advice for a secret in the file.
 pub(super) const SECRET_HELP: &str =
     "keep secrets out of the configuration: callers bring their own token with each request";
 
-/// Whether a URL names a user, and so perhaps a password.
+/// Returns true if a URL contains a user, and so perhaps a password.
 pub(super) fn has_user(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
@@ -317,7 +318,7 @@ pub(super) fn has_user(url: &str) -> bool {
 fn check_ledger(text: &str) -> Result<Value, Wrong> {
     let (scheme, rest) = text.split_once(':').unwrap_or_default();
     let query = rest.split_once('?').map_or("", |(_, query)| query);
-    // Looked for apart from the reading, which may find something else wrong first.
+    // A separate check, because parsing may find another error first.
     let holds_password = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| super::secrets::is_secret(&name));
     let password = || Wrong {
@@ -328,7 +329,7 @@ fn check_ledger(text: &str) -> Result<Value, Wrong> {
     if scheme.starts_with("postgres") && holds_password {
         return Err(password());
     }
-    // `sqlite://…` and `sqlite::memory:` are other tools' forms: they would become files of that name
+    // Other tools write `sqlite://…` and `sqlite::memory:`; here they would create files with that name.
     let foreign = text.starts_with("sqlite://") || text.starts_with("sqlite::");
     match text.parse::<LedgerUrl>() {
         Ok(_) if !foreign => Ok(text.into()),
@@ -394,7 +395,7 @@ fn bad(message: String, help: &str) -> Wrong {
     Wrong { code: Code::BadValue, message, help: Some(help.to_owned()) }
 }
 
-/// What kind of value was written.
+/// Returns the type of a written value.
 pub(super) fn found(value: &Value) -> &'static str {
     match value {
         Value::Null => "a date or a number that is not finite",

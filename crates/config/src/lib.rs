@@ -1,23 +1,23 @@
 //! The configuration of the gateway: written in TOML and the environment, checked as a whole, resolved into types.
 //!
-//! Place: beside the layers, which take plain values and never [`Config`]; the composition in the crate's root
-//! alone joins both. Nothing here opens a socket, only [`read_environment`] looks at the process, and only `secrets`
-//! opens a file: one that a key refers to.
+//! Place in the architecture: beside the layers, which take plain values and never [`Config`]. Only the composition in
+//! the root crate joins both. Nothing here opens a socket. Only [`read_environment`] reads the process, and only
+//! `secrets` opens a file: one that a key refers to.
 //!
-//! The line: text → document with places (`toml`) → `reader` walks it along the list of keys, environment over
-//! file over default → tree in which every key has a checked value → `rules` look at it as a whole →
-//! [`Config`]. Faults are gathered all along in one `report` and come out together.
+//! The pipeline: text → document with locations (`toml`) → `reader` walks it along the list of keys, environment over
+//! file over default → tree in which every key has a checked value → `rules` check it as a whole → [`Config`]. One
+//! `report` collects all errors and warnings.
 //!
 //! # How to add a key
 //!
-//! 1. Add it to its table in `tables`: documentation with its unit, name, type, kind with bounds, default. From
-//!    this one entry come the field of the resolved struct, the strict reader, the nearest-key help, the
-//!    environment twin, `explain` and the JSON Schema.
-//! 2. Write it, with its default, into `config/restore-gateway.toml`; a test names it if it is missing there.
+//! 1. Add it to its table in `tables`: documentation with its unit, name, type, kind with bounds, default. This one
+//!    entry generates the field of the resolved struct, the strict reader, the help for misspelled keys, the
+//!    environment variable, `explain` and the JSON Schema.
+//! 2. Write it, with its default, into `config/restore-gateway.toml`; a test reports it if it is missing there.
 //! 3. Rewrite the schema: `UPDATE_SCHEMA=1 cargo test -p restore-config`.
 //!
-//! A value of a new shape needs a `kinds::Kind` (what may be written) and a type in `values` (what it resolves
-//! to). A fault that needs two keys is a rule in `rules`.
+//! A value of a new form needs a `kinds::Kind` (the permitted values) and a type in `values` (the resolved value). A
+//! check of two keys is a rule in `rules`.
 
 mod at_start;
 mod dangers;
@@ -70,29 +70,29 @@ use values::Setting;
 /// The commented file with every key at its default, and an example of each generation.
 pub const DEFAULT_TOML: &str = include_str!("../../../config/restore-gateway.toml");
 
-/// A file of configuration: its text, and the name it is called by in faults.
+/// A configuration file: its text, and its name in errors.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Usually the path of the file.
     pub name: String,
-    /// What stands in it.
+    /// Its content.
     pub text: String,
-    /// The rights on the file, where it is one.
+    /// The permissions of the file, if it is one.
     pub mode: Option<u32>,
 }
 
 impl Source {
-    /// A text under a name.
+    /// Creates a source from a text and a name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), text: text.into(), mode: None }
     }
 }
 
-/// Reads configuration: environment over file over default. `generations` are the names of those that are built in.
+/// Loads the configuration: environment over file over default. `generations` are the names of the built-in ones.
 ///
 /// # Errors
 ///
-/// All faults at once, warnings among them, if one of them is an error. Otherwise the warnings come with the
+/// All errors and warnings together, if there is at least one error. Otherwise the warnings come with the
 /// configuration.
 pub fn load(
     source: &Source,
@@ -128,7 +128,7 @@ pub fn load(
 }
 
 impl Config {
-    /// As they are in effect, in the shape of the file. Secrets are shown as `<redacted>`.
+    /// Returns the effective configuration, in the shape of the file. Secrets are shown as `<redacted>`.
     pub fn to_json(&self) -> serde_json::Value {
         self.show()
     }

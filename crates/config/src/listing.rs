@@ -1,4 +1,4 @@
-//! Every key in one Markdown page: what `explain` tells of each, in the order of the list.
+//! Every key in one Markdown page: the output of `explain` for each, in the order of the list.
 
 use super::Config;
 use super::at_start::is_at_start;
@@ -6,14 +6,14 @@ use super::environment::twin;
 use super::keys::{Key, Preset};
 use super::kinds::Kind;
 
-/// The page.
+/// Returns the page.
 pub fn listing() -> String {
     let mut page = String::new();
     tables(Config::KEYS, "", &mut page);
     page
 }
 
-/// A heading and its keys for every table, the tables within it after it.
+/// Writes a heading and the keys for every table, followed by its nested tables.
 fn tables(keys: &[Key], path: &str, page: &mut String) {
     let (inner, plain): (Vec<_>, Vec<_>) =
         keys.iter().partition(|key| matches!(key.kind, Kind::Table(_) | Kind::Tables(_)));
@@ -50,7 +50,7 @@ fn tables(keys: &[Key], path: &str, page: &mut String) {
     }
 }
 
-/// Text that ends no cell of a table, and is no markup.
+/// Escapes a text, so that it neither ends a table cell nor contains markup.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
 }

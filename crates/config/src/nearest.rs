@@ -1,7 +1,6 @@
-//! What somebody who wrote a name that does not exist may have meant.
+//! Suggestions for a misspelled name.
 
-/// The candidate that is written most like `word`, or that `word` is the beginning of, if any is close enough to
-/// be worth naming.
+/// Returns the candidate that is most similar to `word`, or that begins with `word`, if any is similar enough.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let length = word.chars().count();

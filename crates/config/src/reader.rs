@@ -1,8 +1,8 @@
-//! Walks a document, the environment and the list of keys together: environment over file over default, every
-//! key known, every value checked, every fault reported. What comes out is a tree in which each key has its value.
+//! Reads a document, the environment and the list of keys together: environment over file over default. It knows every
+//! key, checks every value and reports every error. The result is a tree in which each key has its value.
 //!
-//! A faulty value stays in the tree as written, so that one fault does not cause others (a route may name an
-//! upstream whose name is not well formed). The tree is resolved only if there was no error.
+//! An invalid value stays in the tree as written, so that one error does not cause others (a route may name an upstream
+//! whose name is not well formed). The tree is resolved only if there is no error.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use super::renamed::{RENAMED, new_path};
 use super::report::{Origin, Report};
 use super::secrets::{self, Reference};
 
-/// What is read together, and where faults go.
+/// The inputs, and the report of errors.
 pub(super) struct Reader<'a, 'r> {
     pub(super) environment: &'a Environment,
     pub(super) generations: &'a [&'a str],
@@ -37,7 +37,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         Self { environment, generations, report, used: BTreeSet::new() }
     }
 
-    /// The whole tree.
+    /// Returns the whole tree.
     pub(super) fn read(mut self, document: &DeTable<'_>) -> Value {
         let tree = self.table(Config::KEYS, Some(document), "");
         self.unknown_variables();
@@ -65,7 +65,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         Value::Object(tree)
     }
 
-    /// A table, or a fault if something else stands there.
+    /// Reads a table; reports an error for any other value.
     fn row(&mut self, keys: &'static [Key], value: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
         match value.map(Spanned::get_ref) {
             None => self.table(keys, None, path),
@@ -74,7 +74,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
     }
 
-    /// The tables of an array: those of the file, and as many more as the environment adds.
+    /// Reads the tables of an array: those of the file, and those that the environment adds.
     fn rows(&mut self, keys: &'static [Key], value: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
         let written: &[_] = match value.map(Spanned::get_ref) {
             None => &[],
@@ -109,7 +109,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         Value::Null
     }
 
-    /// The value of a key: environment over file over default.
+    /// Returns the value of a key: environment over file over default.
     fn value(&mut self, key: &Key, written: Option<&Spanned<DeValue<'_>>>, path: &str) -> Value {
         let value = if let Some((variable, text)) = self.environment.get(path) {
             self.used.insert(variable.clone());
@@ -140,11 +140,11 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
     }
 
-    /// What a reference stands for; every other value stands for itself.
+    /// Resolves a reference; every other value stays unchanged.
     fn resolved(&mut self, value: Value) -> Result<Value, Wrong> {
         let Some(reference) = Reference::read(&value) else { return Ok(value) };
         if let Reference::Variable(name) = reference {
-            // it may begin as our own do
+            // A referenced variable may have the gateway's own prefix.
             self.used.insert(name.to_owned());
         }
         reference.resolve(self.environment)
@@ -188,11 +188,11 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 }
 
-/// The variable that an unknown one probably means, with its index: one that was renamed, or the nearest.
+/// Suggests the intended variable for an unknown one, with its index: the renamed one, or the most similar.
 fn nearest_variable(name: &str) -> Option<String> {
     let index = name.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
     let paths = paths(Config::KEYS, index);
-    // Variables once had a single underscore between levels.
+    // Earlier versions used a single underscore between levels.
     let was = |path: &str| twin(path).replace("__", "_");
     let indexed = |path: &str| path.replace("[]", &format!("[{index}]"));
     let renamed = RENAMED
@@ -204,13 +204,14 @@ fn nearest_variable(name: &str) -> Option<String> {
         return Some(format!("it was renamed to `{}`", twin(&new)));
     }
     let twins: Vec<_> = paths.iter().map(|path| twin(path)).collect();
-    // the part they all have in common would make everything look near
+    // The common prefix would make all names look similar.
     let own = |name| str::strip_prefix(name, PREFIX).unwrap_or_default();
     let near = nearest(own(name), twins.iter().map(|twin| own(twin)))?;
     Some(format!("did you mean `{PREFIX}{near}`?"))
 }
 
-/// Help for a key that does not exist: its new name if it was renamed, else the nearest name and those that are allowed.
+/// Returns the help for an unknown key: its new name if it was renamed, otherwise the most similar name and the
+/// permitted ones.
 fn unknown_help(keys: &[Key], word: &str, path: &str) -> String {
     if let Some(new) = new_path(&without_indexes(path)) {
         return format!("it was renamed to `{new}`");
@@ -226,7 +227,7 @@ fn unknown_help(keys: &[Key], word: &str, path: &str) -> String {
     format!("{meant}allowed here: {}", allowed.join(", "))
 }
 
-/// A path with `[]` in the place of each index.
+/// Returns a path with `[]` in place of each index.
 fn without_indexes(path: &str) -> String {
     let mut parts = path.split('[');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -237,7 +238,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A value of the file without its places. Dates, and numbers that are not finite, become null: no key wants one.
+/// Returns a value of the file without its locations. Dates, and numbers that are not finite, become null: no key uses
+/// one.
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => text.as_ref().into(),

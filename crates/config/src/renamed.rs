@@ -1,5 +1,5 @@
-//! Keys that earlier commits named differently. Nothing else knows them: `check-config` reads this list to answer an old name
-//! with the new one; a test holds the table of the changelog to it.
+//! Keys that earlier commits named differently. Only `check-config` uses this list, to suggest the new name for an old
+//! one. A test compares the table of the changelog with it.
 
 /// Old path and new path. `[]` stands for the index of a table in an array.
 pub(super) const RENAMED: &[(&str, &str)] = &[
@@ -101,7 +101,7 @@ pub(super) const RENAMED: &[(&str, &str)] = &[
     ("doors[].link", "compat_endpoints[].link"),
 ];
 
-/// The new path of a key that was renamed, `[]` standing for every index of both.
+/// Returns the new path of a renamed key, with `[]` for every index of both.
 pub(super) fn new_path(old: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(from, _)| *from == old).map(|(_, to)| *to)
 }

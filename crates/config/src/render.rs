@@ -1,4 +1,4 @@
-//! How faults are shown: to people in the manner of rustc, to programs as JSON, to a build as annotations.
+//! Output of errors and warnings: for people in the style of rustc, for programs as JSON, for a build as annotations.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::faults::{Fault, Faults, Severity, counted};
 
 impl Faults {
-    /// For people. Colour only where the reader is a terminal: the caller knows.
+    /// Output for people. The caller decides about colour: only for a terminal.
     pub fn render_human(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
@@ -47,7 +47,7 @@ impl Faults {
         }
     }
 
-    /// For programs: the name of the file, the number of errors and warnings, and every fault.
+    /// Output for programs: the name of the file, the number of errors and warnings, and every finding.
     pub fn render_json(&self) -> Value {
         let number = |severity| self.iter().filter(|fault| fault.severity == severity).count();
         json!({
@@ -58,7 +58,7 @@ impl Faults {
         })
     }
 
-    /// For a build on GitHub: one annotation per line.
+    /// Output for a build on GitHub: one annotation per line.
     pub fn render_github(&self) -> String {
         self.iter().map(|fault| self.annotation(fault) + "\n").collect()
     }
@@ -86,7 +86,7 @@ impl Faults {
     }
 }
 
-/// An annotation of something that stands nowhere in a file.
+/// An annotation without a location in a file.
 pub fn github(title: &str, path: &str, message: &str) -> String {
     format!("::error title={}::{}\n", property(title), escaped(&format!("{path}: {message}")))
 }

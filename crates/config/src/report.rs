@@ -1,5 +1,5 @@
-//! Where faults are gathered while a file is read: remembers where every value came from, so that a rule which
-//! only knows the path of a key can still point at its line.
+//! Collects errors and warnings while a file is read. It remembers the origin of every value, so that a rule that knows
+//! only the path of a key can still point at its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,26 +8,26 @@ use super::Source;
 use super::faults::{Code, Fault, Faults, Severity};
 use super::secrets;
 
-/// Where a value was written.
+/// Origin of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
-    /// In the file, at these bytes.
+    /// The file, at these bytes.
     File(Range<usize>),
-    /// In this variable.
+    /// This variable.
     Variable(String),
 }
 
-/// Where everything that was read was written, by its path.
+/// The origin of every value, by its path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places(BTreeMap<String, Origin>);
 
 impl Places {
-    /// Whether somebody wrote it.
+    /// Returns true if the file or the environment contains the path.
     pub(super) fn is_written(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
 
-    /// A fault at a path of this text.
+    /// Creates an error at a path of this text.
     pub(super) fn fault(
         &self,
         text: &str,
@@ -46,7 +46,7 @@ impl Places {
         Fault { severity, code, path, line, column, variable, message, help, span }
     }
 
-    /// Where a path was written, or else the table it would stand in.
+    /// Returns the origin of a path, or else that of the enclosing table.
     fn origin(&self, path: &str) -> Option<&Origin> {
         let mut path = path;
         loop {
@@ -58,7 +58,7 @@ impl Places {
     }
 }
 
-/// The faults so far, and the origin of everything read so far.
+/// The errors so far, and the origin of every value so far.
 pub(super) struct Report<'a> {
     source: &'a Source,
     places: Places,
@@ -71,28 +71,28 @@ impl<'a> Report<'a> {
         Self { source, places: Places::default(), secrets: Vec::new(), faults: Vec::new() }
     }
 
-    /// Remembers where the value of a path was written.
+    /// Records the origin of the value of a path.
     pub(super) fn written(&mut self, path: &str, origin: Origin) {
         self.places.0.insert(path.to_owned(), origin);
     }
 
-    /// Whether there is a fault at a path or within it.
+    /// Returns true if there is an error at a path or within it.
     pub(super) fn is_faulty(&self, path: &str) -> bool {
         let within = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
         self.faults.iter().any(|fault| fault.path.strip_prefix(path).is_some_and(within))
     }
 
-    /// The first of two paths that somebody wrote: a fault of both points there.
+    /// Returns the first of two paths that was written: an error about both points there.
     pub(super) fn first_written<'p>(&self, paths: [&'p str; 2]) -> &'p str {
         if self.places.is_written(paths[0]) { paths[0] } else { paths[1] }
     }
 
-    /// Strikes bytes out of the text before anybody sees it.
+    /// Removes bytes from the text before it is shown.
     pub(super) fn strike(&mut self, span: Range<usize>) {
         self.secrets.push(span);
     }
 
-    /// Strikes out what was written at a path.
+    /// Removes the written value of a path from the text.
     pub(super) fn strike_at(&mut self, path: &str) {
         if let Some(Origin::File(span)) = self.places.0.get(path) {
             self.secrets.push(span.clone());
@@ -113,7 +113,7 @@ impl<'a> Report<'a> {
         self.add(Severity::Warning, path, code, message.into(), help);
     }
 
-    /// A warning of a variable that is the twin of no key.
+    /// Adds a warning about a variable that belongs to no key.
     pub(super) fn of_variable(&mut self, name: &str, code: Code, message: String, help: String) {
         self.faults.push(Fault {
             severity: Severity::Warning,
@@ -133,10 +133,10 @@ impl<'a> Report<'a> {
         self.faults.push(fault);
     }
 
-    /// All that was found: errors and warnings, those of the file first and in its order.
+    /// Returns all errors and warnings, those of the file first and in its order.
     pub(super) fn finish(mut self) -> Faults {
         self.faults.sort_by_key(|fault| fault.span.as_ref().map_or(usize::MAX, |span| span.start));
-        // A text over several lines may have swallowed a piece of the file, secrets and all: quotes that were not closed.
+        // An unclosed quote may have swallowed several lines of the file, with secrets.
         for span in self.faults.iter().filter_map(|fault| fault.span.clone()) {
             let inside = self.source.text.get(span.clone()).unwrap_or_default();
             if inside.starts_with("\"\"\"") || inside.starts_with("'''") {
@@ -149,15 +149,15 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Line and column of a byte, both from 1, the column in characters.
+/// Returns line and column of a byte, both from 1, the column in characters.
 fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The text with every character of the spans replaced by as many asterisks as it has bytes, so that all other
-/// spans still hold.
+/// Returns the text with every character of the spans replaced by as many asterisks as it has bytes, so that all other
+/// spans stay valid.
 fn struck(text: &str, secrets: &[Range<usize>]) -> String {
     let hidden = |at: usize| secrets.iter().any(|span| span.contains(&at));
     text.char_indices().fold(String::with_capacity(text.len()), |mut shown, (at, c)| {

@@ -1,7 +1,7 @@
-//! What no single key can say: references, names, routes that hide each other, values that cannot be together.
+//! Checks that no single key allows: references, names, routes that hide each other, incompatible values.
 //!
-//! Rules work on the tree of [`super::reader`], which may hold faulty values, and stay silent on what they cannot
-//! read: that fault is reported already.
+//! Rules work on the tree of [`super::reader`], which may contain invalid values. They ignore a value that they cannot
+//! read: its error is already reported.
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ mod webhooks;
 /// Checks the tree as a whole, and fills in the defaults that depend on another key.
 pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_>) {
     urls::proxies(report, proxies);
-    // Before all that compares addresses.
+    // Before all rules that compare addresses.
     urls::check(tree, report);
     listeners(tree, report);
     times(tree, report);
@@ -51,14 +51,14 @@ pub(super) fn check(tree: &mut Value, proxies: &[String], report: &mut Report<'_
     }
 }
 
-/// Keys that a route may have of its own, and the table of the one that counts where it has none.
+/// Keys that a route can override, and the table with the default.
 const ROUTE_DEFAULTS: [(&str, &str); 3] = [
     ("polling", "overdue_seconds"),
     ("submit", "idempotency_key_ttl_seconds"),
     ("submit", "dedup_window_seconds"),
 ];
 
-/// What might have been meant by a name that nothing in a table has.
+/// Returns a suggestion for a name that does not exist in a table.
 fn instead<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone, table: &str) -> String {
     match (nearest(name, known.clone()), known.clone().next()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
@@ -115,10 +115,10 @@ fn times(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// A restore must be kept for as long as a window answers with it.
+/// Checks that a restore is kept for as long as a window returns it.
 fn retention(tree: &Value, report: &mut Report<'_>) {
     const RETENTION: &str = "ledger.retention_days";
-    // For who signs, an equal request is the same one for as long as a signature is good.
+    // For a signed request, an identical request counts as the same one while a signature is valid.
     const SIGNATURES: f64 = 1_800.0;
     let Some(days) = tree["ledger"]["retention_days"].as_u64().filter(|days| *days > 0) else { return };
     let mut windows: Vec<(String, f64)> = Vec::new();
@@ -156,8 +156,8 @@ fn retention(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// Warns where an operator is asked to decide before absence from a cloud's list can be proof. Absence counts after the
-/// time of the longest send and `polling.absence_confirmation_seconds` together.
+/// Warns if an operator must decide before absence from a cloud's list can be proof. Absence counts after the time of
+/// the longest send and `polling.absence_confirmation_seconds` together.
 fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
     const KEYS: [&str; 2] = ["polling.operator_escalation_seconds", "polling.absence_confirmation_seconds"];
     let follow = &tree["polling"];
@@ -166,7 +166,7 @@ fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
         .iter()
         .filter_map(|upstream| by_name(upstream["generation"].as_str()?))
         .any(restore_generations::Generation::lists_restores);
-    // The engine waits for the longest send of all upstreams, whatever generation they speak.
+    // The engine waits for the longest send of all upstreams, whatever their generation.
     let sends = upstreams.iter().enumerate().filter_map(|(index, upstream)| {
         Some((upstream["send_timeout_seconds"].as_f64()?, format!("upstreams[{index}].send_timeout_seconds")))
     });
@@ -193,7 +193,7 @@ fn proof_of_absence(tree: &Value, report: &mut Report<'_>) {
     report.warning(path, Code::Conflict, message, Some(help.to_owned()));
 }
 
-/// Warns of a ceiling that an idle process is above: whatever brings a body would be turned away for ever.
+/// Warns about a memory limit below the use of an idle process: the gateway would reject every request with a body.
 fn memory(tree: &Value, report: &mut Report<'_>) {
     const LEAST: u64 = 64 * 1_048_576;
     let bytes = tree["limits"]["max_memory_bytes"].as_u64().unwrap_or(0);
@@ -230,7 +230,7 @@ fn upstreams(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// Whether a URL is plain http to another machine.
+/// Returns true for a plain http URL to another machine.
 pub(super) fn is_remote_cleartext(url: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && !is_loopback(&uri))
 }
@@ -255,7 +255,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
             wanted.push((format!("routes[{index}].fallback_upstream"), Some(name)));
         }
     }
-    // a name that could not be read may be the one that is looked for
+    // A name that could not be read may be the missing one.
     if names.is_empty() || names.contains(&None) {
         return;
     }
@@ -268,7 +268,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
             report.error(path, Code::DanglingReference, format!("no upstream is named `{name}`"), Some(help));
         }
     }
-    // Also the one that a compatibility endpoint asks without a word, as the only one of its generation.
+    // Also the upstream that a compatibility endpoint uses implicitly, as the only one of its generation.
     let read_by_endpoints: Vec<&str> = rows(tree, "compat_endpoints")
         .iter()
         .filter_map(|endpoint| {
@@ -290,7 +290,7 @@ fn references(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// Warns of routes that no restore can take. With a fault in any route it is not known what that one matches.
+/// Warns about routes that no restore can take. If any route has an error, its matches are unknown.
 fn reachable(tree: &Value, report: &mut Report<'_>) {
     if report.is_faulty("routes") {
         return;
@@ -319,9 +319,9 @@ fn reachable(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// What a route matches: one set per member of a restore, `None` for everything.
+/// The restores that a route matches: one set per member of a restore, `None` for all values.
 struct Reach<'t> {
-    /// Whether it takes all that match, and not a share of them.
+    /// True if it takes all matching restores, and not a traffic share.
     whole: bool,
     targets: Vec<&'t str>,
     ids: [Option<Vec<&'t str>>; 5],

@@ -1,4 +1,4 @@
-//! What the list of keys tells others: the JSON Schema of the file, and the page of one key.
+//! Output of the list of keys: the JSON Schema of the file, and the page of one key.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use super::keys::{Key, Preset};
 use super::kinds::Kind;
 use super::nearest::nearest;
 
-/// The JSON Schema of the file, as shipped in `config/restore-gateway.schema.json`.
+/// Returns the JSON Schema of the file, as shipped in `config/restore-gateway.schema.json`.
 pub fn schema() -> Value {
     let mut schema = of_table(Config::KEYS);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
@@ -17,7 +17,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// The schema of a table.
+/// Returns the schema of a table.
 pub(super) fn of_table(keys: &[Key]) -> Value {
     let mut properties = Map::new();
     for key in keys {
@@ -37,9 +37,9 @@ pub(super) fn of_table(keys: &[Key]) -> Value {
     table
 }
 
-/// What a key is for, what may be written, its default and its variable. The key is written as a path with or
-/// without index (`upstreams[0].name`, `upstreams.name`), or as its variable. `None` if there is no such key:
-/// [`nearest_key`] may know which was meant.
+/// Returns purpose, permitted values, default and variable of a key. The key is a path with or without index
+/// (`upstreams[0].name`, `upstreams.name`), or its variable. `None` if there is no such key: [`nearest_key`] may find a
+/// similar one.
 pub fn explain(key: &str) -> Option<String> {
     let path = path_of(key, Config::KEYS).unwrap_or_else(|| key.to_owned());
     let names: Vec<_> = path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
@@ -86,7 +86,7 @@ fn page(key: &Key, path: &str) -> String {
     page
 }
 
-/// The key that is written most like this one, if any is close.
+/// Returns the most similar key, if any is similar enough.
 pub fn nearest_key(key: &str) -> Option<String> {
     let all: Vec<_> = paths(Config::KEYS, 0).iter().map(|path| path.replace("[0]", "")).collect();
     nearest(key, all.iter().map(String::as_str)).map(str::to_owned)

@@ -1,5 +1,5 @@
-//! Secrets: read from where a setting refers to, and, where one stands in the file itself, found so that it is
-//! struck out before a line of the file is shown to anybody.
+//! Secrets: reads them from their configured location. It also finds those in the configuration file itself, so that
+//! they are removed before a line of the file is shown.
 
 use std::io::Read;
 use std::ops::Range;
@@ -15,20 +15,20 @@ use super::faults::Code;
 use super::kinds::Wrong;
 use super::values::Secret;
 
-/// The largest file that is taken for a secret, in bytes.
+/// Maximum size of a secret file, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Where a secret is.
+/// Location of a secret.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reference<'a> {
-    /// In a variable of the process.
+    /// A variable of the process.
     Variable(&'a str),
-    /// In a file.
+    /// A file.
     File(&'a str),
 }
 
 impl<'a> Reference<'a> {
-    /// From `{ env = "NAME" }` or `{ file = "PATH" }`.
+    /// Parses `{ env = "NAME" }` or `{ file = "PATH" }`.
     pub(super) fn read(value: &'a Value) -> Option<Self> {
         let table = value.as_object().filter(|table| table.len() == 1)?;
         let (place, name) = table.iter().next()?;
@@ -40,7 +40,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The secret itself, as it stands in a tree of checked values.
+    /// Reads the secret, in the form of a tree of checked values.
     pub(super) fn resolve(self, environment: &Environment) -> Result<Value, Wrong> {
         match self {
             Self::Variable(name) => match environment.variable(name) {
@@ -53,7 +53,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The secret in a file. A line feed at the end is an editor's, and no part of it.
+/// Reads the secret in a file. It removes a line feed at the end, which an editor may have added.
 pub(super) fn read_file(path: &Path) -> Result<String, Wrong> {
     let mut text = of_file(path)?;
     if text.ends_with('\n') {
@@ -65,7 +65,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Wrong> {
     if text.is_empty() { Err(missing("the secret is empty".to_owned())) } else { Ok(text) }
 }
 
-/// Wipes every text of a tree that held secrets.
+/// Erases every text of a tree that contained secrets.
 pub(super) fn wipe(tree: &mut Value) {
     match tree {
         Value::String(text) => text.zeroize(),
@@ -80,18 +80,18 @@ fn missing(message: String) -> Wrong {
 }
 
 fn of_file(path: &Path) -> Result<String, Wrong> {
-    // Relative to the working directory, which whoever reads this may not know.
+    // A relative path depends on the working directory, which the reader of the error may not know.
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let shown = shown.display();
     let unreadable = |error: std::io::Error| missing(format!("the file {shown} cannot be read: {error}"));
-    // looked at before it is opened: opening a pipe would wait for its other end
+    // This check comes before the file is opened: opening a pipe would wait for its other end.
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
         return Err(missing(format!("{shown} is not a file")));
     }
     let file = std::fs::File::open(path).map_err(unreadable)?;
     guarded(&file.metadata().map_err(unreadable)?, path)?;
-    // As large as it is from the beginning: a text that grows leaves copies behind.
+    // Allocated with its full size: a text that grows leaves copies in memory.
     let mut text = String::with_capacity(usize::try_from(meta.len().min(LARGEST)).unwrap_or(0) + 1);
     file.take(LARGEST + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > LARGEST {
@@ -100,7 +100,7 @@ fn of_file(path: &Path) -> Result<String, Wrong> {
     Ok(text)
 }
 
-/// Refuses a file that more than its owner and group can read.
+/// Rejects a file that users other than its owner and group can read.
 #[cfg(unix)]
 fn guarded(meta: &std::fs::Metadata, path: &Path) -> Result<(), Wrong> {
     use std::os::unix::fs::PermissionsExt;
@@ -127,14 +127,14 @@ fn guarded(_: &std::fs::Metadata, _: &Path) -> Result<(), Wrong> {
 const SECRET: &[&str] =
     &["password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "access_key"];
 
-/// Whether values of this name are secrets.
+/// Returns true if values with this name are secrets.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('-', "_");
     SECRET.iter().any(|word| name.contains(word))
 }
 
-/// The places of all secrets in the value of a name. A reference to a secret (`{ env = "…" }`, `{ file = "…" }`)
-/// is none.
+/// Returns the locations of all secrets in the value of a name. A reference to a secret (`{ env = "…" }`,
+/// `{ file = "…" }`) is not a secret.
 pub(super) fn within(name: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
     match value.get_ref() {
         DeValue::Table(table) => {
@@ -147,14 +147,14 @@ pub(super) fn within(name: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<usiz
     }
 }
 
-/// True for an address with a user, or with a query: keys stand in either.
+/// Returns true for an address with a user or a query: either may contain a key.
 fn may_hold_secret(text: &str) -> bool {
     let queried = text.starts_with("http") && text.contains('?');
     text.contains("://") && (queried || super::kinds::has_user(text))
 }
 
-/// The places of what may be secrets in a text that is not TOML: the rest of a line after a secret's name, or
-/// after the user of a URL begins.
+/// Returns the locations of possible secrets in a text that is not valid TOML: the rest of a line after a secret's
+/// name, or from the user of a URL.
 pub(super) fn in_broken(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut places = Vec::new();

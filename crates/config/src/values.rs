@@ -1,7 +1,7 @@
-//! The types that configuration resolves to, and how each is read from, and shown as, a checked value.
+//! The types of resolved values, and the conversion of each from and to a checked value.
 //!
-//! Reading cannot fail on a tree that [`super::reader`] passed: what may be written is decided by
-//! [`super::kinds::Kind`] alone, and here it only takes its shape.
+//! Reading cannot fail on a tree that [`super::reader`] accepted: only [`super::kinds::Kind`] decides about permitted
+//! values, and this module only converts them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,39 +12,38 @@ use restore_ledger::LedgerUrl;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-/// A resolved value: made from a checked one, shown as one.
+/// A resolved value, converted from and to a checked one.
 pub(super) trait Setting: Sized {
-    /// From a checked value; `None` means that kind and type of a key disagree.
+    /// Converts a checked value; `None` means that kind and type of a key disagree.
     fn read(value: &Value) -> Option<Self>;
-    /// As it would be written.
+    /// Returns the value as it would be written.
     fn show(&self) -> Value;
 }
 
-/// A secret that a setting refers to. It is shown nowhere, and wiped when nobody has it any more. (One that came from
-/// a variable stays in the environment of the process besides, which no other process inherits: the gateway starts
-/// none.)
+/// A secret that a setting refers to. It is never shown, and is erased when its last copy is dropped. (A secret from a
+/// variable also stays in the environment of the process. No other process inherits that: the gateway starts none.)
 #[derive(Clone)]
 pub struct Secret {
     text: SecretString,
-    /// Where it is, if in a file.
+    /// Its file, if it is in one.
     file: Option<PathBuf>,
 }
 
 impl Secret {
-    /// The secret, as it was when the configuration was read.
+    /// Returns the secret, as it was when the configuration was read.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
     }
 
-    /// The file it is in, if it is in one: what stands there may change.
+    /// Returns its file, if it is in one: the content may change.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The secret as it is now, by the rules by which it was read first. One from a variable does not change.
+    /// Reads the current secret, with the same checks as at the first read. A secret from a variable does not change.
     ///
     /// # Errors
-    /// Why it cannot be used, without any of it.
+    /// The reason why it is not usable, without any of its content.
     pub fn reread(&self) -> Result<SecretString, String> {
         match &self.file {
             Some(path) => super::secrets::read_file(path).map(Into::into).map_err(|wrong| wrong.message),
@@ -52,14 +51,14 @@ impl Secret {
         }
     }
 
-    /// As it stands in a tree of checked values.
+    /// Returns its form in a tree of checked values.
     pub(super) fn in_tree(text: String, file: Option<&str>) -> Value {
-        // Moved and not copied: what is left behind would not be wiped.
+        // Moved instead of copied: a copy that remains would not be erased.
         let members = [("secret", Value::String(text)), ("file", file.into())];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// The text of a secret in a tree of checked values.
+    /// Returns the text of a secret in a tree of checked values.
     pub(super) fn text_of(value: &Value) -> Option<&str> {
         value["secret"].as_str()
     }
@@ -73,7 +72,7 @@ impl std::fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        // The same text from another file is another one: that file may change.
+        // The same text from another file is different: that file may change.
         self.expose() == other.expose() && self.file == other.file
     }
 }
@@ -83,12 +82,12 @@ impl PartialEq for Secret {
 pub struct HookUrl(Uri);
 
 impl HookUrl {
-    /// The whole address.
+    /// Returns the whole address.
     pub fn expose(&self) -> &Uri {
         &self.0
     }
 
-    /// Whether an address holds more than scheme, host and port.
+    /// Returns true if an address contains more than scheme, host and port.
     pub(super) fn hides(uri: &Uri) -> bool {
         !matches!(uri.path(), "" | "/") || uri.query().is_some()
     }
@@ -106,10 +105,10 @@ impl std::fmt::Debug for HookUrl {
     }
 }
 
-/// What is shown in the place of a secret.
+/// The replacement of a secret in output.
 const REDACTED: &str = "<redacted>";
 
-/// An enum whose members are words of a [`Word`](super::kinds::Kind::Word) key.
+/// An enum whose variants are the words of a [`Word`](super::kinds::Kind::Word) key.
 macro_rules! words {
     ($( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $member:ident = $word:literal, )+ } )+) => {$(
         $(#[doc = $about])+
@@ -119,7 +118,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word of the file.
+            /// The word in the file.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $( Self::$member => $word, )+
@@ -143,35 +142,35 @@ macro_rules! words {
 }
 
 words! {
-    /// How a log line is written.
+    /// Format of a log line.
     LogFormat {
         /// One JSON object per line.
         Json = "json",
-        /// For people.
+        /// Text for people.
         Text = "text",
     }
 
-    /// How the gateway proves who it is.
+    /// Authentication method of the gateway.
     CredentialKind {
         /// A user of IAM logs in with a password.
         IamPassword = "iam-password",
         /// A user of IAM logs in with a password and assumes an agency of another account.
         IamAgency = "iam-agency",
-        /// A token that is there already is scoped to the project.
+        /// An existing token is exchanged for a project token.
         IamToken = "iam-token",
         /// Calls are signed with an access key.
         Aksk = "aksk",
     }
 
-    /// What the name of an agency is called in a request.
+    /// Name of the JSON member for an agency.
     AgencyMember {
-        /// As the table of the documentation has it.
+        /// As in the table of the documentation.
         AgencyName = "agency_name",
-        /// As an example of the documentation has it.
+        /// As in an example of the documentation.
         XroleName = "xrole_name",
     }
 
-    /// How a caller shows who it is.
+    /// Authentication method of a caller.
     CallerKind {
         /// A key that the operator gave it.
         ApiKey = "api-key",
@@ -179,7 +178,7 @@ words! {
         Jwt = "jwt",
         /// A client certificate.
         Mtls = "mtls",
-        /// Its `X-Auth-Token`, as IAM confirms it.
+        /// Its `X-Auth-Token`, verified by IAM.
         IamToken = "iam-token",
         /// A signature with an access key.
         Aksk = "aksk",
@@ -189,27 +188,27 @@ words! {
     Listener {
         /// The API.
         Api = "api",
-        /// The admin pages.
+        /// The admin listener.
         Admin = "admin",
     }
 
-    /// Whether every caller must bring a client certificate.
+    /// States if every caller must present a client certificate.
     ClientAuth {
-        /// Who brings none may show in another way who it is.
+        /// A caller without a certificate may authenticate in another way.
         Optional = "optional",
-        /// Who brings none gets no connection.
+        /// A client without a certificate gets no connection.
         Required = "required",
     }
 
-    /// Whether a request must bring an `Idempotency-Key`.
+    /// States if a request must have an `Idempotency-Key`.
     IdempotencyKey {
-        /// It may.
+        /// The key is optional.
         Optional = "optional",
-        /// It must.
+        /// The key is required.
         Required = "required",
     }
 
-    /// What kind of thing is restored.
+    /// Type of the restored resource.
     Target {
         /// A server with its disks.
         Server = "server",

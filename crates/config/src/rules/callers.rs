@@ -1,5 +1,5 @@
-//! Rules for who may talk to the gateway and what they may: each caller has the keys of its kind,
-//! policies name what is there, and no listener that others can reach lets in just anybody.
+//! Rules for authentication and permissions: each caller has the keys of its type, policies refer to existing names,
+//! and no remotely reachable listener works without authentication.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::faults::Code;
 use crate::report::Report;
 use crate::values::Secret;
 
-/// The fewest characters of an API key: so many hexadecimal digits are 128 bits.
+/// Minimum length of an API key: this many hexadecimal digits are 128 bits.
 const LEAST_KEY: usize = 32;
 
 const SHAPES: [Shape; 5] = [
@@ -46,7 +46,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             report.error(&path("key"), Code::BadValue, message, Some(help));
         }
         for key in ["key_hash", "previous_key_hash", "access_key", "key"] {
-            // A secret is the same whatever file it is in.
+            // A secret is the same, whichever file it is in.
             let own = written(caller, key);
             let shared = |other: &Value| {
                 let same = |theirs: &str| own.is_some() && written(other, theirs) == own;
@@ -86,7 +86,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     policies(tree, &names, report);
 }
 
-/// The text of a key, or of the secret it refers to.
+/// Returns the text of a key, or of the secret it refers to.
 fn written<'t>(row: &'t Value, key: &str) -> Option<&'t str> {
     Secret::text_of(&row[key]).or_else(|| row[key].as_str())
 }
@@ -102,7 +102,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
                 if key == "callers" {
                     known.push(name);
                 }
-                // A name that could not be read may be the one.
+                // A name that could not be read may be this one.
                 if there.contains(&Some(name)) || there.contains(&None) {
                     continue;
                 }
@@ -123,7 +123,7 @@ fn policies(tree: &Value, callers: &[Option<&str>], report: &mut Report<'_>) {
     }
 }
 
-/// Whether a listener knows its callers.
+/// Returns true if a listener authenticates its callers.
 pub(crate) fn knows_callers(tree: &Value, listener: &str) -> bool {
     let on = |caller: &Value| {
         caller["listeners"].as_array().is_some_and(|on| on.iter().any(|name| name == listener))
@@ -133,14 +133,14 @@ pub(crate) fn knows_callers(tree: &Value, listener: &str) -> bool {
 
 /// A listener that other machines can reach.
 pub(crate) struct RemoteListener {
-    /// The word that `[[callers]]` have for it.
+    /// Its name in `[[callers]]`.
     pub(crate) kind: &'static str,
     /// Its key.
     pub(crate) path: String,
     address: SocketAddr,
 }
 
-/// All of them. A compatibility endpoint asks for the same callers as the API.
+/// Returns all of them. A compatibility endpoint has the same callers as the API.
 pub(crate) fn remote_listeners(tree: &Value) -> impl Iterator<Item = RemoteListener> {
     let endpoints = rows(tree, "compat_endpoints").iter().enumerate();
     let endpoints = endpoints
@@ -159,7 +159,7 @@ fn listeners(tree: &Value, report: &mut Report<'_>) {
         .any(|upstream| upstream["credential"].as_str().is_some_and(|name| name != "passthrough"));
     for RemoteListener { kind: key, path, address } in remote_listeners(tree) {
         let known = knows_callers(tree, key);
-        // Without callers, its pages for operators are for its own machine alone.
+        // Without callers, the operator pages are limited to this machine.
         if !known && key == "admin" {
             continue;
         }

@@ -1,5 +1,5 @@
-//! Compatibility endpoints: where each stands, and that no two stand in one place. Two source APIs share method and path, so a request
-//! must be told apart before its path is looked at.
+//! Rules for compatibility endpoints: the location of each, and that no two share one. Two source APIs share method and
+//! path, so the location must select the API before the path is read.
 
 use restore_generations::source_api;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::faults::Code;
 use crate::host::Host;
 use crate::report::Report;
 
-/// First segments of the API's own paths.
+/// First segments of the gateway's own paths.
 const OURS: [&str; 5] = ["/api", "/docs", "/openapi.json", "/problems", "/schemas"];
 
 pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
@@ -54,7 +54,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// Checks that the dates of a deprecation and of an end are days.
+/// Checks the dates of a deprecation and of a sunset.
 fn days(endpoint: &Value, index: usize, report: &mut Report<'_>) {
     for key in ["deprecated_since", "sunset"] {
         let Some(text) = endpoint[key].as_str() else { continue };
@@ -96,7 +96,7 @@ fn prefix(endpoint: &Value, endpoints: &[Value], index: usize, report: &mut Repo
     }
 }
 
-/// The host that a key names, if it is one.
+/// Returns the host that a key names, if it is valid.
 pub(super) fn host_name(path: &str, text: &str, report: &mut Report<'_>) -> Option<Host> {
     let known = Host::parse(text).ok();
     if known.is_none() {
@@ -163,7 +163,7 @@ fn collide(path: &str, first: usize, earlier: &Value, endpoint: &Value, report: 
     report.error(path, Code::Conflict, message, Some(help));
 }
 
-/// The upstream that reads are passed on to must speak what the compatibility endpoint speaks.
+/// The upstream of proxied reads must have the same API as the compatibility endpoint.
 fn passes_on(tree: &Value, endpoint: &Value, index: usize, report: &mut Report<'_>) {
     let Some(wanted) = endpoint["upstream"].as_str() else { return };
     let Some(source_api) = endpoint["api"].as_str().and_then(source_api::by_name) else { return };

@@ -1,5 +1,5 @@
-//! Rules for credentials of the gateway's own: each has what its kind needs and nothing else, and one project;
-//! upstreams name what is there. Who may use them is for `callers`.
+//! Rules for the gateway's own credentials: each has exactly the keys of its type, and one project; upstreams refer to
+//! existing names. The module `callers` checks the permissions to use them.
 
 use restore_model::ProjectId;
 use serde_json::Value;
@@ -81,7 +81,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// Only IAM has a catalog to find an endpoint in; and a certificate has a key.
+/// Only IAM has a service catalog with endpoints. A certificate needs a key.
 fn endpoint(
     upstream: &Value,
     credential: Option<&Value>,

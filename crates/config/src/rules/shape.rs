@@ -1,5 +1,5 @@
-//! Tables whose keys depend on their `kind`: each has exactly what its kind needs. A key that does
-//! nothing is a misunderstanding, and in a table about who may do what a dangerous one.
+//! Tables whose keys depend on their type: each has exactly the keys of its type. A key without effect is a mistake. In
+//! a table of permissions it is a dangerous one.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::faults::Code;
 use crate::report::Report;
 
-/// The keys of one kind, besides those that every kind has.
+/// The keys of one type, besides those that every type has.
 pub(super) struct Shape {
     pub(super) kind: &'static str,
-    /// Those it needs, in sets of which one is enough.
+    /// Required keys, in sets of which one is enough.
     pub(super) needed: &'static [&'static [&'static str]],
-    /// Those it may have.
+    /// Optional keys.
     pub(super) optional: &'static [&'static str],
 }
 
@@ -26,13 +26,13 @@ impl Shape {
         self.needed.iter().copied().flatten().chain(self.optional).copied()
     }
 
-    /// What it needs, in words.
+    /// Returns a description of the required keys.
     fn needs(&self) -> String {
         self.needed.iter().map(|set| list(set, " or ")).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Checks that a row, which is a `what`, has the keys of its kind and none of another.
+/// Checks that a row, which is a `what`, has the keys of its type and no others.
 pub(super) fn check(
     row: &Value,
     what: &str,
@@ -43,7 +43,7 @@ pub(super) fn check(
     let Some(shape) = shapes.iter().find(|shape| row["type"] == shape.kind) else { return };
     let kind = shape.kind;
     for set in shape.needed {
-        // A key that is there and wrong has its own fault already.
+        // An invalid key has its own error already.
         let present = |key: &&str| !row[*key].is_null() || report.is_faulty(&path(key));
         if !set.iter().any(present) {
             let message = format!("{} is missing", list(set, " or "));

@@ -1,31 +1,31 @@
-//! Addresses as people copy them: out of a catalog, with version and project, or out of `OS_AUTH_URL`, with the version of
-//! IAM. The paths that are called have both, so that every call would miss. What is known for certain is taken off, with a
-//! warning that names the right value; what is not is refused.
+//! Addresses as people copy them: from a catalog, with version and project, or from `OS_AUTH_URL`, with the version of
+//! IAM. The paths of the calls contain both, so every call would fail. A known suffix is removed, with a warning that
+//! names the correct value. Other suffixes are errors.
 
 use serde_json::Value;
 
 use crate::faults::Code;
 use crate::report::Report;
 
-/// What an address is made of, as far as it can be told.
+/// The parts of an address, as far as they are recognized.
 #[derive(Debug, PartialEq, Eq)]
 enum Copied {
-    /// Nothing is wrong with it.
+    /// The address is correct.
     Plain,
-    /// Version, or version and project, at its end; without them it is this.
+    /// It ends with a version, or with version and project. This is the address without them.
     Known(String),
-    /// More than that, or a project without a version; most likely this was meant.
+    /// It has further parts, or a project without a version. This is the most likely intention.
     Odd(String),
 }
 
-/// The addresses that paths with a version are appended to.
+/// The keys of addresses to which the gateway appends paths with a version.
 const URLS: [(&str, &[&str]); 3] = [
     ("upstreams", &["endpoint", "evs_endpoint"]),
     ("credentials", &["iam_endpoint"]),
     ("callers", &["iam_endpoint"]),
 ];
 
-/// Takes version and project off the addresses in the tree.
+/// Removes version and project from the addresses in the tree.
 pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     for (table, keys) in URLS {
         for (index, row) in tree[table].as_array_mut().into_iter().flatten().enumerate() {
@@ -53,7 +53,7 @@ pub(super) fn check(tree: &mut Value, report: &mut Report<'_>) {
     }
 }
 
-/// Warns of proxies that the environment names, without their values, which may hold passwords.
+/// Warns about proxy variables in the environment, without their values, which may contain passwords.
 pub(super) fn proxies(report: &mut Report<'_>, variables: &[String]) {
     for name in variables {
         let message = format!("{name} is set, and proxies are not supported: clouds are called directly");
@@ -79,13 +79,13 @@ fn read(url: &str) -> Copied {
     let last = segments.len().checked_sub(1);
     let version = segments.iter().position(|segment| is_version(segment));
     match (version, last) {
-        // What stands before a version may be a path of the place's own, but no project.
+        // A path before the version may belong to the host, but a project does not.
         (Some(at), Some(_)) if segments[..at].iter().any(|segment| is_project(segment)) => {
             Copied::Odd(without(segments.iter().position(|segment| is_project(segment)).unwrap_or(at)))
         }
         (Some(at), Some(last)) if at == last => Copied::Known(without(at)),
         (Some(at), Some(last)) if at + 1 == last && is_project(segments[last]) => Copied::Known(without(at)),
-        // The place where tokens are got.
+        // The address at which IAM issues tokens.
         (Some(at), Some(_)) if segments[at + 1..] == ["auth", "tokens"] => Copied::Known(without(at)),
         (Some(at), Some(_)) if segments[at + 1..].iter().any(|segment| is_of_an_api(segment)) => {
             Copied::Odd(without(at))
@@ -104,7 +104,7 @@ fn is_version(segment: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// An id of a project, or what stands for one in catalogs and documents.
+/// Returns true for the ID of a project, or for a placeholder in catalogs and documents.
 fn is_project(segment: &str) -> bool {
     let id = segment.strip_prefix("AUTH_").unwrap_or(segment);
     let hex = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -112,7 +112,7 @@ fn is_project(segment: &str) -> bool {
     hex || plain.contains(['{', '(', '<', '$']) || matches!(segment, ":project_id" | ":tenant_id")
 }
 
-/// What the APIs of the clouds have behind version and project.
+/// Returns true for a segment that the clouds' APIs have after version and project.
 fn is_of_an_api(segment: &str) -> bool {
     is_project(segment)
         || matches!(

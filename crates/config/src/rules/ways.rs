@@ -1,5 +1,5 @@
-//! Compatibility endpoints, routes and upstreams together: what stands in the configuration and takes nothing, refuses everything, or leaves it open
-//! which backup is meant. Only what is certain is said.
+//! Compatibility endpoints, routes and upstreams together: configuration that takes no restore, rejects every restore,
+//! or leaves the identity of a backup unclear. It reports only what is certain.
 
 use restore_generations::matrix::{self, Fate};
 use restore_generations::source_api;
@@ -30,7 +30,8 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
     }
 }
 
-/// The upstream that a compatibility endpoint asks, as the gateway finds it: the one that is written, or the only one of its generation.
+/// Returns the upstream of a compatibility endpoint, as the gateway finds it: the configured one, or the only one of
+/// its generation.
 pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
     let upstreams = rows(tree, "upstreams");
     if let Some(name) = row["upstream"].as_str() {
@@ -41,7 +42,7 @@ pub(super) fn asked<'t>(tree: &'t Value, row: &Value) -> Option<&'t Value> {
     own.next().filter(|_| own.next().is_none())
 }
 
-/// The same, and a fault where there are several to choose from.
+/// Returns the same, and reports an error if there are several candidates.
 fn home<'t>(
     tree: &'t Value,
     row: &Value,
@@ -65,8 +66,8 @@ fn home<'t>(
     found
 }
 
-/// Warns where restores go to another generation with a credential of the gateway's own, and the one that tells which backup
-/// is meant takes the program's token alone: who brings none is refused.
+/// Warns if another generation carries out restores with the gateway's own credential, while the upstream of the source
+/// lookup accepts only the program's token. A program without a token is rejected.
 fn unasked(tree: &Value, home: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Report<'_>) {
     let passes = |upstream: &Value| upstream["credential"].as_str().is_none_or(|kind| kind == "passthrough");
     if !passes(home) {
@@ -86,7 +87,7 @@ fn unasked(tree: &Value, home: &Value, endpoint: &dyn SourceApi, index: usize, r
     }
 }
 
-/// The routes that take something of what a compatibility endpoint's programs can say, with their places.
+/// Returns the routes that match some requests of a compatibility endpoint, with their indexes.
 fn speaking<'t>(tree: &'t Value, endpoint: &dyn SourceApi) -> impl Iterator<Item = (usize, &'t Value)> {
     let words: Vec<&str> = endpoint.targets().iter().map(|target| target.as_str()).collect();
     let source_api = endpoint.source_api();
@@ -106,7 +107,7 @@ fn generation(tree: &Value, route: &Value) -> Option<&'static dyn Generation> {
     by_name(upstream(tree, route)?["generation"].as_str()?)
 }
 
-/// Warns of a compatibility endpoint that refuses whatever comes.
+/// Warns about a compatibility endpoint that rejects every restore.
 fn carried(tree: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Report<'_>) {
     let path = format!("compat_endpoints[{index}]");
     let source_api = endpoint.source_api();
@@ -121,7 +122,7 @@ fn carried(tree: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Re
         return;
     }
     let carries = |(_, route): (usize, &Value)| {
-        // Which generation an upstream speaks that is not there is not known.
+        // The generation of a missing upstream is unknown.
         let Some(generation) = generation(tree, route) else { return true };
         let reach = Reach::of(route);
         matrix::cells(endpoint, generation)
@@ -148,7 +149,7 @@ fn carried(tree: &Value, endpoint: &dyn SourceApi, index: usize, report: &mut Re
     }
 }
 
-/// Warns of a route that takes nothing, or nothing without a header that programs of old source APIs do not send.
+/// Warns about a route that takes no restore, or none without a header that programs of old source APIs do not send.
 fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let endpoints: Vec<&str> =
         rows(tree, "compat_endpoints").iter().filter_map(|endpoint| endpoint["api"].as_str()).collect();
@@ -185,7 +186,7 @@ fn takes(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     }
 }
 
-/// Warns of a route that refuses whatever it takes, since its generation restores no such target.
+/// Warns about a route that rejects every restore, because its generation does not support the target.
 fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let Some(generation) = generation(tree, route) else { return };
     let can = |target| generation.restores(target);
@@ -219,7 +220,7 @@ fn inexpressible(tree: &Value, route: &Value, index: usize, report: &mut Report<
     );
 }
 
-/// Warns of keys that mean nothing for the route's generation.
+/// Warns about keys without effect for the route's generation.
 fn useless(tree: &Value, route: &Value, index: usize, report: &mut Report<'_>) {
     let Some(generation) = generation(tree, route) else { return };
     let name = generation.name();

@@ -1,7 +1,8 @@
-//! Rules for webhooks: whom the gateway may be told to call, and with which secret.
+//! Rules for webhooks: permitted receivers and their secrets.
 //!
-//! What a name resolves to is not known here and may change: every delivery checks that again. This catches what
-//! can be seen at once, so that a receiver that will always be refused is not found out by its silence.
+//! The addresses behind a name are not known here and may change: every delivery checks them again. These rules find
+//! the obvious cases, so that the operator does not learn about a permanently rejected receiver only from missing
+//! messages.
 
 use http::Uri;
 use restore_upstream::{SigningKey, is_public, literal_address};
@@ -34,7 +35,7 @@ pub(super) fn check(tree: &Value, report: &mut Report<'_>) {
             let help = "generate one with: echo whsec_$(openssl rand -base64 32)".to_owned();
             report.error(&path("secret"), Code::BadValue, format!("the secret {why}"), Some(help));
         }
-        // Often a credential: it is in no line of the file that a fault shows.
+        // The URL often contains a credential, so no error shows a line of the file with it.
         if webhook["url"].as_str().and_then(|url| url.parse().ok()).is_some_and(|url| HookUrl::hides(&url)) {
             report.strike_at(&path("url"));
         }

@@ -3,7 +3,7 @@ use crate::Config;
 use crate::keys::{Key, Preset};
 use crate::kinds::Kind;
 
-/// Every key with bounds, with its least and most.
+/// Returns every key with bounds, with minimum and maximum.
 fn bounded(keys: &'static [Key], prefix: &str) -> Vec<(String, String, String)> {
     keys.iter()
         .flat_map(|key| {
@@ -28,7 +28,7 @@ fn each_bound_holds() {
     for (path, least, most) in bounded(Config::KEYS, "") {
         let variable = crate::environment::twin(&path);
         for inside in [&least, &most] {
-            // times that must fit into one another, and a share of nothing, are the rules' affair
+            // Rules check dependent times and an empty share.
             let by_rule = |fault: &String| {
                 [" conflict ", " unreachable-route ", " unbounded "].iter().any(|code| fault.contains(code))
             };

@@ -101,7 +101,7 @@ fn s53_s60_a_protection_that_is_taken_away_is_a_warning() {
         ),
         "{found}"
     );
-    // The switch alone opens nothing.
+    // The switch alone permits nothing.
     clean(&format!("[listen]\nallow_unauthenticated_remote = true\n{LEAST}"), &[]);
     for (url, weak) in [
         ("postgres://u@db.internal/g", None),

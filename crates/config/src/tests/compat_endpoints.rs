@@ -1,6 +1,6 @@
 use super::{LEAST, faults};
 
-/// What is said of these compatibility endpoints, without its place.
+/// Returns the messages about these compatibility endpoints, without their location.
 fn endpoints(endpoints: &[&str]) -> Vec<String> {
     let endpoint = |lines: &&str| format!("[[compat_endpoints]]\n{lines}\n");
     let text = format!("{LEAST}{}", endpoints.iter().map(endpoint).collect::<String>());
@@ -15,13 +15,13 @@ fn an_endpoint_stands_in_one_place_of_its_own() {
         &["api = \"cbr-v3\"\nprefix = \"/cbr\"", "api = \"cinder-v3\"\nprefix = \"/cinder\""],
         &["api = \"cbr-v3\"\nhost = \"cbr.internal\"", "api = \"cinder-v3\"\nhost = \"evs.internal\""],
         &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:8083\"", "api = \"vbs-v2\"\nlisten = \"127.0.0.1:8084\""],
-        // Any free port is another one each time.
+        // Port 0 means any free port, a different one each time.
         &["api = \"cbr-v3\"\nlisten = \"127.0.0.1:0\"", "api = \"vbs-v2\"\nlisten = \"127.0.0.1:0\""],
     ];
     for rows in good {
         assert_eq!(endpoints(rows), Vec::<String>::new(), "{rows:?}");
     }
-    // CBR and block storage share method and path: nothing behind one place would tell them apart.
+    // CBR and block storage share method and path, so they are not distinguishable at one location.
     let looks = "stands there already, and requests of cinder-v3 look like its own";
     let bad: &[(&[&str], &str)] = &[
         (
@@ -89,7 +89,7 @@ fn an_endpoint_stands_in_one_place_of_its_own() {
     }
 }
 
-/// The words that configuration knows are those of the source APIs that are built in.
+/// The names that the configuration accepts are those of the built-in source APIs.
 #[test]
 fn every_source_api_can_be_written() {
     for source_api in restore_generations::source_api::names() {

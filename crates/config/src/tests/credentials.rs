@@ -2,7 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::{CREDENTIAL, LEAST, clean, faults, read};
 
-/// What a person sees of the faults of a text.
+/// Returns the output for people about a text.
 fn shown(text: &str) -> String {
     match read(text, &[]) {
         Ok((_, faults)) | Err(faults) => faults.render_human(false),
@@ -39,7 +39,7 @@ fn a_credential_has_one_project_and_its_own_name_and_travels_in_no_clear() {
     assert!(shown(&twice).contains("this name is taken"));
 }
 
-/// A whole credential of each kind.
+/// A complete credential of each type.
 pub(super) const KINDS: [(&str, &str); 4] = [
     (
         "iam-password",
@@ -73,7 +73,7 @@ project_id = "0a1b2c3d4e5f60718293a4b5c6d7e8f9""#,
     ),
 ];
 
-/// Every key that not all kinds have.
+/// Every key that some types do not have.
 const OPTIONAL: [&str; 3] = [
     "agency_member = \"xrole_name\"",
     "security_token = { env = \"IAM_PASSWORD\" }",

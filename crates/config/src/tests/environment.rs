@@ -5,7 +5,7 @@ use crate::keys::{Key, Preset};
 use crate::kinds::Kind;
 use crate::{Config, DEFAULT_TOML};
 
-/// A value that differs from the default of a kind, as the environment and as the tree have it.
+/// Returns a value that differs from the default of a kind, for the environment and for the tree.
 fn other(kind: &Kind, preset: Preset) -> (String, serde_json::Value) {
     let text = match (kind, preset) {
         (Kind::Flag, Preset::Value(text)) => (!text.parse::<bool>().unwrap()).to_string(),
@@ -123,7 +123,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             "upstreams[0].region" => text.replace(ENDPOINT, "credential = \"robot\""),
             _ => text.to_owned(),
         };
-        // A key of one kind of callers is a fault of another.
+        // A key of one caller type is an error in another.
         let kind = match path.strip_prefix("callers[0].").or(path.strip_prefix("tls.")).unwrap_or_default() {
             "issuer" | "audience" | "jwks_url" | "jwks_file" | "algorithms" | "subjects" | "ca_file" => "jwt",
             "iam_endpoint" | "domains" | "project_ids" => "iam-token",
@@ -133,7 +133,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
             | "client_auth" | "allow_expired_crl" => "mtls",
             _ => "api-key",
         };
-        // Some take a protection away, and warn.
+        // Some remove a protection and cause a warning.
         let text = format!("{text}{HOOK}{}{}", credential(&path), caller(kind));
         let tree = read(&text, &variables).expect(&path).0.to_json();
         let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
@@ -141,7 +141,7 @@ fn the_twin_of_every_key_wins_over_the_file() {
     }
 }
 
-/// A credential that may have the key of a path: which it may have depends on its kind.
+/// Returns a credential that supports the key of a path: the supported keys depend on its type.
 fn credential(path: &str) -> String {
     let lines = |kind: &str| KINDS.iter().find(|(name, _)| *name == kind).unwrap().1;
     let (kind, lines) = match path.strip_prefix("credentials[0].") {
@@ -156,7 +156,7 @@ fn credential(path: &str) -> String {
 
 const ENDPOINT: &str = "endpoint = \"https://cbr.eu-test-1.cloud.example\"";
 
-/// A file that has a table of every kind.
+/// A file with a table of every type.
 const MATCHING: &str = r#"
 [listen]
 api = "127.0.0.1:1"

@@ -220,7 +220,7 @@ fn no_secret_is_ever_shown() {
         let shown = read(broken, &[]).unwrap_err().render_human(false);
         assert!(shown.contains("syntax") && !shown.contains("hunter2"), "{shown}");
     }
-    // a reference to a secret is not one
+    // A reference to a secret is not a secret.
     let reference = format!("{LEAST}\n[[identities]]\npassword = {{ file = \"/run/secrets/iam\" }}");
     assert!(read(&reference, &[]).unwrap_err().iter().all(|fault| fault.code == Code::UnknownKey));
 }

@@ -1,4 +1,4 @@
-//! What the configuration promises as a whole.
+//! Tests of the configuration as a whole.
 
 mod bounds;
 mod callers;
@@ -14,10 +14,10 @@ mod webhooks;
 
 use super::{Config, Environment, Faults, Source, load};
 
-/// The generations that the gateway is built with.
+/// The built-in generations.
 const GENERATIONS: &[&str] = &["csbs-v1", "cbr-v3", "vbs-v2"];
 
-/// The least that can be loaded.
+/// The smallest configuration that loads.
 const LEAST: &str = r#"
 [[upstreams]]
 name = "a"
@@ -28,7 +28,7 @@ endpoint = "https://cbr.eu-test-1.cloud.example"
 upstream = "a"
 "#;
 
-/// A secret of a webhook, in the variable `HOOK_SECRET`.
+/// A webhook secret, in the variable `HOOK_SECRET`.
 const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A webhook to append to [`LEAST`].
@@ -51,7 +51,7 @@ password = { env = "IAM_PASSWORD" }
 project = "eu-test-1"
 "#;
 
-/// A caller of each kind, with what else it needs.
+/// A caller of each type, with its additional keys.
 const CALLERS: [(&str, &str); 5] = [
     ("api-key", "key_hash = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\""),
     (
@@ -63,7 +63,7 @@ const CALLERS: [(&str, &str); 5] = [
     ("aksk", "access_key = { env = \"AK\" }\nsecret_key = { env = \"SK\" }"),
 ];
 
-/// A caller of a kind and its policy, to append to [`LEAST`].
+/// Returns a caller of a type and its policy, to append to [`LEAST`].
 fn caller(kind: &str) -> String {
     let (_, keys) = CALLERS.iter().find(|(name, _)| *name == kind).unwrap();
     let tls = match kind {
@@ -89,7 +89,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Config, Faults), Faul
     load(&Source::new("gateway.toml", text), &Environment::new(variables), GENERATIONS)
 }
 
-/// The configuration of a text without any fault.
+/// Returns the configuration of a text without errors or warnings.
 fn clean(text: &str, variables: &[(&str, &str)]) -> Config {
     match read(text, variables) {
         Ok((config, warnings)) if warnings.is_empty() => config,
@@ -97,7 +97,7 @@ fn clean(text: &str, variables: &[(&str, &str)]) -> Config {
     }
 }
 
-/// `line:column code path: message` of each fault.
+/// Returns `line:column code path: message` of each error and warning.
 fn faults(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let faults = match read(text, variables) {
         Ok((_, faults)) | Err(faults) => faults,

@@ -19,7 +19,7 @@ fn an_address_others_can_reach_must_be_meant() {
         ]
     );
     assert!(with("[listen]\napi = \"[::1]:8080\"\n").is_empty());
-    // Without callers the admin listener shows other machines how it is, and nothing else.
+    // Without callers, the admin listener shows other machines only health and metrics.
     assert!(with("[listen]\nadmin = \"0.0.0.0:8081\"\n").is_empty());
 }
 
@@ -81,7 +81,7 @@ fn tokens_are_not_sent_in_clear_unnoticed() {
     }
 }
 
-/// The faults of routes with these matches, in this order.
+/// Returns the messages about routes with these matches, in this order.
 fn routes(matches: &[&str]) -> Vec<String> {
     let head = LEAST.split("[[routes]]").next().unwrap().to_owned();
     let route = |rule: &&str| format!("[[routes]]\nupstream = \"a\"\nmatch = {{ {rule} }}\n");
@@ -212,7 +212,7 @@ fn f43_a_restore_is_kept_for_as_long_as_a_window_means_it() {
     assert!(at(1, "", "").is_empty(), "the defaults fit");
 }
 
-/// Absence can be proof only where the time of a send and the wait after it are over before an operator is asked.
+/// Absence can be proof only if the time of a send and the wait after it end before an operator must decide.
 #[test]
 fn f47_an_operator_asked_before_absence_is_proof_is_a_warning() {
     let with = |generation: &str, follow: &str, send: f64| {
@@ -230,7 +230,7 @@ fn f47_an_operator_asked_before_absence_is_proof_is_a_warning() {
         let found = with("cbr-v3", follow, send);
         assert_eq!(found.len(), 1, "{follow}: {found:?}");
         assert!(found[0].contains("absence from a cloud's list is proof only after"), "{found:?}");
-        // No list, no proof: nothing is lost there.
+        // Without a list there is no proof, so nothing is lost there.
         assert_eq!(with("vbs-v2", follow, send), Vec::<String>::new(), "{follow}");
     }
     assert_eq!(

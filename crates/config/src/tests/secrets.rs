@@ -1,4 +1,4 @@
-//! Secrets are referred to, found, and never shown.
+//! Secrets are references, are found in the file, and are never shown.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{GENERATIONS, LEAST, clean, faults, read};
 use crate::{Environment, Source, load};
 
-/// Configuration whose ledger's password is where this says.
+/// Returns a configuration with the ledger's password at this location.
 fn with(reference: &str) -> String {
     format!("[ledger]\npassword = {reference}\n{LEAST}")
 }
@@ -37,7 +37,7 @@ fn a_secret_comes_from_a_variable_or_a_file() {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(config.to_json()["ledger"]["password"], "<redacted>");
     }
-    // The key has a twin as all have: a reference too.
+    // Like every key, it has a variable, which contains a reference, too.
     let twin = [("RESTORE_GATEWAY_LEDGER__PASSWORD", "env:PGPASSWORD"), ("PGPASSWORD", "hunter2")];
     assert_eq!(clean(LEAST, &twin).ledger.password.unwrap().expose(), "hunter2");
 }
@@ -112,7 +112,7 @@ fn a_postgresql_url_names_a_user_and_no_password() {
     }
 }
 
-/// S59: files on which trust rests, and the ledger, are not for everybody to write.
+/// S59: not every user may write the trusted files and the ledger.
 #[test]
 fn s59_a_file_that_everybody_can_write_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ fn s59_a_file_that_everybody_can_write_is_a_warning() {
     set_mode(&pairs, 0o666);
     let found = faults(&format!("[id_mapping]\nfile = {pairs:?}\n{LEAST}"), &[]).join("\n");
     assert!(found.contains("file-exposed id_mapping.file"), "{found}");
-    // The configuration itself.
+    // The configuration file itself.
     for (mode, warns) in [(0o644, false), (0o666, true)] {
         let source = Source { mode: Some(mode), ..Source::new("gateway.toml", LEAST) };
         let none: [(&str, &str); 0] = [];

@@ -26,7 +26,7 @@ fn each_example_loads_without_fault() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(shipped("examples")).unwrap() {
         let path = entry.unwrap().path();
-        // Beside them stand tests of routes, which run with the other promises.
+        // The folder also contains route tests, which run with the end-to-end tests.
         if path.extension().is_none_or(|end| end != "toml") {
             continue;
         }
@@ -37,7 +37,7 @@ fn each_example_loads_without_fault() {
     assert_eq!(names, ["held.toml", "migration.toml", "replicas.toml", "service.toml", "sidecar.toml"]);
 }
 
-/// The default file with the tables that it shows in comments: a line that begins with `#` and no blank.
+/// Returns the default file with the tables that it shows in comments: a line that begins with `#` without a space.
 fn uncommented() -> String {
     let shown = |line: &'static str| match line.strip_prefix('#') {
         Some(code) if !code.is_empty() && !code.starts_with([' ', ':']) => code,
@@ -46,7 +46,7 @@ fn uncommented() -> String {
     DEFAULT_TOML.lines().map(|line| shown(line).to_owned() + "\n").collect()
 }
 
-/// Checks that a table of the default file, or one of the tables of an array, writes every key with its default.
+/// Checks that a table of the default file, or one of the tables of an array, contains every key with its default.
 fn compare(keys: &[Key], written: &[&Value], path: &str) {
     for key in keys {
         let path = format!("{path}{}", key.name);

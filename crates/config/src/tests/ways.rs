@@ -1,4 +1,5 @@
-//! Compatibility endpoints, routes and upstreams together: what would take nothing, refuse everything, or leave open which backup is meant.
+//! Compatibility endpoints, routes and upstreams together: configuration that takes no restore, rejects every restore,
+//! or leaves the identity of a backup unclear.
 
 use super::faults;
 
@@ -24,7 +25,7 @@ fn route(upstream: &str, more: &str) -> String {
     format!("[[routes]]\nupstream = \"{upstream}\"\n{more}\n")
 }
 
-/// What is said of this configuration, without its place.
+/// Returns the messages about this configuration, without their location.
 fn said(parts: &[String]) -> Vec<String> {
     let without_place =
         |fault: String| fault.split_once(' ').map_or(fault.clone(), |(_, rest)| rest.to_owned());
@@ -35,7 +36,7 @@ fn said(parts: &[String]) -> Vec<String> {
 fn the_upstream_that_an_endpoint_asks_is_used() {
     let parts = [cbr(), vbs(), endpoint("vbs-v2"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
-    // No compatibility endpoint asks it.
+    // No compatibility endpoint reads from it.
     let parts = [cbr(), vbs(), endpoint("csbs-v1"), route("cbr", "")];
     assert_eq!(said(&parts), ["unused-upstream upstreams[1]: no route leads here"]);
 }
@@ -81,7 +82,7 @@ fn an_endpoint_to_what_cannot_do_its_restores_is_doubted() {
     assert_eq!(said(&parts), [format!("useless-endpoint compat_endpoints[0]: {cannot}")]);
     let parts = [vbs(), endpoint("csbs-v1"), route("vbs", "per_disk_restore = true")];
     assert_eq!(said(&parts), Vec::<String>::new());
-    // One route that can is enough.
+    // One suitable route is enough.
     let parts = [cbr(), vbs(), endpoint("csbs-v1"), route("vbs", "traffic_percent = 50"), route("cbr", "")];
     assert_eq!(said(&parts), Vec::<String>::new());
     let parts = [upstream("csbs", "csbs-v1"), endpoint("vbs-v2"), route("csbs", "")];
@@ -135,7 +136,7 @@ fn what_means_nothing_to_a_generation_is_doubted() {
     assert_eq!(said(&parts), Vec::<String>::new());
 }
 
-/// A restore with a credential of the gateway's own brings no token for the upstream that tells which backup is meant.
+/// A restore with the gateway's own credential brings no token for the upstream of the source lookup.
 #[test]
 fn who_tells_which_backup_is_meant_can_be_asked() {
     let held = |upstream: String| format!("{upstream}credential = \"robot\"\n");

@@ -1,4 +1,4 @@
-//! Receivers of webhooks: whom the gateway may be told to call.
+//! Permitted receivers of webhooks.
 
 use super::{HOOK, HOOK_SECRET, LEAST, clean, faults};
 
@@ -90,10 +90,10 @@ fn s60_the_path_of_a_receiver_is_shown_nowhere() {
     assert_eq!(config.webhooks[0].url.expose().path(), format!("/{secret}"));
     assert_eq!(config.to_json()["webhooks"][0]["url"], "https://hooks.example.com/<redacted>");
     assert!(!format!("{:?}", config.webhooks[0].url).contains("hunter2"));
-    // Another path is a change all the same.
+    // A different path is still a change.
     let other = clean(&text.replace("hunter2hunter2", "another"), &[]);
     assert_eq!(crate::read_at_start(&config, &other), ["webhooks"]);
-    // Nor do faults show the line.
+    // Errors do not show the line either.
     for wrong in
         [text.replace("https://hooks", "http://hooks"), text.replace("[[webhooks]]", "[[webhooks]]\nodd = 1")]
     {
