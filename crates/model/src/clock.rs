@@ -1,7 +1,7 @@
-//! Wall-clock time as a parameter, so that a test can move it.
+//! Wall-clock time as a parameter, so that a test can change it.
 //!
-//! Deadlines never use this clock: they run on the runtime's monotonic time (invariant I9). It
-//! serves what is written down and what is compared, with tolerance, with an upstream's clock.
+//! Deadlines never use this clock: they use the runtime's monotonic time (invariant I9). It dates stored data, and
+//! times of an upstream's clock are compared with it, with tolerance.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A moment in UTC, kept in whole microseconds; written as RFC 3339 with a `Z`.
+/// A time in UTC with microsecond precision; its text is RFC 3339 with a `Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `micros` microseconds after 1970-01-01T00:00:00Z.
+    /// Returns the time `micros` microseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -27,25 +27,25 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment moved by `micros` microseconds, which may be negative.
+    /// Returns this time plus `micros` microseconds, which may be negative.
     #[must_use]
     pub const fn plus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
     }
 
-    /// This moment moved by whole seconds, which may be negative.
+    /// Returns this time plus whole seconds, which may be negative.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         self.plus_micros(seconds.saturating_mul(1_000_000))
     }
 
-    /// Whole microseconds from `earlier` to this moment, negative when `earlier` is later.
+    /// Whole microseconds from `earlier` to this time, negative if `earlier` is later.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The same moment as a [`jiff::Timestamp`], for formats.
+    /// The same time as a [`jiff::Timestamp`], for formats.
     #[must_use]
     pub fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
@@ -67,8 +67,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A moment from 1970 to 9999 as [`jiff`] writes it, in a tenth of the time: every restore is written
-/// down with a score of them.
+/// Text of a time from 1970 to 9999 in the format of [`jiff`], in a tenth of the time: each stored restore contains
+/// about twenty of them.
 struct Written {
     text: [u8; 27],
     length: usize,
@@ -80,8 +80,8 @@ impl Written {
         let micros = u64::try_from(moment.0).ok().filter(|micros| *micros < END)?;
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Days since 0000-03-01 in eras of 400 years; years begin in March, so that a leap day is a
-        // year's last.
+        // Days since 0000-03-01 in eras of 400 years. Years begin in March, so that a leap day is the last day of a
+        // year.
         let days = days + 719_468;
         let (era, day) = (days / 146_097, days % 146_097);
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -100,7 +100,7 @@ impl Written {
                 number /= 10;
             }
         }
-        // No zeros at the end of a fraction, and no point without one.
+        // A fraction has no trailing zeros, and the point appears only with a fraction.
         let mut length = 26;
         while text[length - 1] == b'0' && length > 20 {
             length -= 1;
@@ -147,12 +147,12 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the wall-clock time comes from.
+/// A source of wall-clock time.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// How long it is since some moment of this process, by a clock that nobody can set.
+    /// Returns the time since some fixed point of this process, by a clock that cannot be set.
     fn elapsed(&self) -> Duration {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         BEGAN.elapsed()
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_moment_is_written_as_jiff_writes_it() {
         const DAY: i64 = 86_400_000_000;
-        // Every day up to 2400 and the last ones there are, each at another time of the day.
+        // Every day up to 2400 and the last possible ones, each at a different time of day.
         let days = (0..157_100).chain(2_932_000..2_932_897);
         let moments = days.map(|day| day * DAY + day * 7_654_321_987 % DAY);
         let edges = [0, 1, 100, 1_000_000, 1_500_000, DAY - 1, DAY, -1, -DAY, 253_402_207_199_999_999];

@@ -1,6 +1,5 @@
-//! What happened to a restore. Events are the only thing that is ever written about one: its
-//! state is their fold ([`crate::state`], invariant I12), and each says who caused it, on what
-//! evidence, and under which trace.
+//! Events of a restore. Nothing else is ever written about one: its state is the fold of its events ([`crate::state`],
+//! invariant I12). Each event records its cause, its evidence, and its trace.
 //!
 //! To add a kind: add the variant here, its arm in `State::apply`, and a line in the model test.
 
@@ -12,25 +11,25 @@ use crate::problem::Problem;
 use crate::request::RestoreRequest;
 use crate::restore::RoutePin;
 
-/// One thing that happened, in the order of `seq`.
+/// One event, in the order of `seq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Place in the restore's history, counted from 1.
+    /// Number in the restore's history, counted from 1.
     pub seq: u32,
-    /// When the gateway wrote it down.
+    /// Time at which the gateway recorded it.
     pub at: Timestamp,
-    /// Who or what brought it about.
+    /// Its cause.
     pub cause: Cause,
-    /// What it rests on.
+    /// The evidence for it.
     pub evidence: Evidence,
-    /// The trace under which it happened: 32 hexadecimal digits, zeros where there was none.
+    /// Trace of the event: 32 hexadecimal digits, zeros if there was none.
     pub trace_id: String,
-    /// What happened.
+    /// The kind of event, with its data.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// Who or what brought an event about.
+/// Cause of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -44,31 +43,31 @@ pub enum Cause {
     Deadline,
     /// The gateway was started and found the restore unfinished. Never ends one (invariant I6).
     Restart,
-    /// A person decided.
+    /// A decision of an operator.
     Operator,
 }
 
-/// What an event rests on, and how firmly.
+/// Evidence for an event, with its strength.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// A stable word such as `job`, `operation_log`, `item_state`, `answer`, `request`.
+    /// A stable name such as `job`, `operation_log`, `item_state`, `answer`, `request`.
     pub kind: String,
-    /// How much it proves.
+    /// Its strength.
     pub strength: Strength,
-    /// When it was seen.
+    /// Time of the observation.
     pub observed_at: Timestamp,
-    /// A few words for a person.
+    /// A short text for a person.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
 }
 
 impl Evidence {
-    /// Evidence without further words.
+    /// Creates evidence without a detail.
     pub fn new(kind: impl Into<String>, strength: Strength, observed_at: Timestamp) -> Self {
         Self { kind: kind.into(), strength, observed_at, detail: None }
     }
 
-    /// The same evidence with a few words for a person.
+    /// Adds a short text for a person.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
@@ -76,37 +75,36 @@ impl Evidence {
     }
 }
 
-/// How much a piece of evidence proves.
+/// Strength of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strength {
-    /// The upstream's own word on this very restore.
+    /// The upstream's own report about this very restore.
     Strong,
-    /// Fits this restore, but some of what would make it certain is missing.
+    /// It fits this restore, but some certainty is missing.
     Weak,
-    /// Fits more than one restore; the likeliest was taken.
+    /// It fits more than one restore; the most likely one was taken.
     Ambiguous,
-    /// Concluded from the state of something else, such as the backup.
+    /// A conclusion from the state of something else, such as the backup.
     Derived,
 }
 
-/// What the upstream calls the restore once it has begun.
+/// The upstream's reference to a restore that has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskRef {
-    /// A stable word: `operation_log`, `job` or `restore`.
+    /// A stable name: `operation_log`, `job` or `restore`.
     pub kind: String,
-    /// The upstream's id of it.
+    /// The upstream's ID of the task.
     pub id: String,
 }
 
-/// Why a send is known not to have been applied: the only ground on which it may be sent again
-/// (invariant I2).
+/// Reason why a send was certainly not applied. Only with a proof may the gateway send again (invariant I2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
-    /// The name did not resolve or no connection came about.
+    /// The name did not resolve or no connection was established.
     NotConnected,
-    /// TLS was not agreed upon, so no byte of the request was sent.
+    /// The TLS handshake failed, so no byte of the request was sent.
     TlsFailed,
     /// A reused connection was closed before the first byte was written.
     NeverWritten,
@@ -118,15 +116,15 @@ pub enum Proof {
     Throttled,
 }
 
-/// How one step of a restore ended.
+/// Result of one step of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepOutcome {
-    /// The upstream says it is done.
+    /// The upstream reports success.
     Succeeded,
-    /// The upstream says it failed.
+    /// The upstream reports a failure.
     Failed,
-    /// The upstream refused it before anything was changed.
+    /// The upstream rejected it before anything was changed.
     Rejected,
     /// Reads proved that nothing happened.
     NotApplied,
@@ -134,7 +132,7 @@ pub enum StepOutcome {
     Expired,
 }
 
-/// What an operator found on the target of a restore.
+/// An operator's finding about the target of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResolvedAs {
@@ -142,34 +140,34 @@ pub enum ResolvedAs {
     Applied,
     /// Nothing happened.
     NotApplied,
-    /// It began and failed: the target is overwritten in part.
+    /// The restore began and failed: part of the target is overwritten.
     Failed,
 }
 
-/// What happened.
+/// The kind of event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// Row, target locks and idempotency row were committed.
     Accepted,
-    /// Read-only preflight began.
+    /// Read-only checks before the send began.
     Checking,
-    /// Preflight ended well; what it saw is kept for later comparison.
+    /// The checks before the send passed; their observations are stored for later comparison.
     Checked {
-        /// What the generation wants remembered.
+        /// The generation's notes.
         notes: Value,
-        /// Upstream clock minus ours in milliseconds, where the upstream told its time.
+        /// Upstream clock minus ours in milliseconds, if the upstream reported its time.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         clock_offset_ms: Option<i64>,
-        /// The request in the upstream's own names, where it came in those of another generation.
+        /// The request with the upstream's own backup IDs, if it came with those of another generation.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         sent_as: Option<Box<RestoreRequest>>,
     },
     /// Written before the first byte of a send (invariant I1).
     Submitting {
-        /// Counted from 1, anew for each step.
+        /// Counted from 1 within each step.
         attempt: u32,
-        /// The step that is sent, counted from 0; always 0 for a restore that is one call.
+        /// The step that is sent, counted from 0; always 0 for a restore with a single call.
         #[serde(skip_serializing_if = "is_zero", default)]
         step: u16,
     },
@@ -180,121 +178,121 @@ pub enum EventKind {
     },
     /// The upstream's acceptance is proven.
     Started {
-        /// The upstream's name for the restore, when it gave one.
+        /// The upstream's reference to the restore, if it returned one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         task: Option<TaskRef>,
-        /// The upstream's own word.
+        /// The upstream's own status.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         upstream_status: Option<String>,
-        /// Percent.
+        /// Progress in percent.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         progress: Option<u8>,
-        /// The upstream's request id.
+        /// The upstream's request ID.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         request_id: Option<String>,
-        /// Upstream clock minus ours in milliseconds, where the upstream told its time.
+        /// Upstream clock minus ours in milliseconds, if the upstream reported its time.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         clock_offset_ms: Option<i64>,
     },
-    /// Bytes may have reached the upstream, and there is no proof either way.
+    /// Bytes may have reached the upstream, and there is no proof of either outcome.
     OutcomeUnclear {
-        /// Why, in a sentence.
+        /// The reason, in a sentence.
         reason: String,
-        /// What the upstream said, where it said anything.
+        /// The upstream's error, if it returned one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         problem: Option<Box<Problem>>,
     },
-    /// A read told something new without ending the restore.
+    /// A poll showed something new without ending the restore.
     Progress {
-        /// The upstream's name for the restore, when it became known now.
+        /// The upstream's reference to the restore, if this poll found it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         task: Option<TaskRef>,
-        /// The upstream's own word.
+        /// The upstream's own status.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         upstream_status: Option<String>,
-        /// Percent.
+        /// Progress in percent.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         progress: Option<u8>,
-        /// What the generation wants remembered from now on; a null says to forget.
+        /// The generation's new notes; null deletes the stored ones.
         #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "even_null")]
         notes: Option<Value>,
     },
     /// A read of an authoritative list did not find the restore.
     NotFound,
-    /// The restore could not be read with the credentials at hand.
+    /// The restore could not be polled with the available credentials.
     Stale {
-        /// Whether the next authorised caller's token would help.
+        /// True if the token of an authorised caller would help.
         awaiting_credential: bool,
     },
-    /// The route's time for a restore has passed.
+    /// The restore runs longer than the `overdue_seconds` of its route.
     Overdue,
-    /// No further disk is sent: an operator has confirmed a ledger that may be an older copy of itself, and such a copy
-    /// does not know which disks were sent after it was made.
+    /// No further disk is sent: an operator has confirmed a ledger that may come from an older backup, and such a
+    /// ledger does not contain the disks that were sent after the backup.
     Halted,
-    /// Reads can no longer tell; a person must.
+    /// Polls can no longer decide; a person must.
     NeedsOperator {
-        /// Why, in a sentence.
+        /// The reason, in a sentence.
         reason: String,
     },
-    /// Something that does not fit, recorded and otherwise without effect.
+    /// An inconsistency, recorded without any other effect.
     Anomaly {
-        /// What, in a sentence.
+        /// Description of the inconsistency, in a sentence.
         what: String,
     },
-    /// The upstream refused because its generation is closed to the project, which proves that nothing was applied. The
-    /// restore takes another route from here on; its id, key, locks and windows stay.
+    /// The upstream rejected the restore because its generation is closed to the project, which proves that nothing was
+    /// applied. The restore takes another route from here on; its ID, key, locks and windows stay.
     Rerouted {
-        /// The route it takes now.
+        /// The new route.
         to: Box<RoutePin>,
-        /// The refusal.
+        /// The rejection.
         problem: Box<Problem>,
     },
-    /// One step of a restore that has several has ended. The next one may be sent only after a success; anything else
-    /// is followed by the end of the restore, in the same write.
+    /// One step of a restore with several steps has ended. The next one may be sent only after a success. After any
+    /// other outcome, the same write also ends the restore.
     StepEnded {
         /// The step, counted from 0.
         step: u16,
-        /// How it ended.
+        /// Its result.
         outcome: StepOutcome,
-        /// Why, where it did not succeed.
+        /// The reason, if it did not succeed.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         problem: Option<Box<Problem>>,
     },
-    /// The upstream's last word: done.
+    /// The upstream's final status: success.
     Succeeded,
-    /// The upstream's last word: failed.
+    /// The upstream's final status: failure.
     Failed {
-        /// Its error.
+        /// The upstream's error.
         problem: Box<Problem>,
     },
-    /// Refused before anything was changed.
+    /// Rejected before anything was changed.
     Rejected {
-        /// The refusal.
+        /// The rejection.
         problem: Box<Problem>,
     },
     /// Reconciled: proven that nothing happened.
     NotApplied,
-    /// An operator has looked at the target and ended the restore.
+    /// An operator has checked the target and ended the restore.
     Resolved {
-        /// What the operator found.
+        /// The operator's finding.
         #[serde(alias = "applied", deserialize_with = "resolved_as")]
         outcome: ResolvedAs,
-        /// Who decided.
+        /// Name of the operator.
         by: String,
-        /// On what grounds.
+        /// The operator's reason.
         reason: String,
-        /// Whether the operator decided before the gateway asked for a decision.
+        /// True if the operator decided before the gateway requested a decision.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         early: bool,
     },
-    /// The caller called it off before it was sent.
+    /// The caller cancelled it before it was sent.
     Cancelled,
-    /// Its time ran out before it was sent.
+    /// Its deadline passed before it was sent.
     Expired,
 }
 
 impl EventKind {
-    /// The error that it records.
+    /// Returns the error that the event records.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -306,7 +304,7 @@ impl EventKind {
         }
     }
 
-    /// Whether a restore ends with it.
+    /// Returns true if the event ends a restore.
     #[must_use]
     pub const fn ends_a_restore(&self) -> bool {
         matches!(
@@ -321,7 +319,7 @@ impl EventKind {
         )
     }
 
-    /// The word under which the event is stored and shown.
+    /// Returns the name under which the event is stored and shown.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -352,8 +350,7 @@ impl EventKind {
     }
 }
 
-/// Keeps a member that is there and null apart from one that is not there: read back, the event
-/// must say what it said when it was written.
+/// Distinguishes a null member from a missing one: an event that is read back must equal the written one.
 fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

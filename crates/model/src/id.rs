@@ -1,5 +1,5 @@
-//! Names that are safe by type: once an [`Id`] exists it can be put into a path, a log line or a
-//! lock key without another look. Parsed at the edge, never checked again.
+//! Identifiers that are safe by type: an existing [`Id`] can be part of a path, a log line or a lock key without
+//! another check. They are parsed at the edge and never checked again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::Timestamp;
 
-/// Why a text is not an id. The text itself is left out: it is a stranger's.
+/// The error for a text that is not an ID. It does not contain the text, which comes from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not `^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`.
@@ -22,20 +22,20 @@ pub enum InvalidId {
     Restore,
 }
 
-/// A backup, checkpoint, server, volume or resource id: `^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`.
+/// A backup, checkpoint, server, volume or resource ID: `^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`.
 ///
-/// The clouds' documents say only "String" and show UUIDs and 32 hexadecimal digits (wire
-/// reference 0); this is the widest pattern that stays one path segment whatever is done to it.
+/// The clouds' documentation says only "String" and shows UUIDs and 32 hexadecimal digits (cloud APIs 0). This is the
+/// widest pattern that always stays one path segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Box<str>);
 
-/// A project id: 32 lower-case hexadecimal digits, as IAM gives them out.
+/// A project ID: 32 lower-case hexadecimal digits, as IAM creates them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProjectId(Box<str>);
 
 impl Id {
-    /// The id in the one form that two spellings of the same thing share: lower case, no dashes.
-    /// Locks use it, so that `C0FFEE00-…` and `c0ffee00…` exclude each other.
+    /// Returns the ID in a normalized form that all spellings share: lower case, no dashes. Locks use it, so that
+    /// `C0FFEE00-…` and `c0ffee00…` exclude each other.
     #[must_use]
     pub fn folded(&self) -> String {
         let mut folded = String::with_capacity(self.0.len());
@@ -43,8 +43,8 @@ impl Id {
         folded
     }
 
-    /// The id in the one form that two spellings of the same thing share, as it is usually spelled: a UUID with its dashes,
-    /// anything else as [`Id::folded`] has it.
+    /// Returns the ID in a normalized form with the usual spelling: a UUID with its dashes, anything else as in
+    /// [`Id::folded`].
     #[must_use]
     pub fn usual(&self) -> String {
         let folded = self.folded();
@@ -54,7 +54,7 @@ impl Id {
         [&folded[..8], &folded[8..12], &folded[12..16], &folded[16..20], &folded[20..]].join("-")
     }
 
-    /// Whether both are spellings of the same thing; as comparing [`Id::folded`], without the copies.
+    /// Returns true if both are spellings of the same ID. It equals a comparison of [`Id::folded`], without the copies.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.folded_bytes().eq(other.folded_bytes())
@@ -80,7 +80,7 @@ fn is_project(text: &str) -> bool {
 macro_rules! text_id {
     ($name:ident, $check:path, $error:expr) => {
         impl $name {
-            /// The text, as it came in.
+            /// Returns the text in its original spelling.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -125,13 +125,13 @@ macro_rules! text_id {
 text_id!(Id, is_id, InvalidId::Id);
 text_id!(ProjectId, is_project, InvalidId::Project);
 
-/// The gateway's own name of one restore: a UUID, version 7, so that a list sorts by time.
+/// The gateway's own ID of a restore: a UUID, version 7, so that a list sorts by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RestoreId(uuid::Uuid);
 
 impl RestoreId {
-    /// A new id for a restore accepted at `now`.
+    /// Creates a new ID for a restore that is accepted at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         let micros = now.as_micros().max(0);
@@ -142,14 +142,14 @@ impl RestoreId {
 }
 
 impl RestoreId {
-    /// What no id of a restore accepted at `now` or later is less than: to search by time.
+    /// Returns a lower bound for the IDs of restores that are accepted at `now` or later: for searches by time.
     #[must_use]
     pub fn least_at(now: Timestamp) -> Self {
         let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
     }
 
-    /// A number that spreads restores, from the random part of the id.
+    /// Returns a number that distributes restores evenly, from the random part of the ID.
     #[must_use]
     pub fn spread(&self) -> u16 {
         let bytes = self.0.as_bytes();

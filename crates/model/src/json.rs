@@ -1,42 +1,42 @@
-//! Reading JSON from strangers. Stands before the schemas: what passes here is exactly one JSON
-//! value, in UTF-8, without a duplicate member and not nested deeper than [`MAX_DEPTH`].
+//! Parses JSON from clients. It runs before the schemas. An accepted text is exactly one JSON value, in UTF-8, without
+//! a duplicate member and not nested deeper than [`MAX_DEPTH`].
 //!
-//! A parser that keeps the last of two members silently lets two readers of one text disagree;
-//! for a call that overwrites disks that is refused (wire schemas, "conventions and limits").
+//! A parser that silently keeps the last of two members lets two readers of one text disagree. For a call that
+//! overwrites disks that is an error.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deeply arrays and objects may nest.
+/// Maximum nesting depth of arrays and objects.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why a text was not read, with its place. Values of the text are never repeated; names of
-/// duplicate members are, cut to 64 characters.
+/// The error for a rejected text, with its location. It never repeats values of the text. It contains the names of
+/// duplicate members, limited to 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} at line {line} column {column}")]
 pub struct InvalidJson {
-    /// What is wrong.
+    /// The description of the error.
     pub message: String,
-    /// Line of the fault, counted from 1.
+    /// Line of the error, counted from 1.
     pub line: usize,
-    /// Column of the fault in bytes, counted from 1.
+    /// Column of the error in bytes, counted from 1.
     pub column: usize,
-    /// Whether it is good JSON that is nested too deeply.
+    /// True if the JSON is valid but nested too deeply.
     pub too_deep: bool,
 }
 
-/// Reads one JSON value.
+/// Parses one JSON value.
 ///
 /// # Errors
-/// On anything but exactly one value: invalid UTF-8 or JSON, a byte order mark, trailing bytes, a
-/// duplicate member, a number that no `f64` holds, a lone surrogate, or depth beyond [`MAX_DEPTH`].
+/// If the text is not exactly one value: invalid UTF-8 or JSON, a byte order mark, trailing bytes, a duplicate member,
+/// a number that no `f64` holds, a lone surrogate, or depth beyond [`MAX_DEPTH`].
 pub fn read(bytes: &[u8]) -> Result<Value, InvalidJson> {
     read_within(bytes, MAX_DEPTH)
 }
 
-/// As [`read`], with another depth; no more than 127, which is serde's own bound.
+/// Does the same as [`read`], with another depth; at most 127, which is serde's own limit.
 ///
 /// # Errors
 /// As [`read`].
@@ -153,7 +153,7 @@ mod tests {
         let fault = refused("{\"a\": 1,\n \"a\": 2}");
         assert_eq!((fault.message.as_str(), fault.line), ("duplicate member \"a\"", 2));
         assert!(refused(r#"{"x": {"a": 1, "a": 1}}"#).message.contains("duplicate"));
-        // The same name, written once with an escape.
+        // The same name, once written with an escape.
         assert!(refused("{\"a\": 1, \"\\u0061\": 2}").message.contains("duplicate"));
     }
 

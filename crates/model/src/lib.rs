@@ -1,18 +1,18 @@
-//! WHAT a restore is: the canonical request, the states it goes through, the problems that can
-//! end it, and the JSON Schemas of all of them.
+//! The model of a restore: the canonical request, its states, the problems that can end it, and the JSON Schemas of all
+//! of them.
 //!
-//! This crate stands at the bottom of the line: every other crate of the gateway may import it,
-//! it imports none of them. It does no I/O and has no `async`; time comes in through [`Clock`].
+//! This crate is the lowest layer: every other crate of the gateway may import it, and it imports none of them. It does
+//! no I/O and has no `async`; [`Clock`] provides the time.
 //!
-//! | module | question it answers |
+//! | module | content |
 //! |---|---|
-//! | [`id`] | which names are safe to put into a path? |
-//! | [`json`] | is this text one JSON value without surprises? |
-//! | [`schema`] | does the value say what a restore must say, and where does it not? |
-//! | [`request`] | what is to be restored onto what? |
-//! | [`event`], [`state`] | what happened, and what is therefore true? |
-//! | [`problem`] | what went wrong, was anything changed, and may one try again? |
-//! | [`restore`] | what is a caller shown? |
+//! | [`id`] | identifiers that are safe in a path |
+//! | [`json`] | strict parsing of one JSON value |
+//! | [`schema`] | validation of a value against its schema, with the location of each error |
+//! | [`request`] | the canonical request: a backup and its target |
+//! | [`event`], [`state`] | the events of a restore, and the state that follows |
+//! | [`problem`] | errors, their effect in the cloud, and the advice for a retry |
+//! | [`restore`] | a restore as callers see it |
 
 pub mod clock;
 pub mod event;

@@ -1,95 +1,93 @@
-//! What went wrong, in one vocabulary for all generations: the class of every upstream code (wire
-//! reference 1.8) and the gateway's own refusals. A problem always says whether anything was
-//! changed in the cloud and whether one may try again.
+//! Errors in one vocabulary for all generations: the class of every upstream code (cloud APIs 1.8) and the gateway's
+//! own rejections. A problem always states its effect in the cloud and if a retry makes sense.
 //!
-//! To add a code, add one row to the table below; its page, its `type` URL and the documentation
-//! follow from the row.
+//! To add a code, add one row to the table below. The row generates its page, its `type` URL and the documentation.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether the refused or failed call changed anything in the cloud.
+/// Effect of the rejected or failed call in the cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Nothing was changed.
     None,
-    /// Nobody knows yet; the restore it belongs to is being reconciled.
+    /// Not known yet; the gateway reconciles the restore.
     Possible,
     /// Disks were overwritten, at least in part.
     Done,
 }
 
-/// Whether sending the same request again makes sense.
+/// Advice about sending the same request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retry {
     /// Not without a change to the request or the configuration.
     Never,
-    /// Once the state that refused it has passed.
+    /// After the state that caused the rejection has changed.
     Later,
     /// At once.
     Now,
 }
 
-/// One fault of a request, with its place as a JSON Pointer (RFC 6901).
+/// One error of a request, with its location as a JSON Pointer (RFC 6901).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Where; `""` is the whole document. A missing or unknown member is named itself.
+    /// The location; `""` is the whole document. The pointer of a missing or unknown member names that member.
     pub pointer: String,
-    /// What is wrong there. Never repeats the value.
+    /// The description of the error. Never repeats the value.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault at a place.
+    /// Creates an error at a location.
     pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
-/// What an upstream said, cleaned and cut; never a credential.
+/// The upstream's error, cleaned and shortened; never a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamError {
-    /// HTTP status, when there was an answer.
+    /// HTTP status, if there was an answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
     /// The upstream's own code, such as `BackupService.2010`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub code: Option<String>,
-    /// The upstream's own words, at most 512 characters.
+    /// The upstream's own message, at most 512 characters.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<String>,
-    /// The id under which the upstream's support finds the call.
+    /// The ID with which the upstream's support finds the call.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request_id: Option<String>,
 }
 
-/// One problem: RFC 9457 without the parts that only an HTTP exchange can fill in.
+/// One problem: RFC 9457 without the members that need an HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The stable word.
+    /// The stable code.
     pub code: Code,
-    /// What happened, in a sentence for a person.
+    /// Description of the problem, in a sentence for a person.
     pub detail: String,
-    /// Whether anything was changed in the cloud.
+    /// Effect in the cloud.
     pub effect: Effect,
-    /// Whether the same request may be sent again.
+    /// Advice about sending the same request again.
     pub retry: Retry,
-    /// Seconds after which a retry makes sense, where known.
+    /// Seconds after which a retry makes sense, if known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after: Option<u32>,
-    /// Every fault of the request, where the problem is one of the request.
+    /// Every error of the request, if the request is invalid.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub errors: Vec<Fault>,
-    /// What the upstream said, where it said anything.
+    /// The upstream's error, if it returned one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<UpstreamError>,
 }
 
 impl Problem {
-    /// A problem with the defaults of its code: nothing changed, the code's usual advice on retry.
+    /// Creates a problem with the defaults of its code: nothing changed, the code's usual advice about a retry.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -102,42 +100,42 @@ impl Problem {
         }
     }
 
-    /// The same problem with another effect.
+    /// Sets another effect.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
         self
     }
 
-    /// The same problem with other advice on retrying.
+    /// Sets another advice about a retry.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// The same problem, to be tried again after so many seconds.
+    /// Sets the seconds after which to retry.
     #[must_use]
     pub fn after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// The same problem with the faults of the request.
+    /// Sets the errors of the request.
     #[must_use]
     pub fn faults(mut self, errors: Vec<Fault>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// The same problem with what the upstream said.
+    /// Sets the upstream's error.
     #[must_use]
     pub fn upstream(mut self, upstream: UpstreamError) -> Self {
         self.upstream = Some(upstream);
         self
     }
 
-    /// The HTTP status under which a caller of the canonical API sees this problem.
+    /// Returns the HTTP status of this problem in the canonical API.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.code.status()
@@ -145,8 +143,8 @@ impl Problem {
 }
 
 impl Code {
-    /// Whether it says that backup, target or their pairing stand against the restore itself, as
-    /// against a question that nobody answered, a caller that may not ask or a limit.
+    /// Returns true if the backup, the target or their combination prevents the restore itself. Other problems are an
+    /// unanswered read, a missing permission or a limit.
     #[must_use]
     pub const fn is_obstacle(self) -> bool {
         matches!(
@@ -183,7 +181,7 @@ impl std::error::Error for Problem {}
 
 macro_rules! codes {
     ($($variant:ident $word:literal $status:literal $retry:ident $title:literal $advice:literal;)*) => {
-        /// The stable words. The HTTP status is the one of the canonical API.
+        /// The stable codes. The HTTP status is the one of the canonical API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
             $(#[doc = $title] #[serde(rename = $word)] $variant,)*
@@ -193,31 +191,31 @@ macro_rules! codes {
             /// Every code, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word that callers see.
+            /// Returns the code that callers see.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// HTTP status on the canonical API.
+            /// Returns the HTTP status in the canonical API.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// The usual advice; a problem may know better.
+            /// Returns the default advice about a retry; a problem may override it.
             #[must_use]
             pub const fn retry(self) -> Retry {
                 match self { $(Self::$variant => Retry::$retry,)* }
             }
 
-            /// One line for people.
+            /// Returns one line for people.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
 
-            /// What to do about it.
+            /// Returns the recommended action.
             #[must_use]
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$variant => $advice,)* }
@@ -227,7 +225,7 @@ macro_rules! codes {
 }
 
 codes! {
-    // The request, before anything else is checked.
+    // The request, before all other checks.
     MalformedRequest "malformed_request" 400 Never "The HTTP request is malformed" "Send each header once and without underscores in its name. Send one of Content-Length or Transfer-Encoding.";
     InvalidJson "invalid_json" 400 Never "The body is not one JSON value" "Fix the body at the line and column in the detail. Duplicate members are rejected.";
     InvalidRequest "invalid_request" 422 Never "The request does not match its schema" "The member `errors` lists each error with a JSON Pointer. GET /schemas/restore-request returns the schema.";
@@ -249,7 +247,7 @@ codes! {
     Overloaded "overloaded" 503 Later "The gateway is at its capacity limit" "Nothing was started. Retry after Retry-After.";
     ShuttingDown "shutting_down" 503 Later "The gateway is shutting down" "Nothing was started. Use another replica, or retry later.";
     InvalidConfiguration "invalid_configuration" 422 Never "The new configuration is invalid" "Fix the listed errors and reload. The previous configuration stays active and no restore is affected.";
-    // Routing, and what a generation supports.
+    // Routing, and the capabilities of a generation.
     NoRoute "no_route" 403 Never "No route matches the request" "Add a [[routes]] entry that matches, or request a project and target that a route covers.";
     UnsupportedByGeneration "unsupported_by_generation" 422 Never "The API generation of the route does not support this restore" "The detail names the generations that do. Route the target to one of them.";
     BackupIdUnmapped "backup_id_unmapped" 422 Never "No verified ID mapping for this backup" "Nothing was sent. Add both IDs to the file of id_mapping.file, or route these requests to the generation that made the backup.";
@@ -279,7 +277,7 @@ codes! {
     UpstreamForbidden "upstream_forbidden" 403 Never "The upstream does not allow this user to do this" "Nothing was started. Ask for the permission that the upstream names.";
     UpstreamUnavailable "upstream_unavailable" 503 Later "The upstream is unavailable" "Check the restore itself. Its status shows what is known.";
     UpstreamError "upstream_error" 502 Later "The upstream failed with an internal error" "Check the restore itself. Its status shows what is known.";
-    // What the upstream says of backups and targets.
+    // The upstream's errors about backups and targets.
     UpstreamBadRequest "upstream_bad_request" 422 Never "The upstream rejected the request as invalid" "The detail contains the upstream's own message.";
     BackupNotFound "backup_not_found" 404 Never "The upstream has no such backup" "Check source.backup_id, and which generation made the backup.";
     BackupNotReady "backup_not_ready" 409 Later "The state of the backup does not allow a restore" "Wait until the backup is available.";
@@ -297,7 +295,7 @@ codes! {
     VaultNotReady "vault_not_ready" 409 Later "The state of the vault does not allow a restore" "The vault must be available or locked.";
     UpstreamMigrating "upstream_migrating" 409 Later "The cloud is migrating the tenant between generations" "Wait until the migration has ended.";
     UpstreamNotFound "upstream_not_found" 404 Later "The upstream does not know the task" "Task lists can lag. The gateway continues to poll.";
-    // How a restore ends badly.
+    // Unsuccessful ends of a restore.
     RestoreFailed "restore_failed" 502 Never "The restore started and failed" "The disks may be partly overwritten. Read the upstream's message, then start a new restore.";
     OutcomeUnknown "outcome_unknown" 502 Never "The outcome of the restore is unknown" "Do not send it again. Inspect the target, then resolve the restore as an operator.";
     ClockSkew "clock_skew" 502 Never "The clocks of gateway and upstream differ too much" "Set the clock of the gateway's machine.";
@@ -317,7 +315,7 @@ mod tests {
             assert_eq!(json, format!("\"{}\"", code.as_str()));
             assert_eq!(serde_json::from_str::<Code>(&json).unwrap(), *code);
             assert!((400..=599).contains(&code.status()));
-            // SDKs resend a POST on 504 by themselves; a caller must never see one.
+            // SDKs automatically resend a POST after a 504, so a caller must never get one.
             assert_ne!(code.status(), 504);
         }
     }

@@ -1,5 +1,5 @@
-//! The canonical restore request: what is to be restored onto what. The first typed stage of the
-//! line; made from a validated JSON value by [`crate::schema::parse_restore`] and nowhere else.
+//! The canonical restore request: a backup and its target. The first typed stage of the pipeline. Only
+//! [`crate::schema::parse_restore`] creates it, from a validated JSON value.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,15 +7,15 @@ use sha2::{Digest, Sha256};
 use crate::id::{Id, ProjectId};
 use crate::problem::Fault;
 
-/// One canonical restore request. Every disk is mapped id to id, never by order.
+/// One canonical restore request. Every disk is mapped by ID, never by order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
     /// The cloud project that owns backup and target.
     pub project_id: ProjectId,
-    /// What is restored.
+    /// The backup to restore.
     pub source: Source,
-    /// What is overwritten.
+    /// The target to overwrite.
     pub target: Target,
 }
 
@@ -25,7 +25,7 @@ pub struct RestoreRequest {
 pub struct Source {
     /// The backup of ONE resource: CBR and VBS `backup_id`, CSBS `checkpoint_item_id`.
     pub backup_id: Id,
-    /// The protection run it belongs to. Only CSBS needs it, and the gateway can read it there.
+    /// The checkpoint of the backup. Only CSBS needs it, and the gateway can read it there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_id: Option<Id>,
 }
@@ -38,10 +38,10 @@ pub enum Target {
     Server {
         /// The server to overwrite.
         server_id: Id,
-        /// Whether the cloud starts the server afterwards. Required: every client of the native
-        /// APIs means something different by leaving it out (cloud APIs T8).
+        /// True if the cloud starts the server afterwards. Required: a missing value means something different in every
+        /// client of the native APIs (cloud APIs T8).
         power_on: bool,
-        /// Which disk backup goes onto which disk.
+        /// The pairs of disk backup and disk.
         volumes: Vec<Mapping>,
     },
     /// One disk.
@@ -53,7 +53,7 @@ pub enum Target {
     Resource {
         /// The resource to overwrite.
         resource_id: Id,
-        /// Folder inside it, where the resource takes one.
+        /// Folder inside it, if the resource supports one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         destination_path: Option<String>,
     },
@@ -69,7 +69,7 @@ pub struct Mapping {
     pub volume_id: Id,
 }
 
-/// The kinds of target, as routing rules and capability tables name them.
+/// The types of target, as in routing rules and capability tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
@@ -82,10 +82,10 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
-    /// Every kind, in the order of the documentation.
+    /// Every type, in the order of the documentation.
     pub const ALL: [Self; 3] = [Self::Server, Self::Volume, Self::Resource];
 
-    /// The word used in requests, configuration and documents.
+    /// Returns the name in requests, configuration and documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl TargetKind {
 }
 
 impl Target {
-    /// Which kind of target this is.
+    /// Returns the type of this target.
     #[must_use]
     pub const fn kind(&self) -> TargetKind {
         match self {
@@ -107,7 +107,7 @@ impl Target {
         }
     }
 
-    /// The id of the server, disk or resource itself.
+    /// Returns the ID of the server, disk or resource itself.
     #[must_use]
     pub const fn id(&self) -> &Id {
         match self {
@@ -117,7 +117,7 @@ impl Target {
         }
     }
 
-    /// The disk mappings of a server; empty for every other target.
+    /// Returns the disk mappings of a server; empty for every other target.
     #[must_use]
     pub fn mappings(&self) -> &[Mapping] {
         match self {
@@ -128,14 +128,14 @@ impl Target {
 }
 
 impl RestoreRequest {
-    /// What this restore must hold alone (invariant I3): the target itself and every disk it
-    /// overwrites. Keys of one disk are equal whatever the generation and the spelling of the id.
+    /// Returns the exclusive locks of this restore (invariant I3): the target itself and every disk it overwrites. The
+    /// locks of one disk are equal, whatever the generation and the spelling of the ID.
     #[must_use]
     pub fn locks(&self) -> Vec<String> {
         let key = |kind: &str, id: &Id| [self.project_id.as_str(), kind, &id.folded()].join("/");
         let id = self.target.id();
         let mut locks = match self.target.kind() {
-            // What a resource is, its id alone does not tell: it may be a server or a disk.
+            // The ID alone does not show the type of a resource: it may be a server or a disk.
             TargetKind::Resource => TargetKind::ALL.map(|kind| key(kind.as_str(), id)).to_vec(),
             kind => vec![key(kind.as_str(), id)],
         };
@@ -145,8 +145,8 @@ impl RestoreRequest {
         locks
     }
 
-    /// A digest of the meaning: equal for two requests that differ only in white space, the order of members, the order of
-    /// mappings or the spelling of ids. 64 hexadecimal digits.
+    /// Returns a digest of the meaning. It is equal for two requests that differ only in white space, the order of
+    /// members, the order of mappings or the spelling of IDs. 64 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let spelled = Id::usual;
@@ -177,12 +177,12 @@ impl RestoreRequest {
         hex::encode(hash.finalize())
     }
 
-    /// What a schema cannot say: each disk backup and each disk occurs once. Two spellings of one
-    /// disk are the same disk.
+    /// Checks what a schema cannot express: each disk backup and each disk occurs once. Two spellings of one disk are
+    /// the same disk.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mappings = self.target.mappings();
-        // At most 128 by the schema: comparing all pairs is cheaper than any table.
+        // The schema allows at most 128: comparing all pairs is cheaper than any table.
         for (index, mapping) in mappings.iter().enumerate() {
             let mut twice = |member: &str, same: &dyn Fn(&Mapping) -> bool| {
                 if let Some(first) = mappings[..index].iter().position(same) {
@@ -250,7 +250,7 @@ mod tests {
         }
     }
 
-    /// As locks have it, and as upstreams do: case and dashes of an id are no part of it.
+    /// Like locks and upstreams, the digest ignores case and dashes of an ID.
     #[test]
     fn the_fingerprint_is_the_same_for_every_spelling_of_an_id() {
         let uuid = "C0FFEE02-1111-4222-8333-444455556666";
@@ -265,7 +265,7 @@ mod tests {
             assert_eq!(usual.fingerprint(), other.fingerprint());
         }
         assert_ne!(usual.fingerprint(), with(&uuid.replace('C', "D"), "v1").fingerprint());
-        // What is spelled as the clouds spell it has the digest that it always had.
+        // An ID in the clouds' usual spelling keeps the digest of earlier versions.
         let mut usual = with(&uuid.to_lowercase(), &uuid.to_lowercase());
         usual.target = Target::Volume { volume_id: uuid.to_lowercase().parse().unwrap() };
     }

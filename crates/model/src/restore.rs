@@ -1,6 +1,6 @@
-//! A restore as it is kept and as it is shown: the intent, which never changes, and the state,
-//! which is the fold of the events. [`Restore`] is the last typed stage before the HTTP answer;
-//! every call that answers with a restore answers with this one shape.
+//! A restore as the ledger stores it and as callers see it: the intent, which never changes, and the state, which is
+//! the fold of the events. [`Restore`] is the last typed stage before the HTTP response. Every call that returns a
+//! restore uses this format.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,29 +12,29 @@ use crate::problem::Problem;
 use crate::request::{Mapping, RestoreRequest, Source, Target};
 use crate::state::{State, Status, Step};
 
-/// What was asked, by whom, and how it was routed. Written once.
+/// The request, its caller and its route. Written once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The gateway's name for the restore.
+    /// The gateway's ID of the restore.
     pub id: RestoreId,
-    /// Who asked; the project of the path where no callers are configured.
+    /// The caller; the project of the path if no callers are configured.
     pub caller: String,
-    /// What was asked.
+    /// The canonical request.
     pub request: RestoreRequest,
-    /// [`Intent::own_fingerprint`], by which repetitions are found.
+    /// [`Intent::own_fingerprint`], which identifies repetitions.
     pub fingerprint: String,
-    /// The caller's `Idempotency-Key`, where one came.
+    /// The caller's `Idempotency-Key`, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
-    /// The compatibility endpoint it came through; none for the canonical API.
+    /// The compatibility endpoint that received it; `None` for the canonical API.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub origin: Option<Origin>,
-    /// The route as it was when the restore was accepted; a reload does not change it.
+    /// The route at the time of acceptance; a reload does not change it.
     pub route: RoutePin,
-    /// The route that is left where the upstream turns out to be closed to the project, as it was then.
+    /// The fallback route for an upstream that is closed to the project, at the time of acceptance.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fallback: Option<Box<RoutePin>>,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub created_at: Timestamp,
     /// The trace of the submit: 32 hexadecimal digits.
     pub trace_id: String,
@@ -43,28 +43,30 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// What this restore must hold alone, from its acceptance to its end.
+    /// Returns the exclusive locks of this restore, from its acceptance to its end.
     #[must_use]
     pub fn locks(&self) -> Vec<String> {
         self.request.locks()
     }
 
-    /// The generation whose names the request has for backups: that of the compatibility endpoint it came through, else that of the route.
+    /// Returns the generation whose backup IDs the request uses: that of its compatibility endpoint, otherwise that of
+    /// the route.
     #[must_use]
     pub fn names(&self) -> &str {
         self.origin.as_ref().map_or(&self.route.generation, |origin| &origin.generation)
     }
 
-    /// What its `fingerprint` must be: equal for requests of the same words. Whether they also mean the same is what
-    /// [`Intent::repeats`] says.
+    /// Computes the value for `fingerprint`: equal for requests with the same values. [`Intent::repeats`] decides if
+    /// they also mean the same.
     #[must_use]
     pub fn own_fingerprint(&self) -> String {
         self.request.fingerprint()
     }
 
-    /// Whether this asks for the same as another. One id is two backups in the names of two generations, and one in the
-    /// same names, whatever compatibility endpoint it came through. What the canonical API has accepted is the same by its words,
-    /// whatever generation the routes sent it to at the time.
+    /// Returns true if this is the same request as `other`. With the IDs of two generations, one ID means two backups.
+    /// With the IDs of one generation it means one backup, whatever compatibility endpoint received the request. Two
+    /// requests of the canonical API are the same if their values are equal, whatever generation their routes selected
+    /// at the time.
     #[must_use]
     pub fn repeats(&self, other: &Self) -> bool {
         let canonical = [self, other].iter().all(|one| one.is_canonical());
@@ -77,115 +79,115 @@ impl Intent {
     }
 }
 
-/// The word for what came through no compatibility endpoint.
+/// The name of the canonical API, for requests without a compatibility endpoint.
 pub const CANONICAL: &str = "canonical";
 
-/// The compatibility endpoint that a restore came through.
+/// The compatibility endpoint that received a restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The source API of the compatibility endpoint, such as `csbs-v1`.
     pub source_api: String,
-    /// The generation whose names the request has for backups.
+    /// The generation whose backup IDs the request uses.
     pub generation: String,
-    /// The upstream of that generation that the compatibility endpoint passes reads on to, where it has one.
+    /// The upstream of that generation to which the compatibility endpoint forwards reads, if it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<String>,
-    /// Whether whoever asked may not know what that upstream has: it is not asked for them then.
+    /// True if the caller may not see that upstream's data. Then the gateway does not read it for the caller.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub closed: bool,
-    /// What the canonical request has no place for and the compatibility endpoint's answers repeat.
+    /// Members that the canonical request does not have and the compatibility endpoint's responses repeat.
     #[serde(skip_serializing_if = "Value::is_null", default)]
     pub echo: Value,
 }
 
-/// The route a restore was accepted under.
+/// The route of an accepted restore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePin {
     /// Name of the upstream in the configuration.
     pub upstream: String,
-    /// Generation it speaks, such as `cbr-v3`.
+    /// Its generation, such as `cbr-v3`.
     pub generation: String,
-    /// Which rule matched, in a few words.
+    /// The matching rule, in a short text.
     pub reason: String,
-    /// Whether reads come before the send.
+    /// True if a baseline read precedes the send.
     pub baseline: bool,
     /// Seconds after which a running restore is overdue.
     pub overdue_seconds: u64,
-    /// The disks of a server that are restored one after the other, each by a call of its own; empty where the restore
-    /// is a single call.
+    /// The disks of a per-disk restore, which are restored one after the other, each by its own call; empty if the
+    /// restore is a single call.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub steps: Vec<Mapping>,
-    /// Where that upstream was, in the words of the configuration: another place under the same name knows nothing of the
-    /// restore. None of restores from before this was written down.
+    /// Address of that upstream in the configuration at the time: another address under the same name does not know the
+    /// restore. `None` for restores that were stored before this member existed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<String>,
 }
 
-/// One restore, as callers see it. Borrows: it lives as long as it takes to write an answer.
+/// One restore, as callers see it. It borrows its data and lives only while a response is written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Restore<'a> {
-    /// The gateway's name for it.
+    /// The gateway's ID.
     pub id: RestoreId,
-    /// Where it stands.
+    /// The current status.
     pub status: Status,
-    /// Past the route's time, and still running.
+    /// It runs longer than the `overdue_seconds` of its route.
     pub overdue: bool,
-    /// A person must decide.
+    /// An operator must decide.
     pub needs_operator: bool,
-    /// Percent, where the upstream gives it.
+    /// Progress in percent, if the upstream reports it.
     pub progress: Option<u8>,
     /// The cloud project.
     pub project_id: &'a ProjectId,
-    /// What is restored.
+    /// The backup.
     pub source: &'a Source,
-    /// What is overwritten.
+    /// The target.
     pub target: &'a Target,
-    /// The source API of the compatibility endpoint it came through.
+    /// The source API of the compatibility endpoint that received it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_api: Option<&'a str>,
-    /// The upstream that it was accepted for, which refused it because its generation is closed to the project.
+    /// The upstream at acceptance, which rejected the restore because its generation is closed to the project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerouted: Option<ReroutedView<'a>>,
-    /// Each disk, of a server that is restored disk by disk.
+    /// The steps of a per-disk restore, one for each disk.
     #[serde(skip_serializing_if = "<[Step]>::is_empty")]
     pub steps: &'a [Step],
-    /// Who does it, and under which name.
+    /// The upstream that carries it out, with its own reference.
     pub upstream: UpstreamView<'a>,
-    /// What the status rests on.
+    /// The evidence for the status.
     pub evidence: &'a Evidence,
-    /// Why it ended badly or is unknown.
+    /// The reason of a failure or of an unknown outcome.
     pub error: Option<&'a Problem>,
-    /// How often it was sent.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Since when it could not be refreshed.
+    /// Start of the period without a successful poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_poll_failed_since: Option<Timestamp>,
-    /// Whether the next authorised caller's token would let it be refreshed.
+    /// True if the token of an authorised caller would permit a refresh.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub awaiting_credential: bool,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub created_at: Timestamp,
-    /// When it was last sent.
+    /// Time of the last attempt.
     pub submitted_at: Option<Timestamp>,
-    /// When anything last became known.
+    /// Time of the last new information.
     pub updated_at: Timestamp,
-    /// When it became final.
+    /// Time at which it became final.
     pub finished_at: Option<Timestamp>,
-    /// In the response to a submitted request: whether an earlier request created the restore. Absent elsewhere.
+    /// In the response to a submitted request: true if an earlier request created the restore. Absent elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<bool>,
 }
 
-/// Where a restore would have gone.
+/// The first route of a rerouted restore.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReroutedView<'a> {
-    /// Name in the configuration of the upstream that refused it.
+    /// Name in the configuration of the upstream that rejected it.
     pub from: &'a str,
-    /// Generation that it speaks.
+    /// Its generation.
     pub generation: &'a str,
-    /// The refusal.
+    /// The rejection.
     pub error: &'a Problem,
-    /// When it was rerouted.
+    /// Time of the rerouting.
     pub at: Timestamp,
 }
 
@@ -194,18 +196,18 @@ pub struct ReroutedView<'a> {
 pub struct UpstreamView<'a> {
     /// Name in the configuration.
     pub name: &'a str,
-    /// Generation it speaks.
+    /// Its generation.
     pub generation: &'a str,
-    /// Its name for the restore.
+    /// Its reference to the restore.
     pub task: Option<&'a TaskRef>,
-    /// Its own word for the status.
+    /// Its own status.
     pub status: Option<&'a str>,
-    /// Its request id of the submit.
+    /// Its request ID of the send.
     pub request_id: Option<&'a str>,
 }
 
 impl<'a> Restore<'a> {
-    /// The view of an intent in a state.
+    /// Creates the view of an intent in a state.
     #[must_use]
     pub fn view(intent: &'a Intent, state: &'a State) -> Self {
         let route = state.route(intent);

@@ -1,8 +1,8 @@
-//! The JSON Schemas of the canonical API: what validates a request at run time, what OpenAPI
-//! refers to, and what the tests hold every answer against. One truth, in `schemas/`.
+//! The JSON Schemas of the canonical API. They validate requests at run time, OpenAPI refers to them, and the tests
+//! check every response against them. One source, in `schemas/`.
 //!
-//! Compiled once, offline, with the linear regular-expression engine, so that no schema can make
-//! the gateway fetch a URL or spend more than linear time on a text (cases S33).
+//! Compiled once, offline, with the linear regular-expression engine. So no schema can make the gateway fetch a URL or
+//! spend more than linear time on a text (cases S33).
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::problem::{Code, Fault, Problem};
 use crate::request::RestoreRequest;
 
-/// Faults that are listed for one request; there is no use in more, and an answer stays small.
+/// Maximum number of errors in one response; more are not useful, and the response stays small.
 pub const MAX_FAULTS: usize = 100;
 
 /// The longest list that the schema of a request allows: the mappings of a server.
@@ -41,16 +41,16 @@ schemas![
     "problem",
 ];
 
-/// The text of a schema by its name.
+/// Returns the text of the schema with this name.
 #[must_use]
 pub fn text(name: &str) -> Option<&'static str> {
     ALL.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// Compiles a schema as everything here is compiled: offline, linear.
+/// Compiles a schema with the settings of this module: offline, linear.
 ///
 /// # Errors
-/// When the text is no JSON or no schema, or when it refers to something outside itself.
+/// If the text is not JSON or not a schema, or if it refers to something outside itself.
 pub fn compile(text: &str) -> Result<Validator, String> {
     let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     jsonschema::options()
@@ -66,22 +66,23 @@ static RESTORE_REQUEST: LazyLock<Validator> = LazyLock::new(|| {
     })
 });
 
-/// Compiles what is needed at run time now instead of at the first request.
+/// Compiles the run-time schemas now instead of at the first request.
 pub fn warm_up() {
     LazyLock::force(&RESTORE_REQUEST);
 }
 
-/// Makes a typed request out of a JSON value: the only way to one.
+/// Creates a typed request from a JSON value. There is no other way to create one.
 ///
 /// # Errors
-/// [`Code::InvalidRequest`] with a JSON Pointer for every fault, at most [`MAX_FAULTS`].
+/// [`Code::InvalidRequest`] with a JSON Pointer for every error, at most [`MAX_FAULTS`].
 pub fn parse_restore(value: Value) -> Result<RestoreRequest, Problem> {
     let request: RestoreRequest = parse(&RESTORE_REQUEST, value)?;
     let faults = request.faults();
     if faults.is_empty() { Ok(request) } else { Err(invalid(faults)) }
 }
 
-/// Makes a type out of a JSON value that follows a schema; the compatibility endpoints read their bodies so.
+/// Creates a typed value from a JSON value that matches a schema; the compatibility endpoints parse their bodies with
+/// it.
 ///
 /// # Errors
 /// As [`parse_restore`].
@@ -94,8 +95,8 @@ pub fn parse<T: DeserializeOwned>(validator: &Validator, mut value: Value) -> Re
         .map_err(|error| invalid(vec![Fault::at("", format!("schema and type disagree: {error}"))]))
 }
 
-/// A request that was made out of another's words, if it says what a schema cannot: each disk once.
-/// `place` is where those words have their list of disks, as a JSON Pointer.
+/// Checks what a schema cannot express, for a request that was translated from another format: each disk occurs once.
+/// `place` is the location of the list of disks in that format, as a JSON Pointer.
 ///
 /// # Errors
 /// As [`parse_restore`].
@@ -111,8 +112,8 @@ pub fn consistent(request: RestoreRequest, place: &str) -> Result<RestoreRequest
     Err(invalid(faults))
 }
 
-/// Cuts lists to one item more than any list may have. Whatever stands behind that adds nothing to what is told, and
-/// the validator makes all faults of a list, at some hundred bytes each, before it hands out the first.
+/// Shortens lists to one item more than any list may have. Further items add nothing to the response, and the validator
+/// creates all errors of a list, with some hundred bytes each, before it returns the first.
 fn shorten(value: &mut Value) {
     match value {
         Value::Array(items) => {
@@ -132,8 +133,8 @@ fn invalid(mut faults: Vec<Fault>) -> Problem {
     Problem::new(Code::InvalidRequest, detail).faults(faults)
 }
 
-/// Every fault of `value`, at most [`MAX_FAULTS`], in the order of the schema, each once. No fault
-/// repeats a value of the document.
+/// Returns every error of `value`, at most [`MAX_FAULTS`], in the order of the schema, each once. No error repeats a
+/// value of the document.
 #[must_use]
 pub fn faults(validator: &Validator, value: &Value) -> Vec<Fault> {
     let mut faults: Vec<Fault> = Vec::new();
@@ -164,7 +165,7 @@ pub fn faults(validator: &Validator, value: &Value) -> Vec<Fault> {
     faults
 }
 
-/// The pointer to a member, escaped after RFC 6901 and cut, since the name is a stranger's.
+/// Returns the pointer to a member, escaped as in RFC 6901 and shortened, because the name comes from a client.
 fn member(place: &str, name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
@@ -198,8 +199,7 @@ mod tests {
         }
     }
 
-    /// Whoever writes a pattern, no text can make it take more than linear time, because an
-    /// expression that needs backtracking is not taken in the first place.
+    /// No text can make a pattern take more than linear time: an expression that needs backtracking does not compile.
     #[test]
     fn s33_only_linear_patterns_compile() {
         for pattern in ["(?=a)a", "(a)\\\\1", "(?<!b)a"] {
@@ -210,7 +210,7 @@ mod tests {
         assert!(!nested.is_valid(&json!("a".repeat(100_000) + "b")));
     }
 
-    /// A schema that points outside itself is refused; nothing is ever fetched for one.
+    /// A schema that refers outside itself is rejected; nothing is ever fetched for one.
     #[test]
     fn references_outside_are_refused() {
         for uri in ["http://127.0.0.1:1/schema.json", "file:///etc/hostname"] {
@@ -275,7 +275,7 @@ mod tests {
         value["target"]["volumes"] = Value::Array(vec![json!({}); 100_000]);
         assert_eq!(parse_restore(value).unwrap_err().errors.len(), MAX_FAULTS);
 
-        // Faults that no schema can say count as well.
+        // Errors that no schema can express count as well.
         let mut value = server();
         let mapping = json!({"backup_id": "a", "volume_id": "a"});
         value["target"]["volumes"] = Value::Array(vec![mapping; MAX_ITEMS]);

@@ -1,15 +1,14 @@
-//! What is true of a restore: the fold of its events. [`State::apply`] is a total function over
-//! (state, event): each pair is either a move or an [`IllegalMove`], and the ledger refuses to
-//! write the latter. Three invariants hold by construction, whoever calls:
+//! The state of a restore: the fold of its events. [`State::apply`] is a total function over (state, event): each pair
+//! is either a move or an [`IllegalMove`], and the ledger rejects the latter. Three invariants hold by construction,
+//! for every caller:
 //!
-//! * **I5** nothing leaves a final state;
+//! * **I5** no event leaves a final state;
 //! * **I6** no event caused by a restart makes a state final;
-//! * **I2** a second send needs a stored proof that the one before was not applied.
+//! * **I2** a second send needs a stored proof that the previous one was not applied.
 //!
-//! A restore that is carried out as several calls has one [`Step`] for each. The fields of a send in
-//! [`State`] are those of the present step; a step that has ended leaves its record in
-//! [`State::steps`]. The next step can be sent only after the present one has succeeded, and only
-//! while the restore is open, so that nothing can be sent once the restore has ended.
+//! A restore with several calls has one [`Step`] for each. The fields of a send in [`State`] belong to the current
+//! step. A step that has ended leaves its record in [`State::steps`]. The next step can be sent only after the current
+//! one has succeeded, and only while the restore is open. So nothing can be sent after the end of the restore.
 //!
 //! ```text
 //!  accepted ──► checking ──► submitting ──► running ◄──► unknown
@@ -32,34 +31,34 @@ use crate::problem::{Code, Effect, Problem, Retry};
 use crate::request::{Mapping, RestoreRequest, Source, Target};
 use crate::restore::{Intent, RoutePin};
 
-/// How often one restore may be sent, each time but the first on a proof.
+/// Maximum number of sends of a restore. Each send after the first needs a proof.
 pub const MAX_SENDS: u32 = 3;
-/// How many reads of an authoritative list must miss a restore before it counts as not applied.
+/// Number of reads of an authoritative list that must not find a restore before it counts as not applied.
 pub const MIN_ABSENT_READS: u32 = 3;
 
-/// Where a restore stands. The words are part of the public interface.
+/// Status of a restore. The names are part of the public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Durably noted, not sent.
+    /// Durably stored, not sent.
     Accepted,
-    /// Read-only preflight; not sent.
+    /// Read-only checks before the send; not sent.
     Checking,
     /// The request may be on the wire.
     Submitting,
     /// The upstream accepted it.
     Running,
-    /// It may or may not have reached the upstream; reads will tell.
+    /// It may or may not have reached the upstream; polls will decide.
     Unknown,
-    /// The upstream says it is done.
+    /// The upstream reports success.
     Succeeded,
-    /// The upstream says it failed.
+    /// The upstream reports a failure.
     Failed,
-    /// Refused before anything was changed.
+    /// Rejected before anything was changed.
     Rejected,
     /// Proven that nothing happened.
     NotApplied,
-    /// Called off before it was sent.
+    /// Cancelled before it was sent.
     Cancelled,
     /// Not sent in time.
     Expired,
@@ -81,7 +80,7 @@ impl Status {
         Self::Expired,
     ];
 
-    /// Whether nothing can change it any more.
+    /// Returns true if the status can never change again.
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {
@@ -95,19 +94,19 @@ impl Status {
         }
     }
 
-    /// Whether a restore has ended and may have changed its target.
+    /// Returns true if a restore has ended and may have changed its target.
     #[must_use]
     pub const fn has_effect(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 
-    /// Whether a restore has ended and left its target as it was.
+    /// Returns true if a restore has ended without changing its target.
     #[must_use]
     pub const fn is_without_effect(self) -> bool {
         self.is_final() && !self.has_effect()
     }
 
-    /// The public word.
+    /// Returns the public name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -125,14 +124,14 @@ impl Status {
         }
     }
 
-    /// The status with this public word.
+    /// Returns the status with this public name.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 }
 
-/// Where one step of a restore stands. The words are part of the public interface.
+/// Status of one step of a restore. The names are part of the public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
@@ -142,22 +141,22 @@ pub enum StepStatus {
     Submitting,
     /// The upstream accepted it.
     Running,
-    /// It may or may not have reached the upstream; reads will tell.
+    /// It may or may not have reached the upstream; polls will decide.
     Unknown,
-    /// The upstream, or an operator, says it is done.
+    /// The upstream, or an operator, reports success.
     Succeeded,
-    /// The upstream, or an operator, says it failed.
+    /// The upstream, or an operator, reports a failure.
     Failed,
-    /// Refused before anything was changed.
+    /// Rejected before anything was changed.
     Rejected,
     /// Proven that nothing happened.
     NotApplied,
-    /// Not sent, and it will not be: the restore has ended.
+    /// Not sent, and it will not be sent: the restore has ended.
     NotSent,
 }
 
 impl StepStatus {
-    /// The public word.
+    /// Returns the public name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -174,27 +173,27 @@ impl StepStatus {
     }
 }
 
-/// One call of a restore that is carried out as several: the restore of one disk of a server.
+/// One call of a restore with several calls: the restore of one disk of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The backup of the disk, as the request names it.
+    /// The backup of the disk, with its ID in the request.
     pub backup_id: Id,
-    /// The disk that is overwritten.
+    /// The disk to overwrite.
     pub volume_id: Id,
-    /// Where it stands.
+    /// The current status.
     pub status: StepStatus,
-    /// How often it was sent.
+    /// Number of attempts.
     pub attempts: u32,
-    /// The upstream's name for it.
+    /// The upstream's reference to it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub task: Option<TaskRef>,
-    /// Why it ended badly or is unknown.
+    /// The reason of a failure or of an unknown outcome.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<Problem>,
-    /// When its last attempt was written down.
+    /// Time at which its last attempt was recorded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub submitted_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time of its end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished_at: Option<Timestamp>,
 }
@@ -213,7 +212,7 @@ impl Step {
         }
     }
 
-    /// What this step restores, as a request of its own.
+    /// Returns a separate request for the restore of this step.
     #[must_use]
     pub fn request(&self, whole: &RestoreRequest) -> RestoreRequest {
         RestoreRequest {
@@ -224,114 +223,114 @@ impl Step {
     }
 }
 
-/// The other route that a restore took after a refusal.
+/// The new route of a restore after a rejection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reroute {
-    /// The route it takes now.
+    /// The new route.
     pub to: RoutePin,
-    /// The refusal by the generation that is closed to the project.
+    /// The rejection by the generation that is closed to the project.
     pub problem: Problem,
-    /// When it was rerouted.
+    /// Time of the rerouting.
     pub at: Timestamp,
 }
 
-/// An event that does not fit the state it met. Nothing is written when this happens.
+/// An event that is not allowed in a state. Nothing is written in this case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event} is not a legal event for a restore that is {}: {why}", from.map_or("not there yet", Status::as_str))]
 pub struct IllegalMove {
-    /// The status the event met; `None` before the first event.
+    /// The status before the event; `None` before the first event.
     pub from: Option<Status>,
-    /// The event's word.
+    /// The name of the event.
     pub event: &'static str,
-    /// The rule it breaks.
+    /// The violated rule.
     pub why: &'static str,
 }
 
-/// What is true of a restore after its events so far.
+/// The state of a restore after its events so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Where it stands.
+    /// The current status.
     pub status: Status,
-    /// Past the route's time for a restore, and still running.
+    /// It runs longer than the `overdue_seconds` of its route.
     pub overdue: bool,
-    /// Reads can no longer tell; locks are kept until an operator decides.
+    /// Polls can no longer decide; locks are kept until an operator does.
     pub needs_operator: bool,
-    /// Since when what is shown could not be refreshed.
+    /// Start of the period without a successful poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_poll_failed_since: Option<Timestamp>,
-    /// Whether the next authorised caller's token would let it be refreshed.
+    /// True if the token of an authorised caller would permit a refresh.
     pub awaiting_credential: bool,
-    /// Percent, where the upstream gives it.
+    /// Progress in percent, if the upstream reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
-    /// How often it was sent.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Proof that the last attempt was not applied; `None` while that is open.
+    /// Proof that the last attempt was not applied; `None` while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_proof: Option<Proof>,
-    /// The upstream's name for it.
+    /// The upstream's reference to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskRef>,
-    /// The upstream's own word, as it came.
+    /// The upstream's own status, unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<String>,
-    /// The upstream's request id of the submit.
+    /// The upstream's request ID of the send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Upstream clock minus ours, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
-    /// The request in the upstream's own names, where it came in those of another generation.
+    /// The request with the upstream's own backup IDs, if it came with those of another generation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sent_as: Option<Box<RestoreRequest>>,
-    /// What the generation remembers of its reads.
+    /// The generation's notes about its reads.
     pub notes: Value,
-    /// Whether the target was ever seen in transition; then it is never called not applied.
+    /// True if the target was ever seen in transition; then the restore can never end as not applied.
     pub seen_moving: bool,
-    /// Reads of an authoritative list that missed it.
+    /// Number of reads of an authoritative list that did not find it.
     pub absent_reads: u32,
-    /// What is shown rests on this: the last change of status, or a later reading.
+    /// The evidence for the current data: the last change of status, or a later reading.
     pub evidence: Evidence,
-    /// Why it ended badly, or why it is unknown.
+    /// The reason of a failure or of an unknown outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
-    /// When the last attempt was written down.
+    /// Time at which the last attempt was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_at: Option<Timestamp>,
-    /// When it became running or unknown first.
+    /// Time at which it first became running or unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
-    /// When the last event was written.
+    /// Time at which the last event was written.
     pub updated_at: Timestamp,
-    /// When it became final.
+    /// Time at which it became final.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// The number of the last event.
     pub seq: u32,
-    /// The other route that the restore took, where the first was closed to its project.
+    /// The new route, if the first upstream was closed to the project.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rerouted: Option<Box<Reroute>>,
-    /// The present step, counted from 0.
+    /// The current step, counted from 0.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub step: u16,
-    /// Every step, where there is more than one call to make; else empty.
+    /// Every step, if there are several calls; otherwise empty.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub steps: Vec<Step>,
-    /// No further step is sent, for it may have been already ([`EventKind::Halted`]).
+    /// No further step is sent, because it may have been sent already ([`EventKind::Halted`]).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub halted: bool,
-    /// An event after the send has an earlier date than the send: the clock that dated the send was ahead. What a list
-    /// of the upstream does not have since then proves nothing.
+    /// True if an event after the send has an earlier date than the send: the clock that dated the send was ahead. Then
+    /// absence from an upstream's list since the send proves nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub sent_ahead: bool,
 }
 
-/// How far the clocks of two processes may differ before the date of a send counts as wrong, in seconds.
+/// Tolerated difference between the clocks of two processes, in seconds. Beyond it the date of a send counts as wrong.
 const CLOCKS_DIFFER: i64 = 60;
 
 impl State {
-    /// What the upstream is asked for now: the request or the present step of it, in the words of the caller or in the
-    /// upstream's own.
+    /// Returns the request that the upstream gets now: the whole request or its current step, with the caller's or the
+    /// upstream's own backup IDs.
     #[must_use]
     pub fn request<'a>(&'a self, intent: &'a Intent) -> Cow<'a, RestoreRequest> {
         match (&self.sent_as, self.present()) {
@@ -341,34 +340,34 @@ impl State {
         }
     }
 
-    /// The route that the restore takes now.
+    /// Returns the current route of the restore.
     #[must_use]
     pub fn route<'a>(&'a self, intent: &'a Intent) -> &'a RoutePin {
         self.rerouted.as_ref().map_or(&intent.route, |rerouted| &rerouted.to)
     }
 
-    /// The present step of a restore that has several; after the last one the last.
+    /// Returns the current step of a restore with several steps; after the last one, the last.
     fn present(&self) -> Option<&Step> {
         self.steps.get(usize::from(self.step)).or_else(|| self.steps.last())
     }
 
-    /// How many steps have succeeded.
+    /// Returns the number of succeeded steps.
     #[must_use]
     pub fn steps_done(&self) -> usize {
         self.steps.iter().filter(|step| step.status == StepStatus::Succeeded).count()
     }
 
-    /// Whether a step has succeeded and the next one waits to be sent.
+    /// Returns true if a step has succeeded and the next one is not sent yet.
     #[must_use]
     pub fn is_between_steps(&self) -> bool {
         matches!(self.status, Status::Running)
             && self.steps.get(usize::from(self.step)).is_some_and(|step| step.status == StepStatus::Waiting)
     }
 
-    /// The state after all `events` of a restore with these steps, in their order.
+    /// Returns the state after all `events` of a restore with these steps, in their order.
     ///
     /// # Errors
-    /// At the first event that does not fit, or when there is none.
+    /// If an event is not allowed, or if there are no events.
     pub fn fold(steps: &[Mapping], events: &[Event]) -> Result<Self, IllegalMove> {
         let (first, rest) = events.split_first().ok_or(IllegalMove {
             from: None,
@@ -378,10 +377,10 @@ impl State {
         rest.iter().try_fold(Self::begin(steps, first)?, Self::apply)
     }
 
-    /// The state after the first event of a restore with these steps; none are given for one that is a single call.
+    /// Returns the state after the first event of a restore with these steps; `steps` is empty for a single call.
     ///
     /// # Errors
-    /// When it is not [`EventKind::Accepted`] with number 1.
+    /// If the event is not [`EventKind::Accepted`] with number 1.
     pub fn begin(steps: &[Mapping], event: &Event) -> Result<Self, IllegalMove> {
         let illegal = |why| IllegalMove { from: None, event: event.kind.as_str(), why };
         if event.kind != EventKind::Accepted {
@@ -422,10 +421,10 @@ impl State {
         })
     }
 
-    /// The state after one more event.
+    /// Returns the state after one more event.
     ///
     /// # Errors
-    /// When the event is not legal here.
+    /// If the event is not allowed in this state.
     pub fn apply(mut self, event: &Event) -> Result<Self, IllegalMove> {
         use EventKind as E;
         use Status as S;
@@ -548,7 +547,7 @@ impl State {
             (S::Running | S::Unknown, E::Progress { task, upstream_status, progress, notes }) => {
                 self.refreshed();
                 if self.status == S::Running {
-                    // Reads can tell again.
+                    // Polls can decide again.
                     self.needs_operator = false;
                 }
                 self.evidence = event.evidence.clone();
@@ -600,7 +599,7 @@ impl State {
                 self.move_to(S::Rejected, event);
                 self.error = Some((**problem).clone());
             }
-            // The answer came late: after another process had already taken the restore over.
+            // The answer arrived late: another process had already taken the restore over.
             (S::Unknown, E::Rejected { problem }) if !self.seen_moving => {
                 self.move_to(S::Rejected, event);
                 self.error = Some((**problem).clone());
@@ -625,7 +624,7 @@ impl State {
             }
             (S::Accepted | S::Checking, E::Cancelled) => self.move_to(S::Cancelled, event),
             (S::Accepted | S::Checking, E::Expired) => self.move_to(S::Expired, event),
-            // Every attempt is proven not to have been applied, and the time for more is over.
+            // Every attempt is proven not to have been applied, and the time for further attempts is over.
             (S::Submitting, E::Expired) if self.last_proof.is_some() => self.move_to(S::Expired, event),
 
             (
@@ -659,8 +658,8 @@ impl State {
         Ok(self)
     }
 
-    /// The events that say of a restore what `kind` says of its present step. Of a restore that is a single call both are
-    /// the same.
+    /// Returns the events that record `kind`, an event about the current step, for the restore. For a restore with a
+    /// single call both are the same.
     #[must_use]
     pub fn ending(&self, kind: EventKind) -> Vec<EventKind> {
         use EventKind as E;
@@ -695,28 +694,28 @@ impl State {
         std::iter::once(ended).chain(whole).collect()
     }
 
-    /// Whether a step of it may have been sent.
+    /// Returns true if any step may have been sent.
     fn is_begun(&self) -> bool {
         !matches!(self.status, Status::Accepted | Status::Checking)
     }
 
-    /// Whether the present step has ended, so that nothing but the end of the restore can follow.
+    /// Returns true if the current step has ended so that only the end of the restore can follow.
     fn has_ended_step(&self) -> bool {
         self.present().is_some_and(|step| step.finished_at.is_some())
     }
 
-    /// Whether an authoritative list has missed it often enough, and nothing was ever seen of it.
+    /// Returns true if enough reads of an authoritative list did not find it, and no other read has seen it.
     const fn is_absent(&self) -> bool {
         self.absent_reads >= MIN_ABSENT_READS && !self.seen_moving && !self.sent_ahead
     }
 
-    /// True while absence from an authoritative list, read at this moment, can prove that it was not applied.
+    /// Returns true if absence from an authoritative list that is read now can prove that it was not applied.
     #[must_use]
     pub fn may_be_absent(&self, at: Timestamp) -> bool {
         !self.seen_moving && !self.sent_ahead && !self.is_sent_after(at)
     }
 
-    /// Whether the send has a later date than something that came after it.
+    /// Returns true if the send has a later date than something that came after it.
     fn is_sent_after(&self, at: Timestamp) -> bool {
         self.submitted_at.is_some_and(|sent| at.plus_seconds(CLOCKS_DIFFER) < sent)
     }
@@ -750,7 +749,7 @@ impl State {
         if outcome != StepOutcome::Succeeded || last {
             return;
         }
-        // What is kept of a send is the next step's from here on.
+        // From here on, the fields of a send belong to the next step.
         self.step += 1;
         self.status = Status::Running;
         self.evidence = event.evidence.clone();
@@ -764,7 +763,7 @@ impl State {
         self.progress = u8::try_from(done).ok();
     }
 
-    /// Nothing of an earlier call says anything about the next one.
+    /// Clears the fields of a send: data of an earlier call means nothing for the next one.
     fn forget_send(&mut self) {
         self.attempts = 0;
         self.last_proof = None;
@@ -787,7 +786,7 @@ impl State {
         self.rerouted = Some(Box::new(Reroute { to: to.clone(), problem: problem.clone(), at: event.at }));
     }
 
-    /// The end of a restore that has several steps, which follows from theirs.
+    /// Ends a restore with several steps; its end follows from theirs.
     fn end_of_steps(&mut self, event: &Event) -> Result<(), &'static str> {
         use EventKind as E;
 
@@ -824,7 +823,7 @@ impl State {
         Ok(())
     }
 
-    /// An operator's word ends the restore: it is about the present step, and nothing more is sent.
+    /// Ends the restore by an operator's decision, which concerns the current step. Nothing more is sent.
     fn resolve(&mut self, outcome: ResolvedAs, event: &Event) {
         let by_steps = !self.steps.is_empty();
         let last = usize::from(self.step) + 1 >= self.steps.len();
@@ -859,7 +858,8 @@ impl State {
         }
     }
 
-    /// Why a restore of several steps has failed, step by step, once the present one has ended like this.
+    /// Returns the reason why a restore with several steps has failed, with the result of each step. `present` is the
+    /// result of the current one.
     fn in_part(&self, present: StepStatus, problem: Option<&Problem>) -> Problem {
         let at = usize::from(self.step);
         let status = |index: usize, step: &Step| if index == at { present } else { step.status };
@@ -871,7 +871,7 @@ impl State {
             format!("{done} of {} disks restored; the server is not as the backup has it", self.steps.len());
         if let Some(step) = self.steps.get(at).filter(|_| present != StepStatus::Succeeded) {
             let why = problem.map_or("", |problem| &*problem.detail);
-            // Writing into a string does not fail.
+            // Writing into a string never fails.
             let _ = write!(detail, "; disk {}: {} {why}", step.volume_id, present.as_str());
         }
         let unsent = count(StepStatus::Waiting);
@@ -887,7 +887,7 @@ impl State {
         Problem { upstream: problem.and_then(|problem| problem.upstream.clone()), ..whole }
     }
 
-    /// Keeps the record of the present step as the state has it.
+    /// Updates the record of the current step from the state.
     fn record_step(&mut self) {
         use StepStatus as S;
 
@@ -930,7 +930,7 @@ impl State {
         }
     }
 
-    /// Why it was unknown stays told; what that meant for the cloud is known now.
+    /// Keeps the reason of the unknown outcome; its effect in the cloud is known now.
     fn end_without_effect(&mut self, event: &Event) {
         self.move_to(Status::NotApplied, event);
         self.error = self.error.take().map(|error| error.effect(Effect::None).retry(Retry::Later));
@@ -951,7 +951,7 @@ impl State {
         self.awaiting_credential = false;
     }
 
-    /// Whether the restore was never sent, or every send is proven not to have been applied.
+    /// Returns true if the restore was never sent, or every send is proven not to have been applied.
     #[must_use]
     pub const fn is_unsent(&self) -> bool {
         matches!(self.status, Status::Accepted | Status::Checking)
@@ -976,8 +976,8 @@ const fn is_zero(step: &u16) -> bool {
     *step == 0
 }
 
-/// Whether an event may call in question that something was never sent: the ledger it says so in
-/// may be an older copy of itself.
+/// Returns true if an event can raise doubt that the restore was never sent, because the ledger may come from an older
+/// backup.
 fn doubts(event: &Event) -> bool {
     matches!(event.cause, Cause::Restart | Cause::Operator)
 }
