@@ -1,14 +1,14 @@
-//! Webhooks: one relay per configured hook, from the ledger's feed of events to a receiver.
+//! Webhooks: one relay per configured webhook, from the ledger's feed of events to a receiver.
 //!
-//! Nothing is added to a restore's own path. A relay reads the feed after the fact, puts what its hook wants into
-//! the ledger's outbox, and delivers from there; so a message outlives the process, and a receiver that is slow or
-//! dead costs a task of its own and no more. Delivery is at least once: a message keeps its name (`webhook-id`)
-//! however often it is sent, and receivers tell repetitions by it.
+//! A relay adds no work to a restore's own path. It reads the feed afterwards, puts the selected events into the
+//! ledger's outbox, and delivers from there. So a message survives the process, and a slow or dead receiver occupies
+//! only its own task. Delivery is at least once: a message keeps its ID (`webhook-id`) at every attempt, and receivers
+//! detect repetitions by it.
 //!
-//! A few restores' messages are under way at once, and those of one restore go one after the other; of several
-//! processes that share a ledger each does so, and receivers order by the event's number. One that fails
-//! holds the later ones back for its first attempts, which gets a short absence over in order; after that they pass
-//! it, for a message that a receiver never takes must not hide how the restore ended.
+//! A relay delivers messages of a few restores at once, and those of one restore one after the other. Several processes
+//! that share a ledger all do so, and receivers order by the event's number. A failed message delays the later ones of
+//! its restore during its first attempts, so order survives a short outage. After that they overtake it: a message that
+//! a receiver never accepts must not hide the end of the restore.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ mod post;
 
 use post::{Outcome, Post};
 
-/// What others can be told of, in the order of a restore's life.
+/// The occasions of a message, in the order of a restore's life.
 pub const OCCASIONS: &[&str] = &[
     "accepted",
     "running",
@@ -43,36 +43,35 @@ pub const OCCASIONS: &[&str] = &[
     "expired",
 ];
 
-/// How long to wait after each failure, in seconds; a message that fails once more is given up, after some four
-/// days. Each wait is spread by a tenth, so that messages which failed together do not come back together.
+/// Wait after each failure, in seconds. After one more failure, the relay gives a message up, after about four days.
+/// Each wait varies by a tenth, so that messages that failed together do not return together.
 pub const SCHEDULE: &[u64] = &[5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Restores whose letters are under way at once, per hook.
+/// Maximum number of restores with a delivery in progress, per webhook.
 const ABREAST: usize = 4;
-/// Events read from the feed at once.
+/// Number of events per read of the feed.
 const PAGE: usize = 256;
-/// Events that nobody wants are passed over in memory; after so many the cursor is moved, which is what a start
-/// reads again at most.
+/// Unselected events are skipped in memory. After this many the cursor moves, so a start reads at most this many again.
 const RESCAN: usize = 4_096;
-/// Between two looks where nothing is said to have changed.
+/// Interval between two checks if no change is signalled.
 const IDLE: Duration = Duration::from_secs(60);
-/// Until the ledger is asked again when it did not answer.
+/// Pause after a failed ledger call.
 const LEDGER_PAUSE: Duration = Duration::from_secs(5);
-/// Where others deliver as well, a letter in hand is reserved for the time of an attempt and this.
+/// If other processes deliver as well, a message in progress is reserved for the time of an attempt plus this margin.
 const MARGIN: Duration = Duration::from_secs(5);
-/// Letters that are looked at together where nobody else delivers: those in hand, which are due all the while, and
-/// some more.
+/// Number of messages per read if no other process delivers: those in progress, which stay due, and some more.
 const BATCH: usize = 64;
-/// Between two looks for what is due while letters are in hand, where nobody else delivers.
+/// Interval between two checks for due messages while deliveries are in progress, if no other process delivers.
 const IN_HAND: Duration = Duration::from_secs(1);
 
-/// The occasion that an event is, one of [`OCCASIONS`], of a restore that stands like this; `None` for what only a restore's history tells.
+/// Returns the occasion of an event, one of [`OCCASIONS`], for a restore with this status; `None` for an event that
+/// only the history shows.
 #[must_use]
 pub const fn occasion(event: &EventKind, status: Status) -> Option<&'static str> {
     Some(match event {
         EventKind::Started { .. } => "running",
         EventKind::OutcomeUnclear { .. } => "unknown",
-        // The end of the restore, which an operator's word on one of its steps is.
+        // The end of the restore. An operator's decision on one step ends it, too.
         EventKind::Resolved { .. } => status.as_str(),
         EventKind::Accepted
         | EventKind::NeedsOperator { .. }
@@ -87,9 +86,9 @@ pub const fn occasion(event: &EventKind, status: Status) -> Option<&'static str>
     })
 }
 
-/// Who takes a message to its receiver: one attempt, in a time of its own.
+/// Delivers messages to a receiver: one attempt per call, with its own time limit.
 pub trait Carrier: Send + Sync + 'static {
-    /// Takes it there.
+    /// Makes one attempt.
     fn carry(&self, message: Message) -> BoxFuture<'_, Receipt>;
 }
 
@@ -99,19 +98,19 @@ impl Carrier for WebhookClient {
     }
 }
 
-/// One hook: what it is told, and how.
+/// One webhook: its filters and its receiver.
 pub struct Hook {
-    /// Its name in the configuration, under which the ledger keeps its messages.
+    /// Its name in the configuration. The ledger stores its messages under this name.
     pub name: String,
-    /// Words of [`OCCASIONS`]; `None` is all.
+    /// Values of [`OCCASIONS`]; `None` means all.
     pub occasions: Option<Vec<String>>,
-    /// Projects; `None` is all.
+    /// Project IDs; `None` means all.
     pub projects: Option<Vec<String>>,
-    /// How it is reached.
+    /// The connection to the receiver.
     pub carrier: Arc<dyn Carrier>,
-    /// The longest that one attempt takes.
+    /// Maximum duration of one attempt.
     pub timeout: Duration,
-    /// How long to wait after each failure; see [`SCHEDULE`].
+    /// Wait after each failure; see [`SCHEDULE`].
     pub schedule: Vec<Duration>,
 }
 
@@ -125,42 +124,42 @@ impl Hook {
     }
 }
 
-/// What a relay has counted, for metrics.
+/// Counters of a relay, for metrics.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Messages that arrived.
+    /// Delivered messages.
     pub delivered: AtomicU64,
-    /// Attempts in vain.
+    /// Failed attempts.
     pub failed: AtomicU64,
-    /// Messages that were given up by this process.
+    /// Messages that this process gave up.
     pub given_up: AtomicU64,
-    /// Messages that wait, as last looked at.
+    /// Waiting messages, at the last check.
     pub waiting: AtomicU64,
-    /// Messages that were ever given up and are kept, as last looked at.
+    /// Dead letters that are kept, at the last check.
     pub dead: AtomicU64,
-    /// Whether the receiver wants no more.
+    /// True if the receiver rejects further messages.
     pub disabled: AtomicBool,
 }
 
-/// The work of one hook.
+/// The task of one webhook.
 pub struct Relay {
     post: Arc<Post>,
     changed: watch::Receiver<u64>,
-    /// Up to where the feed was looked through.
+    /// Position up to which the feed was read.
     seen: Position,
-    /// Events since the durable cursor that nobody wants.
+    /// Number of unselected events since the durable cursor.
     passed: usize,
-    /// Of each restore in hand, the letter under way and, in their order, those behind it.
+    /// For each restore with a delivery in progress: that message and, in order, those behind it.
     in_hand: HashMap<RestoreId, VecDeque<Delivery>>,
     under_way: FuturesUnordered<BoxFuture<'static, (RestoreId, Result<Outcome, LedgerError>)>>,
 }
 
 impl Relay {
-    /// A relay for a hook. One that is new to the ledger gets what happens from now on; one that is known, what it has
-    /// not got yet. `changed` changes with every commit.
+    /// Creates a relay for a webhook. A webhook that is new to the ledger starts with future events; a known one
+    /// continues after its cursor. `changed` changes with every commit.
     ///
     /// # Errors
-    /// When the ledger cannot be read or written.
+    /// If the ledger is not readable or not writable.
     pub async fn new(
         hook: Hook,
         ledger: Arc<dyn Ledger>,
@@ -180,13 +179,13 @@ impl Relay {
         })
     }
 
-    /// Its counts.
+    /// Returns its counters.
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.post.tally)
     }
 
-    /// Delivers until it is stopped; attempts under way are ended then.
+    /// Delivers until it is stopped; it ends attempts in progress then.
     pub async fn run(mut self) {
         let mut wait = Duration::ZERO;
         loop {
@@ -219,7 +218,7 @@ impl Relay {
         tracing::warn!(webhook, error = %error, "webhook delivery paused");
     }
 
-    /// Puts in what is new and takes in hand what is due; how long until there may be more to do.
+    /// Inserts new messages and starts due deliveries. Returns the time until there may be more to do.
     async fn round(&mut self) -> Result<Duration, LedgerError> {
         self.changed.mark_unchanged();
         let post = Arc::clone(&self.post);
@@ -240,7 +239,7 @@ impl Relay {
             false => (IN_HAND, IDLE),
         };
         if self.in_hand.len() >= ABREAST {
-            // What is due waits until one of these has ended, which is seen at once.
+            // Due messages wait until one of these deliveries ends, which wakes the relay at once.
             return Ok(most);
         }
         let next = ledger.next_due(name).await?.map_or(most, |next| {
@@ -249,7 +248,7 @@ impl Relay {
         Ok(next.clamp(least, most))
     }
 
-    /// From the feed into the outbox.
+    /// Moves events from the feed into the outbox.
     async fn gather(&mut self, mut cursor: Position) -> Result<(), LedgerError> {
         let Post { hook, ledger, .. } = &*self.post;
         self.seen = self.seen.max(cursor);
@@ -272,12 +271,12 @@ impl Relay {
         }
     }
 
-    /// Takes letters in hand while there are hands and anything is due.
+    /// Starts deliveries while there is capacity and a message is due.
     async fn take_what_is_due(&mut self) -> Result<(), LedgerError> {
         while self.in_hand.len() < ABREAST && !self.post.stop.is_cancelled() {
             let Post { hook, ledger, clock, .. } = &*self.post;
-            // A letter is reserved against others alone: after a crash it need not wait for that to lapse, and the
-            // next process finds all letters of a restore due, and so in their order.
+            // A reservation only excludes other processes. After a crash a message need not wait for its expiry, and
+            // the next process finds all messages of a restore due, in their order.
             let (reserve, limit) = match ledger.is_shared() {
                 true => (hook.timeout + MARGIN, ABREAST - self.in_hand.len()),
                 false => (Duration::ZERO, BATCH),
@@ -291,7 +290,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes a letter in hand, unless it is already or there is no hand for its restore.
+    /// Starts a delivery, unless it is in progress already or there is no capacity for its restore.
     fn take(&mut self, delivery: Delivery) -> bool {
         if self.in_hand.len() >= ABREAST && !self.in_hand.contains_key(&delivery.restore) {
             return false;
@@ -300,7 +299,7 @@ impl Relay {
         if message_refs.iter().any(|message_ref| message_ref.seq == delivery.seq) {
             return false;
         }
-        // Behind the one under way, in order.
+        // Behind the delivery in progress, in order.
         let behind =
             message_refs.iter().skip(1).take_while(|message_ref| message_ref.seq < delivery.seq).count();
         message_refs.insert(message_refs.len().min(1 + behind), delivery);
@@ -312,20 +311,20 @@ impl Relay {
 
     fn send(&self, delivery: Delivery) {
         let post = Arc::clone(&self.post);
-        // In a task of its own: what waits for its turn at the ledger and is not polled while a round is made would keep
-        // everybody behind it waiting, the round among them.
+        // A separate task: a future that waits for its turn at the ledger and is not polled during a round would block
+        // all requests behind it, including the round's own.
         let attempt = tokio::spawn(async move { post.attempt(delivery).await });
         let ended_early = |_| Err(LedgerError::Unavailable("the attempt ended early".to_owned()));
         self.under_way
             .push(Box::pin(async move { (delivery.restore, attempt.await.unwrap_or_else(ended_early)) }));
     }
 
-    /// A letter is off our hands, and the next one of its restore goes.
+    /// Handles the end of a delivery, and starts the next one of its restore.
     fn landed(&mut self, restore: RestoreId, ended: Result<Outcome, LedgerError>) {
         match ended {
             Ok(Outcome::Next) => {}
             Ok(Outcome::Gone) => self.in_hand.values_mut().for_each(|message_refs| message_refs.truncate(1)),
-            // It is still in the outbox, and due again when its reserve lapses.
+            // The message is still in the outbox, and due again when its reservation expires.
             Err(error) => self.away(&error),
         }
         let message_refs = self.in_hand.entry(restore).or_default();

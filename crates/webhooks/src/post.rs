@@ -1,5 +1,4 @@
-//! A hook's way from outbox to receiver: a letter is made into a message, carried there, and what follows from the
-//! receipt is written down.
+//! Delivery from outbox to receiver: builds a message, sends it, and records the result.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -14,32 +13,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Hook, Tally, occasion};
 
-/// Attempts of a message during which later ones of the same restore wait for it.
+/// Number of attempts of a message during which later ones of the same restore wait for it.
 const HELD_ATTEMPTS: u32 = 2;
-/// Restores whose messages are held back at most; beyond, order is not kept.
+/// Maximum number of restores whose messages are held back; beyond it, order is not kept.
 const MAX_HELD: usize = 10_000;
-/// The longest a receiver can ask to be left alone.
+/// Maximum pause that a receiver can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
-/// What an attempt under way is given to end when the gateway stops; it is made again by the next process.
+/// Time for an attempt in progress to end when the gateway stops; the next process repeats it.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// What an attempt means for the letters after it.
+/// Meaning of an attempt for the later messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The next one may go.
+    /// The next message may be sent.
     Next,
-    /// None goes: the receiver wants no more.
+    /// No message is sent: the receiver rejects further messages.
     Gone,
 }
 
-/// A message that failed, and holds back the later ones of its restore.
+/// A failed message that holds back the later ones of its restore.
 #[derive(Clone, Copy)]
 struct Held {
     seq: u32,
     until: Timestamp,
 }
 
-/// A hook's way from outbox to receiver.
+/// Delivery from outbox to receiver for one webhook.
 pub(super) struct Post {
     pub(super) hook: Hook,
     pub(super) ledger: Arc<dyn Ledger>,
@@ -47,7 +46,7 @@ pub(super) struct Post {
     pub(super) stop: CancellationToken,
     pub(super) tally: Arc<Tally>,
     held: Mutex<HashMap<RestoreId, Held>>,
-    /// Messages that met a 410, since the receiver last took one.
+    /// Messages with a 410 response since the last accepted message.
     gone: Mutex<HashSet<MessageRef>>,
 }
 
@@ -69,7 +68,7 @@ impl Post {
         }
     }
 
-    /// The hook's standing; a new one begins at the present end of the feed.
+    /// Returns the state of the webhook; a new one begins at the current end of the feed.
     pub(super) async fn standing(&self) -> Result<Standing, LedgerError> {
         let name = &self.hook.name;
         loop {
@@ -81,7 +80,7 @@ impl Post {
         }
     }
 
-    /// Attempts one letter, and writes down what became of it.
+    /// Attempts to deliver one message, and records the result.
     pub(super) async fn attempt(&self, delivery: Delivery) -> Result<Outcome, LedgerError> {
         let (name, message_ref) = (&self.hook.name, delivery.message_ref());
         if let Some(until) = self.held_back(message_ref) {
@@ -105,12 +104,13 @@ impl Post {
             }
             Some(Receipt::Delivered) => {
                 self.tally.delivered.fetch_add(1, Ordering::Relaxed);
-                // The receiver takes messages, whatever it said before.
+                // The receiver accepts messages, whatever it returned before.
                 self.gone().clear();
                 self.held().remove(&message_ref.restore);
                 self.ledger.delivered(name, message_ref).await?;
             }
-            // One 410 may be a mistake, as of a receiver that is being replaced; a second one of the same message is meant.
+            // A single 410 may be a mistake, such as during the replacement of a receiver. A second one for the same
+            // message is final.
             Some(Receipt::Gone) if !self.gone().insert(message_ref) => {
                 self.gone().clear();
                 self.tally.disabled.store(true, Ordering::Relaxed);
@@ -129,7 +129,8 @@ impl Post {
         Ok(Outcome::Next)
     }
 
-    /// Comes when the gateway stops and an attempt that is under way has had its time. One that is not, has none.
+    /// Completes when the gateway stops and the time for an attempt in progress is over. An attempt that has not
+    /// started gets no time.
     async fn cut_off(&self) {
         if self.stop.is_cancelled() {
             return;
@@ -138,7 +139,7 @@ impl Post {
         tokio::time::sleep(LAST_WORDS).await;
     }
 
-    /// An attempt was in vain.
+    /// Handles a failed attempt.
     async fn failed(
         &self,
         delivery: Delivery,
@@ -158,9 +159,9 @@ impl Post {
         let Some(wait) = self.hook.schedule.get(attempts as usize - 1) else {
             return self.give_up(message_ref, why).await;
         };
-        // From 90 to 110 hundredths, by a number that each restore has of its own.
+        // From 90 to 110 percent, by a number specific to the restore.
         let spread = *wait * (900 + u32::from(message_ref.restore.spread() % 201)) / 1_000;
-        // A receiver may ask for more time, not for less: its message would be given up the sooner.
+        // A receiver may request a longer wait, not a shorter one, because its message would be given up sooner.
         let wait = spread.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
         let until = self.clock.now().plus_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
         self.hold(message_ref, attempts, until);
@@ -203,15 +204,15 @@ impl Post {
         }
     }
 
-    /// Until when a letter waits for an earlier one of its restore, if it does.
+    /// Returns the time until which a message waits for an earlier one of its restore, if it does.
     fn held_back(&self, message_ref: MessageRef) -> Option<Timestamp> {
         let held = self.held().get(&message_ref.restore).copied()?;
-        // Just after it, so that both are due together and in this order.
+        // Slightly later, so that both are due together and in this order.
         (message_ref.seq > held.seq && self.clock.now() < held.until).then(|| held.until.plus_micros(1))
     }
 
-    /// A letter as it is sent: a CloudEvent with the event and the restore as it stands now. `None` when neither
-    /// is kept any more.
+    /// Builds the message: a CloudEvent with the event and the current state of the restore. `None` if the ledger has
+    /// deleted either.
     async fn message(&self, message_ref: MessageRef) -> Result<Option<Message>, LedgerError> {
         let MessageRef { restore: id, seq } = message_ref;
         let events = self.ledger.events(id).await?;

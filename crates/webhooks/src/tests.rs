@@ -1,4 +1,4 @@
-//! A relay over a ledger in memory, with a made-up receiver and a paused clock.
+//! A relay with a ledger in memory, a simulated receiver and a paused clock.
 
 use std::sync::Mutex;
 
@@ -23,13 +23,13 @@ impl Clock for Paused {
     }
 }
 
-/// Answers as it is told to, then well; keeps when it was told what.
+/// Returns the scripted responses, then success; records each message with its time.
 #[derive(Default)]
 struct Receives {
     answers: Mutex<VecDeque<Receipt>>,
     got: Mutex<Vec<(Duration, Message)>>,
     begun: Mutex<Option<Instant>>,
-    /// So many of the first messages are never answered.
+    /// Number of initial messages that get no response.
     slow: usize,
 }
 
@@ -49,7 +49,7 @@ impl Carrier for Receives {
 }
 
 impl Receives {
-    /// The words of what it got, in order.
+    /// Returns the occasions of the received messages, in order.
     fn words(&self) -> Vec<String> {
         let word = |(_, message): &(Duration, Message)| {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
@@ -98,7 +98,7 @@ impl World {
         world.begin(change).await
     }
 
-    /// Begins to relay, as a process does when it starts.
+    /// Starts the relay, as a process does at its start.
     async fn begin(mut self, change: impl FnOnce(&mut Hook)) -> (Self, tokio::task::JoinHandle<()>) {
         self.stop = CancellationToken::new();
         let mut hook = Hook {
@@ -129,7 +129,7 @@ impl World {
         Event { seq, at, cause: Cause::Caller, evidence, trace_id: "0".repeat(32), kind }
     }
 
-    /// A new restore; nothing else distinguishes it from the one before.
+    /// Accepts a new restore; only its ID differs from the previous one.
     async fn accept(&self, project: &str) -> RestoreId {
         let now = self.clock.now();
         let id = RestoreId::at(now);
@@ -186,13 +186,13 @@ impl World {
         self.changed.send_modify(|commits| *commits += 1);
     }
 
-    /// Lets time pass until `wanted` holds.
+    /// Advances time until `wanted` holds.
     async fn until(&self, wanted: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         let end = begun + Duration::from_secs(30 * 86_400);
         while !wanted(self) {
             assert!(Instant::now() < end, "{:?} at {:?}", self.receiver.words(), self.receiver.seconds());
-            // The longer it takes, the coarser the look.
+            // The longer it takes, the longer the interval between checks.
             tokio::time::sleep((begun.elapsed() / 1_000).max(Duration::from_millis(100))).await;
         }
     }
@@ -228,7 +228,7 @@ fn every_occasion_is_an_event() {
         events.iter().filter_map(|event| occasion(event, Status::Unknown)).collect::<Vec<_>>(),
         OCCASIONS
     );
-    // An operator's word on one disk of several is what the restore has come to.
+    // An operator's decision on one of several disks decides the restore.
     let resolved = EventKind::Resolved {
         outcome: ResolvedAs::Applied,
         by: String::new(),
@@ -261,7 +261,7 @@ async fn a_restore_is_told_in_its_order_and_once() {
         (&Value::from(id.to_string()), &body["subject"])
     );
     assert_eq!(body["source"], format!("/api/v1/restores/{id}"));
-    // The event is what happened; the restore is as it stands when it is told.
+    // The event is unchanged; the restore has its state at the time of delivery.
     assert_eq!(
         (&body["data"]["event"]["event"], &body["data"]["event"]["seq"]),
         (&"started".into(), &3.into())
@@ -309,7 +309,7 @@ async fn a_short_absence_is_got_over_in_order_and_a_message_never_taken_is_passe
 
     let other = world.accept(PROJECT).await;
     world.until(|world| world.receiver.words().len() == 6).await;
-    // One message is refused for ever: the third attempt lets the end pass.
+    // One message fails permanently: after its third attempt, the end of the restore overtakes it.
     world.receiver.answers.lock().unwrap().extend([failed(), failed(), failed()]);
     world.append(other, 3, started()).await;
     world.until(|world| world.receiver.words().len() == 7).await;
@@ -340,7 +340,7 @@ async fn a_hook_is_told_what_it_wants_from_its_beginning_on() {
     let (world, task) = World::with(Receives::default(), |_| {}).await;
     world.stop.cancel();
     task.await.unwrap();
-    // A second hook, which begins after this restore.
+    // A second webhook, which starts after this restore.
     world.accept(PROJECT).await;
     let (world, _task) = world
         .begin(|hook| {
@@ -378,7 +378,7 @@ async fn f38_a_receiver_that_wants_no_more_is_told_no_more_by_any_process() {
     let (world, _task) = world.begin(|_| {}).await;
     tokio::time::sleep(Duration::from_secs(86_400)).await;
     assert_eq!((world.receiver.words().len(), world.tally.disabled.load(Ordering::Relaxed)), (2, true));
-    // Enabled again, it is told what it missed.
+    // After it is enabled again, it gets the missed messages.
     world.ledger.set_disabled("ops", None).await.unwrap();
     world.until(|world| world.receiver.words().len() == 4).await;
 }
@@ -436,8 +436,8 @@ async fn a_message_that_hangs_holds_up_its_own_restore_alone() {
     assert!(world.receiver.words().iter().all(|word| word == "accepted"));
 }
 
-/// A file has few readers, and who waits for one is served in turn: an attempt that has its turn and does not know of it
-/// would keep everybody out, the relay's own round too.
+/// The file has few read connections, and waiting requests are served in turn. An attempt that has its turn but is not
+/// polled would block all others, including the relay's own round.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_at_the_ledger_for_an_attempt_that_is_not_looked_at() {
     const RESTORES: usize = 120;
@@ -456,7 +456,7 @@ async fn nobody_waits_at_the_ledger_for_an_attempt_that_is_not_looked_at() {
         });
     }
     let told = async {
-        // Many at once: as many attempts begin together.
+        // Many at once: as many attempts start together.
         for _ in 0..RESTORES / 30 {
             join_all((0..30).map(|_| world.accept(PROJECT))).await;
         }
