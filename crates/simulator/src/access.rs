@@ -1,4 +1,4 @@
-//! Who may call: the check of tokens and signatures that the API gateway does in front of every service.
+//! Authentication: the check of tokens and signatures by the API gateway in front of every service.
 
 use std::collections::HashMap;
 
@@ -10,30 +10,30 @@ use crate::answer::Answer;
 use crate::call::{Call, Cloud};
 use crate::world::{PROJECT, World};
 
-/// The token that is always good for the world's project.
+/// A token for the world's project that is always valid.
 pub(crate) const DEMO_TOKEN: &str = "demo-token";
 
-/// What a route asks of its caller.
+/// Authentication that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Nothing.
+    /// None.
     Open,
-    /// Any good token.
+    /// Any valid token.
     Token,
     /// A token of the project in the path.
     Project,
 }
 
-/// What a token stands for.
+/// Scope of a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) project_id: Option<String>,
     pub(crate) expires_at: Option<Timestamp>,
-    /// The `token` object that IAM showed for it.
+    /// The `token` object in IAM's response for it.
     pub(crate) shown: Value,
 }
 
-/// Every token that is good.
+/// Every valid token.
 #[derive(Debug)]
 pub(crate) struct Tokens(HashMap<String, Grant>);
 
@@ -51,7 +51,7 @@ impl Tokens {
         self.0.remove(token).is_some()
     }
 
-    /// Early invalidation: every token that IAM has issued is bad from now on. Says how many there were.
+    /// Early invalidation: invalidates every token that IAM has issued. Returns their number.
     pub(crate) fn revoke_issued(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|token, _| token == DEMO_TOKEN);
@@ -63,7 +63,7 @@ impl Tokens {
     }
 }
 
-/// What a request shows to prove who it is.
+/// The credential in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presented<'a> {
     Token(&'a str),
@@ -81,7 +81,7 @@ impl<'a> Presented<'a> {
         }
     }
 
-    /// The project that the caller has shown to be in.
+    /// Returns the authenticated project of the caller.
     fn scope(self, world: &mut World, call: &Call<'_>) -> Result<Option<String>, String> {
         match self {
             Presented::Token(token) => world
@@ -95,13 +95,13 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// Lets a call through, or says why not: as the API gateway, or as Keystone where identity itself is asked.
+/// Admits a call, or rejects it in the format of the API gateway, or of Keystone for identity calls.
 pub(crate) fn admit(world: &mut World, call: &Call<'_>, access: Access, cloud: Cloud) -> Result<(), Answer> {
     if access == Access::Open {
         return Ok(());
     }
     let presented = Presented::of(call);
-    // OpenStack knows tokens alone.
+    // OpenStack supports tokens only.
     let presented = match (cloud, presented) {
         (Cloud::Cinder, Presented::Signature) => Presented::Nothing,
         (_, presented) => presented,

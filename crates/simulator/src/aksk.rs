@@ -1,8 +1,8 @@
-//! Signed requests: `SDK-HMAC-SHA256` as the API gateway in front of every service verifies it, and the keys that there
-//! are. Written from the public signing guide and from nothing of ours.
+//! Signed requests: verifies `SDK-HMAC-SHA256` as the API gateway in front of every service does, and holds the access
+//! keys. Written from the public signing guide, without any code of the gateway.
 //!
-//! A key belongs to a user; `X-Project-Id` says in which project it acts. Five bad signatures block a key for five
-//! minutes, whoever made them.
+//! A key belongs to a user; `X-Project-Id` selects its project. Five bad signatures block a key for five minutes,
+//! whichever client sent them.
 
 use std::collections::HashMap;
 
@@ -17,9 +17,9 @@ use crate::world::PROJECT;
 /// The permanent key.
 const PERMANENT: (&str, &str) = ("RGTESTACCESSKEY00001", "rgTestSecretKey/000000000000000000000001");
 const SCHEME: &str = "SDK-HMAC-SHA256 ";
-/// How far `X-Sdk-Date` may be from the clouds' own time.
+/// Maximum difference between `X-Sdk-Date` and the clouds' own time.
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
-/// So many bad signatures block a key, for so long.
+/// Number of bad signatures that block a key, and duration of the block.
 const BAD_SIGNATURES: u32 = 5;
 const BLOCK: SignedDuration = SignedDuration::from_mins(5);
 
@@ -34,7 +34,7 @@ struct Key {
     blocked_until: Option<Timestamp>,
 }
 
-/// A temporary key, as it is handed out once.
+/// A temporary key with its secrets, as issued once.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) access: String,
@@ -42,7 +42,7 @@ pub(crate) struct Temporary {
     pub(crate) security_token: String,
 }
 
-/// Every key that there is.
+/// Every existing key.
 #[derive(Debug)]
 pub(crate) struct Keys {
     keys: HashMap<String, Key>,
@@ -62,7 +62,7 @@ impl Keys {
         Self { keys: HashMap::from([(PERMANENT.0.to_owned(), permanent)]), issued: 0 }
     }
 
-    /// Issues a temporary key: the first one is the documented one, each later one is its own.
+    /// Issues a temporary key: the first one is the documented one, each later one is new.
     pub(crate) fn issue(&mut self, project: &str, expires_at: Timestamp) -> Temporary {
         self.issued += 1;
         let security_token = match self.issued {
@@ -86,7 +86,7 @@ impl Keys {
         made
     }
 
-    /// The project that a signed request acts in, or why it is refused.
+    /// Returns the project of a signed request, or the reason of its rejection.
     pub(crate) fn verify(&mut self, call: &Call<'_>) -> Result<String, String> {
         let header = call.header(AUTHORIZATION.as_str()).unwrap_or_default();
         let part = |name: &str| {
@@ -127,7 +127,7 @@ impl Keys {
             let mac = Hmac::<Sha256>::new_from_slice(key.secret.as_bytes());
             mac.is_ok_and(|mac| hex::encode(mac.chain_update(to_sign).finalize().into_bytes()) == signature)
         });
-        // The token of a temporary key is one with it.
+        // The token of a temporary key belongs to this key only.
         let token = call.header("x-security-token").map(str::to_owned);
         if !fits || token != key.security_token {
             key.bad_signatures += 1;
@@ -145,7 +145,7 @@ impl Keys {
     }
 }
 
-/// The text that is hashed and signed; nothing when it cannot be made of this request.
+/// Returns the text that is hashed and signed; `None` if this request has no such text.
 fn canonical(call: &Call<'_>, names: &str) -> Option<String> {
     let target = call.target;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -184,7 +184,7 @@ fn escape(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Undoes escapes; a broken one is refused.
+/// Decodes escapes; an invalid one returns `None`.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

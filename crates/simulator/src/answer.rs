@@ -1,4 +1,4 @@
-//! What a cloud says back, before it becomes bytes: a status, headers, a body, and the error shapes of each service.
+//! Answers of a cloud before they become bytes: a status, headers, a body, and the error formats of each service.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
@@ -50,7 +50,7 @@ impl Answer {
         Self::json(status, &json!({"error_code": code, "error_msg": message}))
     }
 
-    /// The API gateway in front of every service; its request id is 32 hex digits in the body.
+    /// The API gateway in front of every service; its request ID is 32 hex digits in the body.
     pub(crate) fn gateway(status: StatusCode, code: &str, message: &str) -> Self {
         let request_id = crate::ids::uuid().simple().to_string();
         Self::json(status, &json!({"error_code": code, "error_msg": message, "request_id": request_id}))
@@ -69,12 +69,12 @@ impl Answer {
         Self::json(status, &json!({"error": {"code": code, "message": message}}))
     }
 
-    /// A fault of Karbor and native Cinder: named after its status.
+    /// An error of Karbor and native Cinder: its member has the name of its status.
     pub(crate) fn fault(status: StatusCode, message: &str) -> Self {
         Self::named_fault(status, &json!(status.as_u16()), message)
     }
 
-    /// The same with a code of the service in place of the number, as the native VBS paths do.
+    /// The same with a code of the service instead of the number, as on the native VBS paths.
     pub(crate) fn coded_fault(status: StatusCode, code: &str, message: &str) -> Self {
         Self::named_fault(status, &json!(code), message)
     }
@@ -103,7 +103,7 @@ impl Answer {
     }
 }
 
-/// A business refusal, before the source API gives it a shape.
+/// A business error, before the source API formats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -112,7 +112,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Almost every refusal of these services is a 400.
+    /// Almost every rejection of these services is a 400.
     pub(crate) const fn bad(code: &'static str, message: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code, message }
     }
@@ -121,7 +121,7 @@ impl Refusal {
         Self { status: StatusCode::NOT_FOUND, code, message }
     }
 
-    /// A caller's mistake that the service dresses as 500.
+    /// A client error that the service returns as a 500.
     pub(crate) const fn dressed_as_500(code: &'static str, message: &'static str) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, code, message }
     }

@@ -1,11 +1,11 @@
-//! How the clouds of this world behave where the documents leave a choice: what `POST /_sim/world` sets.
+//! Behaviour of the clouds where the documentation leaves a choice: the settings of `POST /_sim/world`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Every switch, with the behaviour of the documents as default.
+/// Every switch. The defaults follow the documentation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Behaviour {
@@ -14,7 +14,7 @@ pub(crate) struct Behaviour {
     pub(crate) cbr_oplog_lag_seconds: u32,
     pub(crate) cbr_oplog_restore_block: bool,
     pub(crate) cbr_oplogs_hidden: bool,
-    /// Whether a log names a request id of its own instead of the restore call's: the documents leave it open.
+    /// True if a log has its own request ID instead of that of the restore call: the documentation does not define it.
     pub(crate) cbr_oplog_own_request_id: bool,
     pub(crate) time_format: Times,
     pub(crate) csbs_answer: CsbsAnswer,
@@ -22,16 +22,16 @@ pub(crate) struct Behaviour {
     pub(crate) csbs_fail_marker: bool,
     pub(crate) vbs_job_id: JobId,
     pub(crate) vbs_answer: VbsAnswer,
-    /// Whether Cinder has no living backup service, and says so in a 404.
+    /// True if Cinder has no running backup service, and reports that in a 404.
     pub(crate) cinder_backup_service_away: bool,
-    /// Whether no message tells why a restore of Cinder failed, as when its service died under it.
+    /// True if no message gives the reason of a failed Cinder restore, as after a crash of its service.
     pub(crate) cinder_messages_missing: bool,
     pub(crate) next_restore: Option<NextRestore>,
     pub(crate) tasks_vanish_after_seconds: Option<u32>,
     pub(crate) power_state: PowerState,
     pub(crate) vault_status: String,
     pub(crate) backup_status: String,
-    /// Backups that were deleted, by id. Restores from them that have begun go on.
+    /// IDs of deleted backups. Restores from them that have begun continue.
     pub(crate) deleted_backups: Vec<String>,
     pub(crate) volumes: BTreeMap<String, VolumeChange>,
     pub(crate) token_lifetime_seconds: u32,
@@ -69,12 +69,12 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// Whether a backup is no longer there.
+    /// Returns true if a backup was deleted.
     pub(crate) fn is_deleted(&self, backup_id: &str) -> bool {
         self.deleted_backups.iter().any(|id| id.eq_ignore_ascii_case(backup_id))
     }
 
-    /// This behaviour with the members of `patch` laid over it; the fault names the member.
+    /// Returns this behaviour with the members of `patch`; the error names the member.
     pub(crate) fn patched(&self, patch: Value) -> Result<Self, String> {
         let Value::Object(patch) = patch else {
             return Err("a JSON object is wanted".to_owned());
@@ -87,7 +87,7 @@ impl Behaviour {
     }
 }
 
-/// What CBR answers to a restore it has accepted.
+/// CBR's answer to an accepted restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Cbr202 {
@@ -105,7 +105,7 @@ pub(crate) enum Cbr202 {
     OkObject,
 }
 
-/// How CBR writes times.
+/// CBR's format of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Times {
@@ -113,18 +113,18 @@ pub(crate) enum Times {
     Hwc,
 }
 
-/// What CSBS answers to a restore.
+/// CSBS's answer to a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CsbsAnswer {
     InProgress,
     /// 200 with `status: "fail"`; nothing is applied.
     Fail,
-    /// Applied, and answered in the published sample's invalid JSON.
+    /// Applied. The answer is the published sample with its invalid JSON.
     PublishedSample,
 }
 
-/// How VBS writes job ids.
+/// VBS's format of job IDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum JobId {
@@ -132,17 +132,17 @@ pub(crate) enum JobId {
     Dashed,
 }
 
-/// What VBS answers to a restore.
+/// VBS's answer to a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum VbsAnswer {
     JobId,
-    /// Every restore call is refused by an error body under status 200; nothing is applied.
+    /// Every restore call gets an error body under status 200; nothing is applied.
     #[serde(rename = "error_in_200")]
     ErrorIn200,
 }
 
-/// The server before any restore.
+/// Power state of the server before any restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PowerState {
@@ -152,16 +152,16 @@ pub(crate) enum PowerState {
     Terminated,
 }
 
-/// How the next restore that is applied goes, once.
+/// Course of the next applied restore, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NextRestore {
-    /// `success`, `failed`, `skipped`, `timeout`, `error`, or any word nobody has heard of.
+    /// `success`, `failed`, `skipped`, `timeout`, `error`, or any undocumented status.
     pub(crate) status: String,
     pub(crate) error_code: Option<String>,
     pub(crate) error_msg: Option<String>,
     pub(crate) duration_seconds: Option<u32>,
-    /// Another word that its task says later.
+    /// A later status of its task that differs.
     pub(crate) then: Option<String>,
     pub(crate) then_after_seconds: u32,
 }
@@ -179,7 +179,7 @@ impl Default for NextRestore {
     }
 }
 
-/// A disk that is not as the first world has it.
+/// A change of a disk of the initial world.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VolumeChange {

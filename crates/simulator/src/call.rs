@@ -1,4 +1,4 @@
-//! One request as a cloud's handler sees it: already routed and authorised, its body still to be judged.
+//! One request for a cloud's handler: already routed and authorised, its body not validated yet.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-/// Which cloud a request speaks to.
+/// The cloud that a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Cloud {
     Csbs,
@@ -18,11 +18,11 @@ pub(crate) enum Cloud {
 }
 
 impl Cloud {
-    /// Where paths collide, the first has them.
+    /// If paths collide, the first cloud in this list gets the request.
     pub(crate) const ALL: [Cloud; 6] =
         [Cloud::Csbs, Cloud::Cbr, Cloud::Vbs, Cloud::Evs, Cloud::Iam, Cloud::Cinder];
 
-    /// The word in a path prefix and before the first dot of a host name.
+    /// The name in a path prefix and before the first dot of a host name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Cloud::Csbs => "csbs",
@@ -34,7 +34,7 @@ impl Cloud {
         }
     }
 
-    /// The word that fault plans use.
+    /// The name in fault plans.
     pub(crate) fn generation(self) -> &'static str {
         match self {
             Cloud::Csbs => "csbs-v1",
@@ -46,13 +46,13 @@ impl Cloud {
     }
 }
 
-/// A request on its way into a handler.
+/// A request for a handler.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a Method,
     /// Without the cloud's prefix, without the query.
     pub(crate) path: &'a str,
-    /// Path and query as they came.
+    /// Path and query, unchanged.
     pub(crate) target: &'a str,
     pub(crate) params: Vec<(String, String)>,
     pub(crate) query: Query,
@@ -60,12 +60,12 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a Bytes,
     pub(crate) now: Timestamp,
     pub(crate) request_id: &'a str,
-    /// `http://host:port` as the client named it, for the catalog and for links.
+    /// `http://host:port` from the client's request, for the catalog and for links.
     pub(crate) base_url: &'a str,
 }
 
 impl Call<'_> {
-    /// A path parameter; the empty string when the route has none of that name.
+    /// Returns a path parameter; empty if the route has none with that name.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.params.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
@@ -78,7 +78,7 @@ impl Call<'_> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `application/json` with any parameters, in any case.
+    /// Returns true for `application/json` with any parameters, in any case.
     pub(crate) fn is_json(&self) -> bool {
         self.header(CONTENT_TYPE.as_str()).is_some_and(|value| {
             let essence = value.split(';').next().unwrap_or_default().trim();
@@ -86,7 +86,7 @@ impl Call<'_> {
         })
     }
 
-    /// The body as the documented type: unknown members, wrong types, missing members and duplicates are faults.
+    /// Parses the body as the documented type: unknown members, wrong types, missing members and duplicates are errors.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_slice(self.body).map_err(|error| error.to_string())
     }
@@ -109,23 +109,23 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Every value of a repeated name.
+    /// Returns every value of a repeated name.
     pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// True when the name is absent or one of its values is this one.
+    /// Returns true if the name is absent or one of its values is this one.
     pub(crate) fn admits(&self, name: &str, value: &str) -> bool {
         self.get(name).is_none() || self.all(name).any(|wanted| wanted == value)
     }
 
-    /// True when the name is absent or its value is a part of this one.
+    /// Returns true if the name is absent or its value is a part of this one.
     pub(crate) fn admits_part(&self, name: &str, value: &str) -> bool {
         self.get(name).is_none_or(|wanted| value.contains(wanted))
     }
 }
 
-/// Where a page of a list begins and how long it may be.
+/// Start and maximum length of a page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) limit: usize,

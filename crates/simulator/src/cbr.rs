@@ -1,6 +1,6 @@
-//! CBR v3: the restore of a server, of a disk, or of another resource, answered 202 and usually with nothing.
+//! CBR v3: the restore of a server, of a disk, or of another resource. The answer is a 202, usually without a body.
 //!
-//! Every refusal is flat (`error_code`); a request that is not as documented is `BackupService.9900`.
+//! Every error is flat (`error_code`); an undocumented request gets `BackupService.9900`.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -60,7 +60,7 @@ struct Details {
     destination_path: String,
 }
 
-/// The refusal of a request that is not as documented, with the reason in the text.
+/// The rejection of an undocumented request, with the reason in the text.
 pub(crate) fn malformed(why: &str) -> Answer {
     let message = format!("Parameter check failed: {why}");
     Answer::flat(StatusCode::BAD_REQUEST, "BackupService.9900", &message)
@@ -122,7 +122,7 @@ fn accept(call: &Call<'_>, world: &World) -> Result<Order, Answer> {
     Ok(Order { cloud: Cloud::Cbr, backup_id, target, volumes, power_on, echo: Value::Null })
 }
 
-/// Exactly one target; what belongs to it is there, what does not is not.
+/// Requires exactly one target, with all its members and no others.
 fn read(request: &Request) -> Result<(Target, Vec<Mapping>), Answer> {
     let target = match (&request.server_id, &request.volume_id, &request.resource_id) {
         (Some(id), None, None) => Target::Server(id.clone()),

@@ -1,4 +1,4 @@
-//! CBR v3: what can be read about backups, their vaults and their restore points.
+//! CBR v3: reads of backups, their vaults and their restore points.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,13 +21,13 @@ const DISK_VAULT: (&str, &str) = ("2b3c4d5e-6f70-4182-93a4-b5c6d7e8f901", "vault
 const SERVER_CHECKPOINT: &str = "3c4d5e6f-7081-4293-8a4b-5c6d7e8f9001";
 const DISK_CHECKPOINT: &str = "3c4d5e6f-7081-4293-8a4b-5c6d7e8f9002";
 
-/// A backup as CBR sorts them.
+/// A backup, by CBR's types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Backup<'w> {
     Server,
     /// A disk of the server backup.
     Child(&'w DiskBackup),
-    /// A disk by itself.
+    /// A backup of a single disk.
     Disk(&'w DiskBackup),
     Desktop,
 }
@@ -47,7 +47,7 @@ impl<'w> Backup<'w> {
         Some(if disk.of_server { Backup::Child(disk) } else { Backup::Disk(disk) })
     }
 
-    /// The same, unless it was deleted.
+    /// Returns the same, unless it was deleted.
     pub(crate) fn present(world: &'w World, project: &str, id: &str) -> Option<Self> {
         Self::find(world, project, id).filter(|backup| !world.behaviour.is_deleted(backup.id()))
     }
@@ -68,7 +68,7 @@ impl<'w> Backup<'w> {
         }
     }
 
-    /// Id, name, type and size of what was backed up.
+    /// Returns ID, name, type and size of the backed-up resource.
     pub(crate) fn resource(&self) -> (&str, &str, &'static str, u64) {
         match self {
             Backup::Server => (SERVER, SERVER_NAME, "OS::Nova::Server", 140),
@@ -79,7 +79,7 @@ impl<'w> Backup<'w> {
         }
     }
 
-    /// Children show the provider of the server, as the real ones do.
+    /// Children have the provider of the server, as in the real cloud.
     pub(crate) fn provider_id(&self) -> Option<&'static str> {
         match self {
             Backup::Server | Backup::Child(_) => Some(SERVER_PROVIDER),
@@ -103,7 +103,7 @@ impl<'w> Backup<'w> {
     }
 }
 
-/// The family of times that CBR writes in this world.
+/// Returns CBR's format of times in this world.
 pub(crate) fn times(world: &World) -> TimeFormat {
     match world.behaviour.time_format {
         Times::Otc => TimeFormat::Offset,
@@ -111,7 +111,7 @@ pub(crate) fn times(world: &World) -> TimeFormat {
     }
 }
 
-/// Available again after a restore, whether it succeeded or failed.
+/// The backup is available again after a restore, whether it succeeded or failed.
 pub(crate) fn status(world: &World, backup: &Backup<'_>, now: Timestamp) -> String {
     let own = |restore: &&crate::restores::Restore| {
         restore.cloud == Cloud::Cbr && restore.backup_id.eq_ignore_ascii_case(backup.id())

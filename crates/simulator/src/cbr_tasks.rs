@@ -1,4 +1,4 @@
-//! CBR v3: operation logs, the only place that tells how a restore ended.
+//! CBR v3: operation logs, the only source for the outcome of a restore.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use crate::cbr_backups::{Backup, times};
 use crate::restores::{Restore, Target};
 use crate::world::{DESKTOP_NAME, PROJECT, SERVER_NAME, World};
 
-/// Whether a task can be read: not before the lag is over, not after it has vanished.
+/// Returns true if a task is readable: after the lag, and before it vanishes.
 fn is_visible(world: &World, restore: &Restore, now: Timestamp) -> bool {
     let age = now.duration_since(restore.applied_at);
     let lag = SignedDuration::from_secs(i64::from(world.behaviour.cbr_oplog_lag_seconds));

@@ -1,9 +1,9 @@
 //! Cinder v3: OpenStack's own block storage, with backups and disks on one host and Keystone in front of it.
 //!
-//! A restore has no handle: backup and disk show that it runs, the disk how it ended, and a message why it failed. A
-//! failed restore leaves its backup `available`. A success leaves the backup's id in the disk's metadata, unless it is the
-//! disk that the backup is of. Cinder checks before it sets, without a lock, so that two calls which come close together
-//! are both applied.
+//! A restore has no task ID. Backup and disk show that it runs, the disk shows the outcome, and a message gives the
+//! reason of a failure. A failed restore leaves its backup `available`. A success leaves the backup's ID in the disk's
+//! metadata, except for a restore onto the backed-up disk itself. Cinder checks before it writes, without a lock. So of
+//! two calls close together, both are applied.
 
 use http::StatusCode;
 use http::header::{HeaderName, RETRY_AFTER};
@@ -30,11 +30,11 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/v3/{project_id}/messages", messages),
 ];
 
-/// Calls that come closer together than this are both applied.
+/// Calls with a shorter interval are both applied.
 const RACE: SignedDuration = SignedDuration::from_millis(5);
 const REQUEST_IDS: [HeaderName; 2] =
     [HeaderName::from_static("x-openstack-request-id"), HeaderName::from_static("x-compute-request-id")];
-/// Messages are in the API from this version on.
+/// The API has messages since this version.
 const MESSAGES_SINCE: (u32, u32) = (3, 3);
 
 #[derive(Debug, Deserialize)]
@@ -54,7 +54,7 @@ struct Request {
 fn restore(call: &Call<'_>, world: &mut World) -> Answer {
     let order = match order(call, world) {
         Ok(order) => order,
-        // Cinder names a wait beside a quota, and none that helps.
+        // Cinder returns a wait with a quota error, although no wait helps.
         Err((status @ StatusCode::PAYLOAD_TOO_LARGE, message)) => {
             let fault = json!({"code": 413, "message": message, "retryAfter": "0"});
             let answer = Answer::json(status, &json!({"overLimit": fault}));
@@ -78,7 +78,7 @@ fn order(call: &Call<'_>, world: &World) -> Result<Order, (StatusCode, String)> 
     }
     let body: Body = call.parse().map_err(|why| bad(&format!("Invalid input: {why}")))?;
     let Some(volume_id) = body.restore.volume_id else {
-        // It would make a disk first; of those this project has as many as it may.
+        // The call would create a disk first, and the project has reached its maximum.
         let message = "Maximum number of volumes allowed (3) exceeded for quota 'volumes'.";
         return Err((StatusCode::PAYLOAD_TOO_LARGE, message.to_owned()));
     };
@@ -89,7 +89,7 @@ fn order(call: &Call<'_>, world: &World) -> Result<Order, (StatusCode, String)> 
     let there = !world.behaviour.is_deleted(id);
     let backup = world.disk_backup(id).filter(|_| there).ok_or_else(|| missing(format!("Backup {id}")))?;
     let volume = world.volume(&volume_id).ok_or_else(|| missing(format!("Volume {volume_id}")))?;
-    // What was begun a moment ago is not seen.
+    // A restore that began a moment ago is not visible.
     let seen = call.now.checked_sub(RACE).unwrap_or(call.now);
     let is_active = |restore: &&Restore| restore.applied_at <= seen && restore.is_active(call.now);
     let active = || world.restores.iter().filter(is_active);
@@ -115,7 +115,7 @@ fn order(call: &Call<'_>, world: &World) -> Result<Order, (StatusCode, String)> 
     Ok(Order { cloud: Cloud::Cinder, backup_id, target, volumes, power_on: None, echo: Value::Null })
 }
 
-/// Every answer carries the id of its request, twice.
+/// Every answer contains its request ID, twice.
 fn signed(call: &Call<'_>, answer: Answer) -> Answer {
     REQUEST_IDS.into_iter().fold(answer, |answer, name| answer.with_header(name, call.request_id))
 }
@@ -185,7 +185,7 @@ fn volumes(call: &Call<'_>, world: &mut World) -> Answer {
     signed(call, Answer::ok(&json!({"volumes": volumes})))
 }
 
-/// The status alone is this cloud's own: one that was stopped from outside is `error`.
+/// Only the status is specific to this cloud: a restore that was stopped from outside is `error`.
 fn volume_status(world: &World, volume: &Volume, now: Timestamp) -> String {
     let status = world.volume_status(volume, now);
     let last = world.restores.iter().rev().find(|restore| restore.touches(&volume.id));
@@ -211,12 +211,13 @@ fn volume_shape(call: &Call<'_>, world: &World, volume: &Volume) -> Value {
     })
 }
 
-/// Both states are written when a restore begins and when it ends, and not in between.
+/// Both states are written at the beginning and at the end of a restore, and not in between.
 fn moved_at(restore: &Restore, now: Timestamp) -> Timestamp {
     restore.ended_at(now).unwrap_or(restore.applied_at)
 }
 
-/// The backup whose id the last success has left in a disk. The disk that a backup is of gets none, unless it bears one.
+/// The backup whose ID the last success has left in a disk. The backed-up disk itself gets none, unless it has one
+/// already.
 fn mark(world: &World, volume: &Volume, now: Timestamp) -> Option<String> {
     let ended = world.restores.iter().filter(|restore| {
         restore.cloud == Cloud::Cinder
@@ -258,7 +259,7 @@ fn messages(call: &Call<'_>, world: &mut World) -> Answer {
     signed(call, Answer::ok(&json!({"messages": shown})))
 }
 
-/// The version of the API that a call asks for; the first where it asks for none.
+/// Returns the API version that a call requests; the first version by default.
 fn version(call: &Call<'_>) -> Option<(u32, u32)> {
     let Some(asked) = call.header("openstack-api-version") else { return Some((3, 0)) };
     let (major, minor) = asked.strip_prefix("volume ")?.split_once('.')?;

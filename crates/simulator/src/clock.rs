@@ -1,4 +1,4 @@
-//! Time of the clouds: a reading that comes in as a parameter, and an offset that tests can push forward.
+//! Time of the clouds: a clock as a parameter, and an offset that tests can increase.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the simulator reads the time.
+/// Source of the simulator's time.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The present.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -26,7 +26,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The clouds' time: the given clock plus what `POST /_sim/clock` has added.
+/// The clouds' time: the given clock plus the offset from `POST /_sim/clock`.
 #[derive(Debug)]
 pub(crate) struct CloudClock {
     base: Arc<dyn Clock>,
@@ -56,12 +56,12 @@ impl CloudClock {
     }
 }
 
-/// The three families of timestamps that the clouds write.
+/// The three timestamp formats of the clouds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeFormat {
     /// `2026-11-22T10:15:02.311+00:00`, Open Telekom Cloud's CBR.
     Offset,
-    /// `2026-11-22T10:15:02.311000`, CSBS, Cinder, and Huawei Cloud's CBR: no zone, meant as UTC.
+    /// `2026-11-22T10:15:02.311000`, CSBS, Cinder, and Huawei Cloud's CBR: no zone, in UTC.
     Micros,
     /// `2026-11-22T10:15:02.311Z`, VBS jobs.
     Zulu,
@@ -78,7 +78,7 @@ impl TimeFormat {
     }
 }
 
-/// The form of the `Date` header.
+/// The format of the `Date` header.
 pub(crate) fn http_date(at: Timestamp) -> String {
     at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -1,4 +1,4 @@
-//! `/_sim/*`: what people and tests ask of the simulator itself. Strict, and never part of the record.
+//! `/_sim/*`: the control API of the simulator for people and tests. It is strict, and never part of the record.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};

@@ -1,6 +1,6 @@
-//! CSBS v1: create a restore of a server, and the check whether one could be made.
+//! CSBS v1: restores of a server, and the check if one is possible.
 //!
-//! Business refusals are flat (`error_code`), malformed requests are Karbor's faults (`badRequest`).
+//! Business errors are flat (`error_code`), malformed requests get Karbor's error format (`badRequest`).
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::restores::{Mapping, MappingFault, Order, Restore, Target, judge_mappi
 use crate::routes::{Route, get, post};
 use crate::world::{CSBS_CHECKPOINT, CSBS_ITEM, PROJECT, SERVER, World};
 
-/// The only provider there is.
+/// The only existing provider.
 pub(crate) const PROVIDER: &str = "fc4d5750-22e7-4798-8a46-f48f62c4c1da";
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -39,8 +39,8 @@ struct RestoreRequest {
     provider_id: String,
     checkpoint_id: String,
     restore_target: Option<String>,
-    /// Credentials for another cloud in Karbor, whose client always sends the member. No one's credentials are
-    /// wanted here, so it can only be empty.
+    /// In Karbor, credentials for another cloud. Its client always sends the member. This service needs no credentials,
+    /// so it must be empty.
     #[serde(skip_serializing)]
     #[serde(rename = "restore_auth")]
     _restore_auth: Option<NoCredentials>,
@@ -121,7 +121,7 @@ fn pairs(volumes: &[Pair]) -> Result<Vec<Mapping>, Answer> {
     volumes.iter().map(mapping).collect()
 }
 
-/// The refusal of a malformed call, before any business.
+/// Rejects a malformed call, before any business check.
 fn well_formed(call: &Call<'_>) -> Result<(), Answer> {
     if call.is_json() {
         return Ok(());
@@ -173,7 +173,7 @@ fn accept(call: &Call<'_>, world: &mut World) -> Result<Answer, Answer> {
     let task_id = crate::ids::uuid().to_string();
     let published = world.behaviour.csbs_answer == CsbsAnswer::PublishedSample;
     let body = shape(world.apply(order, task_id, call), call).to_string();
-    // the published page prints the word bare, which is not JSON
+    // The published page has the name without quotes, which is not valid JSON.
     let wrong = body.replacen("\"resources_status\":{}", "\"resources_status\":in_progress", 1);
     let body = if published { wrong } else { body };
     Ok(Answer::typed(StatusCode::OK, "application/json", body))
@@ -199,7 +199,7 @@ fn stillborn(world: &mut World, request: &RestoreRequest) -> Answer {
     Answer::ok(&json!({"restore": body}))
 }
 
-/// A restore as `POST` and, where switched on, `GET` show it.
+/// A restore in the format of `POST` and, if switched on, `GET`.
 fn shape(restore: &Restore, call: &Call<'_>) -> Value {
     let mut body = restore.echo.clone();
     let server = format!("OS::Nova::Server#{}", restore.target.id());
@@ -208,7 +208,7 @@ fn shape(restore: &Restore, call: &Call<'_>) -> Value {
     body["resources_status"] = json!({});
     body["resources_reason"] = json!({});
     let status = match restore.ended_at(call.now) {
-        // the answer to the POST itself always says that it has begun
+        // The answer to the POST itself always reports a restore in progress.
         _ if restore.applied_at == call.now => "in_progress",
         None => "in_progress",
         Some(_) if restore.has_failed(call.now) => {
@@ -253,7 +253,7 @@ fn list_restores(call: &Call<'_>, world: &mut World) -> Answer {
     Answer::ok(&json!({"restores": wanted.collect::<Vec<_>>()}))
 }
 
-/// Whether the state allows that restore. The same judgement answers the restore and the check.
+/// Checks if the state permits that restore. Restore and check use the same function.
 fn judge(
     world: &World,
     call: &Call<'_>,

@@ -1,4 +1,4 @@
-//! CSBS v1: the backup of the server as a checkpoint item, whose status is all that tells of a restore.
+//! CSBS v1: the backup of the server as a checkpoint item. Only its status shows a restore.
 
 use http::StatusCode;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Block storage: the one read that tells what became of a disk, in Cinder's shape.
+//! Block storage: the read that shows the state of a disk, in Cinder's format.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Fault plans: which requests go wrong, how often, and how. What is decided here is played by `service`.
+//! Fault plans: the affected requests, the number of faults, and their effect. `service` plays the faults that this
+//! module selects.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +17,19 @@ struct PlanBody {
     faults: Vec<Fault>,
 }
 
-/// One fault. Its actions may be combined.
+/// One fault. Several actions may be combined.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     #[serde(rename = "match", default)]
     pattern: Pattern,
-    /// How often it is played; 0 is for ever.
+    /// Number of times that it is played; 0 means always.
     #[serde(default = "once")]
     times: u32,
-    /// How many matching requests go by first.
+    /// Number of matching requests that pass first.
     #[serde(default)]
     after: u32,
-    /// Whether the call is really carried out.
+    /// True if the call is really carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     applied: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,10 +46,10 @@ pub(crate) struct Fault {
     pub(crate) close_idle: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate_body: Option<usize>,
-    /// The answer is compressed, whether it was asked for or not.
+    /// Compresses the answer, even if the client does not accept it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) coding: Option<Coding>,
-    /// Put in the place of the answer's own, whoever gives it: what a proxy does, or a cloud whose clock is wrong.
+    /// Headers that replace those of any answer, as from a proxy, or from a cloud with a wrong clock.
     #[serde(default)]
     headers: BTreeMap<String, String>,
 }
@@ -57,7 +58,7 @@ fn once() -> u32 {
     1
 }
 
-/// Which requests are meant. What is left out matches everything.
+/// Selects requests. A missing member matches everything.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pattern {
@@ -68,7 +69,7 @@ struct Pattern {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<String>,
-    /// Only the n-th request that matches the rest, counted from 1.
+    /// Only the n-th request that matches the other members, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     nth: Option<u32>,
 }
@@ -97,7 +98,7 @@ fn temporary() -> u16 {
     307
 }
 
-/// Where a connection is reset.
+/// Point at which a connection is reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reset {
@@ -107,20 +108,20 @@ pub(crate) enum Reset {
     MidBody,
 }
 
-/// How an answer is compressed.
+/// Compression of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Coding {
     Gzip,
     Deflate,
-    /// Without zlib's frame, as some servers send it under the name `deflate`.
+    /// Without zlib's frame, which some servers send under the name `deflate`.
     RawDeflate,
     /// Brotli, in a block that is not compressed.
     Br,
 }
 
 impl Coding {
-    /// Its name in `Content-Encoding`.
+    /// Returns its name in `Content-Encoding`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -134,24 +135,25 @@ impl Coding {
         use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
         use std::io::Read;
         let mut coded = Vec::new();
-        // A slice is read without errors.
+        // Reading a slice never fails.
         let _ = match self {
             Self::Gzip => GzEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
             Self::Deflate => ZlibEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
             Self::RawDeflate => DeflateEncoder::new(body, Compression::fast()).read_to_end(&mut coded),
             Self::Br => {
-                // Blocks of at most 65,536 bytes: not the last, four nibbles of length, not compressed.
+                // Blocks of at most 65,536 bytes, each with: not the last block, four nibbles of length, not
+                // compressed.
                 for (number, block) in body.chunks(65_536).enumerate() {
                     let length = block.len() - 1;
                     if number == 0 {
-                        // One bit more comes first: a window of 16 bits.
+                        // One more bit precedes the first block: a window of 16 bits.
                         coded.extend_from_slice(&((length << 4) | (1 << 20)).to_le_bytes()[..3]);
                     } else {
                         coded.extend_from_slice(&((length << 3) | (1 << 19)).to_le_bytes()[..3]);
                     }
                     coded.extend_from_slice(block);
                 }
-                // The last block, which is empty; the window before it where there was no other.
+                // The last block, which is empty; the window precedes it if there was no other block.
                 coded.push(if body.is_empty() { 6 } else { 3 });
                 Ok(0)
             }
@@ -161,7 +163,7 @@ impl Coding {
 }
 
 impl Fault {
-    /// Whether the call is carried out: as told, and if not told, unless something answers in its place.
+    /// Returns true if the call is carried out: as configured, otherwise unless the fault replaces the answer.
     pub(crate) fn is_applied(&self) -> bool {
         let replaced = self.answer.is_some() || self.redirect.is_some() || self.stall;
         match self.reset {
@@ -171,7 +173,7 @@ impl Fault {
         }
     }
 
-    /// What is said in place of the cloud's own answer.
+    /// Returns the answer that replaces the cloud's own.
     pub(crate) fn instead(&self) -> Option<Answer> {
         if let Some(answer) = &self.answer {
             return Some(answer.spoken());
@@ -180,7 +182,7 @@ impl Fault {
         Some(Answer::empty(status(redirect.status)).with_header(LOCATION, &redirect.url))
     }
 
-    /// What somebody between the cloud and its caller makes of an answer.
+    /// Returns the answer as an intermediary between the cloud and its client changes it.
     pub(crate) fn changed(&self, mut answer: Answer) -> Answer {
         for (name, value) in &self.headers {
             if let Ok(name) = HeaderName::try_from(name) {
@@ -262,11 +264,11 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
-/// A request as patterns see it.
+/// A request in the form that patterns match.
 #[derive(Debug)]
 pub(crate) struct Sight<'a> {
     pub(crate) method: &'a str,
-    /// As it came, with the cloud's prefix.
+    /// The original path, with the cloud's prefix.
     pub(crate) full_path: &'a str,
     /// Without the prefix.
     pub(crate) path: &'a str,
@@ -281,12 +283,12 @@ struct Entry {
     played: u32,
 }
 
-/// The faults in force. The first that is due is played; all that match count the request.
+/// The active faults. The first that is due is played; every matching fault counts the request.
 #[derive(Debug, Default)]
 pub(crate) struct Plan(Vec<Entry>);
 
 impl Plan {
-    /// Reads a plan; the error names the member that is wrong.
+    /// Parses a plan; the error names the invalid member.
     pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         let body: PlanBody = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         for (number, fault) in body.faults.iter().enumerate() {
@@ -340,7 +342,7 @@ impl Pattern {
     }
 }
 
-/// `*` stands for any run of characters, slashes included.
+/// Matches text; `*` matches any run of characters, slashes included.
 fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;

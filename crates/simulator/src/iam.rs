@@ -1,5 +1,5 @@
 //! Identity: tokens by password, by token and by agency; verification, revocation, catalog, projects and temporary
-//! keys. Faults are Keystone's.
+//! keys. Errors have Keystone's format.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -89,7 +89,7 @@ struct TokenMethod {
 struct AssumeRole {
     domain_id: Option<String>,
     domain_name: Option<String>,
-    /// The table says `agency_name`, one example says `xrole_name`.
+    /// The documentation's table has `agency_name`, one example has `xrole_name`.
     #[serde(alias = "xrole_name")]
     agency_name: String,
 }
@@ -158,7 +158,7 @@ fn grant(call: &Call<'_>, world: &mut World) -> Result<Answer, Answer> {
     Ok(Answer::json(StatusCode::CREATED, &json!({"token": shown})).with_header(SUBJECT, &token))
 }
 
-/// Proof of identity by each method that is named.
+/// Checks the credential of each named method.
 fn prove(call: &Call<'_>, world: &World, identity: &Identity) -> Result<(), Answer> {
     if identity.methods.is_empty() {
         return Err(bad("methods must name a method."));
@@ -255,7 +255,7 @@ fn catalog(base_url: &str, project: &str) -> Value {
     services.into_iter().enumerate().map(entry).collect()
 }
 
-/// The token that a request asks about.
+/// Returns the token that a request is about.
 fn subject<'w>(call: &Call<'_>, world: &'w World) -> Result<&'w Grant, Answer> {
     let Some(token) = call.header(SUBJECT.as_str()) else {
         return Err(bad("X-Subject-Token is wanted."));
@@ -269,7 +269,7 @@ fn verify(call: &Call<'_>, world: &mut World) -> Answer {
     match subject(call, world) {
         Ok(grant) => {
             let shown = match (&grant.shown, grant.project_id.as_deref()) {
-                // The first world's own token was never issued: it is as if it had been just now.
+                // IAM never issued the initial world's own token: it counts as just issued.
                 (Value::Null, Some(project)) => {
                     let lasts = SignedDuration::from_hours(24);
                     let end = call.now.checked_add(lasts).unwrap_or(Timestamp::MAX);

@@ -1,4 +1,4 @@
-//! Ids that the clouds give out: by chance, or the same ones again where a thread plays them from a seed.
+//! IDs that the clouds create: random, or reproducible if a thread uses a seed.
 
 use std::cell::Cell;
 
@@ -8,12 +8,12 @@ thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Has this thread give out the ids of a seed from now on, or ids by chance.
+/// Makes this thread create the IDs of a seed from now on, or random IDs.
 pub(crate) fn play(seed: Option<u64>) {
     SEED.set(seed);
 }
 
-/// The next one.
+/// Returns the next ID.
 pub(crate) fn uuid() -> Uuid {
     let Some(seed) = SEED.get() else { return Uuid::new_v4() };
     let mut bytes = [0; 16];

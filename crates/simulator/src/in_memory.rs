@@ -1,5 +1,5 @@
-//! The clouds without a socket: each connection is a pipe in memory. For whoever plays them, and what calls them, in one
-//! thread on a paused clock.
+//! The clouds without a socket: each connection is a pipe in memory. For programs that run the clouds and their client
+//! in one thread on a paused clock.
 
 use std::io;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::service::{Clouds, Connection};
 use crate::socket::Fuse;
 use crate::{control, ids};
 
-/// How much of one direction a pipe holds.
+/// Capacity of a pipe in one direction.
 const PIPE: usize = 64 * 1024;
 
-/// Clouds that are reached through [`InMemory::connect`] alone. Dropping it breaks its connections.
+/// Clouds whose only connection is [`InMemory::connect`]. Dropping it breaks its connections.
 pub struct InMemory {
     clouds: Arc<Clouds>,
     numbers: AtomicU64,
@@ -30,10 +30,10 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// The first world. What ids the clouds give out follows from the seed, as long as this thread plays no others.
+    /// Creates the initial world. The seed determines the IDs of the clouds, as long as this thread runs no others.
     ///
     /// # Errors
-    /// When the table of routes is at odds with itself.
+    /// If the table of routes has a conflict.
     pub fn new(options: Options, seed: u64) -> io::Result<Self> {
         ids::play(Some(seed));
         let table = Table::build().map_err(io::Error::other)?;
@@ -45,7 +45,7 @@ impl InMemory {
         Ok(Self { clouds, numbers: AtomicU64::new(0), closing, _closes: closes })
     }
 
-    /// The client's end of a new connection. To be called on the runtime that is to serve it.
+    /// Returns the client's end of a new connection. Call it on the runtime that serves the connection.
     #[must_use]
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -56,7 +56,7 @@ impl InMemory {
         theirs
     }
 
-    /// What the clouds do and say to a call that comes past the network and every fault: somebody at their console.
+    /// Executes a call without the network and without any fault, as from the cloud's own console.
     #[must_use]
     pub fn ask(&self, request: http::Request<Bytes>, request_id: &str) -> (StatusCode, Value) {
         let (head, body) = request.into_parts();
@@ -64,7 +64,7 @@ impl InMemory {
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
-    /// One call of `/_sim/*`, as over HTTP.
+    /// Executes one call of `/_sim/*`, as over HTTP.
     #[must_use]
     pub fn control(&self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };

@@ -1,4 +1,4 @@
-//! What arrived, in order, for `GET /_sim/requests`. The oldest lines are dropped when there are too many.
+//! The record of arrived requests, in order, for `GET /_sim/requests`. Beyond the maximum it drops the oldest entries.
 
 use std::collections::VecDeque;
 
@@ -35,7 +35,7 @@ impl Journal {
         Self { lines: VecDeque::new(), kept, seq: 0, dropped: 0 }
     }
 
-    /// Notes a request and gives its number.
+    /// Records a request and returns its number.
     pub(crate) fn enter(
         &mut self,
         head: &http::request::Parts,
@@ -63,7 +63,7 @@ impl Journal {
         self.seq
     }
 
-    /// Notes what was answered.
+    /// Records the answer.
     pub(crate) fn answered(&mut self, seq: u64, status: StatusCode, answer: &Bytes) {
         let line = self.lines.iter_mut().rev().find(|line| line.seq == seq);
         if let Some(line) = line {
@@ -98,7 +98,7 @@ impl Line {
     }
 }
 
-/// A body as JSON, as text, or null.
+/// Returns a body as JSON, as text, or null.
 fn readable(body: &Bytes) -> Value {
     match serde_json::from_slice::<Value>(body) {
         _ if body.is_empty() => Value::Null,

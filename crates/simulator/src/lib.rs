@@ -1,12 +1,14 @@
-//! Pretend clouds: the four backup APIs, block storage and identity of a fictional region, on one listener.
+//! Simulated clouds: the four backup APIs, block storage and identity of a fictional region, on one listener.
 //!
-//! For trying the gateway and for testing it without a cloud. The simulator is strict about requests, answers in the
-//! documented shapes, computes every refusal from the state of one small world, and keeps the truth of what was
-//! really applied. It imports nothing of ours, on purpose: shared types would share their mistakes.
+//! For trials and tests of the gateway without a cloud. The simulator validates requests strictly and answers in the
+//! documented formats. It derives every rejection from the state of one small world, and keeps a record of the restores
+//! that were really applied. It imports no crate of this workspace, on purpose: shared types would share their
+//! mistakes.
 //!
-//! One request goes through, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens, and `aksk`: signatures) →
-//! `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `cinder`, `evs`, `iam`) → `world` and `restores` (state,
-//! computed from clock readings, never by polling). `control` is the way in for people and tests: `/_sim/*`.
+//! One request passes, in this order: `listener` (sockets) → `service` (record, faults) → `access` (tokens, and `aksk`:
+//! signatures) → `routes` (one table) → the cloud's own file (`csbs`, `cbr`, `vbs`, `cinder`, `evs`, `iam`) → `world`
+//! and `restores` (state, computed from the clock, never by polling). `control` is the API for people and tests:
+//! `/_sim/*`.
 
 mod access;
 mod aksk;

@@ -1,4 +1,5 @@
-//! The sockets: one listener for all clouds, HTTP/1.1 and HTTP/2 by prior knowledge, stopped within a bound.
+//! The sockets: one listener for all clouds, HTTP/1.1 and HTTP/2 by prior knowledge, with a time limit for the
+//! shutdown.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,19 +20,19 @@ use crate::routes::Table;
 use crate::service::{Clouds, Connection};
 use crate::socket::{Fuse, Resets, Wire};
 
-/// How long open requests may take once the simulator is being stopped.
+/// Maximum duration of open requests after the stop of the simulator.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What a simulator is started with.
+/// Options of a simulator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a restore lasts, in seconds of the clouds' time.
+    /// Duration of a restore, in seconds of the clouds' time.
     pub restore_seconds: u64,
-    /// How many requests `GET /_sim/requests` remembers.
+    /// Maximum number of requests that `GET /_sim/requests` returns.
     pub kept_requests: usize,
-    /// How many more detached disks there are, each with a backup, for tests under load.
+    /// Number of additional detached disks, each with a backup, for load tests.
     pub extra_disks: u32,
-    /// Where the time comes from.
+    /// Source of the time.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -41,7 +42,7 @@ impl Default for Options {
     }
 }
 
-/// How the clouds of these options behave at first.
+/// Returns the initial behaviour of the clouds for these options.
 pub(crate) fn behaviour(options: &Options) -> Behaviour {
     Behaviour {
         restore_seconds: u32::try_from(options.restore_seconds).unwrap_or(u32::MAX),
@@ -50,18 +51,18 @@ pub(crate) fn behaviour(options: &Options) -> Behaviour {
     }
 }
 
-/// Clouds that are running. Dropping it stops them without waiting.
+/// Running clouds. Dropping the value stops them without waiting.
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
     stopping: CancellationToken,
-    /// Closes what is still open.
+    /// Closes all open connections.
     closing: DropGuard,
     connections: TaskTracker,
 }
 
 impl Simulator {
-    /// Binds (port 0 takes a free one) and serves until stopped.
+    /// Binds (port 0 selects a free one) and serves until stopped.
     pub async fn start(listen: SocketAddr, options: Options) -> io::Result<Simulator> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
@@ -76,12 +77,12 @@ impl Simulator {
         Ok(Simulator { addr, stopping, closing: closing.drop_guard(), connections })
     }
 
-    /// The address that is served.
+    /// Returns the bound address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The same as a URL, `http://127.0.0.1:port`.
+    /// Returns it as a URL, `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         let mut addr = self.addr;
         if addr.ip().is_unspecified() {
@@ -92,7 +93,7 @@ impl Simulator {
         format!("http://{addr}")
     }
 
-    /// Takes no more connections, lets open requests end for a moment, and closes the rest.
+    /// Accepts no more connections, gives open requests a moment to end, and closes the rest.
     pub async fn stop(self) {
         self.stopping.cancel();
         self.connections.close();
@@ -117,12 +118,12 @@ async fn accept(
             () = clouds.stopping.cancelled() => return,
             () = closing.cancelled() => return,
         };
-        // a client that has gone before it was accepted is no reason to stop
+        // A client that disconnects before it is accepted is no reason to stop.
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // without it small answers only come later
+        // Without this option, small answers arrive later.
         let _ = stream.set_nodelay(true);
         number += 1;
         let connection = Connection { number, fuse: Fuse::new(), hang_up: closing.child_token() };
@@ -140,12 +141,12 @@ where
     let stopping = clouds.stopping.clone();
     let service = service_fn(move |request| Arc::clone(&clouds).serve(connection.clone(), request));
     let mut builder = Builder::new(TokioExecutor::new());
-    // an idle connection stays open: only a plan closes it
+    // An idle connection stays open: only a fault plan closes it.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new());
     let mut open = std::pin::pin!(builder.serve_connection(TokioIo::new(wire), service));
     tokio::select! {
-        // a connection that breaks is the client's affair, or a plan's
+        // A broken connection comes from the client or from a fault plan.
         _ = open.as_mut() => return,
         () = hang_up.cancelled() => return,
         () = stopping.cancelled() => open.as_mut().graceful_shutdown(),

@@ -1,4 +1,4 @@
-//! The body on its way to the client: whole, chunked, or broken off on purpose.
+//! The body of a response: whole, chunked, or broken off on purpose.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use tokio::time::Sleep;
 
 use crate::socket::Fuse;
 
-/// How long the first part of a broken answer is given to reach the client.
+/// Time for the first part of a broken answer to reach the client.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Why an answer ends here: it was planned.
+/// The error that ends an answer as planned.
 #[derive(Debug)]
 pub(crate) struct Cut;
 
@@ -31,7 +31,7 @@ impl std::error::Error for Cut {}
 pub(crate) enum Outgoing {
     Whole(Option<Bytes>),
     Chunked(Option<Bytes>),
-    /// Sends a part, lets it arrive, and breaks the connection: by reset if there is a fuse.
+    /// Sends a part, waits for its arrival, and breaks the connection: by reset if there is a fuse.
     Broken {
         first: Option<Bytes>,
         pause: Pin<Box<Sleep>>,

@@ -1,6 +1,6 @@
-//! Restores that were really applied, and how each moves with the clock: waiting, running, ended.
+//! Restores that were really applied, and their phases by the clock: waiting, running, ended.
 //!
-//! Also the one judgement that CSBS and CBR share, whether a mapping of disk backups to disks can be carried out.
+//! Also the check that CSBS and CBR share: if a mapping of disk backups to disks is possible.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::behaviour::NextRestore;
 use crate::call::{Call, Cloud};
 use crate::world::{PROJECT, World};
 
-/// What is overwritten.
+/// The target of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     Server(String),
@@ -40,7 +40,7 @@ pub(crate) struct Mapping {
     pub(crate) volume_id: String,
 }
 
-/// What a cloud asks of the world once it has found nothing to refuse.
+/// A restore that a cloud requests from the world after all checks have passed.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) cloud: Cloud,
@@ -56,7 +56,7 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct Restore {
     pub(crate) id: String,
-    /// The handle of its task: operation log, or job.
+    /// The ID of its task: operation log, or job.
     pub(crate) task_id: String,
     pub(crate) cloud: Cloud,
     pub(crate) backup_id: String,
@@ -70,7 +70,7 @@ pub(crate) struct Restore {
     pub(crate) request_id: String,
 }
 
-/// Where a restore is.
+/// Phase of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Waiting,
@@ -78,7 +78,7 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// The truth about a restore, whatever words the clouds use.
+/// The true outcome of a restore, whatever status the clouds report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Open,
@@ -107,7 +107,7 @@ impl Restore {
         }
     }
 
-    /// The task's own word, in the vocabulary of CBR.
+    /// Returns the task's own status, with the names of CBR.
     pub(crate) fn word(&self, now: Timestamp) -> &str {
         match self.phase(now) {
             Phase::Waiting => "waiting",
@@ -122,7 +122,7 @@ impl Restore {
         self.ending.then.as_deref().filter(|_| reached)
     }
 
-    /// The first final word counts; a later one is only said, not true.
+    /// The first final status is the true one; a later one is only reported.
     fn fate(&self, now: Timestamp) -> Fate {
         if self.phase(now) != Phase::Ended {
             return Fate::Open;
@@ -141,7 +141,7 @@ impl Restore {
         self.fate(now) == Fate::Failed
     }
 
-    /// 0 to 100; a failed restore stays where it broke off.
+    /// Returns 0 to 100; a failed restore keeps the value of its failure.
     pub(crate) fn progress(&self, now: Timestamp) -> i64 {
         match self.fate(now) {
             Fate::Succeeded => 100,
@@ -155,7 +155,7 @@ impl Restore {
         }
     }
 
-    /// When something about it was last different.
+    /// Returns the time of the last change.
     pub(crate) fn updated_at(&self, now: Timestamp) -> Timestamp {
         match self.phase(now) {
             Phase::Waiting => self.applied_at,
@@ -168,7 +168,7 @@ impl Restore {
         (self.fate(now) != Fate::Open).then_some(self.ends_at)
     }
 
-    /// Code and text of a failure; empty strings otherwise.
+    /// Returns code and text of a failure; otherwise empty strings.
     pub(crate) fn error(&self, now: Timestamp, default_code: &str) -> (String, String) {
         if !self.has_failed(now) {
             return (String::new(), String::new());
@@ -191,7 +191,7 @@ impl Restore {
         matches!(&self.target, Target::Server(id) if id.eq_ignore_ascii_case(server_id))
     }
 
-    /// The line of `GET /_sim/restores`.
+    /// Returns its entry of `GET /_sim/restores`.
     pub(crate) fn truth(&self, now: Timestamp) -> Value {
         let volumes: Vec<Value> = self
             .volumes
@@ -213,7 +213,7 @@ impl Restore {
 }
 
 impl World {
-    /// Carries an order out. From here on it is true.
+    /// Applies a restore. From here on it counts as really applied.
     pub(crate) fn apply(&mut self, order: Order, task_id: String, call: &Call<'_>) -> &Restore {
         let ending = self.behaviour.next_restore.take().unwrap_or_default();
         let seconds = ending.duration_seconds.unwrap_or(self.behaviour.restore_seconds);
@@ -237,7 +237,7 @@ impl World {
     }
 }
 
-/// Why a mapping onto a server's disks can not be carried out.
+/// Reason why a mapping onto a server's disks is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MappingFault {
     NotOfBackup,
@@ -250,7 +250,7 @@ pub(crate) enum MappingFault {
     TooSmall,
 }
 
-/// Judges a mapping of the server backup's disks; the first fault in this order is the answer.
+/// Checks a mapping of the server backup's disks; the first error in this order is the answer.
 pub(crate) fn judge_mapping(world: &World, server_id: &str, volumes: &[Mapping]) -> Result<(), MappingFault> {
     let mut pairs = Vec::with_capacity(volumes.len());
     for mapping in volumes {

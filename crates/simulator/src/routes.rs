@@ -1,7 +1,7 @@
-//! The table of every path of every cloud, and which cloud a request means.
+//! The table of every path of every cloud, and the selection of the cloud for a request.
 //!
-//! A prefix (`/vbs/…`) or a host name (`vbs.…`) names the cloud. Without either the path decides; where two clouds
-//! share a path, the one that stands first in `Cloud::ALL` has it: `/v3/{project_id}/backups…` is CBR's, not VBS's.
+//! A prefix (`/vbs/…`) or a host name (`vbs.…`) selects the cloud. Without either, the path decides. If two clouds
+//! share a path, the first one in `Cloud::ALL` gets it: `/v3/{project_id}/backups…` is CBR's, not VBS's.
 
 use std::collections::HashMap;
 
@@ -45,15 +45,15 @@ fn of(cloud: Cloud) -> &'static [Route] {
 
 type Entry = (Cloud, Route);
 
-/// All routes, by cloud and without.
+/// All routes, with and without a selected cloud.
 pub(crate) struct Table {
     own: HashMap<Cloud, Router<Vec<Entry>>>,
     any: Router<Vec<Entry>>,
 }
 
-/// What the table says about a request.
+/// Result of a lookup.
 pub(crate) struct Found<'p> {
-    /// Absent when neither host nor path says which cloud is meant.
+    /// `None` if neither host nor path selects a cloud.
     pub(crate) cloud: Option<Cloud>,
     pub(crate) path: &'p str,
     pub(crate) route: Option<Route>,

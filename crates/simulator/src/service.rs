@@ -1,4 +1,4 @@
-//! The path of one request: read, record, look for a fault, ask the cloud, answer (or not).
+//! The path of one request: read, record, select a fault, call the cloud, answer (or not).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::socket::Fuse;
 use crate::world::World;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The API gateway takes no more than this.
+/// The API gateway rejects larger bodies.
 const BODY_LIMIT: usize = 12 * 1024 * 1024;
-/// How much of a head goes out before a reset in its middle.
+/// Number of bytes of a head that are sent before a reset in its middle.
 const PART_OF_HEAD: u64 = 24;
-/// How long after an answer an idle connection is closed by a plan.
+/// Time after an answer at which a fault plan closes an idle connection.
 const IDLE: Duration = Duration::from_millis(25);
 
-/// Everything that the connections share.
+/// State that all connections share.
 pub(crate) struct Clouds {
     table: Table,
     pub(crate) clock: CloudClock,
@@ -44,7 +44,7 @@ pub(crate) struct Clouds {
     pub(crate) stopping: CancellationToken,
 }
 
-/// One connection, as its requests see it.
+/// One connection, as its requests use it.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) number: u64,
@@ -83,7 +83,7 @@ impl Clouds {
         locked(&self.journal)
     }
 
-    /// Back to the first world, its first second included.
+    /// Resets everything to the initial world, including its start time.
     pub(crate) fn reset(&self) {
         *self.world() = World::new(self.first.clone());
         *self.plan() = Plan::default();
@@ -111,7 +111,7 @@ impl Clouds {
                 let answer = Answer::gateway(status, "APIGW.0201", "The request body is too large.");
                 return Ok(self.respond(answer, &request_id));
             }
-            // the client has gone away in the middle of its own request
+            // The client has disconnected in the middle of its own request.
             Err(_) => return Err(Cut),
         };
         if head.uri.path() == "/_sim" || head.uri.path().starts_with("/_sim/") {
@@ -150,14 +150,14 @@ impl Clouds {
         self.play(&fault, answer, connection, seq, request_id).await
     }
 
-    /// What the clouds do and say when nothing goes wrong, and nobody looks.
+    /// Returns the clouds' answer without faults and without a record.
     pub(crate) fn answer_to(&self, head: &Parts, body: &Bytes, request_id: &str) -> Answer {
         let host = host_of(head);
         let found = self.table.find(&head.method, &host, head.uri.path());
         self.carry_out(found, head, body, request_id, &host)
     }
 
-    /// What the cloud does and says when nothing goes wrong.
+    /// Returns the cloud's answer without faults.
     fn carry_out(
         &self,
         found: Found<'_>,
@@ -169,7 +169,7 @@ impl Clouds {
         let (Some(route), Some(cloud)) = (found.route, found.cloud) else {
             return Answer::no_such_api();
         };
-        // one reading of the clock under the lock, so that restores are applied in the order of their times
+        // The clock is read once under the lock, so that restores are applied in the order of their times.
         let mut world = self.world();
         let call = Call {
             method: &head.method,
@@ -189,7 +189,7 @@ impl Clouds {
         }
     }
 
-    /// Plays a fault upon an answer.
+    /// Applies a fault to an answer.
     async fn play(
         &self,
         fault: &Fault,
@@ -270,7 +270,7 @@ impl Clouds {
     }
 }
 
-/// The host and port that the client has named, in HTTP/1 or HTTP/2.
+/// Returns the host and port in the client's request, in HTTP/1 or HTTP/2.
 fn host_of(head: &Parts) -> String {
     let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = head.uri.authority().map(http::uri::Authority::as_str);

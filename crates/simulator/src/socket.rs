@@ -1,4 +1,4 @@
-//! A TCP stream with a fuse: after so many more bytes, or at once, the connection is reset.
+//! A TCP stream with a fuse: the connection is reset at once, or after a number of bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// How long the last bytes before a reset are given to reach the client.
+/// Time for the last bytes before a reset to reach the client.
 const PAUSE: Duration = Duration::from_millis(30);
 const UNLIMITED: u64 = u64::MAX;
 
@@ -27,33 +27,33 @@ impl Fuse {
         Arc::new(Self { allowed: AtomicU64::new(UNLIMITED), blown: AtomicBool::new(false) })
     }
 
-    /// Nothing more goes out, and the connection ends by a reset.
+    /// Stops all output, and ends the connection with a reset.
     pub(crate) fn blow(&self) {
         self.allowed.store(0, Ordering::SeqCst);
         self.blown.store(true, Ordering::SeqCst);
     }
 
-    /// The same after so many more bytes.
+    /// Does the same after this many further bytes.
     pub(crate) fn blow_after(&self, bytes: u64) {
         self.allowed.store(bytes, Ordering::SeqCst);
     }
 }
 
-/// A stream whose end can be a reset.
+/// A stream that can end with a reset.
 pub(crate) trait Resets {
-    /// Has its end be one, where it knows such a thing.
+    /// Makes the stream end with a reset, if it supports one.
     fn reset_at_end(&self);
 }
 
 impl Resets for TcpStream {
     fn reset_at_end(&self) {
-        // if it can not be set the close is a plain one, which the client sees as broken all the same
+        // If the option fails, the close is a normal one; the client sees a broken answer all the same.
         let _ = self.set_zero_linger();
     }
 }
 
 impl Resets for DuplexStream {
-    // a pipe that ends in the middle is broken all the same
+    // A pipe that ends in the middle is broken all the same.
     fn reset_at_end(&self) {}
 }
 

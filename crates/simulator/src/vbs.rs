@@ -1,6 +1,6 @@
-//! VBS v2, and native Cinder v2 and v3 on the same host: the paths, the jobs, and the backups to be read.
+//! VBS v2, and native Cinder v2 and v3 on the same host: the paths, the jobs, and the reads of backups.
 //!
-//! What creates a restore stands in `vbs_restore`.
+//! `vbs_restore` contains the calls that create a restore.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -70,7 +70,7 @@ fn job_shape(restore: &Restore, now: Timestamp) -> Value {
     job
 }
 
-/// Cinder's word for a disk backup; the truth about the disk is told by the disk.
+/// Returns Cinder's status of a disk backup; only the disk shows its own true state.
 pub(crate) fn status(world: &World, backup: &DiskBackup, now: Timestamp) -> String {
     let in_use = world.is_backup_in_use(&backup.id, now);
     if in_use { "restoring".to_owned() } else { world.behaviour.backup_status.clone() }

@@ -1,7 +1,7 @@
 //! VBS v2 and native Cinder: the restore of one disk, in the two source APIs of the host.
 //!
-//! The same judgement; `cloudbackups` answers 200 with a job and refuses in the nested form, the native paths answer
-//! 202 with the pair and refuse with Cinder's faults.
+//! Both use the same checks. `cloudbackups` answers 200 with a job and rejects in the nested format. The native paths
+//! answer 202 with the pair and reject in Cinder's format.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -32,7 +32,7 @@ struct NativeBody {
     restore: NativeRequest,
 }
 
-/// Cinder knows a name, for the disk it would create; the cloud wants the disk named.
+/// Cinder accepts a name, for the disk it would create; the cloud requires the ID of a disk.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NativeRequest {

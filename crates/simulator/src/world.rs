@@ -1,7 +1,7 @@
-//! The small world all clouds look at: one project, one server with two disks, detached disks, and their backups.
+//! The small world that all clouds share: one project, one server with two disks, detached disks, and their backups.
 //!
-//! Every status is computed here from the restores that were applied and a reading of the clock; nothing moves by
-//! itself and nothing is polled.
+//! Every status is computed from the applied restores and the clock; nothing changes in the background and nothing is
+//! polled.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,10 +25,10 @@ pub(crate) const DESKTOP_BACKUP: &str = "0f9e8d7c-6b5a-4948-8372-615049382717";
 pub(crate) const CSBS_ITEM: &str = "8a1b9c2d-3e4f-4506-9718-293a4b5c6d7e";
 pub(crate) const CSBS_CHECKPOINT: &str = "11aa22bb-33cc-44dd-95ee-66ff77008811";
 
-/// The moment the world's backups were taken.
+/// Creation time of the world's backups.
 const TAKEN_AT: &str = "2026-11-21T01:20:37.277880Z";
 
-/// How many disks the first world has; each has one backup.
+/// Number of disks in the initial world; each has one backup.
 const FIRST_DISKS: usize = 3;
 
 /// A disk.
@@ -47,7 +47,7 @@ impl Volume {
     }
 }
 
-/// The backup of one disk: a child of the server backup in CBR and CSBS, a backup of its own in VBS.
+/// The backup of one disk: a child of the server backup in CBR and CSBS, a separate backup in VBS.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskBackup {
     pub(crate) id: String,
@@ -59,11 +59,11 @@ pub(crate) struct DiskBackup {
     pub(crate) bootable: bool,
     pub(crate) snapshot_id: &'static str,
     pub(crate) average_speed: f64,
-    /// Part of the server backup, or of nothing.
+    /// True if it is part of the server backup.
     pub(crate) of_server: bool,
 }
 
-/// Everything there is. One lock guards it.
+/// The whole state. One lock guards it.
 #[derive(Debug)]
 pub(crate) struct World {
     volumes: Vec<Volume>,
@@ -98,7 +98,7 @@ impl World {
         world
     }
 
-    /// Takes on a behaviour, and as many more disks as it asks for.
+    /// Applies a behaviour, and adds the additional disks that it requests.
     pub(crate) fn behave(&mut self, behaviour: Behaviour) {
         self.volumes.truncate(FIRST_DISKS);
         self.disk_backups.truncate(FIRST_DISKS);
@@ -165,7 +165,7 @@ impl World {
         });
     }
 
-    /// The disks of a project, as `POST /_sim/world` has changed them.
+    /// Returns the disks of a project, with the changes of `POST /_sim/world`.
     pub(crate) fn volumes(&self) -> impl Iterator<Item = Volume> + '_ {
         self.volumes.iter().map(|volume| {
             let mut volume = volume.clone();
@@ -195,12 +195,12 @@ impl World {
         self.disk_backups.iter().filter(|backup| backup.of_server)
     }
 
-    /// True while any restore overwrites that disk.
+    /// Returns true while any restore overwrites that disk.
     pub(crate) fn is_volume_busy(&self, volume_id: &str, now: Timestamp) -> bool {
         self.restores.iter().rev().any(|restore| restore.touches(volume_id) && restore.is_active(now))
     }
 
-    /// True while any restore overwrites the server or one of its disks.
+    /// Returns true while any restore overwrites the server or one of its disks.
     pub(crate) fn is_server_busy(&self, server_id: &str, now: Timestamp) -> bool {
         self.restores.iter().rev().any(|restore| restore.is_on_server(server_id) && restore.is_active(now))
             || self
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    /// Cinder's word for a disk.
+    /// Returns Cinder's status of a disk.
     pub(crate) fn volume_status(&self, volume: &Volume, now: Timestamp) -> String {
         if let Some(status) = self.behaviour.volumes.get(&volume.id).and_then(|change| change.status.clone())
         {
@@ -236,7 +236,7 @@ impl World {
         .to_owned()
     }
 
-    /// Nova's word for the server: shut down during a restore, started after it if asked.
+    /// Returns Nova's status of the server: shut down during a restore, started after it if requested.
     pub(crate) fn server_status(&self, now: Timestamp) -> &'static str {
         match self.behaviour.power_state {
             PowerState::Shutoff => "SHUTOFF",
@@ -252,12 +252,12 @@ impl World {
         }
     }
 
-    /// Whether a disk's backup is being read by a restore right now.
+    /// Returns true if a running restore reads a disk's backup.
     pub(crate) fn is_backup_in_use(&self, backup_id: &str, now: Timestamp) -> bool {
         self.restores.iter().rev().any(|restore| restore.reads(backup_id) && restore.is_active(now))
     }
 
-    /// When the backups of the world were taken.
+    /// Returns the creation time of the world's backups.
     pub(crate) fn taken_at() -> Timestamp {
         TAKEN_AT.parse().unwrap_or(Timestamp::UNIX_EPOCH)
     }
