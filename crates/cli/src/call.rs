@@ -1,7 +1,7 @@
-//! Calls to a gateway, and how a command judges their responses.
+//! Calls to a gateway, and the evaluation of their responses.
 //!
-//! A proxy may answer in place of the gateway, or the URL may be wrong. So a response counts only if it has the expected
-//! form, and only the gateway itself can say that nothing was changed.
+//! A proxy may answer in place of the gateway, or the URL may be wrong. So a response counts only if it has the
+//! expected form, and only the gateway itself can report that nothing was changed.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::output::plain;
 pub(super) const FAILED: u8 = 1;
 /// Exit code: the command line is wrong, or the user did not confirm.
 pub(super) const USAGE: u8 = 2;
-/// Exit code: rejected, and the gateway says that nothing was changed.
+/// Exit code: rejected, and the gateway reports that nothing was changed.
 pub(super) const REJECTED: u8 = 3;
 /// Exit code: the outcome is not known.
 pub(super) const UNKNOWN: u8 = 4;
@@ -28,9 +28,9 @@ pub(super) const UNREACHABLE: u8 = 5;
 pub(super) enum Purpose {
     /// Changes nothing.
     Query,
-    /// Reads one restore. A failed read says nothing about the restore.
+    /// Reads one restore. A failed read proves nothing about the restore.
     Inspect(RestoreId),
-    /// Records a decision, perhaps even without a response; the command that shows whether it did.
+    /// Records a decision, perhaps even without a response. The string is the command that shows the result.
     Decide(String),
 }
 
@@ -98,7 +98,7 @@ fn exit_code(response: &Response, purpose: &Purpose) -> u8 {
     }
 }
 
-/// Prints why no response arrived; returns the exit code.
+/// Prints the reason why no response arrived; returns the exit code.
 pub(super) fn report_no_response(gateway: &Gateway, lost: &NoResponse, purpose: &Purpose) -> ExitCode {
     eprintln!("error: {}: {}", gateway.base(), plain(&lost.why));
     if let (Purpose::Decide(check), true) = (purpose, lost.sent) {

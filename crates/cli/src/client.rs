@@ -58,7 +58,7 @@ pub(super) struct Gateway {
 /// A response of the gateway, or of something in front of it.
 pub(super) struct Response {
     pub(super) status: StatusCode,
-    /// Null if the body is no JSON.
+    /// Null if the body is not JSON.
     pub(super) body: Value,
     /// Version of a restore, to be sent back as `If-Match`.
     pub(super) etag: Option<String>,
@@ -77,7 +77,7 @@ impl Gateway {
     /// Prepares a client for a URL; `headers` go with every request.
     ///
     /// # Errors
-    /// When the URL is invalid, a CA file cannot be loaded, or a header value is invalid.
+    /// If the URL is invalid, a CA file cannot be loaded, or a header value is invalid.
     pub(super) fn at(
         listener: Listener,
         url: &Uri,
@@ -104,7 +104,7 @@ impl Gateway {
         &self.base
     }
 
-    /// The listener that it talks to.
+    /// The listener that it calls.
     pub(super) const fn listener(&self) -> Listener {
         self.listener
     }

@@ -1,4 +1,4 @@
-//! Checks of the systems that a configuration needs: the last stage of `check-config`. They change nothing and name no
+//! Checks of the systems that a configuration needs: the last stage of `check-config`. They change nothing and use no
 //! restore. A credential of the gateway logs in once, as it does at the start.
 
 use futures_util::future::{BoxFuture, join_all};
@@ -28,7 +28,7 @@ pub(super) struct Check {
     /// The configuration key.
     pub(super) path: String,
     pub(super) outcome: Outcome,
-    /// What the check found.
+    /// Result of the check as text.
     pub(super) detail: String,
 }
 

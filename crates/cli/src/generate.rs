@@ -1,4 +1,4 @@
-//! `generate`: files that the program makes out of its own definitions.
+//! `generate`: files that the program creates from its own definitions.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,8 +90,8 @@ fn completions(shell: Shell) -> ExitCode {
     print_text(&if shell == Shell::Bash { with_fixed_names(&text) } else { text.into_owned() })
 }
 
-/// Fixes bash completions after the first word. The generator writes function names as `restore__gateway__subcmd__…`, but
-/// its cases begin with `restore__subcmd__gateway__…`: it takes the dash in the program's name for a space.
+/// Fixes bash completions after the first word. The generator writes function names as `restore__gateway__subcmd__…`,
+/// but its cases begin with `restore__subcmd__gateway__…`: it mistakes the dash in the program's name for a space.
 fn with_fixed_names(text: &str) -> String {
     text.replace("restore__subcmd__gateway", "restore__gateway")
 }

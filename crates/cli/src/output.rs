@@ -44,7 +44,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format that was asked for; otherwise text on a terminal and JSON elsewhere.
+    /// The requested format; by default text on a terminal and JSON elsewhere.
     pub(super) fn or_by_terminal(asked: Option<Self>) -> Self {
         let default = if std::io::stdout().is_terminal() { Self::Text } else { Self::Json };
         asked.unwrap_or(default)

@@ -1,5 +1,5 @@
-//! `generate reference`: pages of the reference as Markdown, out of the program's own tables. `docs/reference` keeps them,
-//! and a test fails when they are stale.
+//! `generate reference`: pages of the reference as Markdown, from the program's own tables. `docs/reference` contains
+//! them, and a test fails when they are stale.
 
 use std::fmt::Write;
 use std::process::ExitCode;

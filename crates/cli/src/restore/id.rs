@@ -50,7 +50,7 @@ impl IdOrPrefix {
             let path = format!("{}?limit=100{}", gateway.listener().restores(), cursor.unwrap_or_default());
             let ids = pages.read(gateway, &path).await?.into_iter().map(|restore| restore.id);
             let ids: Vec<_> = ids.map(|id| (id, id.to_string())).collect();
-            // The list is in descending order of IDs, so what follows a smaller one cannot match.
+            // The list is in descending order of IDs, so an ID after a smaller one cannot match.
             let passed = ids.last().is_some_and(|(_, text)| text < prefix);
             found.extend(ids.into_iter().filter(|(_, text)| text.starts_with(prefix)).map(|(id, _)| id));
             if passed || pages.cursor().is_none() {

@@ -37,7 +37,7 @@ pub(crate) struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// The request. Prints what is wrong with it. With a request on standard input the command cannot ask a question.
+    /// The request. Prints its errors. With a request on standard input the command cannot ask a question.
     pub(super) fn read(self, unattended: bool) -> Result<Value, ExitCode> {
         let usage = |why: &str| {
             eprintln!("error: {why}");

@@ -1,6 +1,6 @@
-//! `restore submit`: asks for confirmation, sends the request with an idempotency key, and waits for the end. A request that
-//! may have been sent is repeated with the same key, which cannot start a second restore. The command says "nothing was sent"
-//! only if that is certain.
+//! `restore submit`: asks for confirmation, sends the request with an idempotency key, and waits for the end. A request
+//! that may have been sent is repeated with the same key, which cannot start a second restore. The command prints
+//! "nothing was sent" only if that is certain.
 
 use std::process::ExitCode;
 
@@ -42,7 +42,8 @@ pub(super) async fn run(
     if timeout.is_some() {
         return wait::until_final(&gateway, restore.id, Some(restore), deadline, connection.output()).await;
     }
-    // Accepted is enough, but a restore that has ended badly already is a failure, and nobody knows what an unknown one did.
+    // An accepted restore is enough. But one that has already ended without success is a failure, and the effect of an
+    // unknown one is not known.
     let code = show::one(&restore, connection.output());
     Ok(if restore.status.is_final() || restore.status == Status::Unknown { code } else { ExitCode::SUCCESS })
 }

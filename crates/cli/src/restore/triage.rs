@@ -88,7 +88,7 @@ fn row(restore: &Value) -> [String; 5] {
     [id, target_with_type(restore), since(restore), shortened(&why), next]
 }
 
-/// Time of the last send, to look for in the cloud; of the request if there was none.
+/// Time of the last attempt, for a search in the cloud; time of the request if there was none.
 fn since(restore: &Value) -> String {
     let sent = text(restore, "/submitted_at");
     let since = if sent.is_empty() { text(restore, "/created_at") } else { sent };

@@ -1,5 +1,5 @@
-//! Waits for the end of a restore: a progress bar on a terminal, otherwise a line of JSON per change. It only reads, so it can be
-//! stopped and started again at any time.
+//! Waits for the end of a restore: a progress bar on a terminal, otherwise a line of JSON per change. It only reads, so
+//! it can be stopped and started again at any time.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -60,7 +60,7 @@ pub(super) async fn until_final(
         // The ID lets a user find the restore again after an interruption.
         bar.note(&format!("restore {id}"));
     }
-    // Before the first response the URL may be wrong; after one the gateway will return.
+    // Before the first response the URL may be wrong. After one, the gateway is only temporarily unreachable.
     let poller = Poller {
         gateway,
         id,
@@ -92,7 +92,7 @@ async fn poll(
         let changed = last.as_ref().is_none_or(|last| show::differs(last, &restore));
         poller.bar.show(&restore.body);
         let needs_operator = restore.body["needs_operator"] == true;
-        // Only an operator can end such a restore, perhaps the one who waits here.
+        // Only an operator can end such a restore, perhaps the user of this command.
         if restore.status.is_final() || needs_operator {
             poller.bar.end();
             if changed || output == Format::Text {
