@@ -28,7 +28,7 @@ pub(super) struct Check {
     /// The configuration key.
     pub(super) path: String,
     pub(super) outcome: Outcome,
-    /// What the check found.
+    /// Result of the check as text.
     pub(super) detail: String,
 }
 

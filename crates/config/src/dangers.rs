@@ -22,7 +22,7 @@ pub struct Danger {
     pub key: String,
     /// The protection that is missing.
     pub why: String,
-    /// How to restore the protection.
+    /// The recommended correction.
     #[serde(skip)]
     pub(super) help: &'static str,
     #[serde(skip)]

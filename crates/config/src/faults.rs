@@ -118,9 +118,9 @@ pub struct Fault {
     pub column: Option<usize>,
     /// The variable, if the cause is in the environment.
     pub variable: Option<String>,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// How to correct it.
+    /// The recommended correction.
     pub help: Option<String>,
     /// Byte range in the file.
     #[serde(skip)]

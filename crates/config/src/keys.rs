@@ -52,8 +52,8 @@ pub(super) const fn bare(field: &'static str) -> &'static str {
     }
 }
 
-/// Generates, for every table, the struct of resolved values and its list of keys: `/// doc` `field: Type = Kind =>
-/// default;`. The default is `required`, `absent` or the text in the notation of the environment.
+/// Generates, for every table, the struct of resolved values and its list of keys:
+/// `/// doc` `field: Type = Kind => default;`. The default is `required`, `absent` or the text in the notation of the environment.
 macro_rules! tables {
     ($(
         $(#[doc = $about:literal])+

@@ -33,7 +33,7 @@ pub enum Under {
     Status(u16),
 }
 
-/// What a code means for a retry.
+/// Retry hint of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// A permanent rejection.

@@ -350,7 +350,8 @@ impl<'a> Refusal<'a> {
 
     /// Returns the status. Released clients repeat a restore request on 401, 429, 502 and 504, and one of them fails on
     /// any 500. So a rejected restore request has none of these, with one exception: while nothing was sent, 401 makes
-    /// a client with an expired token get a new one. A rejection by the source API's own generation keeps its status.
+    /// a client with an expired token get a new one. Otherwise a 4xx status of the source API's own
+    /// generation stays unchanged.
     #[must_use]
     pub fn status(&self, own: &[&str]) -> u16 {
         let problem = self.problem;

@@ -222,7 +222,7 @@ impl Book {
         self.keys.get(caller).is_some_and(|keys| keys.contains_key(key))
     }
 
-    /// Returns true if an unfinished restore is known that answers such requests.
+    /// Returns true if an unfinished restore is known that answers requests with this fingerprint.
     pub(crate) fn knows_open(&self, caller: &str, fingerprint: &str) -> bool {
         let equals = self.equals.get(caller).and_then(|equals| equals.get(fingerprint));
         equals.is_some_and(|equals| equals.open.is_some())

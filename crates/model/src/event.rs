@@ -52,7 +52,7 @@ pub enum Cause {
 pub struct Evidence {
     /// A stable name such as `job`, `operation_log`, `item_state`, `answer`, `request`.
     pub kind: String,
-    /// How much it proves.
+    /// Its strength.
     pub strength: Strength,
     /// Time of the observation.
     pub observed_at: Timestamp,

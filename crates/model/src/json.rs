@@ -2,7 +2,7 @@
 //! a duplicate member and not nested deeper than [`MAX_DEPTH`].
 //!
 //! A parser that silently keeps the last of two members lets two readers of one text disagree. For a call that
-//! overwrites disks that is an error (cloud APIs, "conventions and limits").
+//! overwrites disks that is an error.
 
 use std::fmt;
 

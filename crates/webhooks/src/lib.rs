@@ -137,7 +137,7 @@ pub struct Tally {
     pub waiting: AtomicU64,
     /// Dead letters that are kept, at the last check.
     pub dead: AtomicU64,
-    /// True if the receiver refuses further messages.
+    /// True if the receiver rejects further messages.
     pub disabled: AtomicBool,
 }
 

@@ -27,7 +27,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(3);
 pub(super) enum Outcome {
     /// The next message may be sent.
     Next,
-    /// No message is sent: the receiver refuses further messages.
+    /// No message is sent: the receiver rejects further messages.
     Gone,
 }
 

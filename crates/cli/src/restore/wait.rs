@@ -1,5 +1,5 @@
-//! Waits for the end of a restore: a progress bar on a terminal, otherwise a line of JSON per change. It only reads, so it can be
-//! stopped and started again at any time.
+//! Waits for the end of a restore: a progress bar on a terminal, otherwise a line of JSON per change. It only reads, so
+//! it can be stopped and started again at any time.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -180,7 +180,7 @@ fn bound(watch: &Watch<'_>, log: &Log, strength: Strength) -> Reading {
     reading
 }
 
-/// How certain it is that the log with the known ID belongs to this restore.
+/// Strength of the evidence that the log with the known ID belongs to this restore.
 fn binding(watch: &Watch<'_>) -> Strength {
     let noted = watch.notes.get("binding").and_then(|noted| Strength::deserialize(noted).ok());
     noted.unwrap_or(Strength::Strong)

@@ -139,8 +139,8 @@ impl SourceApi for CinderSourceApi {
     }
 }
 
-/// Status of a disk that a restore overwrites. `None` if the disk shows it itself. A disk that was not restored after
-/// all shows the error, too: its programs wait for it after the restore was accepted.
+/// Status of a disk that a restore overwrites. `None` if the disk shows it itself. An accepted restore that was not
+/// carried out shows an error, too, because its programs wait for a result.
 fn overwritten(told: RestoreView<'_>) -> Option<&'static str> {
     match Stage::of(told.state) {
         Stage::Waiting | Stage::Running => Some("restoring-backup"),
