@@ -4,8 +4,8 @@
 //!
 //! 1. The operator's ID map.
 //! 2. The same ID, if the backup with it is of the same resource, kind and time as the caller's backup. If the caller's
-//! own generation can permanently report nothing (`home.rs` has the table), every disk backup of the request must be a
-//! part of it, or it must be of the very server or disk that is overwritten.
+//!    own generation can permanently report nothing (`home.rs` has the table), every disk backup of the request must be a
+//!    part of it, or it must be of the very server or disk that is overwritten.
 //! 3. The only backup of the same resource and time with the same disks.
 //!
 //! A failed read proves nothing and excludes nothing: the restore is rejected until the read succeeds.
