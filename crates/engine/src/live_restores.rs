@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::routing::Access;
 
-/// What is kept in memory of a restore that is not final. There may be a million of them, which nearly all only wait for
+/// Data in memory about a restore that is not final. There may be a million of them, and nearly all only wait for
 /// their next poll: what the others need besides is apart.
 #[derive(Default)]
 struct Live {
@@ -48,7 +48,7 @@ enum Polled {
     ByOwnCredential,
 }
 
-/// What is kept of a restore that somebody waits for, that was given a token or that is unknown.
+/// Data about a restore with a waiting caller, with the token of a caller, or with an unknown outcome.
 #[derive(Default)]
 struct More {
     /// Tells waiters the number of the last event.
@@ -71,7 +71,10 @@ struct Moment(NonZeroU64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place(NonZeroU32);
 
-/// The upstreams and projects that restores go to: few, whatever the number of restores.
+/// Places that are kept although no restore may use them.
+const FEW_PLACES: usize = 1_024;
+
+/// The upstreams and projects that restores go to: usually few, whatever the number of restores.
 #[derive(Default)]
 struct Places {
     numbers: HashMap<Arc<(String, ProjectId)>, Place>,
@@ -197,6 +200,21 @@ pub(crate) struct LiveRestores {
 struct Table {
     restores: HashMap<RestoreId, Live>,
     places: Places,
+}
+
+impl Table {
+    /// Returns the number of a place. Unused places are forgotten once they may be the most, so places never take more
+    /// memory than restores.
+    fn place(&mut self, upstream: &str, project: &ProjectId) -> Option<Place> {
+        if self.places.places.len() >= FEW_PLACES + 2 * self.restores.len() {
+            let all = std::mem::take(&mut self.places);
+            for live in self.restores.values_mut() {
+                let used = live.goes_to.and_then(|place| all.get(place));
+                live.goes_to = used.and_then(|(upstream, project)| self.places.place(upstream, project));
+            }
+        }
+        self.places.place(upstream, project)
+    }
 }
 
 impl Default for LiveRestores {
@@ -341,24 +359,24 @@ impl LiveRestores {
         access: Option<Access>,
     ) -> Option<Instant> {
         let mut table = self.table();
-        let Table { restores, places } = &mut *table;
-        let known = restores.entry(entry.intent.id).or_default();
+        let known = table.restores.entry(entry.intent.id).or_default();
         // It is being read already; a token that works is not given up for one that may not.
         let (Some(first), false) = (first, known.is_followed() && known.has_access()) else { return None };
         let followed = known.is_followed();
         known.follow(access);
         let now = Instant::now();
         known.known_since(entry.state.step, self.moment(now));
-        let upstream = &entry.state.route(&entry.intent).upstream;
-        known.goes_to = places.place(upstream, &entry.intent.request.project_id);
         let at = now + first;
         let due = self.moment(at);
         // In its round it has no place in the queue, and gets one at the end of that.
-        if !followed || known.due.is_some_and(|earlier| due.0 < earlier.0) {
+        let is_queued = !followed || known.due.is_some_and(|earlier| due.0 < earlier.0);
+        if is_queued {
             known.due = Some(due);
-            return Some(at);
         }
-        None
+        let upstream = &entry.state.route(&entry.intent).upstream;
+        let goes_to = table.place(upstream, &entry.intent.request.project_id);
+        table.restores.entry(entry.intent.id).or_default().goes_to = goes_to;
+        is_queued.then_some(at)
     }
 
     /// Where a restore is polled that came out of the poll queue for this moment; none where it was put down for another
@@ -460,6 +478,32 @@ mod tests {
     #[test]
     fn what_waits_for_its_poll_needs_56_bytes() {
         assert_eq!(size_of::<(RestoreId, Live)>(), 56);
+    }
+
+    /// Restores of many projects come and go.
+    #[tokio::test(start_paused = true)]
+    async fn places_that_no_restore_uses_are_forgotten() {
+        let base = base();
+        let mut entry = taken_in(&base.journal, server(), base.journal.now()).await;
+        entry.state.status = Status::Running;
+        let live = LiveRestores::default();
+        let first = entry.intent.id;
+        let own = Some(Access::Held(None));
+        assert!(live.poll(&entry, Some(Duration::ZERO), own.clone()).is_some());
+        let upstream = live.polled_at(first);
+        for number in 0..4 * FEW_PLACES {
+            let mut intent = (*entry.intent).clone();
+            intent.id = RestoreId::at(base.journal.now());
+            intent.request.project_id = format!("{number:032x}").parse().unwrap();
+            let id = intent.id;
+            let other = Entry { intent: intent.into(), state: entry.state.clone() };
+            assert!(live.poll(&other, Some(Duration::ZERO), own.clone()).is_some());
+            let (_, used) = live.begin_round(id).expect("a round");
+            live.end_round(id, used, &Round::Over, Duration::ZERO);
+            live.forget_if_idle(id);
+        }
+        assert!(live.table().places.places.len() <= FEW_PLACES + 2);
+        assert_eq!(live.polled_at(first), upstream, "a place in use is kept");
     }
 
     #[tokio::test(start_paused = true)]
