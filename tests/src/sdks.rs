@@ -49,12 +49,8 @@ pub fn sdk(program: &'static str, base_url: &str) -> Sdk {
         Some("js") => folder.join("node/node"),
         _ => folder.join("python/bin/python"),
     };
-    let mut command = Command::new(interpreter);
-    // Nothing of whoever runs the tests: neither proxies nor clouds.yaml nor keys.
-    command.env_clear().env("LANG", "C.UTF-8").env("NODE_PATH", folder.join("node/node_modules"));
-    // What Python compiles stays out of the sources.
-    command.env("PYTHONPYCACHEPREFIX", folder.join("compiled")).arg(sources.join(program));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut command = clean(&interpreter);
+    command.arg(sources.join(program)).stdout(Stdio::piped()).stderr(Stdio::piped());
     Sdk { program, command }.with("base-url", base_url).with("project", ids::PROJECT)
 }
 
@@ -81,11 +77,19 @@ pub fn generator(program: &str) -> Command {
     if program.contains('/') {
         return node(&node_modules().join(program));
     }
-    let folder = installed();
-    let programs = folder.join("generators/bin");
-    let mut command = Command::new(programs.join(program));
-    command.env_clear().env("LANG", "C.UTF-8").env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
-    command.env("PYTHONPYCACHEPREFIX", folder.join("compiled")).stdin(Stdio::null()).kill_on_drop(true);
+    let programs = installed().join("generators/bin");
+    let mut command = clean(&programs.join(program));
+    command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+    command
+}
+
+/// A command without anything of the person who runs the tests: neither proxies nor clouds.yaml nor keys.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LANG", "C.UTF-8").env("NODE_PATH", node_modules());
+    // Compiled Python stays out of the sources.
+    command.env("PYTHONPYCACHEPREFIX", installed().join("compiled"));
+    command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -95,13 +99,8 @@ pub fn generator(program: &str) -> Command {
 /// When Node is not installed.
 #[must_use]
 pub fn node(script: &Path) -> Command {
-    let mut command = Command::new(installed().join("node/node"));
-    command
-        .env_clear()
-        .env("LANG", "C.UTF-8")
-        .env("NODE_PATH", node_modules())
-        .env("REDOCLY_TELEMETRY", "off");
-    command.arg(script).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = clean(&installed().join("node/node"));
+    command.env("REDOCLY_TELEMETRY", "off").arg(script);
     command
 }
 
@@ -123,9 +122,12 @@ pub fn node_modules() -> PathBuf {
 /// The steps among the lines of a program.
 #[must_use]
 pub fn steps(output: &[u8]) -> Vec<Value> {
-    let lines = String::from_utf8_lossy(output);
-    let steps = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    steps.filter(|step| step["step"].is_string()).collect()
+    String::from_utf8_lossy(output).lines().filter_map(step).collect()
+}
+
+/// The step on a line; `None` for any other line.
+fn step(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok().filter(|step: &Value| step["step"].is_string())
 }
 
 /// axe-core, which finds in a page what keeps people from using it: the text of its script.
@@ -223,9 +225,9 @@ impl Sdk {
         let (mut steps, mut aside) = (Vec::new(), String::from_utf8_lossy(&ran.stderr).into_owned());
         // Standard output is not the programs' alone: one SDK logs there.
         for line in String::from_utf8_lossy(&ran.stdout).lines() {
-            match serde_json::from_str::<Value>(line) {
-                Ok(step) if step["step"].is_string() => steps.push(step),
-                _ => {
+            match step(line) {
+                Some(step) => steps.push(step),
+                None => {
                     aside.push_str(line);
                     aside.push('\n');
                 }

@@ -55,9 +55,12 @@ pub(super) async fn run(options: Options) -> ExitCode {
     let file = options.file.map_or(options.config, |config| ConfigFile { config });
     let source = file.source();
     let name = file.config.display().to_string();
+    let mut environment = config::read_environment();
+    if options.elsewhere {
+        environment = environment.of_another_machine();
+    }
     let loaded = match source {
-        Ok(source) if options.elsewhere => super::read_elsewhere(&source),
-        Ok(source) => super::read(&source),
+        Ok(source) => super::read_in(&source, &environment),
         Err(why) => Err(Faults::unreadable(name.clone(), why, file.help())),
     };
     let (config, mut faults) = match loaded {

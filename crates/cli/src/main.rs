@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::output::print_text;
-use restore_config::{self as config, Config, Faults, Source};
+use restore_config::{self as config, Config, Environment, Faults, Source};
 use restore_gateway::Again;
 
 mod admin;
@@ -171,12 +171,12 @@ impl ConfigFile {
 
 /// Loads a configuration with the environment of this process; returns it with its warnings.
 fn read(source: &Source) -> Result<(Config, Faults), Faults> {
-    config::load(source, &config::read_environment(), &restore_generations::names())
+    read_in(source, &config::read_environment())
 }
 
-/// Reads a configuration of another machine: its secrets may be missing here.
-fn read_elsewhere(source: &Source) -> Result<(Config, Faults), Faults> {
-    config::load(source, &config::read_environment().of_another_machine(), &restore_generations::names())
+/// Loads a configuration with this environment; returns it with its warnings.
+fn read_in(source: &Source, environment: &Environment) -> Result<(Config, Faults), Faults> {
+    config::load(source, environment, &restore_generations::names())
 }
 
 fn print_faults(faults: &Faults) {

@@ -151,25 +151,25 @@ impl Engine {
 
     /// Returns one restore from the ledger.
     pub async fn get(&self, id: RestoreId) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.journal.get(id).await
     }
 
     /// Returns the history of a restore that the caller may see.
     pub async fn events(&self, id: RestoreId) -> Result<Vec<Event>, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.journal.events(id).await
     }
 
     /// Waits until a restore has a final status, at most until `until`, and returns its present state.
     pub async fn wait(&self, id: RestoreId, until: Instant) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.journal.wait(id, until).await
     }
 
     /// Waits until a restore has an event after the number `seen`, at most until `until`, and returns its present state.
     pub async fn news(&self, id: RestoreId, seen: u32, until: Instant) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.journal.news(id, seen, until).await
     }
 
@@ -280,14 +280,14 @@ impl Engine {
 
     /// Returns one restore from the ledger, if this caller may see it.
     pub async fn look(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.views.look(id, caller).await
     }
 
     /// Returns a page of the restores that a caller may see, newest first.
     pub async fn list(&self, query: Query, caller: &Caller) -> Result<Page, Problem> {
         let mut page = self.0.views.list(query, caller).await?;
-        page.entries = self.0.takeover.settled(page.entries).await?;
+        page.entries = self.0.takeover.taken_up(page.entries).await?;
         Ok(page)
     }
 
@@ -299,7 +299,7 @@ impl Engine {
         trace: Option<TraceContext>,
         until: Option<Instant>,
     ) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.views.refresh_and_wait(id, caller, trace, until).await
     }
 
@@ -399,7 +399,7 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
         let found = self.0.proxied.restore_of_backup(project, backup, caller).await?;
-        Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
+        Ok(self.0.takeover.taken_up(Vec::from_iter(found)).await?.pop())
     }
 
     /// Returns the open or recent restore onto a disk; none that the caller may not see.
@@ -410,7 +410,7 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Option<Entry>, Problem> {
         let found = self.0.proxied.restore_of_disk(project, disk, caller).await?;
-        Ok(self.0.takeover.settled(Vec::from_iter(found)).await?.pop())
+        Ok(self.0.takeover.taken_up(Vec::from_iter(found)).await?.pop())
     }
 
     /// Returns the open and recent restores of a project, open ones first, each
@@ -421,20 +421,20 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Vec<Entry>, Problem> {
         let found = self.0.proxied.restores_that_show(project, caller).await?;
-        self.0.takeover.settled(found).await
+        self.0.takeover.taken_up(found).await
     }
 
     // operations
 
     /// Cancels a restore, which is possible only before it is sent.
     pub async fn cancel(&self, id: RestoreId, caller: &Caller) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.decisions.cancel(id, caller).await
     }
 
     /// Ends a restore that needs an operator, or one that may have been sent if the operator overrides.
     pub async fn resolve(&self, id: RestoreId, word: Resolution, caller: &Caller) -> Result<Entry, Problem> {
-        self.0.takeover.settle(id).await?;
+        self.0.takeover.ensure_taken_up(id).await?;
         self.0.decisions.resolve(id, word, caller).await
     }
 

@@ -61,7 +61,7 @@ fn receiver(url: &Uri, path: &str, report: &mut Report<'_>) {
             Code::PrivateReceiver,
             "the receiver is on this machine or in a private network",
             Some(
-                "whoever writes the config could reach what only the gateway can: name a public host, or set \
+                "the author of the configuration could reach services that only the gateway can reach: name a public host, or set \
                  `allow_private_addresses = true`"
                     .to_owned(),
             ),

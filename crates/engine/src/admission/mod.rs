@@ -287,10 +287,10 @@ impl Admission {
     }
 
     /// An earlier restore, which an earlier process may have left.
-    async fn settled(&self, entry: Entry) -> Result<Entry, Problem> {
+    async fn taken_up(&self, entry: Entry) -> Result<Entry, Problem> {
         let id = entry.intent.id;
-        let settled = self.takeover.settled(vec![entry]).await?;
-        settled.into_iter().next().ok_or_else(|| not_found(id))
+        let entries = self.takeover.taken_up(vec![entry]).await?;
+        entries.into_iter().next().ok_or_else(|| not_found(id))
     }
 
     async fn accept(&self, submission: &Submission, plan: &Plan) -> Result<Accept, Problem> {
@@ -352,8 +352,8 @@ impl Admission {
             }
         }
         Ok(match accepted {
-            Accept::Replayed(entry) => Accept::Replayed(self.settled(entry).await?),
-            Accept::Busy(holder) => Accept::Busy(self.settled(holder).await?),
+            Accept::Replayed(entry) => Accept::Replayed(self.taken_up(entry).await?),
+            Accept::Busy(holder) => Accept::Busy(self.taken_up(holder).await?),
             other => other,
         })
     }

@@ -196,7 +196,7 @@ impl Caller {
         })
     }
 
-    /// True if it may do this to everything: a grant that is limited in any way is none for the whole gateway.
+    /// True if it may do this to everything: a limited grant does not count for the whole gateway.
     pub(crate) fn may_everywhere(&self, action: Action) -> bool {
         self.identity.as_ref().is_none_or(|identity| {
             identity.scope.is_none()

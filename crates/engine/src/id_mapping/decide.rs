@@ -89,7 +89,7 @@ pub(super) fn paired(asked: &Asked, to: &Id, ours: Option<&Backup>) -> Result<St
 /// What is wrong with the protection run that the request names, where the caller's own generation tells which it is: it
 /// would refuse the request, too.
 pub(super) fn checkpoint(asked: &Asked, home: &Home) -> Result<(), String> {
-    let theirs = home.told().and_then(|theirs| theirs.checkpoint_id.as_deref());
+    let theirs = home.backup().and_then(|theirs| theirs.checkpoint_id.as_deref());
     match (&asked.checkpoint_id, theirs) {
         (Some(given), Some(theirs)) if !is(given, theirs) => {
             let id = &asked.backup_id;
@@ -226,7 +226,7 @@ pub(super) fn disks(
         let wanted = paired.as_ref().unwrap_or(asked);
         let same_id = ours.disks.iter().find(|disk| is(wanted, &disk.id));
         let same_volume = || {
-            let home = home.told()?.disks.iter().find(|disk| is(asked, &disk.id))?;
+            let home = home.backup()?.disks.iter().find(|disk| is(asked, &disk.id))?;
             let mut of_it = ours.disks.iter().filter(|disk| disk.volume_id == home.volume_id);
             of_it.next().filter(|_| of_it.next().is_none())
         };

@@ -176,7 +176,7 @@ impl Home {
     }
 
     /// The backup, if the lookup found it.
-    pub(super) fn told(&self) -> Option<&Backup> {
+    pub(super) fn backup(&self) -> Option<&Backup> {
         match self {
             Self::Tells(backup) => Some(backup),
             Self::Silent(_) | Self::Unread(..) => None,

@@ -170,7 +170,7 @@ impl IdMapping {
                 format!("{} does not tell what it is of: {why}", origin.generation)
             }
         };
-        steps.push(Step { method: "source_lookup", found: home.told().is_some(), detail });
+        steps.push(Step { method: "source_lookup", found: home.backup().is_some(), detail });
         decide::checkpoint(asked, &home).map_err(|why| Problem::new(Code::BackupNotFound, why))?;
         let ours = self.find_ours(search, &home, steps).await?;
         let backup_id = ours.id.parse::<Id>().map_err(|_| {

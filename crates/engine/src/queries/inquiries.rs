@@ -353,7 +353,7 @@ fn unanswered(answer: &Answer, plan: &Plan) -> Option<Problem> {
             let detail = format!("upstream {name} did not answer a check: {why}");
             Some(Problem::new(Code::UpstreamUnavailable, detail).after(RETRY_CHECK))
         }
-        // A matter of configuration, which no other attempt mends.
+        // The configuration is the cause, so another attempt does not help.
         Err(Unread::NoEndpoint | Unread::NoCredential) => None,
     }
 }

@@ -55,8 +55,8 @@ impl Schedule {
     pub(crate) fn poll(&self, entry: &Entry, access: Option<Access>) {
         let id = entry.intent.id;
         let first = match access {
-            // By the generation's rhythm the first look is early: a short restore that ends unseen
-            // could not be told from none. An interval in the configuration is taken at its word.
+            // Without a configured interval the first poll is early, because a short restore that ends unseen cannot be
+            // distinguished from none.
             Some(_) if self.routing.rules().policy.interval.is_none() => {
                 Some(self.interval(entry).min(FIRST_LOOK))
             }

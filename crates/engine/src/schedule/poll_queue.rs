@@ -11,7 +11,7 @@ use restore_model::RestoreId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What is due when, in nanoseconds since the queue was made: there may be a million of them.
+/// Restores by the time of their next poll, in nanoseconds since the queue was made: there may be a million of them.
 pub(crate) struct PollQueue {
     begun: Instant,
     due: Mutex<BinaryHeap<Reverse<(u64, RestoreId)>>>,

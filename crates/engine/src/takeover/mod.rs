@@ -83,8 +83,8 @@ impl Takeover {
         Ok(())
     }
 
-    /// What was not sent, or was just being sent, becomes this process's, if no living process holds it. Only this must be
-    /// done before the first request, for it changes what a restore is; the rest is done beside them.
+    /// Takes up restores that were not sent or were just being sent, if no living process holds them. Only this must precede
+    /// the first request, because it changes the status of a restore; the rest runs beside requests.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
@@ -195,18 +195,18 @@ impl Takeover {
     ///
     /// # Errors
     /// [`restore_model::Code::LedgerUnavailable`].
-    pub(crate) async fn settle(self: &Arc<Self>, id: RestoreId) -> Result<(), Problem> {
-        self.settle_all(std::iter::once(id)).await.map(|_| ())
+    pub(crate) async fn ensure_taken_up(self: &Arc<Self>, id: RestoreId) -> Result<(), Problem> {
+        self.ensure_all_taken_up(std::iter::once(id)).await.map(|_| ())
     }
 
     /// The same of restores that were just read; those that stood otherwise are read again.
     ///
     /// # Errors
-    /// As [`Takeover::settle`].
-    pub(crate) async fn settled(self: &Arc<Self>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
+    /// As [`Takeover::ensure_taken_up`].
+    pub(crate) async fn taken_up(self: &Arc<Self>, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
         let open = entries.iter().filter(|entry| !entry.state.status.is_final());
         let open: Vec<RestoreId> = open.map(|entry| entry.intent.id).collect();
-        if self.settle_all(open.into_iter()).await? {
+        if self.ensure_all_taken_up(open.into_iter()).await? {
             for entry in entries.iter_mut().filter(|entry| !entry.state.status.is_final()) {
                 *entry = self.journal.get(entry.intent.id).await?;
             }
@@ -215,7 +215,7 @@ impl Takeover {
     }
 
     /// True if any of them may have moved on.
-    async fn settle_all(
+    async fn ensure_all_taken_up(
         self: &Arc<Self>,
         ids: impl ExactSizeIterator<Item = RestoreId> + Send,
     ) -> Result<bool, Problem> {

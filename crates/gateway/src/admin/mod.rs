@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use self::reload::{Loaded, Reload};
 use crate::api::{self, App, Asked};
 use crate::auth::same_site::SameSite;
-use crate::auth::{Callers, Sender, has_bearer};
+use crate::auth::{Callers, Sender};
 use crate::console;
 use crate::dispatch::Action;
 use crate::dispatch::usage::Usage;
@@ -200,11 +200,8 @@ impl Admin {
         }
         let arrival = &request.body().arrival;
         let certificate = arrival.certificate.clone();
-        let has_bearer = has_bearer(request.headers());
         let request_context = arrival.request_context(request.headers(), None);
-        let presented =
-            self.callers.identify(request.headers_mut(), certificate.as_deref(), request_context).await;
-        match presented.map_err(|problem| Failure::from(problem).closing().challenge(has_bearer))? {
+        match self.callers.identify(request.headers_mut(), certificate.as_deref(), request_context).await? {
             Sender::Known(caller) => {
                 self.engine.permit_watch(&caller)?;
                 Ok(caller)

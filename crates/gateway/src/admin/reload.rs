@@ -42,21 +42,21 @@ pub(crate) type Ask = oneshot::Sender<Result<Loaded, String>>;
 #[derive(Clone)]
 pub(crate) struct Reload {
     asks: mpsc::Sender<Ask>,
-    told: Arc<Mutex<ReloadStatus>>,
+    status: Arc<Mutex<ReloadStatus>>,
 }
 
 impl Reload {
     /// And what its loader listens to.
     pub(crate) fn new(config: &Config, now: Timestamp) -> (Self, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(WAITING);
-        let told =
+        let status =
             Arc::new(Mutex::new(ReloadStatus { loaded_at: now, digest: digest(config), refused: None }));
-        (Self { asks, told }, asked)
+        (Self { asks, status }, asked)
     }
 
     /// How it stands, to be changed by the loader.
-    pub(crate) fn told(&self) -> MutexGuard<'_, ReloadStatus> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn status(&self) -> MutexGuard<'_, ReloadStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads the configuration now.
@@ -76,22 +76,23 @@ impl Reload {
         answered.await.map_err(|_| gone())?.map_err(|why| refused(&why))
     }
 
-    /// Since when the configuration is in effect, and since when newer ones are refused. For everybody: why is told by
+    /// Since when the configuration is in effect, and since when newer ones are refused. It is public; the reason is in
     /// [`Reload::refused`].
     pub(crate) fn view(&self) -> Value {
-        let told = self.told();
-        let refused = told.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /config/rejected" }));
-        json!({ "loaded_at": told.loaded_at, "digest": told.digest, "rejected": refused })
+        let status = self.status();
+        let refused =
+            status.refused.as_ref().map(|(at, _)| json!({ "at": at, "why": "GET /config/rejected" }));
+        json!({ "loaded_at": status.loaded_at, "digest": status.digest, "rejected": refused })
     }
 
     /// Why newer configuration is refused, with the lines of the file; null where none are.
     pub(crate) fn refused(&self) -> Value {
-        self.told().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
+        self.status().refused.as_ref().map_or(Value::Null, |(at, why)| json!({ "at": at, "why": why }))
     }
 
     /// True if what is in effect is what was last read.
     pub(crate) fn is_current(&self) -> bool {
-        self.told().refused.is_none()
+        self.status().refused.is_none()
     }
 }
 

@@ -21,15 +21,13 @@ pub(super) async fn submit(app: &App, asked: Asked) -> Result<Answer, Failure> {
     let request = asked.restore_request(app)?;
     let until = wait.map(|wait| Instant::now() + wait);
     let asked = asked.read();
-    // Waiting is no work: the place is somebody else's meanwhile. Where too many wait, nobody more does.
-    let place = asked.place;
-    let waits = || place.waits();
     let mut submission = Submission::new(request, asked.caller);
     submission.key = key;
     submission.trace = asked.trace;
     let submitted = take_in(app, submission, asked.signature).await?;
     let mut entry = submitted.entry;
-    if let Some(until) = until.filter(|_| !entry.state.status.is_final() && waits()) {
+    // A waiting request gives its place back. If too many wait, it does not wait.
+    if let Some(until) = until.filter(|_| !entry.state.status.is_final() && asked.place.waits()) {
         // It is accepted; after a failed wait the response shows its earlier state.
         if let Ok(waited) = Box::pin(app.engine.wait(entry.intent.id, until)).await {
             entry = waited;

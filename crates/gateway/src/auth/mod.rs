@@ -43,6 +43,7 @@ use self::signed::LIFE;
 use crate::auth::lines::Lines;
 use crate::server::certificate::Certificate;
 use crate::telemetry::metrics::Refusals;
+use crate::web::answer::Failure;
 use crate::web::destination::Destination;
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -114,7 +115,7 @@ fn unauthenticated() -> Problem {
 }
 
 /// True if a request shows a bearer token, which decides on the challenge of a 401 (RFC 6750, 3.1).
-pub(crate) fn has_bearer(headers: &HeaderMap) -> bool {
+fn has_bearer(headers: &HeaderMap) -> bool {
     let scheme = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().get(..7));
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
 }
@@ -144,13 +145,24 @@ impl Callers {
             && self.signers.is_empty()
     }
 
-    /// Who sent these headers over a connection with this certificate. Takes every credential out of
-    /// them, so that nothing below can print or pass one on by accident.
+    /// Identifies the sender of these headers over a connection with this certificate. Removes every credential from the
+    /// headers, so that nothing below can print or forward one by accident.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`], always in the same words, but for a header that would have to be signed;
-    /// [`Code::IdentityUnavailable`] when a provider that identifies callers cannot be asked.
+    /// [`Code::Unauthenticated`], in the same words except for an unsigned header or an expired token;
+    /// [`Code::IdentityUnavailable`] if a provider is unavailable. The connection closes after both.
     pub(crate) async fn identify(
+        &self,
+        headers: &mut HeaderMap,
+        certificate: Option<&Certificate>,
+        request_context: RequestContext,
+    ) -> Result<Sender, Failure> {
+        let has_bearer = has_bearer(headers);
+        let sender = self.sender(headers, certificate, request_context).await;
+        sender.map_err(|problem| Failure::from(problem).closing().challenge(has_bearer))
+    }
+
+    async fn sender(
         &self,
         headers: &mut HeaderMap,
         certificate: Option<&Certificate>,

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Loads;
 use crate::web::pool::Share;
 use restore_config::{self as config, Config};
 
-/// Where configuration comes from, to be asked again.
+/// Source of the configuration, for the next reload.
 pub struct Again {
     /// The file that is watched.
     pub file: PathBuf,
@@ -192,13 +192,13 @@ impl Loader {
 
     fn tell(&self, loaded: &Result<Loaded, String>) {
         let now = self.lasting.engine.clock().now();
-        let mut told = self.lasting.reload.told();
+        let mut status = self.lasting.reload.status();
         match loaded {
             Ok(loaded) => {
-                told.refused = None;
+                status.refused = None;
                 if let Loaded::Applied { on_removed_upstreams } = loaded {
-                    told.loaded_at = now;
-                    told.digest = digest(&self.config);
+                    status.loaded_at = now;
+                    status.digest = digest(&self.config);
                     for (upstream, restores) in on_removed_upstreams.iter().flatten() {
                         tracing::warn!(
                             upstream,
@@ -208,7 +208,7 @@ impl Loader {
                         );
                     }
                 }
-                let digest = &*told.digest;
+                let digest = &*status.digest;
                 if *loaded == Loaded::Same {
                     tracing::debug!(digest, "configuration read again, without a change");
                 } else {
@@ -217,12 +217,12 @@ impl Loader {
             }
             Err(why) => {
                 // Since when others are refused, however often they are tried.
-                let since = told.refused.as_ref().map_or(now, |(since, _)| *since);
-                told.refused = Some((since, why.clone()));
+                let since = status.refused.as_ref().map_or(now, |(since, _)| *since);
+                status.refused = Some((since, why.clone()));
                 tracing::error!(why, "configuration rejected; the previous one stays active");
             }
         }
-        drop(told);
+        drop(status);
         self.loads.count(match loaded {
             Ok(Loaded::Applied { .. }) => "accepted",
             Ok(Loaded::Same) => "same",

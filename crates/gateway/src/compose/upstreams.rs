@@ -12,8 +12,8 @@ use crate::compose::build_error::{BuildError, BuildErrors};
 use crate::compose::rotation::Rotation;
 use restore_config::{self as config, Config, IdempotencyKey, Target};
 
-/// What was made of one version of the configuration. The next version takes over what is the same in both: with its
-/// connections, its token and what is known of its health.
+/// Upstreams and routes from one version of the configuration. The next version keeps unchanged parts, with their
+/// connections, tokens and circuit breakers.
 pub struct Built {
     /// Where restores go.
     pub routes: Routes,

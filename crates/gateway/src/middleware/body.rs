@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use restore_model::{Code, Problem};
 
-use super::stages::{Read, Seated, Stage};
+use super::stages::{Read, Seated};
 use super::{Future, Inner, Middleware};
 use crate::web::answer::Failure;
 
@@ -32,15 +32,12 @@ impl Middleware<Seated> for BodyLayer {
         let mut inner = std::mem::replace(inner, ready);
         Box::pin(async move {
             let (head, stage) = request.into_parts();
-            let Stage { arrival, found, trace, deferred, sender, body } = stage;
-            let body = if body.is_end_stream() {
-                Bytes::new()
-            } else {
+            let (mut stage, unread) = stage.with_body(Bytes::new());
+            if !unread.is_end_stream() {
                 plain_json(&head.headers)?;
-                read(body, limits).await?
-            };
-            arrival.framing.connection.body_read();
-            let stage = Stage { arrival, found, trace, deferred, sender, body };
+                stage.body = read(unread, limits).await?;
+            }
+            stage.arrival.framing.connection.body_read();
             inner.call(Request::from_parts(head, stage)).await
         })
     }

@@ -15,8 +15,7 @@ use restore_upstream::Token;
 
 use super::stages::{Identified, Traced};
 use super::{Future, Inner, Middleware};
-use crate::auth::{Callers, Sender, has_bearer};
-use crate::web::answer::Failure;
+use crate::auth::{Callers, Sender};
 
 /// The layer.
 #[derive(Clone)]
@@ -45,11 +44,8 @@ impl Middleware<Traced> for CallerLayer {
             let (mut head, stage) = request.into_parts();
             let request_context = stage.arrival.request_context(&head.headers, Some(&stage.trace));
             let certificate = stage.arrival.certificate.as_deref();
-            let has_bearer = has_bearer(&head.headers);
-            let presented = callers.identify(&mut head.headers, certificate, request_context).await;
-            // The body stays unread.
-            let sender =
-                presented.map_err(|problem| Failure::from(problem).closing().challenge(has_bearer))?;
+            // After a failure the body stays unread.
+            let sender = callers.identify(&mut head.headers, certificate, request_context).await?;
             let token = match &sender {
                 Sender::Known(caller) => caller.token.clone(),
                 Sender::Signed(_) => None,

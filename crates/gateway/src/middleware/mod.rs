@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Request;
+use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
 use crate::web::answer::{Answer, Failure};
@@ -50,20 +51,8 @@ pub(crate) trait Middleware<B>: Clone {
 }
 
 /// Makes a tower layer of a [`Middleware`].
-pub(crate) const fn of<M>(middleware: M) -> Of<M> {
-    Of(middleware)
-}
-
-/// See [`of`].
-#[derive(Clone)]
-pub(crate) struct Of<M>(M);
-
-impl<M: Clone, S> Layer<S> for Of<M> {
-    type Service = Layered<M, S>;
-
-    fn layer(&self, inner: S) -> Layered<M, S> {
-        Layered { middleware: self.0.clone(), inner }
-    }
+pub(crate) fn of<M: Clone, S>(middleware: M) -> impl Layer<S, Service = Layered<M, S>> + Clone {
+    layer_fn(move |inner| Layered { middleware: middleware.clone(), inner })
 }
 
 /// A layer with what stands below it.

@@ -87,6 +87,12 @@ impl Sent for SeatedSender {
 }
 
 impl<S, B> Stage<S, B> {
+    /// The same request with another body, and the one it had.
+    pub(crate) fn with_body<C>(self, next: C) -> (Stage<S, C>, B) {
+        let Self { arrival, found, trace, deferred, sender, body } = self;
+        (Stage { arrival, found, trace, deferred, sender, body: next }, body)
+    }
+
     /// The same request, with more known of its sender.
     pub(crate) fn by<T>(self, next: impl FnOnce(S) -> T) -> Stage<T, B> {
         let Self { arrival, found, trace, deferred, sender, body } = self;

@@ -279,7 +279,7 @@ async fn tampered(statement: &'static str) -> TempDir {
     folder
 }
 
-/// What brings a file back to the schema that kept no index of the locks.
+/// Statements that return a file to the schema without an index of the locks.
 const AS_VERSION_5: &str =
     "drop table held; drop table tally; drop index restores_status; drop index restores_open_project;
     drop index restores_oldest; update meta set value = 5 where name in ('schema_version', 'oldest_reader')";
@@ -328,7 +328,7 @@ async fn a_file_of_version_5_gets_its_indexes_and_counts() {
     assert_eq!(ledger.unfinished().await.unwrap().by_status.iter().map(|(_, count)| count).sum::<u64>(), 2);
 }
 
-/// What is kept in memory is bounded: more restores than are kept from group to group are decided alike.
+/// Memory is bounded: the decisions are the same for more restores than are kept between groups.
 #[tokio::test]
 async fn i3_locks_are_found_of_restores_that_memory_let_go() {
     let folder = TempDir::new().unwrap();

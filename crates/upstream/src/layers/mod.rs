@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
 use crate::fault::Fault;
@@ -87,19 +88,8 @@ pub(crate) trait Middleware: Clone {
 }
 
 /// Makes a tower layer of a [`Middleware`].
-pub(crate) const fn of<M>(middleware: M) -> Of<M> {
-    Of(middleware)
-}
-
-/// See [`of`].
-pub(crate) struct Of<M>(M);
-
-impl<M: Clone, S> Layer<S> for Of<M> {
-    type Service = Layered<M, S>;
-
-    fn layer(&self, inner: S) -> Layered<M, S> {
-        Layered { middleware: self.0.clone(), inner }
-    }
+pub(crate) fn of<M: Clone, S>(middleware: M) -> impl Layer<S, Service = Layered<M, S>> + Clone {
+    layer_fn(move |inner| Layered { middleware: middleware.clone(), inner })
 }
 
 /// A layer with what stands below it.
